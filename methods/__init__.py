@@ -1,0 +1,1 @@
+"""Remedies for loss of plasticity: one file, one remedy."""

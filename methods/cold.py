@@ -1,0 +1,20 @@
+"""Cold start: train from scratch whenever data arrive. The baseline that is dear."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from plastibench.api import Learner, Method
+
+
+@dataclass(kw_only=True)
+class Cold(Method):
+    """Draw a new model and a new optimizer (Ash & Adams 2020, arXiv 1910.08475: random initialisation)."""
+
+    optimizer_state: Literal["clear"] = "clear"
+    batch_norm: Literal["reset"] = "reset"
+
+    def before_stage(self, learner: Learner) -> None:
+        """Begin anew; every stage has initial weights of its own."""
+        learner.restart()

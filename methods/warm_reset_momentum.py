@@ -1,0 +1,15 @@
+"""Warm start with a fresh optimizer: separates stale momentum from stale weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from plastibench.api import Method
+
+
+@dataclass(kw_only=True)
+class WarmResetMomentum(Method):
+    """Keep weights, forget momentum and moments (Warm ReM in arXiv 2410.23495, appendix C)."""
+
+    optimizer_state: Literal["clear"] = "clear"

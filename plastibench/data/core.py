@@ -1,0 +1,114 @@
+"""What a task trains on: examples in arrival order, handed out as ready batches on a device."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from plastibench.data.augment import Augmentation
+
+Batch = tuple[Tensor, Tensor]
+"""Images, shape (b, c, h, w), floating point and normalised; labels, shape (b,), int64."""
+
+
+def spans(num_examples: int, batch_size: int) -> list[tuple[int, int]]:
+    """Return the [start, end) of each batch of an epoch.
+
+    The last batch may be short. A last batch of a single example is joined to the one before
+    it, because batch normalisation has no variance to work with there.
+    """
+    starts = list(range(0, num_examples, batch_size))
+    if len(starts) > 1 and num_examples - starts[-1] == 1:
+        starts.pop()
+    return list(zip(starts, [*starts[1:], num_examples], strict=True))
+
+
+class Data(ABC):
+    """Examples in a fixed order, the order of their arrival."""
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, int, int]:
+        """Shape of one prepared image: (channels, height, width)."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Return the number of examples."""
+
+    @abstractmethod
+    def __getitem__(self, part: slice) -> Self:
+        """Return a contiguous part, without copying pixels."""
+
+    @abstractmethod
+    def take(self, indices: Tensor) -> Self:
+        """Return the examples at `indices`, shape (m,) int64 on the CPU, in that order."""
+
+    @abstractmethod
+    def batches(
+        self,
+        size: int,
+        order: Tensor | None = None,
+        augment: torch.Generator | None = None,
+    ) -> Iterator[Batch]:
+        """Yield every example once, in batches of `size`.
+
+        `order`, shape (n,) int64 on the CPU, is the order of an epoch; None is the order of arrival.
+        `augment` is the CPU generator that augmentation draws from; None leaves images as they are.
+        """
+
+
+@dataclass(frozen=True, eq=False)
+class ResidentData(Data):
+    """Images decoded once and kept as bytes in the memory of the device they are trained on."""
+
+    x: Tensor
+    """Shape (n, c, h, w), uint8."""
+    y: Tensor
+    """Shape (n,), int64."""
+    mean: Tensor
+    """Shape (c, 1, 1), in units of a pixel in [0, 1]."""
+    std: Tensor
+    """Shape (c, 1, 1), in units of a pixel in [0, 1]."""
+    augmentation: Augmentation
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Shape of one image: (channels, height, width)."""
+        channels, height, width = self.x.shape[1:]
+        return channels, height, width
+
+    def __len__(self) -> int:
+        """Return the number of examples."""
+        return len(self.y)
+
+    def __getitem__(self, part: slice) -> Self:
+        """Return a contiguous part that shares memory with this one."""
+        return replace(self, x=self.x[part], y=self.y[part])
+
+    def take(self, indices: Tensor) -> Self:
+        """Return a copy of the examples at `indices`, in that order."""
+        where = indices.to(self.x.device)
+        return replace(self, x=self.x[where], y=self.y[where])
+
+    def batches(
+        self,
+        size: int,
+        order: Tensor | None = None,
+        augment: torch.Generator | None = None,
+    ) -> Iterator[Batch]:
+        """Yield every example once, in batches of `size`; nothing here waits for the device."""
+        device = self.x.device
+        where = None if order is None else order.to(device, non_blocking=True)
+        draws = None if augment is None else self.augmentation.draw(len(self), self.shape, augment).to(device)
+        for start, end in spans(len(self), size):
+            pick = slice(start, end) if where is None else where[start:end]
+            images = self.x[pick].to(self.mean.dtype).div_(255)
+            if draws is not None:
+                # Before normalisation: what a crop or a rotation uncovers is black, as in torchvision.
+                images = self.augmentation.apply(images, draws[start:end])
+            yield images.sub_(self.mean).div_(self.std), self.y[pick]

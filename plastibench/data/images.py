@@ -1,0 +1,133 @@
+"""Decoded image sets: bytes and labels on the CPU, and the same made ready on a device."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from plastibench.data.augment import Augmentation, Unchanged
+from plastibench.data.core import Data, ResidentData
+from plastibench.errors import DataError
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """Decoded images with their labels, on the CPU."""
+
+    x: Tensor
+    """Shape (n, c, h, w), uint8."""
+    y: Tensor
+    """Shape (n,), int64, from 0."""
+
+    def __post_init__(self) -> None:
+        if self.x.dtype != torch.uint8 or self.x.ndim != 4:
+            raise TypeError(
+                f"images are uint8 of shape (n, c, h, w), not {self.x.dtype} {tuple(self.x.shape)}"
+            )
+        if self.y.dtype != torch.int64 or self.y.shape != self.x.shape[:1]:
+            raise TypeError(f"labels are int64, one an image, not {self.y.dtype} {tuple(self.y.shape)}")
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.y)
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """The two parts of a data set, ready to train on and to test on."""
+
+    name: str
+    train: Data
+    test: Data
+    num_classes: int
+    checksum: str
+    """SHA-256, hexadecimal: of decoded pixels and labels, or of the listing of a streamed folder."""
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What happens to the bytes of an image before a network sees them."""
+
+    mean: tuple[float, ...]
+    """Subtracted from each channel, in units of a pixel in [0, 1]."""
+    std: tuple[float, ...]
+    """Each channel is divided by it, in units of a pixel in [0, 1]."""
+    augmentation: Augmentation = field(default_factory=Unchanged)
+    """Of training images only."""
+
+    @classmethod
+    def plain(cls, channels: int, augmentation: Augmentation | None = None) -> Preparation:
+        """Return a preparation that leaves pixels in [0, 1]."""
+        return cls((0.0,) * channels, (1.0,) * channels, augmentation or Unchanged())
+
+    @classmethod
+    def measured(cls, train: Images, augmentation: Augmentation | None = None) -> Preparation:
+        """Return a preparation that normalises with the statistics of `train`."""
+        return cls(*channel_statistics(train), augmentation or Unchanged())
+
+
+def channel_statistics(images: Images) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return the mean and the population standard deviation of each channel, in [0, 1] units.
+
+    Exact up to the last rounding: pixels have 256 values, so their histogram holds every sum.
+    """
+    values = np.arange(256, dtype=np.int64)
+    means, deviations = [], []
+    for channel in range(images.x.shape[1]):
+        counts = torch.bincount(images.x[:, channel].reshape(-1), minlength=256).numpy()
+        total = int(counts.sum())
+        first, second = int(counts @ values), int(counts @ values**2)
+        means.append(first / total / 255)
+        # total * second - first**2 is an exact integer: no cancellation of rounded numbers.
+        deviations.append((total * second - first**2) ** 0.5 / total / 255)
+    return tuple(means), tuple(deviations)
+
+
+def checksum(*parts: Images) -> str:
+    """Return the SHA-256 of shapes, pixels and labels, hexadecimal."""
+    state = hashlib.sha256()
+    for part in parts:
+        state.update(repr(tuple(part.x.shape)).encode())
+        state.update(part.x.contiguous().numpy().data)
+        state.update(part.y.contiguous().numpy().astype("<i8").data)
+    return state.hexdigest()
+
+
+def resident(
+    name: str, train: Images, test: Images, preparation: Preparation, device: torch.device
+) -> ImageSet:
+    """Return the set with its bytes on `device`, normalised and augmented there batch by batch.
+
+    Raises `DataError` when a class has no training image or a test label has no class.
+    """
+    num_classes = _count_classes(name, train, test)
+    mean, std = (
+        torch.tensor(numbers, dtype=torch.float32).view(-1, 1, 1).to(device)
+        for numbers in (preparation.mean, preparation.std)
+    )
+
+    def place(part: Images, augmentation: Augmentation) -> ResidentData:
+        return ResidentData(part.x.to(device), part.y.to(device), mean, std, augmentation)
+
+    return ImageSet(
+        name=name,
+        train=place(train, preparation.augmentation),
+        test=place(test, Unchanged()),
+        num_classes=num_classes,
+        checksum=checksum(train, test),
+    )
+
+
+def _count_classes(name: str, train: Images, test: Images) -> int:
+    """Return the number of classes, after checking that labels are 0, 1, ... without a gap."""
+    present = torch.unique(train.y).tolist()
+    num_classes = len(present)
+    if present != list(range(num_classes)) or num_classes < 2:
+        raise DataError(f"the training labels of {name} are {present}; they must be 0, 1, ... without a gap")
+    if len(test) and not 0 <= int(test.y.min()) <= int(test.y.max()) < num_classes:
+        raise DataError(f"the test part of {name} has labels outside the {num_classes} training classes")
+    return num_classes

@@ -1,0 +1,32 @@
+"""One process at a time: a lock that is held on a file and vanishes with its process."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Wait for the lock on the file at `path`, created where missing, and hold it.
+
+    The holder may move or remove the file. On Windows, where an open file cannot be moved, nothing
+    is locked: prepare data there with one process.
+    """
+    if sys.platform == "win32":
+        path.touch()
+        yield
+        return
+    import fcntl
+
+    while True:
+        with path.open("ab") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+            if not path.exists() or not os.path.samestat(os.fstat(stream.fileno()), path.stat()):
+                # The process that held the lock moved or removed the file: what is locked is not there.
+                continue
+            yield
+            return

@@ -1,0 +1,243 @@
+"""The devices a run can use, behind one seam. Nothing outside this file knows which one it is."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from plastibench.errors import RequestError, unknown
+
+AUTOCAST = {"bf16": torch.bfloat16}
+
+
+class Device:
+    """A device that can train. `torch` is what tensors are moved to."""
+
+    kind: ClassVar[str]
+    memory_format: ClassVar[torch.memory_format] = torch.contiguous_format
+    """Layout in which images and convolution weights are fastest here."""
+
+    def __init__(self, index: int | None = None) -> None:
+        self.torch = torch.device(self.kind) if index is None else torch.device(self.kind, index)
+
+    def __str__(self) -> str:
+        """Return the name torch gives it."""
+        return str(self.torch)
+
+    @classmethod
+    def absent(cls) -> str | None:
+        """Return why this kind of device cannot be used here, or None."""
+        return None
+
+    @classmethod
+    def count(cls) -> int:
+        """Return how many there are."""
+        return 1
+
+    def name(self) -> str:
+        """Return the name of the hardware."""
+        raise NotImplementedError
+
+    def side_by_side(self) -> int:
+        """Return how many runs go side by side on it unless a user says otherwise."""
+        return 1
+
+    def seed(self, seed: int) -> None:
+        """Seed the global streams that layers such as dropout draw from, on the CPU and here."""
+        torch.manual_seed(seed)
+
+    def synchronise(self) -> None:
+        """Wait until everything queued here is done."""
+
+    def mark_step(self) -> None:
+        """Say that a piece of work is complete, where the device collects work until told."""
+
+    def peak_memory(self) -> int | None:
+        """Return the most bytes held since `reset_peak_memory`, or None where that is not known."""
+        return None
+
+    def reset_peak_memory(self) -> None:
+        """Start a new peak."""
+
+    def precision(self, precision: str) -> AbstractContextManager[object]:
+        """Return the context in which a forward pass computes in `precision`."""
+        if precision not in self.precisions():
+            allowed = ", ".join(self.precisions())
+            raise RequestError(f"precision={precision} is not allowed on {self.kind}: it can be {allowed}")
+        dtype = AUTOCAST.get(precision)
+        return nullcontext() if dtype is None else torch.autocast(self.kind, dtype=dtype)
+
+    @classmethod
+    def precisions(cls) -> tuple[str, ...]:
+        """Return the precisions that exist here."""
+        return ("fp32", "bf16")
+
+    def place(self, model: nn.Module) -> nn.Module:
+        """Return the model on this device, in its fastest layout."""
+        # torch's stub of Module.to lacks the overload with memory_format alone.
+        return model.to(self.torch).to(memory_format=self.memory_format)  # type: ignore[call-overload, no-any-return]
+
+    def arrange(self, images: Tensor) -> Tensor:
+        """Return images (b, c, h, w) in the device's fastest layout."""
+        return images.contiguous(memory_format=self.memory_format)
+
+
+class Cpu(Device):
+    """The processor."""
+
+    kind = "cpu"
+    memory_format = torch.channels_last
+
+    def name(self) -> str:
+        """Return the processor's name and how many threads are used."""
+        return f"{_processor()}, {num_cores()} cores"
+
+    def side_by_side(self) -> int:
+        """Return the number of cores: small runs gain more from company than from threads."""
+        return num_cores()
+
+
+class Cuda(Device):
+    """An NVIDIA (or, through ROCm, AMD) GPU."""
+
+    kind = "cuda"
+    memory_format = torch.channels_last
+
+    @classmethod
+    def absent(cls) -> str | None:
+        """Return why CUDA cannot be used here, or None."""
+        return None if torch.cuda.is_available() else "torch sees no CUDA device on this machine"
+
+    @classmethod
+    def count(cls) -> int:
+        """Return how many GPUs torch sees."""
+        return torch.cuda.device_count()
+
+    @classmethod
+    def precisions(cls) -> tuple[str, ...]:
+        """Return the precisions that exist here."""
+        return ("fp32", "tf32", "bf16")
+
+    def name(self) -> str:
+        """Return the GPU's name."""
+        return torch.cuda.get_device_name(self.torch)
+
+    def seed(self, seed: int) -> None:
+        """Seed the CPU and every GPU."""
+        torch.manual_seed(seed)
+
+    def synchronise(self) -> None:
+        """Wait for the GPU."""
+        torch.cuda.synchronize(self.torch)
+
+    def peak_memory(self) -> int | None:
+        """Return the most bytes allocated since the last reset."""
+        return torch.cuda.max_memory_allocated(self.torch)
+
+    def reset_peak_memory(self) -> None:
+        """Start a new peak."""
+        torch.cuda.reset_peak_memory_stats(self.torch)
+
+    def precision(self, precision: str) -> AbstractContextManager[object]:
+        """Return the context of a forward pass; TF32 is a global switch, set to match each time."""
+        torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+        torch.backends.cudnn.allow_tf32 = precision == "tf32"
+        return super().precision(precision)
+
+
+class Hpu(Device):
+    """An Intel Gaudi card. No card has run this yet; tests use a stand-in backed by the CPU."""
+
+    kind = "hpu"
+
+    @classmethod
+    def absent(cls) -> str | None:
+        """Return why Gaudi cannot be used here, or None."""
+        if not hasattr(torch, "hpu") and importlib.util.find_spec("habana_frameworks") is not None:
+            importlib.import_module("habana_frameworks.torch")
+        if hasattr(torch, "hpu") and torch.hpu.is_available():
+            return None
+        return "torch sees no Gaudi card on this machine (is habana_frameworks installed?)"
+
+    @classmethod
+    def count(cls) -> int:
+        """Return how many cards torch sees."""
+        return int(_hpu().device_count())
+
+    def name(self) -> str:
+        """Return the card's name."""
+        return str(_hpu().get_device_name())
+
+    def seed(self, seed: int) -> None:
+        """Seed the CPU and the cards: torch's own manual_seed knows nothing of the latter."""
+        torch.manual_seed(seed)
+        _hpu().manual_seed_all(seed)
+
+    def synchronise(self) -> None:
+        """Wait for the card."""
+        _hpu().synchronize()
+
+    def mark_step(self) -> None:
+        """End a lazily collected graph; in eager mode there is none, and the call would only warn."""
+        if os.environ.get("PT_HPU_LAZY_MODE") == "1":
+            _mark_step()()
+
+    def peak_memory(self) -> int | None:
+        """Return the most bytes allocated since the last reset."""
+        return int(_hpu().max_memory_allocated())
+
+    def reset_peak_memory(self) -> None:
+        """Start a new peak."""
+        _hpu().reset_peak_memory_stats()
+
+
+KINDS: dict[str, type[Device]] = {kind.kind: kind for kind in (Cpu, Cuda, Hpu)}
+
+
+def pick(text: str) -> Device:
+    """Return the device named `text`, such as "cpu", "cuda" or "cuda:1".
+
+    Raises RequestError for an unknown name and for a device that is not there: never another one
+    in its place.
+    """
+    kind, _, index = text.partition(":")
+    if kind not in KINDS:
+        raise unknown("device", text, KINDS)
+    reason = KINDS[kind].absent()
+    if reason is not None:
+        raise RequestError(f"device {text!r} cannot be used: {reason}")
+    if not index:
+        return KINDS[kind]()
+    if not index.isdecimal() or int(index) >= KINDS[kind].count():
+        raise RequestError(f"no device {text!r}: {kind} devices here are numbered 0 to {KINDS[kind].count() - 1}")
+    return KINDS[kind](int(index))
+
+
+def num_cores() -> int:
+    """Return the cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _hpu() -> Any:  # noqa: ANN401 - a module that only the vendor's plug-in adds to torch
+    return torch.hpu
+
+
+def _mark_step() -> Callable[[], None]:
+    core = importlib.import_module("habana_frameworks.torch.core")
+    return core.mark_step  # type: ignore[no-any-return]
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123 - not a regular file
+            models = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
+    except OSError:
+        models = []
+    return models[0] if models else platform.processor() or platform.machine()

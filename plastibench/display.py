@@ -1,0 +1,122 @@
+"""What a person sees while runs go on: bars on a terminal, plain lines anywhere else."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.live import Live
+from rich.markup import escape
+from rich.table import Table as Layout
+from rich.text import Text
+
+from plastibench.spec import Spec
+from plastibench.store import Record
+
+REFRESH_PER_SECOND = 4
+PLAIN_SECONDS = 10.0
+"""At least so long between two lines about stages where there is no terminal."""
+
+
+class Display:
+    """A watcher that shows the runs of a grid: what is done, where each run stands, how long it will take."""
+
+    def __init__(self, console: Console, total: int, finished: int, jobs: int) -> None:
+        self.console = console
+        self.total = total
+        self.done = finished
+        self.jobs = jobs
+        self.began = time.monotonic()
+        self.seconds: deque[float] = deque(maxlen=50)
+        self.running: dict[str, dict[str, Any]] = {}
+        self.failures = 0
+        self.said = 0.0
+        self.live = Live(self, console=console, refresh_per_second=REFRESH_PER_SECOND, transient=True)
+
+    def __enter__(self) -> Self:
+        """Begin to show, where there is a terminal."""
+        if self.console.is_terminal:
+            self.live.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        """Take the bars away."""
+        if self.console.is_terminal:
+            self.live.stop()
+
+    def started(self, spec: Spec, num_stages: int) -> None:
+        """Show a run."""
+        self.running[spec.id] = {"name": name_of(spec), "stages": num_stages, "began": time.monotonic()}
+
+    def epoch(self, run: str, where: dict[str, Any]) -> None:
+        """Move a run on."""
+        self.running[run] |= where
+
+    def stage(self, run: str, row: dict[str, Any]) -> None:
+        """Note a stage that ended."""
+        state = self.running[run]
+        state |= {"stage": row["index"] + 1, "epoch": 0, "test_accuracy": row["test_accuracy"]}
+        if not self.console.is_terminal and time.monotonic() - self.said > PLAIN_SECONDS:
+            self.said = time.monotonic()
+            self._print(f"  {state['name']}: stage {state['stage']}/{state['stages']}, {self._left()}")
+
+    def finished(self, record: Record) -> None:
+        """Count a run that is on the disk."""
+        self.done += 1
+        self.running.pop(record.id, None)
+        seconds = float(record.provenance["seconds"])
+        self.seconds.append(seconds)
+        accuracy = 100 * record.stages[-1]["test_accuracy"]
+        self._print(
+            f"{self.done}/{self.total} {name_of(record.spec)}: {accuracy:.2f} % at the last stage, {seconds:.1f} s"
+            + ("" if record.status == "done" else f", {record.status}")
+        )
+
+    def failed(self, spec: Spec, message: str) -> None:
+        """Say why a run failed."""
+        self.running.pop(spec.id, None)
+        self.failures += 1
+        self._print(f"{name_of(spec)}: failed: {message}")
+
+    def _print(self, line: str) -> None:
+        self.console.print(escape(line), highlight=False, soft_wrap=True)
+
+    def _left(self) -> str:
+        """Return how long the rest will take, from the runs so far."""
+        rest = self.total - self.done - self.failures
+        if not self.seconds:
+            return "time left not known yet"
+        each = sum(self.seconds) / len(self.seconds)
+        going = sum(min(time.monotonic() - state["began"], each) for state in self.running.values())
+        seconds = max(0.0, rest * each - going) / self.jobs
+        return f"about {clock(seconds)} left"
+
+    def __rich__(self) -> Layout:
+        """Return the picture of this moment."""
+        layout = Layout.grid(padding=(0, 2))
+        elapsed = clock(time.monotonic() - self.began)
+        layout.add_row(Text(f"{self.done}/{self.total} runs", style="bold"), f"{elapsed} gone", self._left())
+        for state in list(self.running.values()):
+            stage = min(state.get("stage", 0) + 1, state["stages"])
+            accuracy = state.get("train_accuracy")
+            layout.add_row(
+                escape(state["name"]),
+                f"stage {stage}/{state['stages']} epoch {state.get('epoch', 0)}",
+                "" if accuracy is None else f"train {100 * accuracy:.1f} %",
+            )
+        return layout
+
+
+def name_of(spec: Spec) -> str:
+    """Return a short name of a run for people."""
+    return f"{spec.task.name} {spec.model.name} {spec.method.name} seed {spec.seed}"
+
+
+def clock(seconds: float) -> str:
+    """Return a duration as h:mm:ss or m:ss."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,57 @@
+"""What this machine has, for a person who wonders why something does not work."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from collections.abc import Iterator
+from pathlib import Path
+
+from plastibench.errors import RequestError
+from plastibench.store import Store, free_bytes
+from plastibench.version import __version__
+
+PACKAGES = ("torch", "torchvision", "numpy", "scipy", "pandas", "scikit-learn", "optuna", "mlflow")
+GIB = 1024**3
+
+
+def report(device: str, data: Path, home: Path) -> Iterator[tuple[str, str]]:
+    """Yield (what, answer). Raises RequestError where the device asked for is not there."""
+    from plastibench.devices import KINDS, pick
+
+    yield "plastibench", __version__
+    yield "python", f"{platform.python_version()} on {platform.platform()}"
+    for package in PACKAGES:
+        yield package, _version(package)
+    for kind, made in KINDS.items():
+        yield kind, made.absent() or f"{made().name()}, precisions {', '.join(made.precisions())}"
+    chosen = pick(device)
+    yield "chosen", f"{chosen}, {chosen.side_by_side()} runs at a time"
+    yield "data", f"{data} ({_contents(data)})"
+    yield "home", f"{home.resolve()} ({_writable(home)}, {free_bytes(home.resolve()) / GIB:.1f} GiB free)"
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _contents(folder: Path) -> str:
+    if not folder.is_dir():
+        return "not there: data sets are downloaded to it when they are needed"
+    names = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
+    return "holds " + ", ".join(names[:12]) + (", ..." if len(names) > 12 else "") if names else "empty"
+
+
+def _writable(home: Path) -> str:
+    existed = home.exists()
+    try:
+        Store(home).prepare()
+    except RequestError:
+        return "cannot be written"
+    if not existed:
+        (home / "runs").rmdir()
+        home.rmdir()
+    return "can be written"

@@ -1,0 +1,135 @@
+"""One training step and one evaluation, fast on any device: nothing here makes the host wait."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from plastibench.data.core import Data
+from plastibench.devices import Device
+from plastibench.learner import Learner
+from plastibench.method import Method
+from plastibench.task import Counting, Recipe
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """How many examples were classified rightly, and the mean of the batches' shares."""
+
+    correct: int
+    total: int
+    batch_mean: float
+    loss: float
+    """Mean over examples."""
+
+    def by(self, counting: Counting) -> float:
+        """Return the accuracy in 0..1 as `counting` says."""
+        return self.correct / self.total if counting == "examples" else self.batch_mean
+
+
+class Tally:
+    """Sums kept on the device and read once."""
+
+    def __init__(self, device: Device) -> None:
+        # float32 counts exactly up to 2^24 examples; int64 is slow or absent on some devices.
+        self._sums = torch.zeros(3, device=device.torch)
+        self._total = 0
+        self._batches = 0
+
+    def add(self, logits: Tensor, y: Tensor, loss: Tensor) -> None:
+        """Count a batch: logits (b, classes), y (b,), and its mean loss."""
+        correct = (logits.argmax(1) == y).sum(dtype=torch.float32)
+        self._sums += torch.stack([correct, correct / len(y), loss.float() * len(y)])
+        self._total += len(y)
+        self._batches += 1
+
+    def read(self) -> Accuracy:
+        """Wait for the device and return the sums."""
+        correct, shares, loss = self._sums.tolist()
+        return Accuracy(int(correct), self._total, shares / self._batches, loss / self._total)
+
+
+class Engine:
+    """Takes training steps for a learner under a method."""
+
+    def __init__(self, learner: Learner, method: Method) -> None:
+        self.learner = learner
+        self.method = method
+        self.recipe: Recipe = learner.task.recipe
+        self.tally = Tally(learner.device)
+
+    def begin_epoch(self) -> None:
+        """Start counting anew."""
+        self.tally = Tally(self.learner.device)
+
+    def step(self, x: Tensor, y: Tensor) -> None:
+        """Update the weights once on a batch: x (b, c, h, w) prepared, y (b,)."""
+        learner, device = self.learner, self.learner.device
+        images = device.arrange(x)
+        passes: list[tuple[Tensor, Tensor]] = []
+
+        def closure() -> Tensor:
+            learner.optimizer.zero_grad(set_to_none=True)
+            with self._statistics(len(passes)), device.precision(self.recipe.precision):
+                logits = learner.model(images)
+            loss = learner.loss(logits, y)
+            passes.append((logits.detach(), loss.detach()))
+            total = loss + self.method.loss_term(learner, logits, y)
+            total.backward()
+            device.mark_step()
+            return total.detach()
+
+        # torch declares closures to return float, and every optimizer of its own takes a tensor.
+        learner.optimizer.step(closure)  # type: ignore[arg-type]
+        learner.step += 1
+        with torch.no_grad():
+            self.method.after_step(learner)
+        device.mark_step()
+        # Accuracy is that of the weights the step started from, as SAM's paper and the DASH code have it.
+        self.tally.add(passes[0][0], y, passes[0][1])
+        self._count(len(y), len(passes))
+
+    def _count(self, examples: int, passes: int) -> None:
+        cost = self.learner.cost
+        cost.steps += 1
+        cost.samples += examples
+        cost.train_passes += examples * passes
+
+    def _statistics(self, passes_before: int) -> AbstractContextManager[None]:
+        if passes_before and self.recipe.sam_statistics == "first":
+            return still_statistics(self.learner.model)
+        return nullcontext()
+
+
+@contextmanager
+def still_statistics(model: nn.Module) -> Iterator[None]:
+    """Normalise by the batch as in training, but leave the running statistics where they are."""
+    norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
+    kept = [norm.track_running_stats for norm in norms]
+    for norm in norms:
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for norm, track in zip(norms, kept, strict=True):
+            norm.track_running_stats = track
+
+
+def evaluate(model: nn.Module, data: Data, recipe: Recipe, device: Device) -> Accuracy:
+    """Return the accuracy of `model` on `data`, leaving the model as it was."""
+    tally = Tally(device)
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    with torch.no_grad(), device.precision(recipe.precision):
+        for x, y in data.batches(recipe.test_batch_size):
+            logits = model(device.arrange(x)).float()
+            tally.add(logits, y, torch.nn.functional.cross_entropy(logits, y))
+            device.mark_step()
+    for module, training in modes:
+        module.training = training
+    return tally.read()

@@ -1,0 +1,146 @@
+"""From names and settings as a user writes them to the descriptions of runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
+
+from plastibench.errors import RequestError, unknown
+from plastibench.registry import PlugIn, Registry
+from plastibench.settings import Settings, settings_of
+from plastibench.spec import Spec, describe
+
+if TYPE_CHECKING:
+    from plastibench.method import Method
+    from plastibench.task import Recipe, Task
+
+Made = TypeVar("Made", bound=Settings)
+PlugIns = dict[str, PlugIn]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Names to be multiplied out, and settings that apply to all of them."""
+
+    tasks: tuple[str, ...]
+    methods: tuple[str, ...]
+    """Each `name` or `name:preset`."""
+    models: tuple[str, ...] = ()
+    """None is each task's own default."""
+    recipe: str | None = None
+    """None is each task's first."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    device: str = "cpu"
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """By name, or by `plug-in.name` for one plug-in alone; values as text."""
+
+    def __post_init__(self) -> None:
+        """Refuse what is named twice."""
+        for what in ("tasks", "methods", "models", "seeds"):
+            given = getattr(self, what)
+            twice = [str(item) for item in dict.fromkeys(given) if given.count(item) > 1]
+            if twice:
+                raise RequestError(f"duplicate {what}: {', '.join(twice)} is given more than once")
+            if not given and what != "models":
+                raise RequestError(f"no {what} given: at least one is needed")
+
+    def specs(self, registry: Registry) -> list[Spec]:
+        """Return the runs, seed by seed, so that an interrupted grid has whole comparisons.
+
+        Raises RequestError for an unknown name or setting, a value that is not allowed, or a
+        method that cannot run on a task.
+        """
+        self._check_prefixes(registry)
+        made = [
+            (task, method, plugins)
+            for task, task_plugins in self._tasks(registry)
+            for method, plugins in self._methods(registry, task, task_plugins)
+        ]
+        kind = self.device.partition(":")[0]
+        return [describe(task, method, names, (seed, kind)) for seed in self.seeds for task, method, names in made]
+
+    def _tasks(self, registry: Registry) -> Iterator[tuple[Task, PlugIns]]:
+        for name in self.tasks:
+            plugin = registry.get("task", name)
+            kind = plugin.load()
+            for model in self._models(kind):
+                model_plugin = registry.get("model", model)
+                plain = model_plugin.load()()
+                texts = self._texts((name, model))
+                architecture = _changed(plain, texts)
+                recipe = _changed(self._recipe(name, kind.recipes(architecture)), texts)
+                task = _changed(kind(recipe=recipe, architecture=architecture), texts)
+                known = {setting for part in (task, recipe, plain) for setting in settings_of(part)}
+                for setting in texts:
+                    if setting not in known:
+                        raise unknown(f"setting of {name} with {model}", setting, known)
+                yield task, {"task": plugin, "model": model_plugin}
+
+    def _models(self, kind: type[Task]) -> tuple[str, ...]:
+        return self.models or (kind.default_architecture,)
+
+    def _recipe(self, task: str, recipes: Mapping[str, Recipe]) -> Recipe:
+        name = self.recipe or next(iter(recipes))
+        if name not in recipes:
+            raise unknown(f"recipe of {task}", name, recipes)
+        return recipes[name]
+
+    def _methods(self, registry: Registry, task: Task, plugins: PlugIns) -> Iterator[tuple[Method, PlugIns]]:
+        for text in self.methods:
+            name, _, preset = text.partition(":")
+            plugin = registry.get("method", name)
+            kind = plugin.load()
+            if preset and preset not in kind.presets:
+                raise unknown(f"preset of {name}", preset, kind.presets)
+            method = kind(**kind.presets[preset]) if preset else kind()
+            own = {k.partition(".")[2]: v for k, v in self.settings.items() if k.startswith(f"{name}.")}
+            method = method.with_texts(own)
+            reason = method.unsupported(task)
+            if reason is not None:
+                raise RequestError(f"method {name} cannot run on this task and model: {reason}")
+            yield method, {**plugins, "method": plugin}
+
+    def _texts(self, prefixes: tuple[str, str]) -> dict[str, str]:
+        """Return the settings without prefix and those with one of `prefixes`, which win."""
+        general = {full: text for full, text in self.settings.items() if "." not in full}
+        for full, text in self.settings.items():
+            prefix, _, short = full.partition(".")
+            if short and prefix in prefixes:
+                general[short] = text
+        return general
+
+    def _check_prefixes(self, registry: Registry) -> None:
+        """Refuse a setting for a plug-in that is not in the grid."""
+        methods = {text.partition(":")[0] for text in self.methods}
+        models = {model for task in self.tasks for model in self._models(registry.load("task", task))}
+        for full in self.settings:
+            prefix, dot, _ = full.partition(".")
+            if dot and prefix not in {*self.tasks, *methods, *models}:
+                raise unknown("task, model or method of this grid", prefix, {*self.tasks, *methods, *models})
+
+
+def _changed(thing: Made, texts: Mapping[str, str]) -> Made:
+    """Return `thing` with those of the settings that it has."""
+    own = settings_of(thing)
+    return thing.with_texts({name: text for name, text in texts.items() if name in own})
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """Return the seeds of "5" (the first five), "3,5,7" or "10-14"."""
+    try:
+        if text.strip().isdecimal():
+            count = int(text)
+            seeds = tuple(range(count))
+        else:
+            seeds = tuple(seed for part in text.split(",") if part.strip() for seed in _span(part))
+    except ValueError:
+        seeds = ()
+    if not seeds:
+        raise RequestError(f"seeds={text} is not allowed: give a count (5), a list (3,5,7) or a range (10-14)")
+    return seeds
+
+
+def _span(text: str) -> range:
+    low, dash, high = text.partition("-")
+    return range(int(low), int(high if dash else low) + 1)

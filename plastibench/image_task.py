@@ -1,0 +1,178 @@
+"""A classification data set that arrives in chunks: what most tasks are."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from plastibench.data.augment import Augmentation, Unchanged
+from plastibench.data.images import Images, ImageSet, Preparation, resident
+from plastibench.errors import RequestError
+from plastibench.models import Architecture, Parts
+from plastibench.regimes import Regime, chunk_sizes, windows
+from plastibench.settings import setting
+from plastibench.streams import generator
+from plastibench.task import Recipe, Site, Stage, Task
+
+if TYPE_CHECKING:
+    from plastibench.data.core import Data
+    from plastibench.models import Shape
+
+Channels = tuple[tuple[float, ...], tuple[float, ...]]
+
+STAGES = {"two_phase": 2}
+"""Regimes whose number of stages is part of what they are."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageTask(Task):
+    """Images in chunks. A subclass says how they are loaded, their shape, and how many classes."""
+
+    stages: int | None = setting(None, within=(2, None))
+    """Arrivals of data; none is 50, or 2 in the two-phase regime."""
+    regime: Regime = "accumulate"
+    buffer: int | None = setting(None, within=(2, None))
+    """Examples that the buffer regime keeps."""
+    max_stages: int | None = setting(None, within=(1, None))
+    """Run only so many of the stages; their data are those of the whole schedule."""
+    train_size: int | None = setting(None, within=(4, None))
+    """Training examples used, drawn at random with the seed; none is all."""
+    validation: float = setting(0.0, within=(0.0, 0.5))
+    """Share of every chunk that is set aside for tuning."""
+
+    shape: ClassVar[Shape]
+    num_classes: ClassVar[int]
+    augmentation: ClassVar[Augmentation] = Unchanged()
+    """How training images are changed where the recipe says `augment`."""
+    sota: ClassVar[Mapping[str, Any]] = {
+        "learning_rate": 0.1,
+        "weight_decay": 5e-4,
+        "schedule": "steps",
+        "milestones": (60, 120, 160, 200),
+        "decay": 0.2,
+        "warmup_epochs": 1,
+        "max_epochs": 260,
+        "augment": True,
+    }
+    """The DASH code's second setting (arXiv 2410.23495, C.4.1; the text has no milestone at 160)."""
+
+    def __post_init__(self) -> None:
+        """Check what no single field can."""
+        super().__post_init__()
+        if (self.regime == "buffer") != (self.buffer is not None):
+            raise RequestError(
+                f"regime={self.regime} with buffer={self.buffer}: regime=buffer needs buffer=<examples>, "
+                "and no other regime takes it"
+            )
+        fixed = STAGES.get(self.regime)
+        if fixed is not None and self.stages not in (None, fixed):
+            raise RequestError(f"stages={self.stages} is not allowed: regime={self.regime} has {fixed} stages")
+
+    @abstractmethod
+    def load(self, site: Site) -> ImageSet:
+        """Return the whole data set on the site's device. Raises DataError where it is missing."""
+
+    def prepared(self, parts: tuple[Images, Images], site: Site, channels: Channels | None = None) -> ImageSet:
+        """Return decoded (train, test) images on the site's device, as the recipe wants them.
+
+        `channels` holds the mean and the standard deviation of each channel in [0, 1]; None
+        measures them on the training images.
+        """
+        train, test = parts
+        if not self.recipe.normalise:
+            preparation = Preparation.plain(train.x.shape[1], self.augmentation)
+        elif channels is None:
+            preparation = Preparation.measured(train, self.augmentation)
+        else:
+            preparation = Preparation(*channels, self.augmentation)
+        return resident(type(self).__name__, train, test, preparation, site.device.torch)
+
+    def input_shape(self) -> Shape:
+        """Return the shape of one prepared image: (channels, height, width)."""
+        return self.shape
+
+    def output_classes(self) -> int:
+        """Return the number of classes, the width of the logits."""
+        return self.num_classes
+
+    def num_chunks(self) -> int:
+        """Return how many times data arrive in the whole schedule."""
+        return self.stages or STAGES.get(self.regime, 50)
+
+    def num_stages(self) -> int:
+        """Return how many stages are run."""
+        return min(self.num_chunks(), self.max_stages or self.num_chunks())
+
+    def stream(self, seed: int, site: Site) -> Iterator[Stage]:
+        """Yield the stages of one seed; each is a part of one tensor, so nothing is copied."""
+        whole = self.load(site)
+        order, train_sizes, held_sizes = self._split(len(whole.train), seed)
+        train = whole.train.take(order[: sum(train_sizes)])
+        held = whole.train.take(order[sum(train_sizes) :])
+        parts = windows(train_sizes, self.regime, self.buffer)
+        held_parts = windows(held_sizes, self.regime, self._held_buffer(train_sizes, held_sizes))
+        for index in range(self.num_stages()):
+            part, aside = parts[index], held_parts[index]
+            yield Stage(
+                index=index,
+                train=train[part.start : part.end],
+                chunks=part.chunks,
+                validation=_part(held, aside.start, aside.end) if self.validation else None,
+                test=whole.test,
+                checksum=whole.checksum,
+            )
+
+    def model(
+        self,
+        activation: Callable[[], nn.Module] | None = None,
+        norm: Callable[[int], nn.Module] | None = None,
+    ) -> nn.Module:
+        """Return an untrained model, by default with ReLU and batch normalisation."""
+        plain = nn.BatchNorm2d if self.architecture.spatial_norm else nn.BatchNorm1d
+        parts = Parts(activation=activation or nn.ReLU, norm=norm or plain)
+        return self.architecture.build(self.input_shape(), self.output_classes(), parts)
+
+    @classmethod
+    def recipes(cls, architecture: Architecture) -> Mapping[str, Recipe]:
+        """Return `standard` and `sota`, the two settings of the DASH paper."""
+        standard = Recipe(
+            learning_rate=architecture.learning_rate, normalise=cls.normalises(architecture)
+        )
+        return {"standard": standard, "sota": replace(standard, **cls.sota)}
+
+    @classmethod
+    def normalises(cls, architecture: Architecture) -> bool:
+        """Return whether the DASH code normalises this data set for an architecture."""
+        return architecture.normalised_input
+
+    def _split(self, available: int, seed: int) -> tuple[Tensor, list[int], list[int]]:
+        """Return an order of the examples, all training parts before all held-out parts, and their sizes."""
+        used = available if self.train_size is None else self.train_size
+        if used > available:
+            raise RequestError(f"train_size={used} is not allowed: there are {available} training examples")
+        shuffled = torch.randperm(available, generator=generator(seed, "split"))[:used]
+        sizes = chunk_sizes(used, self.num_chunks())
+        held = [round(size * self.validation) for size in sizes]
+        pieces = [
+            piece.split([size - aside, aside])
+            for piece, size, aside in zip(shuffled.split(sizes), sizes, held, strict=True)
+        ]
+        order = torch.cat([train for train, _ in pieces] + [aside for _, aside in pieces])
+        return order, [size - aside for size, aside in zip(sizes, held, strict=True)], held
+
+    def _held_buffer(self, train_sizes: list[int], held_sizes: list[int]) -> int | None:
+        """Return how many held-out examples match the buffer, in proportion."""
+        if self.buffer is None:
+            return None
+        return round(self.buffer * sum(held_sizes) / sum(train_sizes))
+
+
+def _part(data: Data, start: int, end: int) -> Data:
+    if start == end:
+        raise RequestError("validation is too small a share: a chunk gives no example to it")
+    return data[start:end]

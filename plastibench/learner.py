@@ -1,0 +1,112 @@
+"""What is trained: a model, its optimizer, and where they stand. All that a method may read or change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from plastibench import optim
+from plastibench.cost import Cost
+from plastibench.devices import Device
+from plastibench.method import Method
+from plastibench.streams import generator, initialising
+from plastibench.task import Stage, Task
+
+
+class Learner:
+    """A model on its way through the stages of one seed."""
+
+    stage: Stage
+    """The stage being trained or about to be."""
+
+    def __init__(self, task: Task, method: Method, seed: int, device: Device) -> None:
+        self.task = task
+        self.device = device
+        self.seed = seed
+        self.step = 0
+        """Updates since the start of the run."""
+        self.cost = Cost()
+        """What the present stage has cost so far."""
+        self.generator = generator(seed, "method")
+        """The method's own stream of random numbers, on the CPU."""
+        self._method = method
+        self._drawn = 0
+        self.restart()
+
+    def begin(self, stage: Stage) -> None:
+        """Enter a stage."""
+        self.stage = stage
+        self.cost = Cost()
+        self._drawn = 0 if stage.index else 1  # the first stage's first draw made the model itself
+
+    def loss(self, logits: Tensor, y: Tensor) -> Tensor:
+        """Return the task's loss alone, the mean cross-entropy; logits (b, classes), y (b,)."""
+        return F.cross_entropy(logits.float(), y)
+
+    def fresh_model(self) -> nn.Module:
+        """Return a newly initialised model on the device; each call within a stage draws another.
+
+        The stream depends on the seed, the stage and the call: methods that draw at the same point
+        get the same weights.
+        """
+        index = self.stage.index if hasattr(self, "stage") else 0
+        with initialising(self.seed, "init", index, self._drawn):
+            model = self._method.build(self.task)
+        self._drawn += 1
+        return self.device.place(model)
+
+    def reset_optimizer(self) -> None:
+        """Forget momentum and moments."""
+        self.optimizer = optim.build(self.task.recipe, self.model.parameters())
+
+    def forget(self, parameters: Iterable[Tensor]) -> None:
+        """Forget momentum and moments of some parameters only."""
+        for parameter in parameters:
+            self.optimizer.state.pop(parameter, None)
+
+    def restart(self) -> None:
+        """Begin with a fresh model and a fresh optimizer."""
+        self.model = self.fresh_model()
+        self.reset_optimizer()
+
+    def backward(self, model: nn.Module, x: Tensor, y: Tensor, weight: float = 1.0) -> None:
+        """Add the gradient of `weight` times the mean loss on a batch to `model`'s `.grad`.
+
+        For passes of the remedy itself: they are counted as its own.
+        """
+        with torch.enable_grad():
+            with self.device.precision(self.task.recipe.precision):
+                logits = model(self.device.arrange(x))
+            (self.loss(logits, y) * weight).backward()
+        self.device.mark_step()
+        self.cost.remedy_passes += len(y)
+
+    def reset_statistics(self) -> None:
+        """Set the running statistics of batch normalisation to mean 0 and variance 1."""
+        for norm in _norms(self.model):
+            norm.reset_running_stats()
+
+    def reestimate_statistics(self) -> None:
+        """Measure the running statistics of batch normalisation on all training data, one pass."""
+        norms = list(_norms(self.model))
+        if not norms:
+            return
+        momenta = [norm.momentum for norm in norms]
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # torch's sign for a plain average over batches
+        self.model.train()
+        with torch.no_grad(), self.device.precision(self.task.recipe.precision):
+            for x, y in self.stage.train.batches(self.task.recipe.batch_size):
+                self.model(self.device.arrange(x))
+                self.cost.remedy_forwards += len(y)
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+
+
+def _norms(model: nn.Module) -> Iterable[_BatchNorm]:
+    return (module for module in model.modules() if isinstance(module, _BatchNorm))

@@ -1,0 +1,71 @@
+"""The contract of a remedy: eight hooks, settings that are dataclass fields, two declared policies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from plastibench.settings import Settings
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from plastibench.learner import Learner
+    from plastibench.task import Task
+
+OptimizerState = Literal["keep", "clear"]
+"""What becomes of momentum and moments between stages."""
+BatchNorm = Literal["keep", "reset", "reestimate"]
+"""What becomes of running statistics between stages: kept, set to (0, 1), or measured anew."""
+
+
+@dataclass(kw_only=True)
+class Method(Settings):
+    """A remedy. A subclass is a dataclass too: init fields are settings, other fields are state.
+
+    Exactly one of `start` and `before_stage` runs before each stage. A hook may read and change
+    what the learner offers and nothing else; whatever it draws comes from `learner.generator`.
+    """
+
+    optimizer_state: OptimizerState = "keep"
+    batch_norm: BatchNorm = "keep"
+
+    neutral: ClassVar[Mapping[str, Any] | None] = None
+    """Settings at which the remedy does nothing: a run then equals a warm start bit for bit."""
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """Published variants: the name of a paper, and the settings with which it was published."""
+
+    def build(self, task: Task) -> nn.Module:
+        """Return the model to train; a remedy of architecture asks the task for a different one."""
+        return task.model()
+
+    def start(self, learner: Learner) -> None:
+        """Prepare the first stage."""
+
+    def before_stage(self, learner: Learner) -> None:
+        """Prepare every later stage; `learner.stage` is the one about to be trained."""
+
+    def loss_term(self, learner: Learner, logits: Tensor, y: Tensor) -> Tensor | float:
+        """Return what is added to the task's loss; logits (b, classes), y (b,)."""
+        return 0.0
+
+    def after_step(self, learner: Learner) -> None:
+        """Act after each update of the weights, without gradients."""
+
+    def after_stage(self, learner: Learner) -> None:
+        """Act after a stage has been trained and measured."""
+
+    def evaluated(self, learner: Learner) -> nn.Module:
+        """Return the model whose accuracy counts."""
+        return learner.model
+
+    def unsupported(self, task: Task) -> str | None:
+        """Return the reason why this remedy cannot run on a task, or None."""
+        return None
+
+    @classmethod
+    def acts_only_between_stages(cls) -> bool:
+        """Return whether the first stage is a warm start's: no hook is used that could change it."""
+        inside = ("build", "start", "loss_term", "after_step", "evaluated")
+        return all(getattr(cls, hook) is getattr(Method, hook) for hook in inside)

@@ -1,0 +1,35 @@
+"""A multilayer perceptron with batch normalisation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+from torch import nn
+
+from plastibench.models import Architecture, Parts, Shape
+from plastibench.settings import setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class MLPBN(Architecture):
+    """Linear, norm, activation, repeated; `depth` counts linear layers, the last one included."""
+
+    learning_rate = 0.01
+    normalised_input = False
+    spatial_norm = False
+
+    depth: int = setting(3, within=(1, None))
+    """Linear layers; the DASH paper says three."""
+    width: int = setting(1024, within=(1, None))
+    """Features of each hidden layer."""
+
+    def build(self, shape: Shape, num_classes: int, parts: Parts) -> nn.Module:
+        """Return the model with torch's default initialisation."""
+        layers: list[nn.Module] = [nn.Flatten()]
+        inside = prod(shape)
+        for _ in range(self.depth - 1):
+            activation = parts.activation()
+            layers += [nn.Linear(inside, self.width), parts.norm(self.width), activation]
+            inside = self.width * getattr(activation, "expansion", 1)
+        return nn.Sequential(*layers, nn.Linear(inside, num_classes))

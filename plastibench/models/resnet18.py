@@ -1,0 +1,32 @@
+"""ResNet-18 as in the DASH code's main setting: 3x3 stem, and the max-pool of the ImageNet model kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from plastibench.models import Architecture, Parts, Shape
+from plastibench.models.basic_block import conv3x3, kaiming_fan_out, residual_network
+from plastibench.settings import setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResNet18(Architecture):
+    """ResNet-18 (arXiv 1512.03385) with a 3x3 stem and a 3x3 max-pool; 11,173,962 weights at 10 classes."""
+
+    width: int = setting(64, within=(1, None))
+    """Channels of the first stage; the others have 2, 4 and 8 times as many."""
+
+    def build(self, shape: Shape, num_classes: int, parts: Parts) -> nn.Module:
+        """Return the model, convolutions initialised by fan-out."""
+        activation = parts.activation()
+        stem = [
+            conv3x3(shape[0], self.width),
+            parts.norm(self.width),
+            activation,
+            nn.MaxPool2d(kernel_size=3, stride=2, padding=1),
+        ]
+        inside = self.width * getattr(activation, "expansion", 1)
+        plan = [(self.width * factor, 2) for factor in (1, 2, 4, 8)]
+        return kaiming_fan_out(residual_network(stem, inside, plan, num_classes, parts))

@@ -1,0 +1,27 @@
+"""ResNet-18 as in the DASH code's SoTA setting: no max-pool, torch's own initialisation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from plastibench.models import Architecture, Parts, Shape
+from plastibench.models.basic_block import conv3x3, residual_network
+from plastibench.settings import setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResNet18SoTA(Architecture):
+    """ResNet-18 (arXiv 1512.03385) for 32-pixel images: 3x3 stem, full resolution in the first stage."""
+
+    width: int = setting(64, within=(1, None))
+    """Channels of the first stage; the others have 2, 4 and 8 times as many."""
+
+    def build(self, shape: Shape, num_classes: int, parts: Parts) -> nn.Module:
+        """Return the model with torch's default initialisation."""
+        activation = parts.activation()
+        stem = [conv3x3(shape[0], self.width), parts.norm(self.width), activation]
+        inside = self.width * getattr(activation, "expansion", 1)
+        plan = [(self.width * factor, 2) for factor in (1, 2, 4, 8)]
+        return residual_network(stem, inside, plan, num_classes, parts)

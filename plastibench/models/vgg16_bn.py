@@ -1,0 +1,53 @@
+"""VGG-16 with batch normalisation, in torchvision's layout."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from plastibench.models import Architecture, Parts, Shape
+from plastibench.models.basic_block import kaiming_fan_out
+from plastibench.settings import setting
+
+PLAN = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
+"""(channels, convolutions) of each block (Simonyan & Zisserman 2015, arXiv 1409.1556, table 1 column D)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VGG16BN(Architecture):
+    """VGG-16 (arXiv 1409.1556) with batch normalisation; 134,309,962 weights at 10 classes."""
+
+    learning_rate = 0.01
+
+    dropout: float = setting(0.5, within=(0.0, 1.0))
+    hidden: int = setting(4096, within=(1, None))
+    """Features of the two hidden layers of the classifier."""
+
+    def build(self, shape: Shape, num_classes: int, parts: Parts) -> nn.Module:
+        """Return the model: convolutions initialised by fan-out, linear layers N(0, 0.01^2)."""
+        layers: list[nn.Module] = []
+        inside = shape[0]
+        for channels, convolutions in PLAN:
+            for _ in range(convolutions):
+                activation = parts.activation()
+                layers += [nn.Conv2d(inside, channels, 3, padding=1), parts.norm(channels), activation]
+                inside = channels * getattr(activation, "expansion", 1)
+            layers.append(nn.MaxPool2d(2))
+        layers += [nn.AdaptiveAvgPool2d(7), nn.Flatten()]
+        features = inside * 7 * 7
+        for _ in range(2):
+            activation = parts.activation()
+            layers += [nn.Linear(features, self.hidden), activation, nn.Dropout(self.dropout)]
+            features = self.hidden * getattr(activation, "expansion", 1)
+        return _initialised(nn.Sequential(*layers, nn.Linear(features, num_classes)))
+
+
+def _initialised(model: nn.Module) -> nn.Module:
+    kaiming_fan_out(model)
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=0.01)
+        if isinstance(module, (nn.Linear, nn.Conv2d)) and module.bias is not None:
+            nn.init.zeros_(module.bias)
+    return model

@@ -1,0 +1,91 @@
+"""Optimizers, all stepped through `step(closure)`, and the learning rate's course within a stage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import SGD, Adam, AdamW, Optimizer
+
+from plastibench.task import Recipe
+
+Closure = Callable[[], Tensor]
+
+
+class SAM(Optimizer):
+    """Sharpness-aware minimisation (Foret et al. 2021, arXiv 2010.01412, equation 2).
+
+    A step moves the weights to w + e with e = rho * g / ||g||_2, takes the gradient there, moves
+    back, and lets the inner optimizer step with it. The adaptive form (Kwon et al. 2021, arXiv
+    2102.11600, equation 6) has e = rho * |w|^2 * g / || |w| * g ||_2.
+    """
+
+    def __init__(self, inner: Optimizer, rho: float, adaptive: bool) -> None:
+        self.inner = inner
+        self.rho = rho
+        self.adaptive = adaptive
+        super().__init__(inner.param_groups, {})
+        # One list for both: a learning rate set here is the inner optimizer's too.
+        self.param_groups = inner.param_groups
+        self.state = inner.state
+
+    def step(self, closure: Closure | None = None) -> Tensor:  # type: ignore[override]
+        """Take two forward-backward passes and one update; return the loss at the unmoved weights."""
+        if closure is None:
+            raise TypeError("SAM.step needs a closure: it takes the gradient twice")
+        with torch.enable_grad():
+            loss = closure()
+        with torch.no_grad():
+            weights = [p for group in self.param_groups for p in group["params"] if p.grad is not None]
+            before = [p.clone() for p in weights]
+            torch._foreach_add_(weights, self._ascent(weights))
+        with torch.enable_grad():
+            closure()
+        with torch.no_grad():
+            torch._foreach_copy_(weights, before)
+        self.inner.step()
+        return loss
+
+    def _ascent(self, weights: list[Tensor]) -> list[Tensor]:
+        gradients = [p.grad for p in weights if p.grad is not None]
+        if self.adaptive:
+            sizes = torch._foreach_abs(weights)
+            gradients = list(torch._foreach_mul(gradients, sizes))
+        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+        # The scale stays a tensor on the device: reading it would make the host wait at every step.
+        scale = self.rho / (norm + 1e-12)
+        if self.adaptive:
+            gradients = list(torch._foreach_mul(gradients, sizes))
+        return list(torch._foreach_mul(gradients, scale))
+
+
+def build(recipe: Recipe, parameters: Iterable[Tensor]) -> Optimizer:
+    """Return the recipe's optimizer over `parameters`."""
+    common: dict[str, Any] = {"lr": recipe.learning_rate, "weight_decay": recipe.weight_decay}
+    kept = list(parameters)
+    if recipe.optimizer == "adam":
+        return Adam(kept, betas=(recipe.momentum, 0.999), **common)
+    if recipe.optimizer == "adamw":
+        return AdamW(kept, betas=(recipe.momentum, 0.999), **common)
+    sgd = SGD(kept, momentum=recipe.momentum, **common)
+    return SAM(sgd, recipe.rho, recipe.adaptive) if recipe.optimizer == "sam" else sgd
+
+
+def learning_rate(recipe: Recipe, epoch: int, step: int, steps_per_epoch: int) -> float:
+    """Return the rate of a step; epoch and step count from 0 at the start of the stage.
+
+    The warm-up rises from 0 to the full rate over its epochs, so its first step moves nothing.
+    Every stage begins anew: a decay of the stage before does not last.
+    """
+    rate = recipe.learning_rate
+    if epoch < recipe.warmup_epochs:
+        return rate * step / (recipe.warmup_epochs * steps_per_epoch)
+    return rate * recipe.decay ** sum(epoch >= milestone for milestone in recipe.milestones)
+
+
+def set_learning_rate(optimizer: Optimizer, rate: float) -> None:
+    """Give every parameter the same rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate

@@ -1,0 +1,219 @@
+"""Plug-ins by file name: found in their folders, in installed packages, or in a file given by its path.
+
+Listing reads names and first lines only; nothing is imported before it is used, and nothing is
+loaded that was not named.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib
+import importlib.util
+import pkgutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+
+import plastibench
+from plastibench.errors import RequestError, unknown
+
+FOLDERS = {"method": "methods", "task": "tasks", "model": "models"}
+"""Kinds of plug-in and the subpackage that holds those shipped here."""
+
+CONTRACTS = {
+    "method": "plastibench.method:Method",
+    "task": "plastibench.task:Task",
+    "model": "plastibench.models:Architecture",
+}
+
+
+@dataclass(frozen=True)
+class PlugIn:
+    """One method, task or model: a name, and where its code lies."""
+
+    kind: str
+    name: str
+    module: str
+    path: Path | None
+    """The source file; None where an installed package does not tell."""
+
+    def summary(self) -> str:
+        """Return the first line of the file's docstring, without importing it."""
+        if self.path is None:
+            return f"(from {self.module})"
+        return (ast.get_docstring(_parse(self.path)) or "").partition("\n")[0]
+
+    def load(self) -> type:
+        """Import the file and return the one class in it that keeps the contract.
+
+        Raises RequestError where the file fails, has no such class or several, or forgets @dataclass.
+        """
+        module = self._import()
+        contract = _contract(self.kind)
+        found = [
+            thing
+            for thing in vars(module).values()
+            if isinstance(thing, type) and issubclass(thing, contract) and thing.__module__ == module.__name__
+        ]
+        if len(found) != 1:
+            names = ", ".join(thing.__name__ for thing in found) or "none"
+            raise RequestError(
+                f"{self.path or self.module} must define exactly one {self.kind}, "
+                f"a subclass of {contract.__name__}: it defines {names}"
+            )
+        if "__dataclass_fields__" not in vars(found[0]):
+            raise RequestError(f"{found[0].__name__} in {self.path or self.module} lacks @dataclass above the class")
+        return found[0]
+
+    def _import(self) -> ModuleType:
+        try:
+            if self.path is not None and self.module not in sys.modules and self.module.startswith(OUTSIDE):
+                return _import_file(self.module, self.path)
+            return importlib.import_module(self.module)
+        except Exception as error:
+            raise RequestError(f"{self.path or self.module} cannot be loaded: {_last_line(error)}") from error
+
+
+OUTSIDE = "plastibench_plugin_"
+"""Prefix of the module names under which files given by path are imported."""
+
+
+class Registry:
+    """All plug-ins that can be used in this process."""
+
+    def __init__(self, files: tuple[Path, ...] = ()) -> None:
+        """Add the plug-ins in `files` to those shipped and installed.
+
+        Raises RequestError for a file that is missing, has no plug-in, or takes a name in use.
+        """
+        self.files = files
+        self._known: dict[tuple[str, str], PlugIn] = {}
+        for plugin in (*_shipped(), *_installed()):
+            self._add(plugin)
+        for file in files:
+            self._add(_outside(file))
+
+    def names(self, kind: str) -> list[str]:
+        """Return the names of a kind, sorted."""
+        return sorted(name for found, name in self._known if found == kind)
+
+    def get(self, kind: str, name: str) -> PlugIn:
+        """Return a plug-in. Raises RequestError, with the nearest name, where there is none."""
+        if (kind, name) not in self._known:
+            raise unknown(kind, name, self.names(kind))
+        return self._known[kind, name]
+
+    def load(self, kind: str, name: str) -> type:
+        """Return the class of a plug-in."""
+        return self.get(kind, name).load()
+
+    def _add(self, plugin: PlugIn) -> None:
+        before = self._known.get((plugin.kind, plugin.name))
+        if before is not None:
+            raise RequestError(
+                f"{plugin.kind} {plugin.name!r} in {plugin.path or plugin.module} reuses a name: "
+                f"{before.path or before.module} has it"
+            )
+        self._known[plugin.kind, plugin.name] = plugin
+
+
+def _shipped() -> Iterator[PlugIn]:
+    for kind, folder in FOLDERS.items():
+        package = importlib.util.find_spec(f"{plastibench.__name__}.{folder}")
+        assert package is not None and package.submodule_search_locations is not None
+        for place in package.submodule_search_locations:
+            for found in pkgutil.iter_modules([place]):
+                path = Path(place) / f"{found.name}.py"
+                if _is_plugin(path):
+                    yield PlugIn(kind, found.name, f"{package.name}.{found.name}", path)
+
+
+def _is_plugin(path: Path) -> bool:
+    """Tell a plug-in from a file that others share: it defines a dataclass."""
+    return any(
+        isinstance(node, ast.ClassDef) and any("dataclass" in ast.unparse(d) for d in node.decorator_list)
+        for node in _parse(path).body
+    )
+
+
+def _installed() -> Iterator[PlugIn]:
+    for kind, folder in FOLDERS.items():
+        for entry in entry_points(group=f"plastibench.{folder}"):
+            yield PlugIn(kind, entry.name, entry.module, None)
+
+
+def _outside(file: Path) -> PlugIn:
+    """Return the plug-in in a file given by its path; its kind follows from the class it extends."""
+    if not file.is_file():
+        raise RequestError(f"no plug-in file at {file}")
+    name, module = file.stem, f"{OUTSIDE}{file.stem}"
+    if not name.isidentifier():
+        raise RequestError(f"plug-in file {file} cannot give a name: {name!r} is not a Python identifier")
+    sys.modules.pop(module, None)
+    try:
+        loaded = _import_file(module, file)
+    except Exception as error:
+        raise RequestError(f"plug-in file {file} raises {_last_line(error)}") from error
+    own = [t for t in vars(loaded).values() if isinstance(t, type) and t.__module__ == module]
+    kinds = [kind for kind in FOLDERS if any(issubclass(t, _contract(kind)) for t in own)]
+    if len(kinds) != 1:
+        raise RequestError(f"plug-in file {file} must define one method, task or model: it defines {len(kinds)}")
+    plugin = PlugIn(kinds[0], name, module, file.resolve())
+    plugin.load()
+    return plugin
+
+
+def _import_file(module: str, path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(module, path)
+    assert spec is not None and spec.loader is not None
+    loaded = importlib.util.module_from_spec(spec)
+    sys.modules[module] = loaded  # before it runs: dataclasses look their own module up
+    try:
+        spec.loader.exec_module(loaded)
+    except BaseException:
+        del sys.modules[module]
+        raise
+    return loaded
+
+
+def _contract(kind: str) -> type:
+    module, _, name = CONTRACTS[kind].partition(":")
+    return getattr(importlib.import_module(module), name)  # type: ignore[no-any-return]
+
+
+def _parse(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+
+
+def _last_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}".strip().splitlines()[0]
+
+
+def fingerprint(plugin: PlugIn) -> str:
+    """Return a digest of what a plug-in's code does: comments, docstrings and layout do not count."""
+    if plugin.path is None:
+        source = importlib.util.find_spec(plugin.module)
+        path = Path(source.origin) if source is not None and source.origin else None
+    else:
+        path = plugin.path
+    text = "" if path is None else ast.unparse(_without_docstrings(_parse(path)))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _without_docstrings(tree: ast.Module) -> ast.Module:
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            kept = [
+                line
+                for line in body
+                if not (isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant))
+            ]
+            node.body = kept or [ast.Pass()]  # type: ignore[attr-defined]
+    return tree
+
+

@@ -1,0 +1,77 @@
+"""One typed request: what a user named on the command line, completed from a suite and the defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from plastibench import suites
+from plastibench.errors import RequestError
+from plastibench.grid import Grid, parse_seeds
+from plastibench.registry import Registry
+from plastibench.spec import Spec
+from plastibench.suites import Suite
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to run or to show, as text; and where."""
+
+    suite: str | None
+    task: str | None
+    method: str | None
+    model: str | None
+    recipe: str | None
+    seeds: str | None
+    device: str | None
+    settings: Mapping[str, str]
+    plugins: tuple[Path, ...]
+    home: Path
+    data: Path
+    cache: Path
+
+    @cached_property
+    def registry(self) -> Registry:
+        """Return the plug-ins that may be named."""
+        return Registry(self.plugins)
+
+    @cached_property
+    def leaderboard(self) -> Suite:
+        """Return the suite, with what the user named in place of its own."""
+        if self.suite is not None and self.task is not None:
+            raise RequestError(f"give either a suite ({self.suite}) or --task {self.task}, not both")
+        if self.task is None:
+            suite = suites.load(self.suite or suites.defaults().suite)
+            return replace(suite, grids=tuple(self._changed(grid) for grid in suite.grids))
+        usual = suites.load(suites.defaults().suite)
+        grid = Grid(tasks=_words(self.task), methods=usual.grids[0].methods)
+        return Suite("-".join(grid.tasks), "", suites.defaults().baseline, (self._changed(grid),))
+
+    def specs(self) -> list[Spec]:
+        """Return the runs, each once. Raises RequestError for what does not exist or is not allowed."""
+        found = [spec for grid in self.leaderboard.grids for spec in grid.specs(self.registry)]
+        return list({spec.id: spec for spec in found}.values())
+
+    def device_name(self) -> str:
+        """Return the device that all runs use."""
+        names = {grid.device for grid in self.leaderboard.grids}
+        if len(names) > 1:
+            raise RequestError(f"this suite names several devices ({', '.join(sorted(names))}): choose with --device")
+        return names.pop()
+
+    def _changed(self, grid: Grid) -> Grid:
+        named = {
+            "methods": _words(self.method) if self.method else None,
+            "models": _words(self.model) if self.model else None,
+            "recipe": self.recipe,
+            "seeds": parse_seeds(self.seeds) if self.seeds else None,
+            "device": self.device,
+        }
+        changes = {name: value for name, value in named.items() if value is not None}
+        return replace(grid, **changes, settings={**grid.settings, **self.settings})  # type: ignore[arg-type]
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())

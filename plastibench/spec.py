@@ -1,0 +1,111 @@
+"""The whole description of one run: what it is known by, and what it is made from again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from plastibench.registry import PlugIn, Registry, fingerprint
+from plastibench.settings import Settings, settings_of
+
+if TYPE_CHECKING:
+    from plastibench.method import Method
+    from plastibench.task import Task
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Part:
+    """A plug-in with its settings and a digest of its code."""
+
+    name: str
+    settings: Mapping[str, Any]
+    code: str
+
+    @classmethod
+    def of(cls, plugin: PlugIn, made: Settings) -> Part:
+        """Describe an instance of a plug-in."""
+        return cls(plugin.name, settings_of(made), fingerprint(plugin))
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One (task, model, recipe, method, seed) on one kind of device."""
+
+    task: Part
+    model: Part
+    recipe: Mapping[str, Any]
+    method: Part
+    seed: int
+    device: str
+    """Kind of device; which one of its kind, and the host, do not belong to what a run is."""
+    protocol: int
+    """Version of the code that decides the numbers."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the description as plain values."""
+        return {"schema": SCHEMA, **asdict(self)}
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Spec:
+        """Read a description that `as_dict` wrote."""
+        parts = {name: Part(**plain[name]) for name in ("task", "model", "method")}
+        rest = {name: plain[name] for name in ("recipe", "seed", "device", "protocol")}
+        return cls(**parts, **rest)
+
+    @cached_property
+    def id(self) -> str:
+        """Return what a run is known by: 16 hexadecimal digits that depend on the description alone."""
+        return hashlib.sha256(canonical(self.as_dict()).encode()).hexdigest()[:16]
+
+    def setting_id(self) -> str:
+        """Return what runs have in common that may be compared: all but the method and the seed."""
+        return hashlib.sha256(canonical(self._setting()).encode()).hexdigest()[:16]
+
+    def _setting(self) -> dict[str, Any]:
+        return {name: value for name, value in self.as_dict().items() if name not in ("method", "seed")}
+
+
+def canonical(plain: object) -> str:
+    """Return JSON that is the same for equal values: sorted keys, no spaces, numbers as Python writes them."""
+    return json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+
+def describe(task: Task, method: Method, names: Mapping[str, PlugIn], where: tuple[int, str]) -> Spec:
+    """Return the description of a run; `names` maps each kind to its plug-in, `where` is (seed, device kind)."""
+    from plastibench import protocol
+
+    seed, device = where
+    return Spec(
+        task=Part.of(names["task"], task),
+        model=Part.of(names["model"], task.architecture),
+        recipe=settings_of(task.recipe),
+        method=Part.of(names["method"], method),
+        seed=seed,
+        device=device,
+        protocol=protocol.VERSION,
+    )
+
+
+def build(spec: Spec, registry: Registry) -> tuple[Task, Method]:
+    """Return the task and the method that a description names."""
+    from plastibench.task import Recipe
+
+    architecture = registry.load("model", spec.model.name)().with_values(spec.model.settings)
+    recipe = _made(Recipe, spec.recipe)
+    task_settings = {name: _value(value) for name, value in spec.task.settings.items()}
+    task = registry.load("task", spec.task.name)(recipe=recipe, architecture=architecture, **task_settings)
+    return task, _made(registry.load("method", spec.method.name), spec.method.settings)
+
+
+def _made(kind: type, values: Mapping[str, Any]) -> Any:  # noqa: ANN401 - whatever `kind` makes
+    return kind(**{name: _value(value) for name, value in values.items()})
+
+
+def _value(value: Any) -> Any:  # noqa: ANN401 - a setting's value
+    return tuple(value) if isinstance(value, list) else value

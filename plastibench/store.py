@@ -1,0 +1,180 @@
+"""Runs on disk: one folder a run, stages appended as they end, run.json written last and atomically."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from plastibench.errors import RequestError
+from plastibench.spec import Spec, canonical
+
+HOME_VARIABLE = "PLASTIBENCH_HOME"
+DEFAULT_HOME = "plastibench-home"
+
+
+@dataclass(frozen=True)
+class Record:
+    """A finished run."""
+
+    spec: Spec
+    status: str
+    """done or diverged."""
+    stages: list[dict[str, Any]]
+    """One row a stage: the fields of a StageResult."""
+    provenance: dict[str, Any]
+    """Versions, commit, device, host, data checksum, when, how many attempts."""
+
+    @property
+    def id(self) -> str:
+        """Return the run's id."""
+        return self.spec.id
+
+
+class Store:
+    """The runs under a home folder."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+
+    def prepare(self) -> None:
+        """Make the folders. Raises RequestError where that is not possible."""
+        try:
+            (self.home / "runs").mkdir(parents=True, exist_ok=True)
+            probe = self.home / "runs" / f".writable-{os.getpid()}"
+            probe.write_bytes(b"")
+            probe.unlink()
+        except OSError as error:
+            raise RequestError(
+                f"home {self.home} cannot be written: {error.strerror} (choose another with --home or {HOME_VARIABLE})"
+            ) from error
+
+    def folder(self, run: str) -> Path:
+        """Return the folder of a run by its id."""
+        return self.home / "runs" / run[:2] / run
+
+    def read(self, run: str) -> Record | None:
+        """Return a finished run, or None. Raises RequestError for a file that is damaged."""
+        path = self.folder(run) / "run.json"
+        try:
+            text = path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return None
+        return _record(path, text)
+
+    def records(self) -> Iterator[Record]:
+        """Yield every finished run, by id."""
+        for path in sorted(self.home.glob("runs/??/*/run.json")):
+            yield _record(path, path.read_text(encoding="utf-8"))
+
+    def finished(self, specs: Iterable[Spec]) -> list[Record]:
+        """Return those of `specs` that are finished, in their order."""
+        found = (self.read(spec.id) for spec in specs)
+        return [record for record in found if record is not None]
+
+    def open(self, spec: Spec) -> Attempt:
+        """Begin a run; what an earlier attempt left is replaced."""
+        return Attempt(self.folder(spec.id), spec)
+
+
+class Attempt:
+    """A run being written. Used as a context manager; without `finish` the run does not exist."""
+
+    def __init__(self, folder: Path, spec: Spec) -> None:
+        self.folder = folder
+        self.spec = spec
+        self.number = 1
+        self.stages: list[dict[str, Any]] = []
+
+    def __enter__(self) -> Self:
+        """Make the folder and write the description."""
+        self.number = _attempts(self.folder) + 1
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write(self.folder / "spec.json", canonical(self.spec.as_dict()) + "\n")
+        self._file = (self.folder / "stages.jsonl").open("w", encoding="utf-8")
+        self.event("start", attempt=self.number)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        """Close the files; say why where the run did not finish."""
+        self._file.close()
+        if error is not None:
+            self.event("failed", error=f"{type(error).__name__}: {error}")
+
+    def append(self, stage: Mapping[str, Any]) -> None:
+        """Add the row of a stage; it is on the disk when this returns."""
+        self.stages.append(dict(stage))
+        self._file.write(canonical(stage) + "\n")
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self.event("stage", index=stage["index"])
+
+    def finish(self, status: str, provenance: Mapping[str, Any]) -> Record:
+        """Write run.json, with which the run begins to exist."""
+        record = Record(self.spec, status, self.stages, {**provenance, "attempts": self.number})
+        plain = {
+            "id": record.id,
+            "spec": self.spec.as_dict(),
+            "status": status,
+            "stages": self.stages,
+            "provenance": record.provenance,
+        }
+        write(self.folder / "run.json", json.dumps(plain, sort_keys=True, indent=1, allow_nan=False) + "\n")
+        self.event("done", status=status)
+        return record
+
+    def event(self, what: str, **more: object) -> None:
+        """Add a line to events.jsonl, for people and displays; a full disk must not stop a run for it."""
+        from datetime import UTC, datetime
+
+        line = canonical({"time": datetime.now(UTC).isoformat(timespec="seconds"), "event": what, **more})
+        try:
+            with (self.folder / "events.jsonl").open("a", encoding="utf-8") as file:
+                file.write(line + "\n")
+        except OSError:
+            return
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file so that it is there whole or not at all, also after a crash."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def free_bytes(path: Path) -> int:
+    """Return the free space where `path` is or would be made."""
+    while not path.exists():
+        path = path.parent
+    return shutil.disk_usage(path).free
+
+
+def _attempts(folder: Path) -> int:
+    try:
+        lines = (folder / "events.jsonl").read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return 0
+    return sum('"event":"start"' in line for line in lines)
+
+
+def _record(path: Path, text: str) -> Record:
+    try:
+        plain = json.loads(text)
+        record = Record(Spec.from_dict(plain["spec"]), plain["status"], plain["stages"], plain["provenance"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise RequestError(f"run file {path} is damaged ({error}): remove it to have the run made again") from error
+    if record.id != plain["id"] or path.parent.name != record.id:
+        raise RequestError(f"run file {path} is damaged: its id is not that of its description")
+    return record

@@ -1,0 +1,1 @@
+"""Streams of data: one file, one task."""

@@ -1,0 +1,27 @@
+"""CIFAR-10: 50,000 images of 10 classes, 32x32 in colour."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from plastibench.api import Chain, Crop, Flip, ImageSet, ImageTask, Site, load_cifar10
+
+CHANNELS = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
+"""Mean and standard deviation in the DASH code (arXiv 2410.23495), as fractions of full brightness."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cifar10(ImageTask):
+    """CIFAR-10 (Krizhevsky 2009), in 50 chunks of 1,000 as in the DASH paper."""
+
+    edition: Literal["official", "restored"] = "official"
+    """restored is a known copy with the exact training pixels and 23 re-encoded test images."""
+
+    shape = (3, 32, 32)
+    num_classes = 10
+    augmentation = Chain((Crop(padding=4), Flip()))
+
+    def load(self, site: Site) -> ImageSet:
+        """Return the data set on the site's device."""
+        return self.prepared(load_cifar10(site.data, self.edition), site, CHANNELS)

@@ -1,0 +1,27 @@
+"""Digits: 1,797 real handwritten digits, 8x8, that scikit-learn brings along. The embedded default."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from plastibench.api import Architecture, ImageSet, ImageTask, Recipe, Site, load_digits
+
+
+@dataclass(frozen=True, kw_only=True)
+class Digits(ImageTask):
+    """Handwritten digits (Alpaydin & Kaynak 1998, UCI), 1,197 to train on and 600 to test on."""
+
+    default_architecture = "small_resnet"
+    shape = (1, 8, 8)
+    num_classes = 10
+
+    def load(self, site: Site) -> ImageSet:
+        """Return the data set on the site's device; no file is needed."""
+        return self.prepared(load_digits(), site)
+
+    @classmethod
+    def recipes(cls, architecture: Architecture) -> Mapping[str, Recipe]:
+        """Return a recipe for stages of 100 images."""
+        standard = super().recipes(architecture)["standard"]
+        return {"standard": replace(standard, batch_size=32, max_epochs=200)}
