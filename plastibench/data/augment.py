@@ -9,13 +9,12 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from plastibench.data.sampling import centred, gather, resize_weights
+from plastibench.data.sampling import centred, gather
 
 Shape = tuple[int, int, int]
 """Channels, height, width."""
@@ -59,14 +58,11 @@ class Unchanged(Augmentation):
         return images
 
 
-class InTurn(Augmentation):
+@dataclass(frozen=True)
+class Chain(Augmentation):
     """Several augmentations, one after another."""
 
-    def __init__(self, *steps: Augmentation) -> None:
-        self.steps = steps
-
-    def __repr__(self) -> str:
-        return f"InTurn({', '.join(map(repr, self.steps))})"
+    steps: tuple[Augmentation, ...]
 
     @property
     def columns(self) -> int:
@@ -177,65 +173,3 @@ class Rotation(Augmentation):
         inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
         found = gather(images, rows.clamp(0, height - 1), columns.clamp(0, width - 1))
         return torch.where(inside[:, None], found, found.new_zeros(()))
-
-
-@dataclass(frozen=True)
-class RandomResizedCrop(Augmentation):
-    """A crop of random area and aspect ratio, resized to one size; bilinear with antialiasing.
-
-    Within 1e-5 of torchvision on floating point images in [0, 1], and within 1/255 of it on bytes,
-    which torchvision rounds.
-    """
-
-    size: int | None = None
-    """Side of the result, in pixels; None keeps the image's height and width."""
-    scale: tuple[float, float] = (0.08, 1.0)
-    """Range of the crop's area, as a part of the image's."""
-    ratio: tuple[float, float] = (3 / 4, 4 / 3)
-    """Range of the crop's width over its height, uniform in its logarithm."""
-
-    ATTEMPTS: ClassVar[int] = 10
-
-    @property
-    def columns(self) -> int:
-        """Top, left, height and width of the crop, whole pixels."""
-        return 4
-
-    def output(self, shape: Shape) -> Shape:
-        """Return the square shape, or the image's."""
-        return shape if self.size is None else (shape[0], self.size, self.size)
-
-    def draw(self, num_images: int, shape: Shape, generator: torch.Generator) -> Tensor:
-        """Draw crops as torchvision does: the first of ten that fits, else the largest central one."""
-        _, height, width = shape
-        numbers = torch.rand(2, num_images, self.ATTEMPTS, generator=generator, dtype=torch.float64)
-        low, high = (math.log(bound) for bound in self.ratio)
-        area = height * width * (self.scale[0] + (self.scale[1] - self.scale[0]) * numbers[0])
-        ratio = torch.exp(low + (high - low) * numbers[1])
-        h, w = torch.sqrt(area / ratio).round(), torch.sqrt(area * ratio).round()
-        fits = (h > 0) & (h <= height) & (w > 0) & (w <= width)
-        first = fits.to(torch.uint8).argmax(dim=1, keepdim=True)
-        fallback_h, fallback_w = self._central(height, width)
-        fitted = fits.any(dim=1)
-        h = torch.where(fitted, h.gather(1, first)[:, 0], float(fallback_h))
-        w = torch.where(fitted, w.gather(1, first)[:, 0], float(fallback_w))
-        where = torch.rand(2, num_images, generator=generator, dtype=torch.float64)
-        top = torch.where(fitted, (where[0] * (height - h + 1)).floor(), (height - fallback_h) // 2)
-        left = torch.where(fitted, (where[1] * (width - w + 1)).floor(), (width - fallback_w) // 2)
-        return torch.stack([top, left, h, w], dim=1).to(torch.float32)
-
-    def _central(self, height: int, width: int) -> tuple[int, int]:
-        """Return height and width of the largest crop within the range of aspect ratios."""
-        if width / height < min(self.ratio):
-            return round(width / min(self.ratio)), width
-        if width / height > max(self.ratio):
-            return height, round(height * max(self.ratio))
-        return height, width
-
-    def apply(self, images: Tensor, draws: Tensor) -> Tensor:
-        """Crop and resize as two matrix products, one an axis, so that nothing is looped over."""
-        shape = images.shape[1], images.shape[2], images.shape[3]
-        _, height, width = self.output(shape)
-        rows = resize_weights(draws[:, 0], draws[:, 2], shape[1], height).to(images.dtype)
-        columns = resize_weights(draws[:, 1], draws[:, 3], shape[2], width).to(images.dtype)
-        return rows[:, None] @ images @ columns[:, None].transpose(-1, -2)

@@ -154,8 +154,9 @@ def _files(source: FolderSource, part: str, classes: Sequence[str]) -> Files:
 
 def _central(image: Image.Image, size: int) -> Image.Image:
     """Return the central square of an image whose shorter side is brought to `size` pixels."""
+    # Rounded as torchvision's Resize and CenterCrop round.
     shorter = min(image.size)
-    width, height = (max(size, round(side * size / shorter)) for side in image.size)
+    width, height = (size * side // shorter for side in image.size)
     resized = image.resize((width, height), Image.Resampling.BILINEAR)
-    left, top = (width - size) // 2, (height - size) // 2
+    left, top = round((width - size) / 2), round((height - size) / 2)
     return resized.crop((left, top, left + size, top + size))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from typing import Self
 
 import numpy as np
 import torch
@@ -46,6 +47,15 @@ class ImageSet:
     num_classes: int
     checksum: str
     """SHA-256, hexadecimal: of decoded pixels and labels, or of the listing of a streamed folder."""
+
+    def having(self, num_classes: int) -> Self:
+        """Return the set itself; raise `DataError` when it has another number of classes."""
+        if self.num_classes != num_classes:
+            raise DataError(
+                f"the {self.name} that was found has {self.num_classes} classes, not {num_classes}; "
+                f"ask for classes={self.num_classes}, or name another data folder"
+            )
+        return self
 
 
 @dataclass(frozen=True)

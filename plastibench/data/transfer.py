@@ -27,6 +27,10 @@ class TransferError(Exception):
     """An address that does not give the file; the message is a short reason."""
 
 
+class _BrokenError(TransferError):
+    """A connection that ended early, after it had brought something."""
+
+
 class _Response(Protocol):
     headers: http.client.HTTPMessage
 
@@ -47,14 +51,12 @@ def receive(url: str, part: Path, size: int | None) -> None:
     with part.open("r+b") as stream, progress(label, size, count_bytes=True) as advance:
         start = stream.seek(0, os.SEEK_END)
         advance(start)
-        for attempt in range(ATTEMPTS):
-            before = stream.tell()
+        for attempt in range(1, ATTEMPTS + 1):
             try:
                 _receive_once(url, stream, advance)
                 break
-            except TransferError:
-                # Worth another connection only if this one brought something.
-                if attempt == ATTEMPTS - 1 or stream.tell() <= before:
+            except _BrokenError:
+                if attempt == ATTEMPTS:
                     raise
         stream.flush()
         os.fsync(stream.fileno())
@@ -81,19 +83,20 @@ def _receive_once(url: str, stream: IO[bytes], advance: Advance) -> None:
 
 def _copy(response: _Response, stream: IO[bytes], wanted: int | None, advance: Advance) -> None:
     """Copy the body; a body shorter than announced is a broken connection."""
-    received = 0
+    received, reason = 0, ""
     while True:
         try:
             block = response.read(_BLOCK)
         except (OSError, http.client.HTTPException) as error:
-            raise TransferError(f"the connection broke ({error})") from error
+            block, reason = b"", f" ({error})"
         if not block:
             break
         stream.write(block)
         received += len(block)
         advance(len(block))
-    if wanted is not None and received < wanted:
-        raise TransferError(f"the connection broke after {received} of {wanted} bytes")
+    if reason or (wanted is not None and received < wanted):
+        said = f"the connection broke after {received} of {wanted or 'unknown'} bytes{reason}"
+        raise _BrokenError(said) if received else TransferError(said)
 
 
 def _continues(response: _Response, start: int) -> bool:

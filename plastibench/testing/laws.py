@@ -1,0 +1,117 @@
+"""The laws of methods. Each takes a task and a class, and raises AssertionError where the law is broken."""
+
+from __future__ import annotations
+
+import ast
+import copy
+import inspect
+import json
+import sys
+from pathlib import Path
+
+import torch
+
+from plastibench.engine import evaluate
+from plastibench.learner import Learner
+from plastibench.method import Method
+from plastibench.settings import search_space, settings_of
+from plastibench.streams import seed_of
+from plastibench.task import Task
+from plastibench.testing.trial import counting_passes, run, same_bits
+
+Kind = type[Method]
+ALLOWED = {"torch", "plastibench", *sys.stdlib_module_names}
+
+
+def is_well_formed(kind: Kind) -> None:
+    """A method is a dataclass with a docstring that names its source; its settings travel as JSON."""
+    assert "__dataclass_fields__" in vars(kind), f"{kind.__name__} lacks @dataclass"
+    assert kind.__doc__ and "arXiv" in kind.__doc__, f"{kind.__name__} names no source (arXiv ...) in its docstring"
+    settings = settings_of(kind())
+    assert kind().with_values(json.loads(json.dumps(settings))) == kind()
+    for name, values in kind.presets.items():
+        assert settings_of(kind(**values)).items() >= dict(values).items(), f"preset {name} does not hold"
+    for name, space in search_space(kind).items():
+        assert space.low <= settings[name] <= space.high, f"the default of {name} lies outside its own range"
+
+
+def imports_only_what_it_may(kind: Kind) -> None:
+    """A plug-in knows torch, the standard library and plastibench.api, and nothing else."""
+    tree = ast.parse(Path(inspect.getfile(kind)).read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        for name in names:
+            assert name.partition(".")[0] in ALLOWED, f"{kind.__name__} imports {name}"
+            assert not name.startswith("plastibench") or name == "plastibench.api", f"{kind.__name__} imports {name}"
+
+
+def neutral_setting_is_a_warm_start(task: Task, kind: Kind) -> None:
+    """With its strength off a remedy equals the method without hooks, bit for bit."""
+    assert kind.neutral is not None
+    warm, off = run(task, Method()), run(task, kind(**kind.neutral))
+    assert same_bits(warm.weights, off.weights)
+    drop = {"remedy_passes", "remedy_forwards"}
+    assert [{k: v for k, v in row.items() if k not in drop} for row in warm.rows()] == [
+        {k: v for k, v in row.items() if k not in drop} for row in off.rows()
+    ]
+
+
+def default_setting_is_not_a_warm_start(task: Task, kind: Kind) -> None:
+    """With its published settings a remedy does something: the law above is not kept by doing nothing."""
+    assert not same_bits(run(task, Method()).weights, run(task, kind()).weights)
+
+
+def same_seed_same_result(task: Task, kind: Kind) -> None:
+    """The seed decides everything, and another seed decides otherwise."""
+    one, again, other = (run(task, kind(), seed) for seed in (3, 3, 4))
+    assert same_bits(one.weights, again.weights)
+    assert one.rows() == again.rows()
+    assert not same_bits(one.weights, other.weights)
+
+
+def first_stage_is_a_warm_starts(task: Task, kind: Kind) -> None:
+    """What acts only between stages shares the first one with every other such method."""
+    assert kind.acts_only_between_stages()
+    warm, remedy = run(task, Method()), run(task, kind())
+    assert same_bits(warm.weights[:1], remedy.weights[:1])
+    assert warm.rows()[0] == remedy.rows()[0]
+
+
+def measuring_changes_nothing(task: Task, kind: Kind) -> None:
+    """However often a learner is measured, it stays as it is: weights, modes, and the streams of chance."""
+    method = kind()
+    plain = run(task, kind())
+    ordinary = method.after_stage
+
+    def measure_more(learner: Learner) -> None:
+        before = copy.deepcopy(learner.model.state_dict())
+        streams = torch.get_rng_state(), learner.generator.get_state()
+        modes = [module.training for module in learner.model.modules()]
+        evaluate(method.evaluated(learner), learner.stage.test, task.recipe, learner.device)
+        assert same_bits([before], [learner.model.state_dict()])
+        assert modes == [module.training for module in learner.model.modules()]
+        assert torch.equal(streams[0], torch.get_rng_state())
+        assert torch.equal(streams[1], learner.generator.get_state())
+        ordinary(learner)
+
+    vars(method)["after_stage"] = measure_more
+    assert same_bits(run(task, method).weights, plain.weights)
+
+
+def counted_cost_is_real_cost(task: Task, kind: Kind, num_classes: int) -> None:
+    """The ledger agrees with an independent count of the examples that went through models."""
+    with counting_passes(num_classes) as real:
+        results = run(task, kind()).results
+    costs = [result.cost for result in results]
+    assert real.with_gradient == sum(cost.train_passes + cost.remedy_passes for cost in costs)
+    assert real.without_gradient == sum(cost.evaluation_forwards + cost.remedy_forwards for cost in costs)
+
+
+def others_are_left_alone(task: Task, kind: Kind) -> None:
+    """A run neither reads nor leaves a trace in torch's global stream before its own seeding."""
+    torch.manual_seed(seed_of("a"))
+    one = run(task, kind())
+    torch.manual_seed(seed_of("b"))
+    torch.rand(7)
+    assert same_bits(one.weights, run(task, kind()).weights)

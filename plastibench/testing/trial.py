@@ -1,0 +1,96 @@
+"""A small real run whose every weight is kept, for laws to compare."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_pre_hook
+
+from plastibench import protocol
+from plastibench.devices import Device, pick
+from plastibench.learner import Learner
+from plastibench.method import Method
+from plastibench.protocol import StageResult
+from plastibench.task import Site, Task
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What a run came to: its results, and all weights and buffers after each stage."""
+
+    results: list[StageResult]
+    weights: list[dict[str, Tensor]]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return the results without what depends on the clock or the machine."""
+        rows = [result.as_dict() for result in self.results]
+        return [{k: v for k, v in row.items() if not k.endswith("seconds") and k != "peak_memory"} for row in rows]
+
+
+def run(task: Task, method: Method, seed: int = 0, device: Device | None = None) -> Trial:
+    """Carry out a whole run and keep its weights. No data set outside the package may be needed."""
+    kept: list[dict[str, Tensor]] = []
+    inherited = method.after_stage
+
+    def after_stage(learner: Learner) -> None:
+        inherited(learner)
+        state = method.evaluated(learner).state_dict()
+        kept.append({name: value.detach().to("cpu", copy=True) for name, value in state.items()})
+
+    vars(method)["after_stage"] = after_stage
+    try:
+        results = list(protocol.run(task, method, seed, site(device)))
+    finally:
+        del vars(method)["after_stage"]
+    return Trial(results, kept)
+
+
+def site(device: Device | None = None) -> Site:
+    """Return a place to run at that has no data folder."""
+    nowhere = Path("no-data-needed")
+    return Site(device=device or pick("cpu"), data=nowhere, cache=nowhere)
+
+
+def same_bits(a: list[dict[str, Tensor]], b: list[dict[str, Tensor]]) -> bool:
+    """Return whether two lists of weights are equal, number for number."""
+    return len(a) == len(b) and all(
+        one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
+        for one, two in zip(a, b, strict=True)
+    )
+
+
+@dataclass
+class Passes:
+    """Examples that went through whole models."""
+
+    with_gradient: int = 0
+    without_gradient: int = 0
+
+
+@contextmanager
+def counting_passes(num_classes: int) -> Iterator[Passes]:
+    """Count, inside, the examples that reach the head of any model: an independent count of the cost.
+
+    The head is taken to be the linear layer with `num_classes` outputs: no hidden layer of the
+    task's model may have that width.
+    """
+    passes = Passes()
+
+    def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        if isinstance(module, nn.Linear) and module.out_features == num_classes:
+            if torch.is_grad_enabled():
+                passes.with_gradient += len(inputs[0])
+            else:
+                passes.without_gradient += len(inputs[0])
+
+    handle = register_module_forward_pre_hook(hook)
+    try:
+        yield passes
+    finally:
+        handle.remove()

@@ -1,0 +1,20 @@
+"""Fashion-MNIST: 60,000 images of 10 kinds of clothes, 28x28 in grey."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from plastibench.api import Chain, Crop, Flip, ImageSet, ImageTask, Site, load_fashion_mnist
+
+
+@dataclass(frozen=True, kw_only=True)
+class FashionMnist(ImageTask):
+    """Fashion-MNIST (Xiao, Rasul & Vollgraf 2017), in 50 chunks of 1,200."""
+
+    shape = (1, 28, 28)
+    num_classes = 10
+    augmentation = Chain((Crop(padding=4), Flip()))
+
+    def load(self, site: Site) -> ImageSet:
+        """Return the data set on the site's device, normalised as its training images are spread."""
+        return self.prepared(load_fashion_mnist(site.data), site)

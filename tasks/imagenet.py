@@ -1,0 +1,77 @@
+"""ImageNet: 1,281,167 images of 1,000 classes, streamed at 224x224 or packed smaller."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from plastibench.api import (
+    Architecture,
+    Chain,
+    Flip,
+    ImageSet,
+    ImageTask,
+    RandomResizedCrop,
+    Recipe,
+    Site,
+    load_imagenet_packed,
+    open_imagenet,
+    setting,
+)
+from plastibench.regimes import Regime
+
+CHANNELS = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Mean and standard deviation usual for ImageNet, as fractions of full brightness."""
+
+STREAMED = 224
+
+
+@dataclass(frozen=True, kw_only=True)
+class Imagenet(ImageTask):
+    """ImageNet (ILSVRC 2012), half of it and then all, as in the DASH paper; tested on its val part."""
+
+    regime: Regime = "two_phase"
+    resolution: int = setting(STREAMED, within=(16, STREAMED))
+    """Side of an image. At 224 files are decoded anew each epoch; below, once, and kept on the device."""
+    classes: int = setting(1000, within=(2, 1000))
+    """Fewer than 1,000 reads a folder that is cut to so many classes, for trying things out."""
+
+    shape = (3, STREAMED, STREAMED)
+    num_classes = 1000
+    augmentation = Chain((RandomResizedCrop(), Flip()))
+
+    def load(self, site: Site) -> ImageSet:
+        """Return the data set, streamed to the site's device or kept there."""
+        edition = "official" if self.classes == self.num_classes else "subset"
+        if self.resolution == STREAMED:
+            normalise = self.recipe.normalise
+            found = open_imagenet(site.data, STREAMED, site.device.torch, edition, normalise=normalise)
+        else:
+            packed = load_imagenet_packed(site.data, site.cache, self.resolution, edition)
+            found = self.prepared(packed, site, CHANNELS)
+        return found.having(self.classes)
+
+    def input_shape(self) -> tuple[int, int, int]:
+        """Return the shape of one prepared image: (channels, height, width)."""
+        return 3, self.resolution, self.resolution
+
+    def output_classes(self) -> int:
+        """Return the number of classes of the folder that is read."""
+        return self.classes
+
+    @classmethod
+    def recipes(cls, architecture: Architecture) -> Mapping[str, Recipe]:
+        """Return a recipe of 150 epochs a stage, as in the DASH paper, with the usual rates for ResNets."""
+        standard = replace(
+            super().recipes(architecture)["standard"],
+            learning_rate=0.1,
+            weight_decay=1e-4,
+            schedule="steps",
+            milestones=(50, 100),
+            decay=0.1,
+            batch_size=256,
+            max_epochs=150,
+            target_accuracy=None,
+            augment=True,
+        )
+        return {"standard": standard}

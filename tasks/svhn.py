@@ -1,0 +1,24 @@
+"""SVHN: house numbers, 10 digits, 32x32 in colour."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from plastibench.api import Chain, Crop, ImageSet, ImageTask, Site, load_svhn, setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class Svhn(ImageTask):
+    """SVHN (Netzer et al. 2011), cropped digits, in 50 chunks of 1,000 as in the DASH paper."""
+
+    train_size: int | None = setting(50_000, within=(4, None))
+    """The DASH code draws 50,000 of the 73,257 training images with the seed; none is all of them."""
+
+    shape = (3, 32, 32)
+    num_classes = 10
+    # No flip: a mirrored digit is no digit.
+    augmentation = Chain((Crop(padding=4),))
+
+    def load(self, site: Site) -> ImageSet:
+        """Return the data set on the site's device, normalised as its training images are spread."""
+        return self.prepared(load_svhn(site.data), site)

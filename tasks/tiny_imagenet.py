@@ -1,0 +1,47 @@
+"""Tiny-ImageNet: 100,000 images of 200 classes, 64x64 in colour."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from plastibench.api import (
+    Architecture,
+    Chain,
+    Flip,
+    ImageSet,
+    ImageTask,
+    RandomResizedCrop,
+    Site,
+    load_tiny_imagenet,
+    setting,
+)
+
+CHANNELS = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Mean and standard deviation in the DASH code (arXiv 2410.23495): those usual for ImageNet."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TinyImagenet(ImageTask):
+    """Tiny-ImageNet (Le & Yang 2015), in 50 chunks of 2,000 as in the DASH paper; tested on its val part."""
+
+    classes: int = setting(200, within=(2, 200))
+    """Fewer than 200 reads a folder that is cut to so many classes, for trying things out."""
+
+    shape = (3, 64, 64)
+    num_classes = 200
+    augmentation = Chain((Flip(), RandomResizedCrop(64)))
+
+    def load(self, site: Site) -> ImageSet:
+        """Return the data set on the site's device."""
+        edition = "official" if self.classes == self.num_classes else "subset"
+        found = self.prepared(load_tiny_imagenet(site.data, site.cache, edition), site, CHANNELS)
+        return found.having(self.classes)
+
+    def output_classes(self) -> int:
+        """Return the number of classes of the folder that is read."""
+        return self.classes
+
+    @classmethod
+    def normalises(cls, architecture: Architecture) -> bool:
+        """Return True: the DASH code normalises this data set for every model."""
+        return True

@@ -1,0 +1,52 @@
+"""What all tests share: one thread, a small real task, and where real data lie."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from plastibench.registry import Registry
+from plastibench.task import Task
+from tests_support import small_digits
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def registry() -> Registry:
+    return Registry()
+
+
+@pytest.fixture
+def task(registry: Registry) -> Task:
+    return small_digits(registry)
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    folder = os.environ.get("PLASTIBENCH_DATA")
+    if not folder:
+        pytest.skip("PLASTIBENCH_DATA is not set: no folder of real data to test on")
+    return Path(folder)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--slow", action="store_true", help="run the tests marked slow, too")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    reasons = {
+        "slow": None if config.getoption("--slow") else "slow: run with --slow",
+        "cuda": None if torch.cuda.is_available() else "needs a CUDA device",
+        "hpu": None if hasattr(torch, "hpu") else "needs an Intel Gaudi card",
+    }
+    for item in items:
+        for mark, reason in reasons.items():
+            if reason and mark in item.keywords:
+                item.add_marker(pytest.mark.skip(reason=reason))

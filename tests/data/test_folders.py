@@ -1,0 +1,226 @@
+"""ImageNet's layout: streamed alike by any number of workers, packed, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms import v2
+
+from plastibench.data.core import Batch
+from plastibench.data.folders import MEAN, STD, FolderData, usual_workers
+from plastibench.data.imagenet import list_imagenet, load_imagenet_packed, load_packed, open_imagenet, pack
+from plastibench.data.images import ImageSet
+from plastibench.errors import DataError, RequestError
+
+Jpeg = Callable[..., bytes]
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, jpeg: Jpeg) -> Path:
+    """A data folder with an ImageNet of three classes: five train and two val images each."""
+    seed = 0
+    for part, num_images in (("train", 5), ("val", 2)):
+        for wnid in ("n3", "n1", "n2"):
+            (tmp_path / "imagenet" / part / wnid).mkdir(parents=True)
+            for number in range(num_images):
+                seed += 1
+                mode = ("RGB", "L", "CMYK")[seed % 3]
+                path = tmp_path / "imagenet" / part / wnid / f"{wnid}_{number}.JPEG"
+                path.write_bytes(jpeg(seed, (30 + seed, 50), mode))
+    return tmp_path
+
+
+def opened(folder: Path, monkeypatch: pytest.MonkeyPatch, workers: int = 0, size: int = 32) -> ImageSet:
+    monkeypatch.setenv("PLASTIBENCH_DECODERS", str(workers))
+    return open_imagenet(folder, size, CPU, "subset")
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def same(one: list[Batch], other: list[Batch]) -> bool:
+    return all(
+        torch.equal(x, other_x) and torch.equal(y, other_y)
+        for (x, y), (other_x, other_y) in zip(one, other, strict=True)
+    )
+
+
+def denormalised(x: Tensor) -> Tensor:
+    return x * torch.tensor(STD).view(3, 1, 1) + torch.tensor(MEAN).view(3, 1, 1)
+
+
+def test_set(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = opened(folder, monkeypatch)
+    assert (found.num_classes, len(found.train), len(found.test)) == (3, 15, 6)
+    assert found.train.shape == (3, 32, 32)
+    labels = torch.cat([y for _, y in found.test.batches(4)])
+    assert labels.tolist() == [0, 0, 1, 1, 2, 2]
+    assert found.checksum == opened(folder, monkeypatch).checksum
+    (folder / "imagenet/val/n1/n1_1.JPEG").rename(folder / "imagenet/val/n1/n1_9.JPEG")
+    assert found.checksum != opened(folder, monkeypatch).checksum
+
+
+def test_plain_images_are_the_central_crop(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = opened(folder, monkeypatch).train
+    [(x, _)] = data[4:5].batches(1)
+    transform = v2.Compose([v2.Resize(37), v2.CenterCrop(32), v2.PILToTensor()])
+    with Image.open(folder / "imagenet/train/n1/n1_4.JPEG") as image:
+        expected = transform(image.convert("RGB")).float() / 255
+    assert torch.allclose(denormalised(x[0]), expected, atol=1e-5)
+
+
+def test_batches_do_not_depend_on_the_number_of_workers(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = torch.randperm(15, generator=seeded(2))
+    epochs = []
+    for workers in (0, 2):
+        data = opened(folder, monkeypatch, workers).train
+        state = torch.get_rng_state()
+        epochs.append(list(data.batches(4, order, seeded(7))))
+        assert torch.equal(torch.get_rng_state(), state)
+    assert [len(y) for _, y in epochs[0]] == [4, 4, 4, 3]
+    assert same(*epochs)
+    labels = torch.arange(3).repeat_interleave(5)
+    assert torch.equal(torch.cat([y for _, y in epochs[0]]), labels[order])
+
+
+def test_augmentation_follows_the_generator(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = opened(folder, monkeypatch).train
+    first, second = (list(data.batches(8, augment=seeded(seed))) for seed in (1, 2))
+    assert same(first, list(data.batches(8, augment=seeded(1))))
+    assert not any(torch.equal(x, other) for (x, _), (other, _) in zip(first, second, strict=True))
+    # A generator that goes on gives every epoch other images.
+    going = seeded(1)
+    list(data.batches(8, augment=going))
+    assert not same(first, list(data.batches(8, augment=going)))
+
+
+def test_parts_and_selections(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = opened(folder, monkeypatch).train
+    assert isinstance(data, FolderData)
+    whole = torch.cat([x for x, _ in data.batches(15)])
+    part = data[3:9][1:4]
+    assert len(part) == 3
+    assert torch.equal(torch.cat([x for x, _ in part.batches(2)]), whole[4:7])
+    chosen = torch.tensor([7, 0, 7])
+    assert torch.equal(torch.cat([x for x, _ in data.take(chosen).batches(3)]), whole[chosen])
+    assert list(data[:0].batches(3)) == []
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_damaged_image_is_one_sentence(folder: Path, monkeypatch: pytest.MonkeyPatch, workers: int) -> None:
+    path = folder / "imagenet/train/n2/n2_2.JPEG"
+    path.write_bytes(path.read_bytes()[:-300])
+    with pytest.raises(DataError, match=r"n2_2\.JPEG is not a whole image") as caught:
+        list(opened(folder, monkeypatch, workers).train.batches(4))
+    assert "\n" not in str(caught.value)
+    path.unlink()
+    data = opened(folder, monkeypatch).train
+    (folder / "imagenet/train/n1/n1_0.JPEG").unlink()
+    with pytest.raises(DataError, match=r"n1_0\.JPEG cannot be read: No such file"):
+        list(data.batches(4))
+
+
+def test_number_of_workers_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PLASTIBENCH_DECODERS", raising=False)
+    assert 1 <= usual_workers() <= 16
+    monkeypatch.setenv("PLASTIBENCH_DECODERS", "-1")
+    with pytest.raises(DataError, match="'-1'; it must be a number of processes, 0 or more"):
+        usual_workers()
+
+
+def test_pack_is_the_central_square(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train, test = load_imagenet_packed(folder, tmp_path / "cache", 24, "subset")
+    assert train.x.shape == (15, 3, 24, 24)
+    assert test.y.tolist() == [0, 0, 1, 1, 2, 2]
+    transform = v2.Compose([v2.Resize(24), v2.CenterCrop(24), v2.PILToTensor()])
+    with Image.open(folder / "imagenet/train/n2/n2_0.JPEG") as image:
+        expected = transform(image.convert("RGB"))
+    assert torch.equal(train.x[5], expected)
+    # The streamed part of the same folder has the same order.
+    labels = torch.cat([y for _, y in opened(folder, monkeypatch).train.batches(9)])
+    assert torch.equal(train.y, labels)
+
+
+def test_pack_is_continued_after_an_interruption(folder: Path, tmp_path: Path, jpeg: Jpeg) -> None:
+    from plastibench.data import store
+
+    cache, broken = tmp_path / "cache", folder / "imagenet/train/n3/n3_4.JPEG"
+    content = broken.read_bytes()
+    broken.write_bytes(content[:-200])
+    before, store._BLOCK = store._BLOCK, 4
+    try:
+        with pytest.raises(DataError, match=r"n3_4\.JPEG is not a whole image"):
+            pack(folder / "imagenet", 16, cache, "subset")
+        [part] = cache.glob("*.part")
+        assert json.loads((part / "progress.json").read_text())["done"] == 12
+        # Bytes after the noted ones are of unknown state; the noted ones are kept.
+        kept = np.fromfile(part / "images.u8", np.uint8)[: 12 * 768]
+        with (part / "images.u8").open("ab") as stream:
+            stream.write(b"\xff" * 1000)
+        broken.write_bytes(content)
+        inode = (part / "images.u8").stat().st_ino
+        path = pack(folder / "imagenet", 16, cache, "subset")
+    finally:
+        store._BLOCK = before
+    assert (path / "images.u8").stat().st_ino == inode
+    train, _ = load_packed(path)
+    fresh, _ = load_packed(pack(folder / "imagenet", 16, tmp_path / "other", "subset"))
+    assert np.array_equal(train.x[:12].reshape(-1).numpy(), kept)
+    assert torch.equal(train.x, fresh.x)
+    assert sorted(path.name for path in cache.iterdir()) == [path.name]
+
+
+@pytest.mark.parametrize("name", ["images.u8", "labels.i64", "header.json"])
+def test_damaged_pack_is_refused(folder: Path, tmp_path: Path, name: str) -> None:
+    path = pack(folder / "imagenet", 16, tmp_path / "cache", "subset")
+    content = (path / name).read_bytes()
+    for damaged in (content[:-3], b"?" + content[1:]):
+        (path / name).write_bytes(damaged)
+        with pytest.raises(DataError, match="is damaged"):
+            load_packed(path)
+
+
+def test_pack_needs_a_folder_it_can_write(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "cache").touch()
+    with pytest.raises(DataError, match="decoded images cannot be kept in"):
+        pack(folder / "imagenet", 16, tmp_path / "cache", "subset")
+
+
+def test_incomplete_sets_are_refused(folder: Path, tmp_path: Path) -> None:
+    root = folder / "imagenet"
+    with pytest.raises(DataError, match="has 3 classes, 15 train and 6 val images, and ImageNet has 1000"):
+        open_imagenet(folder, 32, CPU)
+    with pytest.raises(RequestError, match="no edition of ImageNet named 'all'"):
+        open_imagenet(folder, 32, CPU, "all")
+    with pytest.raises(DataError, match="ImageNet is not in"):
+        open_imagenet(folder / "elsewhere", 32, CPU)
+    for path in (root / "val/n2").iterdir():
+        path.unlink()
+    with pytest.raises(DataError, match=r"n2 has no images \(ImageNet is arranged as"):
+        list_imagenet(root, "subset")
+    (root / "val/ILSVRC2012_val_00000001.JPEG").touch()
+    with pytest.raises(DataError, match=r"val is flat; ImageNet is arranged as train/<wnid>/\*\.JPEG"):
+        list_imagenet(root, "subset")
+
+
+def test_real_sample(real_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not (real_data / "imagenet-sample").is_dir():
+        pytest.skip("there is no imagenet-sample in PLASTIBENCH_DATA")
+    found = opened(real_data, monkeypatch, workers=0, size=64)
+    train, test = load_imagenet_packed(real_data, tmp_path, 64, "subset")
+    assert (found.num_classes, len(train), len(test)) == (16, 64, 32)
+    x, _ = next(iter(found.test.batches(32)))
+    # The same pictures, one cropped a little closer: blurred, they are alike.
+    blurred = [torch.nn.functional.avg_pool2d(part, 32) for part in (denormalised(x), test.x.float() / 255)]
+    assert float((blurred[0] - blurred[1]).abs().mean()) < 0.06
