@@ -50,7 +50,7 @@ class Tally:
 
     def read(self) -> Accuracy:
         """Wait for the device and return the sums."""
-        correct, shares, loss = self._sums.tolist()
+        correct, shares, loss = self._sums.cpu().tolist()
         return Accuracy(int(correct), self._total, shares / self._batches, loss / self._total)
 
 

@@ -15,5 +15,5 @@ def small_digits(registry: Registry, model: str = "small_resnet", recipe: dict[s
     architecture = registry.load("model", model)(**sizes.get(model, {}))
     kind = registry.load("task", "digits")
     plain = next(iter(kind.recipes(architecture).values()))
-    shaped = replace(plain, max_epochs=2, **(recipe or {}))
+    shaped = replace(plain, **{"max_epochs": 2, **(recipe or {})})
     return kind(**{"stages": 3, "train_size": 130, "recipe": shaped, "architecture": architecture, **task})

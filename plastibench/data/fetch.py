@@ -102,6 +102,8 @@ def _download(file: RemoteFile, folder: Path) -> Path:
                     continue
             except TransferError as error:
                 failures.append(f"{url}: {error}")
+                if part.is_file() and not part.stat().st_size:
+                    part.unlink()
                 continue
             return path
     raise DataError(

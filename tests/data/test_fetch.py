@@ -87,6 +87,7 @@ def test_server_without_ranges(server: Server, file: RemoteFile, tmp_path: Path)
     server.cuts = [1_000_000]
     (tmp_path / "set.bin.part").write_bytes(CONTENT[:2_000_000])
     assert obtain(file, tmp_path).read_bytes() == CONTENT
+    assert len(server.requests) == 2
 
 
 def test_address_that_gives_nothing_is_left(server: Server, file: RemoteFile, tmp_path: Path) -> None:
@@ -160,6 +161,7 @@ def test_offline_is_one_sentence(tmp_path: Path, server: Server) -> None:
     assert said.startswith(f"set.bin is not in {tmp_path} and could not be downloaded")
     assert said.endswith(f"get it from {url} and put it there")
     assert "\n" not in said
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1/set.bin", "data:,set.bin", "set.bin"])
