@@ -69,7 +69,9 @@ def compare_dash(theirs: Any, learner: Learner, mode: str) -> float:
     with torch.no_grad():
         kind(gradient_mode=mode).before_stage(learner)
     worst = 0.0
-    for old, ours, other in zip(before.parameters(), learner.model.parameters(), shrunk.parameters(), strict=True):
+    for old, ours, other in zip(
+        before.parameters(), learner.model.parameters(), shrunk.parameters(), strict=True
+    ):
         sure = old.abs() > 1e-6
         difference = (ours[sure] / old[sure] - other[sure] / old[sure]).abs()
         worst = max(worst, float(difference.detach().max()) if len(difference) else 0.0)

@@ -13,6 +13,7 @@ method. Linux and macOS only.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import runpy
@@ -27,7 +28,7 @@ from typing import Any
 EXIT_DONE = 0
 
 
-class Stop(Exception):
+class StageLimit(Exception):  # noqa: N818 - a way out of a loop, not an error
     """Ends the reference's loop after the last stage asked for."""
 
 
@@ -57,7 +58,7 @@ class Recorder(types.ModuleType):
             os._exit(EXIT_DONE)
         self._write(logs, step)
         if step >= self.options.stages:
-            raise Stop
+            raise StageLimit
 
     def _child(self, method: str) -> None:
         if os.fork():
@@ -124,7 +125,9 @@ def main() -> None:
     parser.add_argument("--reference", type=Path, required=True, help="checkout of the reference code")
     parser.add_argument("--data", type=Path, required=True, help="folder that holds cifar-10-batches-py")
     parser.add_argument("--md5", type=Path, help="md5sum list of CIFAR-10 files to accept")
-    parser.add_argument("--methods", type=lambda text: text.split(","), default=["cold", "warm", "sp", "dash"])
+    parser.add_argument(
+        "--methods", type=lambda text: text.split(","), default=["cold", "warm", "sp", "dash"]
+    )
     parser.add_argument("--seed", type=int, default=2021)
     parser.add_argument("--stages", type=int, default=3)
     parser.add_argument("--out", type=Path, required=True, help="JSON lines are appended to this file")
@@ -141,10 +144,8 @@ def main() -> None:
         os.chdir(scratch)
         (Path(scratch) / "data").symlink_to(data)
         sys.argv = ["main.py", "--seed", str(options.seed), *rest]
-        try:
+        with contextlib.suppress(StageLimit):
             runpy.run_path(str(reference / "main.py"), run_name="__main__")
-        except Stop:
-            pass
     os._exit(EXIT_DONE)
 
 

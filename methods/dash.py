@@ -11,7 +11,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from plastibench.api import BatchNorm, Learner, Method, OptimizerState, parameters_in, setting, tune, weight_layers
+from plastibench.api import (
+    BatchNorm,
+    Learner,
+    Method,
+    OptimizerState,
+    parameters_in,
+    setting,
+    tune,
+    weight_layers,
+)
 
 MICRO_BATCH = 1024
 

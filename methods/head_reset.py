@@ -37,7 +37,7 @@ class HeadReset(Method):
         for layer, fresh in zip(old, new, strict=True):
             if self.initializer == "torch":
                 with torch.random.fork_rng(devices=[]):
-                    torch.random.default_generator.manual_seed(self._seed(learner))
+                    torch.default_generator.manual_seed(self._seed(learner))
                     fresh.to("cpu").reset_parameters()
             for parameter, drawn in zip(layer.parameters(), fresh.parameters(), strict=True):
                 parameter.copy_(drawn)

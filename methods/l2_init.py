@@ -40,7 +40,7 @@ class L2Init(Method):
 
     def loss_term(self, learner: Learner, logits: Tensor, y: Tensor) -> Tensor:
         """Return the penalty at the present weights."""
-        weights = list(parameters_in(learner.model, self.scope))
+        weights: list[Tensor] = list(parameters_in(learner.model, self.scope))
         norms = torch.stack(torch._foreach_norm(torch._foreach_sub(weights, self.initial)))
         if self.form == "square_of_sums":
             return self.strength * norms.sum().square()

@@ -61,7 +61,9 @@ def _plugins(command: Command) -> Command:
 def _names(command: Command) -> Command:
     """Add the options that name what is run."""
     for option in (
-        click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting; see `list NAME`."),
+        click.option(
+            "--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting; see `list NAME`."
+        ),
         click.option("--device", help="cpu, cuda, cuda:N or hpu. Default: the suite's, or cpu."),
         click.option("--seeds", help="How many (5), which (3,5,7) or a range (10-14). Default: 3."),
         click.option("--recipe", help="How a stage is trained: standard or sota. Default: the task's first."),
@@ -87,7 +89,7 @@ def cli() -> None:
 @_plugins
 @_data
 @_home
-def run(jobs: int | None, mlflow: bool, **words: Any) -> None:  # noqa: ANN401, FBT001 - click hands over words
+def run(jobs: int | None, mlflow: bool, **words: Any) -> None:  # noqa: ANN401 - click hands over words
     """Carry out a suite or a grid of runs, and print its table.
 
     Without SUITE and --task it runs the quick start: real data, no download, about a minute.
@@ -117,11 +119,15 @@ def table(form: str, against: str | None, **words: Any) -> None:  # noqa: ANN401
 @click.argument("what", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @_plugins
-def list_(what: str | None, as_json: bool, plugins: tuple[Path, ...]) -> None:  # noqa: FBT001
+def list_(what: str | None, as_json: bool, plugins: tuple[Path, ...]) -> None:
     """List methods, tasks, models or suites; or the settings of one of them by its name."""
     from plastibench import listing
 
-    found = listing.settings(what, plugins) if what and what not in listing.KINDS else listing.kinds(what, plugins)
+    found = (
+        listing.settings(what, plugins)
+        if what and what not in listing.KINDS
+        else listing.kinds(what, plugins)
+    )
     click.echo(json.dumps(found, indent=1) if as_json else listing.text(found))
 
 
@@ -181,7 +187,9 @@ def main() -> None:
         click.echo(f"plastibench: {' '.join(message.split())}", err=True)
         sys.exit(WRONG_REQUEST)
     except (KeyboardInterrupt, click.Abort):
-        click.echo("plastibench: interrupted; the same command goes on with the runs that are not finished", err=True)
+        click.echo(
+            "plastibench: interrupted; the same command goes on with the runs that are not finished", err=True
+        )
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
         # The reader of our output, `head` say, has gone: not an error of ours.

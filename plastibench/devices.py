@@ -82,7 +82,7 @@ class Device:
     def place(self, model: nn.Module) -> nn.Module:
         """Return the model on this device, in its fastest layout."""
         # torch's stub of Module.to lacks the overload with memory_format alone.
-        return model.to(self.torch).to(memory_format=self.memory_format)  # type: ignore[call-overload, no-any-return]
+        return model.to(self.torch).to(memory_format=self.memory_format)
 
     def arrange(self, images: Tensor) -> Tensor:
         """Return images (b, c, h, w) in the device's fastest layout."""
@@ -216,7 +216,9 @@ def pick(text: str) -> Device:
     if not index:
         return KINDS[kind]()
     if not index.isdecimal() or int(index) >= KINDS[kind].count():
-        raise RequestError(f"no device {text!r}: {kind} devices here are numbered 0 to {KINDS[kind].count() - 1}")
+        raise RequestError(
+            f"no device {text!r}: {kind} devices here are numbered 0 to {KINDS[kind].count() - 1}"
+        )
     return KINDS[kind](int(index))
 
 
@@ -226,7 +228,7 @@ def num_cores() -> int:
 
 
 def _hpu() -> Any:  # noqa: ANN401 - a module that only the vendor's plug-in adds to torch
-    return torch.hpu
+    return vars(torch)["hpu"]
 
 
 def _mark_step() -> Callable[[], None]:

@@ -107,7 +107,7 @@ def attempt(spec: Spec, place: Place, registry: Registry, watcher: Watcher) -> s
     """Carry out one run; return why it failed, or None. Other runs must go on, whatever happened."""
     try:
         watcher.finished(execute(spec, place, registry, watcher))
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:
         message = explain(error)
         watcher.failed(spec, message)
         return message

@@ -58,7 +58,9 @@ class Grid:
             for method, plugins in self._methods(registry, task, task_plugins)
         ]
         kind = self.device.partition(":")[0]
-        return [describe(task, method, names, (seed, kind)) for seed in self.seeds for task, method, names in made]
+        return [
+            describe(task, method, names, (seed, kind)) for seed in self.seeds for task, method, names in made
+        ]
 
     def _tasks(self, registry: Registry) -> Iterator[tuple[Task, PlugIns]]:
         for name in self.tasks:
@@ -137,7 +139,9 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     except ValueError:
         seeds = ()
     if not seeds:
-        raise RequestError(f"seeds={text} is not allowed: give a count (5), a list (3,5,7) or a range (10-14)")
+        raise RequestError(
+            f"seeds={text} is not allowed: give a count (5), a list (3,5,7) or a range (10-14)"
+        )
     return seeds
 
 

@@ -71,13 +71,17 @@ class ImageTask(Task):
             )
         fixed = STAGES.get(self.regime)
         if fixed is not None and self.stages not in (None, fixed):
-            raise RequestError(f"stages={self.stages} is not allowed: regime={self.regime} has {fixed} stages")
+            raise RequestError(
+                f"stages={self.stages} is not allowed: regime={self.regime} has {fixed} stages"
+            )
 
     @abstractmethod
     def load(self, site: Site) -> ImageSet:
         """Return the whole data set on the site's device. Raises DataError where it is missing."""
 
-    def prepared(self, parts: tuple[Images, Images], site: Site, channels: Channels | None = None) -> ImageSet:
+    def prepared(
+        self, parts: tuple[Images, Images], site: Site, channels: Channels | None = None
+    ) -> ImageSet:
         """Return decoded (train, test) images on the site's device, as the recipe wants them.
 
         `channels` holds the mean and the standard deviation of each channel in [0, 1]; None
@@ -140,9 +144,7 @@ class ImageTask(Task):
     @classmethod
     def recipes(cls, architecture: Architecture) -> Mapping[str, Recipe]:
         """Return `standard` and `sota`, the two settings of the DASH paper."""
-        standard = Recipe(
-            learning_rate=architecture.learning_rate, normalise=cls.normalises(architecture)
-        )
+        standard = Recipe(learning_rate=architecture.learning_rate, normalise=cls.normalises(architecture))
         return {"standard": standard, "sota": replace(standard, **cls.sota)}
 
     @classmethod

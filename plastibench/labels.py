@@ -37,7 +37,9 @@ def _label(part: Part, variants: list[Mapping[str, Any]]) -> str:
 
 def settings_text(part: Part) -> str:
     """Return a method with all its settings in a line."""
-    return " ".join([f"{part.name}:", *(f"{name}={show(_plain(value))}" for name, value in part.settings.items())])
+    return " ".join(
+        [f"{part.name}:", *(f"{name}={show(_plain(value))}" for name, value in part.settings.items())]
+    )
 
 
 def setting_label(spec: Spec) -> str:

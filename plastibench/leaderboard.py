@@ -69,12 +69,16 @@ def _say_where(request: Request, records: list[Record], console: Console, *, mir
     try:
         mirror = tracking.Mirror(request.home, request.leaderboard.name)
         added = mirror.add(records)
-    except Exception as error:  # noqa: BLE001 - the store is the truth: a broken mirror must not spoil a run
+    except Exception as error:
         console.print(f"MLflow could not be written ({error}): the runs above are safe", highlight=False)
         return
-    console.print(f"MLflow: {added} runs added to {tracking.uri(request.home)}", highlight=False, soft_wrap=True)
     console.print(
-        f"        `plastibench ui --home {request.home}`, then <address>/{mirror.link()}", highlight=False, soft_wrap=True
+        f"MLflow: {added} runs added to {tracking.uri(request.home)}", highlight=False, soft_wrap=True
+    )
+    console.print(
+        f"        `plastibench ui --home {request.home}`, then <address>/{mirror.link()}",
+        highlight=False,
+        soft_wrap=True,
     )
 
 

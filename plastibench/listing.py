@@ -50,7 +50,8 @@ def _describe(loaded: Any) -> Listing:  # noqa: ANN401 - a class of any of three
     presets = getattr(loaded, "presets", {})
     if presets:
         found["presets"] = {
-            n: ", ".join(f"{k}={show(v)}" for k, v in values.items()) or "the defaults" for n, values in presets.items()
+            n: ", ".join(f"{k}={show(v)}" for k, v in values.items()) or "the defaults"
+            for n, values in presets.items()
         }
     return found
 

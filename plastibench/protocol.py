@@ -20,7 +20,7 @@ from plastibench.learner import Learner
 from plastibench.method import Method
 from plastibench.optim import learning_rate, set_learning_rate
 from plastibench.streams import generator, seed_of
-from plastibench.task import Recipe, Site, Stage, Task
+from plastibench.task import Recipe, Site, Task
 
 VERSION = 1
 """Raised whenever a change here or in what it calls changes results: it is part of every run's id."""
@@ -73,7 +73,9 @@ class Epoch:
 Watch = Callable[[Epoch], None]
 
 
-def run(task: Task, method: Method, seed: int, site: Site, watch: Watch | None = None) -> Iterator[StageResult]:
+def run(
+    task: Task, method: Method, seed: int, site: Site, watch: Watch | None = None
+) -> Iterator[StageResult]:
     """Take a method through the stages of a task; yield the result of each.
 
     Raises RequestError where the method says that it cannot run on the task, DataError where data

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Literal
 
 from plastibench.errors import RequestError
@@ -25,7 +25,9 @@ class Window:
 def chunk_sizes(num_examples: int, num_chunks: int) -> list[int]:
     """Split examples as evenly as can be; where they do not divide, the first chunks get one more."""
     if num_examples < num_chunks:
-        raise RequestError(f"stages={num_chunks} is not allowed: there are only {num_examples} training examples")
+        raise RequestError(
+            f"stages={num_chunks} is not allowed: there are only {num_examples} training examples"
+        )
     size, rest = divmod(num_examples, num_chunks)
     return [size + (position < rest) for position in range(num_chunks)]
 
@@ -43,4 +45,4 @@ def windows(sizes: list[int], regime: Regime, buffer: int | None = None) -> list
 def _window(start: int, end: int, arrivals: list[int]) -> Window:
     inside = [arrival for arrival in arrivals if start < arrival < end]
     borders = [start, *inside, end]
-    return Window(start, end, tuple(b - a for a, b in zip(borders, borders[1:], strict=False)))
+    return Window(start, end, tuple(b - a for a, b in pairwise(borders)))

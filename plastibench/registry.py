@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import plastibench
 from plastibench.errors import RequestError, unknown
@@ -47,7 +48,7 @@ class PlugIn:
             return f"(from {self.module})"
         return (ast.get_docstring(_parse(self.path)) or "").partition("\n")[0]
 
-    def load(self) -> type:
+    def load(self) -> Any:  # noqa: ANN401 - a class of the kind's contract
         """Import the file and return the one class in it that keeps the contract.
 
         Raises RequestError where the file fails, has no such class or several, or forgets @dataclass.
@@ -66,7 +67,9 @@ class PlugIn:
                 f"a subclass of {contract.__name__}: it defines {names}"
             )
         if "__dataclass_fields__" not in vars(found[0]):
-            raise RequestError(f"{found[0].__name__} in {self.path or self.module} lacks @dataclass above the class")
+            raise RequestError(
+                f"{found[0].__name__} in {self.path or self.module} lacks @dataclass above the class"
+            )
         return found[0]
 
     def _import(self) -> ModuleType:
@@ -107,7 +110,7 @@ class Registry:
             raise unknown(kind, name, self.names(kind))
         return self._known[kind, name]
 
-    def load(self, kind: str, name: str) -> type:
+    def load(self, kind: str, name: str) -> Any:  # noqa: ANN401 - a class of the kind's contract
         """Return the class of a plug-in."""
         return self.get(kind, name).load()
 
@@ -161,7 +164,9 @@ def _outside(file: Path) -> PlugIn:
     own = [t for t in vars(loaded).values() if isinstance(t, type) and t.__module__ == module]
     kinds = [kind for kind in FOLDERS if any(issubclass(t, _contract(kind)) for t in own)]
     if len(kinds) != 1:
-        raise RequestError(f"plug-in file {file} must define one method, task or model: it defines {len(kinds)}")
+        raise RequestError(
+            f"plug-in file {file} must define one method, task or model: it defines {len(kinds)}"
+        )
     plugin = PlugIn(kinds[0], name, module, file.resolve())
     plugin.load()
     return plugin
@@ -215,5 +220,3 @@ def _without_docstrings(tree: ast.Module) -> ast.Module:
             ]
             node.body = kept or [ast.Pass()]  # type: ignore[attr-defined]
     return tree
-
-

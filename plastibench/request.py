@@ -58,7 +58,9 @@ class Request:
         """Return the device that all runs use."""
         names = {grid.device for grid in self.leaderboard.grids}
         if len(names) > 1:
-            raise RequestError(f"this suite names several devices ({', '.join(sorted(names))}): choose with --device")
+            raise RequestError(
+                f"this suite names several devices ({', '.join(sorted(names))}): choose with --device"
+            )
         return names.pop()
 
     def _changed(self, grid: Grid) -> Grid:

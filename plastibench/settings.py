@@ -140,7 +140,7 @@ def _annotation(kind: type, declared: Field[Any]) -> Any:  # noqa: ANN401 - a ty
     for owner in kind.__mro__:
         if declared.name in vars(owner).get("__annotations__", {}):
             # The text is source code of a class that has been imported, not input.
-            return eval(declared.type, vars(sys.modules[owner.__module__]))  # noqa: S307
+            return eval(declared.type, vars(sys.modules[owner.__module__]))
     raise AssertionError(f"{kind.__name__}.{declared.name} has no annotation")
 
 
@@ -198,7 +198,9 @@ def _allowed(kind: type, declared: Field[Any]) -> str:
     words = [_allowed_one(option) for option in _options(_annotation(kind, declared))]
     sentence = " or ".join(words)
     if low is not None or high is not None:
-        sentence += f" from {show(low) if low is not None else '-inf'} to {show(high) if high is not None else 'inf'}"
+        sentence += (
+            f" from {show(low) if low is not None else '-inf'} to {show(high) if high is not None else 'inf'}"
+        )
     return sentence
 
 

@@ -54,7 +54,7 @@ class Spec:
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Spec:
         """Read a description that `as_dict` wrote."""
-        parts = {name: Part(**plain[name]) for name in ("task", "model", "method")}
+        parts: dict[str, Any] = {name: Part(**plain[name]) for name in ("task", "model", "method")}
         rest = {name: plain[name] for name in ("recipe", "seed", "device", "protocol")}
         return cls(**parts, **rest)
 
@@ -72,12 +72,12 @@ class Spec:
 
 
 def canonical(plain: object) -> str:
-    """Return JSON that is the same for equal values: sorted keys, no spaces, numbers as Python writes them."""
+    """Return JSON that is the same for equal values: sorted keys, no spaces."""
     return json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 
 
 def describe(task: Task, method: Method, names: Mapping[str, PlugIn], where: tuple[int, str]) -> Spec:
-    """Return the description of a run; `names` maps each kind to its plug-in, `where` is (seed, device kind)."""
+    """Return the description of a run: `names` maps kinds to plug-ins, `where` is (seed, device kind)."""
     from plastibench import protocol
 
     seed, device = where

@@ -36,7 +36,7 @@ class Estimate:
 
     def as_dict(self) -> dict[str, float | int | None]:
         """Return the fields, NaN as None."""
-        return {name: None if value != value else value for name, value in asdict(self).items()}
+        return {name: None if math.isnan(value) else value for name, value in asdict(self).items()}
 
 
 def mean(values: Sequence[float]) -> Estimate:

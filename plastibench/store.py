@@ -100,7 +100,9 @@ class Attempt:
         self.event("start", attempt=self.number)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
         """Close the files; say why where the run did not finish."""
         self._file.close()
         if error is not None:
@@ -174,7 +176,9 @@ def _record(path: Path, text: str) -> Record:
         plain = json.loads(text)
         record = Record(Spec.from_dict(plain["spec"]), plain["status"], plain["stages"], plain["provenance"])
     except (ValueError, KeyError, TypeError) as error:
-        raise RequestError(f"run file {path} is damaged ({error}): remove it to have the run made again") from error
+        raise RequestError(
+            f"run file {path} is damaged ({error}): remove it to have the run made again"
+        ) from error
     if record.id != plain["id"] or path.parent.name != record.id:
         raise RequestError(f"run file {path} is damaged: its id is not that of its description")
     return record

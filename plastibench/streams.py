@@ -31,5 +31,5 @@ def initialising(*name: str | int) -> Iterator[None]:
     """Give torch's global CPU stream, from which layers initialise themselves, to a named stream."""
     with torch.random.fork_rng(devices=[]):
         # Models are built on the CPU and then moved: only its stream is touched and restored.
-        torch.random.default_generator.manual_seed(seed_of(*name))
+        torch.default_generator.manual_seed(seed_of(*name))
         yield

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -67,7 +68,7 @@ def _titles(firsts: list[Record]) -> list[str]:
     return found
 
 
-def _table(title: str, group: list[Record], baseline: str) -> Table:
+def _table(title: str, group: list[Record], baseline: str | None) -> Table:
     labels = method_labels([record.spec.method for record in group])
     by_method: dict[str, dict[int, Record]] = {}
     for record, label in zip(group, labels, strict=True):
@@ -102,7 +103,7 @@ def _row(label: str, runs: dict[int, Record], against: dict[int, Record] | None)
 
 def _average(record: Record) -> float:
     stages = record.stages
-    return 100 * sum(stage["test_accuracy"] for stage in stages) / len(stages)
+    return 100 * float(sum(stage["test_accuracy"] for stage in stages)) / len(stages)
 
 
 def _cost(records: list[Record]) -> dict[str, float]:
@@ -145,13 +146,18 @@ def cells(table: Table) -> tuple[list[str], list[list[str]]]:
     return head, [_cells(row, bool(table.baseline)) for row in table.rows]
 
 
-def _cells(row: Row, gains: bool) -> list[str]:  # noqa: FBT001 - follows from the table
+def _cells(row: Row, gains: bool) -> list[str]:
     n = f"{len(row.seeds)}" + (f" + {row.diverged} diverged" if row.diverged else "")
     gain = [row.gain.interval_text() if row.gain else "-"] if gains else []
     cost = row.cost
     passes = cost["train_passes"] + cost["remedy_passes"]
     seconds = sum(cost[name] for name in SECONDS)
-    counts = [f"{cost['steps']:,.0f}", f"{cost['samples']:,.0f}", f"{passes:,.0f}", f"{cost['remedy_passes']:,.0f}"]
+    counts = [
+        f"{cost['steps']:,.0f}",
+        f"{cost['samples']:,.0f}",
+        f"{passes:,.0f}",
+        f"{cost['remedy_passes']:,.0f}",
+    ]
     return [row.method, n, row.last.text(), row.average.text(), *gain, *counts, f"{seconds:.1f}"]
 
 
@@ -159,7 +165,9 @@ def legend(table: Table) -> list[str]:
     """Return the sentences below a table."""
     lines = ["accuracy on the test set: mean +- standard deviation over n seeds"]
     if table.baseline:
-        lines.append(f"gain: points of the mean over stages, paired with {table.baseline} by seed, 95 % t-interval")
+        lines.append(
+            f"gain: points of the mean over stages, paired with {table.baseline} by seed, 95 % t-interval"
+        )
     lines.append(
         "cost of a whole run, mean over seeds: passes are examples taken forward and backward, "
         "by training (SAM's second pass too) and by the remedy itself"
@@ -200,7 +208,9 @@ def as_csv(found: list[Table]) -> str:
             gain = [row.gain.mean, row.gain.low, row.gain.high] if row.gain else [None] * 3
             start = [table.title, row.method, len(row.seeds), row.diverged]
             values = [row.last.mean, row.last.sd, row.average.mean, row.average.sd, *gain]
-            writer.writerow([*start, *(_finite(v) for v in values), *(row.cost[n] for n in (*COUNTS, *SECONDS))])
+            writer.writerow(
+                [*start, *(_finite(v) for v in values), *(row.cost[n] for n in (*COUNTS, *SECONDS))]
+            )
     return out.getvalue()
 
 
@@ -212,4 +222,4 @@ def render(found: list[Table], form: str) -> str:
 
 
 def _finite(value: float | None) -> float | None:
-    return None if value is None or value != value else value
+    return None if value is None or math.isnan(value) else value

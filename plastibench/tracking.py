@@ -16,7 +16,15 @@ from plastibench.store import Record
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-CURVES = ("test_accuracy", "train_accuracy", "test_loss", "steps", "train_passes", "remedy_passes", "train_seconds")
+CURVES = (
+    "test_accuracy",
+    "train_accuracy",
+    "test_loss",
+    "steps",
+    "train_passes",
+    "remedy_passes",
+    "train_seconds",
+)
 """Metrics with one point a stage. Few names: MLflow's page gets slow with many."""
 
 
@@ -77,7 +85,9 @@ class Mirror:
         """Return the ids of the runs that are mirrored whole; half-written ones are removed."""
         known, token = set(), None
         while True:
-            page = self.client.search_runs([self.experiment], "tags.kind = 'run'", max_results=1000, page_token=token)
+            page = self.client.search_runs(
+                [self.experiment], "tags.kind = 'run'", max_results=1000, page_token=token
+            )
             for run in page:
                 if run.info.status == "FINISHED":
                     known.add(run.data.tags["run_id"])

@@ -38,7 +38,17 @@ def serve(home: Path, port: int, say: Callable[[str], None]) -> int:
 
 
 def _command(home: Path, port: int) -> list[str]:
-    words = ["ui", "--backend-store-uri", tracking.uri(home), "--host", HOST, "--port", str(port), "--workers", "1"]
+    words = [
+        "ui",
+        "--backend-store-uri",
+        tracking.uri(home),
+        "--host",
+        HOST,
+        "--port",
+        str(port),
+        "--workers",
+        "1",
+    ]
     return [sys.executable, "-m", "mlflow", *words]
 
 

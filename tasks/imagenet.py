@@ -13,12 +13,12 @@ from plastibench.api import (
     ImageTask,
     RandomResizedCrop,
     Recipe,
+    Regime,
     Site,
     load_imagenet_packed,
     open_imagenet,
     setting,
 )
-from plastibench.regimes import Regime
 
 CHANNELS = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Mean and standard deviation usual for ImageNet, as fractions of full brightness."""

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests_support import small_digits
 
 from plastibench.registry import Registry
 from plastibench.task import Task
-from tests_support import small_digits
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -24,7 +24,7 @@ ops: Counter[str] = Counter()
 _kept: list[Any] = []
 
 
-class Backend(_DummyBackendModule):  # type: ignore[misc]
+class Backend(_DummyBackendModule):
     """What becomes torch.hpu."""
 
     def is_available(self) -> bool:
@@ -84,8 +84,8 @@ class HpuTensor(torch.Tensor):
     cpu_: torch.Tensor
 
     @staticmethod
-    def __new__(cls, cpu: torch.Tensor) -> HpuTensor:
-        return torch.Tensor._make_wrapper_subclass(  # type: ignore[attr-defined, no-any-return]
+    def __new__(cls: type[HpuTensor], cpu: torch.Tensor) -> HpuTensor:
+        return torch.Tensor._make_wrapper_subclass(
             cls,
             cpu.size(),
             strides=cpu.stride(),
@@ -109,7 +109,9 @@ class HpuTensor(torch.Tensor):
         return HpuTensor(inner["cpu_"])
 
     @classmethod
-    def __torch_dispatch__(cls, function: Any, kinds: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(  # type: ignore[override]  # torch declares it without cls
+        cls, function: Any, kinds: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         return _run(function, args, kwargs or {})
 
 
@@ -155,7 +157,8 @@ def _autocast() -> None:
     every.fallback(torch.library.fallthrough_kernel, "AutocastPrivateUse1")
     aten = torch.library.Library("aten", "IMPL")
     _kept.extend([every, aten])
-    off = torch._C.DispatchKeySet(torch._C.DispatchKey.AutocastPrivateUse1)
+    keys: Any = torch._C.DispatchKey
+    off = torch._C.DispatchKeySet(keys.AutocastPrivateUse1)
 
     def lower(op: Any) -> Any:
         def kernel(*args: Any, **kwargs: Any) -> Any:

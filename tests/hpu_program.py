@@ -7,12 +7,12 @@ import sys
 
 import fake_hpu
 import torch
+from tests_support import small_digits
 
 from plastibench import protocol
 from plastibench.devices import Cpu, pick
 from plastibench.registry import Registry
 from plastibench.testing.trial import run, same_bits, site
-from tests_support import small_digits
 
 
 class Contiguous(Cpu):

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests_support import small_digits
 from torch import Tensor, nn
 
 from plastibench.devices import pick
@@ -17,7 +18,6 @@ from plastibench.method import Method
 from plastibench.registry import Registry
 from plastibench.task import Stage, Task
 from plastibench.testing.trial import site
-from tests_support import small_digits
 
 Make = Callable[..., tuple[Any, Learner]]
 
@@ -77,7 +77,9 @@ def dash_by_the_paper(model: nn.Module, stage: Stage, floor: float, alpha: float
             average[name] = (1 - alpha) * average.get(name, 0) + alpha * parameter.grad
 
     def factor(weight: Tensor, gradient: Tensor) -> float:
-        dot = sum(-g * w for g, w in zip(gradient.flatten().tolist(), weight.flatten().tolist(), strict=True))
+        dot: float = sum(
+            -g * w for g, w in zip(gradient.flatten().tolist(), weight.flatten().tolist(), strict=True)
+        )
         size = math.dist(weight.flatten().tolist(), [0] * weight.numel())
         steep = math.dist(gradient.flatten().tolist(), [0] * weight.numel())
         return min(1.0, max(floor, dot / (max(size, 1e-8) * max(steep, 1e-8))))
@@ -173,7 +175,12 @@ def test_shrink_perturb_of_the_dash_code(make: Make) -> None:
     method, learner = make("shrink_perturb", **preset("shrink_perturb", "dash_2024"))
     before = {name: value.detach().clone() for name, value in learner.model.named_parameters()}
     before_stage(method, learner)
-    norms = {f"{n}.{k}" for n, m in learner.model.named_modules() if "Norm" in type(m).__name__ for k in ("weight", "bias")}
+    norms = {
+        f"{n}.{k}"
+        for n, m in learner.model.named_modules()
+        if "Norm" in type(m).__name__
+        for k in ("weight", "bias")
+    }
     noise = []
     for name, value in learner.model.named_parameters():
         if name in norms:
@@ -187,7 +194,9 @@ def test_shrink_perturb_of_the_dash_code(make: Make) -> None:
 
 def test_shrink_perturb_toward_the_initial_weights(make: Make) -> None:
     method, learner = make("shrink_perturb", source="initial", shrink=0.2, noise=0.8)
-    expected = [0.2 * w.detach() + 0.8 * i for w, i in zip(learner.model.parameters(), method.initial, strict=True)]
+    expected = [
+        0.2 * w.detach() + 0.8 * i for w, i in zip(learner.model.parameters(), method.initial, strict=True)
+    ]
     before_stage(method, learner)
     for found, wanted in zip(learner.model.parameters(), expected, strict=True):
         torch.testing.assert_close(found, wanted, rtol=1e-6, atol=1e-8)
@@ -197,15 +206,19 @@ def preset(method: str, name: str) -> dict[str, Any]:
     return dict(Registry().load("method", method).presets[name])
 
 
+def apart(a: Any, b: Any) -> float:
+    return math.dist(a.flatten().tolist(), b.flatten().tolist())
+
+
 def penalty(model: nn.Module, first: nn.Module, form: str) -> float:
     """The forms in circulation, parameter by parameter."""
     if form == "square_of_sums":
-        pairs = [
+        pairs: list[tuple[Any, Any]] = [
             (m.weight, f.weight)
             for m, f in zip(model.modules(), first.modules(), strict=True)
             if hasattr(m, "weight") and m.weight is not None
         ]
-        return sum(math.dist(a.flatten().tolist(), b.flatten().tolist()) for a, b in pairs) ** 2
+        return sum(apart(a, b) for a, b in pairs) ** 2
     modules = list(zip(model.modules(), first.modules(), strict=True))
     if form == "half_sum_of_squares":
         modules = [(m, f) for m, f in modules if isinstance(m, (nn.Linear, nn.Conv2d))]
@@ -214,7 +227,7 @@ def penalty(model: nn.Module, first: nn.Module, form: str) -> float:
         for m, f in modules
         for a, b in zip(m.parameters(recurse=False), f.parameters(recurse=False), strict=True)
     ]
-    total = sum(math.dist(a.flatten().tolist(), b.flatten().tolist()) ** 2 for a, b in pairs)
+    total = sum(apart(a, b) ** 2 for a, b in pairs)
     return total / 2 if form == "half_sum_of_squares" else total
 
 

@@ -24,13 +24,13 @@ def problem() -> tuple[list[Tensor], Any]:
 
 
 def sam_by_the_paper(rho: float, adaptive: bool, steps: int) -> list[Tensor]:
-    """Foret et al. 2021, algorithm 1 with equation 2; Kwon et al. 2021, equation 6; inner SGD with momentum."""
+    """Foret et al. 2021, algorithm 1; Kwon et al. 2021, equation 6; inside, SGD with momentum."""
     weights, loss = problem()
     velocity = [torch.zeros_like(w) for w in weights]
     for _ in range(steps):
         gradient = torch.autograd.grad(loss(weights), weights)
         scaled = [w.abs() * g if adaptive else g for w, g in zip(weights, gradient, strict=True)]
-        norm = torch.sqrt(sum((s**2).sum() for s in scaled))
+        norm = torch.stack([(s**2).sum() for s in scaled]).sum().sqrt()
         ascent = [(w.abs() * s if adaptive else s) * rho / norm for w, s in zip(weights, scaled, strict=True)]
         moved = [(w + e).detach().requires_grad_() for w, e in zip(weights, ascent, strict=True)]
         sharp = torch.autograd.grad(loss(moved), moved)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests_support import small_digits
 from torch import Tensor
 
 from plastibench import protocol
@@ -19,7 +20,6 @@ from plastibench.protocol import Epoch
 from plastibench.registry import Registry
 from plastibench.task import Recipe, Task
 from plastibench.testing.trial import run, same_bits, site
-from tests_support import small_digits
 
 
 @dataclass(kw_only=True)
@@ -89,8 +89,14 @@ def test_epochs_and_steps_agree_with_the_papers_arithmetic() -> None:
     assert len(spans(50_000, 128)) == 391
     assert len(spans(2000, 128)) == 16
     assert len(spans(100_000, 128)) == 782
-    # Its table 1: steps at the last stage are whole epochs over 5 (CIFAR-10) or 3 (Tiny-ImageNet) seeds, cut off.
-    for printed, seeds, per_epoch in [(5161, 5, 391), (1173, 5, 391), (5395, 5, 391), (6490, 5, 391), (30237, 3, 782)]:
+    # Its table 1: steps at the last stage are whole epochs over 5 or 3 (Tiny-ImageNet) seeds, cut off.
+    for printed, seeds, per_epoch in [
+        (5161, 5, 391),
+        (1173, 5, 391),
+        (5395, 5, 391),
+        (6490, 5, 391),
+        (30237, 3, 782),
+    ]:
         assert any(int(epochs * per_epoch / seeds) == printed for epochs in range(1, 400))
 
 
@@ -100,7 +106,9 @@ def test_a_last_batch_of_one_joins_the_one_before() -> None:
 
 
 def test_training_goes_on_where_a_last_batch_would_have_one_example(registry: Registry) -> None:
-    trial = run(small_digits(registry, model="mlp_bn", train_size=97, stages=3, recipe={"max_epochs": 1}), Method())
+    trial = run(
+        small_digits(registry, model="mlp_bn", train_size=97, stages=3, recipe={"max_epochs": 1}), Method()
+    )
     assert [result.cost.steps for result in trial.results] == [1, 2, 3]
     assert [result.cost.samples for result in trial.results] == [33, 65, 97]
 
@@ -128,11 +136,15 @@ def test_the_legacy_mean_of_batches_is_that_of_a_plain_loop(registry: Registry) 
 def test_training_accuracy_is_measured_both_ways(registry: Registry) -> None:
     sizes: dict[str, Any] = {"train_size": 72, "stages": 2, "max_stages": 1}
     rates = {
-        counting: run(small_digits(registry, recipe={"train_accuracy": counting}, **sizes), Method()).results[0]
+        counting: run(small_digits(registry, recipe={"train_accuracy": counting}, **sizes), Method()).results[
+            0
+        ]
         for counting in ("examples", "batches")
     }
     # 36 = 32 + 4: four examples weigh half in the mean of batches.
-    assert rates["examples"].train_accuracy * 36 == pytest.approx(round(rates["examples"].train_accuracy * 36), abs=1e-5)
+    assert rates["examples"].train_accuracy * 36 == pytest.approx(
+        round(rates["examples"].train_accuracy * 36), abs=1e-5
+    )
     assert rates["examples"].train_accuracy != rates["batches"].train_accuracy
 
 

@@ -8,13 +8,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tests_support import small_digits
 
 from plastibench.errors import RequestError
 from plastibench.regimes import Window, chunk_sizes, windows
 from plastibench.registry import Registry
 from plastibench.task import Stage
 from plastibench.testing.trial import site
-from tests_support import small_digits
 
 
 def test_chunks_that_do_not_divide_differ_by_one() -> None:
@@ -62,7 +62,8 @@ def stages(registry: Registry, seed: int = 0, model: str = "small_resnet", **set
 
 def pixels(stage: Stage, part: str = "train") -> torch.Tensor:
     data: Any = getattr(stage, part)
-    return data.x.flatten(1)
+    found: torch.Tensor = data.x.flatten(1)
+    return found
 
 
 def test_the_last_stage_has_all_examples_where_they_do_not_divide(registry: Registry) -> None:
@@ -111,7 +112,7 @@ def test_there_is_no_validation_unless_asked_for(registry: Registry) -> None:
 
 @pytest.mark.parametrize("regime", ["accumulate", "discard", "buffer"])
 def test_validation_is_carved_out_of_every_chunk(registry: Registry, regime: str) -> None:
-    buffer = {"buffer": 80} if regime == "buffer" else {}
+    buffer: dict[str, Any] = {"buffer": 80} if regime == "buffer" else {}
     plain = stages(registry, regime=regime, **buffer)
     carved = stages(registry, regime=regime, validation=0.2, **buffer)
     assert [len(stage.train) for stage in stages(registry)] == [44, 87, 130]

@@ -61,12 +61,18 @@ def load(name: str) -> Suite:
     """
     path = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
     if not path.is_file() or path.stem == DEFAULTS:
-        raise RequestError(f"no suite file at {path}") if name.endswith(".toml") else unknown("suite", name, names())
+        raise (
+            RequestError(f"no suite file at {path}")
+            if name.endswith(".toml")
+            else unknown("suite", name, names())
+        )
     plain = _read(path)
     grids = plain.pop("grid", None)
     summary, baseline = plain.pop("summary", ""), plain.pop("baseline", None)
     if plain or not isinstance(grids, list):
-        raise RequestError(f"suite {path} must hold summary, baseline and one or more [[grid]]; it holds {list(plain)}")
+        raise RequestError(
+            f"suite {path} must hold summary, baseline and one or more [[grid]]; it holds {list(plain)}"
+        )
     return Suite(path.stem, str(summary), baseline, tuple(_grid(path, grid) for grid in grids))
 
 

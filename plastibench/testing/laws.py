@@ -26,7 +26,7 @@ ALLOWED = {"torch", "plastibench", *sys.stdlib_module_names}
 def is_well_formed(kind: Kind) -> None:
     """A method is a dataclass with a docstring that names its source; its settings travel as JSON."""
     assert "__dataclass_fields__" in vars(kind), f"{kind.__name__} lacks @dataclass"
-    assert kind.__doc__ and "arXiv" in kind.__doc__, f"{kind.__name__} names no source (arXiv ...) in its docstring"
+    assert "arXiv" in (kind.__doc__ or ""), f"{kind.__name__}'s docstring names no source (arXiv ...)"
     settings = settings_of(kind())
     assert kind().with_values(json.loads(json.dumps(settings))) == kind()
     for name, values in kind.presets.items():
@@ -43,7 +43,9 @@ def imports_only_what_it_may(kind: Kind) -> None:
         names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
         for name in names:
             assert name.partition(".")[0] in ALLOWED, f"{kind.__name__} imports {name}"
-            assert not name.startswith("plastibench") or name == "plastibench.api", f"{kind.__name__} imports {name}"
+            assert not name.startswith("plastibench") or name == "plastibench.api", (
+                f"{kind.__name__} imports {name}"
+            )
 
 
 def neutral_setting_is_a_warm_start(task: Task, kind: Kind) -> None:

@@ -30,7 +30,9 @@ class Trial:
     def rows(self) -> list[dict[str, Any]]:
         """Return the results without what depends on the clock or the machine."""
         rows = [result.as_dict() for result in self.results]
-        return [{k: v for k, v in row.items() if not k.endswith("seconds") and k != "peak_memory"} for row in rows]
+        return [
+            {k: v for k, v in row.items() if not k.endswith("seconds") and k != "peak_memory"} for row in rows
+        ]
 
 
 def run(task: Task, method: Method, seed: int = 0, device: Device | None = None) -> Trial:
