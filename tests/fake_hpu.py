@@ -148,6 +148,9 @@ def _run(function: Any, args: Any, kwargs: Any) -> Any:
 class FakeHpu(TorchDispatchMode):
     """Inside it, factories with device="hpu" work too."""
 
+    def __init__(self) -> None:
+        super().__init__()
+
     def __torch_dispatch__(self, function: Any, kinds: Any, args: Any = (), kwargs: Any = None) -> Any:
         return _run(function, args, kwargs or {})
 

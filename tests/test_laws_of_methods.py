@@ -14,7 +14,8 @@ NAMES = Registry().names("method")
 
 @pytest.fixture(params=NAMES)
 def kind(request: pytest.FixtureRequest, registry: Registry) -> type[Method]:
-    return registry.load("method", request.param)
+    found: type[Method] = registry.load("method", request.param)
+    return found
 
 
 def test_a_method_is_well_formed(kind: type[Method]) -> None:

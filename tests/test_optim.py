@@ -61,7 +61,7 @@ def test_sam_without_radius_is_sgd_to_the_bit() -> None:
     found = []
     for name in ("sgd", "sam"):
         weights, loss = problem()
-        optimizer = optim.build(Recipe(optimizer=name, rho=0.0, learning_rate=0.1), weights)  # type: ignore[arg-type]
+        optimizer = optim.build(Recipe(optimizer=name, rho=0.0, learning_rate=0.1), weights)
 
         def closure(loss: Any = loss, weights: Any = weights, optimizer: Any = optimizer) -> Tensor:
             optimizer.zero_grad()

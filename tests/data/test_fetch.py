@@ -14,7 +14,7 @@ from plastibench.data.fetch import RemoteFile, addresses, obtain
 from plastibench.errors import DataError
 
 if TYPE_CHECKING:
-    from tests.data.conftest import Server
+    from data.conftest import Server
 
 CONTENT = bytes(range(256)) * 12_000
 """3 MB: more than one block."""
