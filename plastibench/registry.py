@@ -7,12 +7,12 @@ loaded that was not named.
 from __future__ import annotations
 
 import ast
-import hashlib
 import importlib
 import importlib.util
 import pkgutil
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -21,6 +21,8 @@ from typing import Any
 
 import plastibench
 from plastibench.errors import RequestError, unknown
+from plastibench.explain import explain
+from plastibench.fingerprint import digest
 
 FOLDERS = {"method": "methods", "task": "tasks", "model": "models"}
 """Kinds of plug-in and the subpackage that holds those shipped here."""
@@ -46,7 +48,11 @@ class PlugIn:
         """Return the first line of the file's docstring, without importing it."""
         if self.path is None:
             return f"(from {self.module})"
-        return (ast.get_docstring(_parse(self.path)) or "").partition("\n")[0]
+        try:
+            tree = _parse(self.path)
+        except (OSError, SyntaxError, ValueError) as error:
+            return f"(cannot be loaded: {explain(error)})"
+        return (ast.get_docstring(tree) or "").partition("\n")[0]
 
     def load(self) -> Any:  # noqa: ANN401 - a class of the kind's contract
         """Import the file and return the one class in it that keeps the contract.
@@ -66,19 +72,38 @@ class PlugIn:
                 f"{self.path or self.module} must define exactly one {self.kind}, "
                 f"a subclass of {contract.__name__}: it defines {names}"
             )
-        if "__dataclass_fields__" not in vars(found[0]):
-            raise RequestError(
-                f"{found[0].__name__} in {self.path or self.module} lacks @dataclass above the class"
-            )
+        self._check(found[0])
         return found[0]
 
+    def _check(self, kind: Any) -> None:  # noqa: ANN401 - a class
+        """Refuse a class that could not be made from its settings."""
+        where = f"{kind.__name__} in {self.path or self.module}"
+        if "__dataclass_fields__" not in vars(kind):
+            raise RequestError(f"{where} lacks @dataclass above the class")
+        missing = sorted(getattr(kind, "__abstractmethods__", ()))
+        if missing:
+            raise RequestError(f"{where} lacks {', '.join(missing)}")
+        if self.kind != "task":  # a task is made with a recipe and a model
+            with blaming(f"{where} cannot be made from its defaults: it"):
+                kind()
+
     def _import(self) -> ModuleType:
-        try:
+        with blaming(f"plug-in file {self.path or self.module}"):
             if self.path is not None and self.module not in sys.modules and self.module.startswith(OUTSIDE):
                 return _import_file(self.module, self.path)
             return importlib.import_module(self.module)
-        except Exception as error:
-            raise RequestError(f"{self.path or self.module} cannot be loaded: {_last_line(error)}") from error
+        raise AssertionError("not reached")
+
+
+@contextmanager
+def blaming(what: str) -> Iterator[None]:
+    """Turn whatever a plug-in's code raises into an error of the request; a user's Ctrl-C stays one."""
+    try:
+        yield
+    except (RequestError, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        raise RequestError(f"{what} raises {explain(error)}") from error
 
 
 OUTSIDE = "plastibench_plugin_"
@@ -136,10 +161,21 @@ def _shipped() -> Iterator[PlugIn]:
 
 
 def _is_plugin(path: Path) -> bool:
-    """Tell a plug-in from a file that others share: it defines a dataclass."""
+    """Tell a plug-in from a file that others share: it defines a dataclass, or extends a contract.
+
+    A file that cannot be read is one, too: it is named when it is used, and the others go on.
+    """
+    try:
+        classes = [node for node in _parse(path).body if isinstance(node, ast.ClassDef)]
+    except FileNotFoundError:
+        return False
+    except (OSError, SyntaxError, ValueError):
+        return True
+    contracts = tuple(contract.rpartition(":")[2] for contract in CONTRACTS.values())
     return any(
-        isinstance(node, ast.ClassDef) and any("dataclass" in ast.unparse(d) for d in node.decorator_list)
-        for node in _parse(path).body
+        any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list)
+        or any(ast.unparse(base).endswith(contracts) for base in node.bases)
+        for node in classes
     )
 
 
@@ -151,16 +187,14 @@ def _installed() -> Iterator[PlugIn]:
 
 def _outside(file: Path) -> PlugIn:
     """Return the plug-in in a file given by its path; its kind follows from the class it extends."""
-    if not file.is_file():
+    if not _is_file(file):
         raise RequestError(f"no plug-in file at {file}")
     name, module = file.stem, f"{OUTSIDE}{file.stem}"
     if not name.isidentifier():
         raise RequestError(f"plug-in file {file} cannot give a name: {name!r} is not a Python identifier")
     sys.modules.pop(module, None)
-    try:
+    with blaming(f"plug-in file {file}"):
         loaded = _import_file(module, file)
-    except Exception as error:
-        raise RequestError(f"plug-in file {file} raises {_last_line(error)}") from error
     own = [t for t in vars(loaded).values() if isinstance(t, type) and t.__module__ == module]
     kinds = [kind for kind in FOLDERS if any(issubclass(t, _contract(kind)) for t in own)]
     if len(kinds) != 1:
@@ -170,6 +204,13 @@ def _outside(file: Path) -> PlugIn:
     plugin = PlugIn(kinds[0], name, module, file.resolve())
     plugin.load()
     return plugin
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long for the disk
+        return False
 
 
 def _import_file(module: str, path: Path) -> ModuleType:
@@ -194,29 +235,10 @@ def _parse(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
 
 
-def _last_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}".strip().splitlines()[0]
-
-
 def fingerprint(plugin: PlugIn) -> str:
     """Return a digest of what a plug-in's code does: comments, docstrings and layout do not count."""
-    if plugin.path is None:
+    path = plugin.path
+    if path is None:
         source = importlib.util.find_spec(plugin.module)
         path = Path(source.origin) if source is not None and source.origin else None
-    else:
-        path = plugin.path
-    text = "" if path is None else ast.unparse(_without_docstrings(_parse(path)))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _without_docstrings(tree: ast.Module) -> ast.Module:
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list):
-            kept = [
-                line
-                for line in body
-                if not (isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant))
-            ]
-            node.body = kept or [ast.Pass()]  # type: ignore[attr-defined]
-    return tree
+    return "" if path is None else digest(path.read_text(encoding="utf-8"))

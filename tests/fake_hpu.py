@@ -149,7 +149,7 @@ class FakeHpu(TorchDispatchMode):
     """Inside it, factories with device="hpu" work too."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, function: Any, kinds: Any, args: Any = (), kwargs: Any = None) -> Any:
         return _run(function, args, kwargs or {})

@@ -1,0 +1,52 @@
+"""One line that says what went wrong, and where a user can do something about it."""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+
+from plastibench.errors import RequestError
+
+LONGEST = 600
+NO_MEMORY = "out of memory: lower batch_size, the model's width, or --jobs"
+NO_MEMORY_WORDS = ("not enough memory", "can't allocate memory", "out of memory")
+
+
+def explain(error: BaseException) -> str:
+    """Return one line for whatever was raised."""
+    if isinstance(error, RequestError):
+        return one_line(str(error))
+    if _out_of_memory(error):
+        return f"{NO_MEMORY} ({_named(error)})"
+    if isinstance(error, OSError) and error.strerror:
+        return one_line(f"{error.strerror}: {error.filename}" if error.filename else error.strerror)
+    place = "" if isinstance(error, SyntaxError) else _place(error)
+    return f"{_named(error)} ({place})" if place else _named(error)
+
+
+def one_line(text: str) -> str:
+    """Return text without line breaks, control characters and words of no end."""
+    words = (word if len(word) <= LONGEST // 4 else f"{word[:60]}...{word[-10:]}" for word in text.split())
+    line = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in " ".join(words))
+    return line if len(line) <= LONGEST else f"{line[:LONGEST]}..."
+
+
+def _named(error: BaseException) -> str:
+    first = next((line for line in str(error).splitlines() if line.strip()), "")
+    return one_line(f"{type(error).__name__}: {first}").rstrip(": ")
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    # By name, since the class of an accelerator's error is torch's, and this file is read without torch.
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in NO_MEMORY_WORDS)
+
+
+def _place(error: BaseException) -> str:
+    """Return the file and line of our own or of a plug-in's code where it came from; torch's says nothing."""
+    found = ""
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        if str(frame.f_globals.get("__name__", "")).startswith("plastibench"):
+            found = f"{Path(frame.f_code.co_filename).name}, line {line}"
+    return found
