@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from plastibench.errors import RequestError
+from plastibench.explain import explain, one_line
 from plastibench.store import DEFAULT_HOME, HOME_VARIABLE
 from plastibench.version import __version__
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from plastibench.request import Request
 
 DATA_VARIABLE = "PLASTIBENCH_DATA"
+TRACEBACK_VARIABLE = "PLASTIBENCH_TRACEBACK"
 DONE, SOME_FAILED, WRONG_REQUEST, INTERRUPTED = 0, 1, 2, 130
 KINDS = {"methods": "method", "tasks": "task", "models": "model"}
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -76,7 +79,25 @@ def _names(command: Command) -> Command:
     return command
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+class _Commands(click.Group):
+    """click prints an empty line of its own for Ctrl-C and takes the end of a file for it: not for ours."""
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - as click has it
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise _Interrupted from error
+        except EOFError as error:
+            raise RuntimeError(f"a file ends too early: {error}") from error
+
+
+class _Interrupted(Exception):  # noqa: N818 - not an error
+    """The user, or the system, wants the program to stop."""
+
+
+@click.group(
+    cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
 @click.version_option(__version__, prog_name="plastibench")
 def cli() -> None:
     """Find out which remedy for loss of plasticity works, and what it costs."""
@@ -111,8 +132,10 @@ def table(form: str, against: str | None, **words: Any) -> None:  # noqa: ANN401
     """Print the table of finished runs: of a suite, of a grid, or of everything in the home folder."""
     from plastibench.leaderboard import print_tables
 
-    everything = not any(value for name, value in words.items() if name not in ("home", "data", "plugins"))
-    print_tables(_request(words), form, against, everything=everything)
+    everything = all(
+        value in (None, ()) for name, value in words.items() if name not in ("home", "data", "plugins")
+    )
+    sys.exit(print_tables(_request(words), form, against, everything=everything))
 
 
 @cli.command("list")
@@ -179,19 +202,43 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def main() -> None:
-    """Run the command line; every error of a request is one line on stderr."""
+    """Run the command line; every error is one line on stderr."""
+    # Closing the terminal or `kill` stops a run as Ctrl-C does: no process stays behind.
+    for name in ("SIGTERM", "SIGHUP"):
+        sign = getattr(signal, name, None)
+        if sign is not None and signal.getsignal(sign) == signal.SIG_DFL:
+            signal.signal(sign, signal.default_int_handler)
     try:
-        sys.exit(cli.main(prog_name="plastibench", standalone_mode=False) or DONE)
-    except (RequestError, click.ClickException) as error:
-        message = error.format_message() if isinstance(error, click.ClickException) else str(error)
-        click.echo(f"plastibench: {' '.join(message.split())}", err=True)
-        sys.exit(WRONG_REQUEST)
-    except (KeyboardInterrupt, click.Abort):
-        click.echo(
-            "plastibench: interrupted; the same command goes on with the runs that are not finished", err=True
-        )
-        sys.exit(INTERRUPTED)
+        sys.exit(_status())
     except BrokenPipeError:
         # The reader of our output, `head` say, has gone: not an error of ours.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(DONE)
+
+
+def _status() -> int:
+    try:
+        try:
+            cli.main(prog_name="plastibench", standalone_mode=False)
+        finally:
+            sys.stdout.flush()
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else DONE
+    except (RequestError, click.ClickException) as error:
+        return _say(
+            error.format_message() if isinstance(error, click.ClickException) else str(error), WRONG_REQUEST
+        )
+    except (KeyboardInterrupt, _Interrupted, click.Abort):
+        return _say("interrupted; the same command goes on with the runs that are not finished", INTERRUPTED)
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        if os.environ.get(TRACEBACK_VARIABLE):
+            raise
+        return _say(f"{explain(error)} (set {TRACEBACK_VARIABLE}=1 for the whole traceback)", SOME_FAILED)
+    return DONE
+
+
+def _say(message: str, status: int) -> int:
+    click.echo(f"plastibench: {one_line(message)}", err=True)
+    return status

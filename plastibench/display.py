@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from functools import wraps
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ParamSpec, Self
 
 from rich.console import Console
 from rich.live import Live
-from rich.markup import escape
 from rich.table import Table as Layout
 from rich.text import Text
 
@@ -19,6 +21,20 @@ from plastibench.store import Record
 REFRESH_PER_SECOND = 4
 PLAIN_SECONDS = 10.0
 """At least so long between two lines about stages where there is no terminal."""
+
+
+Words = ParamSpec("Words")
+
+
+def _harmless(show: Callable[Words, None]) -> Callable[Words, None]:
+    """Whatever goes wrong while something is shown, the runs go on: a terminal can be gone any time."""
+
+    @wraps(show)
+    def shown(*words: Words.args, **more: Words.kwargs) -> None:
+        with suppress(Exception):
+            show(*words, **more)
+
+    return shown
 
 
 class Display:
@@ -47,24 +63,33 @@ class Display:
     ) -> None:
         """Take the bars away."""
         if self.console.is_terminal:
-            self.live.stop()
+            with suppress(OSError):
+                self.live.stop()
 
+    @_harmless
     def started(self, spec: Spec, num_stages: int) -> None:
         """Show a run."""
         self.running[spec.id] = {"name": name_of(spec), "stages": num_stages, "began": time.monotonic()}
 
+    @_harmless
     def epoch(self, run: str, where: dict[str, Any]) -> None:
         """Move a run on."""
-        self.running[run] |= where
+        state = self.running.get(run)
+        if state is not None:
+            state |= where
 
+    @_harmless
     def stage(self, run: str, row: dict[str, Any]) -> None:
         """Note a stage that ended."""
-        state = self.running[run]
+        state = self.running.get(run)
+        if state is None:
+            return
         state |= {"stage": row["index"] + 1, "epoch": 0, "test_accuracy": row["test_accuracy"]}
         if not self.console.is_terminal and time.monotonic() - self.said > PLAIN_SECONDS:
             self.said = time.monotonic()
             self._print(f"  {state['name']}: stage {state['stage']}/{state['stages']}, {self._left()}")
 
+    @_harmless
     def finished(self, record: Record) -> None:
         """Count a run that is on the disk."""
         self.done += 1
@@ -73,10 +98,11 @@ class Display:
         self.seconds.append(seconds)
         accuracy = 100 * record.stages[-1]["test_accuracy"]
         self._print(
-            f"{self.done}/{self.total} {name_of(record.spec)}: {accuracy:.2f} % at the last stage, {seconds:.1f} s"
-            + ("" if record.status == "done" else f", {record.status}")
+            f"{self.done}/{self.total} {name_of(record.spec)}: {accuracy:.2f} % at the last stage, "
+            f"{seconds:.1f} s" + ("" if record.status == "done" else f", {record.status}")
         )
 
+    @_harmless
     def failed(self, spec: Spec, message: str) -> None:
         """Say why a run failed."""
         self.running.pop(spec.id, None)
@@ -84,17 +110,24 @@ class Display:
         self._print(f"{name_of(spec)}: failed: {message}")
 
     def _print(self, line: str) -> None:
-        self.console.print(escape(line), highlight=False, soft_wrap=True)
+        self.console.print(Text(line), soft_wrap=True)
 
     def _left(self) -> str:
         """Return how long the rest will take, from the runs so far."""
         rest = self.total - self.done - self.failures
-        if not self.seconds:
+        now, going = time.monotonic(), list(self.running.values())  # the bars are drawn by another thread
+        if self.seconds:
+            word, each = "about", sum(self.seconds) / len(self.seconds)
+        else:
+            # No run has ended. Later stages have more data as a rule: this is too little if anything.
+            started = [state for state in going if state.get("stage")]
+            guesses = [(now - state["began"]) * state["stages"] / state["stage"] for state in started]
+            word, each = "at least", max(guesses, default=0.0)
+        if not each:
             return "time left not known yet"
-        each = sum(self.seconds) / len(self.seconds)
-        going = sum(min(time.monotonic() - state["began"], each) for state in self.running.values())
-        seconds = max(0.0, rest * each - going) / self.jobs
-        return f"about {clock(seconds)} left"
+        spent = sum(min(now - state["began"], each) for state in going)
+        seconds = max(0.0, rest * each - spent) / max(1, min(self.jobs, rest))
+        return f"{word} {clock(seconds)} left"
 
     def __rich__(self) -> Layout:
         """Return the picture of this moment."""
@@ -105,7 +138,7 @@ class Display:
             stage = min(state.get("stage", 0) + 1, state["stages"])
             accuracy = state.get("train_accuracy")
             layout.add_row(
-                escape(state["name"]),
+                Text(state["name"]),
                 f"stage {stage}/{state['stages']} epoch {state.get('epoch', 0)}",
                 "" if accuracy is None else f"train {100 * accuracy:.1f} %",
             )

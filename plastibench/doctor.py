@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from plastibench.errors import RequestError
-from plastibench.store import Store, free_bytes
+from plastibench.store import free_bytes
 from plastibench.version import __version__
 
 PACKAGES = ("torch", "torchvision", "numpy", "scipy", "pandas", "scikit-learn", "optuna", "mlflow")
@@ -46,12 +46,12 @@ def _contents(folder: Path) -> str:
 
 
 def _writable(home: Path) -> str:
-    existed = home.exists()
+    """Try it where the folder is, or would be made, and leave no trace."""
+    place = home.resolve()
+    while not place.exists():
+        place = place.parent
     try:
-        Store(home).prepare()
-    except RequestError:
-        return "cannot be written"
-    if not existed:
-        (home / "runs").rmdir()
-        home.rmdir()
-    return "can be written"
+        with tempfile.TemporaryDirectory(dir=place, prefix=".writable-"):
+            return "can be written"
+    except OSError as error:
+        return f"cannot be written: {error.strerror}"

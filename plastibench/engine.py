@@ -62,6 +62,7 @@ class Engine:
         self.method = method
         self.recipe: Recipe = learner.task.recipe
         self.tally = Tally(learner.device)
+        self.layout = learner.device.layout(learner.model)
 
     def begin_epoch(self) -> None:
         """Start counting anew."""
@@ -70,7 +71,7 @@ class Engine:
     def step(self, x: Tensor, y: Tensor) -> None:
         """Update the weights once on a batch: x (b, c, h, w) prepared, y (b,)."""
         learner, device = self.learner, self.learner.device
-        images = device.arrange(x)
+        images = x.contiguous(memory_format=self.layout)
         passes: list[tuple[Tensor, Tensor]] = []
 
         def closure() -> Tensor:
@@ -122,12 +123,12 @@ def still_statistics(model: nn.Module) -> Iterator[None]:
 
 def evaluate(model: nn.Module, data: Data, recipe: Recipe, device: Device) -> Accuracy:
     """Return the accuracy of `model` on `data`, leaving the model as it was."""
-    tally = Tally(device)
+    tally, layout = Tally(device), device.layout(model)
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     with torch.no_grad(), device.precision(recipe.precision):
         for x, y in data.batches(recipe.test_batch_size):
-            logits = model(device.arrange(x)).float()
+            logits = model(x.contiguous(memory_format=layout)).float()
             tally.add(logits, y, torch.nn.functional.cross_entropy(logits, y))
             device.mark_step()
     for module, training in modes:

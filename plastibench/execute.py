@@ -6,9 +6,11 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Protocol
 
+from plastibench.explain import explain
 from plastibench.registry import Registry
 from plastibench.spec import Spec, build
 from plastibench.store import Record, Store
@@ -93,41 +95,29 @@ def run_all(specs: list[Spec], place: Place, watcher: Watcher, jobs: int = 1) ->
     todo = [spec for spec in specs if store.read(spec.id) is None]
     if jobs > 1 and len(todo) > 1:
         return run_in_processes(todo, place, watcher, min(jobs, len(todo)))
-    registry = Registry(place.plugins)
-    set_threads(place.threads)
-    failed = []
-    for spec in todo:
-        reason = attempt(spec, place, registry, watcher)
-        if reason is not None:
-            failed.append((spec, reason))
-    return failed
+    prepare = cache(partial(workshop, place))
+    found = [(spec, attempt(spec, place, prepare, watcher)) for spec in todo]
+    return [(spec, reason) for spec, reason in found if reason is not None]
 
 
-def attempt(spec: Spec, place: Place, registry: Registry, watcher: Watcher) -> str | None:
+def attempt(spec: Spec, place: Place, prepare: Callable[[], Registry], watcher: Watcher) -> str | None:
     """Carry out one run; return why it failed, or None. Other runs must go on, whatever happened."""
     try:
-        watcher.finished(execute(spec, place, registry, watcher))
-    except Exception as error:
+        record = execute(spec, place, prepare(), watcher)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a plug-in may raise anything, SystemExit too
         message = explain(error)
         watcher.failed(spec, message)
         return message
+    watcher.finished(record)
     return None
 
 
-def explain(error: Exception) -> str:
-    """Return one line that says what went wrong."""
-    from plastibench.errors import RequestError
+def workshop(place: Place) -> Registry:
+    """Make this process ready for runs: give torch its threads, find the plug-ins."""
+    if place.threads is not None:
+        import torch
 
-    if isinstance(error, RequestError):
-        return str(error)
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
-    return f"{type(error).__name__}: {error}".strip().splitlines()[0]
-
-
-def set_threads(threads: int | None) -> None:
-    """Give torch so many threads on the CPU."""
-    import torch
-
-    if threads is not None:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(place.threads)
+    return Registry(place.plugins)

@@ -8,7 +8,7 @@ from pathlib import Path
 from plastibench.errors import RequestError
 
 LONGEST = 600
-NO_MEMORY = "out of memory: lower batch_size, the model's width, or --jobs"
+HINT = "lower batch_size, the model's width, or --jobs"
 NO_MEMORY_WORDS = ("not enough memory", "can't allocate memory", "out of memory")
 
 
@@ -17,7 +17,7 @@ def explain(error: BaseException) -> str:
     if isinstance(error, RequestError):
         return one_line(str(error))
     if _out_of_memory(error):
-        return f"{NO_MEMORY} ({_named(error)})"
+        return f"out of memory: {HINT} ({_named(error)})"
     if isinstance(error, OSError) and error.strerror:
         return one_line(f"{error.strerror}: {error.filename}" if error.filename else error.strerror)
     place = "" if isinstance(error, SyntaxError) else _place(error)

@@ -17,10 +17,13 @@ def digest(source: str) -> str:
 
 
 def _shape(node: object) -> object:
-    """Return a syntax tree as plain lists; what is empty is left out, since newer versions add empty parts."""
+    """Return a syntax tree as plain lists, without what is empty: newer Pythons add empty parts."""
     if isinstance(node, ast.AST):
         fields = {name: _shape(_real(value)) for name, value in ast.iter_fields(node) if name not in IGNORED}
-        return [type(node).__name__, {name: value for name, value in fields.items() if value not in (None, [])}]
+        return [
+            type(node).__name__,
+            {name: value for name, value in fields.items() if value not in (None, [])},
+        ]
     if isinstance(node, list):
         return [_shape(item) for item in node]
     return None if node is None else f"{type(node).__name__} {node!r}"
@@ -30,4 +33,6 @@ def _real(value: object) -> object:
     """Return a list of statements without those that are a constant alone: docstrings."""
     if not isinstance(value, list):
         return value
-    return [line for line in value if not (isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant))]
+    return [
+        line for line in value if not (isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant))
+    ]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from plastibench.errors import RequestError, unknown
-from plastibench.registry import PlugIn, Registry
+from plastibench.registry import PlugIn, Registry, blaming
 from plastibench.settings import Settings, settings_of
 from plastibench.spec import Spec, describe
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 Made = TypeVar("Made", bound=Settings)
 PlugIns = dict[str, PlugIn]
+
+MOST_SEEDS = 10_000
+"""More are taken for a slip of the keyboard."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +74,9 @@ class Grid:
                 plain = model_plugin.load()()
                 texts = self._texts((name, model))
                 architecture = _changed(plain, texts)
-                recipe = _changed(self._recipe(name, kind.recipes(architecture)), texts)
-                task = _changed(kind(recipe=recipe, architecture=architecture), texts)
+                with blaming(f"task {name}"):
+                    recipe = _changed(self._recipe(name, kind.recipes(architecture)), texts)
+                    task = _changed(kind(recipe=recipe, architecture=architecture), texts)
                 known = {setting for part in (task, recipe, plain) for setting in settings_of(part)}
                 for setting in texts:
                     if setting not in known:
@@ -83,22 +87,22 @@ class Grid:
         return self.models or (kind.default_architecture,)
 
     def _recipe(self, task: str, recipes: Mapping[str, Recipe]) -> Recipe:
-        name = self.recipe or next(iter(recipes))
+        name = next(iter(recipes)) if self.recipe is None else self.recipe
         if name not in recipes:
             raise unknown(f"recipe of {task}", name, recipes)
         return recipes[name]
 
     def _methods(self, registry: Registry, task: Task, plugins: PlugIns) -> Iterator[tuple[Method, PlugIns]]:
         for text in self.methods:
-            name, _, preset = text.partition(":")
+            name, colon, preset = text.partition(":")
             plugin = registry.get("method", name)
             kind = plugin.load()
-            if preset and preset not in kind.presets:
+            if colon and preset not in kind.presets:
                 raise unknown(f"preset of {name}", preset, kind.presets)
-            method = kind(**kind.presets[preset]) if preset else kind()
             own = {k.partition(".")[2]: v for k, v in self.settings.items() if k.startswith(f"{name}.")}
-            method = method.with_texts(own)
-            reason = method.unsupported(task)
+            with blaming(f"method {name}"):
+                method = kind(**kind.presets.get(preset, {})).with_texts(own)
+                reason = method.unsupported(task)
             if reason is not None:
                 raise RequestError(f"method {name} cannot run on this task and model: {reason}")
             yield method, {**plugins, "method": plugin}
@@ -130,19 +134,17 @@ def _changed(thing: Made, texts: Mapping[str, str]) -> Made:
 
 def parse_seeds(text: str) -> tuple[int, ...]:
     """Return the seeds of "5" (the first five), "3,5,7" or "10-14"."""
+    allowed = f"give a count (5), a list (3,5,7) or a range (10-14), at most {MOST_SEEDS:,}"
     try:
-        if text.strip().isdecimal():
-            count = int(text)
-            seeds = tuple(range(count))
-        else:
-            seeds = tuple(seed for part in text.split(",") if part.strip() for seed in _span(part))
+        count = text.strip().isdecimal()
+        spans = [range(int(text))] if count else [_span(part) for part in text.split(",") if part.strip()]
     except ValueError:
-        seeds = ()
-    if not seeds:
-        raise RequestError(
-            f"seeds={text} is not allowed: give a count (5), a list (3,5,7) or a range (10-14)"
-        )
-    return seeds
+        spans = []
+    # Not len(): a range can be longer than a length can be.
+    sizes = [span.stop - span.start for span in spans]
+    if not spans or min(sizes) < 1 or sum(sizes) > MOST_SEEDS:
+        raise RequestError(f"seeds={text} is not allowed: {allowed}")
+    return tuple(seed for span in spans for seed in span)
 
 
 def _span(text: str) -> range:

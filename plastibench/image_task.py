@@ -74,6 +74,10 @@ class ImageTask(Task):
             raise RequestError(
                 f"stages={self.stages} is not allowed: regime={self.regime} has {fixed} stages"
             )
+        reason = self.architecture.unsupported(self.input_shape())
+        if reason is not None:
+            model, task = type(self.architecture).__name__, type(self).__name__
+            raise RequestError(f"{model} cannot be trained on {task}: {reason}")
 
     @abstractmethod
     def load(self, site: Site) -> ImageSet:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
-from typing import Any
+from functools import partial
 
 import click
 from rich.console import Console
 from rich.table import Table as RichTable
+from rich.text import Text
 
-from plastibench import suites
-from plastibench.devices import pick
+from plastibench import suites, tracking
+from plastibench.devices import Device, pick
 from plastibench.display import Display
 from plastibench.errors import RequestError, unknown
-from plastibench.execute import Place, run_all
+from plastibench.execute import Place, Watcher, run_all
+from plastibench.mirroring import Mirroring
 from plastibench.request import Request
 from plastibench.spec import Spec
 from plastibench.store import Record, Store
@@ -24,66 +27,75 @@ DONE, SOME_FAILED = 0, 1
 
 def carry_out(request: Request, jobs: int | None, *, mirrored: bool) -> int:
     """Run what is missing, print the table and where everything lies; return the exit status."""
-    specs = request.specs()
-    device = pick(request.device_name())
-    store = Store(request.home)
+    specs, device = request.specs(), pick(request.device_name())
+    _check_precisions(specs, device)
+    store, console = Store(request.home), Console(stderr=True)
     store.prepare()
     before = store.finished(specs)
+    say = partial(_say, console)
+    _say_damaged(store, say, "the run is made again")
     todo = len(specs) - len(before)
     side_by_side = max(1, min(jobs or device.side_by_side(), todo))
+    say(_plan(request.leaderboard.name, (len(specs), todo), f"on {device.name()}, {side_by_side} at a time"))
     threads = max(1, device.side_by_side() // side_by_side)
     place = Place(request.home, request.data, request.cache, str(device), request.plugins, threads)
-    console = Console(stderr=True)
-    if todo == 0:
-        console.print(f"all {len(specs)} runs are finished already: nothing to do")
-    else:
-        console.print(
-            f"{request.leaderboard.name}: {len(specs)} runs, {len(before)} finished, {todo} to do on {device.name()}, "
-            f"{side_by_side} at a time",
-            highlight=False,
-        )
     with Display(console, len(specs), len(before), side_by_side) as display:
-        failed = run_all(specs, place, display, side_by_side)
-    records = store.finished(specs)
+        mirror = _mirroring(request, display, say) if mirrored else None
+        failed = run_all(specs, place, mirror or display, side_by_side)
+    records = Store(request.home).finished(specs)
     if records:
         show(tables(records, request.leaderboard.baseline))
-    _say_where(request, records, console, mirrored=mirrored)
-    return _verdict(failed, console)
+    say(f"runs: {(request.home / 'runs').resolve()}")
+    if mirror is not None:
+        _say_mirror(mirror, records, say)
+    return _verdict(failed, len(specs), say)
 
 
-def _verdict(failed: list[tuple[Spec, str]], console: Console) -> int:
-    for spec, reason in failed:
-        console.print(f"failed: {spec.method.name} seed {spec.seed} ({spec.id}): {reason}", highlight=False)
-    return SOME_FAILED if failed else DONE
+def _plan(name: str, counts: tuple[int, int], how: str) -> str:
+    total, todo = counts
+    if not todo:
+        return f"{name}: all {total} runs are finished already, nothing to do"
+    return f"{name}: {total} runs, {total - todo} finished, {todo} to do {how}"
 
 
-def _say_where(request: Request, records: list[Record], console: Console, *, mirrored: bool) -> None:
-    console.print(f"runs: {(request.home / 'runs').resolve()}", highlight=False, soft_wrap=True)
-    if not mirrored or not records:
-        return
-    from plastibench import tracking
+def _check_precisions(specs: list[Spec], device: Device) -> None:
+    """Refuse at once what every run would fail with."""
+    for precision in dict.fromkeys(spec.recipe["precision"] for spec in specs):
+        if precision not in device.precisions():
+            allowed = ", ".join(device.precisions())
+            raise RequestError(f"precision={precision} is not allowed on {device.kind}: it can be {allowed}")
 
+
+def _verdict(failed: list[tuple[Spec, str]], total: int, say: partial[None]) -> int:
+    """Count the failures; each was named, with its reason, when it happened."""
+    if not failed:
+        return DONE
+    say(f"{len(failed)} of {total} runs failed, the others are kept; the same command tries them again")
+    return SOME_FAILED
+
+
+def _mirroring(request: Request, watcher: Watcher, say: partial[None]) -> Mirroring | None:
     if not tracking.available():
-        console.print("mlflow is not installed: nothing was mirrored")
+        say("mlflow is not installed: nothing is mirrored")
+        return None
+    return Mirroring(watcher, (request.home, request.leaderboard.name), say)
+
+
+def _say_mirror(mirroring: Mirroring, records: list[Record], say: partial[None]) -> None:
+    """Mirror also what was finished before, and say where it is seen."""
+    if not records:
         return
-    try:
-        mirror = tracking.Mirror(request.home, request.leaderboard.name)
-        added = mirror.add(records)
-    except Exception as error:
-        console.print(f"MLflow could not be written ({error}): the runs above are safe", highlight=False)
+    mirroring.add(records)
+    if mirroring.broken or mirroring.mirror is None:
         return
-    console.print(
-        f"MLflow: {added} runs added to {tracking.uri(request.home)}", highlight=False, soft_wrap=True
-    )
-    console.print(
-        f"        `plastibench ui --home {request.home}`, then <address>/{mirror.link()}",
-        highlight=False,
-        soft_wrap=True,
+    say(f"MLflow: {mirroring.added} runs added to {tracking.uri(mirroring.home)}")
+    say(
+        f"        `plastibench ui --home {shlex.quote(str(mirroring.home))}`, then <address>/{mirroring.mirror.link()}"
     )
 
 
-def print_tables(request: Request, form: str, against: str | None, *, everything: bool) -> None:
-    """Print the tables of finished runs in one of the forms."""
+def print_tables(request: Request, form: str, against: str | None, *, everything: bool) -> int:
+    """Print the tables of finished runs in one of the forms; return the exit status."""
     if form not in FORMATS:
         raise unknown("format", form, FORMATS)
     store = Store(request.home)
@@ -91,13 +103,30 @@ def print_tables(request: Request, form: str, against: str | None, *, everything
         records, baseline = list(store.records()), suites.defaults().baseline
     else:
         records, baseline = store.finished(request.specs()), request.leaderboard.baseline or ""
+    _say_damaged(store, partial(_say, Console(stderr=True)), "the run is left out; `run` makes it again")
     if not records:
+        if store.damaged:
+            return SOME_FAILED
         raise RequestError(f"no finished runs of this kind in {request.home}")
-    found = tables(records, against or baseline)
+    found = tables(records, baseline if against is None else against)
+    methods = {row.method for table in found for row in table.rows}
+    if against is not None and against not in methods:
+        raise unknown("method in these tables", against, methods)
     if form == "text":
         show(found)
     else:
         click.echo(render(found, form), nl=False)
+    return SOME_FAILED if store.damaged else DONE
+
+
+def _say_damaged(store: Store, say: partial[None], then: str) -> None:
+    for path, reason in store.damaged.items():
+        say(f"run file {path} is damaged ({reason}): {then}")
+
+
+def _say(console: Console, line: str) -> None:
+    # As Text: a path or an error with brackets is no markup.
+    console.print(Text(line), soft_wrap=True)
 
 
 def show(found: list[Table]) -> None:
@@ -105,15 +134,11 @@ def show(found: list[Table]) -> None:
     console = Console(width=None if sys.stdout.isatty() else 200)
     for table in found:
         head, body = cells(table)
-        layout = RichTable(title=table.title, title_justify="left")
+        layout = RichTable(title=Text(table.title), title_justify="left")
         for position, name in enumerate(head):
-            layout.add_column(name, justify="left" if position == 0 else "right")
+            layout.add_column(Text(name), justify="left" if position == 0 else "right")
         for row in body:
-            layout.add_row(*row)
-        console.print(layout, *_plain(legend(table)), sep="\n", highlight=False, markup=False)
-
-
-def _plain(lines: list[str]) -> list[Any]:
-    from rich.text import Text
-
-    return [Text(line, style="dim") for line in lines]
+            layout.add_row(*(Text(cell) for cell in row))
+        console.print(layout)
+        for line in legend(table):
+            console.print(Text(line, style="dim"))

@@ -80,7 +80,7 @@ class Learner:
         """
         with torch.enable_grad():
             with self.device.precision(self.task.recipe.precision):
-                logits = model(self.device.arrange(x))
+                logits = model(x.contiguous(memory_format=self.device.layout(model)))
             (self.loss(logits, y) * weight).backward()
         self.device.mark_step()
         self.cost.remedy_passes += len(y)
@@ -102,7 +102,7 @@ class Learner:
         self.model.train()
         with torch.no_grad(), self.device.precision(self.task.recipe.precision):
             for x, y in self.stage.train.batches(self.task.recipe.batch_size):
-                self.model(self.device.arrange(x))
+                self.model(x.contiguous(memory_format=self.device.layout(self.model)))
                 self.cost.remedy_forwards += len(y)
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum

@@ -152,7 +152,8 @@ class Registry:
 def _shipped() -> Iterator[PlugIn]:
     for kind, folder in FOLDERS.items():
         package = importlib.util.find_spec(f"{plastibench.__name__}.{folder}")
-        assert package is not None and package.submodule_search_locations is not None
+        assert package is not None
+        assert package.submodule_search_locations is not None
         for place in package.submodule_search_locations:
             for found in pkgutil.iter_modules([place]):
                 path = Path(place) / f"{found.name}.py"
@@ -215,7 +216,8 @@ def _is_file(path: Path) -> bool:
 
 def _import_file(module: str, path: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(module, path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     loaded = importlib.util.module_from_spec(spec)
     sys.modules[module] = loaded  # before it runs: dataclasses look their own module up
     try:

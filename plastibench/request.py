@@ -43,7 +43,7 @@ class Request:
         if self.suite is not None and self.task is not None:
             raise RequestError(f"give either a suite ({self.suite}) or --task {self.task}, not both")
         if self.task is None:
-            suite = suites.load(self.suite or suites.defaults().suite)
+            suite = suites.load(suites.defaults().suite if self.suite is None else self.suite)
             return replace(suite, grids=tuple(self._changed(grid) for grid in suite.grids))
         usual = suites.load(suites.defaults().suite)
         grid = Grid(tasks=_words(self.task), methods=usual.grids[0].methods)
@@ -65,14 +65,23 @@ class Request:
 
     def _changed(self, grid: Grid) -> Grid:
         named = {
-            "methods": _words(self.method) if self.method else None,
-            "models": _words(self.model) if self.model else None,
+            "methods": self._named("method"),
+            "models": self._named("model"),
             "recipe": self.recipe,
-            "seeds": parse_seeds(self.seeds) if self.seeds else None,
+            "seeds": None if self.seeds is None else parse_seeds(self.seeds),
             "device": self.device,
         }
         changes = {name: value for name, value in named.items() if value is not None}
         return replace(grid, **changes, settings={**grid.settings, **self.settings})  # type: ignore[arg-type]
+
+    def _named(self, option: str) -> tuple[str, ...] | None:
+        """Return the names given to an option; an empty text names nothing, which is not a default."""
+        text = getattr(self, option)
+        if text is None:
+            return None
+        if not _words(text):
+            raise RequestError(f"--{option} {text!r} names no {option}")
+        return _words(text)
 
 
 def _words(text: str) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from plastibench.errors import RequestError
 from plastibench.registry import PlugIn, Registry, fingerprint
 from plastibench.settings import Settings, settings_of
 
@@ -93,14 +94,27 @@ def describe(task: Task, method: Method, names: Mapping[str, PlugIn], where: tup
 
 
 def build(spec: Spec, registry: Registry) -> tuple[Task, Method]:
-    """Return the task and the method that a description names."""
+    """Return the task and the method that a description names.
+
+    Raises RequestError where their code is not what the description was made from.
+    """
     from plastibench.task import Recipe
 
+    _check_code(spec, registry)
     architecture = registry.load("model", spec.model.name)().with_values(spec.model.settings)
     recipe = _made(Recipe, spec.recipe)
     task_settings = {name: _value(value) for name, value in spec.task.settings.items()}
     task = registry.load("task", spec.task.name)(recipe=recipe, architecture=architecture, **task_settings)
     return task, _made(registry.load("method", spec.method.name), spec.method.settings)
+
+
+def _check_code(spec: Spec, registry: Registry) -> None:
+    """A file edited while a grid runs must not give its numbers to the code that was asked for."""
+    for kind, part in (("task", spec.task), ("model", spec.model), ("method", spec.method)):
+        if fingerprint(registry.get(kind, part.name)) != part.code:
+            raise RequestError(
+                f"the code of {kind} {part.name} has changed since this run was asked for: ask for it again"
+            )
 
 
 def _made(kind: type, values: Mapping[str, Any]) -> Any:  # noqa: ANN401 - whatever `kind` makes

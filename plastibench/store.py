@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
+import traceback
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +19,7 @@ from plastibench.spec import Spec, canonical
 
 HOME_VARIABLE = "PLASTIBENCH_HOME"
 DEFAULT_HOME = "plastibench-home"
+STATUSES = ("done", "diverged")
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,8 @@ class Store:
 
     def __init__(self, home: Path) -> None:
         self.home = home
+        self.damaged: dict[Path, str] = {}
+        """Run files met so far that cannot be believed, each with the reason: they count as not finished."""
 
     def prepare(self) -> None:
         """Make the folders. Raises RequestError where that is not possible."""
@@ -51,7 +57,8 @@ class Store:
             probe.unlink()
         except OSError as error:
             raise RequestError(
-                f"home {self.home} cannot be written: {error.strerror} (choose another with --home or {HOME_VARIABLE})"
+                f"home {self.home} cannot be written: {error.strerror} "
+                f"(choose another with --home or {HOME_VARIABLE})"
             ) from error
 
     def folder(self, run: str) -> Path:
@@ -59,18 +66,22 @@ class Store:
         return self.home / "runs" / run[:2] / run
 
     def read(self, run: str) -> Record | None:
-        """Return a finished run, or None. Raises RequestError for a file that is damaged."""
+        """Return a finished run, or None where there is none or its file is damaged."""
         path = self.folder(run) / "run.json"
         try:
-            text = path.read_text(encoding="utf-8")
-        except FileNotFoundError:
+            return _record(path)
+        except (FileNotFoundError, NotADirectoryError):
             return None
-        return _record(path, text)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            self.damaged[path] = f"{type(error).__name__}: {error}".partition("\n")[0]
+            return None
 
     def records(self) -> Iterator[Record]:
         """Yield every finished run, by id."""
         for path in sorted(self.home.glob("runs/??/*/run.json")):
-            yield _record(path, path.read_text(encoding="utf-8"))
+            record = self.read(path.parent.name)
+            if record is not None:
+                yield record
 
     def finished(self, specs: Iterable[Spec]) -> list[Record]:
         """Return those of `specs` that are finished, in their order."""
@@ -104,9 +115,13 @@ class Attempt:
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
         """Close the files; say why where the run did not finish."""
-        self._file.close()
-        if error is not None:
-            self.event("failed", error=f"{type(error).__name__}: {error}")
+        if error is None:
+            self._file.close()
+            return
+        with suppress(OSError):  # a full disk is the error already
+            self._file.close()
+        trace = "".join(traceback.format_exception(kind, error, error.__traceback__))
+        self.event("failed", error=f"{type(error).__name__}: {error}", traceback=trace)
 
     def append(self, stage: Mapping[str, Any]) -> None:
         """Add the row of a stage; it is on the disk when this returns."""
@@ -119,14 +134,19 @@ class Attempt:
     def finish(self, status: str, provenance: Mapping[str, Any]) -> Record:
         """Write run.json, with which the run begins to exist."""
         record = Record(self.spec, status, self.stages, {**provenance, "attempts": self.number})
-        plain = {
+        plain: dict[str, Any] = {
             "id": record.id,
             "spec": self.spec.as_dict(),
             "status": status,
             "stages": self.stages,
             "provenance": record.provenance,
         }
-        write(self.folder / "run.json", json.dumps(plain, sort_keys=True, indent=1, allow_nan=False) + "\n")
+        plain["digest"] = _digest(plain)
+        path = self.folder / "run.json"
+        if path.exists():
+            # A damaged one: it was not believed, but somebody may want to look at it.
+            path.replace(path.with_name("run.damaged.json"))
+        write(path, json.dumps(plain, sort_keys=True, indent=1, allow_nan=False) + "\n")
         self.event("done", status=status)
         return record
 
@@ -151,7 +171,7 @@ def write(path: Path, text: str) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except OSError:
+    except BaseException:  # also Ctrl-C: nothing half-written stays
         temporary.unlink(missing_ok=True)
         raise
 
@@ -171,14 +191,23 @@ def _attempts(folder: Path) -> int:
     return sum('"event":"start"' in line for line in lines)
 
 
-def _record(path: Path, text: str) -> Record:
-    try:
-        plain = json.loads(text)
-        record = Record(Spec.from_dict(plain["spec"]), plain["status"], plain["stages"], plain["provenance"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise RequestError(
-            f"run file {path} is damaged ({error}): remove it to have the run made again"
-        ) from error
+def _record(path: Path) -> Record:
+    """Read a run file. Raises ValueError, or what reading strange JSON raises, where it is damaged."""
+    plain = json.loads(path.read_text(encoding="utf-8"))
+    digest = plain.pop("digest", None)
+    if digest is not None and digest != _digest(plain):
+        raise ValueError("it was changed after it was written")
+    record = Record(
+        Spec.from_dict(plain["spec"]), plain["status"], plain["stages"], dict(plain["provenance"])
+    )
     if record.id != plain["id"] or path.parent.name != record.id:
-        raise RequestError(f"run file {path} is damaged: its id is not that of its description")
+        raise ValueError("its id is not that of its description")
+    if record.status not in STATUSES:
+        raise ValueError(f"its status is {record.status!r}, which is none of {', '.join(STATUSES)}")
+    if not record.stages or [row["index"] for row in record.stages] != list(range(len(record.stages))):
+        raise ValueError("its stages are not complete")
     return record
+
+
+def _digest(plain: Mapping[str, Any]) -> str:
+    return hashlib.sha256(canonical(plain).encode()).hexdigest()[:16]

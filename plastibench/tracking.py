@@ -5,16 +5,24 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
+import sqlite3
 from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from plastibench.errors import RequestError
 from plastibench.labels import setting_label
 from plastibench.settings import show
 from plastibench.store import Record
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+
+DATABASE = "mlflow.db"
+PREFIX = "plastibench/"
+LONGEST_VALUE = 5_000
+"""MLflow takes 6,000 characters of a parameter and 8,000 of a tag."""
 
 CURVES = (
     "test_accuracy",
@@ -35,7 +43,25 @@ def available() -> bool:
 
 def uri(home: Path) -> str:
     """Return the address of the mirror in a home folder."""
-    return f"sqlite:///{(home / 'mlflow.db').resolve()}"
+    path = (home / DATABASE).resolve()
+    if "?" in str(path):
+        raise RequestError(f"MLflow cannot use a path with a question mark: {path}")
+    return f"sqlite:///{path}"
+
+
+def leaderboards(home: Path) -> list[tuple[str, str]]:
+    """Return the name and the link of each leaderboard mirrored, without importing mlflow."""
+    query = "SELECT name, experiment_id FROM experiments WHERE lifecycle_stage = 'active' ORDER BY name"
+    try:
+        with closing(sqlite3.connect(f"{(home / DATABASE).resolve().as_uri()}?mode=ro", uri=True)) as store:
+            found = store.execute(query).fetchall()
+    except sqlite3.Error:
+        return []
+    return [(name.removeprefix(PREFIX), _link(key)) for name, key in found if name.startswith(PREFIX)]
+
+
+def _link(experiment: object) -> str:
+    return f"#/experiments/{experiment}/runs?orderByKey=metrics.%60test_accuracy%60&orderByAsc=false"
 
 
 class Mirror:
@@ -61,13 +87,14 @@ class Mirror:
 
     def link(self) -> str:
         """Return the page's address behind the server's own, best accuracy first."""
-        order = "orderByKey=metrics.%60test_accuracy%60&orderByAsc=false"
-        return f"#/experiments/{self.experiment}/runs?{order}"
+        return _link(self.experiment)
 
     def _experiment(self, leaderboard: str) -> str:
-        name = f"plastibench/{leaderboard}"
+        name = f"{PREFIX}{leaderboard}"
         found = self.client.get_experiment_by_name(name)
         if found is not None:
+            if found.lifecycle_stage == "deleted":  # a user's click on the page
+                self.client.restore_experiment(found.experiment_id)
             return str(found.experiment_id)
         # Without a location MLflow would put artifacts into whatever folder the user is in.
         artifacts = (self.home / "mlflow-artifacts" / leaderboard).resolve().as_uri()
@@ -125,8 +152,8 @@ class Mirror:
 
 def _mlflow() -> Any:  # noqa: ANN401 - a class of an untyped package
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    for noisy in ("alembic", "mlflow"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     from mlflow import MlflowClient
 
     return MlflowClient
@@ -145,7 +172,7 @@ def _tags(record: Record) -> dict[str, str]:
         "regime": str(spec.task.settings.get("regime", "")),
         "status": record.status,
         "commit": str(record.provenance["commit"]),
-        "setting": setting_label(spec)[:5000],
+        "setting": setting_label(spec)[:LONGEST_VALUE],
     }
 
 
@@ -156,7 +183,14 @@ def _params(record: Record) -> dict[str, str]:
     named |= {f"task.{name}": value for name, value in spec.task.settings.items()}
     named |= {f"recipe.{name}": value for name, value in spec.recipe.items()}
     named |= {"method": spec.method.name, "task": spec.task.name, "model": spec.model.name, "seed": spec.seed}
-    return {name: show(tuple(v) if isinstance(v, list) else v) for name, v in named.items()}
+    return {name: _text(value)[:LONGEST_VALUE] for name, value in named.items()}
+
+
+def _text(value: Any) -> str:  # noqa: ANN401 - a setting's value
+    """Return a value with every digit of a number: these are searched and compared."""
+    if isinstance(value, float):
+        return repr(value)
+    return show(tuple(value) if isinstance(value, list) else value)
 
 
 def _milliseconds(text: str) -> int:

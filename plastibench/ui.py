@@ -7,34 +7,48 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 from plastibench import tracking
 from plastibench.errors import RequestError
 
 HOST = "127.0.0.1"
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 120.0
 
 
 def serve(home: Path, port: int, say: Callable[[str], None]) -> int:
     """Start the server, print its address once it answers, wait until it ends or Ctrl-C; return a status."""
     if not tracking.available():
         raise RequestError("mlflow is not installed: there is no page to open")
-    if not (home / "mlflow.db").is_file():
+    if not (home / tracking.DATABASE).is_file():
         raise RequestError(f"no MLflow store in {home}: `plastibench run` makes one")
-    port = port or _free_port()
-    server = subprocess.Popen(_command(home, port), env=_environment(), start_new_session=True)
-    try:
-        _wait_for(server, port)
-        say(f"MLflow: http://{HOST}:{port} (Ctrl-C to stop)")
-        return server.wait()
-    except KeyboardInterrupt:
-        return 0
-    finally:
-        _stop(server)
+    port = _free_port(port)
+    with tempfile.TemporaryFile() as log:
+        server = subprocess.Popen(
+            _command(home, port), env=_environment(), start_new_session=True, stdout=log, stderr=log
+        )
+        try:
+            if _answers(server, port):
+                say(f"MLflow: http://{HOST}:{port} (Ctrl-C to stop)")
+                for name, link in tracking.leaderboards(home):
+                    say(f"  {name}, best first: http://{HOST}:{port}/{link}")
+            status = server.wait()
+            raise RequestError(f"MLflow's server ended with exit status {status}: {_last_line(log)}")
+        except KeyboardInterrupt:
+            return 0
+        finally:
+            _stop(server)
+
+
+def _last_line(log: IO[bytes]) -> str:
+    log.seek(0)
+    lines = log.read().decode(errors="replace").split("\n")
+    return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
 
 
 def _command(home: Path, port: int) -> list[str]:
@@ -57,31 +71,42 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
 
 
-def _free_port() -> int:
+def _free_port(wanted: int) -> int:
+    """Return the port, or any that is free for 0. Raises RequestError for one that is taken."""
     with socket.socket() as probe:
-        probe.bind((HOST, 0))
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does
+        try:
+            probe.bind((HOST, wanted))
+        except OSError as error:
+            raise RequestError(
+                f"port {wanted} cannot be used: {error.strerror} (leave --port out)"
+            ) from error
         return int(probe.getsockname()[1])
 
 
-def _wait_for(server: subprocess.Popen[bytes], port: int) -> None:
+def _answers(server: subprocess.Popen[bytes], port: int) -> bool:
+    """Wait until the server answers; return False where it ends instead."""
+    # Without a proxy: one that the user has set for the network would not find this machine.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     end = time.monotonic() + PATIENCE_SECONDS
-    while time.monotonic() < end:
-        if server.poll() is not None:
-            raise RequestError(f"MLflow's server ended at once with exit status {server.returncode}")
+    while server.poll() is None:
         try:
-            with urllib.request.urlopen(f"http://{HOST}:{port}/health", timeout=2):
-                return
+            with opener.open(f"http://{HOST}:{port}/health", timeout=2):
+                return True
         except OSError:
             time.sleep(0.2)
-    raise RequestError(f"MLflow's server did not answer within {PATIENCE_SECONDS:.0f} s")
+        if time.monotonic() > end:
+            raise RequestError(f"MLflow's server did not answer within {PATIENCE_SECONDS:.0f} s")
+    return False
 
 
 def _stop(server: subprocess.Popen[bytes]) -> None:
     """End the server and every process it started."""
     for sign in (signal.SIGTERM, signal.SIGKILL):
-        if server.poll() is not None:
-            return
-        os.killpg(server.pid, sign)
+        try:
+            os.killpg(server.pid, sign)  # the group outlives its first process
+        except ProcessLookupError:
+            break
         try:
             server.wait(timeout=5)
         except subprocess.TimeoutExpired:

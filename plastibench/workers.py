@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
+import threading
 import time
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import cache, partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from plastibench.execute import Place, Watcher, attempt, set_threads
-from plastibench.registry import Registry
+from plastibench.execute import Place, Watcher, attempt, workshop
+from plastibench.explain import HINT, explain
 from plastibench.spec import Spec
-from plastibench.store import Record, Store
+from plastibench.store import Record
+
+LOOK_SECONDS = 2.0
+"""How often it is looked whether processes are alive that say nothing."""
+
+GRACE_SECONDS = 5.0
+"""How long a process may take to end before it is killed."""
 
 EPOCHS_A_SECOND = 4.0
 """Epochs told to the parent at most: a display needs no more, and a small run has hundreds a second."""
@@ -22,26 +33,44 @@ EPOCHS_A_SECOND = 4.0
 def run_in_processes(specs: list[Spec], place: Place, watcher: Watcher, jobs: int) -> list[tuple[Spec, str]]:
     """Carry out runs in `jobs` processes; return those that failed, with the reason.
 
-    A process that dies costs the run it was at, and is replaced.
+    A process that dies costs the run it was at, and is replaced. No process is left when this
+    returns or raises.
     """
-    waiting, failed = deque(specs), []
-    pool = [_Worker(place) for _ in range(jobs)]
+    waiting = deque(specs)
+    failed: list[tuple[Spec, str]] = []
+    pool: list[_Worker] = []
     try:
+        for _ in range(jobs):
+            pool.append(_Worker(place))
         while waiting or any(worker.spec for worker in pool):
-            for worker in pool:
-                if worker.spec is None and waiting:
-                    worker.give(waiting.popleft())
-            ready = wait([worker.pipe for worker in pool if worker.spec is not None])
-            for place_in_pool, worker in enumerate(pool):
-                if worker.pipe in ready:
-                    reason = worker.listen(watcher)
-                    failed += [reason] if reason else []
-                    if not worker.process.is_alive() and waiting:
-                        pool[place_in_pool] = _Worker(place)
+            _hand_out(waiting, pool, place)
+            for worker in _with_news(pool):
+                reason = worker.listen(watcher)
+                failed += [reason] if reason else []
     finally:
         for worker in pool:
             worker.stop()
     return failed
+
+
+def _hand_out(waiting: deque[Spec], pool: list[_Worker], place: Place) -> None:
+    """Give a run to every process that has none; one that died is replaced first."""
+    for position, worker in enumerate(pool):
+        if not waiting:
+            return
+        if worker.spec is None:
+            if not worker.process.is_alive():
+                worker.stop()
+                pool[position] = _Worker(place)
+            pool[position].give(waiting.popleft())
+
+
+def _with_news(pool: list[_Worker]) -> list[_Worker]:
+    """Wait for processes that have something to say, or that are dead."""
+    busy = [worker for worker in pool if worker.spec is not None]
+    ready = wait([worker.pipe for worker in busy], timeout=LOOK_SECONDS)
+    # A process forked by a plug-in may hold its dead parent's end of the pipe: then no end is seen.
+    return [worker for worker in busy if worker.pipe in ready or not worker.process.is_alive()]
 
 
 class _Worker:
@@ -51,38 +80,73 @@ class _Worker:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self.process: BaseProcess = context.Process(target=_work, args=(theirs, place), daemon=True)
-        self.process.start()
+        with _interrupts_ignored():
+            self.process.start()
         theirs.close()
-        self.home = place.home
         self.spec: Spec | None = None
 
     def give(self, spec: Spec) -> None:
         """Send a run to the process."""
         self.spec = spec
-        self.pipe.send(spec.as_dict())
+        with suppress(OSError):  # it has just died: `listen` will see that
+            self.pipe.send(spec.as_dict())
 
     def listen(self, watcher: Watcher) -> tuple[Spec, str] | None:
         """Pass on one message; return the run and the reason where it says that a run failed."""
-        assert self.spec is not None
-        try:
-            what, content = self.pipe.recv()
-        except (EOFError, OSError):
-            self.process.join()
-            what, content = "failed", f"its process ended with exit status {self.process.exitcode}"
         spec = self.spec
+        assert spec is not None
+        what, content = self._receive()
         if what in ("finished", "failed"):
             self.spec = None
-        _tell(watcher, what, (spec, content), Store(self.home))
+        _tell(watcher, what, (spec, content))
         return (spec, content) if what == "failed" else None
+
+    def _receive(self) -> tuple[str, Any]:
+        try:
+            if self.pipe.poll():
+                what, content = self.pipe.recv()
+                return what, content
+        except (EOFError, OSError):
+            pass
+        self._end()
+        return "failed", _cause(self.process.exitcode)
 
     def stop(self) -> None:
         """End the process, whatever it is at."""
         self.pipe.close()
         self.process.terminate()
-        self.process.join()
+        self._end()
+
+    def _end(self) -> None:
+        self.process.join(GRACE_SECONDS)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
 
 
-def _tell(watcher: Watcher, what: str, about: tuple[Spec, Any], store: Store) -> None:
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """Let a process started inside inherit that Ctrl-C is not for it: not even while it imports."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _cause(status: int | None) -> str:
+    """Return what is known of the end of a process."""
+    if status is None or status >= 0:
+        return f"its process ended with exit status {status}"
+    name = signal.Signals(-status).name
+    hint = f" (by the system, if memory ran out: {HINT})" if name == "SIGKILL" else ""
+    return f"its process was killed by {name}{hint}"
+
+
+def _tell(watcher: Watcher, what: str, about: tuple[Spec, Any]) -> None:
     spec, content = about
     if what == "started":
         watcher.started(spec, content)
@@ -91,9 +155,7 @@ def _tell(watcher: Watcher, what: str, about: tuple[Spec, Any], store: Store) ->
     elif what == "stage":
         watcher.stage(spec.id, content)
     elif what == "finished":
-        record = store.read(spec.id)
-        assert record is not None
-        watcher.finished(record)
+        watcher.finished(content)
     else:
         watcher.failed(spec, content)
 
@@ -106,31 +168,41 @@ class _Sender:
         self.last = 0.0
 
     def started(self, spec: Spec, num_stages: int) -> None:
-        self.pipe.send(("started", num_stages))
+        self._send("started", num_stages)
 
     def epoch(self, run: str, where: dict[str, Any]) -> None:
         if time.monotonic() - self.last > 1 / EPOCHS_A_SECOND:
             self.last = time.monotonic()
-            self.pipe.send(("epoch", where))
+            self._send("epoch", where)
 
     def stage(self, run: str, row: dict[str, Any]) -> None:
-        self.pipe.send(("stage", row))
+        self._send("stage", row)
 
     def finished(self, record: Record) -> None:
-        self.pipe.send(("finished", record.id))
+        self._send("finished", record)
 
     def failed(self, spec: Spec, message: str) -> None:
-        self.pipe.send(("failed", message))
+        self._send("failed", message)
+
+    def _send(self, what: str, content: object) -> None:
+        try:
+            self.pipe.send((what, content))
+        except OSError:
+            # The parent is gone, killed perhaps: nobody is left to work for or to complain to.
+            os._exit(1)
 
 
 def _work(pipe: Connection, place: Place) -> None:
     """Carry out the runs that come through the pipe, until it closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
-    set_threads(place.threads)
-    registry = Registry(place.plugins)
+    prepare = cache(partial(workshop, place))
+    sender = _Sender(pipe)
     while True:
         try:
             spec = Spec.from_dict(pipe.recv())
-        except EOFError:
+        except (EOFError, OSError):
             return
-        attempt(spec, place, registry, _Sender(pipe))
+        try:
+            attempt(spec, place, prepare, sender)
+        except KeyboardInterrupt as error:  # from a plug-in: Ctrl-C does not come here
+            sender.failed(spec, explain(error))

@@ -7,6 +7,7 @@ import sys
 
 import fake_hpu
 import torch
+from torch import nn
 from tests_support import small_digits
 
 from plastibench import protocol
@@ -18,7 +19,8 @@ from plastibench.testing.trial import run, same_bits, site
 class Contiguous(Cpu):
     """The CPU with the layout that is used on Gaudi: another layout rounds differently."""
 
-    memory_format = torch.contiguous_format
+    def layout(self, model: nn.Module) -> torch.memory_format:
+        return torch.contiguous_format
 
 
 def main(optimizer: str, precision: str) -> None:

@@ -40,3 +40,7 @@ class Architecture(Settings, ABC):
     @abstractmethod
     def build(self, shape: Shape, num_classes: int, parts: Parts) -> nn.Module:
         """Return an untrained model that maps (b, *shape) to logits of shape (b, num_classes)."""
+
+    def unsupported(self, shape: Shape) -> str | None:
+        """Return the reason why images of this shape cannot be classified, or None."""
+        return None

@@ -42,6 +42,13 @@ class VGG16BN(Architecture):
             features = self.hidden * getattr(activation, "expansion", 1)
         return _initialised(nn.Sequential(*layers, nn.Linear(features, num_classes)))
 
+    def unsupported(self, shape: Shape) -> str | None:
+        """Return the reason where images vanish in the five poolings."""
+        smallest = 2 ** len(PLAN)
+        if min(shape[1:]) >= smallest:
+            return None
+        return f"it halves images five times: they must be {smallest}x{smallest} or larger, not {shape[1]}x{shape[2]}"
+
 
 def _initialised(model: nn.Module) -> nn.Module:
     kaiming_fan_out(model)

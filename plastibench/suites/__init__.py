@@ -59,39 +59,72 @@ def load(name: str) -> Suite:
     Raises RequestError for a name or file that does not exist, a key that means nothing, or a
     value of the wrong type.
     """
-    path = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
-    if not path.is_file() or path.stem == DEFAULTS:
-        raise (
-            RequestError(f"no suite file at {path}")
-            if name.endswith(".toml")
-            else unknown("suite", name, names())
-        )
+    path = _path(name)
     plain = _read(path)
     grids = plain.pop("grid", None)
     summary, baseline = plain.pop("summary", ""), plain.pop("baseline", None)
-    if plain or not isinstance(grids, list):
-        raise RequestError(
-            f"suite {path} must hold summary, baseline and one or more [[grid]]; it holds {list(plain)}"
-        )
-    return Suite(path.stem, str(summary), baseline, tuple(_grid(path, grid) for grid in grids))
+    for key in plain:
+        raise unknown(f"key in suite {path}", key, ("summary", "baseline", "grid"))
+    if not isinstance(grids, list) or not grids or not all(isinstance(grid, dict) for grid in grids):
+        raise RequestError(f"suite {path} has no grid: write one or more [[grid]] with task and method")
+    for what, value in (("summary", summary), ("baseline", baseline)):
+        if value is not None and not isinstance(value, str):
+            raise RequestError(f"{what} in {path} must be text, not {value!r}")
+    return Suite(path.stem, summary, baseline, tuple(_grid(path, grid) for grid in grids))
+
+
+def _path(name: str) -> Path:
+    if not name.endswith(".toml"):
+        if name not in names():
+            raise unknown("suite", name, names())
+        return FOLDER / f"{name}.toml"
+    path = Path(name)
+    try:
+        there = path.is_file()
+    except OSError:  # a name that is too long for the disk
+        there = False
+    if not there:
+        raise RequestError(f"no suite file at {path}")
+    return path
 
 
 def _grid(path: Path, plain: Mapping[str, Any]) -> Grid:
     for key in plain:
         if key not in KEYS:
             raise unknown(f"key of a grid in {path}", key, KEYS)
-    settings = plain.get("set", {})
+    settings, recipe, device = plain.get("set", {}), plain.get("recipe"), plain.get("device", "cpu")
     if not isinstance(settings, dict):
         raise RequestError(f"set in {path} must be a table of settings, not {settings!r}")
+    for what, value in (("recipe", recipe), ("device", device)):
+        if value is not None and not isinstance(value, str):
+            raise RequestError(f"{what} in {path} must be a name, not {value!r}")
     return Grid(
         tasks=_words(path, plain, "task"),
         methods=_words(path, plain, "method"),
         models=_words(path, plain, "model"),
-        recipe=plain.get("recipe"),
-        seeds=parse_seeds(str(plain.get("seeds", "3"))),
-        device=str(plain.get("device", "cpu")),
-        settings={name: _text(value) for name, value in settings.items()},
+        recipe=recipe,
+        seeds=_seeds(path, plain.get("seeds", 3)),
+        device=device,
+        settings={name: _text(value) for name, value in _flat(settings)},
     )
+
+
+def _flat(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield settings by name; TOML reads `dash.floor = 1` as a table in a table."""
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            yield from ((f"{name}.{inner}", item) for inner, item in value.items())
+        else:
+            yield name, value
+
+
+def _seeds(path: Path, value: object) -> tuple[int, ...]:
+    """Return the seeds of a count, a list of seeds, or text as on the command line."""
+    if isinstance(value, list):
+        value = ",".join(str(item) for item in value)
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise RequestError(f"seeds in {path} must be a count, a list or text such as '10-14', not {value!r}")
+    return parse_seeds(str(value))
 
 
 def _words(path: Path, plain: Mapping[str, Any], key: str) -> tuple[str, ...]:
@@ -103,7 +136,10 @@ def _words(path: Path, plain: Mapping[str, Any], key: str) -> tuple[str, ...]:
 
 
 def _text(value: object) -> str:
-    return show(tuple(value)) if isinstance(value, list) else show(value)
+    """Return a value as it would be typed, with every digit of a number."""
+    if isinstance(value, list):
+        return ",".join(_text(item) for item in value)
+    return repr(value) if isinstance(value, float) else show(value)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -111,3 +147,5 @@ def _read(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RequestError(f"suite {path} is not TOML: {error}") from error
+    except OSError as error:
+        raise RequestError(f"suite {path} cannot be read: {error.strerror}") from error

@@ -127,15 +127,18 @@ def test_draws_of_flip_crop_and_rotation_are_uniform() -> None:
     assert float(angles.std()) == pytest.approx(30 / math.sqrt(12), rel=0.02)
 
 
+@pytest.mark.parametrize("ratio", [(3 / 4, 4 / 3), (0.2, 3.0)])
 @pytest.mark.parametrize("shape", [(3, 64, 64), (3, 24, 64), (3, 96, 20)])
-def test_resized_crops_are_distributed_as_torchvisions(shape: tuple[int, int, int]) -> None:
+def test_resized_crops_are_distributed_as_torchvisions(
+    shape: tuple[int, int, int], ratio: tuple[float, float]
+) -> None:
     num = 3000
-    theirs_step = v2.RandomResizedCrop(64)
+    theirs_step = v2.RandomResizedCrop(64, ratio=ratio)
     blank = torch.empty(shape)
     torch.manual_seed(0)
     made = [theirs_step.make_params([blank]) for _ in range(num)]
     theirs = torch.tensor([[p["top"], p["left"], p["height"], p["width"]] for p in made], dtype=torch.float32)
-    ours = drawn(RandomResizedCrop(64), num, shape)
+    ours = drawn(RandomResizedCrop(64, ratio=ratio), num, shape)
     assert torch.equal(ours, ours.round())
     assert bool((ours[:, 0] + ours[:, 2] <= shape[1]).all() and (ours[:, 1] + ours[:, 3] <= shape[2]).all())
     assert bool((ours[:, :2] >= 0).all() and (ours[:, 2:] > 0).all())

@@ -1,0 +1,144 @@
+"""The contract of tasks, over every task there is, on real data where they are at hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from plastibench.data.embedded import load_digits
+from plastibench.devices import pick
+from plastibench.errors import DataError
+from plastibench.method import Method
+from plastibench.registry import Registry
+from plastibench.settings import settings_of
+from plastibench.task import Site, Task
+from plastibench.testing.trial import run, same_bits
+from plastibench import protocol
+
+NAMES = Registry().names("task")
+AT_HAND: dict[str, dict[str, Any]] = {
+    "digits": {},
+    "cifar10": {"edition": "restored", "train_size": 300},
+    "tiny_imagenet": {"classes": 12, "train_size": 300},
+    "imagenet": {"classes": 16, "resolution": 64},
+}
+"""Tasks whose real data may lie in PLASTIBENCH_DATA, with settings for what lies there."""
+MODEL = {"small_resnet": {"width": 4}}
+
+
+def made(registry: Registry, name: str, recipe: str | None = None, **settings: Any) -> Task:
+    architecture = registry.load("model", "small_resnet")(width=4)
+    kind = registry.load("task", name)
+    recipes = kind.recipes(architecture)
+    chosen = recipes[recipe or next(iter(recipes))].with_values({"max_epochs": 1})
+    task: Task = kind(recipe=chosen, architecture=architecture, **settings)
+    return task
+
+
+@pytest.fixture(params=NAMES)
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def test_a_task_is_a_frozen_dataclass_that_names_its_source(registry: Registry, name: str) -> None:
+    kind = registry.load("task", name)
+    assert "__dataclass_fields__" in vars(kind)
+    assert kind.__dataclass_params__.frozen
+    assert "20" in kind.__doc__ or "19" in kind.__doc__  # a year
+
+
+def test_a_task_builds_a_model_of_its_shape(registry: Registry, name: str) -> None:
+    task: Any = made(registry, name)
+    logits = task.model()(torch.zeros(2, *task.input_shape()))
+    assert logits.shape == (2, task.output_classes())
+
+
+def test_settings_of_a_task_travel_as_json(registry: Registry, name: str) -> None:
+    task = made(registry, name)
+    assert task.with_values(settings_of(task)) == task
+
+
+def test_data_that_are_not_there_are_named_in_one_sentence(
+    registry: Registry, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if name == "digits":
+        pytest.skip("digits need no file")
+    # No network: every address is turned away at once.
+    for variable in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.setenv(variable, "http://127.0.0.1:9")
+    monkeypatch.setenv("no_proxy", "")
+    monkeypatch.setenv("NO_PROXY", "")
+    site = Site(pick("cpu"), tmp_path / "data", tmp_path / "cache")
+    with pytest.raises(DataError) as found:
+        next(iter(made(registry, name).stream(0, site)))
+    message = str(found.value)
+    assert str(tmp_path / "data") in message
+    assert "http" in message
+    assert "\n" not in message
+
+
+@pytest.fixture(params=sorted(AT_HAND))
+def real(request: pytest.FixtureRequest, registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Return a task on real data and the site where it lies."""
+    data = tmp_path_factory.mktemp("none")
+    if request.param != "digits":
+        data = request.getfixturevalue("data")
+    cache = tmp_path_factory.getbasetemp() / "cache"
+    return made(registry, request.param, stages=2, **AT_HAND[request.param]), Site(pick("cpu"), data, cache)
+
+
+def test_real_data_come_in_stages(real: Any) -> None:
+    task, site = real
+    one, again = list(task.stream(0, site)), list(task.stream(0, site))
+    assert [len(stage.train) for stage in one] == [sum(stage.chunks) for stage in one]
+    assert len(one) == task.num_stages() == 2
+    for a, b in zip(one, again, strict=True):
+        (x, y), (x2, y2) = next(a.train.batches(16)), next(b.train.batches(16))
+        assert torch.equal(x, x2)
+        assert torch.equal(y, y2)
+        assert x.shape[1:] == task.input_shape()
+        assert 0 <= int(y.min()) <= int(y.max()) < task.output_classes()
+    assert one[0].checksum == one[1].checksum
+
+
+def test_real_data_train(real: Any) -> None:
+    task, site = real
+    results = list(protocol.run(task, Method(), 0, site))
+    assert len(results) == 2
+    assert all(result.num_test > 0 for result in results)
+
+
+def test_digits_are_the_bundled_ones() -> None:
+    train, test = load_digits()
+    assert (len(train), len(test)) == (1197, 600)
+    assert sorted(set(train.y.tolist())) == list(range(10))
+    both = torch.cat([train.x, test.x]).flatten(1)
+    assert int(both.max()) == 255
+    # 16 levels of grey above white, evenly spread.
+    assert len(torch.unique(both)) == 17
+
+
+def test_the_sota_recipe_is_the_reference_codes(registry: Registry) -> None:
+    recipe = made(registry, "cifar10", recipe="sota").recipe
+    assert (recipe.learning_rate, recipe.weight_decay, recipe.batch_size) == (0.1, 5e-4, 128)
+    assert (recipe.milestones, recipe.decay, recipe.warmup_epochs) == ((60, 120, 160, 200), 0.2, 1)
+    assert recipe.augment
+
+
+def test_augmented_training_on_real_data_is_repeatable(
+    registry: Registry, data: Path, tmp_path: Path
+) -> None:
+    task = made(registry, "cifar10", recipe="sota", stages=2, **AT_HAND["cifar10"])
+    site = Site(pick("cpu"), data, tmp_path)
+    one, two = ([r.train_loss for r in protocol.run(task, Method(), 0, site)] for _ in range(2))
+    assert one == two
+
+
+def test_a_run_does_not_depend_on_the_one_before(registry: Registry) -> None:
+    task = made(registry, "digits", stages=2, train_size=64)
+    alone = run(task, Method(), seed=1)
+    run(task, Method(), seed=0)
+    assert same_bits(run(task, Method(), seed=1).weights, alone.weights)

@@ -1,0 +1,129 @@
+"""Settings: what their types and bounds allow, from text and from JSON, and nothing else."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from plastibench.errors import RequestError
+from plastibench.settings import Settings, describe, search_space, setting, settings_of, show, tune
+
+
+@dataclass(kw_only=True)
+class Some(Settings):
+    whole: int = setting(3, within=(1, 9))
+    number: float = tune(0.5, 0.1, 0.9, log=True, within=(0.0, 1.0))
+    maybe: int | None = None
+    word: Literal["a", "b"] = "a"
+    yes: bool = False
+    several: tuple[int, ...] = ()
+    text: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.yes and self.word == "b":
+            raise ValueError("yes=true is not allowed with word=b")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("whole", "7", 7),
+        ("number", "1e-3", 0.001),
+        ("number", "1", 1.0),
+        ("maybe", "none", None),
+        ("maybe", "-4", -4),
+        ("word", "b", "b"),
+        ("yes", "True", True),
+        ("yes", "0", False),
+        ("several", "3,1,2", (3, 1, 2)),
+        ("several", "", ()),
+        ("text", "any = thing", "any = thing"),
+    ],
+)
+def test_text_is_read_as_the_type_says(name: str, text: str, value: object) -> None:
+    assert getattr(Some().with_texts({name: text}), name) == value
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("whole", "0"),
+        ("whole", "10"),
+        ("whole", "2.0"),
+        ("whole", ""),
+        ("number", "1.01"),
+        ("number", "nan"),
+        ("number", "inf"),
+        ("number", "none"),
+        ("maybe", "x"),
+        ("word", "c"),
+        ("word", "A"),
+        ("yes", "2"),
+        ("several", "1,x"),
+    ],
+)
+def test_text_that_is_not_allowed_is_named_with_what_is(name: str, text: str) -> None:
+    with pytest.raises(RequestError, match=f"^{name}={text} is not allowed: {name} is ."):
+        Some().with_texts({name: text})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("whole", True), ("whole", 2.0), ("whole", None), ("number", "0.5"), ("number", True), ("yes", 1), ("text", None),
+     ("several", (1, 2.5)), ("several", [True])],
+)  # fmt: skip
+def test_value_of_another_type_is_not_taken_for_the_right_one(name: str, value: Any) -> None:
+    with pytest.raises(RequestError, match=f"{name}="):
+        Some().with_values({name: value})
+
+
+def test_unknown_setting_is_answered_with_the_nearest() -> None:
+    for ask in (lambda: Some().with_texts({"wole": "1"}), lambda: Some().with_values({"wole": 1})):
+        with pytest.raises(RequestError, match="did you mean 'whole'"):
+            ask()
+
+
+def test_settings_that_exclude_each_other_are_judged_together() -> None:
+    before = Some(word="b")
+    assert before.with_texts({"yes": "true", "word": "a"}) == Some(yes=True)
+    with pytest.raises(RequestError, match="not allowed with word=b"):
+        before.with_texts({"yes": "true"})
+
+
+def test_ranges_and_sentences_follow_from_the_declaration() -> None:
+    assert {name: (r.low, r.high, r.log) for name, r in search_space(Some).items()} == {
+        "number": (0.1, 0.9, True)
+    }
+    said = {name: (default, allowed) for name, default, allowed in describe(Some)}
+    assert said["whole"] == ("3", "a whole number from 1 to 9")
+    assert said["maybe"] == ("none", "a whole number or none")
+    assert said["word"] == ("a", "a or b")
+
+
+VALUES: dict[str, st.SearchStrategy[Any]] = {
+    "whole": st.integers(1, 9),
+    "number": st.floats(0, 1),
+    "maybe": st.none() | st.integers(),
+    "word": st.just("a"),
+    "yes": st.booleans(),
+    "several": st.lists(st.integers()).map(tuple),
+    "text": st.text(),
+}
+
+
+@given(st.fixed_dictionaries({}, optional=VALUES))
+def test_settings_survive_json(values: dict[str, Any]) -> None:
+    made = Some(**values)
+    assert Some().with_values(json.loads(json.dumps(settings_of(made)))) == made
+
+
+@given(st.fixed_dictionaries({}, optional={k: v for k, v in VALUES.items() if k not in ("number", "text")}))
+def test_settings_can_be_typed_as_they_are_shown(values: dict[str, Any]) -> None:
+    made = Some(**values)
+    assert Some().with_texts({name: show(value) for name, value in settings_of(made).items()}) == made
