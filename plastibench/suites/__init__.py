@@ -121,7 +121,7 @@ def _flat(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 def _seeds(path: Path, value: object) -> tuple[int, ...]:
     """Return the seeds of a count, a list of seeds, or text as on the command line."""
     if isinstance(value, list):
-        value = ",".join(str(item) for item in value)
+        value = ",".join(f"{item}-{item}" for item in value)  # [7] is seed 7, not seven of them
     if isinstance(value, bool) or not isinstance(value, int | str):
         raise RequestError(f"seeds in {path} must be a count, a list or text such as '10-14', not {value!r}")
     return parse_seeds(str(value))

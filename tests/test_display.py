@@ -1,0 +1,137 @@
+"""Progress: lines for a file, bars for a terminal, and no harm whatever happens."""
+
+from __future__ import annotations
+
+import io
+import os
+import pty
+import subprocess
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command_support import SMALL, program
+from rich.console import Console
+from test_store import a_spec
+
+from plastibench.display import Display, clock
+from plastibench.store import Record
+
+
+def a_record(seed: int, seconds: float) -> Record:
+    return Record(a_spec(seed), "done", [{"index": 0, "test_accuracy": 0.5}], {"seconds": seconds})
+
+
+def told(display: Display) -> str:
+    display.console.print(display)
+    file = display.console.file
+    assert isinstance(file, io.StringIO)
+    return file.getvalue()
+
+
+@pytest.fixture
+def display() -> Display:
+    return Display(Console(file=io.StringIO(), width=200), total=5, finished=1, jobs=2)
+
+
+def test_run_is_shown_from_its_first_epoch_to_its_end(display: Display) -> None:
+    display.started(a_spec(), 3)
+    display.epoch(a_spec().id, {"stage": 1, "epoch": 4, "train_accuracy": 0.25})
+    assert "x x x seed 0" in told(display)
+    assert "stage 2/3 epoch 4" in told(display)
+    display.finished(a_record(0, 7.0))
+    assert "2/5 x x x seed 0: 50.00 % at the last stage, 7.0 s" in told(display)
+    assert display.running == {}
+
+
+def test_time_left_is_that_of_the_runs_left_over_the_processes(display: Display) -> None:
+    assert "not known" in told(display)
+    display.started(a_spec(), 4)
+    display.running[a_spec().id] |= {"began": time.monotonic() - 10, "stage": 1}
+    # Four runs of 40 s, 10 s of which have gone, by two processes.
+    assert "at least 1:15 left" in told(display)
+    display.finished(a_record(0, 20.0))
+    assert "about 0:30 left" in told(display)
+    display.finished(a_record(1, 20.0))
+    display.failed(a_spec(2), "no idea")
+    assert display._left() == "about 0:20 left", "one run cannot be divided between two processes"
+    display.finished(a_record(3, 20.0))
+    assert display._left() == "about 0:00 left"
+
+
+def test_news_of_a_run_that_is_not_shown_is_no_error(display: Display) -> None:
+    for seed in (1, 2):
+        display.epoch(a_spec(seed).id, {"epoch": 1})
+        display.stage(a_spec(seed).id, {"index": 0, "test_accuracy": 0.1})
+    display.failed(a_spec(3), "no idea")
+    assert "failed: no idea" in told(display)
+
+
+def test_message_with_brackets_is_shown_as_it_is(display: Display) -> None:
+    display.failed(a_spec(), "[/bold] wrong :smile: [red]")
+    assert "failed: [/bold] wrong :smile: [red]" in told(display)
+
+
+class Gone(io.StringIO):
+    def write(self, text: str) -> int:
+        raise BrokenPipeError(32, "Broken pipe")
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_terminal_that_is_gone_harms_no_run(terminal: bool) -> None:
+    display = Display(Console(file=Gone(), force_terminal=terminal), 3, 0, 1)
+    display.started(a_spec(), 3)
+    display.stage(a_spec().id, {"index": 0, "test_accuracy": 0.5})
+    display.finished(a_record(0, 1.0))
+    display.failed(a_spec(1), "no idea")
+    assert (display.done, display.failures) == (1, 1)
+
+
+def test_bars_are_drawn_while_runs_come_and_go(display: Display) -> None:
+    display.seconds.append(1.0)
+    wrong: list[BaseException] = []
+    stop = threading.Event()
+
+    def draw() -> None:
+        try:
+            while not stop.is_set():
+                display._left()
+        except RuntimeError as error:
+            wrong.append(error)
+
+    drawer = threading.Thread(target=draw)
+    drawer.start()
+    state: dict[str, Any] = {"name": "x", "stages": 3, "began": 0.0}
+    for number in range(20_000):
+        display.running[str(number)] = state
+        if number >= 50:
+            del display.running[str(number - 50)]
+    stop.set()
+    drawer.join()
+    assert wrong == []
+
+
+def test_clock_is_read_as_a_clock() -> None:
+    assert [clock(s) for s in (0, 59.6, 61, 3599, 3661)] == ["0:00", "1:00", "1:01", "59:59", "1:01:01"]
+
+
+def test_terminal_shows_bars_and_is_left_in_order(tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    words = program("run", "--no-mlflow", "--home", tmp_path, "--method", "warm", "--seeds", 1, *SMALL)
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120", "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(words, stdin=theirs, stdout=theirs, stderr=theirs, env=environment) as running:
+        os.close(theirs)
+        seen = bytearray()
+        while True:
+            try:
+                seen += os.read(ours, 4096)
+            except OSError:  # the last one to hold the terminal has closed it
+                break
+    os.close(ours)
+    assert running.returncode == 0, bytes(seen)
+    assert b"0/1 runs" in seen
+    assert b"stage 1/2" in seen
+    assert b"Traceback" not in seen
+    assert seen.rfind(b"\x1b[?25h") > seen.rfind(b"\x1b[?25l") >= 0, "the cursor is not shown again"

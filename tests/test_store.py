@@ -1,0 +1,184 @@
+"""Runs on disk: whole or not there, told apart from damaged ones, and nothing else's business."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command_support import child
+
+from plastibench.errors import RequestError
+from plastibench.spec import Part, Spec
+from plastibench.store import Record, Store, free_bytes, write
+
+
+def a_spec(seed: int = 0) -> Spec:
+    part = Part("x", {"a": 1, "b": (1, 2), "c": None}, "code")
+    return Spec(part, part, {"learning_rate": 0.1}, part, seed, "cpu", 1)
+
+
+def a_row(index: int) -> dict[str, Any]:
+    return {"index": index, "test_accuracy": 0.1 + index, "train_loss": None}
+
+
+def finish(store: Store, spec: Spec) -> Record:
+    with store.open(spec) as attempt:
+        for index in range(2):
+            attempt.append(a_row(index))
+        return attempt.finish("done", {"torch": "2", "seconds": 0.1})
+
+
+def test_finished_run_is_read_back_as_it_was_written(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.prepare()
+    written = finish(store, a_spec())
+    read = store.read(a_spec().id)
+    assert read is not None
+    assert (read.id, read.status, read.stages, read.provenance) == (
+        written.id, "done", [a_row(0), a_row(1)], {"torch": "2", "seconds": 0.1, "attempts": 1},
+    )  # fmt: skip
+    assert store.damaged == {}
+    assert store.finished([a_spec(1), a_spec()]) == [read] == list(store.records())
+
+
+def test_stage_is_on_the_disk_before_the_next_begins(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    with store.open(a_spec()) as attempt:
+        attempt.append(a_row(0))
+        lines = (attempt.folder / "stages.jsonl").read_text().splitlines()
+        assert [json.loads(line) for line in lines] == [a_row(0)]
+        assert store.read(a_spec().id) is None
+        assert list(store.records()) == []
+
+
+@pytest.mark.parametrize("error", [ValueError("no\nidea"), KeyboardInterrupt(), SystemExit(1)])
+def test_run_that_stops_does_not_exist_and_says_why(error: BaseException, tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    with pytest.raises(type(error)), store.open(a_spec()) as attempt:
+        attempt.append(a_row(0))
+        raise error
+    assert store.read(a_spec().id) is None
+    last = json.loads((attempt.folder / "events.jsonl").read_text().splitlines()[-1])
+    assert (last["event"], last["error"].partition(":")[0]) == ("failed", type(error).__name__)
+    assert finish(store, a_spec()).provenance["attempts"] == 2
+
+
+def _edit(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], None]:
+    def damage(path: Path) -> None:
+        plain = json.loads(path.read_text())
+        change(plain)
+        path.write_text(json.dumps(plain))
+
+    return damage
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "empty": lambda path: path.write_text(""),
+    "cut": lambda path: path.write_text(path.read_text()[:-20]),
+    "a list": lambda path: path.write_text("[]"),
+    "not text": lambda path: path.write_bytes(b"\xff\xfe"),
+    "a folder": lambda path: (path.unlink(), path.mkdir()),
+    "a number changed": _edit(lambda plain: plain["stages"][1].update(test_accuracy=0.99)),
+    "another seed": _edit(lambda plain: (plain["spec"].update(seed=3), plain.pop("digest"))),
+    "no description": _edit(lambda plain: (plain.pop("spec"), plain.pop("digest"))),
+    "a stage less": _edit(lambda plain: (plain["stages"].pop(0), plain.pop("digest"))),
+    "no stages": _edit(lambda plain: (plain["stages"].clear(), plain.pop("digest"))),
+    "status": _edit(lambda plain: (plain.update(status="great"), plain.pop("digest"))),
+}
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+def test_damaged_run_is_named_and_counts_as_not_finished(how: str, tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    finish(store, a_spec())
+    finish(store, a_spec(1))
+    path = store.folder(a_spec().id) / "run.json"
+    DAMAGES[how](path)
+    assert [record.spec.seed for record in store.records()] == [1]
+    assert [record.spec.seed for record in store.finished([a_spec(), a_spec(1)])] == [1]
+    assert list(store.damaged) == [path]
+    assert "\n" not in store.damaged[path]
+
+
+def test_damaged_run_that_is_made_again_is_kept_aside(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    path = store.folder(finish(store, a_spec()).id) / "run.json"
+    path.write_text("half")
+    finish(store, a_spec())
+    again = Store(tmp_path)
+    assert again.read(a_spec().id) is not None
+    assert again.damaged == {}
+    assert path.with_name("run.damaged.json").read_text() == "half"
+
+
+def test_folder_moved_to_another_name_is_not_that_run(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    folder = store.folder(finish(store, a_spec()).id)
+    other = store.folder(a_spec(1).id)
+    other.parent.mkdir(exist_ok=True)
+    folder.rename(other)
+    assert list(store.records()) == []
+    assert list(store.damaged) == [other / "run.json"]
+
+
+def test_runs_of_two_machines_are_merged_by_copying(tmp_path: Path) -> None:
+    one, two = Store(tmp_path / "one"), Store(tmp_path / "two")
+    finish(one, a_spec())
+    finish(two, a_spec(1))
+    folder = one.folder(a_spec(1).id)
+    folder.parent.mkdir(exist_ok=True)
+    two.folder(a_spec(1).id).rename(folder)
+    assert sorted(record.spec.seed for record in one.records()) == [0, 1]
+
+
+NO_SPACE = """
+import resource, sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from test_store import a_row, a_spec, finish
+from plastibench.store import Store
+store = Store(Path({home!r}))
+resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, resource.RLIM_INFINITY))
+try:
+    finish(store, a_spec())
+    print("finished")
+except OSError as error:
+    print(error.strerror)
+"""
+
+
+@pytest.mark.parametrize("limit", [0, 100, 300, 500, 1000])
+def test_full_disk_leaves_nothing_that_counts_as_a_run(limit: int, tmp_path: Path) -> None:
+    words = {"tests": str(Path(__file__).parent), "home": str(tmp_path), "limit": limit}
+    assert child("-c", NO_SPACE.format(**words)).stdout.strip() == "File too large"
+    store = Store(tmp_path)
+    assert store.read(a_spec().id) is None
+    assert store.damaged == {}
+    assert [path for path in tmp_path.rglob(".*")] == []  # noqa: C416
+    assert finish(store, a_spec()).status == "done"
+
+
+def test_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    write(path, "old")
+    with pytest.raises(UnicodeEncodeError):
+        write(path, "new \udcff")
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["x"]
+
+
+def test_home_that_cannot_be_written_is_an_error_of_the_request(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RequestError, match="cannot be written"):
+        Store(tmp_path / "file" / "home").prepare()
+    assert free_bytes(tmp_path / "not" / "there") > 0
+
+
+def test_store_needs_no_torch() -> None:
+    assert child("-c", "import sys, plastibench.store; print('torch' in sys.modules)").stdout == "False\n"
+    assert "torch" in sys.modules
