@@ -37,6 +37,14 @@ def _harmless(show: Callable[Words, None]) -> Callable[Words, None]:
     return shown
 
 
+class Screen(Console):
+    """What is written for people, on stderr; where its reader has gone, runs go on in silence."""
+
+    def on_broken_pipe(self) -> None:
+        """Fall silent: rich itself would end the program."""
+        self.quiet = True
+
+
 class Display:
     """A watcher that shows the runs of a grid: what is done, where each run stands, how long it will take."""
 

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from plastibench import suites, tracking
 from plastibench.devices import Device, pick
-from plastibench.display import Display
+from plastibench.display import Display, Screen
 from plastibench.errors import RequestError, unknown
 from plastibench.execute import Place, Watcher, run_all
 from plastibench.mirroring import Mirroring
@@ -29,7 +29,7 @@ def carry_out(request: Request, jobs: int | None, *, mirrored: bool) -> int:
     """Run what is missing, print the table and where everything lies; return the exit status."""
     specs, device = request.specs(), pick(request.device_name())
     _check_precisions(specs, device)
-    store, console = Store(request.home), Console(stderr=True)
+    store, console = Store(request.home), Screen(stderr=True)
     store.prepare()
     before = store.finished(specs)
     say = partial(_say, console)
@@ -103,7 +103,7 @@ def print_tables(request: Request, form: str, against: str | None, *, everything
         records, baseline = list(store.records()), suites.defaults().baseline
     else:
         records, baseline = store.finished(request.specs()), request.leaderboard.baseline or ""
-    _say_damaged(store, partial(_say, Console(stderr=True)), "the run is left out; `run` makes it again")
+    _say_damaged(store, partial(_say, Screen(stderr=True)), "the run is left out; `run` makes it again")
     if not records:
         if store.damaged:
             return SOME_FAILED
@@ -132,13 +132,16 @@ def _say(console: Console, line: str) -> None:
 def show(found: list[Table]) -> None:
     """Print tables for people."""
     console = Console(width=None if sys.stdout.isatty() else 200)
-    for table in found:
-        head, body = cells(table)
-        layout = RichTable(title=Text(table.title), title_justify="left")
-        for position, name in enumerate(head):
-            layout.add_column(Text(name), justify="left" if position == 0 else "right")
-        for row in body:
-            layout.add_row(*(Text(cell) for cell in row))
-        console.print(layout)
-        for line in legend(table):
-            console.print(Text(line, style="dim"))
+    with console.capture() as text:
+        for table in found:
+            head, body = cells(table)
+            layout = RichTable(title=Text(table.title), title_justify="left")
+            for position, name in enumerate(head):
+                layout.add_column(Text(name), justify="left" if position == 0 else "right")
+            for row in body:
+                layout.add_row(*(Text(cell) for cell in row))
+            console.print(layout)
+            for line in legend(table):
+                console.print(Text(line, style="dim"))
+    # Not by rich, which ends the program with an error where nobody reads.
+    click.echo(text.get(), nl=False)

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from command_support import SMALL, program
 from rich.console import Console
-from test_store import a_spec
+from store_support import a_spec
 
-from plastibench.display import Display, clock
+from plastibench.display import Display, Screen, clock
 from plastibench.store import Record
 
 
@@ -81,7 +81,7 @@ class Gone(io.StringIO):
 
 @pytest.mark.parametrize("terminal", [False, True])
 def test_terminal_that_is_gone_harms_no_run(terminal: bool) -> None:
-    display = Display(Console(file=Gone(), force_terminal=terminal), 3, 0, 1)
+    display = Display(Screen(file=Gone(), force_terminal=terminal), 3, 0, 1)
     display.started(a_spec(), 3)
     display.stage(a_spec().id, {"index": 0, "test_accuracy": 0.5})
     display.finished(a_record(0, 1.0))

@@ -11,26 +11,10 @@ from typing import Any
 
 import pytest
 from command_support import child
+from store_support import a_row, a_spec, finish
 
 from plastibench.errors import RequestError
-from plastibench.spec import Part, Spec
-from plastibench.store import Record, Store, free_bytes, write
-
-
-def a_spec(seed: int = 0) -> Spec:
-    part = Part("x", {"a": 1, "b": (1, 2), "c": None}, "code")
-    return Spec(part, part, {"learning_rate": 0.1}, part, seed, "cpu", 1)
-
-
-def a_row(index: int) -> dict[str, Any]:
-    return {"index": index, "test_accuracy": 0.1 + index, "train_loss": None}
-
-
-def finish(store: Store, spec: Spec) -> Record:
-    with store.open(spec) as attempt:
-        for index in range(2):
-            attempt.append(a_row(index))
-        return attempt.finish("done", {"torch": "2", "seconds": 0.1})
+from plastibench.store import Store, free_bytes, write
 
 
 def test_finished_run_is_read_back_as_it_was_written(tmp_path: Path) -> None:
@@ -139,28 +123,31 @@ def test_runs_of_two_machines_are_merged_by_copying(tmp_path: Path) -> None:
 NO_SPACE = """
 import resource, sys
 from pathlib import Path
-sys.path.insert(0, {tests!r})
-from test_store import a_row, a_spec, finish
+sys.path.insert(0, sys.argv[1])
+from store_support import a_spec, finish
 from plastibench.store import Store
-store = Store(Path({home!r}))
-resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, resource.RLIM_INFINITY))
-try:
-    finish(store, a_spec())
-    print("finished")
-except OSError as error:
-    print(error.strerror)
+for limit in (0, 100, 200, 300, 400, 500, 600, 700):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+    try:
+        finish(Store(Path(sys.argv[2]) / str(limit)), a_spec())
+        print(limit, "finished")
+    except OSError as error:
+        print(limit, error.strerror)
 """
 
 
-@pytest.mark.parametrize("limit", [0, 100, 300, 500, 1000])
-def test_full_disk_leaves_nothing_that_counts_as_a_run(limit: int, tmp_path: Path) -> None:
-    words = {"tests": str(Path(__file__).parent), "home": str(tmp_path), "limit": limit}
-    assert child("-c", NO_SPACE.format(**words)).stdout.strip() == "File too large"
-    store = Store(tmp_path)
-    assert store.read(a_spec().id) is None
-    assert store.damaged == {}
-    assert [path for path in tmp_path.rglob(".*")] == []  # noqa: C416
-    assert finish(store, a_spec()).status == "done"
+def test_full_disk_leaves_nothing_that_counts_as_a_run(tmp_path: Path) -> None:
+    said = child("-c", NO_SPACE, str(Path(__file__).parent), str(tmp_path))
+    homes = sorted(int(path.name) for path in tmp_path.iterdir())
+    assert len(homes) == 8
+    assert said.stdout.splitlines() == [f"{limit} File too large" for limit in homes], said.stderr
+    assert list((tmp_path / "700").rglob("stages.jsonl")), "not even a stage: the limits are too small to tell"
+    for limit in homes:
+        store = Store(tmp_path / str(limit))
+        assert store.read(a_spec().id) is None
+        assert store.damaged == {}
+        assert list(store.home.rglob(".*")) == []
+        assert finish(store, a_spec()).status == "done"
 
 
 def test_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:

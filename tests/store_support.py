@@ -1,0 +1,24 @@
+"""Small records made by hand, for tests that need no training. Needs no torch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from plastibench.spec import Part, Spec
+from plastibench.store import Record, Store
+
+
+def a_spec(seed: int = 0) -> Spec:
+    part = Part("x", {"a": 1, "b": (1, 2), "c": None}, "code")
+    return Spec(part, part, {"learning_rate": 0.1}, part, seed, "cpu", 1)
+
+
+def a_row(index: int) -> dict[str, Any]:
+    return {"index": index, "test_accuracy": 0.1 + index, "train_loss": None}
+
+
+def finish(store: Store, spec: Spec) -> Record:
+    with store.open(spec) as attempt:
+        for index in range(2):
+            attempt.append(a_row(index))
+        return attempt.finish("done", {"torch": "2", "seconds": 0.1})

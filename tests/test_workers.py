@@ -1,0 +1,129 @@
+"""Runs in several processes: whatever becomes of one, the others go on, and the grid ends."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command_support import plugin
+
+from plastibench.execute import Place
+from plastibench.grid import Grid
+from plastibench.registry import Registry
+from plastibench.spec import Spec
+from plastibench.store import Record, Store
+from plastibench.workers import _Worker, run_in_processes
+
+SETTINGS = {"stages": "2", "max_epochs": "1", "width": "4", "train_size": "130"}
+
+HOOKS = """
+def start(self, learner):
+    import os, signal, sys
+    acts = {
+        1: lambda: os.kill(os.getpid(), signal.SIGKILL),
+        2: lambda: sys.exit(4),
+        3: lambda: os._exit(5),
+        4: lambda: (_ for _ in ()).throw(KeyboardInterrupt),
+    }
+    acts.get(learner.seed, lambda: None)()
+"""
+
+
+class Notes:
+    """A watcher that writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, int]] = []
+        self.seeds: dict[str, int] = {}
+
+    def started(self, spec: Spec, num_stages: int) -> None:
+        self.seeds[spec.id] = spec.seed
+        self.told.append(("started", spec.seed))
+
+    def epoch(self, run: str, where: dict[str, Any]) -> None:
+        self.told.append(("epoch", self.seeds[run]))
+
+    def stage(self, run: str, row: dict[str, Any]) -> None:
+        self.told.append(("stage", self.seeds[run]))
+
+    def finished(self, record: Record) -> None:
+        self.told.append(("finished", record.spec.seed))
+
+    def failed(self, spec: Spec, message: str) -> None:
+        self.told.append(("failed", spec.seed))
+
+
+def asked(tmp_path: Path, seeds: int) -> tuple[list[Spec], Place]:
+    file = plugin(tmp_path, "mine", HOOKS)
+    grid = Grid(("digits",), ("mine",), seeds=tuple(range(seeds)), settings=SETTINGS)
+    place = Place(tmp_path / "home", tmp_path, tmp_path, "cpu", (file,), threads=1)
+    return grid.specs(Registry((file,))), place
+
+
+def test_process_that_dies_costs_its_own_run_and_is_replaced(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    specs, place = asked(tmp_path, 6)
+    notes = Notes()
+    failed = {spec.seed: reason for spec, reason in run_in_processes(specs, place, notes, jobs=2)}
+    assert failed.keys() == {1, 2, 3, 4}
+    assert failed[1].startswith("its process was killed by SIGKILL")
+    assert "batch_size" in failed[1]
+    assert failed[2].startswith("SystemExit: 4 (mine.py")
+    assert failed[3] == "its process ended with exit status 5"
+    assert failed[4].startswith("KeyboardInterrupt")
+    assert {seed for what, seed in notes.told if what == "failed"} == {1, 2, 3, 4}
+    assert [told for told in notes.told if told[1] == 5 and told[0] != "epoch"] == [
+        ("started", 5), ("stage", 5), ("stage", 5), ("finished", 5),
+    ]  # fmt: skip
+    store = Store(place.home)
+    assert [record.spec.seed for record in store.finished(specs)] == [0, 5]
+    assert multiprocessing.active_children() == []
+    assert capfd.readouterr().err == "", "a worker wrote to the user's terminal"
+
+
+def test_process_that_cannot_prepare_itself_fails_its_runs_and_the_grid_ends(tmp_path: Path) -> None:
+    specs, place = asked(tmp_path, 2)
+    place.plugins[0].write_text("raise ValueError('edited meanwhile')\n")
+    failed = run_in_processes(specs, place, Notes(), jobs=1)
+    assert [spec.seed for spec, _ in failed] == [0, 1]
+    assert all("edited meanwhile" in reason for _, reason in failed)
+
+
+def test_process_that_died_while_idle_is_seen(tmp_path: Path) -> None:
+    specs, place = asked(tmp_path, 1)
+    worker = _Worker(place)
+    try:
+        assert worker.process.pid is not None
+        os.kill(worker.process.pid, signal.SIGKILL)
+        worker.process.join()
+        worker.give(specs[0])  # no error here, though the pipe is broken
+        assert worker.listen(Notes()) is not None
+        assert worker.spec is None
+    finally:
+        worker.stop()
+
+
+def test_process_ends_by_itself_when_its_parent_is_gone(tmp_path: Path) -> None:
+    _, place = asked(tmp_path, 1)
+    worker = _Worker(place)
+    worker.pipe.close()
+    worker.process.join(60)
+    assert worker.process.exitcode == 0
+    worker.stop()
+
+
+def test_process_that_does_not_listen_is_stopped_all_the_same(tmp_path: Path) -> None:
+    _, place = asked(tmp_path, 1)
+    worker = _Worker(place)
+    assert worker.process.pid is not None
+    os.kill(worker.process.pid, signal.SIGSTOP)
+    began = time.monotonic()
+    worker.stop()
+    assert not worker.process.is_alive()
+    assert time.monotonic() - began < 30
