@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 import torch
 
@@ -46,22 +47,22 @@ class Answer:
         return self.err.splitlines()
 
 
-def command(*words: object) -> Answer:
+def command(*words: object, err: TextIO | None = None) -> Answer:
     """Run the command line in this process, as on a machine with one core."""
-    out, err = io.StringIO(), io.StringIO()
+    out, err = io.StringIO(), err or io.StringIO()
     status = 0
     with redirect_stdout(out), redirect_stderr(err), _alone(["plastibench", *map(str, words)]):
         try:
             main()
         except SystemExit as end:
             status = int(end.code or 0)
-    return Answer(status, out.getvalue(), err.getvalue())
+    return Answer(status, out.getvalue(), err.getvalue() if isinstance(err, io.StringIO) else "")
 
 
-def small_run(home: Path, *words: object) -> Answer:
+def small_run(home: Path, *words: object, err: TextIO | None = None) -> Answer:
     """Run a grid of small runs, without a mirror; one seed unless `words` say otherwise."""
     seeds = () if "--seeds" in words else ("--seeds", 1)
-    return command("run", "--no-mlflow", "--home", home, *SMALL, *seeds, *words)
+    return command("run", "--no-mlflow", "--home", home, *SMALL, *seeds, *words, err=err)
 
 
 def program(*words: object) -> list[str]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import io
 import os
 import pty
-import subprocess
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-from command_support import SMALL, program
+from command_support import small_run
 from rich.console import Console
 from store_support import a_spec
 
@@ -119,19 +119,21 @@ def test_clock_is_read_as_a_clock() -> None:
 
 def test_terminal_shows_bars_and_is_left_in_order(tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
-    words = program("run", "--no-mlflow", "--home", tmp_path, "--method", "warm", "--seeds", 1, *SMALL)
-    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120", "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(words, stdin=theirs, stdout=theirs, stderr=theirs, env=environment) as running:
-        os.close(theirs)
-        seen = bytearray()
-        while True:
-            try:
-                seen += os.read(ours, 4096)
-            except OSError:  # the last one to hold the terminal has closed it
-                break
+    seen = bytearray()
+
+    def read() -> None:
+        with suppress(OSError):  # the last one to hold the terminal has closed it
+            while piece := os.read(ours, 4096):
+                seen.extend(piece)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    with os.fdopen(theirs, "w") as terminal:
+        answer = small_run(tmp_path, "--method", "warm", "--set", "max_epochs=300", err=terminal)
+    reader.join()
     os.close(ours)
-    assert running.returncode == 0, bytes(seen)
+    assert answer.status == 0
     assert b"0/1 runs" in seen
     assert b"stage 1/2" in seen
-    assert b"Traceback" not in seen
+    assert b"1/1 digits small_resnet warm seed 0" in seen
     assert seen.rfind(b"\x1b[?25h") > seen.rfind(b"\x1b[?25l") >= 0, "the cursor is not shown again"

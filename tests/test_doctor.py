@@ -13,7 +13,7 @@ def test_doctor_says_what_is_there(tmp_path: Path) -> None:
     answer = command("doctor", "--home", tmp_path / "home", "--data", tmp_path / "data")
     said = {line[:14].strip(): line[15:] for line in answer.out.splitlines()}
     assert answer.status == 0
-    assert said["torch"] == torch.__version__
+    assert said["torch"] == torch.__version__.partition("+")[0]
     assert said["chosen"].startswith("cpu")
     assert said["data"] == f"{tmp_path / 'data'} (holds svhn)"
     assert "can be written" in said["home"]
@@ -29,7 +29,7 @@ def test_doctor_leaves_no_trace(tmp_path: Path) -> None:
 def test_doctor_says_what_is_wrong_and_goes_on(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for home in (tmp_path / "file" / "x", Path("/proc/x")):
-        answer = command("doctor", "--home", home, "--data", tmp_path / "file")
+        answer = command("doctor", "--home", home, "--data", tmp_path / "no")
         assert answer.status == 0
         assert "cannot be written" in answer.out
         assert "not there" in answer.out
