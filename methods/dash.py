@@ -86,7 +86,8 @@ class Dash(Method):
                 learner.backward(probe, x, y, weight=share)
             for kept, weight in zip(average, theirs, strict=True):
                 if weight.grad is not None:
-                    kept.mul_(1 - self.momentum).add_(weight.grad, alpha=self.momentum)
+                    # Rounded as the DASH code rounds: where chunks cancel, a fused product would show.
+                    kept.mul_(1 - self.momentum).add_(weight.grad.mul_(self.momentum))
         return dict(zip(parameters_in(learner.model, "layers"), average, strict=True))
 
     def _chunks(self, learner: Learner) -> Iterator[Iterator[tuple[Tensor, Tensor, float]]]:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 
 import torch
 
-from plastibench.api import Learner, Method, Task, setting, weight_layers
+from plastibench.api import Learner, Method, Task, tune, weight_layers
 
 
 @dataclass(kw_only=True)
@@ -21,7 +21,7 @@ class HeadReset(Method):
 
     optimizer_state: Literal["keep", "clear", "clear_touched"] = "keep"  # type: ignore[assignment]
     """clear_touched forgets the momentum of the redrawn layers alone."""
-    layers: int = setting(1, within=(1, None))
+    layers: int = tune(1, 1, 3, within=(1, None))
     initializer: Literal["model", "torch"] = "model"
     """Draw as the model initialises itself, or as torch initialises a layer by default."""
 

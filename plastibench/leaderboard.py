@@ -89,9 +89,8 @@ def _say_mirror(mirroring: Mirroring, records: list[Record], say: partial[None])
     if mirroring.broken or mirroring.mirror is None:
         return
     say(f"MLflow: {mirroring.added} runs added to {tracking.uri(mirroring.home)}")
-    say(
-        f"        `plastibench ui --home {shlex.quote(str(mirroring.home))}`, then <address>/{mirroring.mirror.link()}"
-    )
+    page = f"plastibench ui --home {shlex.quote(str(mirroring.home))}"
+    say(f"        `{page}`, then <address>/{mirroring.mirror.link()}")
 
 
 def print_tables(request: Request, form: str, against: str | None, *, everything: bool) -> int:

@@ -68,8 +68,9 @@ class Mirror:
     """One leaderboard in MLflow: a parent run, a child for each run. One process writes."""
 
     def __init__(self, home: Path, leaderboard: str) -> None:
-        client_class = _mlflow()
-        self.client: MlflowClient = client_class(tracking_uri=uri(home))
+        address = uri(home)
+        _check(home / DATABASE)
+        self.client: MlflowClient = _mlflow()(tracking_uri=address)
         self.home = home
         self.experiment = self._experiment(leaderboard)
         self.parent = self._parent(leaderboard)
@@ -148,6 +149,12 @@ class Mirror:
             end = start + 100
             self.client.log_batch(run.info.run_id, metrics=points[start:end], params=params[start:end])
         self.client.set_terminated(run.info.run_id, end_time=when)
+
+
+def _check(database: Path) -> None:
+    """Raise sqlite3.Error for what is no database or cannot be written: MLflow would try for minutes."""
+    with closing(sqlite3.connect(database)) as store:
+        store.execute("BEGIN IMMEDIATE")
 
 
 def _mlflow() -> Any:  # noqa: ANN401 - a class of an untyped package

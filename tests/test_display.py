@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import pty
+import sys
 import threading
 import time
 from contextlib import suppress
@@ -101,15 +102,22 @@ def test_bars_are_drawn_while_runs_come_and_go(display: Display) -> None:
         except RuntimeError as error:
             wrong.append(error)
 
-    drawer = threading.Thread(target=draw)
-    drawer.start()
     state: dict[str, Any] = {"name": "x", "stages": 3, "began": 0.0}
-    for number in range(20_000):
-        display.running[str(number)] = state
-        if number >= 50:
-            del display.running[str(number - 50)]
-    stop.set()
-    drawer.join()
+    display.running.update((str(number), state) for number in range(500))
+    drawer = threading.Thread(target=draw)
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # the two threads take turns within one drawing
+    try:
+        drawer.start()
+        for number in range(2000):
+            display.running[f"more {number}"] = state
+            time.sleep(0)
+            del display.running[f"more {number}"]
+            time.sleep(0)
+    finally:
+        stop.set()
+        drawer.join()
+        sys.setswitchinterval(before)
     assert wrong == []
 
 

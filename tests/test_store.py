@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -43,9 +42,15 @@ def test_stage_is_on_the_disk_before_the_next_begins(tmp_path: Path) -> None:
 @pytest.mark.parametrize("error", [ValueError("no\nidea"), KeyboardInterrupt(), SystemExit(1)])
 def test_run_that_stops_does_not_exist_and_says_why(error: BaseException, tmp_path: Path) -> None:
     store = Store(tmp_path)
-    with pytest.raises(type(error)), store.open(a_spec()) as attempt:
-        attempt.append(a_row(0))
-        raise error
+    attempt = store.open(a_spec())
+
+    def stop() -> None:
+        with attempt:
+            attempt.append(a_row(0))
+            raise error
+
+    with pytest.raises(type(error)):
+        stop()
     assert store.read(a_spec().id) is None
     last = json.loads((attempt.folder / "events.jsonl").read_text().splitlines()[-1])
     assert (last["event"], last["error"].partition(":")[0]) == ("failed", type(error).__name__)
@@ -61,12 +66,17 @@ def _edit(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], None]:
     return damage
 
 
+def _into_a_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
 DAMAGES: dict[str, Callable[[Path], object]] = {
     "empty": lambda path: path.write_text(""),
     "cut": lambda path: path.write_text(path.read_text()[:-20]),
     "a list": lambda path: path.write_text("[]"),
     "not text": lambda path: path.write_bytes(b"\xff\xfe"),
-    "a folder": lambda path: (path.unlink(), path.mkdir()),
+    "a folder": _into_a_folder,
     "a number changed": _edit(lambda plain: plain["stages"][1].update(test_accuracy=0.99)),
     "another seed": _edit(lambda plain: (plain["spec"].update(seed=3), plain.pop("digest"))),
     "no description": _edit(lambda plain: (plain.pop("spec"), plain.pop("digest"))),
@@ -141,7 +151,9 @@ def test_full_disk_leaves_nothing_that_counts_as_a_run(tmp_path: Path) -> None:
     homes = sorted(int(path.name) for path in tmp_path.iterdir())
     assert len(homes) == 8
     assert said.stdout.splitlines() == [f"{limit} File too large" for limit in homes], said.stderr
-    assert list((tmp_path / "700").rglob("stages.jsonl")), "not even a stage: the limits are too small to tell"
+    assert list((tmp_path / "700").rglob("stages.jsonl")), (
+        "not even a stage: the limits are too small to tell"
+    )
     for limit in homes:
         store = Store(tmp_path / str(limit))
         assert store.read(a_spec().id) is None
@@ -156,7 +168,7 @@ def test_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     with pytest.raises(UnicodeEncodeError):
         write(path, "new \udcff")
     assert path.read_text() == "old"
-    assert os.listdir(tmp_path) == ["x"]
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_home_that_cannot_be_written_is_an_error_of_the_request(tmp_path: Path) -> None:

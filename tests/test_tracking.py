@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sqlite3
 import sys
 from pathlib import Path
 from typing import Any
@@ -34,7 +32,7 @@ def a_record(seed: int, **settings: Any) -> Record:
     part = Part("mine", {"strength": 0.123456789, **settings}, "code")
     spec = Spec(spec.task, spec.model, spec.recipe, part, seed, "cpu", 1)
     rows = [
-        {name: 0.25 * (index + 1) for name in tracking.CURVES} | {"index": index, "test_loss": None}
+        dict.fromkeys(tracking.CURVES, 0.25 * (index + 1)) | {"index": index, "test_loss": None}
         for index in range(3)
     ]
     return Record(spec, "done", rows, {"started": WHEN, "finished": WHEN, "commit": None})
@@ -55,7 +53,12 @@ def test_run_is_mirrored_whole_and_once(home: Path, tmp_path: Path, monkeypatch:
     mirror = tracking.Mirror(home, "board")
     assert mirror.add([a_record(0), a_record(1, words="w" * 9000, many=tuple(range(5000)))]) == 2
     assert mirror.add([a_record(0)]) == 0
-    assert tracking.Mirror(home, "board").add([a_record(0), a_record(1, words="w" * 9000, many=tuple(range(5000)))]) == 0
+    assert (
+        tracking.Mirror(home, "board").add(
+            [a_record(0), a_record(1, words="w" * 9000, many=tuple(range(5000)))]
+        )
+        == 0
+    )
     first = next(run for run in children(mirror) if run.data.tags["seed"] == "0")
     assert len(children(mirror)) == 2
     assert first.data.tags["run_id"] == a_record(0).id
@@ -119,7 +122,9 @@ def test_broken_mirror_is_one_line_and_the_runs_are_kept(tmp_path: Path) -> None
     assert len(list(tmp_path.rglob("run.json"))) == 2
 
 
-def test_absent_mlflow_is_one_line_and_the_runs_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_absent_mlflow_is_one_line_and_the_runs_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "mlflow", None)  # as where it is not installed: importing it fails
     answer = command("run", "--home", tmp_path, *SMALL, "--seeds", 1, "--method", "warm")
     assert answer.status == 0
@@ -140,6 +145,4 @@ def test_mirror_is_never_put_where_its_address_does_not_lead(tmp_path: Path) -> 
 
 def test_run_without_a_mirror_makes_none(tmp_path: Path) -> None:
     small_run(tmp_path, "--method", "warm")
-    assert os.listdir(tmp_path) == ["runs"]
-    with pytest.raises(sqlite3.Error):
-        sqlite3.connect(f"file:{tmp_path / tracking.DATABASE}?mode=ro", uri=True)
+    assert list(tmp_path.iterdir()) == [tmp_path / "runs"]

@@ -59,7 +59,9 @@ def test_page_answers_here_alone_and_leaves_no_process(sign: signal.Signals, tmp
     a_store(tmp_path)
     words = program("ui", "--home", tmp_path)
     environment = {**os.environ, "PYTHONUNBUFFERED": "1", "http_proxy": "http://127.0.0.1:1"}
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as page:
+    with subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as page:
         assert page.stdout is not None
         first, second = page.stdout.readline(), page.stdout.readline()
         address = first.split()[1]
