@@ -1,6 +1,6 @@
 """Run the DASH reference code and plastibench on the same data, and lay accuracy and steps side by side.
 
-    python benchmarks/vs_reference.py --reference CHECKOUT --data FOLDER --home HOME [--edition restored --md5 LIST]
+    python benchmarks/vs_reference.py --reference CHECKOUT --data FOLDER --home HOME
 
 Both train ResNet-18 with SGD through the first stages of 50 on real CIFAR-10. The two codes draw other random
 numbers, so what can be compared is the mean over seeds: the table says whether the 95 % interval of the
@@ -97,7 +97,7 @@ def seeds(options: argparse.Namespace) -> range:
 
 def compare(theirs: list[Point], ours: list[Point]) -> Iterator[str]:
     """Yield the lines of the table."""
-    yield f"{'method':<7}{'stage':>6}{'':>4}{'reference':>22}{'plastibench':>22}{'difference, 95 % interval':>36}"
+    yield f"{'method':<7}{'stage':>6}{'reference':>26}{'plastibench':>22}{'difference, 95 % interval':>40}"
     for method in METHODS:
         for stage in sorted({point.stage for point in theirs if point.method == method}):
             a, b = (
@@ -114,7 +114,9 @@ def line(a: list[float], b: list[float]) -> str:
     if len(a) > 1 and len(b) > 1 and len({*a, *b}) > 1:
         interval = stats.ttest_ind(b, a, equal_var=False).confidence_interval(0.95)
         verdict = "holds 0" if interval.low <= 0 <= interval.high else "does not hold 0"
-        difference = f"{sum(b) / len(b) - sum(a) / len(a):+.2f} [{interval.low:+.2f}, {interval.high:+.2f}] {verdict}"
+        difference = (
+            f"{sum(b) / len(b) - sum(a) / len(a):+.2f} [{interval.low:+.2f}, {interval.high:+.2f}] {verdict}"
+        )
     return f"{text(a):>21}{text(b):>22}{difference:>40}"
 
 
@@ -132,12 +134,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--reference", type=Path, required=True, help="checkout of the reference code")
     parser.add_argument("--data", type=Path, required=True, help="folder that holds cifar-10-batches-py")
-    parser.add_argument("--md5", type=Path, help="md5sum list of CIFAR-10 files that the reference should accept")
+    parser.add_argument(
+        "--md5", type=Path, help="md5sum list of CIFAR-10 files that the reference should accept"
+    )
     parser.add_argument("--edition", default="official", help="of CIFAR-10, for plastibench")
     parser.add_argument("--home", type=Path, required=True, help="folder for the results of both")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--stages", type=int, default=3)
-    parser.add_argument("--device", default="cpu", help="of plastibench; the reference takes a GPU if there is one")
+    parser.add_argument(
+        "--device", default="cpu", help="of plastibench; the reference takes a GPU if there is one"
+    )
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--only", choices=["reference", "ours", "table"])
     options = parser.parse_args()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache, partial
@@ -46,6 +46,20 @@ class Place:
     plugins: tuple[Path, ...] = ()
     threads: int | None = None
     """Threads of a run on the CPU; None leaves torch's own choice."""
+
+
+def check_data(specs: Iterable[Spec], place: Place, registry: Registry) -> None:
+    """Make sure, before any run, that the data of each setting are there: downloads are made and shown once.
+
+    Raises DataError where they are missing and cannot be had, RequestError where they do not suffice.
+    """
+    from plastibench.devices import pick
+    from plastibench.task import Site
+
+    site = Site(device=pick(place.device), data=place.data, cache=place.cache)
+    for spec in {spec.setting_id(): spec for spec in specs}.values():
+        task, _ = build(spec, registry)
+        next(task.stream(spec.seed, site))
 
 
 def execute(spec: Spec, place: Place, registry: Registry, watcher: Watcher) -> Record:

@@ -15,7 +15,7 @@ from plastibench import suites, tracking
 from plastibench.devices import Device, pick
 from plastibench.display import Display, Screen
 from plastibench.errors import RequestError, unknown
-from plastibench.execute import Place, Watcher, run_all
+from plastibench.execute import Place, Watcher, check_data, run_all
 from plastibench.mirroring import Mirroring
 from plastibench.request import Request
 from plastibench.spec import Spec
@@ -39,6 +39,7 @@ def carry_out(request: Request, jobs: int | None, *, mirrored: bool) -> int:
     say(_plan(request.leaderboard.name, (len(specs), todo), f"on {device.name()}, {side_by_side} at a time"))
     threads = max(1, device.side_by_side() // side_by_side)
     place = Place(request.home, request.data, request.cache, str(device), request.plugins, threads)
+    check_data(_missing(specs, before), place, request.registry)
     with Display(console, len(specs), len(before), side_by_side) as display:
         mirror = _mirroring(request, display, say) if mirrored else None
         failed = run_all(specs, place, mirror or display, side_by_side)
@@ -49,6 +50,11 @@ def carry_out(request: Request, jobs: int | None, *, mirrored: bool) -> int:
     if mirror is not None:
         _say_mirror(mirror, records, say)
     return _verdict(failed, len(specs), say)
+
+
+def _missing(specs: list[Spec], before: list[Record]) -> list[Spec]:
+    finished = {record.id for record in before}
+    return [spec for spec in specs if spec.id not in finished]
 
 
 def _plan(name: str, counts: tuple[int, int], how: str) -> str:

@@ -7,8 +7,8 @@ import sys
 
 import fake_hpu
 import torch
-from torch import nn
 from tests_support import small_digits
+from torch import nn
 
 from plastibench import protocol
 from plastibench.devices import Cpu, pick

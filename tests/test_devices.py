@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from tests_support import small_digits
 from torch import nn
 
 from plastibench.devices import Cpu, pick
@@ -11,7 +12,6 @@ from plastibench.errors import RequestError
 from plastibench.method import Method
 from plastibench.registry import Registry
 from plastibench.testing.trial import run, same_bits
-from tests_support import small_digits
 
 
 def test_a_device_is_picked_by_name() -> None:

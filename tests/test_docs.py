@@ -7,15 +7,20 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from tests_support import small_digits
 
 from plastibench import suites
 from plastibench.cli import cli
 from plastibench.registry import Registry
 from plastibench.testing import laws
-from tests_support import small_digits
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "results/README.md"]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    ROOT / "results/README.md",
+]
 
 
 def examples(page: Path, language: str) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from plastibench import protocol
 from plastibench.data.embedded import load_digits
 from plastibench.devices import pick
 from plastibench.errors import DataError
@@ -16,7 +17,6 @@ from plastibench.registry import Registry
 from plastibench.settings import settings_of
 from plastibench.task import Site, Task
 from plastibench.testing.trial import run, same_bits
-from plastibench import protocol
 
 NAMES = Registry().names("task")
 AT_HAND: dict[str, dict[str, Any]] = {

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 import torch
+from tests_support import small_digits
 from torch import Tensor, nn
 
 from plastibench.errors import RequestError
 from plastibench.layers import parameters_in, weight_layers
 from plastibench.models import Parts
 from plastibench.registry import Registry
-from tests_support import small_digits
 
 PARTS = Parts(activation=nn.ReLU, norm=nn.BatchNorm2d)
 FLAT = Parts(activation=nn.ReLU, norm=nn.BatchNorm1d)

@@ -47,7 +47,8 @@ class VGG16BN(Architecture):
         smallest = 2 ** len(PLAN)
         if min(shape[1:]) >= smallest:
             return None
-        return f"it halves images five times: they must be {smallest}x{smallest} or larger, not {shape[1]}x{shape[2]}"
+        given = f"{shape[1]}x{shape[2]}"
+        return f"it halves images five times: they must be {smallest}x{smallest} or larger, not {given}"
 
 
 def _initialised(model: nn.Module) -> nn.Module:
