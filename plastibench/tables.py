@@ -122,7 +122,7 @@ def _notes(group: list[Record]) -> tuple[str, ...]:
         if what == "data":
             values = [value[:12] for value in values]
         notes.append(f"{what} {' and '.join(values)}")
-    settings = dict.fromkeys(settings_text(record.spec.method) for record in group)
+    settings = sorted({settings_text(record.spec.method) for record in group})
     return (*settings, "; ".join(notes))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import time
@@ -201,8 +202,8 @@ def test_interrupted_grid_stops_with_one_line_and_leaves_no_process(tmp_path: Pa
 
 
 def test_output_that_nobody_reads_is_no_error(tmp_path: Path) -> None:
-    words = [*program("list"), "|", "true"]
-    done = subprocess.run(["bash", "-c", " ".join(words)], capture_output=True, text=True, check=False)
+    words = f"{shlex.join(map(str, program('list')))} | true"
+    done = subprocess.run(["bash", "-c", words], capture_output=True, text=True, check=False)
     assert done.stderr == ""
     with Path("/dev/full").open("w") as device:
         full = subprocess.run(program("list"), stdout=device, stderr=subprocess.PIPE, text=True, check=False)

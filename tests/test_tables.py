@@ -191,3 +191,9 @@ def test_the_mean_lies_inside_its_interval(values: list[float]) -> None:
 def test_nothing_has_no_mean() -> None:
     assert mean([]).n == 0
     assert paired([]).text() == "-"
+
+
+def test_the_order_of_records_does_not_matter() -> None:
+    assert [markdown(table) for table in tables(RECORDS, "warm")] == [
+        markdown(table) for table in tables(RECORDS[::-1], "warm")
+    ]
