@@ -54,7 +54,8 @@ def tables(records: Iterable[Record], baseline: str | None) -> list[Table]:
     for record in records:
         groups.setdefault(record.spec.setting_id(), []).append(record)
     titles = _titles([group[0] for group in groups.values()])
-    return [_table(title, group, baseline) for title, group in zip(titles, groups.values(), strict=True)]
+    found = [_table(title, group, baseline) for title, group in zip(titles, groups.values(), strict=True)]
+    return sorted(found, key=lambda table: table.title)
 
 
 def _titles(firsts: list[Record]) -> list[str]:
