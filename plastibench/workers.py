@@ -79,7 +79,9 @@ class _Worker:
     def __init__(self, place: Place) -> None:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
-        self.process: BaseProcess = context.Process(target=_work, args=(theirs, place), daemon=True)
+        # Not a daemon: a run that streams its images has processes of its own. When this program is
+        # killed, the pipe breaks and the process ends by itself.
+        self.process: BaseProcess = context.Process(target=_work, args=(theirs, place), daemon=False)
         with _interrupts_ignored():
             self.process.start()
         theirs.close()

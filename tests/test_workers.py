@@ -5,6 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -125,3 +127,20 @@ def test_process_that_does_not_listen_is_stopped_all_the_same(tmp_path: Path) ->
     worker.stop()
     assert not worker.process.is_alive()
     assert time.monotonic() - began < 30
+
+
+def test_runs_side_by_side_may_decode_images_in_processes_of_their_own(tmp_path: Path, data: Path) -> None:
+    words = ["run", "--task", "imagenet", "--method", "cold,warm", "--seeds", "1", "--jobs", "2"]
+    words += ["--model", "small_resnet", "--data", str(data), "--home", str(tmp_path), "--no-mlflow"]
+    for setting in ("classes=16", "width=16", "max_epochs=1", "batch_size=16"):
+        words += ["--set", setting]
+    environment = {**os.environ, "PLASTIBENCH_DECODERS": "1", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", "plastibench", *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(list(tmp_path.glob("runs/*/*/run.json"))) == 2
