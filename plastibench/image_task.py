@@ -122,6 +122,8 @@ class ImageTask(Task):
         order, train_sizes, held_sizes = self._split(len(whole.train), seed)
         train = whole.train.take(order[: sum(train_sizes)])
         held = whole.train.take(order[sum(train_sizes) :])
+        test, checksum = whole.test, whole.checksum
+        del whole  # the unordered copy: a large set fits on the device once, not twice
         parts = windows(train_sizes, self.regime, self.buffer)
         held_parts = windows(held_sizes, self.regime, self._held_buffer(train_sizes, held_sizes))
         for index in range(self.num_stages()):
@@ -131,8 +133,8 @@ class ImageTask(Task):
                 train=train[part.start : part.end],
                 chunks=part.chunks,
                 validation=_part(held, aside.start, aside.end) if self.validation else None,
-                test=whole.test,
-                checksum=whole.checksum,
+                test=test,
+                checksum=checksum,
             )
 
     def model(

@@ -93,3 +93,20 @@ def test_the_core_names_no_method_or_task(registry: Registry) -> None:
         # api.py hands out the loaders of published sets by their names.
         found = [word for word in plain if re.search(rf"\b{word}\b", code)] if path.name != "api.py" else []
         assert found == [], path.name
+
+
+def test_the_suite_to_copy_makes_runs(registry: Registry, tmp_path: Path) -> None:
+    (source,) = examples(ROOT / "docs/running.md", "toml")
+    path = tmp_path / "my_suite.toml"
+    path.write_text(source, encoding="utf-8")
+    specs = [spec for grid in suites.load(str(path)).grids for spec in grid.specs(registry)]
+    assert len(specs) == 15
+    assert {spec.method.settings.get("floor") for spec in specs} == {None, 0.1}
+
+
+def test_the_notebook_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (source,) = examples(ROOT / "docs/running.md", "python")
+    found: dict[str, object] = {}
+    exec(source, found)
+    assert len(found["stages"]) == 0  # type: ignore[arg-type]
