@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from plastibench.errors import RequestError, unknown
 from plastibench.registry import PlugIn, Registry, blaming
-from plastibench.settings import Settings, settings_of
+from plastibench.settings import Settings, defaults, settings_of
 from plastibench.spec import Spec, describe
 
 if TYPE_CHECKING:
@@ -80,8 +80,17 @@ class Grid:
                 known = {setting for part in (task, recipe, plain) for setting in settings_of(part)}
                 for setting in texts:
                     if setting not in known:
+                        self._refuse_for_method(registry, setting)
                         raise unknown(f"setting of {name} with {model}", setting, known)
                 yield task, {"task": plugin, "model": model_plugin}
+
+    def _refuse_for_method(self, registry: Registry, setting: str) -> None:
+        """Raise RequestError where a setting lacks nothing but the name of its method."""
+        methods = dict.fromkeys(text.partition(":")[0] for text in self.methods)
+        owners = [name for name in methods if setting in defaults(registry.load("method", name))]
+        if owners:
+            full = " or ".join(f"{name}.{setting}" for name in owners)
+            raise RequestError(f"no setting of the task, recipe or model named {setting!r}: write {full}")
 
     def _models(self, kind: type[Task]) -> tuple[str, ...]:
         return self.models or (kind.default_architecture,)

@@ -107,3 +107,9 @@ def test_seeds_are_whole_numbers_or_an_error(text: str) -> None:
         return
     assert 0 < len(seeds) <= MOST_SEEDS
     assert all(seed >= 0 for seed in seeds)
+
+
+def test_a_setting_that_lacks_its_methods_name_is_refused_with_the_whole_name() -> None:
+    grid = Grid(tasks=("digits",), methods=("warm", "dash"), settings={"floor": "0.1"})
+    with pytest.raises(RequestError, match=r"named 'floor': write dash\.floor$"):
+        grid.specs(Registry())
