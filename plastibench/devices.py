@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import platform
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar
@@ -13,6 +12,7 @@ import torch
 from torch import nn
 
 from plastibench.errors import RequestError, unknown
+from plastibench.machine import num_cores, processor
 
 AUTOCAST = {"bf16": torch.bfloat16}
 
@@ -105,7 +105,7 @@ class Cpu(Device):
 
     def name(self) -> str:
         """Return the processor's name and how many threads are used."""
-        return f"{_processor()}, {num_cores()} cores"
+        return f"{processor()}, {num_cores()} cores"
 
     def side_by_side(self) -> int:
         """Return the number of cores: small runs gain more from company than from threads."""
@@ -233,11 +233,6 @@ def pick(text: str) -> Device:
     return KINDS[kind](int(index))
 
 
-def num_cores() -> int:
-    """Return the cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _hpu() -> Any:  # noqa: ANN401 - a module that only the vendor's plug-in adds to torch
     return vars(torch)["hpu"]
 
@@ -245,12 +240,3 @@ def _hpu() -> Any:  # noqa: ANN401 - a module that only the vendor's plug-in add
 def _mark_step() -> Callable[[], None]:
     core = importlib.import_module("habana_frameworks.torch.core")
     return core.mark_step  # type: ignore[no-any-return]
-
-
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123 - not a regular file
-            models = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
-    except OSError:
-        models = []
-    return models[0] if models else platform.processor() or platform.machine()

@@ -18,8 +18,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from plastibench.data.core import Batch, Data, spans
 from plastibench.data.source import FolderSource, decode
-from plastibench.data.store import num_cores
 from plastibench.errors import DataError
+from plastibench.machine import num_cores
 
 if TYPE_CHECKING:
     from PIL import Image

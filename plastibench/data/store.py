@@ -25,6 +25,7 @@ from plastibench.data.images import Images
 from plastibench.data.lock import exclusive
 from plastibench.data.progress import progress
 from plastibench.errors import DataError
+from plastibench.machine import num_cores
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 """Shape (c, h, w)."""
@@ -172,11 +173,6 @@ def _write(path: Path, content: dict[str, Any]) -> None:
 def _sync(stream: BinaryIO) -> None:
     stream.flush()
     os.fsync(stream.fileno())
-
-
-def num_cores() -> int:
-    """Return the number of cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager
