@@ -32,7 +32,6 @@ def test_every_package_of_the_tree_is_in_the_list_of_packages() -> None:
     assert set(tool["packages"]) == found
 
 
-@pytest.mark.slow
 def test_wheel_runs_every_method_where_there_is_no_checkout(registry: Registry, tmp_path: Path) -> None:
     wheel = _wheel(tmp_path)
     top = {name.partition("/")[0] for name in zipfile.ZipFile(wheel).namelist()}

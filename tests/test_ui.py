@@ -52,7 +52,6 @@ def test_links_are_read_without_mlflow_and_absent_ones_are_no_error(tmp_path: Pa
     assert found[1].startswith("#/experiments/4/runs?")
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # MLflow's own
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
 def test_page_answers_here_alone_and_leaves_no_process(sign: signal.Signals, tmp_path: Path) -> None:
