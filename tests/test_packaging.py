@@ -13,7 +13,6 @@ import zipfile
 from importlib.metadata import version
 from pathlib import Path
 
-import pytest
 from command_support import SMALL
 
 import plastibench
