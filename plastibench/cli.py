@@ -167,6 +167,23 @@ def doctor(device: str, data: Path | None, home: Path) -> None:
 
 
 @cli.command()
+@click.option("--model", help="Models, separated by commas. Default: all.")
+@click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:N or hpu.")
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting of the recipe.")
+@click.option(
+    "--threads", type=click.IntRange(min=1), help="Threads on the CPU. Default: torch's own choice."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@_plugins
+def bench(as_json: bool, **words: Any) -> None:  # noqa: ANN401
+    """Measure how fast a device trains the models, and where the seconds of a run go."""
+    from plastibench.measure import Ask, measure
+
+    words["settings"] = dict(_pair(text) for text in words["settings"])
+    measure(Ask(**words), as_json=as_json)
+
+
+@cli.command()
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Default: one that is free.")
 @_home
 def ui(port: int, home: Path) -> None:

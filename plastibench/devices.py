@@ -21,6 +21,8 @@ class Device:
     """A device that can train. `torch` is what tensors are moved to."""
 
     kind: ClassVar[str]
+    matrix_side: ClassVar[int] = 8192
+    """Side of square matrices whose product shows the peak rate: more would only take longer."""
 
     def __init__(self, index: int | None = None) -> None:
         self.torch = torch.device(self.kind) if index is None else torch.device(self.kind, index)
@@ -90,6 +92,7 @@ class Cpu(Device):
     """The processor."""
 
     kind = "cpu"
+    matrix_side = 2048
 
     def layout(self, model: nn.Module) -> torch.memory_format:
         """Return channels last, except for models on which torch's kernel for it fails.

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from time import perf_counter
 from types import TracebackType
 from typing import Any, Self
 
@@ -101,6 +102,8 @@ class Attempt:
         self.spec = spec
         self.number = 1
         self.stages: list[dict[str, Any]] = []
+        self.seconds = 0.0
+        """Spent on writing stages."""
 
     def __enter__(self) -> Self:
         """Make the folder and write the description."""
@@ -125,15 +128,20 @@ class Attempt:
 
     def append(self, stage: Mapping[str, Any]) -> None:
         """Add the row of a stage; it is on the disk when this returns."""
+        start = perf_counter()
         self.stages.append(dict(stage))
         self._file.write(canonical(stage) + "\n")
         self._file.flush()
         os.fsync(self._file.fileno())
         self.event("stage", index=stage["index"])
+        self.seconds += perf_counter() - start
+
+    def _own(self) -> dict[str, int | float]:
+        return {"attempts": self.number, "store_seconds": self.seconds}
 
     def finish(self, status: str, provenance: Mapping[str, Any]) -> Record:
         """Write run.json, with which the run begins to exist."""
-        record = Record(self.spec, status, self.stages, {**provenance, "attempts": self.number})
+        record = Record(self.spec, status, self.stages, {**provenance, **self._own()})
         plain: dict[str, Any] = {
             "id": record.id,
             "spec": self.spec.as_dict(),

@@ -1,0 +1,169 @@
+"""How fast a device trains the models, measured with the code that runs use."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from plastibench.data.images import Images, ImageSet
+from plastibench.devices import AUTOCAST, Device
+from plastibench.engine import Engine, evaluate
+from plastibench.image_task import ImageTask
+from plastibench.learner import Learner
+from plastibench.method import Method
+from plastibench.models import Architecture
+from plastibench.store import Record
+from plastibench.streams import generator
+from plastibench.task import Recipe, Site
+
+REPEATS = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Noise(ImageTask):
+    """Random images of 3x32x32: speed does not depend on what they show."""
+
+    shape = (3, 32, 32)
+    num_classes = 10
+
+    def load(self, site: Site) -> ImageSet:
+        """Return 1,024 images to train on and 512 to test on, on the site's device."""
+        draw = generator("bench", "images")
+
+        def images(count: int) -> Images:
+            pixels = torch.randint(256, (count, *self.shape), generator=draw, dtype=torch.uint8)
+            return Images(pixels, torch.arange(count) % self.num_classes)
+
+        return self.prepared((images(1024), images(512)), site)
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What one model reached; rates are medians over repeats, with the smallest and the largest."""
+
+    model: str
+    precision: str
+    batch_size: int
+    train_images_per_second: float
+    train_slowest: float
+    train_fastest: float
+    evaluation_images_per_second: float
+    gigaflop_per_image: float
+    """Of a forward and a backward pass, by torch's counter: convolutions and matrix products."""
+    matrix_gigaflop_per_second: float
+    """What a plain matrix product reached between the repeats: the device's peak at this precision."""
+    utilisation: float
+    """Share of that peak that training reached."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields by name."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Split:
+    """Where the seconds of a run went, a mean over its stages."""
+
+    train: float
+    evaluation: float
+    remedy: float
+    store: float
+    """Writing results to disk."""
+    rest: float
+    """Reading data, building models, and whatever else."""
+
+    @classmethod
+    def of(cls, record: Record) -> Split:
+        """Return the split of a finished run."""
+        stages, origin = record.stages, record.provenance
+        parts = {
+            name: float(sum(row[f"{name}_seconds"] for row in stages))
+            for name in ("train", "evaluation", "remedy")
+        }
+        parts["store"] = float(origin["store_seconds"])
+        parts["rest"] = max(0.0, float(origin["seconds"]) - sum(parts.values()))
+        return cls(**{name: seconds / len(stages) for name, seconds in parts.items()})
+
+    def shares(self) -> dict[str, float]:
+        """Return each part's share of the whole."""
+        parts = asdict(self)
+        return {name: seconds / sum(parts.values()) for name, seconds in parts.items()}
+
+
+def speeds(models: Sequence[tuple[str, Architecture]], recipe: Recipe, device: Device) -> Iterator[Speed]:
+    """Measure one model after another with a recipe's optimizer, batch size and precision."""
+    for name, architecture in models:
+        task = Noise(recipe=replace(recipe, normalise=True), architecture=architecture, stages=2)
+        yield _speed(name, task, device)
+
+
+def _speed(name: str, task: Noise, device: Device) -> Speed:
+    learner = Learner(task, Method(), 0, device)
+    stages = list(task.stream(0, Site(device, Path(), Path())))
+    learner.begin(stages[-1])
+    engine = Engine(learner, Method())
+    learner.model.train()
+    test = learner.stage.test
+    train, tested, peak = [], [], []
+    _epoch(engine)  # the first one allocates and chooses kernels
+    for _ in range(REPEATS):
+        peak.append(matrix_rate(device, task.recipe.precision))
+        train.append(len(learner.stage.train) / _seconds(device, lambda: _epoch(engine)))
+        tested.append(
+            len(test) / _seconds(device, lambda: evaluate(learner.model, test, task.recipe, device))
+        )
+    flop = flop_per_image(task)
+    return Speed(
+        model=name,
+        precision=task.recipe.precision,
+        batch_size=task.recipe.batch_size,
+        train_images_per_second=statistics.median(train),
+        train_slowest=min(train),
+        train_fastest=max(train),
+        evaluation_images_per_second=statistics.median(tested),
+        gigaflop_per_image=flop / 1e9,
+        matrix_gigaflop_per_second=statistics.median(peak) / 1e9,
+        utilisation=statistics.median(rate * flop / top for rate, top in zip(train, peak, strict=True)),
+    )
+
+
+def _epoch(engine: Engine) -> None:
+    engine.begin_epoch()
+    for x, y in engine.learner.stage.train.batches(engine.recipe.batch_size):
+        engine.step(x, y)
+    engine.tally.read()
+
+
+def _seconds(device: Device, work: Callable[[], object]) -> float:
+    device.synchronise()
+    start = perf_counter()
+    work()
+    device.synchronise()
+    return perf_counter() - start
+
+
+def matrix_rate(device: Device, precision: str) -> float:
+    """Return the FLOP a second of a square matrix product in a precision, the best of three."""
+    side = device.matrix_side
+    kind = AUTOCAST.get(precision, torch.float32)
+    a, b = (torch.randn(side, side, generator=generator("bench", n)).to(device.torch, kind) for n in "ab")
+    with device.precision(precision):
+        torch.mm(a, b)
+        fastest = min(_seconds(device, lambda: torch.mm(a, b)) for _ in range(3))
+    return 2 * side**3 / fastest
+
+
+def flop_per_image(task: ImageTask) -> float:
+    """Return the FLOP of a forward and a backward pass of one image, a multiply-add counted as two."""
+    model, batch = task.model(), 4
+    x = torch.zeros(batch, *task.input_shape())
+    with FlopCounterMode(display=False) as counter:
+        model(x).sum().backward()
+    return float(counter.get_total_flops()) / batch

@@ -1,0 +1,102 @@
+"""The command that measures speed: names to models, numbers to text."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import torch
+
+from plastibench import suites
+from plastibench.devices import pick
+from plastibench.execute import Place, execute
+from plastibench.registry import Registry
+from plastibench.task import Recipe
+
+if TYPE_CHECKING:
+    from plastibench.bench import Speed, Split
+    from plastibench.spec import Spec
+    from plastibench.store import Record
+
+HEAD = f"{'model':<16}{'precision':>10}{'train images/s':>26}{'test images/s':>15}{'peak':>8}"
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What to measure, as a user named it."""
+
+    model: str | None
+    device: str
+    settings: Mapping[str, str]
+    threads: int | None
+    plugins: tuple[Path, ...]
+
+
+def measure(ask: Ask, *, as_json: bool) -> None:
+    """Print the speed of models on a device, and the split of the seconds of one small real run.
+
+    Raises RequestError for an unknown model, device or setting.
+    """
+    from plastibench.bench import speeds
+
+    registry, device = Registry(ask.plugins), pick(ask.device)
+    names = [name.strip() for name in ask.model.split(",")] if ask.model else registry.names("model")
+    models = [(name, registry.load("model", name)()) for name in names]
+    recipe = Recipe().with_texts(ask.settings)
+    device.precision(recipe.precision)
+    if ask.threads is not None:
+        torch.set_num_threads(ask.threads)
+    found = []
+    click.echo(f"{device.name()}, batches of {recipe.batch_size}, {recipe.optimizer}", err=as_json)
+    click.echo(HEAD, err=as_json)
+    for speed in speeds(models, recipe, device):
+        found.append(speed.as_dict())
+        click.echo(_line(speed), err=as_json)
+    split = _split(ask.device, registry)
+    click.echo(_split_line(split), err=as_json)
+    if as_json:
+        click.echo(json.dumps({"device": device.name(), "models": found, "split": asdict(split)}, indent=1))
+
+
+def _line(speed: Speed) -> str:
+    spread = (
+        f"{speed.train_images_per_second:,.0f} ({speed.train_slowest:,.0f} to {speed.train_fastest:,.0f})"
+    )
+    tested = f"{speed.evaluation_images_per_second:,.0f}"
+    return f"{speed.model:<16}{speed.precision:>10}{spread:>26}{tested:>15}{100 * speed.utilisation:>7.0f}%"
+
+
+def _split_line(split: Split) -> str:
+    shares = ", ".join(f"{name} {100 * share:.1f} %" for name, share in split.shares().items())
+    return f"seconds of a stage of the quick start's baseline: {sum(asdict(split).values()):.3f} ({shares})"
+
+
+def _split(device: str, registry: Registry) -> Split:
+    """Carry out one small run in a folder that is thrown away, twice: the first one imports and warms up."""
+    from plastibench.bench import Split
+
+    usual = suites.load(suites.defaults().suite).grids[0]
+    grid = replace(usual, methods=(suites.defaults().baseline,), seeds=(0, 1), device=device)
+    with tempfile.TemporaryDirectory() as home:
+        place = Place(Path(home), Path(home), Path(home), device)
+        records = [execute(spec, place, registry, _Silent()) for spec in grid.specs(registry)]
+    return Split.of(records[-1])
+
+
+class _Silent:
+    """A watcher that tells nobody."""
+
+    def started(self, spec: Spec, num_stages: int) -> None: ...
+
+    def epoch(self, run: str, where: dict[str, object]) -> None: ...
+
+    def stage(self, run: str, row: dict[str, object]) -> None: ...
+
+    def finished(self, record: Record) -> None: ...
+
+    def failed(self, spec: Spec, message: str) -> None: ...
