@@ -23,8 +23,8 @@ def test_finished_run_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     read = store.read(a_spec().id)
     assert read is not None
     assert (read.id, read.status, read.stages) == (written.id, "done", [a_row(0), a_row(1)])
-    assert read.provenance.pop("store_seconds") > 0
-    assert read.provenance == {"torch": "2", "seconds": 0.1, "attempts": 1}
+    assert read.provenance["store_seconds"] > 0
+    assert read.provenance.items() >= {"torch": "2", "seconds": 0.1, "attempts": 1}.items()
     assert store.damaged == {}
     assert store.finished([a_spec(1), a_spec()]) == [read] == list(store.records())
 
