@@ -55,7 +55,7 @@ class Recorder(types.ModuleType):
         if step == 1 and not self.forked:
             for method in self.options.methods:
                 self._child(method)
-            os._exit(EXIT_DONE)
+            raise StageLimit
         self._write(logs, step)
         if step >= self.options.stages:
             raise StageLimit
@@ -146,6 +146,8 @@ def main() -> None:
         sys.argv = ["main.py", "--seed", str(options.seed), *rest]
         with contextlib.suppress(StageLimit):
             runpy.run_path(str(reference / "main.py"), run_name="__main__")
+        if recorder.forked:
+            os._exit(EXIT_DONE)  # the folder is the parent's, and the other children's
     os._exit(EXIT_DONE)
 
 
