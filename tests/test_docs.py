@@ -110,3 +110,11 @@ def test_the_notebook_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     found: dict[str, object] = {}
     exec(source, found)
     assert len(found["stages"]) == 0  # type: ignore[arg-type]
+
+
+def test_the_readme_shows_the_published_quick_start() -> None:
+    published = (ROOT / "results/quickstart.md").read_text(encoding="utf-8")
+    shown = (ROOT / "README.md").read_text(encoding="utf-8").split("<!-- quickstart -->")[1]
+    rows = [line for line in published.splitlines() if line.startswith("|")]
+    assert len(rows) == 9
+    assert [line for line in shown.splitlines() if line.startswith("|")] == rows
