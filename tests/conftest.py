@@ -29,7 +29,7 @@ def task(registry: Registry) -> Task:
 
 
 @pytest.fixture(scope="session")
-def data() -> Path:
+def real_data() -> Path:
     folder = os.environ.get("PLASTIBENCH_DATA")
     if not folder:
         pytest.skip("PLASTIBENCH_DATA is not set: no folder of real data to test on")

@@ -36,7 +36,7 @@ def test_the_first_stage_is_trained_once_and_then_forked(tmp_path: Path) -> None
     words = ["--reference", checkout, "--data", data, "--out", out, "--seed", "7", "--stages", "3"]
     words += ["--methods", "cold,sp", "--model", "resnet18"]
     done = subprocess.run(
-        [sys.executable, ROOT / "benchmarks/reference_run.py", *words],
+        [sys.executable, str(ROOT / "benchmarks/reference_run.py"), *map(str, words)],
         capture_output=True,
         text=True,
         check=False,
@@ -58,7 +58,7 @@ def test_the_comparison_reads_what_is_there(tmp_path: Path) -> None:
     (tmp_path / "reference.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"cut off')
     words = ["--reference", ".", "--data", ".", "--home", tmp_path, "--only", "table"]
     done = subprocess.run(
-        [sys.executable, ROOT / "benchmarks/vs_reference.py", *words],
+        [sys.executable, str(ROOT / "benchmarks/vs_reference.py"), *map(str, words)],
         capture_output=True,
         text=True,
         check=True,

@@ -85,7 +85,7 @@ def real(request: pytest.FixtureRequest, registry: Registry, tmp_path_factory: p
     """Return a task on real data and the site where it lies."""
     data = tmp_path_factory.mktemp("none")
     if request.param != "digits":
-        data = request.getfixturevalue("data")
+        data = request.getfixturevalue("real_data")
     cache = tmp_path_factory.getbasetemp() / "cache"
     return made(registry, request.param, stages=2, **AT_HAND[request.param]), Site(pick("cpu"), data, cache)
 
@@ -129,10 +129,10 @@ def test_the_sota_recipe_is_the_reference_codes(registry: Registry) -> None:
 
 
 def test_augmented_training_on_real_data_is_repeatable(
-    registry: Registry, data: Path, tmp_path: Path
+    registry: Registry, real_data: Path, tmp_path: Path
 ) -> None:
     task = made(registry, "cifar10", recipe="sota", stages=2, **AT_HAND["cifar10"])
-    site = Site(pick("cpu"), data, tmp_path)
+    site = Site(pick("cpu"), real_data, tmp_path)
     one, two = ([r.train_loss for r in protocol.run(task, Method(), 0, site)] for _ in range(2))
     assert one == two
 

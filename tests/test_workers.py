@@ -129,9 +129,11 @@ def test_process_that_does_not_listen_is_stopped_all_the_same(tmp_path: Path) ->
     assert time.monotonic() - began < 30
 
 
-def test_runs_side_by_side_may_decode_images_in_processes_of_their_own(tmp_path: Path, data: Path) -> None:
+def test_runs_side_by_side_may_decode_images_in_processes_of_their_own(
+    tmp_path: Path, real_data: Path
+) -> None:
     words = ["run", "--task", "imagenet", "--method", "cold,warm", "--seeds", "1", "--jobs", "2"]
-    words += ["--model", "small_resnet", "--data", str(data), "--home", str(tmp_path), "--no-mlflow"]
+    words += ["--model", "small_resnet", "--data", str(real_data), "--home", str(tmp_path), "--no-mlflow"]
     for setting in ("classes=16", "width=16", "max_epochs=1", "batch_size=16"):
         words += ["--set", setting]
     environment = {**os.environ, "PLASTIBENCH_DECODERS": "1", "OMP_NUM_THREADS": "1"}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import re
 import threading
 from collections.abc import Callable, Iterator
@@ -14,15 +13,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-
-
-@pytest.fixture
-def real_data() -> Path:
-    """The folder with published data sets."""
-    named = os.environ.get("PLASTIBENCH_DATA")
-    if not named:
-        pytest.skip("PLASTIBENCH_DATA does not name a folder with data sets")
-    return Path(named)
 
 
 @dataclass

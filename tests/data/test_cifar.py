@@ -14,30 +14,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from damage_support import NOWHERE, Damage, damages, md5, truncated
 
 from plastibench.data.cifar import CIFAR10, CIFAR100, Publication, decode_batches, load_cifar, read_members
 from plastibench.data.formats import load_cifar10
 from plastibench.errors import DataError, RequestError
 
 Write = Callable[[Path, dict[str, bytes]], Path]
-Damage = Callable[[bytes], bytes]
-NOWHERE = "http://127.0.0.1:9/"
-
-
-def flipped(content: bytes) -> bytes:
-    middle = len(content) // 2
-    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
-
-
-def truncated(content: bytes) -> bytes:
-    return content[: len(content) // 2]
-
-
-damages = pytest.mark.parametrize("damage", [flipped, truncated])
-
-
-def md5(content: bytes) -> str:
-    return hashlib.md5(content).hexdigest()
 
 
 def batch(seed: int, num_images: int, label_key: str) -> bytes:

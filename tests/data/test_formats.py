@@ -3,38 +3,18 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from damage_support import NOWHERE, Damage, damages, md5, truncated
 from scipy.io import savemat
 
 from plastibench.data import formats
 from plastibench.data.fetch import RemoteFile
 from plastibench.data.formats import load_fashion_mnist, load_svhn, read_idx, read_mat
 from plastibench.errors import DataError
-
-Damage = Callable[[bytes], bytes]
-NOWHERE = "http://127.0.0.1:9/"
-
-
-def flipped(content: bytes) -> bytes:
-    middle = len(content) // 2
-    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
-
-
-def truncated(content: bytes) -> bytes:
-    return content[: len(content) // 2]
-
-
-damages = pytest.mark.parametrize("damage", [flipped, truncated])
-
-
-def md5(content: bytes) -> str:
-    return hashlib.md5(content).hexdigest()
 
 
 @pytest.fixture
