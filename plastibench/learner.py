@@ -100,9 +100,10 @@ class Learner:
             norm.reset_running_stats()
             norm.momentum = None  # torch's sign for a plain average over batches
         self.model.train()
+        layout = self.device.layout(self.model)
         with torch.no_grad(), self.device.precision(self.task.recipe.precision):
             for x, y in self.stage.train.batches(self.task.recipe.batch_size):
-                self.model(x.contiguous(memory_format=self.device.layout(self.model)))
+                self.model(x.contiguous(memory_format=layout))
                 self.cost.remedy_forwards += len(y)
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
