@@ -1,0 +1,26 @@
+"""List what there is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from plastibench import options
+
+
+@click.command("list")
+@click.argument("what", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@options.plugins
+def command(what: str | None, as_json: bool, plugins: tuple[Path, ...]) -> None:
+    """List methods, tasks, models or suites; or the settings of one of them by its name."""
+    from plastibench import listing
+
+    found = (
+        listing.settings(what, plugins)
+        if what and what not in listing.KINDS
+        else listing.kinds(what, plugins)
+    )
+    click.echo(json.dumps(found, indent=1) if as_json else listing.text(found))

@@ -1,0 +1,28 @@
+"""Carry out runs and print their table."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from plastibench import options
+
+
+@click.command("run")
+@options.names
+@click.option("--jobs", type=click.IntRange(min=1), help="Runs side by side. Default: one a core on the CPU.")
+@click.option("--mlflow/--no-mlflow", default=True, show_default=True, help="Mirror finished runs to MLflow.")
+@options.plugins
+@options.data
+@options.home
+def command(jobs: int | None, mlflow: bool, **words: Any) -> None:  # noqa: ANN401 - click hands over words
+    """Carry out a suite or a grid of runs, and print its table.
+
+    Without SUITE and --task it runs the quick start: real data, no download, about a minute.
+    Finished runs are not repeated.
+    """
+    from plastibench.leaderboard import carry_out
+
+    sys.exit(carry_out(options.request(words), jobs, mirrored=mlflow))

@@ -1,0 +1,27 @@
+"""Print the tables of finished runs."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from plastibench import options
+
+
+@click.command("table")
+@options.names
+@click.option("--format", "form", default="text", show_default=True, help="text, md, csv or json.")
+@click.option("--against", help="Method to pair the others with. Default: the suite's.")
+@options.plugins
+@options.data
+@options.home
+def command(form: str, against: str | None, **words: Any) -> None:  # noqa: ANN401
+    """Print the table of finished runs: of a suite, of a grid, or of everything in the home folder."""
+    from plastibench.leaderboard import print_tables
+
+    everything = all(
+        value in (None, ()) for name, value in words.items() if name not in ("home", "data", "plugins")
+    )
+    sys.exit(print_tables(options.request(words), form, against, everything=everything))

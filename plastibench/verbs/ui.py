@@ -1,0 +1,20 @@
+"""Open MLflow's page."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from plastibench import options
+
+
+@click.command("ui")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Default: one that is free.")
+@options.home
+def command(port: int, home: Path) -> None:
+    """Open MLflow's page on the runs of the home folder, on this machine alone, until Ctrl-C."""
+    from plastibench.ui import serve
+
+    sys.exit(serve(home, port, click.echo))
