@@ -20,20 +20,10 @@ TRACEBACK_VARIABLE = "PLASTIBENCH_TRACEBACK"
 DONE, SOME_FAILED, WRONG_REQUEST, INTERRUPTED = 0, 1, 2, 130
 
 
-class _Verbs(click.Group):
-    """The commands are the files of `plastibench.verbs`; one is imported when it is needed."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted(module.name for module in pkgutil.iter_modules(verbs.__path__))
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in self.list_commands(ctx):
-            return None
-        command: click.Command = importlib.import_module(f"{verbs.__name__}.{cmd_name}").command
-        return command
+class _Commands(click.Group):
+    """click prints an empty line of its own for Ctrl-C and takes the end of a file for it: not for ours."""
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - as click has it
-        # click prints an empty line of its own for Ctrl-C and takes the end of a file for it: not for ours.
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as error:
@@ -46,10 +36,16 @@ class _Interrupted(Exception):  # noqa: N818 - not an error
     """The user, or the system, wants the program to stop."""
 
 
-@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
 @click.version_option(__version__, prog_name="plastibench")
 def cli() -> None:
     """Find out which remedy for loss of plasticity works, and what it costs."""
+
+
+for _verb in pkgutil.iter_modules(verbs.__path__):
+    cli.add_command(importlib.import_module(f"{verbs.__name__}.{_verb.name}").command)
 
 
 def main() -> None:
