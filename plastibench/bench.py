@@ -111,6 +111,7 @@ def _speed(name: str, task: Noise, device: Device) -> Speed:
     engine = Engine(learner, Method())
     learner.model.train()
     test = learner.stage.test
+    assert test is not None, "no sealed task is measured"
     train, tested, peak = [], [], []
     _epoch(engine)  # the first one allocates and chooses kernels
     for _ in range(REPEATS):

@@ -92,7 +92,7 @@ class Display:
         state = self.running.get(run)
         if state is None:
             return
-        state |= {"stage": row["index"] + 1, "epoch": 0, "test_accuracy": row["test_accuracy"]}
+        state |= {"stage": row["index"] + 1, "epoch": 0}
         if not self.console.is_terminal and time.monotonic() - self.said > PLAIN_SECONDS:
             self.said = time.monotonic()
             self._print(f"  {state['name']}: stage {state['stage']}/{state['stages']}, {self._left()}")
@@ -104,7 +104,7 @@ class Display:
         self.running.pop(record.id, None)
         seconds = float(record.provenance["seconds"])
         self.seconds.append(seconds)
-        accuracy = 100 * record.stages[-1]["test_accuracy"]
+        accuracy = 100 * record.stages[-1]["validation_accuracy" if record.spec.sealed else "test_accuracy"]
         self._print(
             f"{self.done}/{self.total} {name_of(record.spec)}: {accuracy:.2f} % at the last stage, "
             f"{seconds:.1f} s" + ("" if record.status == "done" else f", {record.status}")

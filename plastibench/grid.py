@@ -21,6 +21,9 @@ PlugIns = dict[str, PlugIn]
 MOST_SEEDS = 10_000
 """More are taken for a slip of the keyboard."""
 
+FIRST_TUNING_SEED = 1_000_000_000
+"""This seed and those above it are for tuning: no number that is reported is chosen by its own luck."""
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -153,6 +156,11 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     sizes = [span.stop - span.start for span in spans]
     if not spans or min(sizes) < 1 or sum(sizes) > MOST_SEEDS:
         raise RequestError(f"seeds={text} is not allowed: {allowed}")
+    if max(span.stop for span in spans) > FIRST_TUNING_SEED:
+        raise RequestError(
+            f"seeds={text} is not allowed: {FIRST_TUNING_SEED:,} and above are kept for tuning, so that "
+            "reported runs and those that chose their settings share none"
+        )
     return tuple(seed for span in spans for seed in span)
 
 

@@ -42,11 +42,11 @@ class StageResult:
     train_accuracy: float
     """Of the last epoch, as the recipe counts it, measured during training."""
     train_loss: float
-    test_accuracy: float
-    """As the recipe counts it."""
-    test_correct: int
-    num_test: int
-    test_loss: float
+    test_accuracy: float | None
+    """As the recipe counts it; None, as all of the test, where the run is sealed."""
+    test_correct: int | None
+    num_test: int | None
+    test_loss: float | None
     validation_accuracy: float | None
     cost: Cost
     peak_memory: int | None
@@ -162,16 +162,16 @@ def _stop(recipe: Recipe, train: Accuracy, epochs: int, steps: int) -> str | Non
 
 
 def _measure(learner: Learner, method: Method, trained: tuple[int, str, Accuracy]) -> StageResult:
-    """Evaluate what the method wants evaluated, on the test set and on validation data if there are any."""
+    """Evaluate what the method wants evaluated, on test and validation data, where there are any."""
     recipe, stage, cost = learner.task.recipe, learner.stage, learner.cost
     epochs, stop, train = trained
     with cost.timing("evaluation"):
         model = method.evaluated(learner)
-        test = evaluate(model, stage.test, recipe, learner.device)
-        held = None
-        if stage.validation is not None:
-            held = evaluate(model, stage.validation, recipe, learner.device)
-    cost.evaluation_forwards += test.total + (held.total if held is not None else 0)
+        test, held = (
+            None if data is None else evaluate(model, data, recipe, learner.device)
+            for data in (stage.test, stage.validation)
+        )
+    cost.evaluation_forwards += sum(found.total for found in (test, held) if found is not None)
     return StageResult(
         index=stage.index,
         num_train=len(stage.train),
@@ -180,10 +180,10 @@ def _measure(learner: Learner, method: Method, trained: tuple[int, str, Accuracy
         stop=stop,
         train_accuracy=train.by(recipe.train_accuracy),
         train_loss=train.loss,
-        test_accuracy=test.by(recipe.test_accuracy),
-        test_correct=test.correct,
-        num_test=test.total,
-        test_loss=test.loss,
+        test_accuracy=None if test is None else test.by(recipe.test_accuracy),
+        test_correct=None if test is None else test.correct,
+        num_test=None if test is None else test.total,
+        test_loss=None if test is None else test.loss,
         validation_accuracy=None if held is None else held.by(recipe.test_accuracy),
         cost=cost,
         peak_memory=learner.device.peak_memory(),

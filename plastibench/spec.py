@@ -47,17 +47,22 @@ class Spec:
     """Kind of device; which one of its kind, and the host, do not belong to what a run is."""
     protocol: int
     """Version of the code that decides the numbers."""
+    sealed: bool = False
+    """Whether the run cannot read the test data, and is measured on validation data alone."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the description as plain values."""
-        return {"schema": SCHEMA, **asdict(self)}
+        plain = {"schema": SCHEMA, **asdict(self)}
+        if not self.sealed:
+            del plain["sealed"]  # not said of runs that tables are made of: their ids are older
+        return plain
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Spec:
         """Read a description that `as_dict` wrote."""
         parts: dict[str, Any] = {name: Part(**plain[name]) for name in ("task", "model", "method")}
         rest = {name: plain[name] for name in ("recipe", "seed", "device", "protocol")}
-        return cls(**parts, **rest)
+        return cls(**parts, **rest, sealed=plain.get("sealed", False))
 
     @cached_property
     def id(self) -> str:
@@ -98,13 +103,14 @@ def build(spec: Spec, registry: Registry) -> tuple[Task, Method]:
 
     Raises RequestError where their code is not what the description was made from.
     """
-    from plastibench.task import Recipe
+    from plastibench.task import Recipe, sealed
 
     _check_code(spec, registry)
     architecture = registry.load("model", spec.model.name)().with_values(spec.model.settings)
     recipe = _made(Recipe, spec.recipe)
     task_settings = {name: _value(value) for name, value in spec.task.settings.items()}
-    task = registry.load("task", spec.task.name)(recipe=recipe, architecture=architecture, **task_settings)
+    kind = registry.load("task", spec.task.name)
+    task = (sealed(kind) if spec.sealed else kind)(recipe=recipe, architecture=architecture, **task_settings)
     return task, _made(registry.load("method", spec.method.name), spec.method.settings)
 
 

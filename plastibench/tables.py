@@ -49,10 +49,14 @@ class Table:
 
 
 def tables(records: Iterable[Record], baseline: str | None) -> list[Table]:
-    """Return one table for each setting: runs that differ in what decides the numbers are never mixed."""
+    """Return one table for each setting: runs that differ in what decides the numbers are never mixed.
+
+    Sealed runs, those of a tuning, have no test accuracy and are left out.
+    """
     groups: dict[str, list[Record]] = {}
     for record in records:
-        groups.setdefault(record.spec.setting_id(), []).append(record)
+        if not record.spec.sealed:
+            groups.setdefault(record.spec.setting_id(), []).append(record)
     titles = _titles([group[0] for group in groups.values()])
     found = [_table(title, group, baseline) for title, group in zip(titles, groups.values(), strict=True)]
     return sorted(found, key=lambda table: table.title)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
 from plastibench.errors import RequestError
 from plastibench.settings import Settings, setting
@@ -89,8 +89,8 @@ class Stage:
     """How many training examples came with each arrival still in `train`, oldest first."""
     validation: Data | None
     """Set aside from the same chunks, for tuning; None where none was asked for."""
-    test: Data
-    """Read once a stage, for tables."""
+    test: Data | None
+    """Read once a stage, for tables; None where the run is sealed."""
     checksum: str
     """Of the whole data set, as it was decoded."""
 
@@ -143,3 +143,18 @@ class Task(Settings, ABC):
     @abstractmethod
     def recipes(cls, architecture: Architecture) -> Mapping[str, Recipe]:
         """Return the named recipes for an architecture; the first one is the default."""
+
+
+class _Sealed:
+    """Put in front of a task: its stages come without their test data."""
+
+    def stream(self, seed: int, site: Site) -> Iterator[Stage]:
+        """Yield the task's own stages, the test data taken out."""
+        stages: Iterator[Stage] = super().stream(seed, site)  # type: ignore[misc]  # of the task behind
+        for stage in stages:
+            yield replace(stage, test=None)
+
+
+def sealed(kind: type[Task]) -> type[Task]:
+    """Return a task like `kind` whose test data nobody can read: what tuning runs are made of."""
+    return cast(type[Task], type(kind.__name__, (_Sealed, kind), {}))

@@ -83,7 +83,7 @@ def test_cuda_gives_the_accuracy_of_the_cpu(registry: Registry) -> None:
     here, there = run(task, Method(), device=Cpu()), run(task, Method(), device=pick("cuda"))
     for a, b in zip(here.results, there.results, strict=True):
         assert a.num_train == b.num_train
-        assert abs(a.test_accuracy - b.test_accuracy) < 0.1
+        assert a.test_accuracy == pytest.approx(b.test_accuracy, abs=0.1)
 
 
 @pytest.mark.cuda

@@ -90,6 +90,7 @@ def measuring_changes_nothing(task: Task, kind: Kind) -> None:
         before = copy.deepcopy(learner.model.state_dict())
         streams = torch.get_rng_state(), learner.generator.get_state()
         modes = [module.training for module in learner.model.modules()]
+        assert learner.stage.test is not None
         evaluate(method.evaluated(learner), learner.stage.test, task.recipe, learner.device)
         assert same_bits([before], [learner.model.state_dict()])
         assert modes == [module.training for module in learner.model.modules()]
