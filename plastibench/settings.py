@@ -38,9 +38,13 @@ def tune(default: T, low: float, high: float, *, log: bool = False, within: Boun
     return made  # type: ignore[no-any-return]  # as dataclasses.field does: the field stands for its value
 
 
-def setting(default: T, *, within: Bounds) -> T:
-    """Declare a setting that is not searched, with the values allowed."""
-    made: Any = field(default=default, metadata={"within": within})
+def setting(default: T, *, within: Bounds = (None, None), only: tuple[str, str] | None = None) -> T:
+    """Declare a setting that is not searched, with the values allowed.
+
+    `only` is the (setting, value) under which it means anything: elsewhere it keeps its default,
+    so that runs which do not differ do not have different ids either.
+    """
+    made: Any = field(default=default, metadata={"within": within, "only": only})
     return made  # type: ignore[no-any-return]
 
 
@@ -48,9 +52,12 @@ class Settings:
     """A dataclass whose init fields are settings; they are checked whenever one is made."""
 
     def __post_init__(self) -> None:
-        """Raise RequestError for a value of the wrong type or out of bounds."""
-        for name, value in settings_of(self).items():
-            _check(type(self), _field(type(self), name), value)
+        """Raise RequestError for a value of the wrong type, out of bounds, or without a meaning."""
+        values = settings_of(self)
+        for name, value in values.items():
+            declared = _field(type(self), name)
+            _check(type(self), declared, value)
+            _check_meaning(declared, values)
 
     def with_texts(self, texts: Mapping[str, str]) -> Self:
         """Return a copy with some settings read from text, as on a command line.
@@ -184,6 +191,17 @@ def _check(kind: type, declared: Field[Any], value: object) -> None:
         raise _wrong(declared.name, value, _allowed(kind, declared))
 
 
+def _check_meaning(declared: Field[Any], values: Mapping[str, Any]) -> None:
+    only = declared.metadata.get("only")
+    if only is None or values[only[0]] == only[1] or values[declared.name] == declared.default:
+        return
+    given, other = show(values[declared.name]), show(values[only[0]])
+    raise RequestError(
+        f"{declared.name}={given} means nothing with {only[0]}={other}: "
+        f"leave it out, or set {only[0]}={only[1]}"
+    )
+
+
 def _is(option: Any, value: object) -> bool:  # noqa: ANN401
     if get_origin(option) is Literal:
         return any(value == choice and type(value) is type(choice) for choice in get_args(option))
@@ -202,7 +220,8 @@ def _allowed(kind: type, declared: Field[Any]) -> str:
         sentence += (
             f" from {show(low) if low is not None else '-inf'} to {show(high) if high is not None else 'inf'}"
         )
-    return sentence
+    only = declared.metadata.get("only")
+    return sentence if only is None else f"{sentence}, with {only[0]}={only[1]} alone"
 
 
 def _allowed_one(option: Any) -> str:  # noqa: ANN401

@@ -32,16 +32,16 @@ class Recipe(Settings):
     """Of SGD, alone and inside SAM; Adam's first moment decays with it too."""
     weight_decay: float = setting(0.0, within=(0.0, None))
     """Added to the gradient, except for adamw, which shrinks the weights themselves."""
-    rho: float = setting(0.1, within=(0.0, None))
+    rho: float = setting(0.1, within=(0.0, None), only=("optimizer", "sam"))
     """Radius of SAM's ascent step."""
-    adaptive: bool = False
+    adaptive: bool = setting(False, only=("optimizer", "sam"))
     """Scale SAM's ascent by the size of each weight (ASAM)."""
-    sam_statistics: Literal["both", "first"] = "both"
+    sam_statistics: Literal["both", "first"] = setting("both", only=("optimizer", "sam"))
     """Which of SAM's two passes move the running statistics of batch normalisation."""
     schedule: Literal["constant", "steps"] = "constant"
     milestones: tuple[int, ...] = ()
     """Epochs, counted from the start of each stage, at which the rate is multiplied by `decay`."""
-    decay: float = setting(0.2, within=(0.0, 1.0))
+    decay: float = setting(0.2, within=(0.0, 1.0), only=("schedule", "steps"))
     warmup_epochs: int = setting(0, within=(0, None))
     """Epochs, at the start of every stage, over which the rate rises linearly from 0."""
     batch_size: int = setting(128, within=(2, None))

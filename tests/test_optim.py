@@ -59,9 +59,9 @@ def test_sam_is_its_papers_algorithm(adaptive: bool) -> None:
 
 def test_sam_without_radius_is_sgd_to_the_bit() -> None:
     found = []
-    for name in ("sgd", "sam"):
+    for recipe in (Recipe(learning_rate=0.1), Recipe(optimizer="sam", rho=0.0, learning_rate=0.1)):
         weights, loss = problem()
-        optimizer = optim.build(Recipe(optimizer=name, rho=0.0, learning_rate=0.1), weights)
+        optimizer = optim.build(recipe, weights)
 
         def closure(loss: Any = loss, weights: Any = weights, optimizer: Any = optimizer) -> Tensor:
             optimizer.zero_grad()

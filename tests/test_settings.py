@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from plastibench.errors import RequestError
 from plastibench.settings import Settings, describe, search_space, setting, settings_of, show, tune
+from plastibench.task import Recipe
 
 
 @dataclass(kw_only=True)
@@ -23,6 +24,7 @@ class Some(Settings):
     yes: bool = False
     several: tuple[int, ...] = ()
     text: str = ""
+    extra: float = setting(0.3, only=("word", "b"))
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -128,3 +130,23 @@ def test_settings_survive_json(values: dict[str, Any]) -> None:
 def test_settings_can_be_typed_as_they_are_shown(values: dict[str, Any]) -> None:
     made = Some(**values)
     assert Some().with_texts({name: show(value) for name, value in settings_of(made).items()}) == made
+
+
+def test_a_setting_without_a_meaning_is_refused_and_its_default_is_not() -> None:
+    assert Some(word="b", extra=0.4).extra == 0.4
+    assert Some(word="a", extra=0.3) == Some()
+    with pytest.raises(
+        RequestError, match=r"extra=0\.4 means nothing with word=a: leave it out, or set word=b"
+    ):
+        Some(extra=0.4)
+    with pytest.raises(RequestError, match=r"extra=0\.5 means nothing"):
+        Some().with_texts({"extra": "0.5"})
+    allowed = {name: words for name, _, words in describe(Some)}
+    assert "with word=b alone" in allowed["extra"]
+
+
+def test_the_recipe_refuses_what_its_optimizer_and_schedule_do_not_use() -> None:
+    for values in ({"rho": 0.05}, {"adaptive": True}, {"sam_statistics": "first"}, {"decay": 0.1}):
+        with pytest.raises(RequestError, match="means nothing with"):
+            Recipe(**values)
+    assert Recipe(optimizer="sam", rho=0.05, adaptive=True).adaptive
