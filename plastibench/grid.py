@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from plastibench.errors import RequestError, unknown
 from plastibench.registry import PlugIn, Registry, blaming
@@ -40,6 +40,8 @@ class Grid:
     device: str = "cpu"
     settings: Mapping[str, str] = field(default_factory=dict)
     """By name, or by `plug-in.name` for one plug-in alone; values as text."""
+    tuned: Mapping[str, Any] | None = None
+    """Where the settings come from, if a tuning chose them: the fields of `tuned.Tuned`."""
 
     def __post_init__(self) -> None:
         """Refuse what is named twice."""

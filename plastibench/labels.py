@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from plastibench import tuned
 from plastibench.settings import show
 from plastibench.spec import Part, Spec
+from plastibench.store import Record
+from plastibench.tuned import Tuned
 
 SHOWN = ("optimizer", "learning_rate", "batch_size", "target_accuracy", "precision")
 """Settings of the recipe that every title has."""
@@ -20,6 +23,47 @@ def method_labels(parts: Sequence[Part]) -> list[str]:
         if _identity(part) not in known:
             known.append(_identity(part))
     return [_label(part, variants[part.name]) for part in parts]
+
+
+def record_labels(records: Sequence[Record]) -> list[str]:
+    """Return a name for the method of each record; one whose settings a tuning chose says so."""
+    chosen = [tuned.of(record) for record in records]
+    pairs = list(zip(records, chosen, strict=True))
+    given = iter(method_labels([record.spec.method for record, origin in pairs if _is_given(origin)]))
+    trials: dict[str, set[tuple[str, int]]] = {}
+    for record, origin in pairs:
+        if origin is not None:
+            trials.setdefault(_tuned(record, origin), set()).add((origin.study, origin.trial))
+    return [_name(record, origin, given, trials) for record, origin in pairs]
+
+
+def _is_given(origin: Tuned | None) -> bool:
+    return origin is None or origin.published
+
+
+def _name(
+    record: Record, origin: Tuned | None, given: Iterator[str], trials: Mapping[str, set[tuple[str, int]]]
+) -> str:
+    if origin is None or origin.published:
+        return next(given)
+    label = _tuned(record, origin)
+    if len(trials[label]) > 1:
+        return f"{label}, trial {origin.trial} of {origin.study})"
+    return f"{label})"
+
+
+def _tuned(record: Record, origin: Tuned) -> str:
+    return f"{record.spec.method.name} (tuned, {origin.trials} trials"
+
+
+def record_settings(record: Record) -> str:
+    """Return a record's method with all its settings in a line, and where they come from."""
+    origin, text = tuned.of(record), settings_text(record.spec.method)
+    if origin is None:
+        return text
+    more = [f"{name}={show(_plain(record.spec.recipe[name]))}" for name in origin.instead_of]
+    which = "the published settings" if origin.published else f"trial {origin.trial}"
+    return f"{' '.join([text, *more])} ({which} of {origin.trials} trials in study {origin.study})"
 
 
 def _identity(part: Part) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from plastibench import suites, tracking
+from plastibench import suites, tracking, tuned
 from plastibench.devices import Device, pick
 from plastibench.display import Display, Screen
 from plastibench.errors import RequestError, unknown
@@ -28,6 +28,7 @@ DONE, SOME_FAILED = 0, 1
 def carry_out(request: Request, jobs: int | None, *, mirrored: bool) -> int:
     """Run what is missing, print the table and where everything lies; return the exit status."""
     specs, device = request.specs(), pick(request.device_name())
+    chosen = tuned.chosen(request.leaderboard.grids, request.registry)
     _check_precisions(specs, device)
     store, console = Store(request.home), Screen(stderr=True)
     store.prepare()
@@ -43,7 +44,9 @@ def carry_out(request: Request, jobs: int | None, *, mirrored: bool) -> int:
     with Display(console, len(specs), len(before), side_by_side) as display:
         mirror = _mirroring(request, display, say) if mirrored else None
         failed = run_all(specs, place, mirror or display, side_by_side)
-    records = Store(request.home).finished(specs)
+    if chosen:
+        tuned.remember(request.home, chosen)
+    records = tuned.attached(Store(request.home).finished(specs), request.home)
     if records:
         show(tables(records, request.leaderboard.baseline))
     say(f"runs: {(request.home / 'runs').resolve()}")
@@ -111,7 +114,7 @@ def print_tables(request: Request, form: str, against: str | None, *, everything
         if store.damaged:
             return SOME_FAILED
         raise RequestError(f"no finished runs of this kind in {request.home}")
-    found = tables(records, baseline if against is None else against)
+    found = tables(tuned.attached(records, request.home), baseline if against is None else against)
     methods = {row.method for table in found for row in table.rows}
     if against is not None and against not in methods:
         raise unknown("method in these tables", against, methods)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from plastibench import suites
-from plastibench.errors import RequestError
+from plastibench import suites, tuned
+from plastibench.errors import RequestError, unknown
 from plastibench.grid import Grid, parse_seeds
 from plastibench.registry import Registry
 from plastibench.spec import Spec
@@ -31,6 +31,8 @@ class Request:
     home: Path
     data: Path
     cache: Path
+    tuned: bool = False
+    """Whether the suite is one that a tuning wrote."""
 
     @cached_property
     def registry(self) -> Registry:
@@ -42,6 +44,8 @@ class Request:
         """Return the suite, with what the user named in place of its own."""
         if self.suite is not None and self.task is not None:
             raise RequestError(f"give either a suite ({self.suite}) or --task {self.task}, not both")
+        if self.tuned:
+            return self._chosen()
         if self.task is None:
             suite = suites.load(suites.defaults().suite if self.suite is None else self.suite)
             return replace(suite, grids=tuple(self._changed(grid) for grid in suite.grids))
@@ -62,6 +66,20 @@ class Request:
                 f"this suite names several devices ({', '.join(sorted(names))}): choose with --device"
             )
         return names.pop()
+
+    def _chosen(self) -> Suite:
+        """Return the suite that a tuning wrote, with those of its methods that the user named."""
+        suite = tuned.suite(self.home, self.suite, self.task)
+        methods = self._named("method")
+        found = [grid for grid in suite.grids if methods is None or set(grid.methods) <= set(methods)]
+        if not found:
+            raise unknown(
+                f"method in tuning {suite.name}",
+                str(self.method),
+                {m for g in suite.grids for m in g.methods},
+            )
+        same = replace(self, method=None)
+        return replace(suite, grids=tuple(same._changed(grid) for grid in found))
 
     def _changed(self, grid: Grid) -> Grid:
         named = {

@@ -10,9 +10,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from plastibench.labels import difference, method_labels, setting_label, settings_text
+from plastibench.labels import difference, record_labels, record_settings, setting_label
+from plastibench.spec import Spec
 from plastibench.stats import Estimate, mean, paired
 from plastibench.store import Record
+from plastibench.tuned import untuned
 
 FORMATS = ("text", "md", "csv", "json")
 
@@ -56,25 +58,25 @@ def tables(records: Iterable[Record], baseline: str | None) -> list[Table]:
     groups: dict[str, list[Record]] = {}
     for record in records:
         if not record.spec.sealed:
-            groups.setdefault(record.spec.setting_id(), []).append(record)
-    titles = _titles([group[0] for group in groups.values()])
+            groups.setdefault(untuned(record).setting_id(), []).append(record)
+    titles = _titles([untuned(group[0]) for group in groups.values()])
     found = [_table(title, group, baseline) for title, group in zip(titles, groups.values(), strict=True)]
     return sorted(found, key=lambda table: table.title)
 
 
-def _titles(firsts: list[Record]) -> list[str]:
+def _titles(firsts: list[Spec]) -> list[str]:
     """Return a title for each group, with all that tells one group from another of the same title."""
-    plain = [setting_label(record.spec) for record in firsts]
+    plain = [setting_label(spec) for spec in firsts]
     found = []
-    for record, title in zip(firsts, plain, strict=True):
-        twins = [other.spec for other, twin in zip(firsts, plain, strict=True) if twin == title]
-        more = difference(record.spec, twins)
+    for spec, title in zip(firsts, plain, strict=True):
+        twins = [other for other, twin in zip(firsts, plain, strict=True) if twin == title]
+        more = difference(spec, twins)
         found.append(f"{title} ({more})" if more else title)
     return found
 
 
 def _table(title: str, group: list[Record], baseline: str | None) -> Table:
-    labels = method_labels([record.spec.method for record in group])
+    labels = record_labels(group)
     by_method: dict[str, dict[int, Record]] = {}
     for record, label in zip(group, labels, strict=True):
         by_method.setdefault(label, {})[record.spec.seed] = record
@@ -127,7 +129,7 @@ def _notes(group: list[Record]) -> tuple[str, ...]:
         if what == "data":
             values = [value[:12] for value in values]
         notes.append(f"{what} {' and '.join(values)}")
-    settings = sorted({settings_text(record.spec.method) for record in group})
+    settings = sorted({record_settings(record) for record in group})
     return (*settings, "; ".join(notes))
 
 

@@ -15,7 +15,7 @@ from plastibench.settings import show
 FOLDER = Path(__file__).parent
 DEFAULTS = "defaults"
 """The file that says what happens where a user names nothing."""
-KEYS = ("task", "method", "model", "recipe", "seeds", "device", "set")
+KEYS = ("task", "method", "model", "recipe", "seeds", "device", "set", "tuned")
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,9 @@ def _grid(path: Path, plain: Mapping[str, Any]) -> Grid:
     settings, recipe, device = plain.get("set", {}), plain.get("recipe"), plain.get("device", "cpu")
     if not isinstance(settings, dict):
         raise RequestError(f"set in {path} must be a table of settings, not {settings!r}")
+    tuned = plain.get("tuned")
+    if tuned is not None and not isinstance(tuned, dict):
+        raise RequestError(f"tuned in {path} must be a table, as a tuning writes it, not {tuned!r}")
     for what, value in (("recipe", recipe), ("device", device)):
         if value is not None and not isinstance(value, str):
             raise RequestError(f"{what} in {path} must be a name, not {value!r}")
@@ -106,6 +109,7 @@ def _grid(path: Path, plain: Mapping[str, Any]) -> Grid:
         seeds=_seeds(path, plain.get("seeds", 3)),
         device=device,
         settings={name: _text(value) for name, value in _flat(settings)},
+        tuned=tuned,
     )
 
 

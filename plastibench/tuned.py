@@ -1,0 +1,139 @@
+"""Which settings were chosen by a tuning: kept beside the runs, since it decides no number."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from plastibench import suites
+from plastibench.errors import RequestError, unknown
+from plastibench.grid import Grid
+from plastibench.registry import Registry
+from plastibench.spec import Spec, canonical
+from plastibench.store import Record, write
+from plastibench.suites import Suite
+
+FOLDER = "tuned"
+REGISTRY = "chosen.json"
+KEY = "tuned"
+"""Where the provenance of a record says that its settings were chosen."""
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """Where the settings of a method come from."""
+
+    study: str
+    trials: int
+    """How many were made when the settings were chosen."""
+    trial: int
+    """The number of the one that was chosen."""
+    instead_of: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of the recipe that were chosen with the method's own, and what the others are trained with."""
+    published: bool = False
+    """Whether nothing better than the published settings was found: they are what was chosen."""
+
+
+def variant(spec: Spec) -> str:
+    """Return what the runs of a method under one setting have in common: all but the seed."""
+    return hashlib.sha256(canonical(replace(spec, seed=0).as_dict()).encode()).hexdigest()[:16]
+
+
+def path(home: Path, name: str) -> Path:
+    """Return the suite that a tuning wrote. Raises RequestError for a name that is a path."""
+    if not name or name != Path(name).name:
+        raise RequestError(f"tuning {name!r} is not allowed: a name without slashes is needed")
+    return home / FOLDER / f"{name}.toml"
+
+
+def names(home: Path) -> list[str]:
+    """Return the tunings whose suites are in a home folder."""
+    return sorted(file.stem for file in (home / FOLDER).glob("*.toml"))
+
+
+def remember(home: Path, chosen: Mapping[str, Tuned]) -> None:
+    """Add settings to those that are known to be chosen, by their variant."""
+    known = _read(home)
+    found = known | {name: asdict(one) for name, one in chosen.items()}
+    if found != known:
+        (home / FOLDER).mkdir(parents=True, exist_ok=True)
+        write(home / FOLDER / REGISTRY, json.dumps(found, indent=1, sort_keys=True) + "\n")
+
+
+def attached(records: Iterable[Record], home: Path) -> list[Record]:
+    """Return records that say where their settings come from, where that is known."""
+    known = _read(home)
+    return [_attached(record, known) for record in records] if known else list(records)
+
+
+def chosen(grids: Iterable[Grid], registry: Registry) -> dict[str, Tuned]:
+    """Return which settings of a suite a tuning chose, by their variant.
+
+    Raises RequestError for a table that no tuning writes.
+    """
+    given, found = set(), {}
+    for grid in grids:
+        for spec in grid.specs(registry):
+            if grid.tuned is None:
+                given.add(variant(spec))
+            else:
+                found[variant(spec)] = _tuned(grid.tuned)
+    return {name: replace(one, published=name in given) for name, one in found.items()}
+
+
+def _tuned(plain: Mapping[str, Any]) -> Tuned:
+    try:
+        return Tuned(**plain)
+    except TypeError as error:
+        allowed = ", ".join(Tuned.__dataclass_fields__)
+        raise RequestError(f"tuned = {dict(plain)} is not what a tuning writes: {allowed}") from error
+
+
+def suite(home: Path, name: str | None, task: str | None) -> Suite:
+    """Return the suite that a tuning wrote: by its name, or the only one there is of a task.
+
+    Raises RequestError where there is none, or more than one.
+    """
+    known = names(home)
+    if name is not None and name not in known:
+        raise unknown("tuning in this home folder", name, known)
+    found = [suites.load(str(path(home, one))) for one in ([name] if name else known)]
+    if task is not None:
+        found = [one for one in found if any(task in grid.tasks for grid in one.grids)]
+    if len(found) != 1:
+        listed = ", ".join(one.name for one in found) or "none"
+        raise RequestError(
+            f"--tuned needs the name of one tuning in {home}, such as `tune` writes (there are: {listed})"
+        )
+    return found[0]
+
+
+def of(record: Record) -> Tuned | None:
+    """Return where the settings of a record come from; None for those that somebody gave."""
+    found = record.provenance.get(KEY)
+    return None if found is None else Tuned(**found)
+
+
+def _attached(record: Record, known: Mapping[str, Any]) -> Record:
+    found = known.get(variant(record.spec))
+    return record if found is None else replace(record, provenance={**record.provenance, KEY: found})
+
+
+def untuned(record: Record) -> Spec:
+    """Return the description with the recipe that the methods beside it are trained with."""
+    found = of(record)
+    if found is None:
+        return record.spec
+    return replace(record.spec, recipe={**record.spec.recipe, **found.instead_of})
+
+
+def _read(home: Path) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads((home / FOLDER / REGISTRY).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}  # no tuning, or a file that the next run of the suite writes anew
+    return found

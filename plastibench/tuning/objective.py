@@ -1,0 +1,84 @@
+"""What a trial is judged by: validation accuracy over its seeds and stages, and what it cost."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from plastibench.errors import RequestError, unknown
+
+Rows = Sequence[dict[str, Any]]
+"""The stages of one run so far."""
+
+FORWARD = 1 / 3
+"""An example taken forward only, in passes: the way back costs two times the way there."""
+PASSES_UNIT = 1_000_000
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A number to make large or small."""
+
+    direction: Literal["maximize", "minimize"]
+    text: str
+    value: Callable[[Sequence[Rows], int], float]
+    """Of the runs so far, one for each seed, and the number of stages of a whole run."""
+
+
+def parse(text: str) -> tuple[str, ...]:
+    """Return the objectives of `last` or `last,cost`. Raises RequestError for others."""
+    names = tuple(word.strip() for word in text.split(",") if word.strip())
+    for name in names:
+        if name not in OBJECTIVES:
+            raise unknown("objective", name, OBJECTIVES)
+    if not 1 <= len(names) <= 2 or len(set(names)) < len(names):
+        raise RequestError(f"--objective {text} is not allowed: give one objective, or two that differ")
+    return names
+
+
+def values(names: Sequence[str], runs: Sequence[Rows], num_stages: int) -> list[float]:
+    """Return what the runs of a trial come to, also while they go on."""
+    return [OBJECTIVES[name].value(runs, num_stages) for name in names]
+
+
+def passes(rows: Rows) -> float:
+    """Return what stages cost in examples taken forward and backward, the remedy's own among them."""
+    return float(
+        sum(row["train_passes"] + row["remedy_passes"] + FORWARD * row["remedy_forwards"] for row in rows)
+    )
+
+
+def _accuracies(rows: Rows, num_stages: int) -> list[float]:
+    """Return validation accuracies in percent; a run that diverged has 0 from that stage on."""
+    found = [100 * float(row["validation_accuracy"]) for row in rows]
+    if rows[-1]["stop"] == "diverged":
+        found[-1:] = [0.0] * (num_stages - len(rows) + 1)
+    return found
+
+
+def _last(runs: Sequence[Rows], num_stages: int) -> float:
+    return statistics.fmean(_accuracies(rows, num_stages)[-1] for rows in runs)
+
+
+def _mean(runs: Sequence[Rows], num_stages: int) -> float:
+    return statistics.fmean(value for rows in runs for value in _accuracies(rows, num_stages))
+
+
+def _cost(runs: Sequence[Rows], num_stages: int) -> float:
+    return statistics.fmean(passes(rows) for rows in runs)
+
+
+def _per_cost(runs: Sequence[Rows], num_stages: int) -> float:
+    return _mean(runs, num_stages) / (_cost(runs, num_stages) / PASSES_UNIT)
+
+
+OBJECTIVES = {
+    "last": Objective("maximize", "validation accuracy at the last stage, %", _last),
+    "mean": Objective("maximize", "validation accuracy, mean of stages, %", _mean),
+    "per_cost": Objective(
+        "maximize", "validation accuracy (mean of stages, %) per million passes", _per_cost
+    ),
+    "cost": Objective("minimize", "passes of a run", _cost),
+}

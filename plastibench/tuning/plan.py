@@ -1,0 +1,126 @@
+"""What is asked for: one plan for each task, model, method and recipe, made from a request."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from plastibench.errors import RequestError
+from plastibench.grid import FIRST_TUNING_SEED, Grid
+from plastibench.spec import Part, Spec, build, canonical
+from plastibench.tuning.space import Dimension, applied, check_names, dimensions
+
+if TYPE_CHECKING:
+    from plastibench.registry import Registry
+    from plastibench.request import Request
+
+VALIDATION = 0.1
+"""Share of every chunk that tuning runs set aside, where the user says nothing."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What all methods of a tuning have in common."""
+
+    objectives: tuple[str, ...]
+    seeds: int
+    """Runs of a trial; their seeds are none that a reported run can have."""
+    pruning: bool
+    added: Mapping[str, str] = field(default_factory=dict)
+    """Dimensions beside those of the methods: name to range, as text."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One study: what is searched for one method under one setting."""
+
+    tuning: str
+    """The name that the studies of one comparison share."""
+    grid: Grid
+    """The method alone, as a user would ask for it, with the seeds to report."""
+    base: Spec
+    """The sealed run with the published values and the first tuning seed."""
+    dimensions: tuple[Dimension, ...]
+    terms: Terms
+    num_stages: int
+
+    @property
+    def study(self) -> str:
+        """Return the study's name: the same for the same setting, whatever is searched in it."""
+        parts = (self.base.task, self.base.model, self.base.method)
+        setting = [[part.name, part.settings] for part in parts] + [self.base.recipe, self.base.device]
+        digest = hashlib.sha256(canonical(setting).encode()).hexdigest()[:6]
+        return f"{self.tuning}/{self.base.method.name}-{digest}"
+
+    def specs(self, values: Mapping[str, Any]) -> list[Spec]:
+        """Return the runs of a trial, one for each tuning seed."""
+        changed = applied(self.base, values)
+        return [replace(changed, seed=FIRST_TUNING_SEED + k) for k in range(self.terms.seeds)]
+
+    def defaults(self) -> dict[str, float]:
+        """Return the published values, trial 0."""
+        return {dimension.name: dimension.default for dimension in self.dimensions}
+
+    def facts(self) -> dict[str, Any]:
+        """Return what may not change while a study goes on, each under a name for people."""
+        code = {part.name: part.code for part in (self.base.task, self.base.model, self.base.method)}
+        return {
+            "search space": [dimension.as_dict() for dimension in self.dimensions],
+            "objective": list(self.terms.objectives),
+            "number of tuning seeds": self.terms.seeds,
+            "pruning": self.terms.pruning,
+            "code": {**code, "protocol": self.base.protocol},
+        }
+
+
+def plans(request: Request, terms: Terms, name: str | None) -> list[Plan]:
+    """Return a plan for each task, model, method and recipe that is named.
+
+    Raises RequestError for what does not exist, is not allowed, or leaves nothing to search.
+    """
+    specs = request.specs()
+    check_names(terms.added, specs)
+    name = name or _name(request, specs)
+    grids = [grid for whole in request.leaderboard.grids for grid in _single(whole, request.registry)]
+    made = [_plan(name, grid, terms, request.registry) for grid in grids]
+    return list({plan.study: plan for plan in made}.values())
+
+
+def _single(grid: Grid, registry: Registry) -> Iterator[Grid]:
+    """Yield a grid for each task, model and method of a grid."""
+    for task in grid.tasks:
+        for model in grid.models or (registry.load("task", task).default_architecture,):
+            for method in grid.methods:
+                words = {task, model, method.partition(":")[0]}
+                own = {k: v for k, v in grid.settings.items() if "." not in k or k.partition(".")[0] in words}
+                yield replace(grid, tasks=(task,), models=(model,), methods=(method,), settings=own)
+
+
+def _plan(name: str, grid: Grid, terms: Terms, registry: Registry) -> Plan:
+    spec = grid.specs(registry)[0]
+    space = dimensions(spec, registry.load("method", spec.method.name), terms.added)
+    base = replace(spec, task=_validating(spec.task), seed=FIRST_TUNING_SEED, sealed=True)
+    for end in ("low", "high"):
+        # A range must lie inside what is allowed at all: the settings themselves know.
+        build(applied(base, {one.name: getattr(one, end) for one in space}), registry)
+    task, _ = build(base, registry)
+    return Plan(name, grid, base, space, terms, task.num_stages())
+
+
+def _validating(task: Part) -> Part:
+    """Return the task with a share set aside for validation."""
+    if "validation" not in task.settings:
+        raise RequestError(
+            f"task {task.name} has no setting named validation: it can set no data aside to tune on"
+        )
+    share = task.settings["validation"] or VALIDATION
+    return replace(task, settings={**task.settings, "validation": share})
+
+
+def _name(request: Request, specs: list[Spec]) -> str:
+    """Return the name of a tuning where the user gives none."""
+    if request.task is None:
+        return request.leaderboard.name
+    return "-".join(dict.fromkeys(name for spec in specs for name in (spec.task.name, spec.model.name)))

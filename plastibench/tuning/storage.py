@@ -1,0 +1,86 @@
+"""Where trials are kept: a journal in the home folder, or any storage of Optuna's."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from plastibench.data.lock import exclusive
+from plastibench.errors import RequestError
+from plastibench.explain import explain
+from plastibench.tuned import FOLDER
+
+if TYPE_CHECKING:
+    import optuna
+    from optuna.storages import BaseStorage
+
+JOURNAL = "journal.log"
+LOCK = ".lock"
+
+
+def storage(home: Path, url: str | None) -> BaseStorage:
+    """Return the trials kept under `home`, or those at the address of an Optuna storage.
+
+    Raises RequestError where it cannot be reached.
+    """
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    if url is None:
+        from optuna.storages import JournalStorage
+        from optuna.storages.journal import JournalFileBackend
+
+        try:
+            (home / FOLDER).mkdir(parents=True, exist_ok=True)
+            with exclusive(home / FOLDER / LOCK):
+                _mend(home / FOLDER / JOURNAL)
+            return JournalStorage(JournalFileBackend(str(home / FOLDER / JOURNAL)))
+        except (OSError, ValueError, KeyError) as error:
+            raise RequestError(
+                f"trials in {home / FOLDER / JOURNAL} cannot be used: {explain(error)}"
+            ) from error
+    try:
+        return optuna.storages.RDBStorage(url)
+    except Exception as error:  # a driver that is missing or any of its own errors
+        raise RequestError(f"storage {shown(url)} cannot be reached: {_plain(error, url)}") from error
+
+
+def shown(url: str) -> str:
+    """Return an address without its password."""
+    head, at, host = url.rpartition("@")
+    scheme, slashes, login = head.partition("://")
+    return f"{scheme}{slashes}{login.partition(':')[0]}{at}{host}" if at else url
+
+
+def _plain(error: Exception, url: str) -> str:
+    password = url.rpartition("@")[0].partition("://")[2].partition(":")[2]
+    text = explain(error)
+    return text.replace(password, "***") if password else text
+
+
+def _mend(journal: Path) -> None:
+    """Cut off a line that a killed writer left unfinished: Optuna would read no further."""
+    if not journal.exists():
+        return
+    with journal.open("rb+") as file:
+        content = file.read()
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            file.truncate(whole)
+
+
+def named(store: BaseStorage, tuning: str) -> list[optuna.Study]:
+    """Return the studies of a tuning, sorted by name."""
+    import optuna
+
+    names = sorted(name for name in optuna.get_all_study_names(store) if name.startswith(f"{tuning}/"))
+    return [optuna.load_study(study_name=name, storage=store) for name in names]
+
+
+def tunings(store: BaseStorage) -> list[str]:
+    """Return the names of the tunings in a storage."""
+    import optuna
+
+    return sorted({name.rpartition("/")[0] for name in optuna.get_all_study_names(store) if "/" in name})

@@ -1,0 +1,140 @@
+"""Carry a tuning out from a request to a suite."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.text import Text
+
+from plastibench import tuned
+from plastibench.devices import Device, pick
+from plastibench.display import Screen
+from plastibench.execute import Place, check_data
+from plastibench.store import Store
+from plastibench.tuning import budget, chosen, objective, space
+from plastibench.tuning.board import Board
+from plastibench.tuning.budget import Budget
+from plastibench.tuning.plan import Plan, Terms, plans
+from plastibench.tuning.storage import storage
+from plastibench.tuning.study import Study, best
+from plastibench.tuning.team import work_together
+from plastibench.tuning.worker import Assignment, work
+
+if TYPE_CHECKING:
+    from plastibench.request import Request
+
+DONE, SOME_FAILED = 0, 1
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What a tuning is asked for, beside what is tuned."""
+
+    terms: Terms
+    budget: Budget
+    name: str | None
+    """None is a name made of what is tuned."""
+    url: str | None
+    """Of an Optuna storage; None keeps the trials in the home folder."""
+    jobs: int
+
+
+def ask(words: Mapping[str, Any]) -> Ask:
+    """Return what the options of the command line ask for. Raises RequestError for what is not allowed."""
+    terms = Terms(
+        objectives=objective.parse(words["objective"]),
+        seeds=words["tuning_seeds"],
+        pruning=words["pruning"],
+        added=space.parse(words["added"]),
+    )
+    return Ask(
+        terms, budget.parse(words["trials"], words["budget"]), words["name"], words["url"], words["jobs"]
+    )
+
+
+def tune(request: Request, ask: Ask) -> int:
+    """Try what each method's budget allows, write the suite of what was best; return the exit status."""
+    console = Screen(stderr=True)
+    found = plans(request, ask.terms, ask.name)
+    name = tuned.path(request.home, found[0].tuning).stem
+    device, store = _ready(request, found), storage(request.home, ask.url)
+    studies = [Study.open(plan, store, request.home) for plan in found]
+    again = sum(study.repair(request.home) for study in studies)
+    if again:
+        _say(console, f"{again} trials whose process died are tried again")
+    head = f"{name}: {len(studies)} studies, {ask.budget.text()} each"
+    if all(study.spent(ask.budget) >= ask.budget.amount for study in studies):
+        _say(console, f"{head}: used already, nothing to do")
+    else:
+        _say(console, f"{head}, on {device.name()}, {ask.jobs} at a time")
+        threads = max(1, device.side_by_side() // ask.jobs)
+        place = Place(request.home, request.data, request.cache, str(device), request.plugins, threads)
+        _carry_out(Assignment(tuple(found), ask.budget, place, ask.url), studies, ask.jobs, console)
+    _conclude(studies, chosen.write_suite(store, name, request.home), request.home, console)
+    return SOME_FAILED if any(_failed(study) for study in studies) else DONE
+
+
+def _ready(request: Request, found: list[Plan]) -> Device:
+    """Refuse at once what every trial would fail with."""
+    device = pick(request.device_name())
+    Store(request.home).prepare()
+    place = Place(request.home, request.data, request.cache, str(device), request.plugins)
+    check_data([plan.base for plan in found], place, request.registry)
+    return device
+
+
+def _carry_out(assignment: Assignment, studies: list[Study], jobs: int, console: Screen) -> None:
+    start, before = time.perf_counter(), _seconds(studies)
+    try:
+        with Board(console, studies, assignment.budget, jobs) as board:
+            if jobs == 1:
+                work(assignment, after=board.look)
+            else:
+                work_together(assignment, jobs, board.look)
+    finally:
+        for study in studies:  # what a worker that was stopped had under way
+            study.repair(assignment.place.home)
+    whole, runs = time.perf_counter() - start, _seconds(studies) - before
+    _say(console, f"{whole:.1f} s gone, {runs:.1f} s of them in runs, {jobs} at a time")
+
+
+def _seconds(studies: list[Study]) -> float:
+    return sum(float(trial.user_attrs.get("in_runs", 0.0)) for study in studies for trial in study.ended())
+
+
+def _failed(study: Study) -> bool:
+    return any(trial.state.name == "FAIL" for trial in study.ended())
+
+
+def _conclude(studies: list[Study], path: Path | None, home: Path, console: Screen) -> None:
+    """Say what was best of each study, and how to go on."""
+    for study in studies:
+        trials = study.ended()
+        for trial in best(study.study, trials):
+            values = ", ".join(f"{value:.6g}" for value in trial.values)
+            params = ", ".join(f"{name}={value:.6g}" for name, value in trial.params.items())
+            _say(
+                console, f"{study.plan.study}: trial {trial.number} of {len(trials)}: {values} with {params}"
+            )
+    if path is None:
+        _say(console, "no trial was judged: there is nothing to choose from")
+        return
+    where = f"--home {shlex.quote(str(home))}"
+    _say(console, f"chosen settings: {path.resolve()}")
+    _say(
+        console, f"        `plastibench run --tuned {path.stem} {where}` measures them on seeds of their own"
+    )
+
+
+def _say(console: Screen, line: str) -> None:
+    console.print(Text(line), soft_wrap=True)
+
+
+def report(request: Request, words: Mapping[str, Any]) -> int:
+    """Say and draw what the trials of a tuning have taught; return the exit status."""
+    return DONE

@@ -1,0 +1,152 @@
+"""One worker: takes the next trial of the method that has used least, and carries it out as runs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from plastibench.execute import Place, execute, workshop
+from plastibench.explain import explain
+from plastibench.tuning import objective
+from plastibench.tuning.alive import Worker
+from plastibench.tuning.budget import Budget, spent
+from plastibench.tuning.plan import Plan
+from plastibench.tuning.storage import storage
+from plastibench.tuning.study import OWNER, SPENT, Study
+
+if TYPE_CHECKING:
+    from optuna.trial import Trial
+
+    from plastibench.registry import Registry
+    from plastibench.spec import Spec
+    from plastibench.store import Record
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What a worker needs to know, as plain values that travel to other processes."""
+
+    plans: tuple[Plan, ...]
+    budget: Budget
+    place: Place
+    url: str | None
+    """Of an Optuna storage; None keeps the trials in the home folder."""
+
+
+class Pruned(Exception):  # noqa: N818 - not an error
+    """A trial is worse than the others were at the same stage of the same seed."""
+
+
+class Stopped(Exception):  # noqa: N818 - not an error
+    """The process for which this one works is gone."""
+
+
+def work(assignment: Assignment, position: int = 0, after: Callable[[], None] | None = None) -> None:
+    """Carry out trials until every study has used its budget; `after` is called after each."""
+    home, url = assignment.place.home, assignment.url
+    store = storage(home, url)
+    studies = [Study.open(plan, store, home) for plan in assignment.plans]
+    registry = workshop(assignment.place)
+    with Worker(home, position, shared=url is not None) as worker:
+        open_ones = list(studies)
+        while open_ones:
+            study = min(open_ones, key=lambda one: (one.spent(assignment.budget), one.plan.study))
+            if not _next(study, assignment, worker, registry):
+                open_ones.remove(study)
+            elif after is not None:
+                after()
+
+
+def _next(study: Study, assignment: Assignment, worker: Worker, registry: Registry) -> bool:
+    """Carry out the next trial of a study; return False where its budget is used up."""
+    with study.asking(assignment.budget, worker) as trial:
+        if trial is None:
+            return False
+        with worker.beating(lambda owner: trial.set_user_attr(OWNER, owner)):
+            Sitting(study, trial, assignment.place, registry).carry_out()
+    return True
+
+
+class Sitting:
+    """One trial being carried out: its runs one after the other, each stage told to the study."""
+
+    def __init__(self, study: Study, trial: Trial, place: Place, registry: Registry) -> None:
+        self.study = study
+        self.trial = trial
+        self.place = place
+        self.registry = registry
+        self.runs: list[list[dict[str, Any]]] = []
+        self.in_runs = 0.0
+        """Seconds that went into runs."""
+        self.telling = 0.0
+        """Seconds that went into telling the study of stages."""
+
+    def carry_out(self) -> None:
+        """Judge the trial, or end it early, or keep the reason why it failed."""
+        specs = self.study.plan.specs(self.trial.params)
+        start = time.perf_counter()
+        try:
+            for spec in specs:
+                self._run(spec)
+        except Pruned:
+            self._close(specs, start)
+            self.study.prune(self.trial)
+        except (KeyboardInterrupt, Stopped):
+            raise
+        except BaseException as error:  # a plug-in may raise anything; other trials must go on
+            self._close(specs, start)
+            self.study.give_up(self.trial, explain(error))
+        else:
+            self._close(specs, start)
+            plan = self.study.plan
+            values = objective.values(plan.terms.objectives, self.runs, plan.num_stages)
+            self.study.judge(self.trial, values)
+
+    def _run(self, spec: Spec) -> None:
+        """Carry out a run, or read it where it is finished: the study is told the same in both cases."""
+        self.runs.append([])
+        start, told = time.perf_counter(), self.telling
+        try:
+            record = execute(spec, self.place, self.registry, self)
+        finally:
+            self.in_runs += time.perf_counter() - start - (self.telling - told)
+        for row in record.stages[len(self.runs[-1]) :]:
+            self.stage(spec.id, row)
+
+    def _close(self, specs: Sequence[Spec], start: float) -> None:
+        self.trial.set_user_attr("runs", [spec.id for spec in specs[: len(self.runs)]])
+        self.trial.set_user_attr(SPENT, spent(self.runs))
+        self.trial.set_user_attr("seconds", time.perf_counter() - start)
+        self.trial.set_user_attr("in_runs", self.in_runs)
+
+    def stage(self, run: str, row: dict[str, Any]) -> None:
+        """Tell the study how the trial stands. Raises Pruned where that is not worth going on."""
+        start = time.perf_counter()
+        try:
+            self._stage(row)
+        finally:
+            self.telling += time.perf_counter() - start
+
+    def _stage(self, row: dict[str, Any]) -> None:
+        self.runs[-1].append(row)
+        plan = self.study.plan
+        if len(plan.terms.objectives) > 1 or not plan.terms.pruning:
+            return
+        (value,) = objective.values(plan.terms.objectives, self.runs, plan.num_stages)
+        self.trial.report(value, (len(self.runs) - 1) * plan.num_stages + int(row["index"]))
+        if self.trial.should_prune():
+            raise Pruned
+
+    def started(self, spec: Spec, num_stages: int) -> None:
+        """A run begins."""
+
+    def epoch(self, run: str, where: dict[str, Any]) -> None:
+        """A run has trained another epoch."""
+
+    def finished(self, record: Record) -> None:
+        """A run is on the disk."""
+
+    def failed(self, spec: Spec, message: str) -> None:
+        """A run ended without a result."""
