@@ -38,6 +38,8 @@ class Row:
     """Mean over seeds of what a whole run took."""
     diverged: int
     """Runs that ended with an infinite or undefined loss; they are in no average."""
+    runs: tuple[Record, ...] = ()
+    """What the row is made from, by seed, the diverged ones too."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,7 @@ def _row(label: str, runs: dict[int, Record], against: dict[int, Record] | None)
         gain=gain,
         cost=_cost(list(sound.values())),
         diverged=len(runs) - len(sound),
+        runs=tuple(record for _, record in sorted(runs.items())),
     )
 
 

@@ -103,6 +103,12 @@ def test_a_diverged_run_is_counted_and_never_averaged() -> None:
     assert "3 + 1 diverged" in markdown(only([*RECORDS, record("new", 9, [0.1], "diverged")]))
 
 
+def test_a_row_leads_to_its_runs() -> None:
+    lost = record("new", 9, [0.1], "diverged")
+    row = next(row for row in only([*RECORDS[::-1], lost]).rows if row.method == "new")
+    assert list(row.runs) == [*RECORDS[3:], lost]
+
+
 def test_costs_are_summed_over_stages_and_averaged_over_seeds() -> None:
     row = only(RECORDS).rows[0]
     assert row.cost["steps"] == 20
