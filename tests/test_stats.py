@@ -1,0 +1,139 @@
+"""Statistics against brute force, scipy, and published tables."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats as scipy_stats
+
+from plastibench import stats
+
+NUMBERS = st.floats(-100, 100, allow_nan=False).map(lambda value: round(value, 3))
+DIFFERENCES = st.lists(NUMBERS, min_size=2, max_size=8)
+
+
+@settings(max_examples=30)
+@given(DIFFERENCES)
+def test_sign_flip_is_the_share_of_sign_patterns_as_extreme(differences: list[float]) -> None:
+    seen = abs(sum(differences))
+    patterns = [
+        sum(s * d for s, d in zip(signs, differences, strict=True)) for signs in signs_of(differences)
+    ]
+    share = sum(abs(total) >= seen - 1e-9 for total in patterns) / len(patterns)
+    assert stats.sign_flip(differences) == pytest.approx(share)
+
+
+def signs_of(values: list[float]) -> list[tuple[int, ...]]:
+    return list(itertools.product((-1, 1), repeat=len(values)))
+
+
+def test_sign_flip_of_too_few_decides_nothing() -> None:
+    assert math.isnan(stats.sign_flip([]))
+    assert stats.sign_flip([3.0]) == 1.0
+
+
+@pytest.mark.parametrize("seeds", [3, 5, 8, 10])
+def test_the_smallest_p_is_that_of_differences_with_one_sign(seeds: int) -> None:
+    differences = [1.0 + 0.1 * number for number in range(seeds)]
+    assert stats.sign_flip(differences) == pytest.approx(stats.smallest_p(seeds))
+    assert stats.wilcoxon(differences) == pytest.approx(stats.smallest_p(seeds))
+
+
+@pytest.mark.parametrize(("comparisons", "seeds"), [(1, 6), (6, 8), (12, 9), (19, 10)])
+def test_as_many_seeds_are_asked_for_as_holm_needs(comparisons: int, seeds: int) -> None:
+    assert stats.fewest_seeds(comparisons) == seeds
+    assert comparisons * stats.smallest_p(seeds) < 0.05 <= comparisons * stats.smallest_p(seeds - 1)
+
+
+def test_holm_is_its_papers_procedure() -> None:
+    assert stats.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert stats.holm([0.9, 0.8]) == [1.0, 1.0]
+    assert stats.holm([]) == []
+
+
+@settings(max_examples=30)
+@given(st.lists(NUMBERS, min_size=3, max_size=10, unique=True), st.floats(0.1, 50))
+def test_tost_is_two_one_sided_t_tests(differences: list[float], margin: float) -> None:
+    lower = scipy_stats.ttest_1samp(differences, -margin, alternative="greater").pvalue
+    upper = scipy_stats.ttest_1samp(differences, margin, alternative="less").pvalue
+    assert stats.equivalent(differences, margin) == pytest.approx(max(lower, upper))
+    assert stats.not_worse(differences, margin) == pytest.approx(lower)
+
+
+def test_differences_without_spread_are_inside_the_margin_or_not() -> None:
+    assert stats.equivalent([0.1, 0.1, 0.1], 0.5) == 0.0
+    assert stats.equivalent([0.6, 0.6, 0.6], 0.5) == 1.0
+    assert math.isnan(stats.equivalent([0.1], 0.5))
+    with pytest.raises(ValueError, match="above 0"):
+        stats.equivalent([0.1, 0.2], 0.0)
+
+
+def test_the_bootstrap_draws_seeds_once_for_all_methods_and_within_each_task() -> None:
+    base = np.random.default_rng(1).normal(size=(1, 12))
+    # A constant gain has no interval when seeds are drawn together, and a wide one when they are not.
+    scores = [np.concatenate([base, base + 3]), np.concatenate([base * 0, base * 0 + 3])]
+    ((low, high),) = stats.bootstrap(scores, lambda drawn: (drawn[1:] - drawn[:1]).mean(axis=-1))
+    assert (low, high) == pytest.approx((3, 3))
+
+
+def test_the_bootstrap_interval_is_that_of_brute_force() -> None:
+    values = np.array([1.0, 2.0, 4.0, 7.0, 11.0])
+    means = [np.mean(draw) for draw in itertools.product(values, repeat=5)]
+    ((low, high),) = stats.bootstrap([values[None]], lambda drawn: drawn.mean(axis=-1), 20_000)
+    assert low == pytest.approx(np.quantile(means, 0.025), abs=0.1)
+    assert high == pytest.approx(np.quantile(means, 0.975), abs=0.1)
+
+
+def test_intervals_are_t_below_ten_seeds_and_bootstrapped_from_there_on() -> None:
+    values = [float(number**2) for number in range(10)]
+    few = stats.paired([(value, 0.0) for value in values[:9]])
+    t = scipy_stats.t.interval(0.95, 8, np.mean(values[:9]), scipy_stats.sem(values[:9]))
+    assert (few.low, few.high) == pytest.approx(t)
+    many = stats.paired([(value, 0.0) for value in values])
+    found = scipy_stats.bootstrap((values,), np.mean, method="percentile", n_resamples=20_000, rng=1)
+    assert (many.low, many.high) == pytest.approx(tuple(found.confidence_interval), rel=0.03)
+
+
+def test_iqm_is_the_mean_of_the_middle_half() -> None:
+    assert stats.iqm(np.array([[1.0, 2, 3, 100], [4, 4, 4, 4]])) == pytest.approx([2.5, 4])
+
+
+@settings(max_examples=30)
+@given(st.lists(NUMBERS, min_size=1, max_size=6), st.lists(NUMBERS, min_size=1, max_size=6))
+def test_probability_of_improvement_is_mann_whitneys_share(x: list[float], y: list[float]) -> None:
+    expected = scipy_stats.mannwhitneyu(x, y).statistic / (len(x) * len(y))
+    assert stats.probability_of_improvement([np.array(x)], [np.array(y)]) == pytest.approx(expected)
+
+
+def test_a_profile_is_the_share_of_runs_above_each_threshold() -> None:
+    scores = [np.array([1.0, 2, 3, 4]), np.array([0.0, 0, 5, 5])]
+    assert stats.profile(scores, np.array([-1.0, 2, 6])) == pytest.approx([1, 0.5, 0])
+
+
+def test_ranks_are_friedmans_with_the_published_critical_difference() -> None:
+    draw = np.random.default_rng(0)
+    scores = {f"m{number}": list(draw.normal(size=12) + number) for number in range(8)}
+    found = stats.ranks(scores)
+    assert found.refusal is None
+    assert found.mean["m7"] < found.mean["m0"]
+    assert sum(found.mean.values()) == pytest.approx(8 * 4.5)
+    assert found.p == pytest.approx(scipy_stats.friedmanchisquare(*scores.values()).pvalue)
+    # Demsar 2006, table 5: q_0.05 = 3.031 for 8 methods.
+    assert found.critical_difference == pytest.approx(3.031 * math.sqrt(8 * 9 / (6 * 12)), abs=2e-3)
+
+
+def test_ranks_over_too_few_tasks_are_refused_with_the_reason() -> None:
+    found = stats.ranks({"a": [1.0, 2.0], "b": [2.0, 1.0], "c": [3.0, 3.0]})
+    assert found.refusal is not None
+    assert "at least 5 tasks" in found.refusal
+    assert found.mean == {}
+
+
+def test_the_population_spread_is_the_papers() -> None:
+    # Five runs whose last stage took 13 or 14 epochs of 391 steps: table 1 of arXiv 2410.23495 prints (156).
+    assert int(stats.population_sd([391 * epochs for epochs in (13, 13, 13, 13, 14)])) == 156
