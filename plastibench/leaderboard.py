@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import click
@@ -20,7 +22,7 @@ from plastibench.mirroring import Mirroring
 from plastibench.request import Request
 from plastibench.spec import Spec
 from plastibench.store import Record, Store
-from plastibench.tables import FORMATS, Table, cells, legend, render, tables
+from plastibench.tables import FORMATS, STYLES, Table, choose, render, sheets, tables
 
 DONE, SOME_FAILED = 0, 1
 
@@ -48,7 +50,8 @@ def carry_out(request: Request, jobs: int | None, *, mirrored: bool) -> int:
         tuned.remember(request.home, chosen)
     records = tuned.attached(Store(request.home).finished(specs), request.home)
     if records:
-        show(tables(records, request.leaderboard.baseline))
+        board = request.leaderboard
+        show(tables(records, board.baseline, board.yardstick))
     say(f"runs: {(request.home / 'runs').resolve()}")
     if mirror is not None:
         _say_mirror(mirror, records, say)
@@ -100,28 +103,39 @@ def _say_mirror(mirroring: Mirroring, records: list[Record], say: partial[None])
     say(f"        `{page}`, then <address>/{mirroring.mirror.link()}")
 
 
-def print_tables(request: Request, form: str, against: str | None, *, everything: bool) -> int:
-    """Print the tables of finished runs in one of the forms; return the exit status."""
-    if form not in FORMATS:
-        raise unknown("format", form, FORMATS)
+@dataclass(frozen=True)
+class Look:
+    """How tables are to be shown."""
+
+    form: str
+    against: str | None
+    """Method to pair the others with; None is the suite's baseline."""
+    style: str
+    columns: str | None
+
+
+def print_tables(request: Request, look: Look, *, everything: bool) -> int:
+    """Print the tables of finished runs; return the exit status."""
+    if look.form not in FORMATS:
+        raise unknown("format", look.form, FORMATS)
+    columns = choose(look.style, look.columns)
     store = Store(request.home)
-    if everything:
-        records, baseline = list(store.records()), suites.defaults().baseline
-    else:
-        records, baseline = store.finished(request.specs()), request.leaderboard.baseline or ""
+    records = list(store.records()) if everything else store.finished(request.specs())
+    usual = suites.defaults() if everything else request.leaderboard
     _say_damaged(store, partial(_say, Screen(stderr=True)), "the run is left out; `run` makes it again")
     if not records:
         if store.damaged:
             return SOME_FAILED
         raise RequestError(f"no finished runs of this kind in {request.home}")
-    found = tables(tuned.attached(records, request.home), baseline if against is None else against)
+    against = usual.baseline if look.against is None else look.against
+    found = tables(tuned.attached(records, request.home), against, usual.yardstick)
     methods = {row.method for table in found for row in table.rows}
-    if against is not None and against not in methods:
-        raise unknown("method in these tables", against, methods)
-    if form == "text":
-        show(found)
+    if look.against is not None and look.against not in methods:
+        raise unknown("method in these tables", look.against, methods)
+    if look.form == "text":
+        show(found, columns)
     else:
-        click.echo(render(found, form), nl=False)
+        click.echo(render(found, look.form, columns), nl=False)
     return SOME_FAILED if store.damaged else DONE
 
 
@@ -135,19 +149,18 @@ def _say(console: Console, line: str) -> None:
     console.print(Text(line), soft_wrap=True)
 
 
-def show(found: list[Table]) -> None:
+def show(found: list[Table], columns: Sequence[str] = STYLES["standard"]) -> None:
     """Print tables for people."""
     console = Console(width=None if sys.stdout.isatty() else 200)
     with console.capture() as text:
-        for table in found:
-            head, body = cells(table)
-            layout = RichTable(title=Text(table.title), title_justify="left")
-            for position, name in enumerate(head):
+        for shown in sheets(found, columns):
+            layout = RichTable(title=Text(shown.title), title_justify="left")
+            for position, name in enumerate(shown.head):
                 layout.add_column(Text(name), justify="left" if position == 0 else "right")
-            for row in body:
-                layout.add_row(*(Text(cell) for cell in row))
+            for row in shown.rows:
+                layout.add_row(*(Text(cell.text, style="bold" if cell.strong else "") for cell in row))
             console.print(layout)
-            for line in legend(table):
+            for line in shown.notes:
                 console.print(Text(line, style="dim"))
     # Not by rich, which ends the program with an error where nobody reads.
     click.echo(text.get(), nl=False)

@@ -49,9 +49,9 @@ class Request:
         if self.task is None:
             suite = suites.load(suites.defaults().suite if self.suite is None else self.suite)
             return replace(suite, grids=tuple(self._changed(grid) for grid in suite.grids))
-        usual = suites.load(suites.defaults().suite)
-        grid = Grid(tasks=_words(self.task), methods=usual.grids[0].methods)
-        return Suite("-".join(grid.tasks), "", suites.defaults().baseline, (self._changed(grid),))
+        usual = suites.defaults()
+        grid = Grid(tasks=_words(self.task), methods=suites.load(usual.suite).grids[0].methods)
+        return Suite("-".join(grid.tasks), "", usual.baseline, usual.yardstick, (self._changed(grid),))
 
     def specs(self) -> list[Spec]:
         """Return the runs, each once. Raises RequestError for what does not exist or is not allowed."""

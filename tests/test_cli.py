@@ -159,7 +159,7 @@ def test_table_is_the_same_whichever_way_it_is_asked_for(tmp_path: Path) -> None
     ran = small_run(tmp_path, "--method", "warm,dash")
     asked = command("table", "--home", tmp_path, *SMALL, "--seeds", "1", "--method", "warm,dash")
     assert asked.out == ran.out == command("table", "--home", tmp_path).out
-    rows = json.loads(command("table", "--home", tmp_path, "--format", "json").out)[0]["rows"]
+    rows = json.loads(command("table", "--home", tmp_path, "--format", "json").out)["tables"][0]["rows"]
     assert [row["method"] for row in rows] == ["dash", "warm"]
     assert command("table", "--home", tmp_path, "--against", "dash").out.count("gain over dash") == 1
     wrong = command("table", "--home", tmp_path, "--against", "dahs")

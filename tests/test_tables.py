@@ -14,11 +14,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
+from plastibench.errors import RequestError
 from plastibench.frames import frame
 from plastibench.spec import Part, Spec
 from plastibench.stats import mean, paired
 from plastibench.store import Record
-from plastibench.tables import Table, markdown, render, tables
+from plastibench.tables import (
+    COLUMNS,
+    STYLES,
+    Row,
+    Table,
+    across,
+    choose,
+    render,
+    sheet,
+    sheets,
+    tables,
+)
+from plastibench.tables import markdown as markdown_of
 
 COST = {
     "steps": 10,
@@ -65,9 +78,17 @@ RECORDS = [
 ]
 
 
-def only(records: list[Record], baseline: str | None = "warm") -> Table:
-    (table,) = tables(records, baseline)
+def only(records: list[Record], baseline: str | None = "warm", yardstick: str | None = None) -> Table:
+    (table,) = tables(records, baseline, yardstick)
     return table
+
+
+def named(table: Table, method: str) -> Row:
+    return next(row for row in table.rows if row.method == method)
+
+
+def markdown(table: Table) -> str:
+    return markdown_of(sheet(table))
 
 
 def test_a_row_has_last_stage_and_mean_of_stages() -> None:
@@ -80,18 +101,17 @@ def test_a_row_has_last_stage_and_mean_of_stages() -> None:
 
 def test_gains_are_paired_by_seed() -> None:
     row = next(row for row in only(RECORDS).rows if row.method == "new")
-    assert row.gain is not None
+    gain = row.gains["warm"].estimate
     # Of the mean over stages: 65-55, 70-55, 60-55.
     expected = scipy_stats.ttest_rel([65, 70, 60], [55, 55, 55]).confidence_interval(0.95)
-    assert row.gain.mean == pytest.approx(10)
-    assert (row.gain.low, row.gain.high) == pytest.approx((expected.low, expected.high))
+    assert gain.mean == pytest.approx(10)
+    assert (gain.low, gain.high) == pytest.approx((expected.low, expected.high))
 
 
 def test_a_seed_without_its_twin_is_in_no_gain() -> None:
     row = next(row for row in only([*RECORDS, record("new", 9, [0.0, 0.0])]).rows if row.method == "new")
     assert row.seeds == (0, 1, 2, 9)
-    assert row.gain is not None
-    assert row.gain.n == 3
+    assert row.gains["warm"].estimate.n == 3
 
 
 def test_a_diverged_run_is_counted_and_never_averaged() -> None:
@@ -159,8 +179,8 @@ def test_without_the_baseline_there_are_no_gains() -> None:
 def test_markdown_is_as_printed() -> None:
     lines = markdown(only(RECORDS)).splitlines()
     assert lines[2].startswith("| method | n | last stage % | mean of stages % | gain over warm | steps |")
-    assert lines[4] == (
-        "| new | 3 | 73.33 +- 15.28 | 65.00 +- 5.00 | +10.00 [-2.42, +22.42] | 20 | 200 | 200 | 0 | 3.5 |"
+    assert lines[4].startswith(
+        "| new | 3 | 73.33 +- 15.28 | 65.00 +- 5.00 | +10.00 [-2.42, +22.42] | 20 | 200 | 0 |"
     )
     assert any("device a chip; torch 2.11" in line for line in lines)
     assert any(line.startswith("new: strength=1") for line in lines)
@@ -169,9 +189,9 @@ def test_markdown_is_as_printed() -> None:
 def test_csv_and_json_hold_the_same_numbers() -> None:
     found = tables(RECORDS, "warm")
     rows = list(csv.DictReader(io.StringIO(render(found, "csv"))))
-    plain = json.loads(render(found, "json"))[0]["rows"]
+    plain = json.loads(render(found, "json"))["tables"][0]["rows"]
     assert [row["method"] for row in rows] == [row["method"] for row in plain] == ["new", "warm"]
-    assert float(rows[0]["gain_low"]) == plain[0]["gain"]["low"]
+    assert float(rows[0]["gain_low"]) == plain[0]["gains"]["warm"]["low"]
     assert rows[1]["gain_mean"] == ""
 
 
@@ -204,3 +224,112 @@ def test_the_order_of_records_does_not_matter() -> None:
     ]
     more = [*RECORDS, record("new", 0, [0.9, 0.9], precision="bf16")]
     assert render(tables(more, "warm"), "md") == render(tables(more[::-1], "warm"), "md")
+
+
+COLD = [record("cold", seed, [0.5, 0.65 + 0.01 * seed]) for seed in range(3)]
+
+
+def test_costs_stand_beside_the_yardsticks() -> None:
+    dear = [
+        replace(one, stages=[{**stage, "train_passes": 300, "steps": 20} for stage in one.stages])
+        for one in COLD
+    ]
+    table = only([*RECORDS, *dear], yardstick="cold")
+    row = named(table, "warm")
+    assert row.relative["steps"] == 0.5
+    assert row.relative["passes"] == pytest.approx(1 / 3)
+    assert named(table, "cold").relative["passes"] == 1
+    assert named(table, "new").gains["cold"].estimate.mean == pytest.approx(65 - 58)
+    # The new method's mean curve is 56.67, 73.33 after 100, 200 passes: cold's last 66 lies between them.
+    reached = 100 + 100 * (66 - 170 / 3) / (220 / 3 - 170 / 3)
+    assert named(table, "new").match == pytest.approx(reached / 600)
+    assert row.match is None
+    assert "never" in markdown(table)
+
+
+def test_what_was_not_measured_is_absent_and_never_zero() -> None:
+    table = only(RECORDS)
+    assert named(table, "warm").cost["flop"] is None
+    assert " absent |" in markdown(table)
+    known = [
+        replace(one, stages=[{**s, "train_flop": 1e12, "remedy_flop": 5e11} for s in one.stages])
+        for one in RECORDS
+    ]
+    assert named(only(known), "warm").cost["flop"] == 3e12
+    assert named(only([*known[:2], RECORDS[2]]), "warm").cost["flop"] is None
+
+
+def many(seeds: int, gain: float) -> list[Record]:
+    noise = [0.001 * (seed % 3) for seed in range(seeds)]
+    warm = [record("warm", seed, [0.5, 0.5 + noise[seed]]) for seed in range(seeds)]
+    return warm + [record("new", s, [0.5 + gain + noise[s] * (s % 2), 0.5]) for s in range(seeds)]
+
+
+def test_bold_is_only_what_the_test_supports() -> None:
+    few, enough, nothing = only(many(5, 0.1)), only(many(6, 0.1)), only(many(6, 0.0))
+    assert named(enough, "new").gains["warm"].p == pytest.approx(2 / 2**6)
+    assert "| **+" in markdown(enough)
+    assert "**" not in markdown(few)
+    assert "n = 5: no single comparison can reach p < 0.05 after correction for one with warm" in markdown(
+        few
+    )
+    assert "that takes 6 seeds" in markdown(few)
+    assert "**" not in markdown(nothing)
+
+
+def test_the_family_of_the_correction_is_the_tables_methods() -> None:
+    more = [
+        *many(6, 0.1),
+        *(replace(r, spec=replace(r.spec, method=Part("other", {}, "c"))) for r in many(6, 0.1)[6:]),
+    ]
+    assert named(only(more), "new").gains["warm"].p == pytest.approx(2 * 2 / 2**6)
+
+
+def test_latex_is_escaped_and_has_its_rules() -> None:
+    found = render(only_list(RECORDS), "latex")
+    assert r"\toprule" in found
+    assert r"some\_task" in found
+    assert r"73.33 $\pm$ 15.28" in found
+    assert "%" not in found.replace(r"\%", "").replace("% ", "")
+
+
+def only_list(records: list[Record]) -> list[Table]:
+    return tables(records, "warm", "cold")
+
+
+def test_the_papers_style_is_population_spread_and_steps_cut_off() -> None:
+    one = sheet(only(RECORDS), STYLES["paper"])
+    row = [cell.text for cell in next(row for row in one.rows if row[0].text == "warm")]
+    assert one.head[2:] == ["last test acc", "last steps", "average acc", "average steps"]
+    assert row[2:] == ["60.00 (8.16)", "10 (0)", "55.00 (0.00)", "10 (0)"]
+
+
+def test_every_column_can_be_asked_for_and_no_other() -> None:
+    table = only([*RECORDS, *COLD], yardstick="cold")
+    for name in COLUMNS:
+        shown = sheet(table, choose("standard", name))
+        assert len(shown.head) == len(shown.rows[0]) == (1 if name == "method" else 2)
+    with pytest.raises(RequestError, match="did you mean 'steps'"):
+        choose("standard", "stps")
+    with pytest.raises(RequestError, match="did you mean 'paper'"):
+        choose("papr", None)
+
+
+def test_several_tables_are_joined_by_their_common_methods_and_seeds() -> None:
+    other = [
+        replace(r, spec=replace(r.spec, recipe={**r.spec.recipe, "learning_rate": 0.2})) for r in RECORDS
+    ]
+    joined = across(only_list([*RECORDS, *other]))
+    assert joined is not None
+    (row,) = joined.rows
+    assert (row.method, row.runs) == ("new", 6)
+    # Gains 10, 15, 5 twice: the middle half of six runs, one cut off at each end.
+    assert row.iqm == pytest.approx(10)
+    assert row.mean == pytest.approx(10)
+    assert row.low < row.iqm < row.high
+    assert row.improves == 1.0
+    assert row.rank is None
+    assert "at least 5 tasks" in joined.note
+    assert "over 2 tables" in [shown.title for shown in sheets(only_list([*RECORDS, *other]))]
+    assert json.loads(render(only_list([*RECORDS, *other]), "json"))["across"]["rows"][0]["runs"] == 6
+    assert across(only_list(RECORDS)) is None

@@ -34,4 +34,4 @@ def profile(scores: Sequence[Array], thresholds: Array) -> Array:
     import numpy as np
 
     above = [(task[:, None] > thresholds[None, :]).mean(axis=0) for task in scores]
-    return np.mean(above, axis=0)
+    return np.asarray(np.mean(above, axis=0), dtype=np.float64)

@@ -12,16 +12,21 @@ from plastibench import options
 
 @click.command("table")
 @options.names
-@click.option("--format", "form", default="text", show_default=True, help="text, md, csv or json.")
+@click.option("--format", "form", default="text", show_default=True, help="text, md, csv, latex or json.")
 @click.option("--against", help="Method to pair the others with. Default: the suite's.")
+@click.option(
+    "--style", default="standard", show_default=True, help="standard, full, or paper as in DASH's table 1."
+)
+@click.option("--columns", help="Columns, separated by commas, in place of a style's.")
 @options.plugins
 @options.data
 @options.home
-def command(form: str, against: str | None, **words: Any) -> None:  # noqa: ANN401
+def command(**words: Any) -> None:  # noqa: ANN401
     """Print the table of finished runs: of a suite, of a grid, or of everything in the home folder."""
-    from plastibench.leaderboard import print_tables
+    from plastibench.leaderboard import Look, print_tables
 
+    look = Look(**{name: words.pop(name) for name in ("form", "against", "style", "columns")})
     everything = all(
         value in (None, ()) for name, value in words.items() if name not in ("home", "data", "plugins")
     )
-    sys.exit(print_tables(options.request(words), form, against, everything=everything))
+    sys.exit(print_tables(options.request(words), look, everything=everything))

@@ -1,0 +1,28 @@
+"""From finished runs to tables, and tables as text."""
+
+from plastibench.tables.across import Across, across
+from plastibench.tables.columns import COLUMNS, STYLES, Cell, Sheet, choose, sheet
+from plastibench.tables.forms import FORMATS, markdown, render, sheets
+from plastibench.tables.rows import COSTS, Gain, Outcome, Row, Table, outcome, tables
+
+__all__ = [
+    "COLUMNS",
+    "COSTS",
+    "FORMATS",
+    "STYLES",
+    "Across",
+    "Cell",
+    "Gain",
+    "Outcome",
+    "Row",
+    "Sheet",
+    "Table",
+    "across",
+    "choose",
+    "markdown",
+    "outcome",
+    "render",
+    "sheet",
+    "sheets",
+    "tables",
+]

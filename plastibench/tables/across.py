@@ -1,0 +1,135 @@
+"""One table over several: how methods do across tasks, models and recipes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from plastibench.stats import bootstrap, iqm, mean, probability_of_improvement, ranks, wilcoxon
+from plastibench.tables.columns import Cell, Sheet
+from plastibench.tables.rows import Table
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray[Any, np.dtype[np.float64]]
+
+
+@dataclass(frozen=True)
+class Joined:
+    """What a method came to over all tables; gains are points over the baseline, paired by seed."""
+
+    method: str
+    runs: int
+    iqm: float
+    """Interquartile mean of the gains of all runs."""
+    low: float
+    """Lower end of its 95 % interval: seeds are resampled once for all methods, table by table."""
+    high: float
+    mean: float
+    median: float
+    worst: float
+    """Smallest mean gain of a table."""
+    improves: float
+    """Probability that a run of it is better than one of the baseline."""
+    p: float
+    """Of Wilcoxon's signed-rank test on the tables' mean gains."""
+    rank: float | None
+    """Mean rank over tables, 1 the best; None where ranks are refused."""
+
+
+@dataclass(frozen=True)
+class Across:
+    """All methods that every table has."""
+
+    titles: tuple[str, ...]
+    baseline: str
+    rows: tuple[Joined, ...]
+    note: str
+    """The critical difference of ranks, or why there are none."""
+
+    def sheet(self) -> Sheet:
+        """Return it as it is shown."""
+        head = ["method", "runs", "IQM gain", "mean", "median", "worst", "P(better)", "p (tables)", "rank"]
+        rows = [
+            [
+                Cell(row.method),
+                Cell(str(row.runs)),
+                Cell(f"{row.iqm:+.2f} [{row.low:+.2f}, {row.high:+.2f}]"),
+                *(Cell(f"{value:+.2f}") for value in (row.mean, row.median, row.worst)),
+                Cell(f"{row.improves:.2f}"),
+                Cell(f"{row.p:.3f}"),
+                Cell("-" if row.rank is None else f"{row.rank:.2f}"),
+            ]
+            for row in self.rows
+        ]
+        notes = [
+            f"points of the mean over stages gained over {self.baseline}, paired by seed; IQM: mean of the "
+            "middle half of all runs, 95 % bootstrap over seeds within each table",
+            self.note,
+            *(f"over: {title}" for title in self.titles),
+        ]
+        return Sheet(f"over {len(self.titles)} tables", head, rows, notes)
+
+    def as_plain(self) -> dict[str, Any]:
+        """Return plain values."""
+        return asdict(self)
+
+
+def across(found: list[Table]) -> Across | None:
+    """Join tables that have the same baseline; None where there are not two, or nothing to join.
+
+    A seed counts that every method of its table has: the draws of the bootstrap stay paired.
+    """
+    import numpy as np
+
+    names = {table.baseline for table in found}
+    if len(found) < 2 or len(names) != 1 or None in names:
+        return None
+    baseline = str(found[0].baseline)
+    methods = sorted(set.intersection(*({row.method for row in table.rows} for table in found)) - {baseline})
+    scores = [_scores(table, [baseline, *methods]) for table in found]
+    if not methods or any(table.shape[1] == 0 for table in scores):
+        return None
+    gains = [table[1:] - table[:1] for table in scores]
+    intervals = bootstrap(gains, iqm)
+    ranked = ranks(
+        {name: [float(t[i].mean()) for t in scores] for i, name in enumerate([baseline, *methods])}
+    )
+    rows = []
+    for position, (name, (low, high)) in enumerate(zip(methods, intervals, strict=True)):
+        own = [table[position] for table in gains]
+        every, means = np.concatenate(own), [float(gain.mean()) for gain in own]
+        rows.append(
+            Joined(
+                method=name,
+                runs=len(every),
+                iqm=float(iqm(every)),
+                low=low,
+                high=high,
+                mean=mean(means).mean,
+                median=float(np.median(every)),
+                worst=min(means),
+                improves=probability_of_improvement(
+                    [t[position + 1] for t in scores], [t[0] for t in scores]
+                ),
+                p=wilcoxon(means),
+                rank=ranked.mean.get(name),
+            )
+        )
+    note = ranked.refusal or (
+        f"mean ranks nearer than {ranked.critical_difference:.2f} are not separated (Nemenyi; "
+        f"Friedman p {ranked.p:.3f})"
+    )
+    assert not math.isnan(rows[0].iqm)
+    return Across(tuple(table.title for table in found), baseline, tuple(rows), note)
+
+
+def _scores(table: Table, methods: list[str]) -> Array:
+    """Return the means over stages, shape (methods, seeds), of the seeds that all these methods have."""
+    import numpy as np
+
+    runs = {row.method: {run.seed: run.average for run in row.outcomes} for row in table.rows}
+    seeds = sorted(set.intersection(*(set(runs[name]) for name in methods)))
+    return np.array([[runs[name][seed] for seed in seeds] for name in methods], dtype=np.float64)

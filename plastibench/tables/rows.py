@@ -1,0 +1,287 @@
+"""From finished runs to tables: one table for each setting, one row for each method."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+
+from plastibench.labels import difference, record_labels, record_settings, setting_label
+from plastibench.spec import Spec
+from plastibench.stats import Estimate, holm, mean, not_worse, paired, sign_flip
+from plastibench.store import Record
+from plastibench.tuned import untuned
+
+MARGIN = 0.5
+"""Points of accuracy by which a method may lie below the yardstick and still be "no worse"."""
+
+SUMMED = (
+    "steps",
+    "samples",
+    "train_passes",
+    "remedy_passes",
+    "remedy_forwards",
+    "evaluation_forwards",
+    "train_flop",
+    "remedy_flop",
+    "evaluation_flop",
+    "train_seconds",
+    "remedy_seconds",
+    "evaluation_seconds",
+    "energy",
+)
+"""Costs of a stage that add up over a run."""
+SECONDS = ("train_seconds", "remedy_seconds", "evaluation_seconds")
+DERIVED = {
+    "passes": ("train_passes", "remedy_passes"),
+    "flop": ("train_flop", "remedy_flop"),
+    "seconds": SECONDS,
+}
+"""Costs made of others: what a method itself takes; what it takes to measure it is not in `flop`."""
+HIGHEST = ("peak_memory",)
+"""Costs of which a run's is the highest of its stages'."""
+COSTS = (*SUMMED, *DERIVED, *HIGHEST)
+
+Costs = Mapping[str, float | None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one finished run came to."""
+
+    seed: int
+    accuracies: tuple[float, ...]
+    """Of the test set after each stage, in percent."""
+    steps: tuple[int, ...]
+    """Of each stage."""
+    passes: tuple[int, ...]
+    """Of each stage, the remedy's own among them."""
+    cost: Costs
+    """Of the whole run; None for what its record does not say."""
+
+    @property
+    def last(self) -> float:
+        """Return the accuracy at the last stage."""
+        return self.accuracies[-1]
+
+    @property
+    def average(self) -> float:
+        """Return the plain mean over stages, the first one included."""
+        return sum(self.accuracies) / len(self.accuracies)
+
+
+@dataclass(frozen=True)
+class Gain:
+    """How far the mean over stages of one method lies above another's, seed by seed, in points."""
+
+    estimate: Estimate
+    p: float
+    """Of the exact sign-flip test that there is no difference, corrected by Holm over the table's methods."""
+    p_worse: float
+    """Of the one-sided t test that it is worse by `MARGIN` or more, corrected in the same way."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a method came to over its seeds."""
+
+    method: str
+    outcomes: tuple[Outcome, ...]
+    """By seed; those of runs that diverged are not among them."""
+    runs: tuple[Record, ...]
+    """What the row is made from, by seed, the diverged ones too."""
+    last: Estimate
+    average: Estimate
+    gains: Mapping[str, Gain]
+    """By the name of the method that it is paired with."""
+    cost: Costs
+    """Mean over seeds."""
+    relative: Costs
+    """The same, each divided by the yardstick's."""
+    match: float | None
+    """Share of the yardstick's passes with which its last accuracy is reached; None where it never is."""
+    diverged: int
+    """Runs that ended with an infinite or undefined loss; they are in no average."""
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Return the seeds that count."""
+        return tuple(run.seed for run in self.outcomes)
+
+
+@dataclass(frozen=True)
+class Table:
+    """The methods that ran under one setting."""
+
+    title: str
+    baseline: str | None
+    """The method whose gain is asked for: going on without a remedy, as a rule."""
+    yardstick: str | None
+    """The method whose cost is the unit, and whose accuracy is to be kept: starting anew, as a rule."""
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """Return the methods that the others are paired with."""
+        return tuple(name for name in (self.baseline, self.yardstick) if name)
+
+
+def tables(records: Iterable[Record], baseline: str | None, yardstick: str | None = None) -> list[Table]:
+    """Return one table for each setting: runs that differ in what decides the numbers are never mixed.
+
+    Sealed runs, those of a tuning, have no test accuracy and are left out.
+    """
+    groups: dict[str, list[Record]] = {}
+    for record in records:
+        if not record.spec.sealed:
+            groups.setdefault(untuned(record).setting_id(), []).append(record)
+    titles = _titles([untuned(group[0]) for group in groups.values()])
+    found = [
+        _table(title, group, (baseline, yardstick))
+        for title, group in zip(titles, groups.values(), strict=True)
+    ]
+    return sorted(found, key=lambda table: table.title)
+
+
+def _titles(firsts: list[Spec]) -> list[str]:
+    """Return a title for each group, with all that tells one group from another of the same title."""
+    plain = [setting_label(spec) for spec in firsts]
+    found = []
+    for spec, title in zip(firsts, plain, strict=True):
+        twins = [other for other, twin in zip(firsts, plain, strict=True) if twin == title]
+        more = difference(spec, twins)
+        found.append(f"{title} ({more})" if more else title)
+    return found
+
+
+def _table(title: str, group: list[Record], wanted: tuple[str | None, str | None]) -> Table:
+    labels = record_labels(group)
+    every: dict[str, list[Record]] = {}
+    sound: dict[str, dict[int, Outcome]] = {}
+    diverged: dict[str, int] = dict.fromkeys(labels, 0)
+    for record, label in zip(group, labels, strict=True):
+        every.setdefault(label, []).append(record)
+        runs = sound.setdefault(label, {})
+        if record.status == "done":
+            runs[record.spec.seed] = outcome(record)
+        else:
+            diverged[label] += 1
+    baseline, yardstick = (name if name in sound else None for name in wanted)
+    gains = {name: _gains(sound, name) for name in dict.fromkeys((baseline, yardstick)) if name}
+    unit = list(sound[yardstick].values()) if yardstick else []
+    rows = [
+        Row(
+            method=label,
+            outcomes=tuple(run for _, run in sorted(sound[label].items())),
+            runs=tuple(sorted(every[label], key=lambda record: record.spec.seed)),
+            last=mean([run.last for run in sound[label].values()]),
+            average=mean([run.average for run in sound[label].values()]),
+            gains={name: found[label] for name, found in gains.items() if label in found},
+            cost=(cost := _mean_cost(sound[label].values())),
+            relative=_relative(cost, _mean_cost(unit)),
+            match=_match(list(sound[label].values()), unit),
+            diverged=diverged[label],
+        )
+        for label in sorted(sound)
+    ]
+    return Table(title, baseline, yardstick, tuple(rows), _notes(group))
+
+
+def outcome(record: Record) -> Outcome:
+    """Return the sums of a finished run that has test accuracies."""
+    stages = record.stages
+    return Outcome(
+        seed=record.spec.seed,
+        accuracies=tuple(100 * float(stage["test_accuracy"]) for stage in stages),
+        steps=tuple(stage["steps"] for stage in stages),
+        passes=tuple(stage["train_passes"] + stage["remedy_passes"] for stage in stages),
+        cost=_whole_cost(stages),
+    )
+
+
+def _whole_cost(stages: Sequence[Mapping[str, float | None]]) -> Costs:
+    cost: dict[str, float | None] = {}
+    for names, total in ((SUMMED, sum), (HIGHEST, max)):
+        for name in names:
+            values = [stage.get(name) for stage in stages]
+            known = [float(value) for value in values if value is not None]
+            cost[name] = total(known) if len(known) == len(values) else None
+    for name, parts in DERIVED.items():
+        cost[name] = _sum([cost[part] for part in parts])
+    return cost
+
+
+def _sum(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if len(known) == len(values) else None
+
+
+def _mean_cost(runs: Iterable[Outcome]) -> Costs:
+    """Return means over runs; a cost that one of them does not know has none."""
+    found = list(runs)
+    sums = {name: _sum([run.cost[name] for run in found]) for name in COSTS}
+    return {name: total / len(found) if total is not None and found else None for name, total in sums.items()}
+
+
+def _relative(cost: Costs, unit: Costs) -> Costs:
+    def ratio(value: float | None, one: float | None) -> float | None:
+        return None if value is None or not one else value / one
+
+    return {name: ratio(cost[name], unit[name]) for name in COSTS}
+
+
+def _gains(sound: Mapping[str, Mapping[int, Outcome]], reference: str) -> dict[str, Gain]:
+    """Pair every method with a reference by seed; the family of the correction is the table's methods."""
+    against = sound[reference]
+    pairs = {
+        label: [(run.average, against[seed].average) for seed, run in sorted(runs.items()) if seed in against]
+        for label, runs in sound.items()
+        if label != reference
+    }
+    pairs = {label: found for label, found in pairs.items() if found}
+    differences = {label: [ours - theirs for ours, theirs in found] for label, found in pairs.items()}
+    p = holm([sign_flip(found) for found in differences.values()])
+    worse = holm([not_worse(found, MARGIN) if len(found) > 1 else 1.0 for found in differences.values()])
+    return {
+        label: Gain(paired(found), *values)
+        for (label, found), *values in zip(pairs.items(), p, worse, strict=True)
+    }
+
+
+def _match(runs: list[Outcome], unit: list[Outcome]) -> float | None:
+    """Return the share of the yardstick's passes at which the mean curve reaches its last accuracy.
+
+    Between two stages the curve is taken as straight.
+    """
+    if not runs or not unit:
+        return None
+    target = mean([run.last for run in unit]).mean
+    whole = mean([float(sum(run.passes)) for run in unit]).mean
+    curve = [(0.0, 0.0), *zip(_spent(runs), _curve(runs), strict=True)]
+    for (cost, accuracy), (then, reached) in pairwise(curve):
+        if reached >= target:
+            share = (target - accuracy) / (reached - accuracy) if reached > accuracy else 0.0
+            return (cost + share * (then - cost)) / whole
+    return None
+
+
+def _curve(runs: list[Outcome]) -> list[float]:
+    return [sum(stage) / len(stage) for stage in zip(*(run.accuracies for run in runs), strict=True)]
+
+
+def _spent(runs: list[Outcome]) -> list[float]:
+    stages = zip(*(run.passes for run in runs), strict=True)
+    return list(accumulate(sum(stage) / len(stage) for stage in stages))
+
+
+def _notes(group: list[Record]) -> tuple[str, ...]:
+    """Return what a reader must know of the runs beside the setting."""
+    notes = []
+    for what in ("device", "torch", "plastibench", "commit", "data"):
+        values = sorted({str(record.provenance.get(what)) for record in group})
+        if what == "data":
+            values = [value[:12] for value in values]
+        notes.append(f"{what} {' and '.join(values)}")
+    settings = sorted({record_settings(record) for record in group})
+    return (*settings, "; ".join(notes))
