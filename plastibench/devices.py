@@ -53,6 +53,14 @@ class Device:
         """Seed the global streams that layers such as dropout draw from, on the CPU and here."""
         torch.manual_seed(seed)
 
+    def streams(self) -> list[torch.Tensor]:
+        """Return the states of the global streams that `seed` sets."""
+        return [torch.get_rng_state()]
+
+    def restore_streams(self, states: list[torch.Tensor]) -> None:
+        """Set the global streams to states that `streams` returned."""
+        torch.set_rng_state(states[0])
+
     def synchronise(self) -> None:
         """Wait until everything queued here is done."""
 
@@ -147,6 +155,15 @@ class Cuda(Device):
         """Seed the CPU and every GPU."""
         torch.manual_seed(seed)
 
+    def streams(self) -> list[torch.Tensor]:
+        """Return the states of the CPU's stream and the GPU's."""
+        return [*super().streams(), torch.cuda.get_rng_state(self.torch)]
+
+    def restore_streams(self, states: list[torch.Tensor]) -> None:
+        """Set the CPU's stream and the GPU's."""
+        super().restore_streams(states)
+        torch.cuda.set_rng_state(states[1], self.torch)
+
     def synchronise(self) -> None:
         """Wait for the GPU."""
         torch.cuda.synchronize(self.torch)
@@ -193,6 +210,15 @@ class Hpu(Device):
         """Seed the CPU and the cards: torch's own manual_seed knows nothing of the latter."""
         torch.manual_seed(seed)
         _hpu().manual_seed_all(seed)
+
+    def streams(self) -> list[torch.Tensor]:
+        """Return the states of the CPU's stream and the card's."""
+        return [*super().streams(), _hpu().get_rng_state()]
+
+    def restore_streams(self, states: list[torch.Tensor]) -> None:
+        """Set the CPU's stream and the card's."""
+        super().restore_streams(states)
+        _hpu().set_rng_state(states[1])
 
     def synchronise(self) -> None:
         """Wait for the card."""

@@ -117,6 +117,11 @@ class Display:
         self.failures += 1
         self._print(f"{name_of(spec)}: failed: {message}")
 
+    @_harmless
+    def note(self, spec: Spec, message: str) -> None:
+        """Say something about a run."""
+        self._print(f"{name_of(spec)}: {message}")
+
     def _print(self, line: str) -> None:
         self.console.print(Text(line), soft_wrap=True)
 

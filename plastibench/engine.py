@@ -48,6 +48,15 @@ class Tally:
         self._total += len(y)
         self._batches += 1
 
+    def state(self) -> tuple[Tensor, int, int]:
+        """Return the sums so far, for a checkpoint."""
+        return self._sums.to("cpu", copy=True), self._total, self._batches
+
+    def restore(self, state: tuple[Tensor, int, int]) -> None:
+        """Go on from sums that `state` returned."""
+        sums, self._total, self._batches = state
+        self._sums.copy_(sums)
+
     def read(self) -> Accuracy:
         """Wait for the device and return the sums."""
         correct, shares, loss = self._sums.cpu().tolist()

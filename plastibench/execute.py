@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, Protocol
 
+from plastibench import stopping
+from plastibench.checkpoint import Checkpoint
 from plastibench.explain import explain
+from plastibench.keeping import Keeper, find
+from plastibench.progress import Stopped, Unusable
 from plastibench.registry import Registry
 from plastibench.spec import Spec, build
 from plastibench.store import Record, Store
@@ -34,6 +38,9 @@ class Watcher(Protocol):
     def failed(self, spec: Spec, message: str) -> None:
         """A run ended without a result."""
 
+    def note(self, spec: Spec, message: str) -> None:
+        """Something about a run is worth a line: it goes on where it stopped, say."""
+
 
 @dataclass(frozen=True)
 class Place:
@@ -46,6 +53,8 @@ class Place:
     plugins: tuple[Path, ...] = ()
     threads: int | None = None
     """Threads of a run on the CPU; None leaves torch's own choice."""
+    interval: float = 60.0
+    """Seconds between two checkpoints of a run; 0 makes one after every step."""
 
 
 def check_data(specs: Iterable[Spec], place: Place, registry: Registry) -> None:
@@ -63,37 +72,73 @@ def check_data(specs: Iterable[Spec], place: Place, registry: Registry) -> None:
 
 
 def execute(spec: Spec, place: Place, registry: Registry, watcher: Watcher) -> Record:
-    """Carry out one run and put it in the store; a finished one is only read."""
-    from plastibench import protocol
-    from plastibench.devices import pick
-    from plastibench.provenance import provenance
-    from plastibench.task import Site
+    """Carry out one run and put it in the store; a finished one is only read.
 
+    A run that was stopped goes on from its checkpoint. Raises Stopped where it is asked to stop.
+    """
     store = Store(place.home)
     known = store.read(spec.id)
     if known is not None:
         return known
-    site = Site(device=pick(place.device), data=place.data, cache=place.cache)
+    checkpoint = Checkpoint(store.folder(spec.id), spec.id)
+    say = partial(watcher.note, spec)
+    try:
+        return _carry_out(spec, place, registry, watcher)
+    except Unusable as error:
+        say(f"its checkpoint cannot be used ({error}): the run begins anew")
+        checkpoint.remove()
+        return _carry_out(spec, place, registry, watcher)
+
+
+def _carry_out(spec: Spec, place: Place, registry: Registry, watcher: Watcher) -> Record:
+    from plastibench import protocol
+    from plastibench.devices import pick
+    from plastibench.provenance import provenance
+    from plastibench.task import Site
+    from plastibench.training import DIVERGED
+
+    store, device = Store(place.home), pick(place.device)
     task, method = build(spec, registry)
-    started = datetime.now(UTC)
+    origin = provenance(device)
+    keeper = _keeper(spec, place, watcher, origin)
     watcher.started(spec, task.num_stages())
-    with store.open(spec) as attempt:
-        for result in protocol.run(task, method, spec.seed, site, _telling(spec, watcher)):
+    with store.open(spec, keeper.history.rows) as attempt:
+        keeper.history.rows = attempt.stages
+        site = Site(device=device, data=place.data, cache=place.cache)
+        for result in protocol.run(task, method, spec.seed, site, keeper):
             row = _finite(result.as_dict())
             attempt.append(row)
             watcher.stage(spec.id, row)
-        status = protocol.DIVERGED if result.stop == protocol.DIVERGED else "done"
-        origin = provenance(site.device) | {
-            "started": started.isoformat(timespec="seconds"),
-            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-            "seconds": (datetime.now(UTC) - started).total_seconds(),
-            "data": result.data,
-        }
-        return attempt.finish(status, origin)
+        status = DIVERGED if result.stop == DIVERGED else "done"
+        record = attempt.finish(status, origin | _times(keeper) | {"data": result.data})
+    keeper.checkpoint.remove()
+    return record
 
 
-def _telling(spec: Spec, watcher: Watcher) -> Callable[[Any], None]:
-    return lambda epoch: watcher.epoch(spec.id, vars(epoch))
+def _keeper(spec: Spec, place: Place, watcher: Watcher, origin: Mapping[str, Any]) -> Keeper:
+    """Return what keeps the run's state, and knows where it goes on; the watcher is told."""
+    checkpoint = Checkpoint(Store(place.home).folder(spec.id), spec.id)
+    say = partial(watcher.note, spec)
+    history = find(checkpoint, say)
+    if history.progress is not None:
+        stage, epoch = history.where()
+        say(f"goes on at stage {stage}, epoch {epoch}")
+    history.begin(origin)
+    keeper = Keeper(checkpoint, history, place.interval)
+    keeper.tell, keeper.say = (lambda epoch: watcher.epoch(spec.id, vars(epoch))), say
+    return keeper
+
+
+def _times(keeper: Keeper) -> dict[str, Any]:
+    """Return when the run was made, and how long it took: by clocks that nobody can set."""
+    sessions = keeper.history.sessions
+    return {
+        "started": sessions[0]["started"],
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": keeper.seconds(),
+        "checkpoint_seconds": keeper.spent,
+        "sessions": sessions,
+    }
 
 
 def _finite(row: dict[str, Any]) -> dict[str, Any]:
@@ -110,12 +155,15 @@ def run_all(specs: list[Spec], place: Place, watcher: Watcher, jobs: int = 1) ->
     if jobs > 1 and len(todo) > 1:
         return run_in_processes(todo, place, watcher, min(jobs, len(todo)))
     prepare = cache(partial(workshop, place))
-    found = [(spec, attempt(spec, place, prepare, watcher)) for spec in todo]
+    with stopping.by_signals():
+        found = [(spec, attempt(spec, place, prepare, watcher)) for spec in todo]
     return [(spec, reason) for spec, reason in found if reason is not None]
 
 
 def attempt(spec: Spec, place: Place, prepare: Callable[[], Registry], watcher: Watcher) -> str | None:
     """Carry out one run; return why it failed, or None. Other runs must go on, whatever happened."""
+    if stopping.asked():
+        raise Stopped("asked to stop")
     try:
         record = execute(spec, place, prepare(), watcher)
     except KeyboardInterrupt:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -41,7 +42,33 @@ class Learner:
         """Enter a stage."""
         self.stage = stage
         self.cost = Cost()
+        self._peak: int | None = None  # of attempts before this one
+        self.device.reset_peak_memory()
         self._drawn = 0 if stage.index else 1  # the first stage's first draw made the model itself
+
+    def state(self) -> dict[str, Any]:
+        """Return, beside the model, all that the learner is: what `restore` takes."""
+        return {
+            "step": self.step,
+            "drawn": self._drawn,
+            "cost": self.cost.as_dict(),
+            "peak_memory": self.peak_memory(),
+            "generator": self.generator.get_state(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Become what `state` says, in the stage that has begun; the model has its weights already."""
+        self.step, self._drawn = state["step"], state["drawn"]
+        self.cost, self._peak = Cost(**state["cost"]), state["peak_memory"]
+        self.generator.set_state(state["generator"])
+        self.optimizer.load_state_dict(state["optimizer"])
+
+    def peak_memory(self) -> int | None:
+        """Return the most bytes that the stage has held on the device, or None where that is not known."""
+        return max(
+            (peak for peak in (self._peak, self.device.peak_memory()) if peak is not None), default=None
+        )
 
     def loss(self, logits: Tensor, y: Tensor) -> Tensor:
         """Return the task's loss alone, the mean cross-entropy; logits (b, classes), y (b,)."""

@@ -49,6 +49,10 @@ class Mirroring:
         """Pass on."""
         self.watcher.failed(spec, message)
 
+    def note(self, spec: Spec, message: str) -> None:
+        """Pass on."""
+        self.watcher.note(spec, message)
+
     def add(self, records: Iterable[Record]) -> None:
         """Mirror those of the runs that are not there yet."""
         if self.broken:

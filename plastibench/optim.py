@@ -48,6 +48,12 @@ class SAM(Optimizer):
         self.inner.step()
         return loss
 
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load a state into the inner optimizer, and go on sharing it."""
+        self.inner.load_state_dict(state_dict)
+        self.param_groups = self.inner.param_groups
+        self.state = self.inner.state
+
     def _ascent(self, weights: list[Tensor]) -> list[Tensor]:
         gradients = [p.grad for p in weights if p.grad is not None]
         if self.adaptive:

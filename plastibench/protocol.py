@@ -5,28 +5,24 @@ It knows no method, task, device or tracker by name, and writes nothing.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from plastibench import snapshot
 from plastibench.cost import Cost
-from plastibench.data.core import spans
-from plastibench.engine import Accuracy, Engine, evaluate
+from plastibench.engine import Accuracy, evaluate
 from plastibench.errors import RequestError
 from plastibench.learner import Learner
 from plastibench.method import Method
-from plastibench.optim import learning_rate, set_learning_rate
-from plastibench.streams import generator, seed_of
-from plastibench.task import Recipe, Site, Task
+from plastibench.progress import Company, State
+from plastibench.task import Site, Task
+from plastibench.training import DIVERGED, Training
 
 VERSION = 1
 """Raised whenever a change here or in what it calls changes results: it is part of every run's id."""
-
-DIVERGED = "diverged"
-"""The stop reason of a stage whose loss is no longer a finite number; the run ends there."""
 
 
 @dataclass(frozen=True)
@@ -60,43 +56,47 @@ class StageResult:
         return plain | self.cost.as_dict()
 
 
-@dataclass(frozen=True)
-class Epoch:
-    """Where a run stands after an epoch: for a progress display."""
-
-    stage: int
-    epoch: int
-    train_accuracy: float
-    steps: int
-
-
-Watch = Callable[[Epoch], None]
-
-
 def run(
-    task: Task, method: Method, seed: int, site: Site, watch: Watch | None = None
+    task: Task, method: Method, seed: int, site: Site, company: Company | None = None
 ) -> Iterator[StageResult]:
     """Take a method through the stages of a task; yield the result of each.
 
     Raises RequestError where the method says that it cannot run on the task, DataError where data
-    are missing. `watch` is called after every epoch.
+    are missing. `company` is told of every epoch, and may stop the run and let it go on: the first
+    result is then that of the stage it stopped in.
     """
     reason = method.unsupported(task)
     if reason is not None:
         raise RequestError(f"{type(method).__name__} cannot run on {type(task).__name__}: {reason}")
+    company = company or Company()
+    kept = company.found()
     learner: Learner | None = None
     for stage in task.stream(seed, site):
+        if kept is not None and stage.index < kept["stage"]:
+            continue
         if learner is None:
             learner = Learner(task, method, seed, site.device)
-        site.device.reset_peak_memory()
         learner.begin(stage)
-        _prepare(learner, method)
-        epochs, stop, train = _train(learner, method, watch)
-        result = _measure(learner, method, (epochs, stop, train))
+        trained = _training(learner, method, company, kept).run()
+        kept = None
+        result = _measure(learner, method, trained)
         method.after_stage(learner)
         yield result
-        if stop == DIVERGED:
+        if result.stop == DIVERGED:
             return
+
+
+def _training(learner: Learner, method: Method, company: Company, kept: State | None) -> Training:
+    """Return the training of a stage, prepared, or as far as it was when its state was kept."""
+    if kept is not None:
+        snapshot.restore(kept, learner, method)
+        if "training" in kept:
+            return Training(learner, method, company, kept)
+        snapshot.restore_streams(kept, learner)
+    elif company.due(border=True):
+        company.keep(snapshot.take(learner, method))
+    _prepare(learner, method)
+    return Training(learner, method, company, None)
 
 
 def _prepare(learner: Learner, method: Method) -> None:
@@ -113,52 +113,6 @@ def _prepare(learner: Learner, method: Method) -> None:
             elif method.batch_norm == "reestimate":
                 learner.reestimate_statistics()
         learner.device.synchronise()
-
-
-def _train(learner: Learner, method: Method, watch: Watch | None) -> tuple[int, str, Accuracy]:
-    """Train until a stop rule holds; return the epochs taken, the rule, and the last epoch's accuracy."""
-    recipe, stage = learner.task.recipe, learner.stage
-    # Layers that draw, such as dropout, use the global stream: it starts afresh at every stage.
-    learner.device.seed(seed_of(learner.seed, "layers", stage.index))
-    order = generator(learner.seed, "order", stage.index)
-    changes = generator(learner.seed, "augment", stage.index) if recipe.augment else None
-    engine = Engine(learner, method)
-    learner.model.train()
-    epoch, stop = 0, None
-    with learner.cost.timing("train"):
-        while stop is None:
-            _train_epoch(engine, epoch, torch.randperm(len(stage.train), generator=order), changes)
-            train = engine.tally.read()
-            epoch += 1
-            stop = _stop(recipe, train, epoch, learner.cost.steps)
-            if watch is not None:
-                watch(Epoch(stage.index, epoch, train.by(recipe.train_accuracy), learner.step))
-    return epoch, stop, train
-
-
-def _train_epoch(engine: Engine, epoch: int, order: torch.Tensor, changes: torch.Generator | None) -> None:
-    learner, recipe = engine.learner, engine.recipe
-    steps = len(spans(len(learner.stage.train), recipe.batch_size))
-    engine.begin_epoch()
-    for x, y in learner.stage.train.batches(recipe.batch_size, order, changes):
-        if recipe.rate_varies():
-            set_learning_rate(learner.optimizer, learning_rate(recipe, epoch, learner.cost.steps, steps))
-        engine.step(x, y)
-        if recipe.max_steps is not None and learner.cost.steps >= recipe.max_steps:
-            return
-
-
-def _stop(recipe: Recipe, train: Accuracy, epochs: int, steps: int) -> str | None:
-    """Return the name of the rule that ends the stage, or None."""
-    if not math.isfinite(train.loss):
-        return DIVERGED
-    if recipe.target_accuracy is not None and train.by(recipe.train_accuracy) >= recipe.target_accuracy:
-        return "target_accuracy"
-    if recipe.max_steps is not None and steps >= recipe.max_steps:
-        return "max_steps"
-    if recipe.max_epochs is not None and epochs >= recipe.max_epochs:
-        return "max_epochs"
-    return None
 
 
 def _measure(learner: Learner, method: Method, trained: tuple[int, str, Accuracy]) -> StageResult:
@@ -186,6 +140,6 @@ def _measure(learner: Learner, method: Method, trained: tuple[int, str, Accuracy
         test_loss=None if test is None else test.loss,
         validation_accuracy=None if held is None else held.by(recipe.test_accuracy),
         cost=cost,
-        peak_memory=learner.device.peak_memory(),
+        peak_memory=learner.peak_memory(),
         data=stage.checksum,
     )

@@ -21,6 +21,8 @@ from plastibench.spec import Spec, canonical
 HOME_VARIABLE = "PLASTIBENCH_HOME"
 DEFAULT_HOME = "plastibench-home"
 STATUSES = ("done", "diverged")
+FAILURE = "failed.json"
+"""Why the last attempt failed; not there while one is under way."""
 
 
 @dataclass(frozen=True)
@@ -89,19 +91,19 @@ class Store:
         found = (self.read(spec.id) for spec in specs)
         return [record for record in found if record is not None]
 
-    def open(self, spec: Spec) -> Attempt:
-        """Begin a run; what an earlier attempt left is replaced."""
-        return Attempt(self.folder(spec.id), spec)
+    def open(self, spec: Spec, rows: Iterable[Mapping[str, Any]] = ()) -> Attempt:
+        """Begin a run, or go on behind the `rows` of its first stages; what else was left is replaced."""
+        return Attempt(self.folder(spec.id), spec, rows)
 
 
 class Attempt:
     """A run being written. Used as a context manager; without `finish` the run does not exist."""
 
-    def __init__(self, folder: Path, spec: Spec) -> None:
+    def __init__(self, folder: Path, spec: Spec, rows: Iterable[Mapping[str, Any]] = ()) -> None:
         self.folder = folder
         self.spec = spec
         self.number = 1
-        self.stages: list[dict[str, Any]] = []
+        self.stages = [dict(row) for row in rows]
         self.seconds = 0.0
         """Spent on writing stages."""
 
@@ -110,8 +112,11 @@ class Attempt:
         self.number = _attempts(self.folder) + 1
         self.folder.mkdir(parents=True, exist_ok=True)
         write(self.folder / "spec.json", canonical(self.spec.as_dict()) + "\n")
-        self._file = (self.folder / "stages.jsonl").open("w", encoding="utf-8")
-        self.event("start", attempt=self.number)
+        # A new file, not the old one cut: a process that lost the run may still hold that one.
+        write(self.folder / "stages.jsonl", "".join(canonical(row) + "\n" for row in self.stages))
+        self._file = (self.folder / "stages.jsonl").open("a", encoding="utf-8")
+        (self.folder / FAILURE).unlink(missing_ok=True)
+        self.event("start", attempt=self.number, stages=len(self.stages))
         return self
 
     def __exit__(
@@ -124,7 +129,12 @@ class Attempt:
         with suppress(OSError):  # a full disk is the error already
             self._file.close()
         trace = "".join(traceback.format_exception(kind, error, error.__traceback__))
-        self.event("failed", error=f"{type(error).__name__}: {error}", traceback=trace)
+        said = f"{type(error).__name__}: {error}"
+        if isinstance(error, KeyboardInterrupt):
+            self.event("stopped", error=said)
+            return
+        self.event("failed", error=said, traceback=trace)
+        note_failure(self.folder, said, trace)
 
     def append(self, stage: Mapping[str, Any]) -> None:
         """Add the row of a stage; it is on the disk when this returns."""
@@ -168,6 +178,13 @@ class Attempt:
                 file.write(line + "\n")
         except OSError:
             return
+
+
+def note_failure(folder: Path, reason: str, trace: str = "") -> None:
+    """Keep why a run failed, until it is tried again; a full disk may be the reason and prevent that."""
+    plain = {"error": reason, "traceback": trace}
+    with suppress(OSError):
+        write(folder / FAILURE, json.dumps(plain, indent=1) + "\n")
 
 
 def write(path: Path, text: str) -> None:

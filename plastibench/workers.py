@@ -158,6 +158,8 @@ def _tell(watcher: Watcher, what: str, about: tuple[Spec, Any]) -> None:
         watcher.stage(spec.id, content)
     elif what == "finished":
         watcher.finished(content)
+    elif what == "note":
+        watcher.note(spec, content)
     else:
         watcher.failed(spec, content)
 
@@ -185,6 +187,9 @@ class _Sender:
 
     def failed(self, spec: Spec, message: str) -> None:
         self._send("failed", message)
+
+    def note(self, spec: Spec, message: str) -> None:
+        self._send("note", message)
 
     def _send(self, what: str, content: object) -> None:
         try:

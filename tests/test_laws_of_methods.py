@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from tests_support import small_digits
 
 from plastibench.method import Method
 from plastibench.registry import Registry
@@ -58,3 +59,13 @@ def test_counted_cost_is_real_cost(task: Task, kind: type[Method]) -> None:
 
 def test_global_stream_does_not_matter(task: Task, kind: type[Method]) -> None:
     laws.others_are_left_alone(task, kind)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "sam", "adam"])
+def test_stopping_anywhere_changes_nothing(registry: Registry, kind: type[Method], optimizer: str) -> None:
+    task = small_digits(registry, recipe={"optimizer": optimizer, "max_epochs": 2})
+    laws.stopping_anywhere_changes_nothing(task, kind)
+
+
+def test_its_state_survives_a_checkpoint(task: Task, kind: type[Method]) -> None:
+    laws.its_state_survives_a_checkpoint(task, kind)

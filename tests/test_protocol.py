@@ -16,7 +16,7 @@ from plastibench.engine import evaluate
 from plastibench.errors import RequestError
 from plastibench.learner import Learner
 from plastibench.method import Method
-from plastibench.protocol import Epoch
+from plastibench.progress import Company, Epoch
 from plastibench.registry import Registry
 from plastibench.task import Recipe, Task
 from plastibench.testing.trial import run, same_bits, site
@@ -183,10 +183,18 @@ def test_a_method_that_stops_a_stage_early_does_not_move_the_next_ones_order(reg
     assert all(torch.equal(a, b) for a, b in zip(orders[0], orders[1], strict=False))
 
 
-def test_watching_is_told_of_every_epoch(task: Task) -> None:
-    told: list[Epoch] = []
-    results = list(protocol.run(task, Method(), 0, site(), told.append))
-    assert [(epoch.stage, epoch.epoch) for epoch in told] == [
+class Listening(Company):
+    def __init__(self) -> None:
+        self.told: list[Epoch] = []
+
+    def epoch(self, epoch: Epoch) -> None:
+        self.told.append(epoch)
+
+
+def test_company_is_told_of_every_epoch(task: Task) -> None:
+    company = Listening()
+    results = list(protocol.run(task, Method(), 0, site(), company))
+    assert [(epoch.stage, epoch.epoch) for epoch in company.told] == [
         (result.index, epoch + 1) for result in results for epoch in range(result.epochs)
     ]
 

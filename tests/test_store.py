@@ -53,7 +53,9 @@ def test_run_that_stops_does_not_exist_and_says_why(error: BaseException, tmp_pa
         stop()
     assert store.read(a_spec().id) is None
     last = json.loads((attempt.folder / "events.jsonl").read_text().splitlines()[-1])
-    assert (last["event"], last["error"].partition(":")[0]) == ("failed", type(error).__name__)
+    what = "stopped" if isinstance(error, KeyboardInterrupt) else "failed"
+    assert (last["event"], last["error"].partition(":")[0]) == (what, type(error).__name__)
+    assert (attempt.folder / "failed.json").exists() == (what == "failed")
     assert finish(store, a_spec()).provenance["attempts"] == 2
 
 

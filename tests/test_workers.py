@@ -58,6 +58,9 @@ class Notes:
     def failed(self, spec: Spec, message: str) -> None:
         self.told.append(("failed", spec.seed))
 
+    def note(self, spec: Spec, message: str) -> None:
+        self.told.append((message, spec.seed))
+
 
 def asked(tmp_path: Path, seeds: int) -> tuple[list[Spec], Place]:
     file = plugin(tmp_path, "mine", HOOKS)

@@ -7,17 +7,21 @@ import copy
 import inspect
 import json
 import sys
+import tempfile
 from pathlib import Path
 
 import torch
 
+from plastibench import protocol, snapshot
+from plastibench.checkpoint import Checkpoint
 from plastibench.engine import evaluate
 from plastibench.learner import Learner
 from plastibench.method import Method
+from plastibench.progress import State
 from plastibench.settings import search_space, settings_of
 from plastibench.streams import seed_of
 from plastibench.task import Task
-from plastibench.testing.trial import counting_passes, run, same_bits
+from plastibench.testing.trial import counting_passes, run, run_in_pieces, same_bits, site
 
 Kind = type[Method]
 ALLOWED = {"torch", "plastibench", *sys.stdlib_module_names}
@@ -118,3 +122,44 @@ def others_are_left_alone(task: Task, kind: Kind) -> None:
     torch.manual_seed(seed_of("b"))
     torch.rand(7)
     assert same_bits(one.weights, run(task, kind()).weights)
+
+
+def stopping_anywhere_changes_nothing(task: Task, kind: Kind, every: int = 1) -> None:
+    """A run that is stopped after every step, each time gone on with from a file, ends with the same bits."""
+    whole, (pieces, stops) = run(task, kind()), run_in_pieces(task, kind, every)
+    assert stops >= sum(result.cost.steps for result in whole.results) // every
+    assert pieces.rows() == whole.rows()
+    assert same_bits(pieces.weights, whole.weights)
+
+
+def its_state_survives_a_checkpoint(task: Task, kind: Kind) -> None:
+    """What the method keeps between hooks can be written to a file, and is the same when read from it."""
+    method, other = kind(), kind()
+    taken: list[State] = []
+    ordinary = method.after_stage
+
+    def take(learner: Learner) -> None:
+        ordinary(learner)
+        taken[:] = [snapshot.take(learner, method)]
+        fresh = Learner(task, other, learner.seed, learner.device)
+        fresh.begin(learner.stage)
+        with tempfile.TemporaryDirectory() as folder:
+            checkpoint = Checkpoint(Path(folder), "a-law")
+            checkpoint.write(taken[0])
+            snapshot.restore(checkpoint.read(print) or {}, fresh, other)
+        taken.append(snapshot.take(fresh, other))
+
+    vars(method)["after_stage"] = take
+    for _ in protocol.run(task, method, 0, site()):
+        assert _same_tree(*taken), f"what {kind.__name__} keeps is another after a checkpoint"
+
+
+def _same_tree(one: object, two: object) -> bool:
+    """Return whether two trees of tensors and plain values are equal, number for number."""
+    if isinstance(one, torch.Tensor) and isinstance(two, torch.Tensor):
+        return torch.equal(one, two) and one.stride() == two.stride()
+    if isinstance(one, dict) and isinstance(two, dict):
+        return one.keys() == two.keys() and all(_same_tree(one[key], two[key]) for key in one)
+    if isinstance(one, list | tuple) and isinstance(two, list | tuple):
+        return len(one) == len(two) and all(map(_same_tree, one, two))
+    return one == two

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,11 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from plastibench import protocol
+from plastibench.checkpoint import Checkpoint
 from plastibench.devices import Device, pick
 from plastibench.learner import Learner
 from plastibench.method import Method
+from plastibench.progress import Company, State, Stopped
 from plastibench.protocol import StageResult
 from plastibench.task import Site, Task
 
@@ -35,22 +39,71 @@ class Trial:
         ]
 
 
-def run(task: Task, method: Method, seed: int = 0, device: Device | None = None) -> Trial:
-    """Carry out a whole run and keep its weights. No data set outside the package may be needed."""
-    kept: list[dict[str, Tensor]] = []
+def run(
+    task: Task, method: Method, seed: int = 0, device: Device | None = None, company: Company | None = None
+) -> Trial:
+    """Carry out a whole run and keep its weights. No data set outside the package may be needed.
+
+    Where `company` stops the run, the trial is what came before.
+    """
+    trial = Trial([], [])
     inherited = method.after_stage
 
     def after_stage(learner: Learner) -> None:
         inherited(learner)
         state = method.evaluated(learner).state_dict()
-        kept.append({name: value.detach().to("cpu", copy=True) for name, value in state.items()})
+        trial.weights.append({name: value.detach().to("cpu", copy=True) for name, value in state.items()})
 
     vars(method)["after_stage"] = after_stage
     try:
-        results = list(protocol.run(task, method, seed, site(device)))
+        trial.results.extend(protocol.run(task, method, seed, site(device), company))
+    except Stopped:
+        pass
     finally:
         del vars(method)["after_stage"]
-    return Trial(results, kept)
+    return trial
+
+
+def run_in_pieces(task: Task, kind: Callable[[], Method], every: int) -> tuple[Trial, int]:
+    """Carry out a run that is stopped again and again; return it, and how often it was stopped.
+
+    Each piece has a new learner and a new method, and knows nothing but the file that the piece before left.
+    """
+    whole = Trial([], [])
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoint = Checkpoint(Path(folder), "a-trial")
+        for stops in count():
+            company = _Stopping(checkpoint, every)
+            piece = run(task, kind(), company=company)
+            whole.results.extend(piece.results)
+            whole.weights.extend(piece.weights)
+            if not company.stopped:
+                return whole, stops
+    raise AssertionError("a run without an end")
+
+
+class _Stopping(Company):
+    """Stops a run the `every`-th time that this would be possible."""
+
+    def __init__(self, checkpoint: Checkpoint, every: int) -> None:
+        self.checkpoint, self.left = checkpoint, every
+        self.stopped = False
+
+    def found(self) -> State | None:
+        return self.checkpoint.read(_never)
+
+    def due(self, *, border: bool = False) -> bool:
+        self.left -= 1
+        return self.left == 0
+
+    def keep(self, state: State) -> None:
+        self.checkpoint.write(state)
+        self.stopped = True
+        raise Stopped
+
+
+def _never(damage: str) -> None:
+    raise AssertionError(damage)
 
 
 def site(device: Device | None = None) -> Site:

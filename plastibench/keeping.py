@@ -1,0 +1,99 @@
+"""A run and its checkpoint: when the state is written, and what is written beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from time import monotonic
+from typing import Any
+
+from plastibench import stopping
+from plastibench.checkpoint import Checkpoint
+from plastibench.progress import Company, Epoch, State, Stopped
+
+SHARE = 0.01
+"""Share of the time of a run that may be spent on checkpoints."""
+
+FIRST_SECONDS = 0.02
+"""What a checkpoint is taken to cost until one has been written."""
+
+
+@dataclass
+class History:
+    """What a run has behind it: kept with its state, and told in its record."""
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    """The rows of the stages that are complete."""
+    seconds: float = 0.0
+    """Spent by the attempts that led here."""
+    sessions: list[dict[str, Any]] = field(default_factory=list)
+    """Those attempts: where, with what, from which stage and epoch on."""
+    progress: State | None = None
+    """Where to go on, or None for the start."""
+
+    def where(self) -> tuple[int, int]:
+        """Return the stage and the epoch to go on in, both from 1."""
+        if self.progress is None:
+            return 1, 1
+        return self.progress["stage"] + 1, self.progress.get("training", {"epoch": 0})["epoch"] + 1
+
+    def begin(self, origin: Mapping[str, Any]) -> None:
+        """Note an attempt that goes on from here."""
+        stage, epoch = self.where()
+        known = {name: origin[name] for name in ("host", "device", "torch", "threads", "commit")}
+        started = datetime.now(UTC).isoformat(timespec="seconds")
+        self.sessions.append({**known, "started": started, "stage": stage, "epoch": epoch})
+
+
+def find(checkpoint: Checkpoint, say: Callable[[str], None]) -> History:
+    """Return what is left of a run: nothing, where no checkpoint can be used."""
+    kept = checkpoint.read(say)
+    return History() if kept is None else History(**kept)
+
+
+class Keeper(Company):
+    """Writes the state of a run every so often, and when the run is asked to stop."""
+
+    def __init__(self, checkpoint: Checkpoint, history: History, interval: float) -> None:
+        """Keep at least every `interval` seconds; 0 is after every step."""
+        self.checkpoint, self.history, self.interval = checkpoint, history, interval
+        self.tell: Callable[[Epoch], None] = lambda _: None
+        self.say: Callable[[str], None] = lambda _: None
+        self.began = self.last = monotonic()
+        self.cost = FIRST_SECONDS
+        self.spent = 0.0
+        """Seconds spent on checkpoints."""
+
+    def epoch(self, epoch: Epoch) -> None:
+        """Pass on."""
+        self.tell(epoch)
+
+    def found(self) -> State | None:
+        """Return where the run goes on."""
+        return self.history.progress
+
+    def due(self, *, border: bool = False) -> bool:
+        """Return whether to write now: between stages, too, only as often as costs next to nothing."""
+        if stopping.asked() or not self.interval:
+            return True
+        rest = self.cost / SHARE
+        return monotonic() - self.last >= (rest if border else max(rest, self.interval))
+
+    def keep(self, state: State) -> None:
+        """Write the state; end the run where it was asked to stop."""
+        try:
+            self.cost = self.checkpoint.write(asdict(self._now()) | {"progress": state})
+        except OSError as error:  # a full disk: the state before is still there, and the run can go on
+            self.say(f"no checkpoint could be written: {error.strerror or error}")
+        self.last = monotonic()
+        self.spent += self.cost
+        if stopping.asked():
+            raise Stopped("asked to stop")
+
+    def seconds(self) -> float:
+        """Return the seconds of the run so far, over all its attempts."""
+        return self.history.seconds + monotonic() - self.began
+
+    def _now(self) -> History:
+        return History(self.history.rows, self.seconds(), self.history.sessions)

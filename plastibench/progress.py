@@ -1,0 +1,48 @@
+"""How far a run is: what is told of it, when its state is kept, and from what it goes on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+State = dict[str, Any]
+"""The whole state of a run as tensors and plain values: see `snapshot`."""
+
+
+class Stopped(KeyboardInterrupt):
+    """A run was asked to stop and did, at the end of a step; its state is kept."""
+
+
+class Unusable(RuntimeError):  # noqa: N818 - says what the state is
+    """A state that was kept does not fit the run any more: other code wrote it."""
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """Where a run stands after an epoch: for a progress display."""
+
+    stage: int
+    epoch: int
+    train_accuracy: float
+    steps: int
+
+
+class Company:
+    """Goes along with a run: is told of its epochs and may keep its state. This one keeps nothing."""
+
+    def epoch(self, epoch: Epoch) -> None:
+        """Take note of an epoch that ended."""
+
+    def found(self) -> State | None:
+        """Return the state that the run is to go on from, or None for a run from the start."""
+        return None
+
+    def due(self, *, border: bool = False) -> bool:
+        """Return whether the state is to be kept now: asked after every step, and before every stage.
+
+        Must be quick and must not wait for the device.
+        """
+        return False
+
+    def keep(self, state: State) -> None:
+        """Keep a state. May raise Stopped, which ends the run here."""

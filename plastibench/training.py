@@ -1,0 +1,139 @@
+"""The training of one stage: epochs until a stop rule holds, with pauses in which the state can be kept."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from plastibench import snapshot
+from plastibench.data.core import Batch, spans
+from plastibench.engine import Accuracy, Engine
+from plastibench.learner import Learner
+from plastibench.method import Method
+from plastibench.optim import learning_rate, set_learning_rate
+from plastibench.progress import Company, Epoch, State
+from plastibench.streams import generator, seed_of
+from plastibench.task import Recipe
+
+DIVERGED = "diverged"
+"""The stop reason of a stage whose loss is no longer a finite number; the run ends there."""
+
+
+class Training:
+    """A stage on its way from its first step, or from a state that was kept, to its last."""
+
+    epoch: int
+    """Epochs that are complete."""
+    batch: int
+    """Steps taken in the epoch after them."""
+
+    def __init__(self, learner: Learner, method: Method, company: Company, kept: State | None) -> None:
+        """Begin; or go on from `kept`, which the learner and the method have been given already."""
+        self.learner, self.method, self.company = learner, method, company
+        recipe, where = learner.task.recipe, learner.stage.index
+        # Layers that draw, such as dropout, use the global stream: it starts afresh at every stage.
+        learner.device.seed(seed_of(learner.seed, "layers", where))
+        self._order = generator(learner.seed, "order", where)
+        self._changes = generator(learner.seed, "augment", where) if recipe.augment else None
+        self.engine = Engine(learner, method)
+        self.epoch = self.batch = 0
+        self._kept = kept
+        if kept is None:
+            learner.model.train()
+        else:
+            self._go_on(kept["training"])
+
+    def run(self) -> tuple[int, str, Accuracy]:
+        """Train until a stop rule holds; return the epochs taken, the rule, the last epoch's accuracy."""
+        work, learner = self._work(), self.learner
+        while True:
+            with learner.cost.timing("train"):
+                ended = next(work)
+                if ended is None:
+                    learner.device.synchronise()
+            if ended is not None:
+                return ended
+            self.company.keep(self.state())
+
+    def state(self) -> State:
+        """Return the whole state of the run, between two steps."""
+        training = {
+            "epoch": self.epoch,
+            "batch": self.batch,
+            "tally": self.engine.tally.state(),
+            **self._began,
+        }
+        return snapshot.take(self.learner, self.method) | {"training": training}
+
+    def _go_on(self, training: dict[str, Any]) -> None:
+        self.epoch, self.batch = training["epoch"], training["batch"]
+        self._order.set_state(training["order"])
+        if self._changes is not None:
+            self._changes.set_state(training["changes"])
+
+    def _work(self) -> Iterator[tuple[int, str, Accuracy] | None]:
+        """Yield None wherever the state is to be kept, and at last what the training came to."""
+        recipe, stop = self.learner.task.recipe, None
+        while stop is None:
+            yield from self._steps(self._batches())
+            train = self.engine.tally.read()
+            self.epoch, self.batch = self.epoch + 1, 0
+            stop = _stop(recipe, train, self.epoch, self.learner.cost.steps)
+            accuracy = train.by(recipe.train_accuracy)
+            self.company.epoch(Epoch(self.learner.stage.index, self.epoch, accuracy, self.learner.step))
+        yield self.epoch, stop, train
+
+    def _batches(self) -> Iterator[Batch]:
+        """Begin an epoch and return its batches, without those that were trained before the run stopped."""
+        recipe, data = self.learner.task.recipe, self.learner.stage.train
+        # An epoch is gone on with from its beginning: the same order is drawn again.
+        self._began = {
+            "order": self._order.get_state(),
+            "changes": None if self._changes is None else self._changes.get_state(),
+        }
+        self.engine.begin_epoch()
+        order = torch.randperm(len(data), generator=self._order)
+        batches = iter(data.batches(recipe.batch_size, order, self._changes))
+        if self._kept is not None:
+            for _ in range(self.batch):
+                next(batches)
+            self.engine.tally.restore(self._kept["training"]["tally"])
+            snapshot.restore_streams(self._kept, self.learner)
+            self._kept = None
+        return batches
+
+    def _steps(self, batches: Iterator[Batch]) -> Iterator[None]:
+        learner, recipe = self.learner, self.learner.task.recipe
+        steps = len(spans(len(learner.stage.train), recipe.batch_size))
+        while not _used_up(recipe, learner.cost.steps):
+            batch: tuple[Tensor, Tensor] | None = next(batches, None)
+            if batch is None:
+                return
+            if recipe.rate_varies():
+                rate = learning_rate(recipe, self.epoch, learner.cost.steps, steps)
+                set_learning_rate(learner.optimizer, rate)
+            self.engine.step(*batch)
+            self.batch += 1
+            if self.company.due():
+                yield
+
+
+def _used_up(recipe: Recipe, steps: int) -> bool:
+    return recipe.max_steps is not None and steps >= recipe.max_steps
+
+
+def _stop(recipe: Recipe, train: Accuracy, epochs: int, steps: int) -> str | None:
+    """Return the name of the rule that ends the stage, or None."""
+    if not math.isfinite(train.loss):
+        return DIVERGED
+    if recipe.target_accuracy is not None and train.by(recipe.train_accuracy) >= recipe.target_accuracy:
+        return "target_accuracy"
+    if _used_up(recipe, steps):
+        return "max_steps"
+    if recipe.max_epochs is not None and epochs >= recipe.max_epochs:
+        return "max_epochs"
+    return None
