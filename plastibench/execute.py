@@ -102,6 +102,8 @@ def _carry_out(spec: Spec, place: Place, registry: Registry, watcher: Watcher) -
     origin = provenance(device)
     keeper = _keeper(spec, place, watcher, origin)
     watcher.started(spec, task.num_stages())
+    for row in keeper.history.rows:
+        watcher.stage(spec.id, row)
     with store.open(spec, keeper.history.rows) as attempt:
         keeper.history.rows = attempt.stages
         site = Site(device=device, data=place.data, cache=place.cache)

@@ -105,7 +105,7 @@ def test_default_and_tuned_rows_stand_side_by_side(tuned_home: Path, tmp_path: P
         assert answer.status == 0, answer.err
         assert answer.out.count("gain over warm") == 1
         home = words[-1]
-        (table,) = json.loads(command("table", "--format", "json", "--home", home).out)
+        (table,) = json.loads(command("table", "--format", "json", "--home", home).out)["tables"]
         default = {"warm", "shrink_perturb"}
         labels = {row["method"] for row in table["rows"]}
         assert default <= labels <= {*default, *(f"{name} (tuned, 2 trials)" for name in default)}

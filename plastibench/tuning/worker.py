@@ -150,3 +150,6 @@ class Sitting:
 
     def failed(self, spec: Spec, message: str) -> None:
         """A run ended without a result."""
+
+    def note(self, spec: Spec, message: str) -> None:
+        """Something about a run is worth a line."""
