@@ -9,18 +9,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
 from rich.text import Text
 
 from plastibench import tuned
 from plastibench.devices import Device, pick
 from plastibench.display import Screen
+from plastibench.errors import RequestError, unknown
 from plastibench.execute import Place, check_data
 from plastibench.store import Store
-from plastibench.tuning import budget, chosen, objective, space
+from plastibench.tuning import budget, chosen, insight, objective, pictures, space
 from plastibench.tuning.board import Board
 from plastibench.tuning.budget import Budget
 from plastibench.tuning.plan import Plan, Terms, plans
-from plastibench.tuning.storage import storage
+from plastibench.tuning.storage import named, storage, tunings
 from plastibench.tuning.study import Study, best
 from plastibench.tuning.team import work_together
 from plastibench.tuning.worker import Assignment, work
@@ -136,5 +138,20 @@ def _say(console: Screen, line: str) -> None:
 
 
 def report(request: Request, words: Mapping[str, Any]) -> int:
-    """Say and draw what the trials of a tuning have taught; return the exit status."""
+    """Say and draw what the trials of a tuning have taught; return the exit status.
+
+    Raises RequestError where there is no such tuning.
+    """
+    store = storage(request.home, words["url"])
+    known = tunings(store)
+    name = words["name"] or request.suite or (known[0] if len(known) == 1 else None)
+    if name is None:
+        listed = ", ".join(known) or "none"
+        raise RequestError(f"--report needs the --name of a tuning (there are: {listed})")
+    if name not in known:
+        raise unknown("tuning", name, known)
+    found = [insight.insight(study) for study in named(store, name)]
+    click.echo(insight.summary(found), nl=False)
+    for path in pictures.draw(found, tuned.path(request.home, name).parent, name):
+        click.echo(f"picture: {path.resolve()}", err=True)
     return DONE
