@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import statistics
 from pathlib import Path
 
+import optuna
 import pytest
 from command_support import SMALL, command, plugin
 from tuning_support import COSTLY, NAME, small_tune, studies, trials
@@ -13,6 +16,8 @@ from plastibench import suites
 from plastibench.grid import FIRST_TUNING_SEED
 from plastibench.registry import Registry
 from plastibench.store import Store
+from plastibench.tuning.insight import expected
+from plastibench.tuning.study import SPENT
 
 SECRET = "postgresql+psycopg://me:pw@127.0.0.1:1/x"
 METHODS = ("--method", "warm,shrink_perturb", "--tune", "learning_rate")
@@ -199,3 +204,26 @@ def test_run_tuned_needs_a_tuning(tmp_path: Path) -> None:
     answer = command("run", "--tuned", "--home", tmp_path)
     assert answer.status == 2
     assert "needs the name of one tuning" in answer.err
+
+
+def test_the_report_says_and_draws_what_the_trials_have_taught(tuned_home: Path) -> None:
+    answer = command("tune", "--report", "--home", tuned_home, "--name", NAME)
+    assert answer.status == 0, answer.err
+    _, warm = studies(tuned_home)
+    top = max(trial.value or 0.0 for trial in trials(warm))
+    assert f"trial {warm.best_trial.number}: {top:.6g} with learning_rate=" in answer.out
+    assert answer.out.count("2 judged, 0 pruned, 0 failed") == 2
+    drawn = sorted(path.name for path in (tuned_home / "tuned").glob("*.svg"))
+    assert drawn == [f"{NAME}-{kind}.svg" for kind in ("expected", "history", "slices")]
+    refused = command("tune", "--report", "--home", tuned_home, "--name", NAME[:-1])
+    assert (refused.status, f"did you mean '{NAME}'" in refused.err) == (2, True)
+
+
+def test_the_expected_best_is_the_mean_over_all_draws() -> None:
+    values = [3.0, 1.0, 2.0]
+    made = [optuna.trial.create_trial(value=value, user_attrs={SPENT: {"passes": 10.0}}) for value in values]
+    for point in expected(made):
+        best = [max(draw) for draw in itertools.product(values, repeat=point.trials)]
+        assert point.mean == pytest.approx(statistics.fmean(best))
+        assert point.sd == pytest.approx(statistics.pstdev(best))
+        assert point.passes == 10 * point.trials
