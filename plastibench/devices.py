@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
+from plastibench import energy
 from plastibench.errors import RequestError, unknown
 from plastibench.machine import num_cores, processor
 
@@ -74,6 +75,10 @@ class Device:
     def reset_peak_memory(self) -> None:
         """Start a new peak."""
 
+    def energy(self) -> energy.Reading | None:
+        """Read the device's own energy counters, or return None where it has none."""
+        return None
+
     def precision(self, precision: str) -> AbstractContextManager[object]:
         """Return the context in which a forward pass computes in `precision`."""
         if precision not in self.precisions():
@@ -117,6 +122,10 @@ class Cpu(Device):
     def name(self) -> str:
         """Return the processor's name and how many threads are used."""
         return f"{processor()}, {num_cores()} cores"
+
+    def energy(self) -> energy.Reading | None:
+        """Read the counters of the processor's packages."""
+        return energy.processor()
 
     def side_by_side(self) -> int:
         """Return the number of cores: small runs gain more from company than from threads."""
@@ -167,6 +176,10 @@ class Cuda(Device):
     def synchronise(self) -> None:
         """Wait for the GPU."""
         torch.cuda.synchronize(self.torch)
+
+    def energy(self) -> energy.Reading | None:
+        """Read the GPU's counter through NVML."""
+        return energy.gpu(self.torch)
 
     def peak_memory(self) -> int | None:
         """Return the most bytes allocated since the last reset."""

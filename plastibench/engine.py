@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from plastibench import flops
 from plastibench.data.core import Data
 from plastibench.devices import Device
 from plastibench.learner import Learner
@@ -26,6 +27,8 @@ class Accuracy:
     batch_mean: float
     loss: float
     """Mean over examples."""
+    work: flops.Work | None = None
+    """Of the forward passes, where `evaluate` made them and could count it."""
 
     def by(self, counting: Counting) -> float:
         """Return the accuracy in 0..1 as `counting` says."""
@@ -72,6 +75,7 @@ class Engine:
         self.recipe: Recipe = learner.task.recipe
         self.tally = Tally(learner.device)
         self.layout = learner.device.layout(learner.model)
+        self._laws: dict[torch.Size, tuple[flops.Work | None, flops.Work | None]] = {}
 
     def begin_epoch(self) -> None:
         """Start counting anew."""
@@ -102,13 +106,24 @@ class Engine:
         device.mark_step()
         # Accuracy is that of the weights the step started from, as SAM's paper and the DASH code have it.
         self.tally.add(passes[0][0], y, passes[0][1])
-        self._count(len(y), len(passes))
+        self._count(x.shape, len(passes))
 
-    def _count(self, examples: int, passes: int) -> None:
-        cost = self.learner.cost
+    def _count(self, shape: torch.Size, passes: int) -> None:
+        cost, examples = self.learner.cost, shape[0]
         cost.steps += 1
         cost.samples += examples
         cost.train_passes += examples * passes
+        cost.second_passes += examples * (passes - 1)
+        a_pass, update = self._work(shape)
+        cost.work("train", a_pass and update and a_pass * passes + update)
+
+    def _work(self, shape: torch.Size) -> tuple[flops.Work | None, flops.Work | None]:
+        """Return the work of a pass of a batch, and of an update; looked up once a stage."""
+        if shape not in self._laws:
+            model = self.learner.model
+            law = flops.pass_law(model, tuple(shape[1:]), backward=True)
+            self._laws[shape] = law and law.of(shape[0]), flops.update_work(model, self.recipe)
+        return self._laws[shape]
 
     def _statistics(self, passes_before: int) -> AbstractContextManager[None]:
         if passes_before and self.recipe.sam_statistics == "first":
@@ -136,10 +151,13 @@ def evaluate(model: nn.Module, data: Data, recipe: Recipe, device: Device) -> Ac
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     with torch.no_grad(), device.precision(recipe.precision):
+        work: flops.Work | None = flops.Work(0, 0)
         for x, y in data.batches(recipe.test_batch_size):
+            law = flops.pass_law(model, tuple(x.shape[1:]), backward=False)
+            work = work and law and work + law.of(len(y))
             logits = model(x.contiguous(memory_format=layout)).float()
             tally.add(logits, y, torch.nn.functional.cross_entropy(logits, y))
             device.mark_step()
     for module, training in modes:
         module.training = training
-    return tally.read()
+    return replace(tally.read(), work=work)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from plastibench import optim
+from plastibench import flops, optim
 from plastibench.cost import Cost
 from plastibench.devices import Device
 from plastibench.method import Method
@@ -111,6 +111,8 @@ class Learner:
             (self.loss(logits, y) * weight).backward()
         self.device.mark_step()
         self.cost.remedy_passes += len(y)
+        law = flops.pass_law(model, tuple(x.shape[1:]), backward=True)
+        self.cost.work("remedy", law and law.of(len(y)))
 
     def reset_statistics(self) -> None:
         """Set the running statistics of batch normalisation to mean 0 and variance 1."""
@@ -132,6 +134,8 @@ class Learner:
             for x, y in self.stage.train.batches(self.task.recipe.batch_size):
                 self.model(x.contiguous(memory_format=layout))
                 self.cost.remedy_forwards += len(y)
+                law = flops.pass_law(self.model, tuple(x.shape[1:]), backward=False)
+                self.cost.work("remedy", law and law.of(len(y)))
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
 

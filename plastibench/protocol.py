@@ -101,7 +101,7 @@ def _training(learner: Learner, method: Method, company: Company, kept: State | 
 
 def _prepare(learner: Learner, method: Method) -> None:
     """Let the method act between stages, then apply the two policies that it declares."""
-    with learner.cost.timing("remedy"), torch.no_grad():
+    with learner.cost.timing("remedy", learner.device), torch.no_grad():
         if learner.stage.index == 0:
             method.start(learner)
         else:
@@ -112,20 +112,22 @@ def _prepare(learner: Learner, method: Method) -> None:
                 learner.reset_statistics()
             elif method.batch_norm == "reestimate":
                 learner.reestimate_statistics()
-        learner.device.synchronise()
 
 
 def _measure(learner: Learner, method: Method, trained: tuple[int, str, Accuracy]) -> StageResult:
     """Evaluate what the method wants evaluated, on test and validation data, where there are any."""
     recipe, stage, cost = learner.task.recipe, learner.stage, learner.cost
     epochs, stop, train = trained
-    with cost.timing("evaluation"):
+    with cost.timing("evaluation", learner.device):
         model = method.evaluated(learner)
         test, held = (
             None if data is None else evaluate(model, data, recipe, learner.device)
             for data in (stage.test, stage.validation)
         )
-    cost.evaluation_forwards += sum(found.total for found in (test, held) if found is not None)
+    for found in (test, held):
+        if found is not None:
+            cost.evaluation_forwards += found.total
+            cost.work("evaluation", found.work)
     return StageResult(
         index=stage.index,
         num_train=len(stage.train),
@@ -140,6 +142,6 @@ def _measure(learner: Learner, method: Method, trained: tuple[int, str, Accuracy
         test_loss=None if test is None else test.loss,
         validation_accuracy=None if held is None else held.by(recipe.test_accuracy),
         cost=cost,
-        peak_memory=learner.peak_memory(),
+        peak_memory=cost.peak_memory(),
         data=stage.checksum,
     )

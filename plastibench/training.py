@@ -51,10 +51,8 @@ class Training:
         """Train until a stop rule holds; return the epochs taken, the rule, the last epoch's accuracy."""
         work, learner = self._work(), self.learner
         while True:
-            with learner.cost.timing("train"):
+            with learner.cost.timing("train", learner.device):
                 ended = next(work)
-                if ended is None:
-                    learner.device.synchronise()
             if ended is not None:
                 return ended
             self.company.keep(self.state())

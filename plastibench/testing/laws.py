@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from plastibench import protocol, snapshot
 from plastibench.checkpoint import Checkpoint
@@ -57,7 +58,7 @@ def neutral_setting_is_a_warm_start(task: Task, kind: Kind) -> None:
     assert kind.neutral is not None
     warm, off = run(task, Method()), run(task, kind(**kind.neutral))
     assert same_bits(warm.weights, off.weights)
-    drop = {"remedy_passes", "remedy_forwards"}
+    drop = {"remedy_passes", "remedy_forwards", "remedy_flops", "elementwise_flops"}
     assert [{k: v for k, v in row.items() if k not in drop} for row in warm.rows()] == [
         {k: v for k, v in row.items() if k not in drop} for row in off.rows()
     ]
@@ -107,12 +108,16 @@ def measuring_changes_nothing(task: Task, kind: Kind) -> None:
 
 
 def counted_cost_is_real_cost(task: Task, kind: Kind, num_classes: int) -> None:
-    """The ledger agrees with an independent count of the examples that went through models."""
+    """The ledger agrees with independent counts: of examples that went through models, and of FLOPs."""
     with counting_passes(num_classes) as real:
         results = run(task, kind()).results
     costs = [result.cost for result in results]
     assert real.with_gradient == sum(cost.train_passes + cost.remedy_passes for cost in costs)
     assert real.without_gradient == sum(cost.evaluation_forwards + cost.remedy_forwards for cost in costs)
+    # Once more, now that nothing is left to trace, under a counter that sees every operation.
+    with FlopCounterMode(display=False) as counter:
+        costs = [result.cost for result in run(task, kind()).results]
+    assert counter.get_total_flops() == sum(cost.matrix_flops() or 0 for cost in costs)
 
 
 def others_are_left_alone(task: Task, kind: Kind) -> None:

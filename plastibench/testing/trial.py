@@ -33,10 +33,9 @@ class Trial:
 
     def rows(self) -> list[dict[str, Any]]:
         """Return the results without what depends on the clock or the machine."""
+        machine = ("seconds", "memory", "energy")
         rows = [result.as_dict() for result in self.results]
-        return [
-            {k: v for k, v in row.items() if not k.endswith("seconds") and k != "peak_memory"} for row in rows
-        ]
+        return [{k: v for k, v in row.items() if not k.endswith(machine)} for row in rows]
 
 
 def run(
@@ -138,6 +137,8 @@ def counting_passes(num_classes: int) -> Iterator[Passes]:
     passes = Passes()
 
     def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        if inputs[0].is_meta:
+            return  # nothing is computed there: the ledger traces a pass
         if isinstance(module, nn.Linear) and module.out_features == num_classes:
             if torch.is_grad_enabled():
                 passes.with_gradient += len(inputs[0])

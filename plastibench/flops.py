@@ -1,0 +1,181 @@
+"""How much arithmetic a pass through a model is: traced once on a copy without data, then multiplied.
+
+Two sums are kept apart. `matrix` is what torch's own counter knows: matrix products, convolutions and
+attention, a multiply-add counted as two. `elementwise` is an estimate of all else (normalisation,
+activations, pooling, the loss, the optimizer's update): one for each element that an operation writes.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode, flop_registry
+
+if TYPE_CHECKING:
+    from plastibench.task import Recipe
+
+SMALL, LARGE = 2, 4
+"""Batch sizes of the two traces: batch normalisation refuses batches of one."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """FLOPs."""
+
+    matrix: int
+    elementwise: int
+
+    def __mul__(self, times: int) -> Work:
+        """Return the work done `times` over."""
+        return Work(self.matrix * times, self.elementwise * times)
+
+    def __add__(self, other: Work) -> Work:
+        """Return the sum."""
+        return Work(self.matrix + other.matrix, self.elementwise + other.elementwise)
+
+
+@dataclass(frozen=True)
+class Law:
+    """Work as a function of the batch size: a part for each call, and a part for each example."""
+
+    call: Work
+    example: Work
+
+    def of(self, examples: int) -> Work:
+        """Return the work of one call on a batch."""
+        return self.call + self.example * examples
+
+
+_laws: dict[Any, Law | None] = {}
+_texts: WeakKeyDictionary[nn.Module, str] = WeakKeyDictionary()
+
+
+def pass_law(model: nn.Module, shape: tuple[int, ...], *, backward: bool) -> Law | None:
+    """Return the work of a pass of (b, *shape) images, with or without the way back to the weights.
+
+    None where the model cannot be traced: it is then "absent". The first call for a kind of model
+    traces a copy on torch's meta device, where nothing is computed and nothing drawn; later ones look it up.
+    """
+    key = (_kind(model), shape, backward)
+    if key not in _laws:
+        _laws[key] = _traced(model, shape, backward)
+    return _laws[key]
+
+
+def forward_work(model: nn.Module, shape: tuple[int, ...], examples: int, calls: int) -> Work | None:
+    """Return the work of `examples` images (of `shape`) taken forward in `calls` batches."""
+    law = pass_law(model, shape, backward=False)
+    return None if law is None else law.call * calls + law.example * examples
+
+
+def update_work(model: nn.Module, recipe: Recipe) -> Work | None:
+    """Return the work of one update of the weights by the recipe's optimizer."""
+    weights = tuple((p.shape, p.requires_grad) for p in model.parameters())
+    rule = (recipe.optimizer, recipe.momentum, recipe.weight_decay, recipe.adaptive)
+    key = (weights, rule)
+    if key not in _laws:
+        work = _traced_update(model, recipe)
+        _laws[key] = None if work is None else Law(work, Work(0, 0))
+    law = _laws[key]
+    return None if law is None else law.call
+
+
+def _kind(model: nn.Module) -> Any:  # noqa: ANN401 - a key
+    """Return all that tells models of different work apart: layers and settings, modes, weights."""
+    if model not in _texts:
+        _texts[model] = repr(model)
+    layers = tuple((type(module), module.training) for module in model.modules())
+    return _texts[model], layers, tuple((p.shape, p.requires_grad) for p in model.parameters())
+
+
+def _traced(model: nn.Module, shape: tuple[int, ...], backward: bool) -> Law | None:
+    # A plug-in's model may do anything: that it cannot be traced must not end a run.
+    try:
+        small, large = (_trace(_shadow(model), (batch, *shape), backward) for batch in (SMALL, LARGE))
+    except Exception:
+        return None
+    matrix, elementwise = (
+        (b - a) // (LARGE - SMALL)
+        for a, b in ((small.matrix, large.matrix), (small.elementwise, large.elementwise))
+    )
+    example = Work(matrix, elementwise)
+    call = Work(small.matrix - SMALL * matrix, small.elementwise - SMALL * elementwise)
+    return Law(call, example)
+
+
+def _trace(model: nn.Module, shape: tuple[int, ...], backward: bool) -> Work:
+    x = torch.empty(shape, device="meta")
+    y = torch.empty(shape[0], device="meta", dtype=torch.long)
+    with _counting() as found, torch.set_grad_enabled(backward):
+        loss = F.cross_entropy(model(x), y)
+        if backward:
+            loss.backward()
+    return found[0]
+
+
+def _traced_update(model: nn.Module, recipe: Recipe) -> Work | None:
+    from plastibench import optim
+
+    try:
+        weights = [p for p in _shadow(model).parameters() if p.requires_grad]
+        for weight in weights:
+            weight.grad = torch.empty_like(weight)
+        optimizer = optim.build(recipe, weights)
+        nothing = torch.zeros((), device="meta")
+        optimizer.step(lambda: nothing)  # type: ignore[arg-type] # the first one makes momentum and moments
+        with _counting() as found:
+            optimizer.step(lambda: nothing)  # type: ignore[arg-type]
+    except Exception:
+        return None
+    return found[0]
+
+
+def _shadow(model: nn.Module) -> nn.Module:
+    """Return a copy with the same layers and modes whose weights and buffers hold no numbers."""
+    memo: dict[int, Any] = {}
+    for weight in model.parameters():
+        memo[id(weight)] = nn.Parameter(torch.empty_like(weight, device="meta"), weight.requires_grad)
+    for buffer in model.buffers():
+        memo[id(buffer)] = torch.empty_like(buffer, device="meta")
+    return copy.deepcopy(model, memo)
+
+
+@contextmanager
+def _counting() -> Iterator[list[Work]]:
+    """Count, inside; the list holds the sum afterwards. torch's global stream is as it was before."""
+    found: list[Work] = []
+    with torch.random.fork_rng(devices=[]), _Elements() as elements, FlopCounterMode(display=False) as matrix:
+        yield found
+    found.append(Work(matrix.get_total_flops(), elements.count))
+
+
+class _Elements(TorchDispatchMode):
+    """Counts the elements written by operations that torch's counter leaves out; views write none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    # torch calls it with whatever an operation takes.
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ANN401
+        out = func(*args, **(kwargs or {}))
+        if not func.is_view and func._overloadpacket not in flop_registry and not _moves(func):
+            self.count += sum(item.numel() for item in tree_leaves(out) if isinstance(item, Tensor))
+        return out
+
+
+def _moves(func: Any) -> bool:  # noqa: ANN401 - an operation of torch
+    """Return whether an operation makes, copies or reshapes without arithmetic."""
+    words = ("empty", "zeros", "ones", "fill", "copy", "clone", "detach", "view", "reshape", "full", "zero")
+    name = func._overloadpacket.__name__.strip("_")
+    return any(name.startswith(word) or name.endswith(f"_{word}") for word in words)
