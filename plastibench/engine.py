@@ -115,14 +115,14 @@ class Engine:
         cost.train_passes += examples * passes
         cost.second_passes += examples * (passes - 1)
         a_pass, update = self._work(shape)
-        cost.work("train", a_pass and update and a_pass * passes + update)
+        cost.work("train", None if a_pass is None or update is None else a_pass * passes + update)
 
     def _work(self, shape: torch.Size) -> tuple[flops.Work | None, flops.Work | None]:
         """Return the work of a pass of a batch, and of an update; looked up once a stage."""
         if shape not in self._laws:
             model = self.learner.model
-            law = flops.pass_law(model, tuple(shape[1:]), backward=True)
-            self._laws[shape] = law and law.of(shape[0]), flops.update_work(model, self.recipe)
+            a_pass = flops.pass_work(model, shape, backward=True)
+            self._laws[shape] = a_pass, flops.update_work(model, self.recipe)
         return self._laws[shape]
 
     def _statistics(self, passes_before: int) -> AbstractContextManager[None]:
@@ -153,8 +153,8 @@ def evaluate(model: nn.Module, data: Data, recipe: Recipe, device: Device) -> Ac
     with torch.no_grad(), device.precision(recipe.precision):
         work: flops.Work | None = flops.Work(0, 0)
         for x, y in data.batches(recipe.test_batch_size):
-            law = flops.pass_law(model, tuple(x.shape[1:]), backward=False)
-            work = work and law and work + law.of(len(y))
+            more = flops.pass_work(model, x.shape, backward=False)
+            work = None if work is None or more is None else work + more
             logits = model(x.contiguous(memory_format=layout)).float()
             tally.add(logits, y, torch.nn.functional.cross_entropy(logits, y))
             device.mark_step()

@@ -72,10 +72,10 @@ def pass_law(model: nn.Module, shape: tuple[int, ...], *, backward: bool) -> Law
     return _laws[key]
 
 
-def forward_work(model: nn.Module, shape: tuple[int, ...], examples: int, calls: int) -> Work | None:
-    """Return the work of `examples` images (of `shape`) taken forward in `calls` batches."""
-    law = pass_law(model, shape, backward=False)
-    return None if law is None else law.call * calls + law.example * examples
+def pass_work(model: nn.Module, shape: tuple[int, ...], *, backward: bool) -> Work | None:
+    """Return the work of one pass of a batch of `shape`, (b, c, h, w); None where it cannot be traced."""
+    law = pass_law(model, shape[1:], backward=backward)
+    return None if law is None else law.of(shape[0])
 
 
 def update_work(model: nn.Module, recipe: Recipe) -> Work | None:
@@ -132,9 +132,10 @@ def _traced_update(model: nn.Module, recipe: Recipe) -> Work | None:
             weight.grad = torch.empty_like(weight)
         optimizer = optim.build(recipe, weights)
         nothing = torch.zeros((), device="meta")
-        optimizer.step(lambda: nothing)  # type: ignore[arg-type] # the first one makes momentum and moments
+        # The first step makes momentum and moments.
+        optimizer.step(lambda: nothing)  # type: ignore[arg-type, return-value]
         with _counting() as found:
-            optimizer.step(lambda: nothing)  # type: ignore[arg-type]
+            optimizer.step(lambda: nothing)  # type: ignore[arg-type, return-value]
     except Exception:
         return None
     return found[0]
@@ -163,7 +164,7 @@ class _Elements(TorchDispatchMode):
     """Counts the elements written by operations that torch's counter leaves out; views write none."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.count = 0
 
     # torch calls it with whatever an operation takes.

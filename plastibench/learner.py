@@ -42,8 +42,6 @@ class Learner:
         """Enter a stage."""
         self.stage = stage
         self.cost = Cost()
-        self._peak: int | None = None  # of attempts before this one
-        self.device.reset_peak_memory()
         self._drawn = 0 if stage.index else 1  # the first stage's first draw made the model itself
 
     def state(self) -> dict[str, Any]:
@@ -52,7 +50,6 @@ class Learner:
             "step": self.step,
             "drawn": self._drawn,
             "cost": self.cost.as_dict(),
-            "peak_memory": self.peak_memory(),
             "generator": self.generator.get_state(),
             "optimizer": self.optimizer.state_dict(),
         }
@@ -60,15 +57,9 @@ class Learner:
     def restore(self, state: dict[str, Any]) -> None:
         """Become what `state` says, in the stage that has begun; the model has its weights already."""
         self.step, self._drawn = state["step"], state["drawn"]
-        self.cost, self._peak = Cost(**state["cost"]), state["peak_memory"]
+        self.cost = Cost(**state["cost"])
         self.generator.set_state(state["generator"])
         self.optimizer.load_state_dict(state["optimizer"])
-
-    def peak_memory(self) -> int | None:
-        """Return the most bytes that the stage has held on the device, or None where that is not known."""
-        return max(
-            (peak for peak in (self._peak, self.device.peak_memory()) if peak is not None), default=None
-        )
 
     def loss(self, logits: Tensor, y: Tensor) -> Tensor:
         """Return the task's loss alone, the mean cross-entropy; logits (b, classes), y (b,)."""
@@ -111,8 +102,7 @@ class Learner:
             (self.loss(logits, y) * weight).backward()
         self.device.mark_step()
         self.cost.remedy_passes += len(y)
-        law = flops.pass_law(model, tuple(x.shape[1:]), backward=True)
-        self.cost.work("remedy", law and law.of(len(y)))
+        self.cost.work("remedy", flops.pass_work(model, x.shape, backward=True))
 
     def reset_statistics(self) -> None:
         """Set the running statistics of batch normalisation to mean 0 and variance 1."""
@@ -134,8 +124,7 @@ class Learner:
             for x, y in self.stage.train.batches(self.task.recipe.batch_size):
                 self.model(x.contiguous(memory_format=layout))
                 self.cost.remedy_forwards += len(y)
-                law = flops.pass_law(self.model, tuple(x.shape[1:]), backward=False)
-                self.cost.work("remedy", law and law.of(len(y)))
+                self.cost.work("remedy", flops.pass_work(self.model, x.shape, backward=False))
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
 

@@ -249,14 +249,14 @@ def test_costs_stand_beside_the_yardsticks() -> None:
 
 def test_what_was_not_measured_is_absent_and_never_zero() -> None:
     table = only(RECORDS)
-    assert named(table, "warm").cost["flop"] is None
+    assert named(table, "warm").cost["flops"] is None
     assert " absent |" in markdown(table)
     known = [
-        replace(one, stages=[{**s, "train_flop": 1e12, "remedy_flop": 5e11} for s in one.stages])
+        replace(one, stages=[{**s, "train_flops": 1e12, "remedy_flops": 5e11} for s in one.stages])
         for one in RECORDS
     ]
-    assert named(only(known), "warm").cost["flop"] == 3e12
-    assert named(only([*known[:2], RECORDS[2]]), "warm").cost["flop"] is None
+    assert named(only(known), "warm").cost["flops"] == 3e12
+    assert named(only([*known[:2], RECORDS[2]]), "warm").cost["flops"] is None
 
 
 def many(seeds: int, gain: float) -> list[Record]:

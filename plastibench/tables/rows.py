@@ -19,25 +19,30 @@ SUMMED = (
     "steps",
     "samples",
     "train_passes",
+    "second_passes",
     "remedy_passes",
     "remedy_forwards",
     "evaluation_forwards",
-    "train_flop",
-    "remedy_flop",
-    "evaluation_flop",
+    "train_flops",
+    "remedy_flops",
+    "evaluation_flops",
+    "elementwise_flops",
     "train_seconds",
     "remedy_seconds",
     "evaluation_seconds",
-    "energy",
+    "train_energy",
+    "remedy_energy",
+    "evaluation_energy",
 )
 """Costs of a stage that add up over a run."""
 SECONDS = ("train_seconds", "remedy_seconds", "evaluation_seconds")
 DERIVED = {
     "passes": ("train_passes", "remedy_passes"),
-    "flop": ("train_flop", "remedy_flop"),
+    "flops": ("train_flops", "remedy_flops"),
     "seconds": SECONDS,
+    "energy": ("train_energy", "remedy_energy", "evaluation_energy"),
 }
-"""Costs made of others: what a method itself takes; what it takes to measure it is not in `flop`."""
+"""Costs made of others: what a method itself takes; what it takes to measure it is not in `flops`."""
 HIGHEST = ("peak_memory",)
 """Costs of which a run's is the highest of its stages'."""
 COSTS = (*SUMMED, *DERIVED, *HIGHEST)
