@@ -104,6 +104,34 @@ def _say_mirror(mirroring: Mirroring, records: list[Record], say: partial[None])
 
 
 @dataclass(frozen=True)
+class Finished:
+    """The finished runs that a request is about."""
+
+    records: list[Record]
+    baseline: str | None
+    """The method that others are compared with."""
+    yardstick: str | None
+    """The method whose cost is the unit."""
+    damaged: bool
+    """Whether runs had to be left out; they were named."""
+
+
+def finished(request: Request, *, everything: bool) -> Finished:
+    """Return the finished runs of a suite, of a grid, or of the whole home folder.
+
+    Names damaged ones on stderr. Raises RequestError where nothing is finished or damaged.
+    """
+    store = Store(request.home)
+    records = list(store.records()) if everything else store.finished(request.specs())
+    usual = suites.defaults() if everything else request.leaderboard
+    _say_damaged(store, partial(_say, Screen(stderr=True)), "the run is left out; `run` makes it again")
+    if not records and not store.damaged:
+        raise RequestError(f"no finished runs of this kind in {request.home}")
+    attached = tuned.attached(records, request.home)
+    return Finished(attached, usual.baseline, usual.yardstick, bool(store.damaged))
+
+
+@dataclass(frozen=True)
 class Look:
     """How tables are to be shown."""
 
@@ -119,16 +147,11 @@ def print_tables(request: Request, look: Look, *, everything: bool) -> int:
     if look.form not in FORMATS:
         raise unknown("format", look.form, FORMATS)
     columns = choose(look.style, look.columns)
-    store = Store(request.home)
-    records = list(store.records()) if everything else store.finished(request.specs())
-    usual = suites.defaults() if everything else request.leaderboard
-    _say_damaged(store, partial(_say, Screen(stderr=True)), "the run is left out; `run` makes it again")
-    if not records:
-        if store.damaged:
-            return SOME_FAILED
-        raise RequestError(f"no finished runs of this kind in {request.home}")
-    against = usual.baseline if look.against is None else look.against
-    found = tables(tuned.attached(records, request.home), against, usual.yardstick)
+    selection = finished(request, everything=everything)
+    if not selection.records:
+        return SOME_FAILED
+    against = selection.baseline if look.against is None else look.against
+    found = tables(selection.records, against, selection.yardstick)
     methods = {row.method for table in found for row in table.rows}
     if look.against is not None and look.against not in methods:
         raise unknown("method in these tables", look.against, methods)
@@ -136,7 +159,7 @@ def print_tables(request: Request, look: Look, *, everything: bool) -> int:
         show(found, columns)
     else:
         click.echo(render(found, look.form, columns), nl=False)
-    return SOME_FAILED if store.damaged else DONE
+    return SOME_FAILED if selection.damaged else DONE
 
 
 def _say_damaged(store: Store, say: partial[None], then: str) -> None:

@@ -93,6 +93,13 @@ def request(words: dict[str, Any]) -> Request:
     return Request(**words, cache=cache_folder())
 
 
+def names_nothing(words: dict[str, Any]) -> bool:
+    """Return whether none of the options of `names` is given: everything in the home folder is meant."""
+    return all(
+        value in (None, ()) for name, value in words.items() if name not in ("home", "data", "plugins")
+    )
+
+
 def pair(text: str) -> tuple[str, str]:
     """Return the two sides of NAME=VALUE."""
     name, equals, value = text.partition("=")

@@ -188,11 +188,16 @@ def note_failure(folder: Path, reason: str, trace: str = "") -> None:
 
 
 def write(path: Path, text: str) -> None:
+    """Write a text so that it is there whole or not at all, also after a crash."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
     """Write a file so that it is there whole or not at all, also after a crash."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
+        with temporary.open("wb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

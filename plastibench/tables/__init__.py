@@ -3,12 +3,13 @@
 from plastibench.tables.across import Across, across
 from plastibench.tables.columns import COLUMNS, STYLES, Cell, Sheet, choose, sheet
 from plastibench.tables.forms import FORMATS, markdown, render, sheets
-from plastibench.tables.rows import COSTS, Gain, Outcome, Row, Table, outcome, tables
+from plastibench.tables.rows import COSTS, SECONDS, Gain, Outcome, Row, Table, outcome, tables
 
 __all__ = [
     "COLUMNS",
     "COSTS",
     "FORMATS",
+    "SECONDS",
     "STYLES",
     "Across",
     "Cell",

@@ -108,6 +108,15 @@ class Row:
     diverged: int
     """Runs that ended with an infinite or undefined loss; they are in no average."""
 
+    baseline: str | None = None
+    """The table's."""
+
+    @property
+    def gain(self) -> Estimate | None:
+        """Return the gain over the table's baseline; None for the baseline itself."""
+        found = self.gains.get(self.baseline or "")
+        return found.estimate if found else None
+
     @property
     def seeds(self) -> tuple[int, ...]:
         """Return the seeds that count."""
@@ -187,6 +196,7 @@ def _table(title: str, group: list[Record], wanted: tuple[str | None, str | None
             relative=_relative(cost, _mean_cost(unit)),
             match=_match(list(sound[label].values()), unit),
             diverged=diverged[label],
+            baseline=baseline,
         )
         for label in sorted(sound)
     ]

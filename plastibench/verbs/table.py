@@ -26,7 +26,5 @@ def command(**words: Any) -> None:  # noqa: ANN401
     from plastibench.leaderboard import Look, print_tables
 
     look = Look(**{name: words.pop(name) for name in ("form", "against", "style", "columns")})
-    everything = all(
-        value in (None, ()) for name, value in words.items() if name not in ("home", "data", "plugins")
-    )
+    everything = options.names_nothing(words)
     sys.exit(print_tables(options.request(words), look, everything=everything))

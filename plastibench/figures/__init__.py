@@ -1,0 +1,53 @@
+"""Pictures of tables, drawn by matplotlib: the same runs give the same bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from plastibench.errors import RequestError, unknown
+
+if TYPE_CHECKING:
+    from plastibench.figures.look import Picture
+    from plastibench.tables import Table
+
+FORMATS = ("svg", "pdf", "png")
+
+
+def parse_formats(text: str) -> tuple[str, ...]:
+    """Return the formats of "svg,pdf". Raises RequestError for one that is not known, or none."""
+    names = tuple(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
+    for name in names:
+        if name not in FORMATS:
+            raise unknown("figure format", name, FORMATS)
+    if not names:
+        raise RequestError(f"--format {text!r} names no figure format (there are: {', '.join(FORMATS)})")
+    return names
+
+
+def pictures(found: Sequence[Table]) -> Iterator[Picture]:
+    """Yield every picture that the tables allow: of each setting, then over settings."""
+    from plastibench.figures import across, single
+
+    methods = sorted({row.method for table in found for row in table.rows})
+    for number, table in enumerate(found, 1):
+        yield from single.pictures(table, f"setting-{number}", methods)
+    yield from across.pictures(found, methods)
+
+
+def save(found: Sequence[Table], folder: Path, formats: Sequence[str]) -> list[Path]:
+    """Write every picture in every format, and return the files. Raises RequestError where it cannot."""
+    from plastibench.figures.look import drawn
+    from plastibench.store import write_bytes
+
+    files = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for picture in pictures(found):
+            for form in formats:
+                files.append(folder / f"{picture.name}.{form}")
+                write_bytes(files[-1], drawn(picture, form))
+    except OSError as error:
+        raise RequestError(f"figures cannot be written to {folder}: {error.strerror}") from error
+    return files

@@ -1,0 +1,72 @@
+"""What pictures are drawn from: rows of tables, taken apart by stage."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import TypeGuard
+
+from plastibench.cost import Cost
+from plastibench.stats import Estimate, mean
+from plastibench.tables import Row
+
+SHOWN_ELSEWHERE = {
+    "index",
+    "num_train",
+    "num_new",
+    "num_test",
+    "test_accuracy",
+    "test_correct",
+    "peak_memory",
+    *(field.name for field in fields(Cost)),
+}
+"""Numbers of a stage that are no diagnostics: sizes, the result itself, and costs."""
+MOST = 8
+
+Point = tuple[float, float]
+
+
+def over_stages(row: Row, name: str, factor: float = 1.0) -> list[tuple[int, Estimate]]:
+    """Return (stage, mean over seeds) of one number, where any finished run has it."""
+    by_stage: dict[int, list[float]] = {}
+    for record in row.runs:
+        if record.status == "done":
+            for stage in record.stages:
+                value = stage.get(name)
+                if _is_number(value):
+                    by_stage.setdefault(stage["index"], []).append(factor * value)
+    return [(stage, mean(values)) for stage, values in sorted(by_stage.items())]
+
+
+def diagnostics(rows: Sequence[Row]) -> list[str]:
+    """Return the names of the numbers that stages carry beside sizes, results and costs."""
+    found: dict[str, None] = {}
+    for row in rows:
+        for record in row.runs:
+            found.update(
+                {
+                    name: None
+                    for name, value in record.stages[0].items()
+                    if name not in SHOWN_ELSEWHERE and _is_number(value)
+                }
+            )
+    return sorted(found)[:MOST]
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def passes(row: Row) -> float:
+    """Return the examples taken forward and backward in a whole run, mean over seeds."""
+    return row.cost["passes"] or 0.0
+
+
+def pareto(points: Sequence[Point]) -> list[Point]:
+    """Return the points (cost, value) to which no other is at once as cheap and as good or better."""
+    front: list[Point] = []
+    for cost, value in sorted(points, key=lambda point: (point[0], -point[1])):
+        if not front or value > front[-1][1]:
+            front.append((cost, value))
+    return front

@@ -1,0 +1,140 @@
+"""From tables to one HTML page: what is on it, and how it is put together."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from plastibench.labels import record_settings
+from plastibench.report.cite import bibliography
+from plastibench.report.commands import command
+from plastibench.report.words import sentences
+from plastibench.store import Record
+from plastibench.tables import SECONDS, Cell, Row, Table, sheet
+from plastibench.version import __version__
+
+if TYPE_CHECKING:
+    from plastibench.figures.look import Picture
+
+TEMPLATES = Path(__file__).parent / "templates"
+ORIGINS = ("device", "platform", "python", "torch", "numpy", "plastibench", "commit", "data", "threads")
+
+
+@dataclass(frozen=True)
+class Line:
+    """One row of a table on the page."""
+
+    method: str
+    colour: str
+    anchor: str
+    cells: list[Cell]
+    settings: str
+    command: str
+    runs: tuple[Record, ...]
+
+
+@dataclass(frozen=True)
+class Section:
+    """One setting on the page."""
+
+    anchor: str
+    name: str
+    title: str
+    sentences: list[str]
+    head: list[str]
+    lines: list[Line]
+    legend: list[str]
+    pictures: list[Picture]
+    origins: list[tuple[str, str]]
+
+
+def page(found: Sequence[Table], name: str) -> str:
+    """Return the page of some tables as HTML; the same tables give the same text."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    from plastibench.figures import across
+    from plastibench.figures.look import NIGHT, inline
+
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"percent": _percent, "average": _average, "seconds": _seconds}
+    script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
+    methods = sorted({row.method for table in found for row in table.rows})
+    plain = {row.runs[0].spec.method.name for table in found for row in table.rows if row.runs}
+    return environment.get_template("page.html").render(
+        name=name,
+        version=__version__,
+        sections=[_section(table, number, methods) for number, table in enumerate(found, 1)],
+        across=list(across.pictures(found, methods)),
+        methods=methods,
+        bibliography=bibliography(plain),
+        night=list(NIGHT.values()),
+        svg=inline,
+        script=script,
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    )
+
+
+def _section(table: Table, number: int, methods: Sequence[str]) -> Section:
+    from plastibench.figures import look, single
+
+    shown = sheet(table)
+    known = look.marks(methods)
+    first = table.rows[0].runs[0].spec
+    return Section(
+        anchor=f"setting-{number}",
+        name=f"{first.task.name}, {first.model.name}",
+        title=table.title,
+        sentences=sentences(table),
+        head=shown.head,
+        lines=[
+            _line(row, texts, (f"runs-{number}-{place}", known[row.method].colour))
+            for place, (row, texts) in enumerate(zip(table.rows, shown.rows, strict=True), 1)
+        ],
+        legend=shown.notes[: len(shown.notes) - len(table.notes)],
+        pictures=list(single.pictures(table, f"setting-{number}", methods)),
+        origins=_origins([run for row in table.rows for run in row.runs]),
+    )
+
+
+def _line(row: Row, texts: list[Cell], place: tuple[str, str]) -> Line:
+    anchor, colour = place
+    return Line(
+        method=row.method,
+        colour=colour,
+        anchor=anchor,
+        cells=texts[1:],
+        settings=record_settings(row.runs[0]),
+        command=command([run.spec for run in row.runs]),
+        runs=row.runs,
+    )
+
+
+def _origins(runs: Sequence[Record]) -> list[tuple[str, str]]:
+    """Return what the runs were made with, each value that any run has."""
+    found = []
+    for what in ORIGINS:
+        values = sorted({str(run.provenance[what]) for run in runs if run.provenance.get(what) is not None})
+        found.append((what, "; ".join(values) or "not recorded"))
+    return found
+
+
+def _percent(run: Record) -> str:
+    return f"{100 * run.stages[-1]['test_accuracy']:.2f}"
+
+
+def _average(run: Record) -> str:
+    return f"{100 * sum(stage['test_accuracy'] for stage in run.stages) / len(run.stages):.2f}"
+
+
+def _seconds(run: Record) -> str:
+    return f"{sum(stage.get(name) or 0.0 for stage in run.stages for name in SECONDS):.1f}"

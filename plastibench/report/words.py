@@ -1,0 +1,94 @@
+"""Sentences that say what a table shows, what it does not, and what cannot be said."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+
+from plastibench.figures.series import passes
+from plastibench.stats import CONFIDENCE
+from plastibench.tables import Row, Table
+
+
+def sentences(table: Table) -> list[str]:
+    """Return what a reader may conclude from a table, and no more."""
+    rows = [row for row in table.rows if row.seeds]
+    return [*_size(table), *_gains(table, rows), *_costs(table, rows), *_failures(table)]
+
+
+def _size(table: Table) -> Iterator[str]:
+    seeds = sorted({len(row.seeds) for row in table.rows if row.seeds})
+    if not seeds:
+        yield "No run of this setting ended with a finite loss: there is no accuracy to compare."
+        return
+    stages = sorted({len(run.stages) for row in table.rows for run in row.runs if run.status == "done"})
+    yield f"{_count(len(table.rows), 'method')}; n = {_span(seeds)} seeds each; {_span(stages)} stages."
+    if min(seeds) == 1:
+        who = _names([row.method for row in table.rows if len(row.seeds) == 1])
+        yield f"With one seed there is no spread and no interval; nothing can be concluded about {who}."
+
+
+def _gains(table: Table, rows: Sequence[Row]) -> Iterator[str]:
+    if table.baseline is None:
+        yield "The baseline has no finished runs here, so there are no gains and nothing is compared."
+        return
+    judged = [row for row in rows if row.gain is not None and row.gain.n > 1]
+    above = _listed(judged, lambda row: _gain(row)[0] > 0)
+    below = _listed(judged, lambda row: _gain(row)[1] < 0)
+    open_ = [row.method for row in judged if _gain(row)[0] <= 0 <= _gain(row)[1]]
+    percent = f"{CONFIDENCE:.0%}".replace("%", " %")
+    if above:
+        yield f"Above {table.baseline}, with a {percent} interval free of 0: {above}."
+    if below:
+        yield f"Below {table.baseline}, with a {percent} interval free of 0: {below}."
+    if open_:
+        yield f"Not separated from {table.baseline}: {_names(open_)}. That is no proof that they are equal."
+    if len(judged) > 1:
+        yield (
+            f"Each interval stands for itself: among {len(judged)}, one free of 0 by chance alone is to "
+            "be expected more often than one time in twenty. "
+            "The other methods are not compared with one another."
+        )
+
+
+def _gain(row: Row) -> tuple[float, float]:
+    assert row.gain is not None
+    return row.gain.low, row.gain.high
+
+
+def _listed(rows: Sequence[Row], wanted: Callable[[Row], bool]) -> str:
+    found = [row for row in rows if wanted(row)]
+    found.sort(key=lambda row: -abs(row.gain.mean) if row.gain else 0.0)
+    return ", ".join(f"{row.method} ({row.gain.interval_text()})" for row in found if row.gain)
+
+
+def _costs(table: Table, rows: Sequence[Row]) -> Iterator[str]:
+    if len(rows) < 2:
+        return
+    cheap, dear = min(rows, key=passes), max(rows, key=passes)
+    if passes(cheap) > 0 and not math.isclose(passes(cheap), passes(dear)):
+        yield (
+            f"Cheapest is {cheap.method} with {passes(cheap):,.0f} examples taken forward and backward, "
+            f"dearest {dear.method} with {passes(dear) / passes(cheap):.1f} times as many (means over seeds)."
+        )
+    devices = {run.provenance.get("device") for row in rows for run in row.runs}
+    if len(devices) > 1:
+        yield f"The runs were made on {len(devices)} kinds of hardware: their seconds cannot be compared."
+
+
+def _failures(table: Table) -> Iterator[str]:
+    lost = [f"{row.method} ({row.diverged})" for row in table.rows if row.diverged]
+    if lost:
+        yield f"Diverged, and in no average, which flatters the method: {', '.join(lost)}."
+
+
+def _span(values: Sequence[int]) -> str:
+    return str(values[0]) if values[0] == values[-1] else f"{values[0]} to {values[-1]}"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" + ("" if number == 1 else "s")
+
+
+def _names(names: Sequence[str]) -> str:
+    return ", ".join(names[:-1]) + " and " + names[-1] if len(names) > 1 else "".join(names)

@@ -1,0 +1,67 @@
+"""Write the page and the pictures of what is finished."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from plastibench.errors import RequestError
+from plastibench.figures import save
+from plastibench.leaderboard import DONE, SOME_FAILED, finished
+from plastibench.report.page import page
+from plastibench.request import Request
+from plastibench.store import write
+from plastibench.tables import tables
+
+EVERYTHING = "All finished runs"
+
+
+def write_report(
+    request: Request, out: Path | None, figures: tuple[Path, Sequence[str]] | None, *, everything: bool
+) -> int:
+    """Write the report of a suite, of a grid, or of everything in a home; return the exit status.
+
+    `figures` is a folder and formats, where pictures are wanted apart. Raises RequestError where
+    nothing is finished, or where a file cannot be written.
+    """
+    selection = finished(request, everything=everything)
+    if not selection.records:
+        return SOME_FAILED
+    name = EVERYTHING if everything else request.leaderboard.name
+    path = out or Path(f"{re.sub(r'[^A-Za-z0-9._-]', '-', name)}.html")
+    _prepare(path)
+    found = tables(selection.records, selection.baseline, selection.yardstick)
+    _write(path, page(found, name))
+    _say(f"report: {path.resolve()}")
+    if figures is not None:
+        _say(f"figures: {len(save(found, *figures))} files in {figures[0].resolve()}")
+    return SOME_FAILED if selection.damaged else DONE
+
+
+def _prepare(path: Path) -> None:
+    """Refuse before the work what would fail after it."""
+    if path.is_dir():
+        raise RequestError(f"--out {path} is a folder: name a file in it, such as {path / 'report.html'}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        write(path, text)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> RequestError:
+    return RequestError(f"report {path} cannot be written: {error.strerror}")
+
+
+def _say(line: str) -> None:
+    Console(stderr=True).print(Text(line), soft_wrap=True)

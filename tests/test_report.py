@@ -1,0 +1,193 @@
+"""The page: self-contained, honest, escaped, the same bytes from the same runs."""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import re
+import shlex
+from base64 import b64encode
+from collections import Counter
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from command_support import command, small_run
+from report_support import HOSTILE, a_home, a_run, some_runs
+
+from plastibench.report import commands
+from plastibench.report.cite import bibliography
+from plastibench.report.page import page
+from plastibench.report.words import sentences
+from plastibench.store import Store
+from plastibench.tables import tables
+
+
+class Reader(HTMLParser):
+    """Collects what a page would ask for, its ids and its links."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: Counter[str] = Counter()
+        self.attributes: list[tuple[str, str]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags[tag] += 1
+        self.attributes += [(name, value or "") for name, value in attrs]
+
+    def values(self, *names: str) -> list[str]:
+        return [value for name, value in self.attributes if name in names]
+
+
+def read(text: str) -> Reader:
+    reader = Reader()
+    reader.feed(text)
+    return reader
+
+
+def words(records: list[object], baseline: str | None = "warm") -> str:
+    (table,) = tables(records, baseline)  # type: ignore[arg-type]
+    return " ".join(sentences(table))
+
+
+def test_a_page_asks_for_nothing_outside_and_all_its_links_lead_somewhere() -> None:
+    found = read(page(tables([*some_runs(), *some_runs(task="other_task")], "warm"), "x"))
+    ids = found.values("id")
+    assert len(ids) == len(set(ids))
+    for link in found.values("href", "src", "xlink:href"):
+        assert link == "data:," or link[1:] in ids, link
+    assert "default-src 'none'" in " ".join(found.values("content"))
+
+
+def test_the_policy_of_a_page_allows_its_own_script_alone() -> None:
+    text = page(tables(some_runs(), "warm"), "x")
+    (script,) = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
+    assert f"script-src 'sha256-{b64encode(hashlib.sha256(script.encode()).digest()).decode()}'" in text
+
+
+def test_hostile_names_are_text() -> None:
+    plain = a_run("mine", 0, note=HOSTILE)
+    hostile = replace(
+        a_run(HOSTILE, 0), provenance={**plain.provenance, "device": HOSTILE, "commit": HOSTILE}
+    )
+    text = page(tables([a_run("warm", 0), hostile, a_run(HOSTILE, 0, task=HOSTILE)], "warm"), HOSTILE)
+    found = read(text)
+    assert found.tags["script"] == 1
+    assert not [name for name, _ in found.attributes if name.startswith("on")]
+    assert html.escape(HOSTILE, quote=False).split("$")[0] in text
+
+
+def test_the_same_runs_in_any_order_give_the_same_page() -> None:
+    assert page(tables(some_runs(), "warm"), "x") == page(tables(some_runs()[::-1], "warm"), "x")
+
+
+def test_a_page_of_twenty_methods_six_tasks_and_ten_seeds_is_below_two_megabytes() -> None:
+    methods = [f"method_{number:02}" for number in range(20)]
+    records = [run for task in range(6) for run in some_runs(10, methods, task=f"task_{task}", stages=10)]
+    text = page(tables(records, "method_00"), "x")
+    assert len(text.encode()) < 2_000_000
+    assert all(record.id in text for record in records)
+
+
+def test_one_seed_is_said_to_prove_nothing() -> None:
+    found = words(list(some_runs(1)))
+    assert "With one seed there is no spread and no interval" in found
+    assert "free of 0" not in found
+
+
+def test_words_sort_methods_by_their_intervals() -> None:
+    base = [a_run("warm", seed) for seed in range(4)]
+
+    def shifted(name: str, *by: float) -> list[object]:
+        return [
+            replace(
+                a_run(name, run.spec.seed),
+                stages=[{**stage, "test_accuracy": stage["test_accuracy"] + shift} for stage in run.stages],
+            )
+            for run, shift in zip(base, by, strict=True)
+        ]
+
+    found = words(
+        [
+            *base,
+            *shifted("better", 0.05, 0.051, 0.052, 0.05),
+            *shifted("worse", -0.05, -0.051, -0.052, -0.05),
+            *shifted("open", -0.05, 0.05, -0.05, 0.05),
+        ]
+    )
+    assert re.search(r"Above warm, with a 95 % interval free of 0: better \(\+5\.\d\d \[", found)
+    assert re.search(r"Below warm, with a 95 % interval free of 0: worse \(-5\.\d\d \[", found)
+    assert "Not separated from warm: open. That is no proof that they are equal." in found
+    assert "among 3 of them" in found
+
+
+def test_words_name_what_is_missing() -> None:
+    assert "The baseline has no finished runs" in words(list(some_runs(methods=["mine"])))
+    lost = replace(a_run("mine", 0), status="diverged")
+    assert "Diverged, and in no average, which flatters the method: mine (1)" in words([*some_runs(), lost])
+    other = replace(a_run("new", 0), provenance={"device": "another chip"})
+    assert "2 kinds of hardware: their seconds cannot be compared" in words([*some_runs(), other])
+
+
+def test_a_page_is_made_where_every_run_diverged() -> None:
+    lost = [replace(run, status="diverged") for run in some_runs()]
+    assert "No run of this setting ended with a finite loss" in page(tables(lost, "warm"), "x")
+
+
+def test_the_printed_command_finds_the_very_runs(tmp_path: Path) -> None:
+    made = small_run(tmp_path, "--method", "warm,dash", "--seeds", "2-3", "--set", "dash.floor=0.1234")
+    assert made.status == 0, made.err
+    by_method: dict[str, list[object]] = {}
+    for record in Store(tmp_path).records():
+        by_method.setdefault(record.spec.method.name, []).append(record.spec)
+    for specs in by_method.values():
+        line = commands.command(specs)  # type: ignore[arg-type]
+        _, verb, *words = shlex.split(line)
+        again = command(verb, "--no-mlflow", "--home", tmp_path, *words)
+        assert "all 2 runs are finished already" in again.err, (line, again.err)
+
+
+def test_every_paper_that_a_method_names_is_cited_once() -> None:
+    found = bibliography(["dash", "shrink_perturb", "warm", "nobody"])
+    assert found.count("eprint        = {2410.23495}") == 1
+    assert "author        = {Shin and others}" in found
+    assert "author        = {Ash and Adams}" in found
+
+
+def test_report_writes_a_page_and_figures(tmp_path: Path) -> None:
+    home = a_home(tmp_path / "home", some_runs())
+    out, figures = tmp_path / "new" / "page.html", tmp_path / "figures"
+    done = command("report", "--home", home, "--out", out, "--figures", figures, "--format", "svg,pdf")
+    assert done.status == 0, done.err
+    assert out.read_text(encoding="utf-8").startswith("<!doctype html>")
+    assert {file.suffix for file in figures.iterdir()} == {".svg", ".pdf"}
+
+
+def test_a_damaged_run_is_named_and_left_out(tmp_path: Path) -> None:
+    home = a_home(tmp_path / "home", some_runs())
+    path = next(home.glob("runs/??/*/run.json"))
+    path.write_text("{")
+    done = command("report", "--home", home, "--out", tmp_path / "page.html")
+    assert done.status == 1
+    assert f"{path} is damaged" in done.err
+    assert path.parent.name not in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (("--out", "{tmp}"), "is a folder"),
+        (("--out", "{tmp}/file/page.html"), "cannot be written"),
+        (("--format", "gif"), "no figure format named 'gif'"),
+        (("--home", "{tmp}/nowhere"), "no finished runs"),
+        (("--method", "warm"), "no finished runs of this kind"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_line(tmp_path: Path, more: tuple[str, ...], said: str) -> None:
+    (tmp_path / "file").write_text("")
+    home = a_home(tmp_path / "home", some_runs(1))
+    done = command("report", "--home", home, *(word.format(tmp=tmp_path) for word in more))
+    assert done.status == 2
+    assert len(done.lines()) == 1
+    assert said in done.err
