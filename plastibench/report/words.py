@@ -45,8 +45,8 @@ def _gains(table: Table, rows: Sequence[Row]) -> Iterator[str]:
         yield f"Not separated from {table.baseline}: {_names(open_)}. That is no proof that they are equal."
     if len(judged) > 1:
         yield (
-            f"Each interval stands for itself: among {len(judged)}, one free of 0 by chance alone is to "
-            "be expected more often than one time in twenty. "
+            f"Each interval stands for itself: among {len(judged)} of them, one free of 0 by chance alone is "
+            "to be expected more often than one time in twenty. "
             "The other methods are not compared with one another."
         )
 
