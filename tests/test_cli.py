@@ -174,6 +174,10 @@ def test_run_without_a_mirror_imports_neither_mlflow_nor_optuna(tmp_path: Path) 
     assert len(records(tmp_path)) == 1
 
 
+def _hear_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_interrupted_grid_stops_with_one_line_and_leaves_no_process(tmp_path: Path) -> None:
     words = program(
         "run",
@@ -188,7 +192,13 @@ def test_interrupted_grid_stops_with_one_line_and_leaves_no_process(tmp_path: Pa
         "target_accuracy=none",
     )
     with subprocess.Popen(
-        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        words,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # What starts the tests may ignore Ctrl-C, and a program keeps ignoring what it inherits so.
+        preexec_fn=_hear_interrupts,  # noqa: PLW1509 - no thread of this process holds a lock
     ) as running:
         _wait_for_file(tmp_path, "spec.json", running)
         os.killpg(running.pid, signal.SIGINT)  # as a terminal does: to the workers, too
