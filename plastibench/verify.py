@@ -1,0 +1,103 @@
+"""Run one row again and compare it with its record."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rich.text import Text
+
+from plastibench.devices import pick
+from plastibench.display import Display, Screen, name_of
+from plastibench.errors import RequestError, unknown
+from plastibench.execute import Place, execute, workshop
+from plastibench.store import Record, Store
+
+SAME, DIFFERENT = 0, 1
+
+OF_THE_MACHINE = ("seconds", "memory", "energy")
+"""Ends of the names of what no two runs share."""
+DECIDES_ROUNDING = ("torch", "device", "threads", "plastibench")
+"""Of a record's provenance: where these differ, the last bits of a sum can, and with them everything."""
+
+
+def find(store: Store, text: str) -> Record:
+    """Return the finished run whose id is or begins with `text`. Raises RequestError."""
+    ids = sorted(path.parent.name for path in store.home.glob("runs/??/*/run.json"))
+    found = [run for run in ids if run.startswith(text)] if text else []
+    if not found:
+        raise unknown("finished run", text, ids[:20])
+    if len(found) > 1:
+        raise RequestError(
+            f"run {text} is not one run: {len(found)} begin so, such as {' and '.join(found[:2])}"
+        )
+    record = store.read(found[0])
+    if record is None:
+        raise RequestError(f"run {found[0]} is damaged: {next(iter(store.damaged.values()))}")
+    return record
+
+
+def verify(ids: Sequence[str], place: Place, device: str | None) -> int:
+    """Run finished runs again, apart from the store, and say what differs; return the exit status.
+
+    `place.home` holds the records. `device` replaces the first one of the record's kind. Raises
+    RequestError for a run that does not exist, or whose code is not what it was.
+    """
+    records = [find(Store(place.home), text) for text in ids]
+    console = Screen(stderr=True)
+    worst = SAME
+    with Display(console, len(records), 0, 1) as display:
+        for record in records:
+            again = _again(record, replace(place, device=device or record.spec.device), display)
+            found = list(differences(record, again))
+            worst = max(worst, DIFFERENT if found else SAME)
+            for line in _verdict(record, again, found):
+                console.print(Text(line), soft_wrap=True)
+    return worst
+
+
+def _again(record: Record, place: Place, display: Display) -> Record:
+    """Carry a run out anew in a folder that is thrown away, with as many threads as the first time."""
+    kind = pick(place.device).kind
+    if kind != record.spec.device:
+        raise RequestError(f"run {record.id} is one on {record.spec.device}: it cannot be verified on {kind}")
+    with tempfile.TemporaryDirectory() as home:
+        there = replace(place, home=Path(home), threads=record.provenance.get("threads"))
+        again = execute(record.spec, there, workshop(there), display)
+    display.done += 1
+    display.running.pop(record.id, None)
+    return again
+
+
+def differences(record: Record, again: Record) -> Iterator[str]:
+    """Yield what two runs of one description have different, clocks and memory left out."""
+    if record.status != again.status:
+        yield f"status: {record.status} in the record, {again.status} now"
+    if len(record.stages) != len(again.stages):
+        yield f"stages: {len(record.stages)} in the record, {len(again.stages)} now"
+    for old, new in zip(record.stages, again.stages, strict=False):
+        for name in _compared(old):
+            if name in new and old[name] != new[name]:
+                yield f"stage {old['index'] + 1}, {name}: {old[name]} in the record, {new[name]} now"
+
+
+def _compared(row: Mapping[str, Any]) -> list[str]:
+    return [name for name in row if not name.endswith(OF_THE_MACHINE)]
+
+
+def _verdict(record: Record, again: Record, found: list[str]) -> Iterator[str]:
+    name = f"{record.id} {name_of(record.spec)}"
+    if not found:
+        yield f"{name}: the same, number for number, in {len(record.stages)} stages"
+        return
+    yield f"{name}: {len(found)} numbers differ; the first: {found[0]}"
+    other = [
+        f"{what} {record.provenance.get(what)} and {again.provenance.get(what)}"
+        for what in DECIDES_ROUNDING
+        if record.provenance.get(what) != again.provenance.get(what)
+    ]
+    if other:
+        yield f"  made with another machine or version, equal bits are not promised: {', '.join(other)}"
