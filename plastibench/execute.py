@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache, partial
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Any, Protocol
 
 from plastibench import stopping
 from plastibench.checkpoint import Checkpoint
 from plastibench.explain import explain
 from plastibench.keeping import Keeper, find
+from plastibench.ledger import Elsewhere, claimed
 from plastibench.progress import Stopped, Unusable
 from plastibench.registry import Registry
 from plastibench.spec import Spec, build
 from plastibench.store import Record, Store
+
+AGAIN_SECONDS = 2.0
+"""How long until a run that another process was at is looked at again."""
 
 
 class Watcher(Protocol):
@@ -74,11 +80,20 @@ def check_data(specs: Iterable[Spec], place: Place, registry: Registry) -> None:
 def execute(spec: Spec, place: Place, registry: Registry, watcher: Watcher) -> Record:
     """Carry out one run and put it in the store; a finished one is only read.
 
-    A run that was stopped goes on from its checkpoint. Raises Stopped where it is asked to stop.
+    A run that was stopped goes on from its checkpoint. Raises Stopped where it is asked to stop, and
+    Elsewhere where another process is at it.
     """
+    known = Store(place.home).read(spec.id)
+    if known is not None:
+        return known
+    with claimed(Store(place.home).folder(spec.id)):
+        return _claimed(spec, place, registry, watcher)
+
+
+def _claimed(spec: Spec, place: Place, registry: Registry, watcher: Watcher) -> Record:
     store = Store(place.home)
     known = store.read(spec.id)
-    if known is not None:
+    if known is not None:  # another process has just finished it
         return known
     checkpoint = Checkpoint(store.folder(spec.id), spec.id)
     say = partial(watcher.note, spec)
@@ -157,18 +172,60 @@ def run_all(specs: list[Spec], place: Place, watcher: Watcher, jobs: int = 1) ->
     if jobs > 1 and len(todo) > 1:
         return run_in_processes(todo, place, watcher, min(jobs, len(todo)))
     prepare = cache(partial(workshop, place))
+    failed: list[tuple[Spec, str]] = []
+    queue = Queue(todo)
     with stopping.by_signals():
-        found = [(spec, attempt(spec, place, prepare, watcher)) for spec in todo]
-    return [(spec, reason) for spec, reason in found if reason is not None]
+        while queue:
+            spec = queue.next()
+            if spec is None:
+                sleep(AGAIN_SECONDS / 10)
+                continue
+            try:
+                reason = attempt(spec, place, prepare, watcher)
+            except Elsewhere as error:
+                queue.later(spec, watcher, str(error))
+                continue
+            failed += [(spec, reason)] if reason is not None else []
+    return failed
+
+
+class Queue:
+    """Runs to carry out, in order; one that another process is at comes again later."""
+
+    def __init__(self, specs: Iterable[Spec]) -> None:
+        self._waiting = deque((spec, 0.0) for spec in specs)
+        self._told: set[str] = set()
+
+    def __len__(self) -> int:
+        """Return how many are left."""
+        return len(self._waiting)
+
+    def next(self) -> Spec | None:
+        """Take the first whose time has come, or None where all are to be waited for."""
+        for place, (spec, when) in enumerate(self._waiting):
+            if when <= monotonic():
+                del self._waiting[place]
+                return spec
+        return None
+
+    def later(self, spec: Spec, watcher: Watcher, holder: str) -> None:
+        """Put a run back that is elsewhere; the watcher is told once."""
+        self._waiting.append((spec, monotonic() + AGAIN_SECONDS))
+        if spec.id not in self._told:
+            self._told.add(spec.id)
+            watcher.note(spec, f"{holder} is at it: its result is waited for")
 
 
 def attempt(spec: Spec, place: Place, prepare: Callable[[], Registry], watcher: Watcher) -> str | None:
-    """Carry out one run; return why it failed, or None. Other runs must go on, whatever happened."""
+    """Carry out one run; return why it failed, or None. Other runs must go on, whatever happened.
+
+    Raises Elsewhere where another process is at it.
+    """
     if stopping.asked():
         raise Stopped("asked to stop")
     try:
         record = execute(spec, place, prepare(), watcher)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Elsewhere):
         raise
     except BaseException as error:  # a plug-in may raise anything, SystemExit too
         message = explain(error)

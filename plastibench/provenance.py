@@ -22,8 +22,8 @@ def provenance(device: Device) -> dict[str, Any]:
         "plastibench": plastibench.__version__,
         "commit": commit(),
         "python": platform.python_version(),
-        "torch": torch.__version__,
-        "torchvision": torchvision.__version__,
+        "torch": str(torch.__version__),  # a class of torch's own, which a checkpoint must not hold
+        "torchvision": str(torchvision.__version__),
         "numpy": np.__version__,
         "platform": platform.platform(),
         "host": platform.node(),

@@ -10,8 +10,10 @@ from pathlib import Path
 from plastibench import suites, tuned
 from plastibench.errors import RequestError, unknown
 from plastibench.grid import Grid, parse_seeds
+from plastibench.ledger import begun
 from plastibench.registry import Registry
 from plastibench.spec import Spec
+from plastibench.store import Store
 from plastibench.suites import Suite
 
 
@@ -104,3 +106,28 @@ class Request:
 
 def _words(text: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+@dataclass(frozen=True)
+class Begun(Request):
+    """A request for runs that were begun and are not finished, whatever grid they came from."""
+
+    runs: tuple[str, ...] = ()
+    """Ids, or beginnings of them; none is all."""
+
+    @cached_property
+    def leaderboard(self) -> Suite:
+        """Return the suite that is said to be run."""
+        return Suite("resumed", "", suites.defaults().baseline, suites.defaults().yardstick, ())
+
+    def specs(self) -> list[Spec]:
+        """Return the runs. Raises RequestError for an id that no run has."""
+        store = Store(self.home)
+        return [spec for spec in begun(store, self.runs) if store.read(spec.id) is None]
+
+    def device_name(self) -> str:
+        """Return the device, or the one kind of device that the runs were begun on."""
+        kinds = sorted({spec.device for spec in self.specs()})
+        if len(kinds) > 1:
+            raise RequestError(f"these runs want several devices ({', '.join(kinds)}): name the runs of one")
+        return self.device or (kinds[0] if kinds else "cpu")

@@ -7,7 +7,6 @@ import os
 import signal
 import threading
 import time
-from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache, partial
@@ -15,15 +14,18 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from plastibench.execute import Place, Watcher, attempt, workshop
+from plastibench import stopping
+from plastibench.execute import AGAIN_SECONDS, Place, Queue, Watcher, attempt, workshop
 from plastibench.explain import HINT, explain
+from plastibench.ledger import Elsewhere
+from plastibench.progress import Stopped
 from plastibench.spec import Spec
 from plastibench.store import Record
 
 LOOK_SECONDS = 2.0
 """How often it is looked whether processes are alive that say nothing."""
 
-GRACE_SECONDS = 5.0
+GRACE_SECONDS = 30.0
 """How long a process may take to end before it is killed."""
 
 EPOCHS_A_SECOND = 4.0
@@ -36,7 +38,7 @@ def run_in_processes(specs: list[Spec], place: Place, watcher: Watcher, jobs: in
     A process that dies costs the run it was at, and is replaced. No process is left when this
     returns or raises.
     """
-    waiting = deque(specs)
+    waiting = Queue(specs)
     failed: list[tuple[Spec, str]] = []
     pool: list[_Worker] = []
     try:
@@ -45,29 +47,50 @@ def run_in_processes(specs: list[Spec], place: Place, watcher: Watcher, jobs: in
         while waiting or any(worker.spec for worker in pool):
             _hand_out(waiting, pool, place)
             for worker in _with_news(pool):
-                reason = worker.listen(watcher)
+                reason = worker.listen(watcher, waiting)
                 failed += [reason] if reason else []
+    except KeyboardInterrupt:
+        with suppress(OSError):
+            os.write(2, stopping.SAID)
+        raise
     finally:
-        for worker in pool:
-            worker.stop()
+        _stop(pool)
     return failed
 
 
-def _hand_out(waiting: deque[Spec], pool: list[_Worker], place: Place) -> None:
+def _stop(pool: list[_Worker]) -> None:
+    """Let every process end its step and keep its state; what takes too long, or a second Ctrl-C, kills."""
+    for worker in pool:
+        worker.ask()
+    try:
+        for worker in pool:
+            worker.process.join(GRACE_SECONDS)
+    finally:
+        for worker in pool:
+            worker.kill()
+
+
+def _hand_out(waiting: Queue, pool: list[_Worker], place: Place) -> None:
     """Give a run to every process that has none; one that died is replaced first."""
     for position, worker in enumerate(pool):
         if not waiting:
             return
         if worker.spec is None:
             if not worker.process.is_alive():
-                worker.stop()
+                worker.kill()
                 pool[position] = _Worker(place)
-            pool[position].give(waiting.popleft())
+            spec = waiting.next()
+            if spec is None:
+                return
+            pool[position].give(spec)
 
 
 def _with_news(pool: list[_Worker]) -> list[_Worker]:
     """Wait for processes that have something to say, or that are dead."""
     busy = [worker for worker in pool if worker.spec is not None]
+    if not busy:  # all that is left is elsewhere
+        time.sleep(AGAIN_SECONDS / 10)
+        return []
     ready = wait([worker.pipe for worker in busy], timeout=LOOK_SECONDS)
     # A process forked by a plug-in may hold its dead parent's end of the pipe: then no end is seen.
     return [worker for worker in busy if worker.pipe in ready or not worker.process.is_alive()]
@@ -93,13 +116,16 @@ class _Worker:
         with suppress(OSError):  # it has just died: `listen` will see that
             self.pipe.send(spec.as_dict())
 
-    def listen(self, watcher: Watcher) -> tuple[Spec, str] | None:
+    def listen(self, watcher: Watcher, waiting: Queue) -> tuple[Spec, str] | None:
         """Pass on one message; return the run and the reason where it says that a run failed."""
         spec = self.spec
         assert spec is not None
         what, content = self._receive()
-        if what in ("finished", "failed"):
+        if what in ("finished", "failed", "elsewhere"):
             self.spec = None
+        if what == "elsewhere":
+            waiting.later(spec, watcher, content)
+            return None
         _tell(watcher, what, (spec, content))
         return (spec, content) if what == "failed" else None
 
@@ -113,11 +139,17 @@ class _Worker:
         self._end()
         return "failed", _cause(self.process.exitcode)
 
-    def stop(self) -> None:
-        """End the process, whatever it is at."""
+    def ask(self) -> None:
+        """Ask the process to end: after its step where it is at a run, at once where it waits for one."""
         self.pipe.close()
         self.process.terminate()
-        self._end()
+
+    def kill(self) -> None:
+        """End the process, if it has not ended."""
+        self.pipe.close()
+        if self.process.is_alive():
+            self.process.kill()
+        self.process.join()
 
     def _end(self) -> None:
         self.process.join(GRACE_SECONDS)
@@ -191,6 +223,10 @@ class _Sender:
     def note(self, spec: Spec, message: str) -> None:
         self._send("note", message)
 
+    def elsewhere(self, holder: str) -> None:
+        """Another process is at the run."""
+        self._send("elsewhere", holder)
+
     def _send(self, what: str, content: object) -> None:
         try:
             self.pipe.send((what, content))
@@ -202,6 +238,7 @@ class _Sender:
 def _work(pipe: Connection, place: Place) -> None:
     """Carry out the runs that come through the pipe, until it closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
+    signal.signal(signal.SIGTERM, lambda *_: stopping.ask())  # and says it so
     prepare = cache(partial(workshop, place))
     sender = _Sender(pipe)
     while True:
@@ -211,5 +248,9 @@ def _work(pipe: Connection, place: Place) -> None:
             return
         try:
             attempt(spec, place, prepare, sender)
+        except Stopped:
+            return
+        except Elsewhere as error:
+            sender.elsewhere(str(error))
         except KeyboardInterrupt as error:  # from a plug-in: Ctrl-C does not come here
             sender.failed(spec, explain(error))

@@ -178,7 +178,7 @@ def _hear_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def test_interrupted_grid_stops_with_one_line_and_leaves_no_process(tmp_path: Path) -> None:
+def test_interrupted_grid_says_that_it_stops_and_leaves_no_process(tmp_path: Path) -> None:
     words = program(
         "run",
         "--no-mlflow",
@@ -205,6 +205,7 @@ def test_interrupted_grid_stops_with_one_line_and_leaves_no_process(tmp_path: Pa
         _, err = running.communicate(timeout=60)
     assert running.returncode == 130, err
     assert [line for line in err.splitlines() if "to do" not in line and "stage" not in line] == [
+        "plastibench: stopping after this step, to go on later from there; Ctrl-C again stops at once",
         "plastibench: interrupted; the same command goes on with the runs that are not finished"
     ]
     assert records(tmp_path) == []

@@ -14,12 +14,13 @@ from typing import Any
 import pytest
 from command_support import plugin
 
-from plastibench.execute import Place
+from plastibench import workers
+from plastibench.execute import Place, Queue
 from plastibench.grid import Grid
 from plastibench.registry import Registry
 from plastibench.spec import Spec
 from plastibench.store import Record, Store
-from plastibench.workers import _Worker, run_in_processes
+from plastibench.workers import _stop, _Worker, run_in_processes
 
 SETTINGS = {"stages": "2", "max_epochs": "1", "width": "4", "train_size": "130"}
 
@@ -106,10 +107,10 @@ def test_process_that_died_while_idle_is_seen(tmp_path: Path) -> None:
         os.kill(worker.process.pid, signal.SIGKILL)
         worker.process.join()
         worker.give(specs[0])  # no error here, though the pipe is broken
-        assert worker.listen(Notes()) is not None
+        assert worker.listen(Notes(), Queue([])) is not None
         assert worker.spec is None
     finally:
-        worker.stop()
+        worker.kill()
 
 
 def test_process_ends_by_itself_when_its_parent_is_gone(tmp_path: Path) -> None:
@@ -118,16 +119,19 @@ def test_process_ends_by_itself_when_its_parent_is_gone(tmp_path: Path) -> None:
     worker.pipe.close()
     worker.process.join(60)
     assert worker.process.exitcode == 0
-    worker.stop()
+    worker.kill()
 
 
-def test_process_that_does_not_listen_is_stopped_all_the_same(tmp_path: Path) -> None:
+def test_process_that_does_not_listen_is_stopped_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "GRACE_SECONDS", 1.0)
     _, place = asked(tmp_path, 1)
     worker = _Worker(place)
     assert worker.process.pid is not None
     os.kill(worker.process.pid, signal.SIGSTOP)
     began = time.monotonic()
-    worker.stop()
+    _stop([worker])
     assert not worker.process.is_alive()
     assert time.monotonic() - began < 30
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 
 @contextmanager
-def exclusive(path: Path) -> Iterator[None]:
-    """Wait for the lock on the file at `path`, created where missing, and hold it.
+def exclusive(path: Path, *, wait: bool = True) -> Iterator[None]:
+    """Hold the lock on the file at `path`, created where missing; wait for it, or raise BlockingIOError.
 
     The holder may move or remove the file. On Windows, where an open file cannot be moved, nothing
-    is locked: prepare data there with one process.
+    is locked: work there with one process.
     """
     if sys.platform == "win32":
         path.touch()
@@ -24,7 +24,7 @@ def exclusive(path: Path) -> Iterator[None]:
 
     while True:
         with path.open("ab") as stream:
-            fcntl.flock(stream, fcntl.LOCK_EX)
+            fcntl.flock(stream, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
             if not path.exists() or not os.path.samestat(os.fstat(stream.fileno()), path.stat()):
                 # The process that held the lock moved or removed the file: what is locked is not there.
                 continue

@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from plastibench.execute import Place, execute, workshop
+from plastibench.execute import AGAIN_SECONDS, Place, execute, workshop
 from plastibench.explain import explain
+from plastibench.ledger import Elsewhere
 from plastibench.tuning import objective
 from plastibench.tuning.alive import Worker
 from plastibench.tuning.budget import Budget, spent
@@ -109,11 +110,19 @@ class Sitting:
         self.runs.append([])
         start, told = time.perf_counter(), self.telling
         try:
-            record = execute(spec, self.place, self.registry, self)
+            record = self._executed(spec)
         finally:
             self.in_runs += time.perf_counter() - start - (self.telling - told)
         for row in record.stages[len(self.runs[-1]) :]:
             self.stage(spec.id, row)
+
+    def _executed(self, spec: Spec) -> Record:
+        """Carry a run out, or wait for who is at it: another trial may have the same settings."""
+        while True:
+            try:
+                return execute(spec, self.place, self.registry, self)
+            except Elsewhere:
+                time.sleep(AGAIN_SECONDS)
 
     def _close(self, specs: Sequence[Spec], start: float) -> None:
         self.trial.set_user_attr("runs", [spec.id for spec in specs[: len(self.runs)]])

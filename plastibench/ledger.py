@@ -1,0 +1,147 @@
+"""Who is at which run: processes that share a home folder do nothing twice, and none waits for the dead.
+
+A run is claimed by a lock of the operating system on a file in its folder. The system drops the lock
+when the process ends, however it ends, and no clock plays a part. On a network file system the same
+holds where the system passes locks on (NFS 4, Lustre, CephFS do).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from plastibench.checkpoint import Checkpoint
+from plastibench.data.lock import exclusive
+from plastibench.errors import unknown
+from plastibench.spec import Spec
+from plastibench.store import FAILURE, Store
+
+CLAIM = "claim"
+
+State = Literal["queued", "running", "stopped", "failed", "done", "diverged", "damaged"]
+"""Stopped: begun, by nobody now; a process that died leaves that, too. The next `run` goes on with it."""
+
+
+class Elsewhere(Exception):  # noqa: N818 - not an error
+    """Another process is at this run."""
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Hold a run inside. Raises Elsewhere, with the holder's name, where another process has it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / CLAIM
+    lock = exclusive(path, wait=False)
+    try:
+        lock.__enter__()
+    except BlockingIOError as error:
+        raise Elsewhere(holder(folder) or "another process") from error
+    try:
+        with suppress(OSError):  # on a full disk the lock alone must do
+            path.write_text(json.dumps({"host": platform.node(), "process": os.getpid()}), encoding="utf-8")
+        yield
+    finally:
+        with suppress(OSError):
+            path.unlink()
+        lock.__exit__(None, None, None)
+
+
+def holder(folder: Path) -> str | None:
+    """Return the name of the process that claimed a run; None where there is no claim."""
+    try:
+        plain = json.loads((folder / CLAIM).read_text(encoding="utf-8"))
+        return f"process {plain['process']} on {plain['host']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """How one run stands."""
+
+    run: str
+    name: str
+    state: State
+    stages: int
+    """Stages that are on the disk."""
+    about: str
+    """Who is at it, or why it failed; empty where there is nothing to say."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields by name."""
+        return asdict(self)
+
+
+def begun(store: Store, ids: Sequence[str] = ()) -> list[Spec]:
+    """Return the descriptions of all runs that were ever begun here, or of those named by id.
+
+    Each of `ids` is an id or the beginning of one. Raises RequestError where there is no such run.
+    """
+    found: dict[str, Spec] = {}
+    for path in sorted(store.home.glob("runs/??/*/spec.json")):
+        with suppress(OSError, ValueError, KeyError, TypeError):  # a damaged one cannot be gone on with
+            spec = Spec.from_dict(json.loads(path.read_text(encoding="utf-8")))
+            if spec.id == path.parent.name:
+                found[spec.id] = spec
+    for text in ids:
+        if not text or not any(run.startswith(text) for run in found):
+            raise unknown("run", text, list(found)[:20])
+    return [spec for run, spec in found.items() if not ids or run.startswith(tuple(ids))]
+
+
+def entry(store: Store, spec: Spec, name: str) -> Entry:
+    """Return how a run stands at this moment."""
+    folder = store.folder(spec.id)
+    record = store.read(spec.id)
+    if record is not None:
+        return Entry(spec.id, name, _ended(record.status), len(record.stages), "")
+    stages, about = _lines(folder / "stages.jsonl"), holder(folder)
+    if _is_claimed(folder):
+        return Entry(spec.id, name, "running", stages, about or "")
+    if folder / "run.json" in store.damaged:
+        return Entry(spec.id, name, "damaged", stages, store.damaged[folder / "run.json"])
+    reason = _failure(folder)
+    if reason is not None:
+        return Entry(spec.id, name, "failed", stages, reason)
+    begun = stages > 0 or Checkpoint(folder, spec.id).exists() or (folder / "events.jsonl").exists()
+    return Entry(spec.id, name, "stopped" if begun else "queued", stages, "")
+
+
+def _ended(status: str) -> State:
+    return "diverged" if status == "diverged" else "done"
+
+
+def _is_claimed(folder: Path) -> bool:
+    if not (folder / CLAIM).exists():
+        return False
+    try:
+        with exclusive(folder / CLAIM, wait=False):
+            # Nobody's: its process died. The file goes, or looking would leave one behind.
+            (folder / CLAIM).unlink(missing_ok=True)
+            return False
+    except BlockingIOError:
+        return True
+    except OSError:  # a home that can only be read
+        return False
+
+
+def _failure(folder: Path) -> str | None:
+    try:
+        return str(json.loads((folder / FAILURE).read_text(encoding="utf-8"))["error"]).partition("\n")[0]
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError):
+        return "the reason cannot be read"
+
+
+def _lines(path: Path) -> int:
+    try:
+        return path.read_bytes().count(b"\n")
+    except OSError:
+        return 0

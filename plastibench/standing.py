@@ -1,0 +1,61 @@
+"""How the runs of a grid stand, as text for people, live, or as JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections import Counter
+
+import click
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table as Layout
+from rich.text import Text
+
+from plastibench.display import name_of
+from plastibench.errors import RequestError
+from plastibench.ledger import Entry, begun, entry
+from plastibench.request import Request
+from plastibench.store import Store
+
+EVERY_SECONDS = 1.0
+
+
+def show(request: Request, *, everything: bool, watch: bool, as_json: bool) -> None:
+    """Print how runs stand. Raises RequestError where there are none."""
+    found = standing(request, everything=everything)
+    if as_json:
+        click.echo(json.dumps([one.as_dict() for one in found], indent=1))
+        return
+    if not found:
+        raise RequestError(f"no run was ever begun in {request.home}")
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    if not watch:
+        with console.capture() as text:
+            console.print(picture(found))
+        click.echo(text.get(), nl=False)
+        return
+    with Live(picture(found), console=console, auto_refresh=False) as live:
+        while True:
+            time.sleep(EVERY_SECONDS)
+            live.update(picture(standing(request, everything=everything)), refresh=True)
+
+
+def standing(request: Request, *, everything: bool) -> list[Entry]:
+    """Return how each run stands at this moment."""
+    store = Store(request.home)
+    specs = begun(store) if everything else request.specs()
+    return [entry(store, spec, name_of(spec)) for spec in specs]
+
+
+def picture(found: list[Entry]) -> Layout:
+    """Return a line for each run, and the counts below."""
+    counts = Counter(one.state for one in found)
+    total = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
+    layout = Layout(caption=Text(f"{len(found)} runs: {total}"), caption_justify="left")
+    for head in ("id", "run", "state", "stages", ""):
+        layout.add_column(head)
+    for one in found:
+        layout.add_row(*(Text(text) for text in (one.run, one.name, one.state, str(one.stages), one.about)))
+    return layout
