@@ -10,8 +10,8 @@ from time import perf_counter
 from typing import Any
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
+from plastibench import flops
 from plastibench.data.images import Images, ImageSet
 from plastibench.devices import AUTOCAST, Device
 from plastibench.engine import Engine, evaluate
@@ -163,8 +163,6 @@ def matrix_rate(device: Device, precision: str) -> float:
 
 def flop_per_image(task: ImageTask) -> float:
     """Return the FLOP of a forward and a backward pass of one image, a multiply-add counted as two."""
-    model, batch = task.model(), 4
-    x = torch.zeros(batch, *task.input_shape())
-    with FlopCounterMode(display=False) as counter:
-        model(x).sum().backward()
-    return float(counter.get_total_flops()) / batch
+    law = flops.pass_law(task.model(), task.input_shape(), backward=True)
+    assert law is not None, "a model that is measured can be traced"
+    return float(law.example.matrix)

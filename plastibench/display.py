@@ -45,20 +45,13 @@ class Screen(Console):
         self.quiet = True
 
 
-class Display:
-    """A watcher that shows the runs of a grid: what is done, where each run stands, how long it will take."""
+class Shown:
+    """Something that is drawn again and again where there is a terminal, as `__rich__` gives it."""
 
-    def __init__(self, console: Console, total: int, finished: int, jobs: int) -> None:
+    def __init__(self, console: Console, refresh_per_second: float) -> None:
         self.console = console
-        self.total = total
-        self.done = finished
-        self.jobs = jobs
         self.began = time.monotonic()
-        self.seconds: deque[float] = deque(maxlen=50)
-        self.running: dict[str, dict[str, Any]] = {}
-        self.failures = 0
-        self.said = 0.0
-        self.live = Live(self, console=console, refresh_per_second=REFRESH_PER_SECOND, transient=True)
+        self.live = Live(self, console=console, refresh_per_second=refresh_per_second, transient=True)
 
     def __enter__(self) -> Self:
         """Begin to show, where there is a terminal."""
@@ -73,6 +66,24 @@ class Display:
         if self.console.is_terminal:
             with suppress(OSError):
                 self.live.stop()
+
+    def __rich__(self) -> Layout:
+        """Return the picture of this moment."""
+        raise NotImplementedError
+
+
+class Display(Shown):
+    """A watcher that shows the runs of a grid: what is done, where each run stands, how long it will take."""
+
+    def __init__(self, console: Console, total: int, finished: int, jobs: int) -> None:
+        super().__init__(console, REFRESH_PER_SECOND)
+        self.total = total
+        self.done = finished
+        self.jobs = jobs
+        self.seconds: deque[float] = deque(maxlen=50)
+        self.running: dict[str, dict[str, Any]] = {}
+        self.failures = 0
+        self.said = 0.0
 
     @_harmless
     def started(self, spec: Spec, num_stages: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -75,7 +76,7 @@ class Engine:
         self.recipe: Recipe = learner.task.recipe
         self.tally = Tally(learner.device)
         self.layout = learner.device.layout(learner.model)
-        self._laws: dict[torch.Size, tuple[flops.Work | None, flops.Work | None]] = {}
+        self._pass = flops.pass_works(learner.model, backward=True)
 
     def begin_epoch(self) -> None:
         """Start counting anew."""
@@ -114,16 +115,12 @@ class Engine:
         cost.samples += examples
         cost.train_passes += examples * passes
         cost.second_passes += examples * (passes - 1)
-        a_pass, update = self._work(shape)
+        a_pass, update = self._pass(shape), self._update
         cost.work("train", None if a_pass is None or update is None else a_pass * passes + update)
 
-    def _work(self, shape: torch.Size) -> tuple[flops.Work | None, flops.Work | None]:
-        """Return the work of a pass of a batch, and of an update; looked up once a stage."""
-        if shape not in self._laws:
-            model = self.learner.model
-            a_pass = flops.pass_work(model, shape, backward=True)
-            self._laws[shape] = a_pass, flops.update_work(model, self.recipe)
-        return self._laws[shape]
+    @cached_property
+    def _update(self) -> flops.Work | None:
+        return flops.update_work(self.learner.model, self.recipe)
 
     def _statistics(self, passes_before: int) -> AbstractContextManager[None]:
         if passes_before and self.recipe.sam_statistics == "first":
@@ -151,10 +148,9 @@ def evaluate(model: nn.Module, data: Data, recipe: Recipe, device: Device) -> Ac
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     with torch.no_grad(), device.precision(recipe.precision):
-        work: flops.Work | None = flops.Work(0, 0)
+        work, works = flops.NOTHING, flops.pass_works(model, backward=False)
         for x, y in data.batches(recipe.test_batch_size):
-            more = flops.pass_work(model, x.shape, backward=False)
-            work = None if work is None or more is None else work + more
+            work = flops.add(work, works(x.shape))
             logits = model(x.contiguous(memory_format=layout)).float()
             tally.add(logits, y, torch.nn.functional.cross_entropy(logits, y))
             device.mark_step()

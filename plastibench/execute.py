@@ -95,13 +95,11 @@ def _claimed(spec: Spec, place: Place, registry: Registry, watcher: Watcher) -> 
     known = store.read(spec.id)
     if known is not None:  # another process has just finished it
         return known
-    checkpoint = Checkpoint(store.folder(spec.id), spec.id)
-    say = partial(watcher.note, spec)
     try:
         return _carry_out(spec, place, registry, watcher)
     except Unusable as error:
-        say(f"its checkpoint cannot be used ({error}): the run begins anew")
-        checkpoint.remove()
+        watcher.note(spec, f"its checkpoint cannot be used ({error}): the run begins anew")
+        Checkpoint(store.folder(spec.id), spec.id).remove()
         return _carry_out(spec, place, registry, watcher)
 
 

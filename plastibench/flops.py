@@ -8,9 +8,10 @@ activations, pooling, the loss, the optimizer's update): one for each element th
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -42,6 +43,14 @@ class Work:
     def __add__(self, other: Work) -> Work:
         """Return the sum."""
         return Work(self.matrix + other.matrix, self.elementwise + other.elementwise)
+
+
+NOTHING: Work | None = Work(0, 0)
+
+
+def add(one: Work | None, other: Work | None) -> Work | None:
+    """Return the sum; None, what could not be counted, makes it None."""
+    return None if one is None or other is None else one + other
 
 
 @dataclass(frozen=True)
@@ -76,6 +85,14 @@ def pass_work(model: nn.Module, shape: tuple[int, ...], *, backward: bool) -> Wo
     """Return the work of one pass of a batch of `shape`, (b, c, h, w); None where it cannot be traced."""
     law = pass_law(model, shape[1:], backward=backward)
     return None if law is None else law.of(shape[0])
+
+
+def pass_works(model: nn.Module, *, backward: bool) -> Callable[[torch.Size], Work | None]:
+    """Return `pass_work` of one model for many batches: looked up once for each shape.
+
+    Valid as long as the model's layers, modes and weights are the same ones.
+    """
+    return cache(lambda shape: pass_work(model, shape, backward=backward))
 
 
 def update_work(model: nn.Module, recipe: Recipe) -> Work | None:

@@ -120,11 +120,12 @@ class Learner:
             norm.momentum = None  # torch's sign for a plain average over batches
         self.model.train()
         layout = self.device.layout(self.model)
+        works = flops.pass_works(self.model, backward=False)
         with torch.no_grad(), self.device.precision(self.task.recipe.precision):
             for x, y in self.stage.train.batches(self.task.recipe.batch_size):
                 self.model(x.contiguous(memory_format=layout))
                 self.cost.remedy_forwards += len(y)
-                self.cost.work("remedy", flops.pass_work(self.model, x.shape, backward=False))
+                self.cost.work("remedy", works(x.shape))
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
 

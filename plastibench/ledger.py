@@ -11,13 +11,13 @@ import json
 import os
 import platform
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from plastibench.checkpoint import Checkpoint
-from plastibench.data.lock import exclusive
+from plastibench.data.lock import exclusive, is_held
 from plastibench.errors import unknown
 from plastibench.spec import Spec
 from plastibench.store import FAILURE, Store
@@ -37,19 +37,20 @@ def claimed(folder: Path) -> Iterator[None]:
     """Hold a run inside. Raises Elsewhere, with the holder's name, where another process has it."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / CLAIM
-    lock = exclusive(path, wait=False)
-    try:
-        lock.__enter__()
-    except BlockingIOError as error:
-        raise Elsewhere(holder(folder) or "another process") from error
-    try:
+    with ExitStack() as held:
+        try:
+            held.enter_context(exclusive(path, wait=False))
+        except BlockingIOError as error:
+            raise Elsewhere(holder(folder) or "another process") from error
+        held.callback(_forget, path)  # before the lock is given back
         with suppress(OSError):  # on a full disk the lock alone must do
             path.write_text(json.dumps({"host": platform.node(), "process": os.getpid()}), encoding="utf-8")
         yield
-    finally:
-        with suppress(OSError):
-            path.unlink()
-        lock.__exit__(None, None, None)
+
+
+def _forget(path: Path) -> None:
+    with suppress(OSError):
+        path.unlink()
 
 
 def holder(folder: Path) -> str | None:
@@ -102,7 +103,7 @@ def entry(store: Store, spec: Spec, name: str) -> Entry:
     if record is not None:
         return Entry(spec.id, name, _ended(record.status), len(record.stages), "")
     stages, about = _lines(folder / "stages.jsonl"), holder(folder)
-    if _is_claimed(folder):
+    if is_held(folder / CLAIM):
         return Entry(spec.id, name, "running", stages, about or "")
     if folder / "run.json" in store.damaged:
         return Entry(spec.id, name, "damaged", stages, store.damaged[folder / "run.json"])
@@ -115,20 +116,6 @@ def entry(store: Store, spec: Spec, name: str) -> Entry:
 
 def _ended(status: str) -> State:
     return "diverged" if status == "diverged" else "done"
-
-
-def _is_claimed(folder: Path) -> bool:
-    if not (folder / CLAIM).exists():
-        return False
-    try:
-        with exclusive(folder / CLAIM, wait=False):
-            # Nobody's: its process died. The file goes, or looking would leave one behind.
-            (folder / CLAIM).unlink(missing_ok=True)
-            return False
-    except BlockingIOError:
-        return True
-    except OSError:  # a home that can only be read
-        return False
 
 
 def _failure(folder: Path) -> str | None:

@@ -120,10 +120,14 @@ class Begun(Request):
         """Return the suite that is said to be run."""
         return Suite("resumed", "", suites.defaults().baseline, suites.defaults().yardstick, ())
 
-    def specs(self) -> list[Spec]:
-        """Return the runs. Raises RequestError for an id that no run has."""
+    @cached_property
+    def _unfinished(self) -> list[Spec]:
         store = Store(self.home)
         return [spec for spec in begun(store, self.runs) if store.read(spec.id) is None]
+
+    def specs(self) -> list[Spec]:
+        """Return the runs. Raises RequestError for an id that no run has."""
+        return self._unfinished
 
     def device_name(self) -> str:
         """Return the device, or the one kind of device that the runs were begun on."""

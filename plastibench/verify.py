@@ -67,8 +67,7 @@ def _again(record: Record, place: Place, display: Display) -> Record:
     with tempfile.TemporaryDirectory() as home:
         there = replace(place, home=Path(home), threads=record.provenance.get("threads"))
         again = execute(record.spec, there, workshop(there), display)
-    display.done += 1
-    display.running.pop(record.id, None)
+    display.finished(again)
     return again
 
 

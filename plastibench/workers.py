@@ -136,7 +136,8 @@ class _Worker:
                 return what, content
         except (EOFError, OSError):
             pass
-        self._end()
+        self.process.join(GRACE_SECONDS)
+        self.kill()
         return "failed", _cause(self.process.exitcode)
 
     def ask(self) -> None:
@@ -150,12 +151,6 @@ class _Worker:
         if self.process.is_alive():
             self.process.kill()
         self.process.join()
-
-    def _end(self) -> None:
-        self.process.join(GRACE_SECONDS)
-        if self.process.is_alive():
-            self.process.kill()
-            self.process.join()
 
 
 @contextmanager

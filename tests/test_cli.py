@@ -206,7 +206,7 @@ def test_interrupted_grid_says_that_it_stops_and_leaves_no_process(tmp_path: Pat
     assert running.returncode == 130, err
     assert [line for line in err.splitlines() if "to do" not in line and "stage" not in line] == [
         "plastibench: stopping after this step, to go on later from there; Ctrl-C again stops at once",
-        "plastibench: interrupted; the same command goes on with the runs that are not finished"
+        "plastibench: interrupted; the same command goes on with the runs that are not finished",
     ]
     assert records(tmp_path) == []
     _wait_for_end(running.pid)

@@ -30,3 +30,17 @@ def exclusive(path: Path, *, wait: bool = True) -> Iterator[None]:
                 continue
             yield
             return
+
+
+def is_held(path: Path) -> bool:
+    """Return whether a process holds the lock on the file at `path`; a file that nobody holds is removed."""
+    if not path.exists():
+        return False
+    try:
+        with exclusive(path, wait=False):
+            path.unlink(missing_ok=True)
+            return False
+    except BlockingIOError:
+        return True
+    except OSError:  # a folder that can only be read
+        return False

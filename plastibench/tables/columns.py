@@ -83,14 +83,14 @@ def _match(row: Row, _: Table) -> Cell:
     return Cell("never" if row.match is None else f"{row.match:.2f}")
 
 
-def _paper(values: Callable[[Row], Sequence[float]], form: Callable[[float], str]) -> Column:
+def _paper(head: str, values: Callable[[Row], Sequence[float]], form: Callable[[float], str]) -> Column:
     """Return a column as the DASH paper prints it: mean, and in brackets the population spread."""
 
     def cell(row: Row, _: Table) -> Cell:
         found = values(row)
         return Cell(f"{form(mean(found).mean)} ({form(population_sd(found))})" if found else "-")
 
-    return Column("", cell)
+    return Column(head, cell)
 
 
 def _hundredths(value: float) -> str:
@@ -130,18 +130,14 @@ COLUMNS: dict[str, Column] = {
     "relative_memory": Column("memory / {yardstick}", _relative("peak_memory"), "yardstick"),
     "energy": Column("kJ", _cost("energy", ",.2f", 1e3)),
     "relative_energy": Column("energy / {yardstick}", _relative("energy"), "yardstick"),
-    "paper_last": _paper(lambda row: [run.last for run in row.outcomes], _hundredths),
-    "paper_last_steps": _paper(lambda row: [float(run.steps[-1]) for run in row.outcomes], _cut),
-    "paper_average": _paper(lambda row: [run.average for run in row.outcomes], _hundredths),
-    "paper_average_steps": _paper(
-        lambda row: [sum(run.steps) / len(run.steps) for run in row.outcomes], _cut
+    "paper_last": _paper("last test acc", lambda row: [run.last for run in row.outcomes], _hundredths),
+    "paper_last_steps": _paper(
+        "last steps", lambda row: [float(run.steps[-1]) for run in row.outcomes], _cut
     ),
-}
-HEADS = {
-    "paper_last": "last test acc",
-    "paper_last_steps": "last steps",
-    "paper_average": "average acc",
-    "paper_average_steps": "average steps",
+    "paper_average": _paper("average acc", lambda row: [run.average for run in row.outcomes], _hundredths),
+    "paper_average_steps": _paper(
+        "average steps", lambda row: [sum(run.steps) / len(run.steps) for run in row.outcomes], _cut
+    ),
 }
 
 STYLES: dict[str, tuple[str, ...]] = {
@@ -194,7 +190,7 @@ def sheet(table: Table, names: Sequence[str] = STYLES["standard"]) -> Sheet:
     """Return a table with some of the columns; those that lack their reference are left out."""
     kept = [name for name in names if _has(table, COLUMNS[name])]
     words = {"baseline": table.baseline, "yardstick": table.yardstick}
-    head = [(COLUMNS[name].head or HEADS[name]).format(**words) for name in kept]
+    head = [COLUMNS[name].head.format(**words) for name in kept]
     rows = [[COLUMNS[name].cell(row, table) for name in kept] for row in table.rows]
     return Sheet(table.title, head, rows, legend(table, kept))
 

@@ -13,6 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from plastibench.data.lock import exclusive, is_held
+
 BEAT_SECONDS = 30.0
 """How often a worker says that it lives, for those on other hosts."""
 GRACE_SECONDS = 300.0
@@ -32,8 +34,8 @@ class Worker:
         """Take the lock."""
         path = lock_file(self.home, self.name)
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("ab")
-        _hold(self._file.fileno())
+        self._lock = exclusive(path)
+        self._lock.__enter__()
         return self
 
     def __exit__(
@@ -41,7 +43,7 @@ class Worker:
     ) -> None:
         """Give the lock back."""
         lock_file(self.home, self.name).unlink(missing_ok=True)
-        self._file.close()
+        self._lock.__exit__(None, None, None)
 
     def owner(self) -> dict[str, Any]:
         """Return what a trial says of who is at work on it."""
@@ -87,7 +89,7 @@ def is_alive(owner: Mapping[str, Any], home: Path) -> bool:
     """
     path = lock_file(home, str(owner["worker"]))
     if path.exists() and sys.platform != "win32":
-        return _is_held(path)
+        return is_held(path)
     if (owner["host"], owner["home"]) == (socket.gethostname(), str(home.resolve())):
         return sys.platform == "win32" and _is_fresh(owner)
     return _is_fresh(owner)
@@ -100,22 +102,3 @@ def _is_fresh(owner: Mapping[str, Any]) -> bool:
 def lock_file(home: Path, name: str) -> Path:
     """Return the file that a worker holds."""
     return home / "tuned" / "workers" / f"{name}.lock"
-
-
-def _hold(file: int) -> None:
-    if sys.platform != "win32":
-        import fcntl
-
-        fcntl.flock(file, fcntl.LOCK_EX)
-
-
-def _is_held(path: Path) -> bool:
-    import fcntl
-
-    try:
-        with path.open("ab") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    path.unlink(missing_ok=True)
-    return False

@@ -5,14 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.live import Live
 from rich.table import Table as Layout
 from rich.text import Text
 
-from plastibench.display import clock
+from plastibench.display import Shown, clock
 from plastibench.tuning.budget import Budget
 from plastibench.tuning.study import REASON, Study, best
 
@@ -23,31 +22,22 @@ REFRESH_PER_SECOND = 1
 WORDS = {"COMPLETE": "", "PRUNED": "pruned", "FAIL": "failed"}
 
 
-class Board:
+class Board(Shown):
     """Shows the studies of a tuning, whoever works on them: a line a trial, bars on a terminal."""
 
     def __init__(self, console: Console, studies: Sequence[Study], budget: Budget, jobs: int) -> None:
-        self.console = console
+        super().__init__(console, REFRESH_PER_SECOND)
         self.studies = studies
         self.budget = budget
         self.jobs = jobs
         self.told = {(study.plan.study, t.number) for study in studies for t in study.ended()}
-        self.began = time.monotonic()
-        self.live = Live(self, console=console, refresh_per_second=REFRESH_PER_SECOND, transient=True)
-
-    def __enter__(self) -> Self:
-        """Begin to show, where there is a terminal."""
-        if self.console.is_terminal:
-            self.live.start()
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
         """Take the bars away, and say what ended meanwhile."""
         self.look()
-        if self.console.is_terminal:
-            self.live.stop()
+        super().__exit__(kind, error, _)
 
     def look(self) -> None:
         """Say which trials have ended since the last time."""
