@@ -70,9 +70,15 @@ class Store:
 
     def read(self, run: str) -> Record | None:
         """Return a finished run, or None where there is none or its file is damaged."""
+        found = self.load(run)
+        return None if found is None else found[0]
+
+    def load(self, run: str) -> tuple[Record, str] | None:
+        """Return a finished run with the very text that it was read from; None as `read` does."""
         path = self.folder(run) / "run.json"
         try:
-            return _record(path)
+            text = path.read_text(encoding="utf-8")
+            return _record(text, run), text
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -81,10 +87,18 @@ class Store:
 
     def records(self) -> Iterator[Record]:
         """Yield every finished run, by id."""
-        for path in sorted(self.home.glob("runs/??/*/run.json")):
-            record = self.read(path.parent.name)
+        for run in self.ids():
+            record = self.read(run)
             if record is not None:
                 yield record
+
+    def ids(self) -> list[str]:
+        """Return the ids of all runs that have a run file, sorted."""
+        return sorted(path.parent.name for path in self.home.glob("runs/??/*/run.json"))
+
+    def begun_ids(self) -> list[str]:
+        """Return the ids of all runs that were ever begun, sorted."""
+        return sorted(path.parent.name for path in self.home.glob("runs/??/*/spec.json"))
 
     def finished(self, specs: Iterable[Spec]) -> list[Record]:
         """Return those of `specs` that are finished, in their order."""
@@ -160,11 +174,7 @@ class Attempt:
             "provenance": record.provenance,
         }
         plain["digest"] = _digest(plain)
-        path = self.folder / "run.json"
-        if path.exists():
-            # A damaged one: it was not believed, but somebody may want to look at it.
-            path.replace(path.with_name("run.damaged.json"))
-        write(path, json.dumps(plain, sort_keys=True, indent=1, allow_nan=False) + "\n")
+        put(self.folder, json.dumps(plain, sort_keys=True, indent=1, allow_nan=False) + "\n")
         self.event("done", status=status)
         return record
 
@@ -178,6 +188,15 @@ class Attempt:
                 file.write(line + "\n")
         except OSError:
             return
+
+
+def put(folder: Path, text: str) -> None:
+    """Write the run file of a folder."""
+    path = folder / "run.json"
+    if path.exists():
+        # A damaged one: it was not believed, but somebody may want to look at it.
+        path.replace(path.with_name("run.damaged.json"))
+    write(path, text)
 
 
 def note_failure(folder: Path, reason: str, trace: str = "") -> None:
@@ -221,16 +240,16 @@ def _attempts(folder: Path) -> int:
     return sum('"event":"start"' in line for line in lines)
 
 
-def _record(path: Path) -> Record:
+def _record(text: str, run: str) -> Record:
     """Read a run file. Raises ValueError, or what reading strange JSON raises, where it is damaged."""
-    plain = json.loads(path.read_text(encoding="utf-8"))
+    plain = json.loads(text)
     digest = plain.pop("digest", None)
     if digest is not None and digest != _digest(plain):
         raise ValueError("it was changed after it was written")
     record = Record(
         Spec.from_dict(plain["spec"]), plain["status"], plain["stages"], dict(plain["provenance"])
     )
-    if record.id != plain["id"] or path.parent.name != record.id:
+    if record.id != plain["id"] or run != record.id:
         raise ValueError("its id is not that of its description")
     if record.status not in STATUSES:
         raise ValueError(f"its status is {record.status!r}, which is none of {', '.join(STATUSES)}")

@@ -64,6 +64,11 @@ def remember(home: Path, chosen: Mapping[str, Tuned]) -> None:
         write(home / FOLDER / REGISTRY, json.dumps(found, indent=1, sort_keys=True) + "\n")
 
 
+def known(home: Path) -> dict[str, Tuned]:
+    """Return the settings that are known to be chosen, by their variant."""
+    return {name: _tuned(plain) for name, plain in _read(home).items()}
+
+
 def attached(records: Iterable[Record], home: Path) -> list[Record]:
     """Return records that say where their settings come from, where that is known."""
     known = _read(home)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from rich.text import Text
 
+from plastibench.copies import differences, origins
 from plastibench.devices import pick
 from plastibench.display import Display, Screen, name_of
 from plastibench.errors import RequestError, unknown
@@ -18,15 +18,10 @@ from plastibench.store import Record, Store
 
 SAME, DIFFERENT = 0, 1
 
-OF_THE_MACHINE = ("seconds", "memory", "energy")
-"""Ends of the names of what no two runs share."""
-DECIDES_ROUNDING = ("torch", "device", "threads", "plastibench")
-"""Of a record's provenance: where these differ, the last bits of a sum can, and with them everything."""
-
 
 def find(store: Store, text: str) -> Record:
     """Return the finished run whose id is or begins with `text`. Raises RequestError."""
-    ids = sorted(path.parent.name for path in store.home.glob("runs/??/*/run.json"))
+    ids = store.ids()
     found = [run for run in ids if run.startswith(text)] if text else []
     if not found:
         raise unknown("finished run", text, ids[:20])
@@ -52,7 +47,7 @@ def verify(ids: Sequence[str], place: Place, device: str | None) -> int:
     with Display(console, len(records), 0, 1) as display:
         for record in records:
             again = _again(record, replace(place, device=device or record.spec.device), display)
-            found = list(differences(record, again))
+            found = list(differences(record, again, ("in the record", "now")))
             worst = max(worst, DIFFERENT if found else SAME)
             for line in _verdict(record, again, found):
                 console.print(Text(line), soft_wrap=True)
@@ -71,32 +66,12 @@ def _again(record: Record, place: Place, display: Display) -> Record:
     return again
 
 
-def differences(record: Record, again: Record) -> Iterator[str]:
-    """Yield what two runs of one description have different, clocks and memory left out."""
-    if record.status != again.status:
-        yield f"status: {record.status} in the record, {again.status} now"
-    if len(record.stages) != len(again.stages):
-        yield f"stages: {len(record.stages)} in the record, {len(again.stages)} now"
-    for old, new in zip(record.stages, again.stages, strict=False):
-        for name in _compared(old):
-            if name in new and old[name] != new[name]:
-                yield f"stage {old['index'] + 1}, {name}: {old[name]} in the record, {new[name]} now"
-
-
-def _compared(row: Mapping[str, Any]) -> list[str]:
-    return [name for name in row if not name.endswith(OF_THE_MACHINE)]
-
-
 def _verdict(record: Record, again: Record, found: list[str]) -> Iterator[str]:
     name = f"{record.id} {name_of(record.spec)}"
     if not found:
         yield f"{name}: the same, number for number, in {len(record.stages)} stages"
         return
     yield f"{name}: {len(found)} numbers differ; the first: {found[0]}"
-    other = [
-        f"{what} {record.provenance.get(what)} and {again.provenance.get(what)}"
-        for what in DECIDES_ROUNDING
-        if record.provenance.get(what) != again.provenance.get(what)
-    ]
+    other = origins(record, again)
     if other:
-        yield f"  made with another machine or version, equal bits are not promised: {', '.join(other)}"
+        yield f"  made with another machine or version, equal bits are not promised: {other}"
