@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from plastibench.outcome import OF_THE_MACHINE
 from plastibench.store import Record
 
-OF_THE_MACHINE = ("seconds", "memory", "energy")
-"""Ends of the names of what no two runs share."""
 DECIDES_ROUNDING = ("torch", "device", "threads", "plastibench")
 """Of a record's provenance: where these differ, the last bits of a sum can, and with them everything."""
 

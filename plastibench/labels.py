@@ -103,9 +103,20 @@ def difference(spec: Spec, others: Sequence[Spec]) -> str:
     )
 
 
+def part_difference(part: Part, other: Part) -> str:
+    """Return the settings of `part`, its code among them, in which it differs from `other`."""
+    theirs = _identity(other)
+    return " ".join(
+        f"{name}={show(_plain(value))}"
+        for name, value in _identity(part).items()
+        if theirs.get(name) != value
+    )
+
+
 def _flat(spec: Spec) -> dict[str, Any]:
     parts = {f"{what}.code": part.code for what, part in (("task", spec.task), ("model", spec.model))}
-    return {**spec.task.settings, **spec.model.settings, **spec.recipe, **parts, "protocol": spec.protocol}
+    rest = {"protocol": spec.protocol, "device": spec.device}
+    return {**spec.task.settings, **spec.model.settings, **spec.recipe, **parts, **rest}
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - a setting's value

@@ -10,12 +10,14 @@ import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from time import perf_counter
 from types import TracebackType
 from typing import Any, Self
 
 from plastibench.errors import RequestError
+from plastibench.outcome import Outcome, whole_cost
 from plastibench.spec import Spec, canonical
 
 HOME_VARIABLE = "PLASTIBENCH_HOME"
@@ -41,6 +43,24 @@ class Record:
     def id(self) -> str:
         """Return the run's id."""
         return self.spec.id
+
+    @cached_property
+    def hardware(self) -> str:
+        """Return the device and the number of threads, which seconds depend on."""
+        threads = self.provenance.get("threads")
+        return f"{self.provenance.get('device')}" + (f", {threads} threads" if threads else "")
+
+    @cached_property
+    def outcome(self) -> Outcome:
+        """Return the accuracies and sums of a run that was tested: not of a sealed one."""
+        return Outcome(
+            seed=self.spec.seed,
+            accuracies=tuple(100 * float(stage["test_accuracy"]) for stage in self.stages),
+            steps=tuple(stage["steps"] for stage in self.stages),
+            passes=tuple(stage["train_passes"] + stage["remedy_passes"] for stage in self.stages),
+            cost=whole_cost(self.stages),
+            hardware=self.hardware,
+        )
 
 
 class Store:

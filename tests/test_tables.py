@@ -259,6 +259,28 @@ def test_what_was_not_measured_is_absent_and_never_zero() -> None:
     assert named(only([*known[:2], RECORDS[2]]), "warm").cost["flops"] is None
 
 
+def test_seconds_are_never_averaged_over_hardware() -> None:
+    def made(one: Record, device: str, threads: int, seconds: float) -> Record:
+        stages = [{**stage, "train_seconds": seconds} for stage in one.stages]
+        return replace(one, stages=stages, provenance={**ORIGIN, "device": device, "threads": threads})
+
+    found = [made(one, "a chip", 1, 1.0) for one in [*RECORDS[:2], *RECORDS[3:5], *COLD[:2]]]
+    found += [made(one, "a chip", 2, 5.0) for one in (RECORDS[2], COLD[2])]
+    table = only(found, yardstick="cold")
+    assert table.hardware == ("a chip, 1 threads", "a chip, 2 threads")
+    assert named(table, "warm").cost["train_seconds"] is None
+    assert named(table, "warm").cost["steps"] == 20
+    assert named(table, "new").cost["train_seconds"] == 2.0
+    assert named(table, "new").relative["train_seconds"] is None
+    shown = sheet(table, choose("standard", "train_seconds,relative_seconds,energy"))
+    assert [[cell.text for cell in row] for row in shown.rows] == [
+        ["cold", "2.0 (h1) / 10.0 (h2)", "1.00 (h1) / 1.00 (h2)", "absent"],
+        ["new", "2.0 (h1)", "1.00 (h1)", "absent"],
+        ["warm", "2.0 (h1) / 10.0 (h2)", "1.00 (h1) / 1.00 (h2)", "absent"],
+    ]
+    assert "h1: a chip, 1 threads; h2: a chip, 2 threads" in " ".join(shown.notes)
+
+
 def many(seeds: int, gain: float) -> list[Record]:
     noise = [0.001 * (seed % 3) for seed in range(seeds)]
     warm = [record("warm", seed, [0.5, 0.5 + noise[seed]]) for seed in range(seeds)]

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from plastibench.errors import RequestError
 from plastibench.figures import save
-from plastibench.leaderboard import DONE, SOME_FAILED, finished
+from plastibench.printing import DONE, SOME_FAILED, finished
 from plastibench.report.page import page
 from plastibench.request import Request
 from plastibench.store import write

@@ -1,7 +1,7 @@
 """Estimates, intervals and tests over seeds and tasks: small functions on scipy and numpy."""
 
 from plastibench.stats.bootstrap import bootstrap, iqm
-from plastibench.stats.estimate import CONFIDENCE, ENOUGH, Estimate, mean, paired, population_sd
+from plastibench.stats.estimate import CONFIDENCE, ENOUGH, Estimate, mean, paired, population_sd, unpaired
 from plastibench.stats.profiles import probability_of_improvement, profile
 from plastibench.stats.ranks import Ranks, ranks
 from plastibench.stats.significance import (
@@ -35,5 +35,6 @@ __all__ = [
     "ranks",
     "sign_flip",
     "smallest_p",
+    "unpaired",
     "wilcoxon",
 ]

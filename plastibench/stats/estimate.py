@@ -71,6 +71,27 @@ def paired(pairs: Sequence[tuple[float, float]]) -> Estimate:
     return replace(found, low=float(low), high=float(high))
 
 
+def unpaired(first: Sequence[float], second: Sequence[float]) -> tuple[Estimate, float]:
+    """Return the mean of first minus that of second, and the two-sided p that there is no difference.
+
+    Welch's t, for runs that share no seed; `n` is the smaller of the two numbers of runs. There is no
+    interval, and p is 1, where one of them has a single run; the spread is that of no sample: NaN.
+    """
+    n = min(len(first), len(second))
+    if n == 0:
+        return mean([]), math.nan
+    centre = statistics.fmean(first) - statistics.fmean(second)
+    if n == 1:
+        return Estimate(1, centre, math.nan, math.nan, math.nan), 1.0
+    if statistics.stdev(first) == statistics.stdev(second) == 0:
+        return Estimate(n, centre, math.nan, centre, centre), float(centre == 0)
+    from scipy.stats import ttest_ind
+
+    found = ttest_ind(first, second, equal_var=False)
+    low, high = found.confidence_interval(CONFIDENCE)
+    return Estimate(n, centre, math.nan, float(low), float(high)), float(found.pvalue)
+
+
 def population_sd(values: Sequence[float]) -> float:
     """Return the spread as the DASH paper prints it: divided by n, not by n - 1."""
     return statistics.pstdev(values) if values else math.nan

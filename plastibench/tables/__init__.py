@@ -1,9 +1,10 @@
 """From finished runs to tables, and tables as text."""
 
+from plastibench.outcome import COSTS, SECONDS, Outcome
 from plastibench.tables.across import Across, across
 from plastibench.tables.columns import COLUMNS, STYLES, Cell, Sheet, choose, sheet
 from plastibench.tables.forms import FORMATS, markdown, render, sheets
-from plastibench.tables.rows import COSTS, SECONDS, Gain, Outcome, Row, Table, outcome, tables
+from plastibench.tables.rows import Gain, Row, Table, tables
 
 __all__ = [
     "COLUMNS",
@@ -21,7 +22,6 @@ __all__ = [
     "across",
     "choose",
     "markdown",
-    "outcome",
     "render",
     "sheet",
     "sheets",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from plastibench.errors import unknown
+from plastibench.outcome import OF_THE_MACHINE
 from plastibench.stats import LEVEL, fewest_seeds, mean, population_sd, smallest_p
 from plastibench.tables.rows import MARGIN, Gain, Row, Table
 
@@ -32,19 +33,46 @@ class Column:
 
 
 def _cost(name: str, form: str = ",.0f", scale: float = 1.0) -> Callable[[Row, Table], Cell]:
-    def cell(row: Row, _: Table) -> Cell:
-        value = row.cost[name]
-        return Cell(ABSENT if value is None else format(value / scale, form))
-
-    return cell
+    return _spent(name, 0, lambda value: format(value / scale, form))
 
 
 def _relative(name: str) -> Callable[[Row, Table], Cell]:
-    def cell(row: Row, _: Table) -> Cell:
-        value = row.relative[name]
-        return Cell(ABSENT if value is None else f"{value:.2f}")
+    return _spent(name, 1, lambda value: f"{value:.2f}")
+
+
+def _spent(name: str, which: int, form: Callable[[float], str]) -> Callable[[Row, Table], Cell]:
+    """Return a cell of costs (0) or relative costs (1): by hardware where there is more than one."""
+
+    def cell(row: Row, table: Table) -> Cell:
+        if len(table.hardware) < 2 or not name.endswith(OF_THE_MACHINE):
+            return Cell(known((row.cost, row.relative)[which][name], form))
+        found = {hardware: both[which][name] for hardware, both in row.machines.items()}
+        return Cell(by_hardware(found, table.hardware, form))
 
     return cell
+
+
+def by_hardware(
+    values: Mapping[str, float | None], hardware: Sequence[str], form: Callable[[float], str]
+) -> str:
+    """Return one value for each hardware, with its number where there is more than one to tell apart."""
+    if len(hardware) < 2:
+        return known(next(iter(values.values()), None), form)
+    parts = [f"{known(value, form)} (h{hardware.index(name) + 1})" for name, value in values.items()]
+    return " / ".join(parts) if any(value is not None for value in values.values()) else ABSENT
+
+
+def hardware_note(hardware: Sequence[str]) -> list[str]:
+    """Return what the numbers of `by_hardware` stand for."""
+    if len(hardware) < 2:
+        return []
+    places = "; ".join(f"h{number}: {name}" for number, name in enumerate(hardware, start=1))
+    return [f"seconds, memory and energy are those of one hardware each, never averaged: {places}"]
+
+
+def known(value: float | None, form: Callable[[float], str]) -> str:
+    """Return a number as text, or the word for one that was not measured."""
+    return ABSENT if value is None else form(value)
 
 
 def _gain(reference: str) -> Callable[[Row, Table], Cell]:
@@ -75,8 +103,9 @@ def _found(row: Row, table: Table, reference: str) -> Gain | None:
     return row.gains.get(getattr(table, reference) or "")
 
 
-def _n(row: Row, _: Table) -> Cell:
-    return Cell(f"{len(row.outcomes)}" + (f" + {row.diverged} diverged" if row.diverged else ""))
+def count(row: Row) -> str:
+    """Return how many runs count, and how many do not."""
+    return f"{len(row.outcomes)}" + (f" + {row.diverged} diverged" if row.diverged else "")
 
 
 def _match(row: Row, _: Table) -> Cell:
@@ -103,7 +132,7 @@ def _cut(value: float) -> str:
 
 COLUMNS: dict[str, Column] = {
     "method": Column("method", lambda row, _: Cell(row.method)),
-    "n": Column("n", _n),
+    "n": Column("n", lambda row, _: Cell(count(row))),
     "last": Column("last stage %", lambda row, _: Cell(row.last.text())),
     "average": Column("mean of stages %", lambda row, _: Cell(row.average.text())),
     "gain": Column("gain over {baseline}", _gain("baseline"), "baseline"),
@@ -215,6 +244,7 @@ def legend(table: Table, names: Sequence[str]) -> list[str]:
         "cost of a whole run, mean over seeds: passes are examples taken forward and backward, "
         "by training (SAM's second pass too) and by the remedy itself"
     )
+    lines += hardware_note(table.hardware)
     if "match" in names:
         lines.append(
             f"to match: share of {table.yardstick}'s passes with which the mean accuracy reaches its last one"

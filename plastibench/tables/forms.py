@@ -9,9 +9,10 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from plastibench.outcome import COSTS
 from plastibench.tables.across import across
 from plastibench.tables.columns import STYLES, Cell, Sheet, sheet
-from plastibench.tables.rows import COSTS, Table
+from plastibench.tables.rows import Table
 
 FORMATS = ("text", "md", "csv", "latex", "json")
 
@@ -80,6 +81,10 @@ def as_plain(table: Table) -> dict[str, Any]:
                 },
                 "cost": dict(row.cost),
                 "relative": dict(row.relative),
+                "hardware": {
+                    name: {"cost": dict(cost), "relative": dict(relative)}
+                    for name, (cost, relative) in row.machines.items()
+                },
                 "match": row.match,
             }
             for row in table.rows

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
 from plastibench.labels import difference, record_labels, record_settings, setting_label
+from plastibench.outcome import Costs, Outcome, mean_cost, relative_cost
 from plastibench.spec import Spec
 from plastibench.stats import Estimate, holm, mean, not_worse, paired, sign_flip
 from plastibench.store import Record
@@ -14,65 +15,6 @@ from plastibench.tuned import untuned
 
 MARGIN = 0.5
 """Points of accuracy by which a method may lie below the yardstick and still be "no worse"."""
-
-SUMMED = (
-    "steps",
-    "samples",
-    "train_passes",
-    "second_passes",
-    "remedy_passes",
-    "remedy_forwards",
-    "evaluation_forwards",
-    "train_flops",
-    "remedy_flops",
-    "evaluation_flops",
-    "elementwise_flops",
-    "train_seconds",
-    "remedy_seconds",
-    "evaluation_seconds",
-    "train_energy",
-    "remedy_energy",
-    "evaluation_energy",
-)
-"""Costs of a stage that add up over a run."""
-SECONDS = ("train_seconds", "remedy_seconds", "evaluation_seconds")
-DERIVED = {
-    "passes": ("train_passes", "remedy_passes"),
-    "flops": ("train_flops", "remedy_flops"),
-    "seconds": SECONDS,
-    "energy": ("train_energy", "remedy_energy", "evaluation_energy"),
-}
-"""Costs made of others: what a method itself takes; what it takes to measure it is not in `flops`."""
-HIGHEST = ("peak_memory",)
-"""Costs of which a run's is the highest of its stages'."""
-COSTS = (*SUMMED, *DERIVED, *HIGHEST)
-
-Costs = Mapping[str, float | None]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What one finished run came to."""
-
-    seed: int
-    accuracies: tuple[float, ...]
-    """Of the test set after each stage, in percent."""
-    steps: tuple[int, ...]
-    """Of each stage."""
-    passes: tuple[int, ...]
-    """Of each stage, the remedy's own among them."""
-    cost: Costs
-    """Of the whole run; None for what its record does not say."""
-
-    @property
-    def last(self) -> float:
-        """Return the accuracy at the last stage."""
-        return self.accuracies[-1]
-
-    @property
-    def average(self) -> float:
-        """Return the plain mean over stages, the first one included."""
-        return sum(self.accuracies) / len(self.accuracies)
 
 
 @dataclass(frozen=True)
@@ -100,9 +42,11 @@ class Row:
     gains: Mapping[str, Gain]
     """By the name of the method that it is paired with."""
     cost: Costs
-    """Mean over seeds."""
+    """Mean over seeds; None, too, for seconds, memory and energy of several kinds of hardware."""
     relative: Costs
     """The same, each divided by the yardstick's."""
+    machines: Mapping[str, tuple[Costs, Costs]]
+    """Both once more by hardware, in the table's order; those of runs that were made with it."""
     match: float | None
     """Share of the yardstick's passes with which its last accuracy is reached; None where it never is."""
     diverged: int
@@ -134,6 +78,11 @@ class Table:
     """The method whose cost is the unit, and whose accuracy is to be kept: starting anew, as a rule."""
     rows: tuple[Row, ...]
     notes: tuple[str, ...]
+
+    @property
+    def hardware(self) -> tuple[str, ...]:
+        """Return what the runs that count were made with; columns number it where there are several."""
+        return tuple(sorted({name for row in self.rows for name in row.machines}))
 
     @property
     def references(self) -> tuple[str, ...]:
@@ -178,7 +127,7 @@ def _table(title: str, group: list[Record], wanted: tuple[str | None, str | None
         every.setdefault(label, []).append(record)
         runs = sound.setdefault(label, {})
         if record.status == "done":
-            runs[record.spec.seed] = outcome(record)
+            runs[record.spec.seed] = record.outcome
         else:
             diverged[label] += 1
     baseline, yardstick = (name if name in sound else None for name in wanted)
@@ -192,8 +141,9 @@ def _table(title: str, group: list[Record], wanted: tuple[str | None, str | None
             last=mean([run.last for run in sound[label].values()]),
             average=mean([run.average for run in sound[label].values()]),
             gains={name: found[label] for name, found in gains.items() if label in found},
-            cost=(cost := _mean_cost(sound[label].values())),
-            relative=_relative(cost, _mean_cost(unit)),
+            cost=mean_cost(sound[label].values()),
+            relative=relative_cost(sound[label].values(), unit),
+            machines=_machines(list(sound[label].values()), unit),
             match=_match(list(sound[label].values()), unit),
             diverged=diverged[label],
             baseline=baseline,
@@ -203,47 +153,12 @@ def _table(title: str, group: list[Record], wanted: tuple[str | None, str | None
     return Table(title, baseline, yardstick, tuple(rows), _notes(group))
 
 
-def outcome(record: Record) -> Outcome:
-    """Return the sums of a finished run that has test accuracies."""
-    stages = record.stages
-    return Outcome(
-        seed=record.spec.seed,
-        accuracies=tuple(100 * float(stage["test_accuracy"]) for stage in stages),
-        steps=tuple(stage["steps"] for stage in stages),
-        passes=tuple(stage["train_passes"] + stage["remedy_passes"] for stage in stages),
-        cost=_whole_cost(stages),
-    )
-
-
-def _whole_cost(stages: Sequence[Mapping[str, float | None]]) -> Costs:
-    cost: dict[str, float | None] = {}
-    for names, total in ((SUMMED, sum), (HIGHEST, max)):
-        for name in names:
-            values = [stage.get(name) for stage in stages]
-            known = [float(value) for value in values if value is not None]
-            cost[name] = total(known) if len(known) == len(values) else None
-    for name, parts in DERIVED.items():
-        cost[name] = _sum([cost[part] for part in parts])
-    return cost
-
-
-def _sum(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) if len(known) == len(values) else None
-
-
-def _mean_cost(runs: Iterable[Outcome]) -> Costs:
-    """Return means over runs; a cost that one of them does not know has none."""
-    found = list(runs)
-    sums = {name: _sum([run.cost[name] for run in found]) for name in COSTS}
-    return {name: total / len(found) if total is not None and found else None for name, total in sums.items()}
-
-
-def _relative(cost: Costs, unit: Costs) -> Costs:
-    def ratio(value: float | None, one: float | None) -> float | None:
-        return None if value is None or not one else value / one
-
-    return {name: ratio(cost[name], unit[name]) for name in COSTS}
+def _machines(runs: Sequence[Outcome], unit: Sequence[Outcome]) -> dict[str, tuple[Costs, Costs]]:
+    found = {}
+    for name in sorted({run.hardware for run in runs}):
+        own = [run for run in runs if run.hardware == name]
+        found[name] = mean_cost(own), relative_cost(own, [run for run in unit if run.hardware == name])
+    return found
 
 
 def _gains(sound: Mapping[str, Mapping[int, Outcome]], reference: str) -> dict[str, Gain]:

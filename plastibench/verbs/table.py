@@ -23,7 +23,7 @@ from plastibench import options
 @options.home
 def command(**words: Any) -> None:  # noqa: ANN401
     """Print the table of finished runs: of a suite, of a grid, or of everything in the home folder."""
-    from plastibench.leaderboard import Look, print_tables
+    from plastibench.printing import Look, print_tables
 
     look = Look(**{name: words.pop(name) for name in ("form", "against", "style", "columns")})
     everything = options.names_nothing(words)

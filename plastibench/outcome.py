@@ -1,0 +1,118 @@
+"""What one finished run came to: its accuracies, and the sums of what its stages cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+SUMMED = (
+    "steps",
+    "samples",
+    "train_passes",
+    "second_passes",
+    "remedy_passes",
+    "remedy_forwards",
+    "evaluation_forwards",
+    "train_flops",
+    "remedy_flops",
+    "evaluation_flops",
+    "elementwise_flops",
+    "train_seconds",
+    "remedy_seconds",
+    "evaluation_seconds",
+    "train_energy",
+    "remedy_energy",
+    "evaluation_energy",
+)
+"""Costs of a stage that add up over a run."""
+SECONDS = ("train_seconds", "remedy_seconds", "evaluation_seconds")
+DERIVED = {
+    "passes": ("train_passes", "remedy_passes"),
+    "flops": ("train_flops", "remedy_flops"),
+    "seconds": SECONDS,
+    "energy": ("train_energy", "remedy_energy", "evaluation_energy"),
+}
+"""Costs made of others: what a method itself takes; what it takes to measure it is not in `flops`."""
+HIGHEST = ("peak_memory",)
+"""Costs of which a run's is the highest of its stages'."""
+COSTS = (*SUMMED, *DERIVED, *HIGHEST)
+OF_THE_MACHINE = ("seconds", "memory", "energy")
+"""Ends of the names of costs that no two runs share, and that mean nothing without their hardware."""
+
+Costs = Mapping[str, float | None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one finished run came to."""
+
+    seed: int
+    accuracies: tuple[float, ...]
+    """Of the test set after each stage, in percent."""
+    steps: tuple[int, ...]
+    """Of each stage."""
+    passes: tuple[int, ...]
+    """Of each stage, the remedy's own among them."""
+    cost: Costs
+    """Of the whole run; None for what its record does not say."""
+    hardware: str = ""
+    """Device and threads that it was made with: seconds, memory and energy are theirs."""
+
+    @property
+    def last(self) -> float:
+        """Return the accuracy at the last stage."""
+        return self.accuracies[-1]
+
+    @property
+    def average(self) -> float:
+        """Return the plain mean over stages, the first one included."""
+        return sum(self.accuracies) / len(self.accuracies)
+
+
+def whole_cost(stages: Sequence[Mapping[str, float | None]]) -> Costs:
+    """Return the cost of a run from its stages; None for what one of them does not say."""
+    cost: dict[str, float | None] = {}
+    for names, total in ((SUMMED, sum), (HIGHEST, max)):
+        for name in names:
+            values = [stage.get(name) for stage in stages]
+            known = [float(value) for value in values if value is not None]
+            cost[name] = total(known) if len(known) == len(values) else None
+    for name, parts in DERIVED.items():
+        cost[name] = _sum([cost[part] for part in parts])
+    return cost
+
+
+def _sum(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if len(known) == len(values) else None
+
+
+def mean_cost(runs: Iterable[Outcome]) -> Costs:
+    """Return means over runs; a cost that one of them does not know has none.
+
+    Seconds, memory and energy of several kinds of hardware have none either.
+    """
+    found = list(runs)
+    mixed = len({run.hardware for run in found}) > 1
+    sums = {
+        name: None if mixed and name.endswith(OF_THE_MACHINE) else _sum([run.cost[name] for run in found])
+        for name in COSTS
+    }
+    return {name: total / len(found) if total is not None and found else None for name, total in sums.items()}
+
+
+def relative_cost(runs: Iterable[Outcome], unit: Iterable[Outcome]) -> Costs:
+    """Return the mean costs of runs divided by those of others, hardware by hardware as `mean_cost`."""
+    ours, theirs = list(runs), list(unit)
+    cost, one = mean_cost(ours), mean_cost(theirs)
+    mixed = len({run.hardware for run in (*ours, *theirs)}) > 1
+
+    def ratio(name: str) -> float | None:
+        value, divisor = cost[name], one[name]
+        return (
+            None
+            if value is None or not divisor or (mixed and name.endswith(OF_THE_MACHINE))
+            else value / divisor
+        )
+
+    return {name: ratio(name) for name in COSTS}

@@ -1,0 +1,115 @@
+"""Finished runs as they are printed: found, named where they are damaged, laid out."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import click
+from rich.console import Console
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from plastibench import suites, tuned
+from plastibench.display import Screen
+from plastibench.errors import RequestError, unknown
+from plastibench.request import Request
+from plastibench.store import Record, Store
+from plastibench.tables import FORMATS, Sheet, choose, render, sheets, tables
+
+DONE, SOME_FAILED = 0, 1
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The finished runs that a request is about."""
+
+    records: list[Record]
+    baseline: str | None
+    """The method that others are compared with."""
+    yardstick: str | None
+    """The method whose cost is the unit."""
+    damaged: bool
+    """Whether runs had to be left out; they were named."""
+
+
+def finished(request: Request, *, everything: bool) -> Finished:
+    """Return the finished runs of a suite, of a grid, or of the whole home folder.
+
+    Names damaged ones on stderr. Raises RequestError where nothing is finished or damaged.
+    """
+    store = Store(request.home)
+    records = list(store.records()) if everything else store.finished(request.specs())
+    usual = suites.defaults() if everything else request.leaderboard
+    say_damaged(store, partial(say_line, Screen(stderr=True)), "the run is left out; `run` makes it again")
+    if not records and not store.damaged:
+        raise RequestError(f"no finished runs of this kind in {request.home}")
+    attached = tuned.attached(records, request.home)
+    return Finished(attached, usual.baseline, usual.yardstick, bool(store.damaged))
+
+
+@dataclass(frozen=True)
+class Look:
+    """How tables are to be shown."""
+
+    form: str
+    against: str | None
+    """Method to pair the others with; None is the suite's baseline."""
+    style: str
+    columns: str | None
+
+
+def print_tables(request: Request, look: Look, *, everything: bool) -> int:
+    """Print the tables of finished runs; return the exit status."""
+    check_form(look.form)
+    columns = choose(look.style, look.columns)
+    selection = finished(request, everything=everything)
+    if not selection.records:
+        return SOME_FAILED
+    against = selection.baseline if look.against is None else look.against
+    found = tables(selection.records, against, selection.yardstick)
+    methods = {row.method for table in found for row in table.rows}
+    if look.against is not None and look.against not in methods:
+        raise unknown("method in these tables", look.against, methods)
+    if look.form == "text":
+        show(sheets(found, columns))
+    else:
+        click.echo(render(found, look.form, columns), nl=False)
+    return SOME_FAILED if selection.damaged else DONE
+
+
+def check_form(form: str) -> None:
+    """Raise RequestError for a format that there is not."""
+    if form not in FORMATS:
+        raise unknown("format", form, FORMATS)
+
+
+def say_damaged(store: Store, say: Callable[[str], None], then: str) -> None:
+    """Name every run file that was met and cannot be believed, and what comes of it."""
+    for path, reason in store.damaged.items():
+        say(f"run file {path} is damaged ({reason}): {then}")
+
+
+def say_line(console: Console, line: str) -> None:
+    """Print a sentence for people."""
+    # As Text: a path or an error with brackets is no markup.
+    console.print(Text(line), soft_wrap=True)
+
+
+def show(found: Sequence[Sheet]) -> None:
+    """Print tables for people."""
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    with console.capture() as text:
+        for shown in found:
+            layout = RichTable(title=Text(shown.title), title_justify="left")
+            for position, name in enumerate(shown.head):
+                layout.add_column(Text(name), justify="left" if position == 0 else "right")
+            for row in shown.rows:
+                layout.add_row(*(Text(cell.text, style="bold" if cell.strong else "") for cell in row))
+            console.print(layout)
+            for line in shown.notes:
+                console.print(Text(line, style="dim"))
+    # Not by rich, which ends the program with an error where nobody reads.
+    click.echo(text.get(), nl=False)
