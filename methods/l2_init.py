@@ -27,6 +27,7 @@ class L2Init(Method):
     scope: Scope = "all"
     initial: list[Tensor] = field(default_factory=list, init=False)
 
+    capturable: ClassVar[bool] = True
     neutral: ClassVar[Mapping[str, Any]] = {"strength": 0.0}
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "kumar_2023": {"form": "half_sum_of_squares", "scope": "layers"},

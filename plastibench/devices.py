@@ -6,7 +6,7 @@ import importlib.util
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import nn
@@ -14,6 +14,9 @@ from torch import nn
 from plastibench import energy
 from plastibench.errors import RequestError, unknown
 from plastibench.machine import num_cores, processor
+
+if TYPE_CHECKING:
+    from plastibench.capture import Recorder
 
 AUTOCAST = {"bf16": torch.bfloat16}
 
@@ -68,12 +71,29 @@ class Device:
     def mark_step(self) -> None:
         """Say that a piece of work is complete, where the device collects work until told."""
 
+    def recorder(self) -> Recorder | None:
+        """Return what records work here so that it can be replayed, or None where nothing does."""
+        return None
+
+    def rate(self, rate: float) -> float | torch.Tensor:
+        """Return a learning rate as optimizers take it here.
+
+        A tensor is read anew at every replay of a recorded step, and asks for optimizers that are fused.
+        """
+        return rate
+
     def peak_memory(self) -> int | None:
         """Return the most bytes held since `reset_peak_memory`, or None where that is not known."""
         return None
 
     def reset_peak_memory(self) -> None:
         """Start a new peak."""
+
+    def share(self, runs: int) -> None:
+        """Let this process hold no more than its part of the device's memory: `runs` of them use it."""
+
+    def give_back(self) -> None:
+        """Give memory that is held and not used back to the device: others may want it."""
 
     def energy(self) -> energy.Reading | None:
         """Read the device's own energy counters, or return None where it has none."""
@@ -177,6 +197,16 @@ class Cuda(Device):
         """Wait for the GPU."""
         torch.cuda.synchronize(self.torch)
 
+    def recorder(self) -> Recorder | None:
+        """Return CUDA graphs: Python launches the kernels of a small batch slower than they run."""
+        from plastibench.graphs import CudaGraphs
+
+        return CudaGraphs(self.torch)
+
+    def rate(self, rate: float) -> float | torch.Tensor:
+        """Return a tensor on the GPU."""
+        return torch.tensor(rate, device=self.torch)
+
     def energy(self) -> energy.Reading | None:
         """Read the GPU's counter through NVML."""
         return energy.gpu(self.torch)
@@ -188,6 +218,14 @@ class Cuda(Device):
     def reset_peak_memory(self) -> None:
         """Start a new peak."""
         torch.cuda.reset_peak_memory_stats(self.torch)
+
+    def share(self, runs: int) -> None:
+        """Limit torch's allocator; what the driver holds for each process comes on top."""
+        torch.cuda.set_per_process_memory_fraction(1 / runs, self.torch)
+
+    def give_back(self) -> None:
+        """Empty torch's cache."""
+        torch.cuda.empty_cache()
 
     def precision(self, precision: str) -> AbstractContextManager[object]:
         """Return the context of a forward pass; TF32 is a global switch, set to match each time."""

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from plastibench import flops
+from plastibench.capture import Recorded, Say
 from plastibench.data.core import Data
 from plastibench.devices import Device
 from plastibench.learner import Learner
@@ -45,11 +46,24 @@ class Tally:
         self._total = 0
         self._batches = 0
 
+    def clear(self) -> None:
+        """Start anew, in the same memory."""
+        self._sums.zero_()
+        self._total = self._batches = 0
+
     def add(self, logits: Tensor, y: Tensor, loss: Tensor) -> None:
         """Count a batch: logits (b, classes), y (b,), and its mean loss."""
+        self.sum(logits, y, loss)
+        self.number(len(y))
+
+    def sum(self, logits: Tensor, y: Tensor, loss: Tensor) -> None:
+        """Do that part of `add` which happens on the device."""
         correct = (logits.argmax(1) == y).sum(dtype=torch.float32)
         self._sums += torch.stack([correct, correct / len(y), loss.float() * len(y)])
-        self._total += len(y)
+
+    def number(self, examples: int) -> None:
+        """Do the other part: note a batch of so many examples."""
+        self._total += examples
         self._batches += 1
 
     def state(self) -> tuple[Tensor, int, int]:
@@ -68,24 +82,49 @@ class Tally:
 
 
 class Engine:
-    """Takes training steps for a learner under a method."""
+    """Takes training steps for a learner under a method, within one stage."""
 
-    def __init__(self, learner: Learner, method: Method) -> None:
+    def __init__(self, learner: Learner, method: Method, say: Say = lambda _: None) -> None:
+        """Prepare; `say` is told what of it is worth a line."""
         self.learner = learner
         self.method = method
         self.recipe: Recipe = learner.task.recipe
         self.tally = Tally(learner.device)
         self.layout = learner.device.layout(learner.model)
         self._pass = flops.pass_works(learner.model, backward=True)
+        self._recorded = self._recorder(say)
+
+    def _recorder(self, say: Say) -> Recorded | None:
+        """Return what records steps and replays them, or None where Python takes each one."""
+        recorder = self.learner.device.recorder()
+        if recorder is None:
+            return None
+        if not self.method.can_be_recorded():
+            name = type(self.method).__name__
+            say(f"{name} does not declare its hooks capturable: each step is taken anew, none is replayed")
+            return None
+        return Recorded(recorder, say)
 
     def begin_epoch(self) -> None:
         """Start counting anew."""
-        self.tally = Tally(self.learner.device)
+        self.tally.clear()
 
     def step(self, x: Tensor, y: Tensor) -> None:
         """Update the weights once on a batch: x (b, c, h, w) prepared, y (b,)."""
-        learner, device = self.learner, self.learner.device
+        self._number = self.learner.step
         images = x.contiguous(memory_format=self.layout)
+        if self._recorded is None:
+            passes = self._update(images, y)
+        else:
+            passes = self._recorded.take(self._update, images, y)
+        # What only the host counts. A step that is replayed has not run the line of `_update` for it.
+        self.learner.step = self._number + 1
+        self.tally.number(len(y))
+        self._count(x.shape, passes)
+
+    def _update(self, images: Tensor, y: Tensor) -> int:
+        """Do all of a step that happens on the device; return how many passes it took."""
+        learner, device = self.learner, self.learner.device
         passes: list[tuple[Tensor, Tensor]] = []
 
         def closure() -> Tensor:
@@ -99,6 +138,7 @@ class Engine:
             device.mark_step()
             return total.detach()
 
+        learner.step = self._number
         # torch declares closures to return float, and every optimizer of its own takes a tensor.
         learner.optimizer.step(closure)  # type: ignore[arg-type]
         learner.step += 1
@@ -106,8 +146,8 @@ class Engine:
             self.method.after_step(learner)
         device.mark_step()
         # Accuracy is that of the weights the step started from, as SAM's paper and the DASH code have it.
-        self.tally.add(passes[0][0], y, passes[0][1])
-        self._count(x.shape, len(passes))
+        self.tally.sum(passes[0][0], y, passes[0][1])
+        return len(passes)
 
     def _count(self, shape: torch.Size, passes: int) -> None:
         cost, examples = self.learner.cost, shape[0]
@@ -115,11 +155,11 @@ class Engine:
         cost.samples += examples
         cost.train_passes += examples * passes
         cost.second_passes += examples * (passes - 1)
-        a_pass, update = self._pass(shape), self._update
+        a_pass, update = self._pass(shape), self._update_work
         cost.work("train", None if a_pass is None or update is None else a_pass * passes + update)
 
     @cached_property
-    def _update(self) -> flops.Work | None:
+    def _update_work(self) -> flops.Work | None:
         return flops.update_work(self.learner.model, self.recipe)
 
     def _statistics(self, passes_before: int) -> AbstractContextManager[None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache, partial
@@ -14,6 +15,7 @@ from typing import Any, Protocol
 
 from plastibench import stopping
 from plastibench.checkpoint import Checkpoint
+from plastibench.errors import RequestError
 from plastibench.explain import explain
 from plastibench.keeping import Keeper, find
 from plastibench.ledger import Elsewhere, claimed
@@ -59,6 +61,8 @@ class Place:
     plugins: tuple[Path, ...] = ()
     threads: int | None = None
     """Threads of a run on the CPU; None leaves torch's own choice."""
+    together: int = 1
+    """How many processes run on the device at once: each holds its part of the memory and no more."""
     interval: float = 60.0
     """Seconds between two checkpoints of a run; 0 makes one after every step."""
 
@@ -227,16 +231,30 @@ def attempt(spec: Spec, place: Place, prepare: Callable[[], Registry], watcher: 
         raise
     except BaseException as error:  # a plug-in may raise anything, SystemExit too
         message = explain(error)
-        watcher.failed(spec, message)
-        return message
-    watcher.finished(record)
-    return None
+    else:
+        watcher.finished(record)
+        return None
+    _give_back(place)
+    watcher.failed(spec, message)
+    return message
+
+
+def _give_back(place: Place) -> None:
+    """Give the device back what a run held that failed: of too little memory, perhaps."""
+    from plastibench.devices import pick
+
+    with suppress(RequestError):  # it failed because there is no such device
+        pick(place.device).give_back()
 
 
 def workshop(place: Place) -> Registry:
-    """Make this process ready for runs: give torch its threads, find the plug-ins."""
+    """Make this process ready for runs: its threads, its part of the device's memory, the plug-ins."""
+    from plastibench.devices import pick
+
     if place.threads is not None:
         import torch
 
         torch.set_num_threads(place.threads)
+    if place.together > 1:
+        pick(place.device).share(place.together)
     return Registry(place.plugins)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from plastibench.errors import RequestError
 
 LONGEST = 600
 HINT = "lower batch_size, the model's width, or --jobs"
+ASKED = re.compile(r"[Tt]ried to allocate ([\d.]+) (bytes|[KMGT]iB)")
 NO_MEMORY_WORDS = ("not enough memory", "can't allocate memory", "out of memory")
 
 
@@ -16,8 +18,8 @@ def explain(error: BaseException) -> str:
     """Return one line for whatever was raised."""
     if isinstance(error, RequestError):
         return one_line(str(error))
-    if _out_of_memory(error):
-        return f"out of memory: {HINT} ({_named(error)})"
+    if out_of_memory(error):
+        return f"out of memory{_asked(error)}: {HINT} ({_named(error)})"
     if isinstance(error, OSError) and error.strerror:
         return one_line(f"{error.strerror}: {error.filename}" if error.filename else error.strerror)
     place = "" if isinstance(error, SyntaxError) else _place(error)
@@ -36,11 +38,22 @@ def _named(error: BaseException) -> str:
     return one_line(f"{type(error).__name__}: {first}").rstrip(": ")
 
 
-def _out_of_memory(error: BaseException) -> bool:
+def out_of_memory(error: BaseException) -> bool:
+    """Return whether it says that memory, the host's or a device's, ran out."""
     # By name, since the class of an accelerator's error is torch's, and this file is read without torch.
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     return isinstance(error, RuntimeError) and any(words in str(error) for words in NO_MEMORY_WORDS)
+
+
+def _asked(error: BaseException) -> str:
+    """Return how much memory was asked for, where torch's allocator says it: one in bytes, one in GiB."""
+    found = ASKED.search(str(error))
+    if found is None:
+        return ""
+    amount, unit = float(found[1]), found[2]
+    text = f"{amount / 2**30:,.2f} GiB" if unit == "bytes" else f"{amount:,.2f} {unit}"
+    return f", {text} asked for"
 
 
 def _place(error: BaseException) -> str:

@@ -60,6 +60,7 @@ class Keeper(Company):
         self.checkpoint, self.history, self.interval = checkpoint, history, interval
         self.tell: Callable[[Epoch], None] = lambda _: None
         self.say: Callable[[str], None] = lambda _: None
+        self.said: set[str] = set()
         self.began = self.last = monotonic()
         self.cost = FIRST_SECONDS
         self.spent = 0.0
@@ -68,6 +69,12 @@ class Keeper(Company):
     def epoch(self, epoch: Epoch) -> None:
         """Pass on."""
         self.tell(epoch)
+
+    def note(self, message: str) -> None:
+        """Pass on what was not said before."""
+        if message not in self.said:
+            self.said.add(message)
+            self.say(message)
 
     def found(self) -> State | None:
         """Return where the run goes on."""

@@ -59,7 +59,7 @@ class Learner:
         self.step, self._drawn = state["step"], state["drawn"]
         self.cost = Cost(**state["cost"])
         self.generator.set_state(state["generator"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        optim.load(self.optimizer, state["optimizer"])
 
     def loss(self, logits: Tensor, y: Tensor) -> Tensor:
         """Return the task's loss alone, the mean cross-entropy; logits (b, classes), y (b,)."""
@@ -79,12 +79,15 @@ class Learner:
 
     def reset_optimizer(self) -> None:
         """Forget momentum and moments."""
-        self.optimizer = optim.build(self.task.recipe, self.model.parameters())
+        recipe = self.task.recipe
+        rate = self.device.rate(recipe.learning_rate)
+        self.optimizer = optim.build(recipe, self.model.parameters(), rate)
 
     def forget(self, parameters: Iterable[Tensor]) -> None:
         """Forget momentum and moments of some parameters only."""
         for parameter in parameters:
-            self.optimizer.state.pop(parameter, None)
+            for kept in self.optimizer.state.get(parameter, {}).values():
+                kept.zero_()  # as at first: a sum of nothing, and no step yet
 
     def restart(self) -> None:
         """Begin with a fresh model and a fresh optimizer."""

@@ -35,6 +35,9 @@ class Method(Settings):
     """Settings at which the remedy does nothing: a run then equals a warm start bit for bit."""
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     """Published variants: the name of a paper, and the settings with which it was published."""
+    capturable: ClassVar[bool] = False
+    """Whether `loss_term` and `after_step` can be recorded once a stage and replayed: within a stage they do
+    the same operations on the same tensors at every step, and neither read a result nor draw on the CPU."""
 
     def build(self, task: Task) -> nn.Module:
         """Return the model to train; a remedy of architecture asks the task for a different one."""
@@ -67,5 +70,13 @@ class Method(Settings):
     @classmethod
     def acts_only_between_stages(cls) -> bool:
         """Return whether the first stage is a warm start's: no hook is used that could change it."""
-        inside = ("build", "start", "loss_term", "after_step", "evaluated")
-        return all(getattr(cls, hook) is getattr(Method, hook) for hook in inside)
+        return not cls._uses("build", "start", "loss_term", "after_step", "evaluated")
+
+    @classmethod
+    def can_be_recorded(cls) -> bool:
+        """Return whether a step under this method can be recorded and replayed."""
+        return cls.capturable or not cls._uses("loss_term", "after_step")
+
+    @classmethod
+    def _uses(cls, *hooks: str) -> bool:
+        return any(getattr(cls, hook) is not getattr(Method, hook) for hook in hooks)

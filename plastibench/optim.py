@@ -12,6 +12,9 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 from plastibench.task import Recipe
 
 Closure = Callable[[], Tensor]
+ADAMS: dict[str, type[Adam]] = {"adam": Adam, "adamw": AdamW}
+HOW = ("lr", "fused", "foreach", "capturable")
+"""What a group of parameters says about the way, and not the rule, in which they are updated."""
 
 
 class SAM(Optimizer):
@@ -67,16 +70,31 @@ class SAM(Optimizer):
         return list(torch._foreach_mul(gradients, scale))
 
 
-def build(recipe: Recipe, parameters: Iterable[Tensor]) -> Optimizer:
-    """Return the recipe's optimizer over `parameters`."""
-    common: dict[str, Any] = {"lr": recipe.learning_rate, "weight_decay": recipe.weight_decay}
+def build(recipe: Recipe, parameters: Iterable[Tensor], rate: float | Tensor | None = None) -> Optimizer:
+    """Return the recipe's optimizer over `parameters`.
+
+    `rate` is its learning rate in the form that the device wants, the recipe's own where None. With a
+    tensor the optimizer is fused: it reads the rate where it lies, so its steps can be recorded.
+    """
+    fused = isinstance(rate, Tensor)
+    common: dict[str, Any] = {"weight_decay": recipe.weight_decay, "fused": fused or None}
+    common["lr"] = recipe.learning_rate if rate is None else rate
     kept = list(parameters)
-    if recipe.optimizer == "adam":
-        return Adam(kept, betas=(recipe.momentum, 0.999), **common)
-    if recipe.optimizer == "adamw":
-        return AdamW(kept, betas=(recipe.momentum, 0.999), **common)
+    if recipe.optimizer in ADAMS:
+        betas = (recipe.momentum, 0.999)
+        return ADAMS[recipe.optimizer](kept, betas=betas, capturable=fused, **common)
     sgd = SGD(kept, momentum=recipe.momentum, **common)
     return SAM(sgd, recipe.rho, recipe.adaptive) if recipe.optimizer == "sam" else sgd
+
+
+def load(optimizer: Optimizer, state: dict[str, Any]) -> None:
+    """Give an optimizer a state that was kept; where its rate lies and how it computes stay as they are."""
+    here = [{name: group[name] for name in HOW if name in group} for group in optimizer.param_groups]
+    groups = [kept | mine for kept, mine in zip(state["param_groups"], here, strict=True)]
+    optimizer.load_state_dict(state | {"param_groups": groups})
+    for group, mine, kept in zip(optimizer.param_groups, here, state["param_groups"], strict=True):
+        group["lr"] = mine["lr"]
+        _set_rate(group, float(kept["lr"]))
 
 
 def learning_rate(recipe: Recipe, epoch: int, step: int, steps_per_epoch: int) -> float:
@@ -94,4 +112,11 @@ def learning_rate(recipe: Recipe, epoch: int, step: int, steps_per_epoch: int) -
 def set_learning_rate(optimizer: Optimizer, rate: float) -> None:
     """Give every parameter the same rate."""
     for group in optimizer.param_groups:
+        _set_rate(group, rate)
+
+
+def _set_rate(group: dict[str, Any], rate: float) -> None:
+    if isinstance(group["lr"], Tensor):
+        group["lr"].fill_(rate)
+    else:
         group["lr"] = rate

@@ -33,6 +33,9 @@ class Company:
     def epoch(self, epoch: Epoch) -> None:
         """Take note of an epoch that ended."""
 
+    def note(self, message: str) -> None:
+        """Take note of something about the run that is worth a line, once."""
+
     def found(self) -> State | None:
         """Return the state that the run is to go on from, or None for a run from the start."""
         return None

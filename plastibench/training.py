@@ -39,7 +39,7 @@ class Training:
         learner.device.seed(seed_of(learner.seed, "layers", where))
         self._order = generator(learner.seed, "order", where)
         self._changes = generator(learner.seed, "augment", where) if recipe.augment else None
-        self.engine = Engine(learner, method)
+        self.engine = Engine(learner, method, company.note)
         self.epoch = self.batch = 0
         self._kept = kept
         if kept is None:

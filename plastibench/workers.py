@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import cache, partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -38,7 +39,7 @@ def run_in_processes(specs: list[Spec], place: Place, watcher: Watcher, jobs: in
     A process that dies costs the run it was at, and is replaced. No process is left when this
     returns or raises.
     """
-    waiting = Queue(specs)
+    waiting, place = Queue(specs), replace(place, together=jobs)
     failed: list[tuple[Spec, str]] = []
     pool: list[_Worker] = []
     try:

@@ -128,6 +128,10 @@ def test_method_that_raises_costs_its_own_runs_only(tmp_path: Path) -> None:
             "__import__('torch').cuda.OutOfMemoryError('CUDA out of memory. x')",
             "out of memory: lower batch_size",
         ),
+        (
+            "__import__('torch').OutOfMemoryError('Out of memory. Tried to allocate 2.50 GiB. GPU')",
+            "out of memory, 2.50 GiB asked for: lower batch_size",
+        ),
         ("OSError(28, 'No space left on device', 'x/y')", "failed: No space left on device: x/y"),
     ],
 )
@@ -137,6 +141,15 @@ def test_whatever_a_method_raises_is_one_line(raised: str, said: str, tmp_path: 
     assert answer.status == 1
     assert [said in line for line in answer.lines()].count(True) == 1, answer.err
     assert records(tmp_path / "home") == []
+
+
+def test_a_run_that_asks_for_more_memory_than_there_is_fails_alone_and_says_how_much(tmp_path: Path) -> None:
+    hook = "def after_step(self, learner):\n    import torch\n    torch.ones(2**48, dtype=torch.uint8)"
+    answer = small_run(tmp_path / "home", "--plugin", plugin(tmp_path, "mine", hook), "--method", "mine,warm")
+    assert answer.status == 1
+    (line,) = (line for line in answer.lines() if "out of memory" in line)
+    assert "failed: out of memory, 262,144.00 GiB asked for: lower batch_size, the model's width, or" in line
+    assert len(records(tmp_path / "home")) == 1
 
 
 def test_damaged_run_is_named_left_out_and_made_again(tmp_path: Path) -> None:

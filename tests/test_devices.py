@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tests_support import small_digits
+from tests_support import Listening, captured_digits, small_digits
 from torch import nn
 
-from plastibench.devices import Cpu, pick
+from plastibench.capture import Recorder
+from plastibench.devices import Cpu, Cuda, pick
 from plastibench.errors import RequestError
 from plastibench.method import Method
 from plastibench.registry import Registry
@@ -93,3 +94,34 @@ def test_cuda_says_what_it_held() -> None:
     torch.zeros(1024, device=device.torch)
     device.synchronise()
     assert (device.peak_memory() or 0) >= 4096
+
+
+@pytest.mark.cuda
+def test_cuda_gives_no_process_more_than_its_part() -> None:
+    device = pick("cuda")
+    whole = torch.cuda.get_device_properties(device.torch).total_memory
+    device.share(4)
+    try:
+        with pytest.raises(torch.OutOfMemoryError):
+            torch.empty(whole // 3, dtype=torch.uint8, device=device.torch)
+    finally:
+        device.share(1)
+        device.give_back()
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("optimizer", ["sgd", "sam", "adam"])
+def test_cuda_graphs_give_what_steps_by_python_give(registry: Registry, optimizer: str) -> None:
+    class ByPython(Cuda):
+        def recorder(self) -> Recorder | None:
+            return None
+
+    task = captured_digits(registry, optimizer=optimizer)
+    told = Listening()
+    replayed, taken = (
+        run(task, Method(), device=pick("cuda"), company=told),
+        run(task, Method(), device=ByPython()),
+    )
+    assert told.said == []
+    for one, other in zip(replayed.weights[-1].values(), taken.weights[-1].values(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-2, atol=1e-3)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests_support import small_digits
+from tests_support import captured_digits, small_digits
 
 from plastibench.method import Method
 from plastibench.registry import Registry
@@ -69,3 +69,8 @@ def test_stopping_anywhere_changes_nothing(registry: Registry, kind: type[Method
 
 def test_its_state_survives_a_checkpoint(task: Task, kind: type[Method]) -> None:
     laws.its_state_survives_a_checkpoint(task, kind)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "sam", "adam"])
+def test_recorded_steps_equal_steps_by_python(registry: Registry, kind: type[Method], optimizer: str) -> None:
+    laws.recorded_steps_equal_steps_by_python(captured_digits(registry, optimizer=optimizer), kind)

@@ -5,8 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from plastibench.progress import Company
 from plastibench.registry import Registry
 from plastibench.task import Task
+
+
+class Listening(Company):
+    """Goes along with a run and keeps the lines that it is told."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def note(self, message: str) -> None:
+        self.said.append(message)
 
 
 def small_digits(
@@ -22,3 +33,9 @@ def small_digits(
         **{"stages": 3, "train_size": 130, "recipe": shaped, "architecture": architecture, **task}
     )
     return made
+
+
+def captured_digits(registry: Registry, **recipe: Any) -> Task:
+    """Return small digits with what a recording could freeze: an odd last batch and rates that vary."""
+    course = {"schedule": "steps", "milestones": (3,), "warmup_epochs": 1, "learning_rate": 0.01}
+    return small_digits(registry, recipe={"batch_size": 32, "max_epochs": 4, **course, **recipe})

@@ -15,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from plastibench import protocol, snapshot
 from plastibench.checkpoint import Checkpoint
+from plastibench.devices import Device
 from plastibench.engine import evaluate
 from plastibench.learner import Learner
 from plastibench.method import Method
@@ -22,6 +23,7 @@ from plastibench.progress import State
 from plastibench.settings import search_space, settings_of
 from plastibench.streams import seed_of
 from plastibench.task import Task
+from plastibench.testing.tape import Taping, Twin
 from plastibench.testing.trial import counting_passes, run, run_in_pieces, same_bits, site
 
 Kind = type[Method]
@@ -129,12 +131,28 @@ def others_are_left_alone(task: Task, kind: Kind) -> None:
     assert same_bits(one.weights, run(task, kind()).weights)
 
 
-def stopping_anywhere_changes_nothing(task: Task, kind: Kind, every: int = 1) -> None:
+def stopping_anywhere_changes_nothing(
+    task: Task, kind: Kind, every: int = 1, device: Device | None = None
+) -> None:
     """A run that is stopped after every step, each time gone on with from a file, ends with the same bits."""
-    whole, (pieces, stops) = run(task, kind()), run_in_pieces(task, kind, every)
+    whole, (pieces, stops) = run(task, kind(), device=device), run_in_pieces(task, kind, every, device)
     assert stops >= sum(result.cost.steps for result in whole.results) // every
     assert pieces.rows() == whole.rows()
     assert same_bits(pieces.weights, whole.weights)
+
+
+def recorded_steps_equal_steps_by_python(task: Task, kind: Kind) -> None:
+    """Where steps are recorded once and replayed, every bit is that of steps which Python takes one by one.
+
+    For a method that declares it, or has no hook inside a step. What Python decides at a step is frozen in a
+    recording, so the task needs epochs of several steps, and rates that vary.
+    """
+    taping = Taping()
+    replayed, taken = run(task, kind(), device=taping), run(task, kind(), device=Twin())
+    assert not taping.tapes.refused, f"{kind.__name__} cannot be recorded: {taping.tapes.refused[0]}"
+    assert bool(taping.tapes.replayed) == kind.can_be_recorded()
+    assert same_bits(replayed.weights, taken.weights), f"{kind.__name__} is another one when it is replayed"
+    assert replayed.rows() == taken.rows()
 
 
 def its_state_survives_a_checkpoint(task: Task, kind: Kind) -> None:

@@ -63,7 +63,9 @@ def run(
     return trial
 
 
-def run_in_pieces(task: Task, kind: Callable[[], Method], every: int) -> tuple[Trial, int]:
+def run_in_pieces(
+    task: Task, kind: Callable[[], Method], every: int, device: Device | None = None
+) -> tuple[Trial, int]:
     """Carry out a run that is stopped again and again; return it, and how often it was stopped.
 
     Each piece has a new learner and a new method, and knows nothing but the file that the piece before left.
@@ -73,7 +75,7 @@ def run_in_pieces(task: Task, kind: Callable[[], Method], every: int) -> tuple[T
         checkpoint = Checkpoint(Path(folder), "a-trial")
         for stops in count():
             company = _Stopping(checkpoint, every)
-            piece = run(task, kind(), company=company)
+            piece = run(task, kind(), device=device, company=company)
             whole.results.extend(piece.results)
             whole.weights.extend(piece.weights)
             if not company.stopped:

@@ -75,7 +75,9 @@ def tune(request: Request, ask: Ask) -> int:
     else:
         _say(console, f"{head}, on {device.name()}, {ask.jobs} at a time")
         threads = max(1, device.side_by_side() // ask.jobs)
-        place = Place(request.home, request.data, request.cache, str(device), request.plugins, threads)
+        place = Place(
+            request.home, request.data, request.cache, str(device), request.plugins, threads, ask.jobs
+        )
         _carry_out(Assignment(tuple(found), ask.budget, place, ask.url), studies, ask.jobs, console)
     _conclude(studies, chosen.write_suite(store, name, request.home), request.home, console)
     return SOME_FAILED if any(_failed(study) for study in studies) else DONE
