@@ -19,6 +19,7 @@ from plastibench.image_task import ImageTask
 from plastibench.learner import Learner
 from plastibench.method import Method
 from plastibench.models import Architecture
+from plastibench.settings import setting
 from plastibench.store import Record
 from plastibench.streams import generator
 from plastibench.task import Recipe, Site
@@ -32,16 +33,18 @@ class Noise(ImageTask):
 
     shape = (3, 32, 32)
     num_classes = 10
+    images: int = setting(1024, within=(4, None))
+    """To train on; half as many to test on."""
 
     def load(self, site: Site) -> ImageSet:
-        """Return 1,024 images to train on and 512 to test on, on the site's device."""
+        """Return the images on the site's device."""
         draw = generator("bench", "images")
 
         def images(count: int) -> Images:
             pixels = torch.randint(256, (count, *self.shape), generator=draw, dtype=torch.uint8)
             return Images(pixels, torch.arange(count) % self.num_classes)
 
-        return self.prepared((images(1024), images(512)), site)
+        return self.prepared((images(self.images), images(self.images // 2)), site)
 
 
 @dataclass(frozen=True)
@@ -100,26 +103,34 @@ class Split:
 def speeds(models: Sequence[tuple[str, Architecture]], recipe: Recipe, device: Device) -> Iterator[Speed]:
     """Measure one model after another with a recipe's optimizer, batch size and precision."""
     for name, architecture in models:
-        task = Noise(recipe=replace(recipe, normalise=True), architecture=architecture, stages=2)
-        yield _speed(name, task, device)
+        yield _speed(name, noise(architecture, recipe), device)
+
+
+def noise(architecture: Architecture, recipe: Recipe, images: int = 1024) -> Noise:
+    """Return what is trained to measure a model with a recipe's optimizer, batch size and precision."""
+    shaped = replace(recipe, normalise=True)
+    return Noise(recipe=shaped, architecture=architecture, stages=2, images=images)
+
+
+def trainer(task: Noise, device: Device, seed: int = 0) -> Engine:
+    """Return an engine ready to train on all images."""
+    learner = Learner(task, Method(), seed, device)
+    learner.begin(list(task.stream(seed, Site(device, Path(), Path())))[-1])
+    learner.model.train()
+    return Engine(learner, Method())
 
 
 def _speed(name: str, task: Noise, device: Device) -> Speed:
-    learner = Learner(task, Method(), 0, device)
-    stages = list(task.stream(0, Site(device, Path(), Path())))
-    learner.begin(stages[-1])
-    engine = Engine(learner, Method())
-    learner.model.train()
+    engine = trainer(task, device)
+    learner = engine.learner
     test = learner.stage.test
     assert test is not None, "no sealed task is measured"
     train, tested, peak = [], [], []
-    _epoch(engine)  # the first one allocates and chooses kernels
+    epoch(engine)  # the first one allocates and chooses kernels
     for _ in range(REPEATS):
         peak.append(matrix_rate(device, task.recipe.precision))
-        train.append(len(learner.stage.train) / _seconds(device, lambda: _epoch(engine)))
-        tested.append(
-            len(test) / _seconds(device, lambda: evaluate(learner.model, test, task.recipe, device))
-        )
+        train.append(len(learner.stage.train) / seconds(device, lambda: epoch(engine)))
+        tested.append(len(test) / seconds(device, lambda: evaluate(learner.model, test, task.recipe, device)))
     flop = flop_per_image(task)
     return Speed(
         model=name,
@@ -135,14 +146,16 @@ def _speed(name: str, task: Noise, device: Device) -> Speed:
     )
 
 
-def _epoch(engine: Engine) -> None:
+def epoch(engine: Engine) -> None:
+    """Train on every image once, and wait for it."""
     engine.begin_epoch()
     for x, y in engine.learner.stage.train.batches(engine.recipe.batch_size):
         engine.step(x, y)
     engine.tally.read()
 
 
-def _seconds(device: Device, work: Callable[[], object]) -> float:
+def seconds(device: Device, work: Callable[[], object]) -> float:
+    """Return how long work takes on the device, to its end."""
     device.synchronise()
     start = perf_counter()
     work()
@@ -157,7 +170,7 @@ def matrix_rate(device: Device, precision: str) -> float:
     a, b = (torch.randn(side, side, generator=generator("bench", n)).to(device.torch, kind) for n in "ab")
     with device.precision(precision):
         torch.mm(a, b)
-        fastest = min(_seconds(device, lambda: torch.mm(a, b)) for _ in range(3))
+        fastest = min(seconds(device, lambda: torch.mm(a, b)) for _ in range(3))
     return 2 * side**3 / fastest
 
 

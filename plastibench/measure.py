@@ -14,6 +14,7 @@ import torch
 
 from plastibench import suites
 from plastibench.devices import pick
+from plastibench.errors import RequestError
 from plastibench.execute import Place, execute
 from plastibench.registry import Registry
 from plastibench.task import Recipe
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from plastibench.bench import Speed, Split
     from plastibench.spec import Spec
     from plastibench.store import Record
+    from plastibench.together import Together
 
 HEAD = f"{'model':<16}{'precision':>10}{'train images/s':>26}{'test images/s':>15}{'peak':>8}"
 
@@ -86,6 +88,52 @@ def _split(device: str, registry: Registry) -> Split:
         place = Place(Path(home), Path(home), Path(home), device)
         records = [execute(spec, place, registry, _Silent()) for spec in grid.specs(registry)]
     return Split.of(records[-1])
+
+
+def measure_together(ask: Ask, counts: str, *, as_json: bool) -> None:
+    """Print what runs side by side train in all, for each number of them, and which number to choose.
+
+    Raises RequestError for an unknown model, device or setting, and for counts that are no numbers.
+    """
+    from plastibench.together import Load, best, together
+
+    registry, device, numbers = Registry(ask.plugins), pick(ask.device), _counts(counts)
+    recipe = Recipe().with_texts(ask.settings)
+    device.precision(recipe.precision)
+    names = [name.strip() for name in ask.model.split(",")] if ask.model else registry.names("model")
+    for name in names:
+        registry.load("model", name)
+    found = []
+    click.echo(f"{device.name()}, batches of {recipe.batch_size}, {recipe.optimizer}", err=as_json)
+    for name in names:
+        load = Load(name, recipe, ask.device, threads=ask.threads, plugins=ask.plugins)
+        rows = []
+        for row in together(load, numbers):
+            rows.append(row)
+            click.echo(_together_line(row), err=as_json)
+        chosen = best(rows)
+        click.echo(f"{name}: most with --jobs {chosen}", err=as_json)
+        found.append({"model": name, "jobs": chosen, "together": [row.as_dict() for row in rows]})
+    if as_json:
+        click.echo(json.dumps({"device": device.name(), "models": found}, indent=1))
+
+
+def _counts(text: str) -> list[int]:
+    words = [word.strip() for word in text.split(",")]
+    if not all(word.isdecimal() and int(word) for word in words):
+        raise RequestError(f"--together {text} is not allowed: write whole numbers from 1, such as 1,2,4,8")
+    return [int(word) for word in words]
+
+
+def _together_line(row: Together) -> str:
+    head = f"{row.model:<16}{row.precision:>10}{row.runs:>4} together"
+    rate = row.images_per_second()
+    if rate is None:
+        return f"{head}: {row.reason}"
+    each = [share.images_per_second for share in row.shares]
+    held = [share.peak_memory for share in row.shares if share.peak_memory is not None]
+    memory = f", {max(held) / 2**30:.1f} GiB each" if held else ""
+    return f"{head}{rate:>12,.0f} images/s ({min(each):,.0f} to {max(each):,.0f} each{memory})"
 
 
 class _Silent:

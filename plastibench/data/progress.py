@@ -6,16 +6,6 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-)
-
 Advance = Callable[[int], None]
 """Called with how much was done since the last call: bytes or items."""
 
@@ -28,8 +18,11 @@ def progress(label: str, total: int | None, *, count_bytes: bool = False) -> Ite
         yield lambda done: None
         print(f"{label}: done", file=sys.stderr, flush=True)
         return
-    amount = DownloadColumn() if count_bytes else MofNCompleteColumn()
-    columns = (TextColumn("{task.description}"), BarColumn(), amount, TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    from rich import progress as rich
+    from rich.console import Console
+
+    amount = rich.DownloadColumn() if count_bytes else rich.MofNCompleteColumn()
+    columns = (rich.TextColumn("{task.description}"), rich.BarColumn(), amount, rich.TimeRemainingColumn())
+    with rich.Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(label, total=total)
         yield lambda done: bar.advance(task, done)
