@@ -41,7 +41,7 @@ class Recorder(types.ModuleType):
         self.run = types.SimpleNamespace(name="")
         self.config = types.SimpleNamespace(update=self._settings)
         self.settings: Any = None
-        self.forked = False
+        self.forked = options.alone is not None
         self.started = time.perf_counter()
 
     def init(self, **_: object) -> None:
@@ -128,6 +128,9 @@ def main() -> None:
     parser.add_argument(
         "--methods", type=lambda text: text.split(","), default=["cold", "warm", "sp", "dash"]
     )
+    parser.add_argument(
+        "--alone", metavar="METHOD", help="run one method, unforked: a CUDA device needs that"
+    )
     parser.add_argument("--seed", type=int, default=2021)
     parser.add_argument("--stages", type=int, default=3)
     parser.add_argument("--out", type=Path, required=True, help="JSON lines are appended to this file")
@@ -143,10 +146,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         os.chdir(scratch)
         (Path(scratch) / "data").symlink_to(data)
-        sys.argv = ["main.py", "--seed", str(options.seed), *rest]
+        alone = ["--train_type", options.alone] if options.alone else []
+        sys.argv = ["main.py", "--seed", str(options.seed), *alone, *rest]
         with contextlib.suppress(StageLimit):
             runpy.run_path(str(reference / "main.py"), run_name="__main__")
-        if recorder.forked:
+        if recorder.forked and not options.alone:
             os._exit(EXIT_DONE)  # the folder is the parent's, and the other children's
     os._exit(EXIT_DONE)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import subprocess
 import sys
@@ -67,3 +68,59 @@ def test_the_comparison_reads_what_is_there(tmp_path: Path) -> None:
     assert len(lines) == 3
     assert lines[1].split()[:7] == ["cold", "1", "acc", "32.00", "+-", "1.00", "(3)"]
     assert "152.00 +- 1.00 (3)" in lines[2]
+
+
+MISSING = """
+import sys
+for name in ("click", "rich", "mlflow", "optuna", "pandas", "scipy", "matplotlib", "jinja2", "torchvision"):
+    sys.modules[name] = None
+import runpy
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def gpu(out: Path, *words: object) -> subprocess.CompletedProcess[str]:
+    """Run the script for the GPU rows where few of our dependencies are installed."""
+    command = [sys.executable, "-c", MISSING, str(ROOT / "benchmarks/gpu.py"), "--device", "cpu", "--quick"]
+    return subprocess.run(
+        [*command, "--out", str(out), *map(str, words)], capture_output=True, text=True, check=False
+    )
+
+
+def test_the_script_for_gpu_rows_runs_on_the_cpu_and_goes_on_where_it_was(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    first = gpu(out, "--seconds", 200, "--only", "speed,together,staged,column", "--jobs", 1)
+    assert first.returncode == 0, first.stderr
+    rows = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
+    keys = [row["key"] for row in rows]
+    assert not [row for row in rows if "failed" in row]
+    assert {"speed/sgd/fp32/python", "speed/sgd/bf16/python", "together/processes/2", "clock/0"} <= set(keys)
+    assert "staged/reference/0: no checkout of the reference code was given" in first.stdout
+    assert sum(key.startswith("column/") for key in keys) == 2
+    table = (out / "table.md").read_text()
+    assert "these are no measurements" in table
+    assert "minutes for 2 runs" in table
+    # Nothing is measured twice, and lines of a command on another machine count as well.
+    known = tmp_path / "known.jsonl"
+    (out / "results.jsonl").rename(known)
+    again = gpu(out, "--only", "speed,together,column", "--known", known)
+    assert again.returncode == 0, again.stderr
+    assert not (out / "results.jsonl").exists()
+    assert (out / "table.md").read_text() == table
+    late = gpu(tmp_path / "late", "--seconds", 1)
+    assert "waits: speed/sgd/bf16/python: no time left, give the command again" in late.stdout
+
+
+def test_data_may_come_in_pieces(tmp_path: Path) -> None:
+    for number in (1, 2):
+        piece = tmp_path / f"piece{number}"
+        piece.mkdir()
+        (piece / f"data_batch_{number}.gz").write_bytes(gzip.compress(b"pixels %d" % number))
+        done = gpu(tmp_path / "out", "--pieces", piece, "--only", "column", "--seconds", 1)
+        assert done.returncode == 0, done.stderr
+    folder = tmp_path / "out/home/data/cifar-10-batches-py"
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == {
+        "data_batch_1": b"pixels 1",
+        "data_batch_2": b"pixels 2",
+    }

@@ -1,0 +1,368 @@
+"""What `gpu.py` measures, part by part. Each writes its lines under keys of its own."""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from time import monotonic, perf_counter
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from plastibench import bench, suites
+from plastibench.devices import Device, pick
+from plastibench.engine import evaluate
+from plastibench.execute import Place, execute, run_all
+from plastibench.grid import Grid
+from plastibench.registry import Registry
+from plastibench.store import Record, Store
+from plastibench.task import Recipe
+from plastibench.testing.trial import run, same_bits
+from plastibench.together import Load, best, together
+
+if TYPE_CHECKING:
+    from benchmarks.gpu import Results
+    from plastibench.method import Method
+    from plastibench.spec import Spec
+
+SUITE, QUICK_SUITE = "paper-cifar10", "quickstart"
+BATCHES = 6
+"""Files of CIFAR-10 with images."""
+REPEATS = 3
+STAGES = 5
+"""Of 50, of the run that is compared with the reference code."""
+Row = dict[str, Any]
+SMALL = {"max_stages": "2", "max_epochs": "2", "width": "4", "train_size": "130"}
+
+
+@dataclass(frozen=True)
+class Part:
+    """Something to measure."""
+
+    key: str
+    seconds: float
+    """What it takes at most, about."""
+    measure: Callable[[], Row]
+    """Returns what was found."""
+    waits: str | None = None
+    """What it lacks, or None."""
+
+
+def parts(options: argparse.Namespace, results: Results) -> Iterator[Part]:
+    """Yield all parts asked for, the short ones first."""
+    makers = {"speed": speed, "equal": equal, "together": side_by_side, "staged": staged, "column": column}
+    for name in options.only.split(",") if options.only else makers:
+        yield from makers[name](options, results)
+
+
+def by_python(name: str) -> Device:
+    """Return a device on which no step is recorded."""
+    device = pick(name)
+    vars(device)["recorder"] = lambda: None
+    return device
+
+
+# One run alone.
+
+
+def speed(options: argparse.Namespace, results: Results) -> Iterator[Part]:
+    """Images a second of one run: by optimizer, precision, and whether its steps are recorded."""
+    device = pick(options.device)
+    asked = [("sgd", precision) for precision in reversed(device.precisions())]
+    asked += [(optimizer, device.precisions()[-1]) for optimizer in ("sam", "adam")]
+    asked = asked[:2] if options.quick else asked
+    records = device.recorder() is not None
+    for place, (optimizer, precision) in enumerate(asked):
+        ways = ["recorded", "python"] if records else ["python"]
+        for way in ways + (["tried", "compiled"] if records and not place else []):
+            recipe = Recipe().with_texts({"optimizer": optimizer, "precision": precision})
+            yield Part(f"speed/{optimizer}/{precision}/{way}", 60.0, partial(_speed, options, recipe, way))
+
+
+def _speed(options: argparse.Namespace, recipe: Recipe, way: str) -> Row:
+    """Measure steps by Python, recorded ones, and those with kernels that cuDNN tried or torch compiled."""
+    torch.backends.cudnn.benchmark = way == "tried"
+    try:
+        return _speed_of(options, recipe, way)
+    finally:
+        torch.backends.cudnn.benchmark = False
+
+
+def _speed_of(options: argparse.Namespace, recipe: Recipe, way: str) -> Row:
+    device = by_python(options.device) if way == "python" else pick(options.device)
+    task = bench.noise(_model(options), recipe, 256 if options.quick else 16_384)
+    engine, flop = bench.trainer(task, device), bench.flop_per_image(task)
+    if way == "compiled":
+        engine.learner.model.compile()
+    bench.epoch(engine)
+    bench.epoch(engine)  # what a shape's first steps choose and record is behind it now
+    rates, peaks, test = [], [], engine.learner.stage.test
+    assert test is not None
+    for _ in range(1 if options.quick else 5):
+        peaks.append(bench.matrix_rate(device, recipe.precision))
+        rates.append(len(engine.learner.stage.train) / bench.seconds(device, lambda: bench.epoch(engine)))
+    evaluated = bench.seconds(device, lambda: evaluate(engine.learner.model, test, recipe, device))
+    return {
+        "images_per_second": rates,
+        "utilisation": statistics.median(rate * flop / peak for rate, peak in zip(rates, peaks, strict=True)),
+        "evaluation_images_per_second": len(test) / evaluated,
+        "peak_memory": device.peak_memory(),
+    }
+
+
+def _model(options: argparse.Namespace) -> Any:
+    registry = Registry()
+    if options.quick:
+        return registry.load("model", "small_resnet")(width=4)
+    return registry.load("model", "resnet18")()
+
+
+# Recorded steps against steps by Python.
+
+
+def equal(options: argparse.Namespace, results: Results) -> Iterator[Part]:
+    """The largest difference between the weights of recorded runs and of runs by Python, every method."""
+    registry = Registry()
+    for name in registry.names("method"):
+        for optimizer in ("sgd", "sam", "adam"):
+            key = f"equal/{name}/{optimizer}"
+
+            yield Part(
+                key, 20.0, partial(_difference, options.device, registry.load("method", name), optimizer)
+            )
+
+
+def _difference(name: str, kind: type[Method], optimizer: str) -> Row:
+    recipe = Recipe(batch_size=48, max_epochs=3, target_accuracy=None).with_texts({"optimizer": optimizer})
+    task = bench.noise(Registry().load("model", "small_resnet")(width=8), recipe, 256)
+    torch.backends.cudnn.deterministic = True
+    try:
+        one, other = (run(task, kind(), device=device).weights for device in (pick(name), by_python(name)))
+    finally:
+        torch.backends.cudnn.deterministic = False
+    largest = max(
+        float((a.double() - b[key].double()).abs().max())
+        for a_stage, b in zip(one, other, strict=True)
+        for key, a in a_stage.items()
+    )
+    return {"same_bits": same_bits(one, other), "largest_difference": largest}
+
+
+# Several runs at once.
+
+
+def side_by_side(options: argparse.Namespace, results: Results) -> Iterator[Part]:
+    """Images a second of 1, 2, 4 and 8 runs in processes of their own."""
+    precision = pick(options.device).precisions()[-1]
+    for way in ("processes", "mps") if options.mps else ("processes",):
+        for runs in (1, 2) if options.quick else (1, 2, 4, 8):
+            key = f"together/{way}/{runs}"
+
+            lacks = _lacks_mps() if way == "mps" else None
+            yield Part(key, 90.0, partial(_together, options, precision, way, runs), lacks)
+
+
+def _together(options: argparse.Namespace, precision: str, way: str, runs: int) -> Row:
+    recipe = Recipe().with_texts({"precision": precision})
+    full = Load("resnet18", recipe, options.device, seconds=8.0, images=16_384)
+    load = Load("small_resnet", recipe, options.device, 0.3, 128) if options.quick else full
+    with _mps() if way == "mps" else nullcontext():
+        (found,) = together(load, [runs])
+    if found.reason is not None:
+        raise RuntimeError(found.reason)
+    return found.as_dict()
+
+
+def _lacks_mps() -> str | None:
+    return None if shutil.which("nvidia-cuda-mps-control") else "nvidia-cuda-mps-control is not installed"
+
+
+@contextmanager
+def _mps() -> Iterator[None]:
+    """Let processes started inside share the GPU through a server of their own, which ends with them."""
+    with tempfile.TemporaryDirectory() as folder:
+        named = {"CUDA_MPS_PIPE_DIRECTORY": folder, "CUDA_MPS_LOG_DIRECTORY": folder}
+        os.environ.update(named)
+        try:
+            subprocess.run(["nvidia-cuda-mps-control", "-d"], check=True)
+            yield
+        finally:
+            subprocess.run(["nvidia-cuda-mps-control"], input="quit\n", text=True, check=False)
+            for name in named:
+                del os.environ[name]
+
+
+# The first stages of a run, beside the reference code.
+
+
+def staged(options: argparse.Namespace, results: Results) -> Iterator[Part]:
+    """Seconds of one warm-started run, its program's start included: ours and the reference's in turn."""
+    lacks = None if options.quick else _lacks_data(options)
+    theirs = "no checkout of the reference code was given" if options.reference is None else lacks
+    precisions = pick(options.device).precisions()[::-1]
+    for repeat in range(1 if options.quick else REPEATS):
+        for precision in precisions[:1] if options.quick else precisions:
+            yield Part(
+                f"staged/{precision}/{repeat}", 60.0, partial(_ours, options, precision, repeat), lacks
+            )
+        yield Part(f"staged/reference/{repeat}", 240.0, partial(_reference, options, repeat), theirs)
+
+
+def _lacks_data(options: argparse.Namespace) -> str | None:
+    found = list((options.data / "cifar-10-batches-py").glob("*_batch*"))
+    whole = sum(not path.name.endswith(".part") for path in found) >= BATCHES
+    return None if whole else f"{options.data} has {len(found)} of {BATCHES} batches of CIFAR-10"
+
+
+def _ours(options: argparse.Namespace, precision: str, seed: int) -> Row:
+    settings = {"precision": precision, "max_stages": str(STAGES), **(SMALL if options.quick else {})}
+    grid = _grid(options, settings)
+    grid = Grid(grid.tasks, ("warm",), grid.models, seeds=(seed,), device=grid.device, settings=grid.settings)
+    with tempfile.TemporaryDirectory() as home:
+        place = Place(Path(home), options.data, Path(home), options.device)
+        start = perf_counter()
+        process = multiprocessing.get_context("spawn").Process(target=_carry_out, args=(grid, place))
+        process.start()
+        process.join()
+        seconds = perf_counter() - start
+        (record,) = Store(place.home).records()
+    return {"seconds": seconds, **_told(record)}
+
+
+def _carry_out(grid: Grid, place: Place) -> None:
+    registry = Registry()
+    execute(grid.specs(registry)[0], place, registry, Watching())
+
+
+def _reference(options: argparse.Namespace, seed: int) -> Row:
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "rows.jsonl"
+        words = [sys.executable, str(Path(__file__).with_name("reference_run.py")), "--alone", "warm"]
+        words += ["--reference", str(options.reference), "--data", str(options.data), "--out", str(out)]
+        words += ["--md5", str(options.md5)] if options.md5 else []
+        words += ["--seed", str(2021 + seed), "--stages", str(STAGES)]
+        start = perf_counter()
+        done = subprocess.run(
+            [*words, "--model", "resnet18", "--optimizer_type", "sgd"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        seconds = perf_counter() - start
+        rows = out.read_text(encoding="utf-8").splitlines() if out.exists() else []
+    if done.returncode or len(rows) != STAGES:
+        raise RuntimeError(f"the reference code failed: {done.stderr[-300:]}")
+    return {"seconds": seconds, "stages": rows}
+
+
+# The column of the paper's table.
+
+
+def column(options: argparse.Namespace, results: Results) -> Iterator[Part]:
+    """All runs of the SGD column, several at a time, as far as the time of a command goes."""
+    precision = pick(options.device).precisions()[-1]
+    specs = _grid(options, {"precision": precision, **(SMALL if options.quick else {})}).specs(Registry())
+    todo = [spec for spec in specs if not results.done(f"column/{spec.id}")]
+    if todo:
+        key = f"clock/{sum(row['key'].startswith('clock/') for row in results.rows)}"
+        lacks = None if options.quick else _lacks_data(options)
+        yield Part(key, 45.0, partial(_column, options, results, todo), lacks)
+
+
+def _column(options: argparse.Namespace, results: Results, todo: list[Spec]) -> Row:
+    jobs = options.jobs or chosen_jobs(results)
+    place = Place(options.home, options.data, options.home / "cache", options.device, threads=1)
+    start = perf_counter()
+    watcher = Watching(lambda record: results.add(f"column/{record.id}", _told(record)))
+    with _until(options.until - monotonic() - 30):
+        run_all(todo, place, watcher, jobs)
+    seconds = perf_counter() - start
+    return {"seconds": seconds, "finished": watcher.finished_runs, "jobs": jobs}
+
+
+def chosen_jobs(results: Results) -> int:
+    """Return how many runs side by side were measured best, 1 where nothing was measured."""
+    from plastibench.together import Share, Together
+
+    rows = [row for row in results.rows if row["key"].startswith("together/processes/") and "runs" in row]
+    return best([Together("", "", row["runs"], (Share(row["images_per_second"], None),)) for row in rows])
+
+
+def _grid(options: argparse.Namespace, settings: dict[str, str]) -> Grid:
+    """Return the first grid of the paper's suite, or small runs of the quick start's."""
+    usual = suites.load(QUICK_SUITE if options.quick else SUITE).grids[0]
+    edition = {} if options.quick else {"edition": options.edition}
+    seeds = usual.seeds[:1] if options.quick else usual.seeds
+    methods = usual.methods[:2] if options.quick else usual.methods
+    changed = {**usual.settings, **edition, **settings}
+    return Grid(usual.tasks, methods, usual.models, usual.recipe, seeds, options.device, changed)
+
+
+def _told(record: Record) -> Row:
+    phases = {f"{name}_seconds": sum(row[f"{name}_seconds"] for row in record.stages) for name in PHASES}
+    return {
+        "method": record.spec.method.name,
+        "seed": record.spec.seed,
+        "run_seconds": record.provenance["seconds"],
+        "steps": sum(row["steps"] for row in record.stages),
+        "test_accuracy": record.stages[-1]["test_accuracy"],
+        "status": record.status,
+        **phases,
+    }
+
+
+PHASES = ("train", "evaluation", "remedy")
+
+
+class Watching:
+    """A watcher that hears of finished and failed runs."""
+
+    def __init__(self, then: Callable[[Record], None] = lambda _: None) -> None:
+        self.then = then
+        self.finished_runs = 0
+
+    def started(self, spec: Spec, num_stages: int) -> None: ...
+
+    def epoch(self, run: str, where: dict[str, Any]) -> None: ...
+
+    def stage(self, run: str, row: dict[str, Any]) -> None: ...
+
+    def finished(self, record: Record) -> None:
+        self.finished_runs += 1
+        self.then(record)
+
+    def failed(self, spec: Spec, message: str) -> None:
+        print(f"{spec.method.name} seed {spec.seed}: failed: {message}", flush=True)
+
+    def note(self, spec: Spec, message: str) -> None:
+        print(f"{spec.method.name} seed {spec.seed}: {message}", flush=True)
+
+
+@contextmanager
+def _until(seconds: float) -> Iterator[None]:
+    """Interrupt what is inside after so long: runs keep their state, as at Ctrl-C."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, max(seconds, 1.0))
+    try:
+        yield
+    except KeyboardInterrupt:
+        pass
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

@@ -1,0 +1,104 @@
+"""The table of what `gpu.py` measured: the issue's rows first, then all that stands behind them."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+Row = dict[str, Any]
+WAITS = "waits"
+
+
+def text(rows: Sequence[Row], where: Row) -> str:
+    """Return the table as Markdown."""
+    done = {row["key"]: row for row in rows if "failed" not in row}
+    quick = ", **small sizes: these are no measurements**" if where["quick"] else ""
+    lines = [f"# Speed on {where['hardware']}{quick}", ""]
+    lines += _table(("what", "at least", "measured", "n"), _goals(done))
+    lines += ["", "## One run", ""]
+    head = ("optimizer", "precision", "steps", "train images/s", "share of peak", "test images/s")
+    lines += _table(head, _speeds(done))
+    lines += ["", "## Runs side by side", ""]
+    lines += _table(("way", "runs", "images/s in all", "each"), _together(done))
+    lines += ["", "## Recorded steps against steps by Python", ""]
+    lines += _table(("method", "optimizer", "same bits", "largest difference of a weight"), _equal(done))
+    failed = {row["key"]: row["failed"] for row in rows if "failed" in row and row["key"] not in done}
+    lines += ["", *(f"- {key} failed: {reason}" for key, reason in failed.items())]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _table(head: Sequence[str], rows: Iterator[Sequence[str]]) -> Iterator[str]:
+    yield f"| {' | '.join(head)} |"
+    yield f"|{'---|' * len(head)}"
+    for row in rows:
+        yield f"| {' | '.join(row)} |"
+
+
+def _goals(done: dict[str, Row]) -> Iterator[Sequence[str]]:
+    precision = _fastest_precision(done)
+    yield (
+        f"training throughput of one run, batch 128, {precision}",
+        "100,000 images/s",
+        *_spread(done.get(f"speed/sgd/{precision}/recorded", {}).get("images_per_second", [])),
+    )
+    packed = [row["images_per_second"] for row in _with(done, "together/")]
+    yield "the same with runs packed", "250,000 images/s", *_spread(packed, max)
+    for ours in ("bf16", "tf32", "fp32"):
+        yield f"first 5 of 50 stages against the reference code, {ours}", "20x", *_ratios(done, ours)
+    yield "7 remedies x 5 seeds x 50 stages", "60 minutes", *_column(done)
+
+
+def _fastest_precision(done: dict[str, Row]) -> str:
+    return "bf16" if any("/bf16/" in key for key in done) else "fp32"
+
+
+def _spread(
+    values: Sequence[float], middle: Callable[[Sequence[float]], float] = statistics.median
+) -> Sequence[str]:
+    if not values:
+        return WAITS, "0"
+    return f"{middle(values):,.0f} ({min(values):,.0f} to {max(values):,.0f})", str(len(values))
+
+
+def _ratios(done: dict[str, Row], precision: str) -> Sequence[str]:
+    ours, theirs = (
+        {row["key"].rpartition("/")[2]: row["seconds"] for row in _with(done, f"staged/{name}/")}
+        for name in (precision, "reference")
+    )
+    ratios = [theirs[repeat] / ours[repeat] for repeat in ours if repeat in theirs]
+    if not ratios:
+        alone = f" ({statistics.median(ours.values()):.1f} s ours)" if ours else ""
+        return WAITS + alone, "0"
+    return f"{statistics.median(ratios):.1f}x ({min(ratios):.1f} to {max(ratios):.1f})", str(len(ratios))
+
+
+def _column(done: dict[str, Row]) -> Sequence[str]:
+    clocks, runs = _with(done, "clock/"), len(_with(done, "column/"))
+    if not clocks:
+        return WAITS, "0"
+    minutes = sum(row["seconds"] for row in clocks) / 60
+    return f"{minutes:.1f} minutes for {runs} runs", str(runs)
+
+
+def _with(done: dict[str, Row], start: str) -> list[Row]:
+    return [row for key, row in done.items() if key.startswith(start)]
+
+
+def _speeds(done: dict[str, Row]) -> Iterator[Sequence[str]]:
+    for row in _with(done, "speed/"):
+        _, optimizer, precision, way = row["key"].split("/")
+        rate, share = _spread(row["images_per_second"])[0], f"{100 * row['utilisation']:.0f} %"
+        yield optimizer, precision, way, rate, share, f"{row['evaluation_images_per_second']:,.0f}"
+
+
+def _together(done: dict[str, Row]) -> Iterator[Sequence[str]]:
+    for row in _with(done, "together/"):
+        each = _spread([share["images_per_second"] for share in row["shares"]])[0]
+        yield row["key"].split("/")[1], str(row["runs"]), f"{row['images_per_second']:,.0f}", each
+
+
+def _equal(done: dict[str, Row]) -> Iterator[Sequence[str]]:
+    for row in _with(done, "equal/"):
+        _, method, optimizer = row["key"].split("/")
+        yield method, optimizer, "yes" if row["same_bits"] else "no", f"{row['largest_difference']:.2g}"
