@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 
 from plastibench import tracking, tuned
 from plastibench.devices import Device, pick
 from plastibench.display import Display, Screen
-from plastibench.execute import Place, Watcher, check_data, run_all
+from plastibench.execute import Place, check_data, run_all
 from plastibench.mirroring import Mirroring
 from plastibench.printing import DONE, SOME_FAILED, say_damaged, say_line, show
 from plastibench.request import Request
 from plastibench.spec import Spec
 from plastibench.store import Record, Store
+from plastibench.syncing import texts
 from plastibench.tables import sheets, tables
+from plastibench.tracking import Server, boards
+from plastibench.tracking.follow import Errand
 
 
-def carry_out(request: Request, jobs: int | None, *, mirrored: bool) -> int:
-    """Run what is missing, print the table and where everything lies; return the exit status."""
+def carry_out(request: Request, jobs: int | None, server: Server | None) -> int:
+    """Run what is missing, print the table and where everything lies; return the exit status.
+
+    The runs are mirrored to `server`, if there is one.
+    """
     specs, device = request.specs(), pick(request.device_name())
     chosen = tuned.chosen(request.leaderboard.grids, request.registry)
     _check_precisions(specs, device)
@@ -33,18 +41,21 @@ def carry_out(request: Request, jobs: int | None, *, mirrored: bool) -> int:
     threads = max(1, device.side_by_side() // side_by_side)
     place = Place(request.home, request.data, request.cache, str(device), request.plugins, threads)
     check_data(_missing(specs, before), place, request.registry)
-    with Display(console, len(specs), len(before), side_by_side) as display:
-        mirror = _mirroring(request, display, say) if mirrored else None
-        failed = run_all(specs, place, mirror or display, side_by_side)
-    if chosen:
-        tuned.remember(request.home, chosen)
-    records = tuned.attached(Store(request.home).finished(specs), request.home)
-    if records:
-        board = request.leaderboard
-        show(sheets(tables(records, board.baseline, board.yardstick)))
-    say(f"runs: {(request.home / 'runs').resolve()}")
-    if mirror is not None:
-        _say_mirror(mirror, records, say)
+    name = request.leaderboard.name
+    boards.remember(request.home, name, (spec.id for spec in specs))
+    with _mirroring(server, {name: tuple(specs)}, say) as mirror:
+        with Display(console, len(specs), len(before), side_by_side) as display:
+            failed = run_all(specs, place, display, side_by_side)
+        if chosen:
+            tuned.remember(request.home, chosen)
+        records = tuned.attached(Store(request.home).finished(specs), request.home)
+        if records:
+            board = request.leaderboard
+            show(sheets(tables(records, board.baseline, board.yardstick)))
+        say(f"runs: {(request.home / 'runs').resolve()}")
+        if mirror is not None:
+            mirror.finish({name: texts(records)})
+            _say_mirror(mirror, say)
     return _verdict(failed, len(specs), say)
 
 
@@ -74,20 +85,27 @@ def _verdict(failed: list[tuple[Spec, str]], total: int, say: partial[None]) -> 
     return SOME_FAILED
 
 
-def _mirroring(request: Request, watcher: Watcher, say: partial[None]) -> Mirroring | None:
-    if not tracking.available():
+@contextmanager
+def _mirroring(
+    server: Server | None, wanted: dict[str, tuple[Spec, ...]], say: partial[None]
+) -> Iterator[Mirroring | None]:
+    """Let leaderboards be mirrored while inside."""
+    if server is not None and not tracking.available():
         say("mlflow is not installed: nothing is mirrored")
-        return None
-    return Mirroring(watcher, (request.home, request.leaderboard.name), say)
+    if server is None or not tracking.available():
+        yield None
+        return
+    with Mirroring(Errand(server, wanted), say) as mirror:
+        yield mirror
 
 
-def _say_mirror(mirroring: Mirroring, records: list[Record], say: partial[None]) -> None:
-    """Mirror also what was finished before, and say where it is seen."""
-    if not records:
+def _say_mirror(mirror: Mirroring, say: partial[None]) -> None:
+    """Say what was mirrored, and where it is seen."""
+    if mirror.result is None:
         return
-    mirroring.add(records)
-    if mirroring.broken or mirroring.mirror is None:
-        return
-    say(f"MLflow: {mirroring.added} runs added to {tracking.uri(mirroring.home)}")
-    page = f"plastibench ui --home {shlex.quote(str(mirroring.home))}"
-    say(f"        `{page}`, then <address>/{mirroring.mirror.link()}")
+    server, (added, links) = mirror.errand.server, mirror.result
+    say(f"MLflow: {added} runs added to {server.shown}")
+    words = f"--home {shlex.quote(str(server.home))}" if server.own else f"--tracking {server.shown}"
+    for link in links.values():
+        page = f"`plastibench ui {words}`, then <address>/" if server.is_database else f"{server.shown}/"
+        say(f"        {page}{link}")

@@ -1,66 +1,82 @@
-"""Runs appear in the mirror while a grid goes on: each is written as it ends, by the parent process."""
+"""Runs appear in MLflow while they go on: a process of its own writes them, and no run waits for it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from pathlib import Path
-from typing import Any
+import multiprocessing
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, Self
 
-from plastibench import tracking
-from plastibench.execute import Watcher
-from plastibench.explain import explain
-from plastibench.spec import Spec
-from plastibench.store import Record
+from plastibench.tracking.follow import Errand, follow
+
+LOOK_SECONDS = 0.2
 
 
 class Mirroring:
-    """A watcher that passes everything on, and mirrors finished runs.
+    """The process that mirrors leaderboards, from the outside.
 
     The store is the truth: what goes wrong here is said once, and spoils nothing.
     """
 
-    def __init__(self, watcher: Watcher, place: tuple[Path, str], say: Callable[[str], None]) -> None:
-        """Take what to pass on to, (home, leaderboard), and how to tell the user."""
-        self.watcher = watcher
-        self.home, self.leaderboard = place
+    def __init__(self, errand: Errand, say: Callable[[str], None]) -> None:
+        """Take what to mirror, and how to tell the user."""
+        self.errand = errand
         self.say = say
-        self.mirror: tracking.Mirror | None = None
         self.broken = False
-        self.added = 0
+        self.result: tuple[int, dict[str, str]] | None = None
+        """How many runs were added, and the links of the leaderboards; known when all is written."""
+        self._until = float("inf")
 
-    def started(self, spec: Spec, num_stages: int) -> None:
-        """Pass on."""
-        self.watcher.started(spec, num_stages)
+    def __enter__(self) -> Self:
+        """Start the process."""
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=follow, args=(theirs, self.errand), daemon=True)
+        self._process.start()
+        theirs.close()
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
+        return self
 
-    def epoch(self, run: str, where: dict[str, Any]) -> None:
-        """Pass on."""
-        self.watcher.epoch(run, where)
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        """End the process, whatever it is at: what is missing can be brought later."""
+        if self.result is None:
+            self._process.kill()
+        self._process.join()
+        self._listener.join()
+        self._pipe.close()
 
-    def stage(self, run: str, row: dict[str, Any]) -> None:
-        """Pass on."""
-        self.watcher.stage(run, row)
+    def finish(self, texts: Mapping[str, Mapping[str, str]]) -> None:
+        """Wait until everything is written, for as long as something moves; texts go to leaderboards."""
+        with suppress(OSError):
+            self._pipe.send(texts)
+        while self._listener.is_alive() and time.monotonic() < self._until:
+            self._listener.join(LOOK_SECONDS)
+        if self.result is None and not self.broken:
+            self._complain("it does not answer")
 
-    def finished(self, record: Record) -> None:
-        """Pass on, then mirror the run."""
-        self.watcher.finished(record)
-        self.add([record])
+    def _listen(self) -> None:
+        """Hear what the process says until it ends."""
+        with suppress(EOFError, OSError):
+            while True:
+                self._hear(*self._pipe.recv())
 
-    def failed(self, spec: Spec, message: str) -> None:
-        """Pass on."""
-        self.watcher.failed(spec, message)
+    def _hear(self, what: str, content: Any) -> None:  # noqa: ANN401 - what was sent
+        if what == "alive":
+            self._until = time.monotonic() + content
+        elif what == "done":
+            self.result = content
+        elif what == "broken" and not self.broken:
+            self._complain(content)
 
-    def note(self, spec: Spec, message: str) -> None:
-        """Pass on."""
-        self.watcher.note(spec, message)
-
-    def add(self, records: Iterable[Record]) -> None:
-        """Mirror those of the runs that are not there yet."""
-        if self.broken:
-            return
-        try:
-            if self.mirror is None:
-                self.mirror = tracking.Mirror(self.home, self.leaderboard)
-            self.added += self.mirror.add(records)
-        except Exception as error:
-            self.broken = True
-            self.say(f"MLflow could not be written ({explain(error)}): the runs are safe in the store")
+    def _complain(self, reason: str) -> None:
+        self.broken = True
+        self.say(
+            f"MLflow at {self.errand.server.shown} cannot be written ({reason}): the runs go on and are safe "
+            "in the store; `plastibench sync` brings them later"
+        )

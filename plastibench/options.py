@@ -35,6 +35,18 @@ def home(command: Command) -> Command:
     )(command)
 
 
+def tracking(command: Command) -> Command:
+    """Add --tracking."""
+    return click.option(
+        "--tracking",
+        "uri",
+        metavar="URI",
+        envvar=["PLASTIBENCH_TRACKING", "MLFLOW_TRACKING_URI"],
+        help="Where MLflow writes: sqlite:///FILE, postgresql://..., http://... (or PLASTIBENCH_TRACKING, or "
+        "MLFLOW_TRACKING_URI). Default: a database in the home folder.",
+    )(command)
+
+
 def data(command: Command) -> Command:
     """Add --data."""
     return click.option(

@@ -11,31 +11,36 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Callable
-from pathlib import Path
 from typing import IO
 
 from plastibench import tracking
 from plastibench.errors import RequestError
+from plastibench.tracking import Server
 
 HOST = "127.0.0.1"
 PATIENCE_SECONDS = 120.0
 
 
-def serve(home: Path, port: int, say: Callable[[str], None]) -> int:
-    """Start the server, print its address once it answers, wait until it ends or Ctrl-C; return a status."""
+def serve(place: Server, port: int, say: Callable[[str], None]) -> int:
+    """Start the page on a database, print its address once it answers, wait until Ctrl-C; return a status.
+
+    Raises RequestError where there is no database, or the port is taken.
+    """
     if not tracking.available():
         raise RequestError("mlflow is not installed: there is no page to open")
-    if not (home / tracking.DATABASE).is_file():
-        raise RequestError(f"no MLflow store in {home}: `plastibench run` makes one")
+    if not place.is_database:
+        raise RequestError(f"{place.shown} is a server with a page of its own: open it in a browser")
+    if place.file is not None and not place.file.is_file():
+        raise RequestError(f"no MLflow store in {place.file.parent}: `plastibench run` makes one")
     port = _free_port(port)
     with tempfile.TemporaryFile() as log:
         server = subprocess.Popen(
-            _command(home, port), env=_environment(), start_new_session=True, stdout=log, stderr=log
+            _command(place, port), env=_environment(), start_new_session=True, stdout=log, stderr=log
         )
         try:
             if _answers(server, port):
                 say(f"MLflow: http://{HOST}:{port} (Ctrl-C to stop)")
-                for name, link in tracking.leaderboards(home):
+                for name, link in tracking.leaderboards(place):
                     say(f"  {name}, best first: http://{HOST}:{port}/{link}")
             status = server.wait()
             raise RequestError(f"MLflow's server ended with exit status {status}: {_last_line(log)}")
@@ -51,11 +56,11 @@ def _last_line(log: IO[bytes]) -> str:
     return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
 
 
-def _command(home: Path, port: int) -> list[str]:
+def _command(place: Server, port: int) -> list[str]:
     words = [
         "ui",
         "--backend-store-uri",
-        tracking.uri(home),
+        place.uri,
         "--host",
         HOST,
         "--port",

@@ -1,125 +1,217 @@
-"""The mirror in MLflow, against a real local store: whole, once, and never in a run's way."""
+"""The mirror in MLflow, against a real local store: whole, once, live, and never in a run's way."""
 
 from __future__ import annotations
 
+import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from command_support import SMALL, command, plugin, small_run
-from store_support import a_spec
+from tracking_support import QUIET, a_record, contents, finish, values
 
 from plastibench import tracking
-from plastibench.mirroring import Mirroring
-from plastibench.spec import Part, Spec
-from plastibench.store import Record
+from plastibench.tracking import Server
+from plastibench.tracking.mirror import Mirror
 
-# MLflow and what it builds on warn of their own future and leave connections to the garbage collector.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-    pytest.mark.filterwarnings("ignore::PendingDeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
-
-WHEN = "2026-01-02T03:04:05+00:00"
+pytestmark = [pytest.mark.filterwarnings(words) for words in QUIET]
 
 
-def a_record(seed: int, **settings: Any) -> Record:
-    spec = a_spec(seed)
-    part = Part("mine", {"strength": 0.123456789, **settings}, "code")
-    spec = Spec(spec.task, spec.model, spec.recipe, part, seed, "cpu", 1)
-    rows = [
-        dict.fromkeys(tracking.CURVES, 0.25 * (index + 1)) | {"index": index, "test_loss": None}
-        for index in range(3)
-    ]
-    return Record(spec, "done", rows, {"started": WHEN, "finished": WHEN, "commit": None})
+def mirrored(home: Path, board: str, *records: Any) -> Mirror:
+    """Mirror records as a process does that then ends."""
+    mirror = Mirror(Server.of(None, home))
+    with mirror.writing():
+        for record in records:
+            mirror.finish(mirror.board(board), record)
+        mirror.close()
+    return mirror
 
 
-def children(mirror: tracking.Mirror) -> list[Any]:
-    return list(mirror.client.search_runs([mirror.experiment], "tags.kind = 'run'"))
+def children(mirror: Mirror, board: str) -> list[Any]:
+    return list(mirror.client.search_runs([mirror.board(board).experiment], "tags.kind = 'run'"))
+
+
+def history(mirror: Mirror, child: str, name: str) -> list[tuple[int, float]]:
+    return [(point.step, point.value) for point in mirror.client.get_metric_history(child, name)]
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return one store for the whole module: making its tables takes seconds."""
-    return tmp_path_factory.mktemp("h\u00f6me of runs")
+    return tmp_path_factory.mktemp("höme of runs")
 
 
 def test_run_is_mirrored_whole_and_once(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    mirror = tracking.Mirror(home, "board")
-    assert mirror.add([a_record(0), a_record(1, words="w" * 9000, many=tuple(range(5000)))]) == 2
-    assert mirror.add([a_record(0)]) == 0
-    assert (
-        tracking.Mirror(home, "board").add(
-            [a_record(0), a_record(1, words="w" * 9000, many=tuple(range(5000)))]
-        )
-        == 0
-    )
-    first = next(run for run in children(mirror) if run.data.tags["seed"] == "0")
-    assert len(children(mirror)) == 2
-    assert first.data.tags["run_id"] == a_record(0).id
-    assert first.data.tags["mlflow.parentRunId"] == mirror.parent
+    records = [a_record(0), a_record(1, words="w" * 9000, many=tuple(range(5000)))]
+    mirror = mirrored(home, "board", *records)
+    before = contents(home)
+    mirrored(home, "board", *records, a_record(0))
+    assert contents(home) == before
+    first = next(run for run in children(mirror, "board") if run.data.tags["seed"] == "0")
+    assert len(children(mirror, "board")) == 2
+    assert first.data.tags["run_id"] == records[0].id == first.data.tags["spec_hash"][:16]
+    assert first.data.tags["mlflow.parentRunId"] == mirror.board("board").parent
     assert (first.data.params["mine.strength"], first.data.params["method"]) == ("0.123456789", "mine")
-    history = mirror.client.get_metric_history(first.info.run_id, "test_accuracy")
-    assert [(point.step, point.value) for point in history] == [(0, 0.25), (1, 0.5), (2, 0.75)]
+    assert history(mirror, first.info.run_id, "test_accuracy") == [(0, 0.25), (1, 0.5), (2, 0.75)]
     assert first.data.metrics["test_accuracy_mean"] == 0.5
+    assert first.data.metrics["total_passes"] == 3.0
+    (data,) = first.inputs.dataset_inputs
+    assert (data.dataset.name, data.dataset.digest) == ("x", "d" * 36)
+    assert [file.path for file in mirror.client.list_artifacts(first.info.run_id)] == ["spec.json"]
     assert first.info.artifact_uri.startswith(home.resolve().as_uri())
     assert list(tmp_path.iterdir()) == [], "MLflow wrote into the folder that the user is in"
 
 
-def test_half_written_run_of_a_killed_process_is_replaced(home: Path) -> None:
-    mirror = tracking.Mirror(home, "killed")
-    record = a_record(0)
-    tags = {"kind": "run", "run_id": record.id, "mlflow.parentRunId": mirror.parent}
-    half = mirror.client.create_run(mirror.experiment, tags=tags)
-    again = tracking.Mirror(home, "killed")
-    assert again.add([record]) == 1
-    (whole,) = children(again)
-    assert whole.info.run_id != half.info.run_id
-    assert whole.info.status == "FINISHED"
-    assert again.parent == mirror.parent
+def test_run_that_was_there_in_part_goes_on_without_a_doubled_point(home: Path) -> None:
+    record, killed = a_record(0), Mirror(Server.of(None, home))
+    with killed.writing():
+        child = killed.stages(killed.board("killed"), record.spec, record.stages[:2])
+        # As if the process had died between the points of a stage and the word that they are there.
+        killed._log(child, tracking.picture.points(record.stages, 2), {})
+    again = mirrored(home, "killed", record)
+    (whole,) = children(again, "killed")
+    assert (whole.info.run_id, whole.info.status) == (child.id, "FINISHED")
+    assert history(again, child.id, "test_accuracy") == [(0, 0.25), (1, 0.5), (2, 0.75)]
+    assert again.boards["killed"].parent == killed.boards["killed"].parent
+
+
+def test_run_that_was_made_again_with_other_numbers_replaces_what_was_there(home: Path) -> None:
+    old, new = a_record(0), a_record(0)
+    new.stages[1]["train_seconds"] = 7.0
+    killed = Mirror(Server.of(None, home))
+    with killed.writing():
+        killed.stages(killed.board("other"), old.spec, old.stages[:2])
+    again = mirrored(home, "other", new)
+    (whole,) = children(again, "other")
+    assert history(again, whole.info.run_id, "train_seconds") == [(0, 0.25), (1, 7.0), (2, 0.75)]
+    known = replace(new, provenance={**new.provenance, "commit": "abc"})
+    (whole,) = children(mirrored(home, "other", known), "other")
+    assert whole.data.tags["commit"] == "abc"
+
+
+def test_run_that_a_user_deleted_comes_back(home: Path) -> None:
+    mirror = mirrored(home, "deleted", a_record(0))
+    (child,) = children(mirror, "deleted")
+    mirror.client.delete_run(child.info.run_id)
+    (back,) = children(mirrored(home, "deleted", a_record(0)), "deleted")
+    assert back.info.run_id != child.info.run_id
 
 
 def test_leaderboards_are_listed_with_links(home: Path) -> None:
-    mirror = tracking.Mirror(home, "listed")
-    found = dict(tracking.leaderboards(home))
-    assert found["listed"] == mirror.link()
-    assert mirror.link().startswith(f"#/experiments/{mirror.experiment}/runs?orderByKey=")
-    mirror.client.delete_experiment(mirror.experiment)
-    assert "listed" not in dict(tracking.leaderboards(home))
-    assert tracking.Mirror(home, "listed").add([a_record(0)]) == 1, "a deleted leaderboard comes back"
+    server = Server.of(None, home)
+    mirror = mirrored(home, "listed")
+    with mirror.writing():
+        experiment = mirror.board("listed").experiment
+    found = dict(tracking.leaderboards(server))
+    assert found["listed"] == mirror.link("listed")
+    assert found["listed"].startswith(f"#/experiments/{experiment}/runs?orderByKey=")
+    mirror.client.delete_experiment(experiment)
+    assert "listed" not in dict(tracking.leaderboards(server))
+    assert children(mirrored(home, "listed", a_record(0)), "listed"), "a deleted leaderboard comes back"
 
 
-def test_run_is_in_the_mirror_before_the_next_one_begins(tmp_path: Path) -> None:
-    counts = tmp_path / "counts"
+def test_four_processes_that_begin_on_nothing_do_not_race(tmp_path: Path) -> None:
+    source = (
+        "import sys; from pathlib import Path; from test_tracking import mirrored, a_record\n"
+        "mirrored(Path(sys.argv[1]), 'board', a_record(int(sys.argv[2])), a_record(9))"
+    )
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", source, str(tmp_path / "home"), str(seed)],
+            cwd=Path(__file__).parent,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for seed in range(4)
+    ]
+    assert [(process.communicate(timeout=120)[1], process.returncode) for process in started] == [("", 0)] * 4
+    runs = values(tmp_path / "home", "SELECT value FROM tags WHERE key = 'run_id'")
+    assert sorted(run for (run,) in runs) == sorted(a_record(seed).id for seed in (0, 1, 2, 3, 9))
+
+
+def test_stage_is_in_the_mirror_while_the_run_goes_on(tmp_path: Path) -> None:
+    """The method of this test waits, before its second stage, until the first is seen in the database."""
+    home = tmp_path / "home"
+    path, query = str(home / tracking.DATABASE), "SELECT value FROM metrics WHERE key = 'test_accuracy'"
     hook = (
-        "def start(self, learner):\n"
-        "    import sqlite3\n"
-        f"    rows = sqlite3.connect({str(tmp_path / 'home' / tracking.DATABASE)!r}).execute(\n"
-        "        \"SELECT count(*) FROM tags WHERE key = 'run_id'\").fetchall() if learner.seed else [(0,)]\n"
-        f"    open({str(counts)!r}, 'a').write(f'{{rows[0][0]}} ')"
+        "def before_stage(self, learner):\n"
+        "    import sqlite3, time\n"
+        f"    found, end = [], time.monotonic() + 60\n"
+        "    while not found and time.monotonic() < end:\n"
+        "        time.sleep(0.1)\n"
+        "        try:\n"
+        f"            found = sqlite3.connect({path!r}).execute({query!r}).fetchall()\n"
+        "        except sqlite3.Error:\n"
+        "            pass\n"
+        "    assert found, 'the first stage is not there'\n"
     )
     file = plugin(tmp_path, "mine", hook)
-    words = ("--home", tmp_path / "home", *SMALL, "--seeds", 3, "--plugin", file, "--method", "mine")
+    words = ("--home", home, *SMALL, "--seeds", 1, "--plugin", file, "--method", "mine,warm")
     answer = command("run", *words)
     assert answer.status == 0, answer
-    assert counts.read_text() == "0 1 2 "
-    assert "MLflow: 3 runs added" in answer.err
+    assert "MLflow: 2 runs added" in answer.err
     assert "#/experiments/" in answer.err
+    assert values(home, "SELECT status FROM runs") == [("FINISHED",)] * 4  # a parent, two children, a pack
+    before = contents(home)
     again = command("run", *words)
     assert "MLflow: 0 runs added" in again.err
+    assert contents(home) == before
+
+
+def test_sync_brings_what_is_missing_and_changes_nothing_the_second_time(tmp_path: Path) -> None:
+    small_run(tmp_path, "--method", "warm,cold")
+    first = command("sync", "--home", tmp_path)
+    assert first.status == 0, first.err
+    assert "MLflow: 2 of 2 runs brought up to date" in first.err
+    before = contents(tmp_path)
+    again = command("sync", "--home", tmp_path)
+    assert "MLflow: 0 of 2 runs brought up to date" in again.err
+    assert contents(tmp_path) == before
+    (artifacts,) = (tmp_path / "mlflow-artifacts" / "quickstart").glob("*/artifacts/table.md")
+    assert artifacts.read_text() == command("table", "--home", tmp_path, "--format", "md").out
+
+
+def test_sync_takes_leaderboards_runs_and_files_and_names_what_it_does_not_know(tmp_path: Path) -> None:
+    home, page = tmp_path / "home", tmp_path / "page.html"
+    page.write_text("<p>hello</p>")
+    records = [finish(home, a_record(seed)) for seed in range(3)]
+    tracking.boards.remember(home, "mine", [records[0].id, records[1].id])
+    wrong = command("sync", "--home", home, "mien")
+    assert (wrong.status, "did you mean 'mine'?" in wrong.err) == (2, True)
+    answer = command("sync", "--home", home, "mine", records[2].id[:6], "--attach", page)
+    assert "MLflow: 3 of 3 runs brought up to date" in answer.err, answer
+    names = dict(values(home, "SELECT name, experiment_id FROM experiments"))
+    assert {"plastibench/mine", "plastibench/x"} <= set(names)
+    assert len(list((home / "mlflow-artifacts" / "mine").glob("*/artifacts/page.html"))) == 1
+
+
+def test_sync_of_nothing_is_one_line(tmp_path: Path) -> None:
+    answer = command("sync", "--home", tmp_path)
+    assert (answer.status, len(answer.lines())) == (2, 1)
+    assert "no finished runs in" in answer.err
+
+
+@pytest.mark.parametrize("uri", ["file:///tmp/x", "mlruns", "ftp://me:secret@host/x"])
+def test_address_of_another_kind_is_refused_in_one_line(tmp_path: Path, uri: str) -> None:
+    answer = command("run", "--home", tmp_path, *SMALL, "--tracking", uri)
+    assert (answer.status, len(answer.lines())) == (2, 1)
+    assert "is not allowed (it begins with sqlite://" in answer.err
+    assert "secret" not in answer.err
 
 
 def test_broken_mirror_is_one_line_and_the_runs_are_kept(tmp_path: Path) -> None:
     (tmp_path / tracking.DATABASE).mkdir()
     answer = command("run", "--home", tmp_path, *SMALL, "--seeds", 2, "--method", "warm")
     assert answer.status == 0, answer
-    assert [("MLflow could not be written" in line) for line in answer.lines()].count(True) == 1
+    assert [("cannot be written" in line) for line in answer.lines()].count(True) == 1
+    assert "`plastibench sync` brings them later" in answer.err
     assert len(list(tmp_path.rglob("run.json"))) == 2
+    assert command("sync", "--home", tmp_path).status == 2
+    (tmp_path / tracking.DATABASE).rmdir()
+    assert "2 of 2 runs" in command("sync", "--home", tmp_path).err
 
 
 def test_absent_mlflow_is_one_line_and_the_runs_are_kept(
@@ -134,15 +226,11 @@ def test_absent_mlflow_is_one_line_and_the_runs_are_kept(
 
 
 def test_mirror_is_never_put_where_its_address_does_not_lead(tmp_path: Path) -> None:
-    said: list[str] = []
-    mirroring = Mirroring(None, (tmp_path / "what?", "board"), said.append)  # type: ignore[arg-type]
-    mirroring.add([a_record(0)])
-    mirroring.add([a_record(1)])
-    assert len(said) == 1
-    assert "question mark" in said[0]
+    answer = command("run", "--home", tmp_path / "what?", *SMALL)
+    assert (answer.status, "question mark" in answer.err) == (2, True)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_run_without_a_mirror_makes_none(tmp_path: Path) -> None:
     small_run(tmp_path, "--method", "warm")
-    assert list(tmp_path.iterdir()) == [tmp_path / "runs"]
+    assert not [path for path in tmp_path.iterdir() if "mlflow" in path.name]

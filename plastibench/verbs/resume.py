@@ -30,4 +30,4 @@ def command(
 
     nothing = dict.fromkeys(("suite", "task", "method", "model", "recipe", "seeds"))
     where = {"plugins": plugins, "data": data or options.default_data(), "cache": options.cache_folder()}
-    sys.exit(carry_out(Begun(**nothing, settings={}, **where, **words, runs=runs), jobs, mirrored=False))  # type: ignore[arg-type]
+    sys.exit(carry_out(Begun(**nothing, settings={}, **where, **words, runs=runs), jobs, None))  # type: ignore[arg-type]

@@ -14,16 +14,19 @@ from plastibench import options
 @options.names
 @click.option("--tuned", is_flag=True, help="SUITE is one that `tune` wrote: published and chosen settings.")
 @click.option("--jobs", type=click.IntRange(min=1), help="Runs side by side. Default: one a core on the CPU.")
-@click.option("--mlflow/--no-mlflow", default=True, show_default=True, help="Mirror finished runs to MLflow.")
+@click.option("--mlflow/--no-mlflow", default=True, show_default=True, help="Mirror runs to MLflow.")
+@options.tracking
 @options.plugins
 @options.data
 @options.home
-def command(jobs: int | None, mlflow: bool, **words: Any) -> None:  # noqa: ANN401 - click hands over words
+def command(jobs: int | None, mlflow: bool, uri: str | None, **words: Any) -> None:  # noqa: ANN401 - click hands over words
     """Carry out a suite or a grid of runs, and print its table.
 
     Without SUITE and --task it runs the quick start: real data, no download, about a minute.
     Finished runs are not repeated.
     """
     from plastibench.leaderboard import carry_out
+    from plastibench.tracking import Server
 
-    sys.exit(carry_out(options.request(words), jobs, mirrored=mlflow))
+    request = options.request(words)
+    sys.exit(carry_out(request, jobs, Server.of(uri, request.home) if mlflow else None))

@@ -12,9 +12,11 @@ from plastibench import options
 
 @click.command("ui")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Default: one that is free.")
+@options.tracking
 @options.home
-def command(port: int, home: Path) -> None:
+def command(port: int, uri: str | None, home: Path) -> None:
     """Open MLflow's page on the runs of the home folder, on this machine alone, until Ctrl-C."""
+    from plastibench.tracking import Server
     from plastibench.ui import serve
 
-    sys.exit(serve(home, port, click.echo))
+    sys.exit(serve(Server.of(uri, home), port, click.echo))

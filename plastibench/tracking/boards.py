@@ -1,0 +1,55 @@
+"""Which leaderboards the runs of a home folder were asked for: a run itself does not say."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from plastibench.data.lock import exclusive
+from plastibench.spec import Spec
+from plastibench.store import write
+
+NAME = "leaderboards.json"
+
+
+def known(home: Path) -> dict[str, list[str]]:
+    """Return the ids of the runs of each leaderboard; nothing where the file is missing or damaged."""
+    try:
+        plain = json.loads((home / NAME).read_text(encoding="utf-8"))
+        return {str(name): [str(run) for run in runs] for name, runs in plain.items()}
+    except (OSError, ValueError, AttributeError, TypeError):
+        return {}
+
+
+def remember(home: Path, name: str, runs: Iterable[str]) -> None:
+    """Add runs to those that a leaderboard is known to have."""
+    wanted = set(runs)
+    if wanted <= set(known(home).get(name, ())):
+        return
+    with exclusive(home / f".{NAME}.lock"):
+        found = known(home)
+        found[name] = sorted(wanted | set(found.get(name, ())))
+        write(home / NAME, json.dumps(found, indent=1, sort_keys=True) + "\n")
+
+
+def sorted_out(home: Path, specs: Iterable[Spec]) -> dict[str, list[Spec]]:
+    """Return runs by the leaderboards that they are of; those of none are of one with their task's name.
+
+    Sealed runs, those of a tuning, are in no leaderboard.
+    """
+    boards = known(home)
+    names: dict[str, list[str]] = {}
+    for board, runs in boards.items():
+        for run in runs:
+            names.setdefault(run, []).append(board)
+    found: dict[str, list[Spec]] = {}
+    for spec in specs:
+        for board in [] if spec.sealed else names.get(spec.id, [spec.task.name]):
+            found.setdefault(board, []).append(spec)
+    return found
+
+
+def ids(boards: Mapping[str, Iterable[Spec]]) -> set[str]:
+    """Return the ids of all runs."""
+    return {spec.id for specs in boards.values() for spec in specs}

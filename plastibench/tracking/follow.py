@@ -1,0 +1,200 @@
+"""The process that writes to MLflow while runs go on: it reads the store, and no run waits for it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from typing import Any
+
+from plastibench import tuned
+from plastibench.data.lock import is_held
+from plastibench.ledger import CLAIM
+from plastibench.spec import Spec
+from plastibench.store import FAILURE, Record, Store
+from plastibench.tracking.mirror import Board, Mirror
+from plastibench.tracking.server import PATIENCE_SECONDS, Server, prepare
+
+LOOK_SECONDS = 1.0
+"""How often the store is looked at."""
+AGAIN_SECONDS = 20.0
+"""How long until a place that could not be written is tried again."""
+OWN_SECONDS = 60.0
+"""How long a step may take that only this machine has a part in, such as importing mlflow."""
+POLITENESS = 5
+"""By how much the process stands back behind those that train."""
+
+
+@dataclass(frozen=True)
+class Errand:
+    """What is to be followed, as plain values that travel to other processes."""
+
+    server: Server
+    boards: Mapping[str, tuple[Spec, ...]]
+
+
+@dataclass
+class Follower:
+    """Brings the runs of leaderboards up to date, again and again."""
+
+    errand: Errand
+    added: int = 0
+    """Finished runs that were written."""
+    _sizes: dict[str, int] = field(default_factory=dict)
+    _over: set[tuple[str, str]] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        """Begin with nothing known."""
+        self.store = Store(self.errand.server.home)
+        self.mirror = Mirror(self.errand.server)
+
+    def look(self, alive: Beat | None = None) -> None:
+        """Write what has changed since the last time. `alive` is told of every run."""
+        changed = [
+            (name, spec)
+            for name, specs in self.errand.boards.items()
+            for spec in specs
+            if (name, spec.id) not in self._over and self._has_changed(spec)
+        ]
+        if not changed:
+            return
+        with self.mirror.writing():
+            for name, spec in changed:
+                if alive is not None:
+                    alive.beat()
+                self._bring(self.mirror.board(name), name, spec)
+        for _, spec in changed:
+            self._sizes[spec.id] = self._size(spec)
+
+    def leave(self) -> None:
+        """Say which runs nobody is at any more."""
+        unfinished = {spec.id for specs in self.errand.boards.values() for spec in specs}
+        if not any(board.children for board in self.mirror.boards.values()):
+            self.mirror.close()
+            return
+        with self.mirror.writing():
+            for name in self.errand.boards:
+                board = self.mirror.board(name)
+                for run in [run for run in board.children if run in unfinished]:
+                    folder = self.store.folder(run)
+                    if not is_held(folder / CLAIM):
+                        self.mirror.leave(board, run, failed=(folder / FAILURE).exists())
+            self.mirror.close()
+
+    def _bring(self, board: Board, name: str, spec: Spec) -> None:
+        if not (self.store.folder(spec.id) / "run.json").exists():
+            rows = stages(self.store, spec)
+            if rows:
+                self.mirror.stages(board, spec, rows)
+            return
+        if spec.id not in board.whole:
+            record = self._record(spec)
+            if record is None:
+                return
+            self.added += self.mirror.finish(board, record)
+        self._over.add((name, spec.id))
+
+    def _record(self, spec: Spec) -> Record | None:
+        record = self.store.read(spec.id)
+        return None if record is None else tuned.attached([record], self.store.home)[0]
+
+    def _has_changed(self, spec: Spec) -> bool:
+        return self._size(spec) != self._sizes.get(spec.id, 0)
+
+    def _size(self, spec: Spec) -> int:
+        """Return a number that changes with every stage, and with the end."""
+        folder = self.store.folder(spec.id)
+        with suppress(OSError):
+            if (folder / "run.json").exists():
+                return -1
+            return (folder / "stages.jsonl").stat().st_size
+        return 0
+
+
+def stages(store: Store, spec: Spec) -> list[dict[str, Any]]:
+    """Return the stages of a run that are on the disk; a line that is being written is not."""
+    try:
+        lines = (store.folder(spec.id) / "stages.jsonl").read_text(encoding="utf-8").split("\n")[:-1]
+        return [json.loads(line) for line in lines]
+    except (OSError, ValueError):
+        return []
+
+
+class Beat:
+    """What is told to the process for which this one works."""
+
+    def __init__(self, pipe: Connection, server: Server) -> None:
+        self.pipe = pipe
+        self.patience = PATIENCE_SECONDS if server.file is None else OWN_SECONDS
+
+    def beat(self, patience: float | None = None) -> None:
+        """Say that this process lives, and how long it may be until it says so again."""
+        self.tell("alive", self.patience if patience is None else patience)
+
+    def tell(self, what: str, content: object) -> None:
+        """Say something. Ends the process where nobody listens."""
+        try:
+            self.pipe.send((what, content))
+        except OSError:
+            os._exit(1)
+
+
+def follow(pipe: Connection, errand: Errand) -> None:
+    """Be the process: look every second until told to end, then once more."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
+    with suppress(AttributeError, OSError):
+        os.nice(POLITENESS)
+    beat = Beat(pipe, errand.server)
+    beat.beat(OWN_SECONDS)
+    prepare()
+    try:
+        import mlflow  # noqa: F401 - before the server's patience counts
+    except Exception as error:
+        beat.tell("broken", errand.server.plain(error))
+        return
+    _look_until_told(Follower(errand), beat)
+
+
+def _look_until_told(follower: Follower, beat: Beat) -> None:
+    again, broken = 0.0, False
+    while True:
+        texts = _told(beat.pipe)
+        if time.monotonic() >= again:
+            try:
+                beat.beat()
+                follower.look(beat)
+                if texts is not None:
+                    _end(follower, texts)
+                broken = False
+            except Exception as error:  # whatever MLflow and its database raise
+                broken, again = True, time.monotonic() + AGAIN_SECONDS
+                beat.tell("broken", follower.errand.server.plain(error))
+        if texts is not None:
+            if not broken:
+                links = {name: follower.mirror.link(name) for name in follower.mirror.boards}
+                beat.tell("done", (follower.added, links))
+            return
+
+
+def _end(follower: Follower, texts: Mapping[str, Mapping[str, str]]) -> None:
+    """Lay texts with their leaderboards, and leave."""
+    follower.leave()
+    with follower.mirror.writing():
+        for name, named in texts.items():
+            follower.mirror.attach(follower.mirror.board(name), named)
+
+
+def _told(pipe: Connection) -> Mapping[str, Mapping[str, str]] | None:
+    """Wait a while; return what to lay with the leaderboards when told to end. Ends where nobody is left."""
+    try:
+        if not pipe.poll(LOOK_SECONDS):
+            return None
+        found: Mapping[str, Mapping[str, str]] = pipe.recv()
+        return found
+    except (EOFError, OSError):
+        os._exit(1)
