@@ -1,0 +1,117 @@
+"""Real servers for tests: PostgreSQL and MLflow's own, each on this machine alone, gone with the test."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+
+def free_port() -> int:
+    """Return a port that nobody has at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def postgres() -> Iterator[str]:
+    """Run a PostgreSQL server on a socket file; give its address. Skips where there is none installed."""
+    tools = _postgres_tools()
+    pytest.importorskip("psycopg", reason="psycopg is not installed: no driver for PostgreSQL")
+    folder = Path(tempfile.mkdtemp(prefix="pg-"))
+    user = _nobody(folder)
+    data, words = folder / "data", {"user": user, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    make = [tools / "initdb", "-D", data, "-A", "trust", "-U", "me", "--no-sync", "-E", "UTF8"]
+    subprocess.run([str(word) for word in make], check=True, **words)
+    start = [tools / "postgres", "-D", data, "-k", folder, "-c", "listen_addresses=", "-F"]
+    server = subprocess.Popen([str(word) for word in start], **words)
+    try:
+        _wait(lambda: (folder / ".s.PGSQL.5432").exists(), "PostgreSQL")
+        _wait(lambda: _create(folder), "PostgreSQL")
+        yield f"postgresql://me@/bench?host={folder}"
+    finally:
+        server.terminate()
+        server.communicate()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _postgres_tools() -> Path:
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb")) or [Path(shutil.which("initdb") or "")]
+    if not found[-1].name:
+        pytest.skip("PostgreSQL is not installed (Debian: postgresql): no real server to test on")
+    return found[-1].parent
+
+
+def _nobody(folder: Path) -> str | None:
+    """Return whose server it is to be: PostgreSQL refuses to be root's."""
+    if os.getuid() != 0:
+        return None
+    shutil.chown(folder, "postgres")
+    return "postgres"
+
+
+def _create(folder: Path) -> bool:
+    import psycopg
+
+    try:
+        with psycopg.connect(f"host={folder} user=me dbname=postgres", autocommit=True) as database:
+            database.execute("CREATE DATABASE bench")
+        return True
+    except psycopg.OperationalError:
+        return False
+
+
+@contextmanager
+def mlflow_server(folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
+    """Run MLflow's server with its data in a folder."""
+    words = ["--backend-store-uri", f"sqlite:///{folder / 'server.db'}", "--port", str(port), "--workers", "1"]
+    words += ["--artifacts-destination", str(folder / "artifacts"), "--host", "127.0.0.1"]
+    settings = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    server = subprocess.Popen(
+        [sys.executable, "-m", "mlflow", "server", *words],
+        env={**os.environ, **settings},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        cwd=folder,
+    )
+    try:
+        _wait(lambda: _answers(f"http://127.0.0.1:{port}/health"), "MLflow's server")
+        yield server
+    finally:
+        stop(server)
+
+
+def stop(server: subprocess.Popen[bytes]) -> None:
+    """End a server and all its processes at once."""
+    try:
+        os.killpg(server.pid, 9)
+    except ProcessLookupError:
+        pass
+    server.wait()
+
+
+def _answers(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(address, timeout=2):
+            return True
+    except OSError:
+        return False
+
+
+def _wait(ready: object, what: str, seconds: float = 120.0) -> None:
+    end = time.monotonic() + seconds
+    while not ready():  # type: ignore[operator]
+        assert time.monotonic() < end, f"{what} did not start within {seconds:.0f} s"
+        time.sleep(0.1)
