@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -31,18 +32,18 @@ def postgres() -> Iterator[str]:
     pytest.importorskip("psycopg", reason="psycopg is not installed: no driver for PostgreSQL")
     folder = Path(tempfile.mkdtemp(prefix="pg-"))
     user = _nobody(folder)
-    data, words = folder / "data", {"user": user, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
-    make = [tools / "initdb", "-D", data, "-A", "trust", "-U", "me", "--no-sync", "-E", "UTF8"]
-    subprocess.run([str(word) for word in make], check=True, **words)
-    start = [tools / "postgres", "-D", data, "-k", folder, "-c", "listen_addresses=", "-F"]
-    server = subprocess.Popen([str(word) for word in start], **words)
+    data = str(folder / "data")
+    make = [str(tools / "initdb"), "-D", data, "-A", "trust", "-U", "me", "--no-sync", "-E", "UTF8"]
+    subprocess.run(make, check=True, user=user, capture_output=True)
+    start = [str(tools / "postgres"), "-D", data, "-k", str(folder), "-c", "listen_addresses=", "-F"]
+    nowhere = subprocess.DEVNULL
+    server = subprocess.Popen(start, user=user, stdout=nowhere, stderr=nowhere)
     try:
-        _wait(lambda: (folder / ".s.PGSQL.5432").exists(), "PostgreSQL")
-        _wait(lambda: _create(folder), "PostgreSQL")
+        wait(lambda: _create(folder), "PostgreSQL")
         yield f"postgresql://me@/bench?host={folder}"
     finally:
-        server.terminate()
-        server.communicate()
+        server.send_signal(signal.SIGINT)  # does not wait until every client has gone
+        server.wait()
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -75,7 +76,14 @@ def _create(folder: Path) -> bool:
 @contextmanager
 def mlflow_server(folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
     """Run MLflow's server with its data in a folder."""
-    words = ["--backend-store-uri", f"sqlite:///{folder / 'server.db'}", "--port", str(port), "--workers", "1"]
+    words = [
+        "--backend-store-uri",
+        f"sqlite:///{folder / 'server.db'}",
+        "--port",
+        str(port),
+        "--workers",
+        "1",
+    ]
     words += ["--artifacts-destination", str(folder / "artifacts"), "--host", "127.0.0.1"]
     settings = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
     server = subprocess.Popen(
@@ -87,7 +95,7 @@ def mlflow_server(folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
         cwd=folder,
     )
     try:
-        _wait(lambda: _answers(f"http://127.0.0.1:{port}/health"), "MLflow's server")
+        wait(lambda: _answers(f"http://127.0.0.1:{port}/health"), "MLflow's server")
         yield server
     finally:
         stop(server)
@@ -95,10 +103,8 @@ def mlflow_server(folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
 
 def stop(server: subprocess.Popen[bytes]) -> None:
     """End a server and all its processes at once."""
-    try:
+    with suppress(ProcessLookupError):
         os.killpg(server.pid, 9)
-    except ProcessLookupError:
-        pass
     server.wait()
 
 
@@ -110,8 +116,9 @@ def _answers(address: str) -> bool:
         return False
 
 
-def _wait(ready: object, what: str, seconds: float = 120.0) -> None:
+def wait(ready: Callable[[], bool], what: str, seconds: float = 120.0) -> None:
+    """Wait until something is so. Fails where it takes too long."""
     end = time.monotonic() + seconds
-    while not ready():  # type: ignore[operator]
+    while not ready():
         assert time.monotonic() < end, f"{what} did not start within {seconds:.0f} s"
         time.sleep(0.1)

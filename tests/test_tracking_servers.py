@@ -37,7 +37,8 @@ class _Broken(http.server.BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self.send_error(500)
 
-    do_GET = do_POST
+    def do_GET(self) -> None:
+        self.send_error(500)
 
     def log_message(self, *_: object) -> None:
         pass
@@ -65,7 +66,9 @@ def complaints(answer: Answer) -> int:
 @pytest.mark.parametrize("server", [silent, broken, absent])
 def test_run_goes_on_without_its_server_with_one_warning(tmp_path: Path, server: object) -> None:
     with server() as uri:  # type: ignore[operator]
-        answer = command("run", "--home", tmp_path, *SMALL, "--seeds", 1, "--method", "warm", "--tracking", uri)
+        answer = command(
+            "run", "--home", tmp_path, *SMALL, "--seeds", 1, "--method", "warm", "--tracking", uri
+        )
         assert answer.status == 0, answer
         assert complaints(answer) == 1
         assert "`plastibench sync` brings them later" in answer.err
@@ -107,7 +110,19 @@ def test_server_that_is_killed_while_runs_go_on_gets_everything_later(tmp_path: 
             "            return\n"
         )
         file = plugin(tmp_path, "mine", hook)
-        words = ("--home", home, *SMALL, "--seeds", 1, "--plugin", file, "--method", "mine", "--tracking", uri)
+        words = (
+            "--home",
+            home,
+            *SMALL,
+            "--seeds",
+            1,
+            "--plugin",
+            file,
+            "--method",
+            "mine",
+            "--tracking",
+            uri,
+        )
         answer = command("run", *words)
         assert server.wait(timeout=10) != 0
     assert answer.status == 0, answer
@@ -121,6 +136,7 @@ def test_server_that_is_killed_while_runs_go_on_gets_everything_later(tmp_path: 
 
         client = MlflowClient(tracking_uri=uri)
         experiment = client.get_experiment_by_name("plastibench/quickstart")
+        assert experiment is not None
         (child,) = client.search_runs([experiment.experiment_id], "tags.kind = 'run'")
         (record,) = Store(home).records()
         found = client.get_metric_history(child.info.run_id, "test_accuracy")
