@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from browser_support import no_browser
 from tests_support import small_digits
 
 from plastibench.registry import Registry
@@ -45,6 +46,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         "slow": None if config.getoption("--slow") else "slow: run with --slow",
         "cuda": None if torch.cuda.is_available() else "needs a CUDA device",
         "hpu": None if hasattr(torch, "hpu") else "needs an Intel Gaudi card",
+        "browser": no_browser(),
     }
     for item in items:
         for mark, reason in reasons.items():

@@ -41,6 +41,7 @@ class Line:
 class Section:
     """One setting on the page."""
 
+    number: int
     anchor: str
     name: str
     title: str
@@ -91,6 +92,7 @@ def _section(table: Table, number: int, methods: Sequence[str]) -> Section:
     known = look.marks(methods)
     first = table.rows[0].runs[0].spec
     return Section(
+        number=number,
         anchor=f"setting-{number}",
         name=f"{first.task.name}, {first.model.name}",
         title=table.title,

@@ -1,0 +1,133 @@
+"""The report in a real browser: fits, asks for nothing, works by keyboard, and axe finds nothing wrong."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from browser_support import NARROW, VIEWS, Visit
+from report_support import HOSTILE, a_run, some_runs
+
+from plastibench.report.page import page
+from plastibench.tables import tables
+
+pytestmark = pytest.mark.browser
+
+Open = Callable[..., Visit]
+METHODS = ("warm", "cold", "dash", "a_method_with_quite_a_long_name")
+
+
+def written(folder: Path, text: str) -> str:
+    path = folder / "page.html"
+    path.write_text(text, encoding="utf-8")
+    return path.as_uri()
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return where a page of several settings lies."""
+    runs = [run for number in range(5) for run in some_runs(4, METHODS, task=f"task_{number}")]
+    return written(tmp_path_factory.mktemp("report"), page(tables(runs, "warm", "cold"), "All finished runs"))
+
+
+def shown(visit: Visit) -> list[str]:
+    """Return the methods of the first table, in the order and choice that a reader sees."""
+    rows = visit.page.locator("table.results").first.locator("tbody tr:visible th")
+    return [text.strip() for text in rows.all_inner_texts()]
+
+
+@pytest.mark.parametrize(("width", "scheme"), VIEWS)
+def test_the_page_fits_asks_for_nothing_and_has_no_fault_that_axe_knows(
+    visit: Open, address: str, width: int, scheme: str
+) -> None:
+    found = visit(address, width, scheme)
+    assert found.overflow() <= 0
+    assert found.requests == [address]
+    assert found.violations() == []
+    for details in found.page.locator("details").all():
+        details.evaluate("element => { element.open = true; }")
+    assert found.overflow() <= 0
+    assert found.violations() == []
+    assert found.complaints == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_follows_the_reader_into_the_dark(visit: Open, address: str, scheme: str) -> None:
+    found = visit(address, scheme=scheme).page
+    paper = found.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert paper == {"light": "rgb(255, 255, 255)", "dark": "rgb(20, 23, 27)"}[scheme]
+    ink = found.locator(".plot text").first.evaluate("element => getComputedStyle(element).fill")
+    assert ink == {"light": "rgb(27, 31, 36)", "dark": "rgb(232, 234, 237)"}[scheme]
+
+
+def test_a_column_is_sorted_with_the_keyboard_alone(visit: Open, address: str) -> None:
+    found = visit(address)
+    head = found.page.locator("table.results").first.locator("thead th").nth(2)
+    before = shown(found)
+    orders = []
+    head.get_by_role("button").focus()
+    for key in ("Enter", "Space"):
+        found.page.keyboard.press(key)
+        orders.append((head.get_attribute("aria-sort"), shown(found)))
+    (up, rising), (down, falling) = orders
+    assert (up, down) == ("ascending", "descending")
+    assert rising == falling[::-1]
+    assert sorted(rising) == sorted(before)
+
+
+def test_the_keyboard_reaches_the_filter_and_it_narrows_the_table(visit: Open, address: str) -> None:
+    found = visit(address)
+    field = found.page.get_by_role("searchbox").first
+    for _ in range(60):
+        found.page.keyboard.press("Tab")
+        if field.evaluate("element => element === document.activeElement"):
+            break
+    found.page.keyboard.type("DA")
+    assert shown(found) == ["dash"]
+    assert found.page.get_by_role("status").first.inner_text() == f"1 of {len(METHODS)}"
+
+
+def test_what_has_the_focus_can_be_seen(visit: Open, address: str) -> None:
+    found = visit(address).page
+    for _ in range(40):
+        found.keyboard.press("Tab")
+        outline = found.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+        assert outline != "none", found.evaluate("document.activeElement.outerHTML.slice(0, 200)")
+
+
+def test_every_row_leads_to_its_runs_its_settings_and_its_command(visit: Open, address: str) -> None:
+    found = visit(address).page
+    links = found.locator("table.results tbody th a")
+    assert links.count() == 5 * len(METHODS)
+    for link in links.all():
+        target = found.locator(f"details[open][id='{(link.get_attribute('href') or '')[1:]}']")
+        link.focus()
+        found.keyboard.press("Enter")
+        target.wait_for(timeout=5000)
+        assert target.locator("tbody tr").count() == 4
+        said = target.inner_text()
+        assert re.search(r"\bstrength=1\.0", said)
+        assert "plastibench run --task task_" in said
+
+
+def test_a_table_scrolls_in_its_own_box_and_keeps_its_first_column(visit: Open, address: str) -> None:
+    found = visit(address, NARROW).page
+    box = found.locator(".scroll", has=found.locator("table.results")).first
+    first = box.locator("tbody th").first
+    before = first.bounding_box()
+    moved = box.evaluate("element => { element.scrollLeft = 200; return element.scrollLeft; }")
+    assert moved == 200
+    assert first.bounding_box() == before
+    assert before is not None
+    assert before["width"] < NARROW / 2
+
+
+def test_hostile_names_run_no_script(visit: Open, tmp_path: Path) -> None:
+    runs = [a_run("warm", 0), a_run(HOSTILE, 0, note=HOSTILE), a_run(HOSTILE, 0, task=HOSTILE)]
+    found = visit(written(tmp_path, page(tables(runs, "warm"), HOSTILE)))
+    assert found.page.title() == f"{HOSTILE}: plastibench"
+    assert found.complaints == []
+    assert found.page.locator("script").count() == 1
+    assert HOSTILE in shown(found)
