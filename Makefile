@@ -6,13 +6,14 @@ PYTHON ?= python3
 WHEELS ?= .wheels
 BIN := .venv/bin
 
-.PHONY: help demo test test-slow lint format wheels clean
+.PHONY: help demo test test-slow faults lint format wheels clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo       set up .venv and run the quick start: seven remedies on embedded real data"
 	@echo "make test       set up .venv and run all tests"
 	@echo "make test-slow  the same, with the tests that take long"
+	@echo "make faults     kill, fill, damage and confuse real runs in full, and write down what became of them"
 	@echo "make lint       ruff and mypy"
 	@echo "make format     let ruff rewrite the code"
 	@echo "make wheels     download all packages into $(WHEELS), to install without a network later"
@@ -28,6 +29,10 @@ test: .venv/installed-dev
 
 test-slow: .venv/installed-dev
 	"$(BIN)/python" -m pytest --slow
+
+# The short form is part of `make test`.
+faults: .venv/installed-dev
+	"$(BIN)/python" -m pytest tests/faults --faults full --faults-table results/faults.md
 
 lint: .venv/installed-dev
 	"$(BIN)/ruff" format --check .

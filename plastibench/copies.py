@@ -21,10 +21,17 @@ def differences(first: Record, second: Record, where: tuple[str, str]) -> Iterat
         yield f"status: {first.status} {where[0]}, {second.status} {where[1]}"
     if len(first.stages) != len(second.stages):
         yield f"stages: {len(first.stages)} {where[0]}, {len(second.stages)} {where[1]}"
+    yield from _weights(first, second, where)
     for old, new in zip(first.stages, second.stages, strict=False):
         for name in _compared(old):
             if name in new and old[name] != new[name]:
                 yield f"stage {old['index'] + 1}, {name}: {old[name]} {where[0]}, {new[name]} {where[1]}"
+
+
+def _weights(first: Record, second: Record, where: tuple[str, str]) -> Iterator[str]:
+    old, new = (record.provenance.get("weights") for record in (first, second))
+    if None not in (old, new) and old != new:  # older records do not have it
+        yield f"last weights: {old} {where[0]}, {new} {where[1]}"
 
 
 def _compared(row: Mapping[str, Any]) -> list[str]:

@@ -64,7 +64,7 @@ class Place:
     together: int = 1
     """How many processes run on the device at once: each holds its part of the memory and no more."""
     interval: float = 60.0
-    """Seconds between two checkpoints of a run; 0 makes one after every step."""
+    """Seconds between two checkpoints of a run; 0 is after every step, infinity only when stopped."""
 
 
 def check_data(specs: Iterable[Spec], place: Place, registry: Registry) -> None:
@@ -156,6 +156,7 @@ def _times(keeper: Keeper) -> dict[str, Any]:
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": keeper.seconds(),
         "checkpoint_seconds": keeper.spent,
+        "weights": keeper.weights,
         "sessions": sessions,
     }
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from math import isinf
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from plastibench import stopping
 from plastibench.checkpoint import Checkpoint
 from plastibench.progress import Company, Epoch, State, Stopped
+
+if TYPE_CHECKING:
+    from torch import nn
 
 SHARE = 0.01
 """Share of the time of a run that may be spent on checkpoints."""
@@ -56,15 +60,19 @@ class Keeper(Company):
     """Writes the state of a run every so often, and when the run is asked to stop."""
 
     def __init__(self, checkpoint: Checkpoint, history: History, interval: float) -> None:
-        """Keep at least every `interval` seconds; 0 is after every step."""
+        """Keep every `interval` seconds; 0 is after every step, infinity only when asked to stop."""
         self.checkpoint, self.history, self.interval = checkpoint, history, interval
         self.tell: Callable[[Epoch], None] = lambda _: None
         self.say: Callable[[str], None] = lambda _: None
         self.said: set[str] = set()
         self.began = self.last = monotonic()
         self.cost = FIRST_SECONDS
+        self.complained = False
+        """Whether it was said that checkpoints cannot be written: once is enough, until one can."""
         self.spent = 0.0
         """Seconds spent on checkpoints."""
+        self.weights: str | None = None
+        """Digest of the weights that the run ended with."""
 
     def epoch(self, epoch: Epoch) -> None:
         """Pass on."""
@@ -84,6 +92,8 @@ class Keeper(Company):
         """Return whether to write now: between stages, too, only as often as costs next to nothing."""
         if stopping.asked() or not self.interval:
             return True
+        if isinf(self.interval):
+            return False
         rest = self.cost / SHARE
         return monotonic() - self.last >= (rest if border else max(rest, self.interval))
 
@@ -91,12 +101,21 @@ class Keeper(Company):
         """Write the state; end the run where it was asked to stop."""
         try:
             self.cost = self.checkpoint.write(asdict(self._now()) | {"progress": state})
+            self.complained = False
         except OSError as error:  # a full disk: the state before is still there, and the run can go on
-            self.say(f"no checkpoint could be written: {error.strerror or error}")
+            if not self.complained:
+                self.say(f"no checkpoint could be written: {error.strerror or error}")
+            self.complained = True
         self.last = monotonic()
         self.spent += self.cost
         if stopping.asked():
             raise Stopped("asked to stop")
+
+    def ended(self, model: nn.Module) -> None:
+        """Take the digest of the weights."""
+        from plastibench.snapshot import digest
+
+        self.weights = digest(model)
 
     def seconds(self) -> float:
         """Return the seconds of the run so far, over all its attempts."""

@@ -39,7 +39,8 @@ def carry_out(request: Request, jobs: int | None, server: Server | None) -> int:
     side_by_side = max(1, min(jobs or device.side_by_side(), todo))
     say(_plan(request.leaderboard.name, (len(specs), todo), f"on {device.name()}, {side_by_side} at a time"))
     threads = max(1, device.side_by_side() // side_by_side)
-    place = Place(request.home, request.data, request.cache, str(device), request.plugins, threads)
+    where = (request.home, request.data, request.cache)
+    place = Place(*where, str(device), request.plugins, threads, request.interval)
     check_data(_missing(specs, before), place, request.registry)
     name = request.leaderboard.name
     boards.remember(request.home, name, (spec.id for spec in specs))

@@ -86,14 +86,33 @@ def begun(store: Store, ids: Sequence[str] = ()) -> list[Spec]:
     """
     found: dict[str, Spec] = {}
     for path in sorted(store.home.glob("runs/??/*/spec.json")):
-        with suppress(OSError, ValueError, KeyError, TypeError):  # a damaged one cannot be gone on with
-            spec = Spec.from_dict(json.loads(path.read_text(encoding="utf-8")))
-            if spec.id == path.parent.name:
-                found[spec.id] = spec
+        spec = _described(path)
+        if spec is not None:
+            found[spec.id] = spec
+        elif store.read(path.parent.name) is None:  # nothing tells what is to be gone on with
+            store.damaged.setdefault(path, "it is not the description of this run")
     for text in ids:
         if not text or not any(run.startswith(text) for run in found):
             raise unknown("run", text, list(found)[:20])
     return [spec for run, spec in found.items() if not ids or run.startswith(tuple(ids))]
+
+
+def _described(path: Path) -> Spec | None:
+    """Return the run that the spec.json at `path` describes; None where it is damaged or another's."""
+    try:
+        spec = Spec.from_dict(json.loads(path.read_text(encoding="utf-8")))
+        return spec if spec.id == path.parent.name else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def nameless(store: Store) -> list[Entry]:
+    """Return the runs that `begun` met whose description is damaged: the command that began them mends it."""
+    return [
+        Entry(path.parent.name, "?", "damaged", _lines(path.with_name("stages.jsonl")), f"{path}: {reason}")
+        for path, reason in store.damaged.items()
+        if path.name == "spec.json"
+    ]
 
 
 def entry(store: Store, spec: Spec, name: str) -> Entry:

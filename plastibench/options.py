@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from plastibench.request import Request
 
 DATA_VARIABLE = "PLASTIBENCH_DATA"
+NEVER = "never"
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -65,6 +67,37 @@ def plugins(command: Command) -> Command:
         type=_path(),
         multiple=True,
         help="A file with a method, task or model of your own. Can be repeated.",
+    )(command)
+
+
+class Seconds(click.ParamType):  # type: ignore[type-arg]
+    """A time from 0 on, or the word for never."""
+
+    name = "seconds"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401 - as click has it
+        """Return the seconds; infinitely many are never."""
+        if isinstance(value, float):
+            return value
+        try:
+            seconds = math.inf if value == NEVER else float(value)
+        except ValueError:
+            seconds = math.nan
+        if not seconds >= 0 or (math.isinf(seconds) and value != NEVER):
+            self.fail(f"{value!r} is no time: write seconds from 0 on, such as 60, or {NEVER}", param, ctx)
+        return seconds
+
+
+def keeping(command: Command) -> Command:
+    """Add --checkpoint-every."""
+    return click.option(
+        "--checkpoint-every",
+        "interval",
+        type=Seconds(),
+        metavar="SECONDS",
+        default=60.0,
+        show_default=True,
+        help=f"Time between two checkpoints of a run; 0: after every step; {NEVER}: only when stopped.",
     )(command)
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import nn
 
 State = dict[str, Any]
 """The whole state of a run as tensors and plain values: see `snapshot`."""
@@ -49,3 +52,6 @@ class Company:
 
     def keep(self, state: State) -> None:
         """Keep a state. May raise Stopped, which ends the run here."""
+
+    def ended(self, model: nn.Module) -> None:
+        """Take note of what the last stage left, however it ended."""

@@ -83,7 +83,9 @@ def run(
         method.after_stage(learner)
         yield result
         if result.stop == DIVERGED:
-            return
+            break
+    if learner is not None:
+        company.ended(learner.model)
 
 
 def _training(learner: Learner, method: Method, company: Company, kept: State | None) -> Training:

@@ -35,6 +35,8 @@ class Request:
     cache: Path
     tuned: bool = False
     """Whether the suite is one that a tuning wrote."""
+    interval: float = 60.0
+    """Seconds between two checkpoints of a run; 0 is after every step, infinity only when stopped."""
 
     @cached_property
     def registry(self) -> Registry:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
@@ -53,6 +54,15 @@ def restore(state: State, learner: Learner, method: Method) -> None:
 def restore_streams(state: State, learner: Learner) -> None:
     """Set torch's global streams, on the CPU and on the device, as they were."""
     learner.device.restore_streams(state["streams"])
+
+
+def digest(module: nn.Module) -> str:
+    """Return what names a module's weights and buffers, bit for bit: 16 hexadecimal digits."""
+    found = hashlib.sha256()
+    for name, value in module.state_dict().items():
+        found.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        found.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return found.hexdigest()[:16]
 
 
 def _method_state(learner: Learner, method: Method) -> State:

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from plastibench.display import name_of
 from plastibench.errors import RequestError
-from plastibench.ledger import Entry, begun, entry
+from plastibench.ledger import Entry, begun, entry, nameless
 from plastibench.request import Request
 from plastibench.store import Store
 
@@ -46,7 +46,7 @@ def standing(request: Request, *, everything: bool) -> list[Entry]:
     """Return how each run stands at this moment."""
     store = Store(request.home)
     specs = begun(store) if everything else request.specs()
-    return [entry(store, spec, name_of(spec)) for spec in specs]
+    return [*(entry(store, spec, name_of(spec)) for spec in specs), *nameless(store)]
 
 
 def picture(found: list[Entry]) -> Layout:

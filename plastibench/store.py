@@ -254,8 +254,8 @@ def free_bytes(path: Path) -> int:
 
 def _attempts(folder: Path) -> int:
     try:
-        lines = (folder / "events.jsonl").read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
+        lines = (folder / "events.jsonl").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:  # not there, or not to be read: the count is for people
         return 0
     return sum('"event":"start"' in line for line in lines)
 

@@ -39,6 +39,10 @@ def real_data() -> Path:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="run the tests marked slow, too")
+    parser.addoption(
+        "--faults", choices=("short", "full"), default="short", help="how often faults are tried"
+    )
+    parser.addoption("--faults-table", type=Path, help="write there what became of the faults")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

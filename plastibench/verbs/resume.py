@@ -14,11 +14,16 @@ from plastibench import options
 @click.argument("runs", nargs=-1, metavar="[RUN]...")
 @click.option("--device", help="Default: the kind that the runs were begun on.")
 @click.option("--jobs", type=click.IntRange(min=1), help="Runs side by side. Default: one a core on the CPU.")
+@options.keeping
 @options.plugins
 @options.data
 @options.home
 def command(
-    runs: tuple[str, ...], jobs: int | None, plugins: tuple[Path, ...], data: Path | None, **words: str | Path
+    runs: tuple[str, ...],
+    jobs: int | None,
+    plugins: tuple[Path, ...],
+    data: Path | None,
+    **words: str | Path | float,
 ) -> None:
     """Go on with every run that was begun and is not finished, or with those named by their ids.
 

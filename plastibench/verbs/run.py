@@ -16,6 +16,7 @@ from plastibench import options
 @click.option("--jobs", type=click.IntRange(min=1), help="Runs side by side. Default: one a core on the CPU.")
 @click.option("--mlflow/--no-mlflow", default=True, show_default=True, help="Mirror runs to MLflow.")
 @options.tracking
+@options.keeping
 @options.plugins
 @options.data
 @options.home

@@ -1,0 +1,78 @@
+"""How often each fault is tried, and the table of what became of them."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from fault_support import Trial, empty_database
+
+from plastibench.machine import num_cores, processor
+from plastibench.provenance import commit
+
+COUNTS = pytest.StashKey[dict[str, list[int]]]()
+"""By fault, how often it was tried and survived."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[COUNTS] = {}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    times = metafunc.definition.get_closest_marker("times")
+    if times is not None:
+        count = times.kwargs[metafunc.config.getoption("--faults")]
+        metafunc.parametrize("number", range(count))
+
+
+@pytest.fixture
+def trial(request: pytest.FixtureRequest) -> Trial:
+    """Return a context in which a fault of some name is tried: whoever leaves it as usual has survived."""
+    counts = request.config.stash.setdefault(COUNTS, {})
+
+    @contextmanager
+    def tried(fault: str) -> Iterator[None]:
+        count = counts.setdefault(fault, [0, 0])
+        count[0] += 1
+        try:
+            yield
+        except pytest.skip.Exception:
+            count[0] -= 1
+            raise
+        count[1] += 1
+
+    return tried
+
+
+@pytest.fixture(scope="session")
+def database(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """Return an empty store of MLflow: making its tables takes seconds, copying them nothing."""
+    return empty_database(tmp_path_factory.mktemp("database"))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    counts, path = config.stash.get(COUNTS, {}), config.getoption("--faults-table")
+    if not counts or (path is None and config.getoption("--faults") == "short"):
+        return
+    rows = [
+        f"| {name} | {tried} | {survived} | {tried - survived} |"
+        for name, (tried, survived) in counts.items()
+        if tried
+    ]
+    table = "\n".join(["| fault | times tried | survived | lost |", "|---|---:|---:|---:|", *rows])
+    terminalreporter.write_line(table)
+    if path is not None:
+        Path(path).write_text(_page(table), encoding="utf-8")
+
+
+def _page(table: str) -> str:
+    where = f"{processor()}, {num_cores()} cores; Python {platform.python_version()}; commit {commit()}"
+    return (
+        "# Faults\n\nReal runs in processes of their own, disturbed. Survived: no traceback, no hang, and "
+        "every weight and row is that of a run\nwithout faults, bit for bit, and none is lost or invented. "
+        f"Made by `make faults` on {datetime.now(UTC):%Y-%m-%d} ({where}).\n\n{table}\n"
+    )

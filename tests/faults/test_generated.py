@@ -1,0 +1,263 @@
+"""Generated nonsense for every door: words, settings, suites, plug-ins, run files. One line, nothing lost."""
+
+from __future__ import annotations
+
+import json
+import signal
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+from command_support import PLAIN, Answer, command
+from fault_support import Trial, grid, run_files
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from plastibench.store import Store, _digest
+
+LONGEST_SECONDS = 60
+EACH = {"short": 12, "full": 200}
+"""Inputs for each of the five doors."""
+
+ODD = (
+    "",
+    " ",
+    ",",
+    "=",
+    "..",
+    "../..",
+    "/",
+    "/etc/passwd",
+    "~",
+    "\0",
+    "nan",
+    "inf",
+    "-1",
+    "1e999",
+    "9" * 400,
+)
+STRANGE = ("\u202e", "\ud800", "\U0001f600", "{}", "[red]", "%s", "$(touch x)", "; ls", "x" * 5000, "\x1b[2J")
+TEXT = st.text(max_size=40) | st.sampled_from(ODD + STRANGE)
+PLAIN_VALUES = st.none() | st.booleans() | st.integers() | st.floats() | TEXT
+JSON = st.recursive(
+    PLAIN_VALUES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3)
+)
+OPTIONS = ["--task", "--method", "--model", "--recipe", "--seeds", "--device", "--set", "--plugin", "--data"]
+VERBS = ["status", "table", "list", "report", "verify", "resume", "run", "compare", "merge", "frobnicate"]
+NAMES = [
+    "stages",
+    "width",
+    "max_epochs",
+    "train_size",
+    "learning_rate",
+    "optimizer",
+    "rho",
+    "regime",
+    "warm.x",
+]
+
+
+CODE = """x: int = 1
+x: list = []
+x: Nope = 2
+x = y
+def start(self): pass
+def __init__(self): pass
+def unsupported(self, task): return 3
+def unsupported(self, task): 1 / 0
+presets = 3
+optimizer_state = 'x'
+return 1
+1 / 0
+import nope
+raise SystemExit
+raise KeyError('x')
+  x"""
+"""Lines of a class that is to be a method."""
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("finished")
+    assert command("run", "--no-mlflow", "--home", home, *grid("warm")).status == 0
+    return home
+
+
+@contextmanager
+def in_time() -> Iterator[None]:
+    """A hang is an error."""
+
+    def late(sign: int, frame: FrameType | None) -> None:
+        raise AssertionError("it hangs")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(LONGEST_SECONDS)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def answered(*words: object) -> Answer:
+    """Return the answer to a command, which is one of the four there are, and no traceback."""
+    with in_time():
+        answer = command(*words)
+    assert answer.status in (0, 1, 2), answer
+    assert "Traceback" not in answer.err + answer.out
+    assert "for the whole traceback" not in answer.err, f"not foreseen: {words}: {answer.err}"
+    if answer.status == 2:
+        assert len(answer.lines()) == 1, answer.err
+        assert answer.err.startswith("plastibench: ")
+        assert len(answer.err) < 1500
+    return answer
+
+
+def contents(home: Path) -> dict[Path, bytes]:
+    """Return every file of a home."""
+    return {path: path.read_bytes() for path in sorted(home.rglob("*")) if path.is_file()}
+
+
+def often(request: pytest.FixtureRequest) -> settings:
+    """Return how many inputs are generated, the same ones each time."""
+    count = EACH[request.config.getoption("--faults")]
+    return settings(
+        max_examples=count,
+        deadline=None,
+        database=None,
+        derandomize=True,
+        phases=(Phase.generate, Phase.shrink),
+        suppress_health_check=list(HealthCheck),
+    )
+
+
+def test_words_are_answered_in_a_line_and_change_nothing(
+    finished: Path, request: pytest.FixtureRequest, trial: Trial
+) -> None:
+    before = contents(finished)
+
+    @often(request)
+    @given(
+        st.sampled_from(VERBS),
+        st.lists(st.sampled_from(OPTIONS) | TEXT, max_size=5),
+    )
+    def holds(verb: str, words: list[str]) -> None:
+        with trial("generated words on the command line"):
+            # An argument that is refused whatever comes before it: nothing may be run or written.
+            poison = ["--seeds", "none"] if verb == "run" else []
+            answer = answered(verb, *words, *poison, *([] if verb == "list" else ["--home", finished]))
+            assert verb != "run" or answer.status != 1
+            assert contents(finished) == before
+
+    holds()
+
+
+def test_settings_are_taken_or_refused(finished: Path, request: pytest.FixtureRequest, trial: Trial) -> None:
+    before = contents(finished)
+
+    @often(request)
+    @given(st.sampled_from(NAMES) | TEXT, TEXT | st.integers().map(str) | st.floats().map(str))
+    def holds(name: str, value: str) -> None:
+        with trial("generated settings"):
+            answer = answered(
+                "status", "--task", "digits", "--set", f"{name}={value}", "--json", "--home", finished
+            )
+            assert answer.status == 2 or len(json.loads(answer.out)) > 0
+            assert contents(finished) == before
+
+    holds()
+
+
+def _toml(value: Any) -> str:
+    """Return a value as TOML has it, or what looks like it."""
+    return json.dumps(value, ensure_ascii=False) if value is not None else "1979-05-27"
+
+
+def test_suite_files_are_taken_or_refused(
+    finished: Path, request: pytest.FixtureRequest, trial: Trial
+) -> None:
+    keys = st.sampled_from(["task", "method", "model", "recipe", "seeds", "device", "set", "tuned"]) | TEXT
+    tables = st.dictionaries(keys, JSON | st.sampled_from(["digits", "warm", "cold"]), max_size=5)
+    before = contents(finished)
+
+    @often(request)
+    @given(tables, tables, st.booleans())
+    def holds(head: dict[str, Any], body: dict[str, Any], whole: bool) -> None:
+        lines = [f"{name} = {_toml(value)}" for name, value in head.items()] if not whole else []
+        lines += ["[[grid]]", *(f"{json.dumps(name)} = {_toml(value)}" for name, value in body.items())]
+        with trial("generated suite files"), tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, "mine.toml")
+            file.write_bytes("\n".join(lines).encode("utf-8", errors="surrogatepass"))
+            answered("status", file, "--home", finished)
+            assert contents(finished) == before
+
+    holds()
+
+
+def test_plugin_files_are_taken_or_refused(
+    finished: Path, request: pytest.FixtureRequest, trial: Trial
+) -> None:
+    before = contents(finished)
+    lines = st.sampled_from(CODE.splitlines())
+
+    @often(request)
+    @given(st.lists(lines | TEXT, max_size=4), st.booleans())
+    def holds(body: list[str], whole: bool) -> None:
+        source = (PLAIN if whole else "") + "".join(f"    {line}\n" for line in body)
+        with trial("generated plug-in files"), tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, "mine.py")
+            file.write_bytes(source.encode("utf-8", errors="surrogatepass"))
+            answered("status", "--task", "digits", "--plugin", file, "--method", "mine", "--home", finished)
+            assert contents(finished) == before
+
+    holds()
+
+
+def _changed(plain: Any, path: list[int], value: Any) -> Any:
+    """Return JSON with one thing in it, found by walking a path, exchanged or left out."""
+    if not path or not isinstance(plain, dict | list) or not plain:
+        return value
+    keys = list(plain) if isinstance(plain, dict) else list(range(len(plain)))
+    key = keys[path[0] % len(keys)]
+    copy = plain.copy()
+    if len(path) == 1 and value is None:
+        del copy[key]
+    else:
+        copy[key] = _changed(plain[key], path[1:], value)
+    return copy
+
+
+@pytest.mark.parametrize("forged", [False, True])
+def test_run_files_are_believed_or_named(
+    forged: bool, finished: Path, request: pytest.FixtureRequest, trial: Trial
+) -> None:
+    (path,) = run_files(finished, "run.json")
+    whole = path.read_bytes()
+    plain = json.loads(whole)
+    del plain["digest"]
+
+    @often(request)
+    @given(st.lists(st.integers(0, 60), min_size=1, max_size=4), JSON)
+    def holds(where: list[int], value: Any) -> None:
+        changed = _changed(plain, where, value)
+        try:
+            digest = _digest(changed) if forged else "0" * 16
+        except (ValueError, TypeError):  # not a number, which no digest is made of
+            digest = "0" * 16
+        text = json.dumps(changed | {"digest": digest} if isinstance(changed, dict) else changed)
+        path.write_bytes(text.encode("utf-8", errors="surrogatepass"))
+        with trial("generated run files" + (" with a digest that is right" if forged else "")):
+            for verb in ("table", "status"):
+                answer = answered(verb, "--home", finished)
+                assert verb != "table" or answer.status == 0 or "is damaged" in answer.err, answer
+            if not forged and text != whole.decode():
+                assert list(Store(finished).records()) == []
+
+    try:
+        holds()
+    finally:
+        path.write_bytes(whole)
