@@ -40,7 +40,7 @@ def carry_out(request: Request, jobs: int | None, server: Server | None) -> int:
     say(_plan(request.leaderboard.name, (len(specs), todo), f"on {device.name()}, {side_by_side} at a time"))
     threads = max(1, device.side_by_side() // side_by_side)
     where = (request.home, request.data, request.cache)
-    place = Place(*where, str(device), request.plugins, threads, request.interval)
+    place = Place(*where, str(device), request.plugins, threads, interval=request.interval)
     check_data(_missing(specs, before), place, request.registry)
     name = request.leaderboard.name
     boards.remember(request.home, name, (spec.id for spec in specs))

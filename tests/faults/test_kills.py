@@ -66,6 +66,7 @@ class Chain:
             shutil.rmtree(self.home)
             shutil.copytree(before, self.home)
             latest /= 2
+            assert latest > 1e-3, "it is never at such a moment"
         shutil.rmtree(before)
 
     def _from_inside(self, kinds: list[str], at: int) -> bool:
