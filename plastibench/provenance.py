@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import subprocess
 from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +17,26 @@ def provenance(device: Device) -> dict[str, Any]:
     """Return what a record says of its origin, beside times and data."""
     import numpy as np
     import torch
-    import torchvision
 
     return {
         "plastibench": plastibench.__version__,
         "commit": commit(),
         "python": platform.python_version(),
         "torch": str(torch.__version__),  # a class of torch's own, which a checkpoint must not hold
-        "torchvision": str(torchvision.__version__),
+        "torchvision": _version("torchvision"),  # which few runs import
         "numpy": np.__version__,
         "platform": platform.platform(),
         "host": platform.node(),
         "device": device.name(),
         "threads": torch.get_num_threads(),
     }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 @lru_cache(maxsize=1)

@@ -5,20 +5,23 @@ from __future__ import annotations
 import copy
 import gc
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 import torch
 from tests_support import Listening, captured_digits, small_digits
-from torch import Tensor
+from torch import Tensor, nn
 
 from plastibench import optim
 from plastibench.capture import Recording
+from plastibench.checkpoint import Checkpoint
 from plastibench.devices import Cpu
+from plastibench.keeping import History, Keeper
 from plastibench.learner import Learner
 from plastibench.method import Method
 from plastibench.registry import Registry
-from plastibench.task import Recipe
+from plastibench.task import Recipe, Task
 from plastibench.testing import laws
 from plastibench.testing.tape import Taping, Twin
 from plastibench.testing.trial import run, same_bits
@@ -95,6 +98,14 @@ class AsksForTooMuch(Method):
 
 
 @dataclass(kw_only=True)
+class Drops(Method):
+    """Trains a model with a layer that draws."""
+
+    def build(self, task: Task) -> nn.Module:
+        return nn.Sequential(nn.Dropout(0.2), task.model())
+
+
+@dataclass(kw_only=True)
 class SaysNothing(BranchesOnTheStep):
     """Is right not to say that it can be recorded."""
 
@@ -102,19 +113,25 @@ class SaysNothing(BranchesOnTheStep):
 
 
 def test_a_hook_that_keeps_its_numbers_in_tensors_can_be_recorded(registry: Registry) -> None:
-    laws.recorded_steps_equal_steps_by_python(captured_digits(registry), Honest)
+    laws.captured_equals_uncaptured(captured_digits(registry), Honest)
+
+
+def test_a_layer_that_draws_draws_anew_at_every_replay(registry: Registry) -> None:
+    task = captured_digits(registry)
+    laws.captured_equals_uncaptured(task, Drops)
+    assert not same_bits(run(task, Drops(), seed=0).weights, run(task, Method(), seed=0).weights)
 
 
 @pytest.mark.parametrize("kind", [BranchesOnTheStep, CountsInPython])
 def test_the_law_catches_what_python_decides(registry: Registry, kind: type[Method]) -> None:
     with pytest.raises(AssertionError, match="is another one when it is replayed"):
-        laws.recorded_steps_equal_steps_by_python(captured_digits(registry), kind)
+        laws.captured_equals_uncaptured(captured_digits(registry), kind)
 
 
 @pytest.mark.parametrize(("kind", "why"), [(ReadsTheRate, "host wait"), (DrawsOnTheHost, "on the host")])
 def test_the_law_catches_what_no_capture_allows(registry: Registry, kind: type[Method], why: str) -> None:
     with pytest.raises(AssertionError, match=f"cannot be recorded: .*{why}"):
-        laws.recorded_steps_equal_steps_by_python(captured_digits(registry), kind)
+        laws.captured_equals_uncaptured(captured_digits(registry), kind)
 
 
 def test_a_rate_that_is_no_tensor_is_frozen_in_a_recording(registry: Registry) -> None:
@@ -135,6 +152,15 @@ def test_a_method_that_does_not_declare_it_is_not_recorded_and_the_run_says_so(r
         "SaysNothing does not declare its hooks capturable: each step is taken anew, none is replayed"
     }
     assert same_bits(found.weights, run(task, SaysNothing(), device=Twin()).weights)
+
+
+def test_a_run_says_a_thing_once_however_many_stages_it_has(tmp_path: Path) -> None:
+    said: list[str] = []
+    keeper = Keeper(Checkpoint(tmp_path, "a-run"), History(), 60.0)
+    keeper.say = said.append
+    for _ in range(3):
+        keeper.note("not recorded")
+    assert said == ["not recorded"]
 
 
 def test_what_cannot_be_recorded_is_done_by_python_and_the_run_says_so(registry: Registry) -> None:

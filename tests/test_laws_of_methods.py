@@ -72,5 +72,5 @@ def test_its_state_survives_a_checkpoint(task: Task, kind: type[Method]) -> None
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "sam", "adam"])
-def test_recorded_steps_equal_steps_by_python(registry: Registry, kind: type[Method], optimizer: str) -> None:
-    laws.recorded_steps_equal_steps_by_python(captured_digits(registry, optimizer=optimizer), kind)
+def test_captured_equals_uncaptured(registry: Registry, kind: type[Method], optimizer: str) -> None:
+    laws.captured_equals_uncaptured(captured_digits(registry, optimizer=optimizer), kind)

@@ -6,16 +6,19 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from PIL import Image
 
 from plastibench.data.folders import Files, FolderData, usual_workers
 from plastibench.data.images import Images, ImageSet
 from plastibench.data.source import FolderSource, decode
 from plastibench.data.store import Pixels, Recipe, cached, load
 from plastibench.errors import DataError, unknown
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 EDITIONS = ("official", "subset")
 NUM_CLASSES, NUM_TRAIN, NUM_VAL = 1000, 1_281_167, 50_000
@@ -154,6 +157,8 @@ def _files(source: FolderSource, part: str, classes: Sequence[str]) -> Files:
 
 def _central(image: Image.Image, size: int) -> Image.Image:
     """Return the central square of an image whose shorter side is brought to `size` pixels."""
+    from PIL import Image
+
     # Rounded as torchvision's Resize and CenterCrop round.
     shorter = min(image.size)
     width, height = (size * side // shorter for side in image.size)

@@ -10,10 +10,12 @@ import zlib
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from pathlib import Path, PurePosixPath
-
-from PIL import Image
+from typing import TYPE_CHECKING
 
 from plastibench.errors import DataError
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 
 class Source(ABC):
@@ -106,6 +108,8 @@ class ZipSource(Source):
 
 def decode(content: bytes, name: str) -> Image.Image:
     """Return an image file as RGB, grey ones too; raise `DataError` when it is not a whole image."""
+    from PIL import Image
+
     try:
         with Image.open(io.BytesIO(content)) as image:
             return image.convert("RGB")

@@ -141,7 +141,7 @@ def stopping_anywhere_changes_nothing(
     assert same_bits(pieces.weights, whole.weights)
 
 
-def recorded_steps_equal_steps_by_python(task: Task, kind: Kind) -> None:
+def captured_equals_uncaptured(task: Task, kind: Kind) -> None:
     """Where steps are recorded once and replayed, every bit is that of steps which Python takes one by one.
 
     For a method that declares it, or has no hook inside a step. What Python decides at a step is frozen in a
