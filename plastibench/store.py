@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import traceback
@@ -23,6 +24,8 @@ from plastibench.spec import Spec, canonical
 HOME_VARIABLE = "PLASTIBENCH_HOME"
 DEFAULT_HOME = "plastibench-home"
 STATUSES = ("done", "diverged")
+WORDS = ("stop", "data")
+"""Fields of a row that are text; all others are numbers, or None."""
 FAILURE = "failed.json"
 """Why the last attempt failed; not there while one is under way."""
 
@@ -271,11 +274,29 @@ def _record(text: str, run: str) -> Record:
     )
     if record.id != plain["id"] or run != record.id:
         raise ValueError("its id is not that of its description")
+    _check_rows(record)
     if record.status not in STATUSES:
         raise ValueError(f"its status is {record.status!r}, which is none of {', '.join(STATUSES)}")
     if not record.stages or [row["index"] for row in record.stages] != list(range(len(record.stages))):
         raise ValueError("its stages are not complete")
     return record
+
+
+def _check_rows(record: Record) -> None:
+    """Raise ValueError where a number is none: such a record was made by hand, and no table can be."""
+    odd = [
+        f"{name} is {value!r}" for row in record.stages for name, value in row.items() if _odd(name, value)
+    ]
+    if odd:
+        raise ValueError(odd[0][:80])
+
+
+def _odd(name: str, value: object) -> bool:
+    if name in WORDS or isinstance(value, bool):
+        return not isinstance(value, str)
+    return not isinstance(value, int | float | None) or (
+        isinstance(value, float) and not math.isfinite(value)
+    )
 
 
 def _digest(plain: Mapping[str, Any]) -> str:
