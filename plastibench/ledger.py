@@ -102,7 +102,7 @@ def _described(path: Path) -> Spec | None:
     try:
         spec = Spec.from_dict(json.loads(path.read_text(encoding="utf-8")))
         return spec if spec.id == path.parent.name else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 

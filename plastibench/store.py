@@ -104,7 +104,7 @@ class Store:
             return _record(text, run), text
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             self.damaged[path] = f"{type(error).__name__}: {error}".partition("\n")[0]
             return None
 
