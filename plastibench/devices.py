@@ -65,6 +65,14 @@ class Device:
         """Set the global streams to states that `streams` returned."""
         torch.set_rng_state(states[0])
 
+    def is_deterministic(self) -> bool:
+        """Return whether the same work gives the same bits here, as things are set in this process."""
+        return False
+
+    def be_deterministic(self) -> None:
+        """From now on, in this process, give the same bits for the same work. Raises RequestError."""
+        raise RequestError(f"nothing makes {self.kind} give the same bits twice: leave --deterministic out")
+
     def synchronise(self) -> None:
         """Wait until everything queued here is done."""
 
@@ -151,6 +159,13 @@ class Cpu(Device):
         """Return the number of cores: small runs gain more from company than from threads."""
         return num_cores()
 
+    def is_deterministic(self) -> bool:
+        """Return True: with as many threads, the processor always does the same."""
+        return True
+
+    def be_deterministic(self) -> None:
+        """Do nothing."""
+
 
 class Cuda(Device):
     """An NVIDIA (or, through ROCm, AMD) GPU."""
@@ -192,6 +207,17 @@ class Cuda(Device):
         """Set the CPU's stream and the GPU's."""
         super().restore_streams(states)
         torch.cuda.set_rng_state(states[1], self.torch)
+
+    def is_deterministic(self) -> bool:
+        """Return whether torch was told to use such kernels alone."""
+        return torch.are_deterministic_algorithms_enabled() and not torch.backends.cudnn.benchmark
+
+    def be_deterministic(self) -> None:
+        """Tell torch, cuDNN and cuBLAS; an operation without such a kernel raises an error from now on."""
+        # cuBLAS reads it when it is first used: before that, torch refuses to multiply matrices.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.backends.cudnn.benchmark = False
+        torch.use_deterministic_algorithms(True)
 
     def synchronise(self) -> None:
         """Wait for the GPU."""

@@ -65,6 +65,8 @@ class Place:
     """How many processes run on the device at once: each holds its part of the memory and no more."""
     interval: float = 60.0
     """Seconds between two checkpoints of a run; 0 is after every step, infinity only when stopped."""
+    deterministic: bool = False
+    """Whether a device that can give the same bits for the same work is told to."""
 
 
 def check_data(specs: Iterable[Spec], place: Place, registry: Registry) -> None:
@@ -249,13 +251,15 @@ def _give_back(place: Place) -> None:
 
 
 def workshop(place: Place) -> Registry:
-    """Make this process ready for runs: its threads, its part of the device's memory, the plug-ins."""
+    """Make this process ready for runs: its threads, its part of the device, the plug-ins."""
     from plastibench.devices import pick
 
     if place.threads is not None:
         import torch
 
         torch.set_num_threads(place.threads)
+    if place.deterministic:
+        pick(place.device).be_deterministic()
     if place.together > 1:
         pick(place.device).share(place.together)
     return Registry(place.plugins)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 
 from plastibench import tracking, tuned
@@ -30,6 +31,8 @@ def carry_out(request: Request, jobs: int | None, server: Server | None) -> int:
     specs, device = request.specs(), pick(request.device_name())
     chosen = tuned.chosen(request.leaderboard.grids, request.registry)
     _check_precisions(specs, device)
+    if request.deterministic:
+        device.be_deterministic()
     store, console = Store(request.home), Screen(stderr=True)
     store.prepare()
     before = store.finished(specs)
@@ -40,7 +43,8 @@ def carry_out(request: Request, jobs: int | None, server: Server | None) -> int:
     say(_plan(request.leaderboard.name, (len(specs), todo), f"on {device.name()}, {side_by_side} at a time"))
     threads = max(1, device.side_by_side() // side_by_side)
     where = (request.home, request.data, request.cache)
-    place = Place(*where, str(device), request.plugins, threads, interval=request.interval)
+    place = Place(*where, str(device), request.plugins, threads)
+    place = replace(place, interval=request.interval, deterministic=request.deterministic)
     check_data(_missing(specs, before), place, request.registry)
     name = request.leaderboard.name
     boards.remember(request.home, name, (spec.id for spec in specs))

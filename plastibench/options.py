@@ -89,7 +89,12 @@ class Seconds(click.ParamType):  # type: ignore[type-arg]
 
 
 def keeping(command: Command) -> Command:
-    """Add --checkpoint-every."""
+    """Add --checkpoint-every and --deterministic."""
+    command = click.option(
+        "--deterministic",
+        is_flag=True,
+        help="Only kernels that give the same bits each time; slower on CUDA, as it is on cpu.",
+    )(command)
     return click.option(
         "--checkpoint-every",
         "interval",

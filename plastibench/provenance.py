@@ -29,6 +29,7 @@ def provenance(device: Device) -> dict[str, Any]:
         "host": platform.node(),
         "device": device.name(),
         "threads": torch.get_num_threads(),
+        "deterministic": device.is_deterministic(),
     }
 
 

@@ -55,12 +55,15 @@ def verify(ids: Sequence[str], place: Place, device: str | None) -> int:
 
 
 def _again(record: Record, place: Place, display: Display) -> Record:
-    """Carry a run out anew in a folder that is thrown away, with as many threads as the first time."""
+    """Carry a run out anew in a folder that is thrown away, with threads and kernels as the first time."""
     kind = pick(place.device).kind
     if kind != record.spec.device:
         raise RequestError(f"run {record.id} is one on {record.spec.device}: it cannot be verified on {kind}")
     with tempfile.TemporaryDirectory() as home:
-        there = replace(place, home=Path(home), threads=record.provenance.get("threads"))
+        origin = record.provenance
+        there = replace(place, home=Path(home), threads=origin.get("threads"))
+        # Older records do not say it: those of before were made without.
+        there = replace(there, deterministic=origin.get("deterministic", False))
         again = execute(record.spec, there, workshop(there), display)
     display.finished(again)
     return again

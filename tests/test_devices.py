@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 import torch
+from command_support import SMALL, child, small_run
 from tests_support import Listening, captured_digits, small_digits
 from torch import nn
 
 from plastibench.capture import Recorder
-from plastibench.devices import Cpu, Cuda, pick
+from plastibench.copies import differences
+from plastibench.devices import Cpu, Cuda, Hpu, pick
 from plastibench.errors import RequestError
 from plastibench.method import Method
 from plastibench.registry import Registry
+from plastibench.store import Store
 from plastibench.testing.trial import run, same_bits
 
 
@@ -125,3 +131,48 @@ def test_cuda_graphs_give_what_steps_by_python_give(registry: Registry, optimize
     assert told.said == []
     for one, other in zip(replayed.weights[-1].values(), taken.weights[-1].values(), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-2, atol=1e-3)
+
+
+DETERMINISTIC = """
+import os, torch
+from plastibench.devices import Cuda
+device = Cuda()
+print(device.is_deterministic())
+device.be_deterministic()
+print(device.is_deterministic(), os.environ["CUBLAS_WORKSPACE_CONFIG"], torch.backends.cudnn.benchmark)
+"""
+
+
+def test_cuda_is_told_to_be_deterministic_when_asked_and_not_before() -> None:
+    done = child("-c", DETERMINISTIC)
+    assert done.stdout.split() == ["False", "True", ":4096:8", "False"], done.stderr
+
+
+def test_the_processor_is_always_deterministic_and_a_device_that_cannot_be_refuses() -> None:
+    pick("cpu").be_deterministic()
+    assert pick("cpu").is_deterministic()
+    assert not torch.are_deterministic_algorithms_enabled(), "what is not needed is not switched on"
+    with pytest.raises(RequestError, match="nothing makes hpu give the same bits twice"):
+        Hpu.be_deterministic(Hpu.__new__(Hpu))
+
+
+def test_a_record_says_whether_its_bits_can_be_had_again(tmp_path: Path) -> None:
+    assert small_run(tmp_path, "--method", "warm", "--deterministic").status == 0
+    (record,) = Store(tmp_path).records()
+    assert record.provenance["deterministic"] is True
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("method", Registry().names("method"))
+@pytest.mark.parametrize("optimizer", ["sgd", "sam"])
+def test_interrupted_run_ends_with_the_same_bits_on_cuda(method: str, optimizer: str, tmp_path: Path) -> None:
+    words = ["--device", "cuda", "--deterministic", "--method", method, "--set", f"optimizer={optimizer}"]
+    words += ["--seeds", "1", "--checkpoint-every", "0", *SMALL]
+    program = Path(__file__).with_name("fault_program.py")
+    kill = json.dumps({"kill": [".checkpoint.pt"], "at": 9})
+    for home, fault in (("whole", "{}"), ("killed", kill), ("killed", "{}")):
+        done = child(str(program), fault, "run", "--no-mlflow", "--home", str(tmp_path / home), *words)
+        assert done.returncode == (-9 if fault == kill else 0), done.stderr
+    ((whole,), (killed,)) = (Store(tmp_path / home).records() for home in ("whole", "killed"))
+    assert killed.provenance["attempts"] == 2
+    assert list(differences(whole, killed, ("whole", "killed"))) == []
