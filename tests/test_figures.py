@@ -5,22 +5,28 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
+from colorspacious import cspace_convert
 from command_support import child
 from report_support import HOSTILE, a_run, some_runs
 
 from plastibench.errors import RequestError
 from plastibench.figures import FORMATS, parse_formats, pictures, save
-from plastibench.figures.across import places
+from plastibench.figures.across import missing, places
 from plastibench.figures.look import COLOURS, drawn, inline, marks
 from plastibench.figures.series import diagnostics, over_stages, pareto
 from plastibench.registry import Registry
-from plastibench.tables import tables
+from plastibench.report.page import page
+from plastibench.tables import as_cost_adds_up, tables
 
 TWO = [*some_runs(), *some_runs(task="other_task")]
+
+PROGRAM = "import sys; sys.path.insert(0, sys.argv[1]); from test_figures import digests; print(*digests())"
 
 
 def luminance(colour: str) -> float:
@@ -30,23 +36,23 @@ def luminance(colour: str) -> float:
 
 
 def digests() -> list[str]:
-    """Draw one picture of each kind of axis in every format."""
-    found = list(pictures(tables(TWO, "warm")))
-    return [
-        hashlib.sha256(drawn(picture, form)).hexdigest()
-        for picture in (found[0], found[2], found[-2])
-        for form in FORMATS
-    ]
+    """Draw every kind of picture in every format, by day and by night, and write a page."""
+    found = tables(TWO, "warm")
+    first = [p for p in pictures(found) if not p.name.startswith("setting-2")]
+    ways = [*((form, False) for form in FORMATS), ("svg", True)]
+    drawings = [drawn(picture, form, night=night) for picture in first for form, night in ways]
+    return [hashlib.sha256(data).hexdigest() for data in (*drawings, page(found, "x").encode())]
 
 
-def test_two_processes_draw_the_same_bytes() -> None:
-    done = child(
-        "-c",
-        "import sys; sys.path.insert(0, sys.argv[1]); import test_figures; print(*test_figures.digests())",
-        str(Path(__file__).parent),
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == digests() == digests()
+def test_two_processes_draw_the_same_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = []
+    for seed in ("1", "2"):
+        monkeypatch.setenv("PYTHONHASHSEED", seed)
+        done = child("-c", PROGRAM, str(Path(__file__).parent))
+        assert done.returncode == 0, done.stderr
+        answers.append(done.stdout.split())
+    assert len(answers[0]) == len(set(answers[0])) == 9 * 4 + 1
+    assert answers[0] == answers[1]
 
 
 def test_a_method_looks_the_same_beside_any_others() -> None:
@@ -56,6 +62,25 @@ def test_a_method_looks_the_same_beside_any_others() -> None:
 def test_no_two_methods_look_the_same() -> None:
     many = [*Registry().names("method"), *(f"mine_{i}" for i in range(25))]
     assert len(set(marks(many).values())) == len(many)
+
+
+def test_methods_of_one_colour_differ_in_their_marker_and_their_dash() -> None:
+    looks = list(marks([f"mine_{number:02}" for number in range(25)]).values())
+    for one, other in combinations(looks, 2):
+        if one.colour == other.colour:
+            assert one.marker != other.marker
+            assert one.dash != other.dash
+
+
+@pytest.mark.parametrize("kind", [None, "deuteranomaly", "protanomaly", "tritanomaly"])
+def test_any_two_colours_are_apart_for_every_kind_of_eye(kind: str | None) -> None:
+    """Ten in CAM02-UCS is far: what is just told apart differs by one."""
+    colours = np.array([[int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)] for colour in COLOURS])
+    if kind is not None:
+        eye = {"name": "sRGB1+CVD", "cvd_type": kind, "severity": 100}
+        colours = np.clip(cspace_convert(colours, eye, "sRGB1"), 0, 1)
+    for one, other in combinations(cspace_convert(colours, "sRGB1", "CAM02-UCS"), 2):
+        assert np.linalg.norm(one - other) > 15
 
 
 @pytest.mark.parametrize("paper", ["#ffffff", "#14171b"])
@@ -75,6 +100,55 @@ def test_a_picture_in_a_page_is_whole_and_takes_the_colours_of_the_page() -> Non
         ids = re.findall(r'\bid="([^"]*)"', text)
         assert len(ids) == len(set(ids))
         assert set(re.findall(r'(?:url\(#|href="#)([^")]*)', text)) <= set(ids)
+
+
+def test_a_name_cannot_pass_for_a_style_of_the_page() -> None:
+    bad = ' style="}body{display:none" id="main" d="M0 0"'
+    found = tables([*some_runs(2), a_run(bad, 0), a_run(bad + "2", 0)], "warm")
+    for picture in pictures(found):
+        style = "".join(re.findall(r"<style[^>]*>(.*?)</style>", inline(picture), re.DOTALL))
+        assert "body" not in style
+        assert 'id="main"' not in inline(picture)
+
+
+def test_by_night_a_picture_has_the_colours_of_the_night() -> None:
+    picture = next(pictures(tables(TWO, "warm")))
+    day, night = (drawn(picture, "svg", night=dark).decode() for dark in (False, True))
+    assert "#1b1f24" in day
+    assert "#e8eaed" not in day
+    assert "#e8eaed" in night
+    assert "#1b1f24" not in night
+
+
+def test_over_settings_there_is_a_picture_or_the_reason_why_not() -> None:
+    names = [picture.name for picture in pictures(tables(TWO, "warm"))]
+    assert names[-4:] == [f"settings-{what}" for what in ("gains", "profiles", "improvement", "ranks")]
+    assert missing(tables(TWO, "warm")) == []
+    apart = tables([*some_runs(), *some_runs(methods=["warm"], task="other_task")], "warm")
+    (reason,) = missing(apart)
+    assert reason.startswith("No profiles and no probabilities over settings")
+    strangers = tables([*some_runs(methods=["mine"]), *some_runs(methods=["warm"], task="other")], "warm")
+    assert [picture.name for picture in pictures(strangers) if picture.name.startswith("settings")] == []
+    assert "No ranks over settings" in missing(strangers)[1]
+    (alone,) = missing(tables(some_runs(), "warm"))
+    assert alone.startswith("There is one setting")
+
+
+@pytest.mark.parametrize(("settings", "said"), [(2, "Descriptive: no ranks: Friedman"), (6, "Friedman")])
+def test_ranks_say_what_the_test_of_them_says(settings: int, said: str) -> None:
+    runs = [run for number in range(settings) for run in some_runs(task=f"task_{number}")]
+    ranks = list(pictures(tables(runs, "warm")))[-1]
+    assert said in ranks.caption
+    assert ("no ranks" in ranks.caption) == (settings == 2)
+    assert drawn(ranks, "svg")
+
+
+def test_the_cost_of_a_picture_adds_up_stage_by_stage() -> None:
+    (table,) = tables(some_runs(2, stages=4), "warm")
+    points = as_cost_adds_up(table.rows[0].outcomes)
+    assert [spent for spent, _ in points] == [6400.0 * stage for stage in (1, 2, 3, 4)]
+    last = [100 * run.stages[-1]["test_accuracy"] for run in table.rows[0].runs]
+    assert points[-1][1] == pytest.approx(sum(last) / 2)
 
 
 def test_a_name_is_shown_as_it_is_written() -> None:
@@ -116,7 +190,7 @@ def test_an_unknown_format_is_refused_with_the_nearest() -> None:
 
 def test_every_picture_is_a_file_in_every_format(tmp_path: Path) -> None:
     files = save(tables(some_runs(1), "warm"), tmp_path / "new", ("svg", "png"))
-    assert len(files) == len(set(files)) == 2 * 4
+    assert len(files) == len(set(files)) == 2 * 5
     assert all(file.read_bytes().startswith((b"<?xml", b"\x89PNG")) for file in files)
 
 

@@ -13,15 +13,16 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from command_support import command, small_run
+from command_support import PLAIN, command, plugin, small_run
 from report_support import HOSTILE, a_home, a_run, some_runs
 
 from plastibench.report import commands
 from plastibench.report.cite import bibliography
 from plastibench.report.page import page
-from plastibench.report.words import sentences
-from plastibench.store import Store
-from plastibench.tables import tables
+from plastibench.report.typeset import parted, typeset
+from plastibench.report.words import headline, overall, sentences
+from plastibench.store import Record, Store
+from plastibench.tables import across, tables
 
 
 class Reader(HTMLParser):
@@ -76,6 +77,65 @@ def test_hostile_names_are_text() -> None:
     assert found.tags["script"] == 1
     assert not [name for name, _ in found.attributes if name.startswith("on")]
     assert html.escape(HOSTILE, quote=False).split("$")[0] in text
+
+
+def test_what_a_plug_in_says_is_text(tmp_path: Path) -> None:
+    evil = "<img src=x onerror=alert(1)>"
+    source = PLAIN.replace("import Learner, Method", "import Learner, Method\nfrom typing import Literal")
+    source = source.replace("Do nothing", f"{evil} Do nothing").replace('"""A method', f'"""{evil} A method')
+    path = plugin(tmp_path, "mine", f'shape: Literal["{evil}", "b"] = "{evil}"', source)
+    made = small_run(tmp_path, "--plugin", path, "--method", "warm,mine", "--seeds", "1")
+    assert made.status == 0, made.err
+    out = tmp_path / "page.html"
+    done = command("report", "--home", tmp_path, "--out", out)
+    assert done.status == 0, done.err
+    text = out.read_text(encoding="utf-8")
+    assert html.escape(evil) in text
+    assert "img" not in read(text).tags
+
+
+def test_no_style_of_a_picture_is_another_ones() -> None:
+    text = page(tables([*some_runs(), *some_runs(task="other_task")], "warm"), "x")
+    names = re.findall(r"^\.([\w-]+-\d+)\{", text.replace("<style>", "<style>\n"), re.MULTILINE)
+    assert len(names) > 20
+    assert len(names) == len(set(names))
+
+
+def test_the_page_says_in_short_what_each_setting_and_all_of_them_come_to() -> None:
+    runs = [run for number in range(2) for run in _clear(f"task_{number}")]
+    found = tables(runs, "warm")
+    assert headline(found[0]).startswith("good has the highest mean of stages, ")
+    assert headline(found[0]).endswith("above warm: good; below warm: bad.")
+    joined = across(found)
+    assert joined is not None
+    above, below, ranks = overall(joined)
+    assert re.match(r"Above warm over all 2 settings, .*: good \(\+\d.*better in 100 % of pairs", above)
+    assert re.match(r"Below warm over all 2 settings, .*: bad \(-\d", below)
+    assert ranks.startswith("No ranks: Friedman's test needs")
+    text = page(found, "x")
+    assert text.index("Above warm over all 2 settings") < text.index("<table")
+    assert "There is one setting" in page(tables(some_runs(), "warm"), "x")
+
+
+def _clear(task: str) -> list[Record]:
+    """Return runs of methods that differ by more than their seeds do."""
+    shifts = {"warm": 0.0, "good": 0.1, "bad": -0.1}
+    return [
+        replace(
+            run, stages=[{**stage, "test_accuracy": stage["test_accuracy"] + shift} for stage in run.stages]
+        )
+        for method, shift in shifts.items()
+        for run in some_runs(8, [method], task=task)
+    ]
+
+
+def test_a_page_sets_signs_and_parts_a_number_from_its_interval() -> None:
+    assert typeset(
+        "-1.50 [-2.00, +0.50], a-1, learning_rate=1e-05"
+    ) == "~1.50 [~2.00, +0.50], a-1, learning_rate=1e-05".replace("~", "\N{MINUS SIGN}")
+    assert parted("61.62 +- 0.16") == "61.62<small> ± 0.16</small>"
+    assert parted("<b> (1)") == "&lt;b&gt;<small> (1)</small>"
+    assert parted("-") == "-"
 
 
 def test_the_same_runs_in_any_order_give_the_same_page() -> None:
@@ -158,10 +218,13 @@ def test_every_paper_that_a_method_names_is_cited_once() -> None:
 def test_report_writes_a_page_and_figures(tmp_path: Path) -> None:
     home = a_home(tmp_path / "home", some_runs())
     out, figures = tmp_path / "new" / "page.html", tmp_path / "figures"
-    done = command("report", "--home", home, "--out", out, "--figures", figures, "--format", "svg,pdf")
+    words = ("--home", home, "--out", out, "--figures", figures, "--format", "svg,pdf", "--dark")
+    done = command("report", *words)
     assert done.status == 0, done.err
     assert out.read_text(encoding="utf-8").startswith("<!doctype html>")
     assert {file.suffix for file in figures.iterdir()} == {".svg", ".pdf"}
+    by_day = {file.stem for file in figures.iterdir() if not file.stem.endswith("-dark")}
+    assert {file.stem for file in figures.iterdir()} == by_day | {f"{name}-dark" for name in by_day}
 
 
 def test_a_damaged_run_is_named_and_left_out(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,8 +37,11 @@ def pictures(found: Sequence[Table]) -> Iterator[Picture]:
     yield from across.pictures(found, methods)
 
 
-def save(found: Sequence[Table], folder: Path, formats: Sequence[str]) -> list[Path]:
-    """Write every picture in every format, and return the files. Raises RequestError where it cannot."""
+def save(found: Sequence[Table], folder: Path, formats: Sequence[str], *, night: bool = False) -> list[Path]:
+    """Write every picture in every format, and return the files. Raises RequestError where it cannot.
+
+    With `night` each is written a second time, for a dark background, as NAME-dark.
+    """
     from plastibench.figures.look import drawn
     from plastibench.store import write_bytes
 
@@ -45,9 +49,9 @@ def save(found: Sequence[Table], folder: Path, formats: Sequence[str]) -> list[P
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for picture in pictures(found):
-            for form in formats:
-                files.append(folder / f"{picture.name}.{form}")
-                write_bytes(files[-1], drawn(picture, form))
+            for form, dark in product(formats, (False, True) if night else (False,)):
+                files.append(folder / f"{picture.name}{'-dark' if dark else ''}.{form}")
+                write_bytes(files[-1], drawn(picture, form, night=dark))
     except OSError as error:
         raise RequestError(f"figures cannot be written to {folder}: {error.strerror}") from error
     return files

@@ -1,4 +1,4 @@
-"""Pictures over several settings: a heat map of gains, and ranks."""
+"""Pictures over several settings: heat maps of gains and of who beats whom, profiles, and ranks."""
 
 from __future__ import annotations
 
@@ -8,59 +8,157 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from plastibench.figures.look import GRID, INK, Picture, blank, marks
-from plastibench.tables import Table
+from plastibench.figures.look import WIDTH, Mark, Picture, blank, ink, legend, marks, room
+from plastibench.figures.series import labelled
+from plastibench.stats import LEVEL, Ranks, probability_of_improvement, profile, ranks
+from plastibench.tables import Shared, Table, shared
+
+Cells = Sequence[Sequence[tuple[str, float, bool] | None]]
+"""Rows of (text, place on the scale of colours from -1 to 1, in bold)."""
+LIGHT, DARK = "#fdfdfd", "#111111"
+"""Of texts in cells: a cell looks the same by day and by night."""
+SCALE = 1.2
+"""Of the colours: the outermost are too dark to be told from a dark page."""
 
 
 def pictures(found: Sequence[Table], methods: Sequence[str]) -> Iterator[Picture]:
-    """Yield the pictures that need two settings or more."""
+    """Yield the pictures that need two settings or more; `methods` are all that share their page."""
     if len(found) < 2:
         return
     if any(row.gain for table in found for row in table.rows):
         yield Picture(
             "settings-gains",
             "Gains, method by setting",
-            "Points above the baseline, averaged over stages and seeds. In bold where the 95 % t-interval of "
-            "that cell alone is free of 0. Empty: no pair of runs.",
-            partial(_heat_map, found, methods),
+            "Points above the baseline, averaged over stages and seeds. In bold where the 95 % interval of "
+            "that cell alone is free of 0. Empty: no pair of runs. Settings by their number in the report.",
+            partial(_gains, found, methods),
         )
+    joined = shared(found)
+    if joined is not None:
+        yield from _of_runs(joined, marks(methods))
+    places_ = places(found)
+    if places_:
+        test = _test(found)
+        yield Picture(
+            "settings-ranks",
+            "Ranks over settings",
+            "Place of each method by its mean accuracy over stages, in each setting (marks) and averaged "
+            f"(bar); methods that are missing in a setting are left out. {_verdict(test)}",
+            partial(_ranks, places_, test, marks(methods)),
+        )
+
+
+def _of_runs(joined: Shared, known: dict[str, Mark]) -> Iterator[Picture]:
+    """Yield the pictures of Agarwal et al. 2021 (arXiv 2108.13264) that need every run."""
     yield Picture(
-        "settings-ranks",
-        "Ranks over settings",
-        "Place of each method by its mean accuracy over stages, in each setting (dots) and averaged (bar); "
-        "methods that are missing in a setting are left out. Descriptive: dots that differ are no test.",
-        partial(_ranks, found),
+        "settings-profiles",
+        "Performance profiles",
+        f"Share of runs that gain more than so many points over {joined.baseline} with the same seed; every "
+        "setting weighs the same. A curve that lies above another everywhere belongs to the better method.",
+        partial(_profiles, joined, known),
+    )
+    yield Picture(
+        "settings-improvement",
+        "Who beats whom",
+        "Percent of pairs of runs in which the method of the row is better than that of the column, a tie "
+        "counted as half, averaged over settings. It has no interval: it describes these runs.",
+        partial(_improvement, joined),
     )
 
 
-def _heat_map(found: Sequence[Table], methods: Sequence[str]) -> Figure:
+def missing(found: Sequence[Table]) -> list[str]:
+    """Return why pictures over settings are not there, a sentence for each reason."""
+    if len(found) < 2:
+        return ["There is one setting: profiles, ranks and probabilities over settings need two or more."]
+    reasons = []
+    if shared(found) is None:
+        reasons.append(
+            "No profiles and no probabilities over settings: they need the same baseline in every setting, "
+            "another method that all of them have, and a seed that both finished."
+        )
+    if not places(found):
+        reasons.append("No ranks over settings: no method has a finished run in every one.")
+    return reasons
+
+
+def _gains(found: Sequence[Table], methods: Sequence[str]) -> Figure:
     gains = [{row.method: row.gain for row in table.rows if row.gain} for table in found]
     shown = [method for method in methods if any(method in column for column in gains)]
-    cells = np.full((len(shown), len(found)), math.nan)
-    for x, column in enumerate(gains):
-        for y, method in enumerate(shown):
-            if method in column:
-                cells[y, x] = column[method].mean
-    figure, axes = blank(1.9 + 0.75 * len(found), 0.9 + 0.26 * len(shown))
-    limit = max(float(np.nanmax(np.abs(cells))), 1e-9)
-    # Not imshow: a picture inside the picture would not scale.
-    axes.pcolormesh(np.ma.masked_invalid(cells), cmap="PuOr_r", vmin=-limit, vmax=limit, linewidth=0)
-    for y, method in enumerate(shown):
-        for x, column in enumerate(gains):
-            if method in column:
-                gain = column[method]
-                sure = gain.low > 0 or gain.high < 0
-                colour = "#ffffff" if abs(gain.mean) > 0.62 * limit else "#111111"
-                weight = "bold" if sure else "normal"
-                where: dict[str, Any] = {"x": x + 0.5, "y": y + 0.5, "ha": "center", "va": "center"}
-                axes.text(s=f"{gain.mean:+.1f}", color=colour, weight=weight, fontsize=8, **where)
-    axes.set_xticks(np.arange(len(found)) + 0.5, [str(number) for number in range(1, len(found) + 1)])
-    axes.set_yticks(np.arange(len(shown)) + 0.5, shown)
+    limit = max(*(abs(gain.mean) for column in gains for gain in column.values()), 1e-9)
+    cells = [
+        [
+            (f"{gain.mean:+.1f}", gain.mean / limit, gain.low > 0 or gain.high < 0) if gain else None
+            for gain in (column.get(method) for column in gains)
+        ]
+        for method in shown
+    ]
+    figure, axes = _heat_map(cells, shown, [str(number) for number in range(1, len(found) + 1)])
+    axes.set_xlabel("setting")
+    return figure
+
+
+def _improvement(joined: Shared) -> Figure:
+    names = [joined.baseline, *joined.methods]
+    cells: list[list[tuple[str, float, bool] | None]] = [[None] * len(names) for _ in names]
+    for y in range(len(names)):
+        for x in range(len(names)):
+            if x != y:
+                ours, theirs = ([table[place] for table in joined.scores] for place in (y, x))
+                share = probability_of_improvement(ours, theirs)
+                cells[y][x] = (f"{100 * share:.0f}", 2 * share - 1, False)
+    numbers = [str(number) for number in range(1, len(names) + 1)]
+    rows = [f"{name}  {number}" for name, number in zip(names, numbers, strict=True)]
+    figure, axes = _heat_map(cells, rows, numbers, cell=0.3)
+    axes.set_xlabel("than method")
+    return figure
+
+
+def _heat_map(
+    cells: Cells, rows: Sequence[str], columns: Sequence[str], cell: float = 0.5
+) -> tuple[Figure, Axes]:
+    """Draw cells with their texts; not an image, which would not scale inside the picture."""
+    longest = max(map(len, rows))
+    figure, axes = blank(max(2.2, 0.4 + 0.085 * longest + cell * len(columns)), 0.7 + 0.25 * len(rows))
+    values = np.array([[math.nan if one is None else one[1] for one in row] for row in cells])
+    axes.pcolormesh(np.ma.masked_invalid(values), cmap="PuOr_r", vmin=-SCALE, vmax=SCALE, linewidth=0)
+    for y, row in enumerate(cells):
+        for x, one in enumerate(row):
+            if one is not None:
+                text, value, bold = one
+                look: dict[str, Any] = {
+                    "color": LIGHT if abs(value) > 0.7 else DARK,
+                    "weight": "bold" if bold else "normal",
+                }
+                axes.text(x + 0.5, y + 0.5, text, ha="center", va="center", fontsize=8.5, **look)
+    axes.set_xticks(np.arange(len(columns)) + 0.5, columns)
+    axes.set_yticks(np.arange(len(rows)) + 0.5, rows)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
     axes.invert_yaxis()
-    axes.set_xlabel("setting, by its number on this page")
     axes.grid(visible=False)
+    return figure, axes
+
+
+def _profiles(joined: Shared, known: dict[str, Mark]) -> Figure:
+    figure, axes = blank(WIDTH, 3.0 + room(joined.methods))
+    gains = [table[1:] - table[:1] for table in joined.scores]
+    low, high = min(float(gain.min()) for gain in gains), max(float(gain.max()) for gain in gains)
+    margin = 0.03 * (high - low) or 0.1
+    thresholds = np.linspace(low - margin, high + margin, 101)
+    axes.axvline(0, color=ink(), linewidth=1)
+    for place, method in enumerate(joined.methods):
+        share = profile([gain[place] for gain in gains], thresholds)
+        mark = known[method]
+        look: dict[str, Any] = {"color": mark.colour, "linestyle": mark.dash, "marker": mark.marker}
+        axes.plot(
+            thresholds, share, label=labelled(method), markevery=(place % 10, 10), linewidth=1.2, **look
+        )
+    axes.set_xlabel(f"points above {joined.baseline}")
+    axes.set_ylabel("share of runs with more")
+    legend(figure, axes)
     return figure
 
 
@@ -70,29 +168,52 @@ def common(found: Sequence[Table]) -> list[str]:
     return sorted(set.intersection(*each)) if each else []
 
 
+def _means(found: Sequence[Table]) -> dict[str, list[float]]:
+    means = [{row.method: row.average.mean for row in table.rows} for table in found]
+    return {method: [table[method] for table in means] for method in common(found)}
+
+
 def places(found: Sequence[Table]) -> dict[str, list[float]]:
     """Return the rank of each common method in each table, 1 the best, ties shared."""
     from scipy.stats import rankdata
 
-    methods = common(found)
-    ranks: dict[str, list[float]] = {method: [] for method in methods}
-    for table in found:
-        means = {row.method: row.average.mean for row in table.rows}
-        for method, rank in zip(methods, rankdata([-means[method] for method in methods]), strict=True):
-            ranks[method].append(float(rank))
-    return ranks
+    means = _means(found)
+    if not means:
+        return {}
+    placed = rankdata(-np.array(list(means.values())), axis=0)
+    return dict(zip(means, placed.tolist(), strict=True))
 
 
-def _ranks(found: Sequence[Table]) -> Figure:
-    ranks = places(found)
-    order = sorted(ranks, key=lambda method: (-sum(ranks[method]), method))
-    known = marks([row.method for table in found for row in table.rows])
-    figure, axes = blank(6.4, 0.9 + 0.26 * max(1, len(order)))
+def _test(found: Sequence[Table]) -> Ranks:
+    return ranks(_means(found))
+
+
+def _verdict(test: Ranks) -> str:
+    """Return what Friedman's test says of the ranks, or why it says nothing."""
+    if test.refusal:
+        return f"Descriptive: {test.refusal}."
+    if test.p >= LEVEL:
+        return f"Friedman's test finds no difference between the methods (p {test.p:.3f})."
+    return (
+        f"Shaded: within the critical difference {test.critical_difference:.2f} of the best mean rank, "
+        f"and so not separated from it (Nemenyi; Friedman p {test.p:.3f})."
+    )
+
+
+def _ranks(ranked: dict[str, list[float]], test: Ranks, known: dict[str, Mark]) -> Figure:
+    averages = {method: sum(own) / len(own) for method, own in ranked.items()}
+    order = sorted(ranked, key=lambda method: (-averages[method], method))
+    figure, axes = blank(WIDTH, 0.8 + 0.25 * len(order))
+    if not test.refusal and test.p < LEVEL:
+        best = min(averages.values())
+        axes.axvspan(best, best + test.critical_difference, color=ink(), alpha=0.08, linewidth=0)
     for height, method in enumerate(order):
-        mark, own = known[method], ranks[method]
-        axes.scatter(own, [height] * len(own), color=mark.colour, marker=mark.marker, alpha=0.55, s=24)
-        axes.plot([sum(own) / len(own)] * 2, [height - 0.35, height + 0.35], color=INK, linewidth=2)
+        mark, own = known[method], ranked[method]
+        axes.scatter(own, [height] * len(own), color=mark.colour, marker=mark.marker, alpha=0.6, s=22)
+        axes.plot([averages[method]] * 2, [height - 0.35, height + 0.35], color=ink(), linewidth=2)
     axes.set_yticks(range(len(order)), order)
-    axes.grid(color=GRID)
+    axes.set_ylim(-0.6, len(order) - 0.4)
+    axes.set_xlim(0.5, len(order) + 0.5)
+    axes.grid(visible=False, axis="y")
     axes.set_xlabel("rank (1 is best)")
     return figure

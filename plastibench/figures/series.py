@@ -54,6 +54,11 @@ def diagnostics(rows: Sequence[Row]) -> list[str]:
     return sorted(found)[:MOST]
 
 
+def labelled(name: str) -> str:
+    """Return a label that is shown: matplotlib hides one with a leading underscore."""
+    return f"\u200b{name}" if name.startswith("_") else name
+
+
 def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from functools import partial
+from typing import Any
 
+from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
 
 from plastibench.figures import series
-from plastibench.figures.look import GRID, INK, Mark, Picture, blank, legend, marks
-from plastibench.stats import Estimate
-from plastibench.tables import Row, Table
+from plastibench.figures.look import WIDTH, Mark, Picture, blank, by_stage, ink, legend, marks, room
+from plastibench.stats import LEVEL, Estimate
+from plastibench.tables import Row, Table, as_cost_adds_up
 
-WIDTH = 6.4
+PASSES = "examples taken forward and backward"
 
 
 def pictures(table: Table, name: str, methods: Sequence[str]) -> Iterator[Picture]:
@@ -27,7 +30,8 @@ def pictures(table: Table, name: str, methods: Sequence[str]) -> Iterator[Pictur
             f"{name}-gains",
             f"Gain over {table.baseline}",
             f"Points of test accuracy, averaged over stages, above {table.baseline} with the same seed. "
-            "Bars: 95 % t-intervals of the mean over seeds, each for itself; none where n = 1.",
+            "Bars: 95 % intervals of the mean over seeds, each for itself; none where n = 1. "
+            f"Filled: p < {LEVEL} by the exact sign-flip test, corrected (Holm).",
             partial(_gains, gains, table.baseline or "", known),
         )
     if not rows:
@@ -41,10 +45,16 @@ def pictures(table: Table, name: str, methods: Sequence[str]) -> Iterator[Pictur
     yield Picture(
         f"{name}-cost",
         "Accuracy against cost",
-        "Test accuracy averaged over stages, against all examples taken forward and backward from the first "
-        "stage to the last. Bars: one sample standard deviation. Dashed: the Pareto front of the means; a "
-        "place on it is no test.",
+        "Test accuracy averaged over stages, against the cost of the whole run. Bars: one sample standard "
+        "deviation. Dashed: the Pareto front of the means; a place on it is no test.",
         partial(_cost, rows, known),
+    )
+    yield Picture(
+        f"{name}-spent",
+        "Accuracy as cost adds up",
+        "Test accuracy after each stage, against the cost up to there: means over seeds. Dashed: the Pareto "
+        "front, the best accuracy that any method reached for as much or less.",
+        partial(_spent, rows, known),
     )
     names = series.diagnostics(rows)
     if names:
@@ -57,16 +67,23 @@ def pictures(table: Table, name: str, methods: Sequence[str]) -> Iterator[Pictur
 
 
 def _gains(rows: list[Row], baseline: str, known: dict[str, Mark]) -> Figure:
-    figure, axes = blank(WIDTH, 0.9 + 0.28 * len(rows))
+    figure, axes = blank(WIDTH, 0.8 + 0.25 * len(rows))
     order = sorted(rows, key=lambda row: (row.gain.mean if row.gain else math.nan, row.method))
-    axes.axvline(0, color=INK, linewidth=1)
+    axes.axvline(0, color=ink(), linewidth=1)
     for height, row in enumerate(order):
         assert row.gain is not None
         mark = known[row.method]
-        axes.errorbar(
-            row.gain.mean, height, xerr=_half(row.gain), fmt=mark.marker, color=mark.colour, capsize=3
-        )
+        sure = row.gains[baseline].p < LEVEL
+        face = mark.colour if sure else rcParams["figure.facecolor"]
+        look: dict[str, Any] = {
+            "fmt": mark.marker,
+            "color": mark.colour,
+            "markerfacecolor": face,
+            "capsize": 3,
+        }
+        axes.errorbar(row.gain.mean, height, xerr=_half(row.gain), markersize=6, **look)
     axes.set_yticks(range(len(order)), [row.method for row in order])
+    axes.set_ylim(-0.6, len(order) - 0.4)
     axes.grid(visible=False, axis="y")
     axes.set_xlabel(f"points above {baseline}")
     return figure
@@ -77,14 +94,15 @@ def _half(estimate: Estimate) -> float | None:
 
 
 def _stages(rows: list[Row], known: dict[str, Mark]) -> Figure:
-    figure, axes = blank(WIDTH, 3.6 + 0.2 * math.ceil(len(rows) / 3))
+    figure, axes = blank(WIDTH, 3.0 + room([row.method for row in rows]))
     for row in rows:
         points = series.over_stages(row, "test_accuracy", 100)
         _curve(axes, row.method, known[row.method], points)
         _band(axes, known[row.method], points)
+    by_stage(axes)
     axes.set_xlabel("stage")
     axes.set_ylabel("test accuracy, %")
-    legend(figure, axes, len(rows))
+    legend(figure, axes)
     return figure
 
 
@@ -99,7 +117,7 @@ def _curve(axes: Axes, label: str, mark: Mark, points: list[tuple[int, Estimate]
         linestyle=mark.dash,
         marker=mark.marker,
         markevery=every,
-        label=_escaped(label),
+        label=series.labelled(label),
         linewidth=1.4,
     )
 
@@ -112,34 +130,54 @@ def _band(axes: Axes, mark: Mark, points: list[tuple[int, Estimate]]) -> None:
 
 
 def _cost(rows: list[Row], known: dict[str, Mark]) -> Figure:
-    figure, axes = blank(WIDTH, 3.6 + 0.2 * math.ceil(len(rows) / 3))
+    figure, axes = _against_cost(rows)
     points = [(series.passes(row), row.average.mean) for row in rows]
-    front = series.pareto(points)
-    axes.plot(*zip(*front, strict=True), color=INK, linestyle=(0, (4, 3)), linewidth=1, zorder=1)
+    axes.plot(*zip(*series.pareto(points), strict=True), **_front())
     for row, (x, y) in zip(rows, points, strict=True):
         mark = known[row.method]
         spread = None if math.isnan(row.average.sd) else row.average.sd
-        axes.errorbar(
-            x,
-            y,
-            yerr=spread,
-            fmt=mark.marker,
-            color=mark.colour,
-            markersize=7,
-            elinewidth=0.9,
-            label=_escaped(row.method),
-        )
-    axes.set_xlim(left=0)
-    axes.set_xlabel("examples taken forward and backward, whole run")
+        look: dict[str, Any] = {"fmt": mark.marker, "color": mark.colour, "markersize": 7, "elinewidth": 0.9}
+        axes.errorbar(x, y, yerr=spread, label=series.labelled(row.method), **look)
+    axes.set_xlabel(f"{PASSES}, whole run")
     axes.set_ylabel("mean of stages, %")
-    legend(figure, axes, len(rows))
+    legend(figure, axes)
     return figure
+
+
+def _spent(rows: list[Row], known: dict[str, Mark]) -> Figure:
+    figure, axes = _against_cost(rows)
+    paths = [as_cost_adds_up(row.outcomes) for row in rows]
+    front = series.pareto([point for path in paths for point in path])
+    axes.plot(*zip(*front, strict=True), drawstyle="steps-post", **_front())
+    for row, path in zip(rows, paths, strict=True):
+        mark = known[row.method]
+        look: dict[str, Any] = {"color": mark.colour, "linestyle": mark.dash, "marker": mark.marker}
+        axes.plot(
+            *zip(*path, strict=True), label=series.labelled(row.method), linewidth=1.2, markersize=4, **look
+        )
+    axes.set_xlabel(f"{PASSES} so far")
+    axes.set_ylabel("test accuracy, %")
+    legend(figure, axes)
+    return figure
+
+
+def _against_cost(rows: list[Row]) -> tuple[Figure, Axes]:
+    figure, axes = blank(WIDTH, 3.0 + room([row.method for row in rows]))
+    axes.set_xlim(0, 1.06 * max(1.0, *map(series.passes, rows)))
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    return figure, axes
+
+
+def _front() -> dict[str, Any]:
+    return {"color": ink(), "linestyle": (0, (4, 3)), "linewidth": 1, "zorder": 1}
 
 
 def _diagnostics(rows: list[Row], known: dict[str, Mark], names: Sequence[str]) -> Figure:
     columns = min(2, len(names))
     lines = math.ceil(len(names) / columns)
-    figure = Figure(figsize=(WIDTH, 1.9 * lines + 0.2 * math.ceil(len(rows) / 3) + 0.3), layout="constrained")
+    figure = Figure(
+        figsize=(WIDTH, 1.6 * lines + room([row.method for row in rows]) + 0.2), layout="constrained"
+    )
     grid = figure.subplots(lines, columns, squeeze=False)
     for name, axes in zip(names, grid.flat, strict=False):
         for row in rows:
@@ -147,13 +185,9 @@ def _diagnostics(rows: list[Row], known: dict[str, Mark], names: Sequence[str]) 
             if points:
                 _curve(axes, row.method, known[row.method], points, 4)
         axes.set_title(name.replace("_", " "))
-        axes.grid(color=GRID)
+        axes.tick_params(labelsize=8)
+        by_stage(axes)
     for axes in list(grid.flat)[len(names) :]:
         axes.set_axis_off()
-    legend(figure, grid.flat[0], len(rows))
+    legend(figure, grid.flat[0])
     return figure
-
-
-def _escaped(label: str) -> str:
-    """Return a label that is shown: matplotlib hides one with a leading underscore."""
-    return f"\u200b{label}" if label.startswith("_") else label

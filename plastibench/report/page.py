@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 from plastibench.labels import record_settings
 from plastibench.report.cite import bibliography
 from plastibench.report.commands import command
-from plastibench.report.words import sentences
+from plastibench.report.typeset import parted, typeset
+from plastibench.report.words import headline, overall, sentences
 from plastibench.store import Record
-from plastibench.tables import SECONDS, Cell, Row, Table, sheet
+from plastibench.tables import SECONDS, STYLES, Cell, Row, Sheet, Table, sheet
+from plastibench.tables import across as tables_across
 from plastibench.version import __version__
 
 if TYPE_CHECKING:
@@ -46,8 +48,11 @@ class Section:
     name: str
     title: str
     sentences: list[str]
+    headline: str
     head: list[str]
     lines: list[Line]
+    full: Sheet
+    """All columns there are."""
     legend: list[str]
     pictures: list[Picture]
     origins: list[tuple[str, str]]
@@ -58,7 +63,7 @@ def page(found: Sequence[Table], name: str) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     from plastibench.figures import across
-    from plastibench.figures.look import NIGHT, inline
+    from plastibench.figures.look import NIGHT, inline, marks
 
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
@@ -68,14 +73,20 @@ def page(found: Sequence[Table], name: str) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"percent": _percent, "average": _average, "seconds": _seconds}
+    environment.filters |= {"typeset": typeset, "parted": parted}
     script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
     methods = sorted({row.method for table in found for row in table.rows})
+    joined = tables_across(found)
     plain = {row.runs[0].spec.method.name for table in found for row in table.rows if row.runs}
     return environment.get_template("page.html").render(
         name=name,
         version=__version__,
         sections=[_section(table, number, methods) for number, table in enumerate(found, 1)],
         across=list(across.pictures(found, methods)),
+        missing=across.missing(found),
+        overall=overall(joined) if joined else [],
+        joined=joined.sheet() if joined else None,
+        colours={method: mark.colour for method, mark in marks(methods).items()},
         methods=methods,
         bibliography=bibliography(plain),
         night=list(NIGHT.values()),
@@ -97,11 +108,13 @@ def _section(table: Table, number: int, methods: Sequence[str]) -> Section:
         name=f"{first.task.name}, {first.model.name}",
         title=table.title,
         sentences=sentences(table),
+        headline=headline(table),
         head=shown.head,
         lines=[
             _line(row, texts, (f"runs-{number}-{place}", known[row.method].colour))
             for place, (row, texts) in enumerate(zip(table.rows, shown.rows, strict=True), 1)
         ],
+        full=sheet(table, STYLES["full"]),
         legend=shown.notes[: len(shown.notes) - len(table.notes)],
         pictures=list(single.pictures(table, f"setting-{number}", methods)),
         origins=_origins([run for row in table.rows for run in row.runs]),

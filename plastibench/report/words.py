@@ -6,14 +6,52 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 
 from plastibench.figures.series import passes
-from plastibench.stats import CONFIDENCE
-from plastibench.tables import Row, Table
+from plastibench.stats import CONFIDENCE, LEVEL
+from plastibench.tables import Across, Joined, Row, Table
 
 
 def sentences(table: Table) -> list[str]:
     """Return what a reader may conclude from a table, and no more."""
     rows = [row for row in table.rows if row.seeds]
     return [*_size(table), *_gains(table, rows), *_costs(table, rows), *_failures(table)]
+
+
+def headline(table: Table) -> str:
+    """Return what a table comes to in one or two sentences."""
+    rows = [row for row in table.rows if row.seeds]
+    if not rows:
+        return "No run ended with a finite loss."
+    best = max(rows, key=lambda row: row.average.mean)
+    first = f"{best.method} has the highest mean of stages, {best.average.text()} %."
+    pairs = [row for row in rows if row.gain is not None and table.baseline]
+    if not pairs:
+        return first
+    sure = [row for row in pairs if row.gains[table.baseline or ""].p < LEVEL]
+    said = [
+        f"{where} {table.baseline}: {_names([row.method for row in sure if sign * _mean_gain(row) > 0])}"
+        for where, sign in (("above", 1), ("below", -1))
+        if any(sign * _mean_gain(row) > 0 for row in sure)
+    ]
+    verdict = "; ".join(said) or f"no method is told apart from {table.baseline}"
+    return f"{first} By the corrected test (p < {LEVEL}) {verdict}."
+
+
+def overall(joined: Across) -> list[str]:
+    """Return what tables come to together."""
+    order = sorted(joined.rows, key=lambda row: -row.iqm)
+    above = [_joined(row) for row in order if row.low > 0]
+    below = [_joined(row) for row in reversed(order) if row.high < 0]
+    open_ = [row.method for row in order if row.low <= 0 <= row.high]
+    what = f"{joined.baseline} over all {len(joined.titles)} settings, by the interquartile mean of the gains"
+    found = [f"Above {what}: {', '.join(above)}."] if above else []
+    found += [f"Below {what}: {', '.join(below)}."] if below else []
+    found += [f"Not separated from {what}: {_names(open_)}."] if open_ else []
+    return [*found, f"{joined.note[0].upper()}{joined.note[1:]}."]
+
+
+def _joined(row: Joined) -> str:
+    interval = f"{row.iqm:+.2f} [{row.low:+.2f}, {row.high:+.2f}]"
+    return f"{row.method} ({interval}, better in {100 * row.improves:.0f} % of pairs of runs)"
 
 
 def _size(table: Table) -> Iterator[str]:
@@ -43,12 +81,23 @@ def _gains(table: Table, rows: Sequence[Row]) -> Iterator[str]:
         yield f"Below {table.baseline}, with a {percent} interval free of 0: {below}."
     if open_:
         yield f"Not separated from {table.baseline}: {_names(open_)}. That is no proof that they are equal."
+    tested = [row for row in judged if row.gains[table.baseline].p < LEVEL]
+    if tested:
+        who = _names([row.method for row in tested])
+        yield f"Of these differences the corrected test (exact sign-flip, Holm) supports those of {who}."
+    elif judged:
+        yield f"Of these differences the corrected test (exact sign-flip, Holm) supports none at p < {LEVEL}."
     if len(judged) > 1:
         yield (
             f"Each interval stands for itself: among {len(judged)} of them, one free of 0 by chance alone is "
             "to be expected more often than one time in twenty. "
             "The other methods are not compared with one another."
         )
+
+
+def _mean_gain(row: Row) -> float:
+    assert row.gain is not None
+    return row.gain.mean
 
 
 def _gain(row: Row) -> tuple[float, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -20,13 +21,20 @@ from plastibench.tables import tables
 EVERYTHING = "All finished runs"
 
 
-def write_report(
-    request: Request, out: Path | None, figures: tuple[Path, Sequence[str]] | None, *, everything: bool
-) -> int:
+@dataclass(frozen=True)
+class Apart:
+    """Pictures that are wanted as files, too."""
+
+    folder: Path
+    formats: Sequence[str]
+    night: bool
+    """Whether each is wanted for a dark background as well."""
+
+
+def write_report(request: Request, out: Path | None, figures: Apart | None, *, everything: bool) -> int:
     """Write the report of a suite, of a grid, or of everything in a home; return the exit status.
 
-    `figures` is a folder and formats, where pictures are wanted apart. Raises RequestError where
-    nothing is finished, or where a file cannot be written.
+    Raises RequestError where nothing is finished, or where a file cannot be written.
     """
     selection = finished(request, everything=everything)
     if not selection.records:
@@ -38,7 +46,8 @@ def write_report(
     _write(path, page(found, name))
     _say(f"report: {path.resolve()}")
     if figures is not None:
-        _say(f"figures: {len(save(found, *figures))} files in {figures[0].resolve()}")
+        files = save(found, figures.folder, figures.formats, night=figures.night)
+        _say(f"figures: {len(files)} files in {figures.folder.resolve()}")
     return SOME_FAILED if selection.damaged else DONE
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from plastibench.stats import bootstrap, iqm, mean, probability_of_improvement, ranks, wilcoxon
 from plastibench.tables.columns import Cell, Sheet
@@ -76,13 +77,21 @@ class Across:
         return asdict(self)
 
 
-def across(found: list[Table]) -> Across | None:
-    """Join tables that have the same baseline; None where there are not two, or nothing to join.
+class Shared(NamedTuple):
+    """What the methods that every table has came to, run by run."""
 
-    A seed counts that every method of its table has: the draws of the bootstrap stay paired.
+    baseline: str
+    methods: list[str]
+    """The others."""
+    scores: list[Array]
+    """Means over stages, for each table of shape (1 + methods, seeds), the baseline first."""
+
+
+def shared(found: Sequence[Table]) -> Shared | None:
+    """Return what tables share that have the same baseline; None where there are not two, or nothing is.
+
+    A seed counts that every method of its table has: the draws of a bootstrap stay paired.
     """
-    import numpy as np
-
     names = {table.baseline for table in found}
     if len(found) < 2 or len(names) != 1 or None in names:
         return None
@@ -91,6 +100,17 @@ def across(found: list[Table]) -> Across | None:
     scores = [_scores(table, [baseline, *methods]) for table in found]
     if not methods or any(table.shape[1] == 0 for table in scores):
         return None
+    return Shared(baseline, methods, scores)
+
+
+def across(found: Sequence[Table]) -> Across | None:
+    """Join tables; None where they share nothing."""
+    import numpy as np
+
+    joined = shared(found)
+    if joined is None:
+        return None
+    baseline, methods, scores = joined
     gains = [table[1:] - table[:1] for table in scores]
     intervals = bootstrap(gains, iqm)
     ranked = ranks(

@@ -188,7 +188,7 @@ def _match(runs: list[Outcome], unit: list[Outcome]) -> float | None:
         return None
     target = mean([run.last for run in unit]).mean
     whole = mean([float(sum(run.passes)) for run in unit]).mean
-    curve = [(0.0, 0.0), *zip(_spent(runs), _curve(runs), strict=True)]
+    curve = [(0.0, 0.0), *as_cost_adds_up(runs)]
     for (cost, accuracy), (then, reached) in pairwise(curve):
         if reached >= target:
             share = (target - accuracy) / (reached - accuracy) if reached > accuracy else 0.0
@@ -196,13 +196,14 @@ def _match(runs: list[Outcome], unit: list[Outcome]) -> float | None:
     return None
 
 
-def _curve(runs: list[Outcome]) -> list[float]:
-    return [sum(stage) / len(stage) for stage in zip(*(run.accuracies for run in runs), strict=True)]
+def as_cost_adds_up(runs: Sequence[Outcome]) -> list[tuple[float, float]]:
+    """Return (passes so far, test accuracy in percent) after each stage, means over runs."""
+    spent = accumulate(_by_stage([run.passes for run in runs]))
+    return list(zip(spent, _by_stage([run.accuracies for run in runs]), strict=True))
 
 
-def _spent(runs: list[Outcome]) -> list[float]:
-    stages = zip(*(run.passes for run in runs), strict=True)
-    return list(accumulate(sum(stage) / len(stage) for stage in stages))
+def _by_stage(runs: Sequence[Sequence[float]]) -> list[float]:
+    return [sum(stage) / len(stage) for stage in zip(*runs, strict=True)]
 
 
 def _notes(group: list[Record]) -> tuple[str, ...]:

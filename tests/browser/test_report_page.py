@@ -131,3 +131,23 @@ def test_hostile_names_run_no_script(visit: Open, tmp_path: Path) -> None:
     assert found.complaints == []
     assert found.page.locator("script").count() == 1
     assert HOSTILE in shown(found)
+
+
+def test_negative_numbers_are_numbers_and_what_is_absent_comes_last(visit: Open, address: str) -> None:
+    found = visit(address).page
+    table = found.locator("table.results").first
+    heads = table.locator("thead th").all_inner_texts()
+    place = next(place for place, text in enumerate(heads) if text.startswith("gain over warm"))
+    button = table.locator("thead th").nth(place).get_by_role("button")
+    orders = []
+    for _ in ("up", "down"):
+        button.click()
+        orders.append(table.locator(f"tbody tr td:nth-child({place + 1})").all_inner_texts())
+    rising, falling = ([_number(text) for text in order[:-1]] for order in orders)
+    assert rising == sorted(rising) == falling[::-1]
+    assert min(rising) < 0
+    assert [order[-1] for order in orders] == ["-", "-"]
+
+
+def _number(text: str) -> float:
+    return float(text.split(maxsplit=1)[0].replace("\N{MINUS SIGN}", "-"))

@@ -2,13 +2,13 @@
 // Without this script the page says all the same; with it tables sort and filter, and links open their rows.
 function value(row, column) {
   const text = row.cells[column].textContent.trim();
-  const number = parseFloat(text.replace(/,/g, ""));
+  const number = parseFloat(text.replace(/,/g, "").replace("\u2212", "-"));
   return Number.isNaN(number) ? text.toLowerCase() : number;
 }
-function compare(a, b) {
-  // Words go behind numbers: a dash stands for what is absent.
+function compare(a, b, sign) {
+  // Words go behind numbers, up or down: a dash stands for what is absent.
   if (typeof a !== typeof b) return typeof a === "number" ? -1 : 1;
-  return a < b ? -1 : a > b ? 1 : 0;
+  return sign * (a < b ? -1 : a > b ? 1 : 0);
 }
 function sort(table, column, heads) {
   const down = heads[column].getAttribute("aria-sort") === "ascending";
@@ -16,7 +16,7 @@ function sort(table, column, heads) {
   heads[column].setAttribute("aria-sort", down ? "descending" : "ascending");
   const body = table.tBodies[0];
   const rows = Array.from(body.rows, (row, place) => ({ row, place, key: value(row, column) }));
-  rows.sort((a, b) => (down ? -1 : 1) * compare(a.key, b.key) || a.place - b.place);
+  rows.sort((a, b) => compare(a.key, b.key, down ? -1 : 1) || a.place - b.place);
   body.append(...rows.map((item) => item.row));
 }
 function sortable(table) {
