@@ -19,7 +19,7 @@ from report_support import HOSTILE, a_home, a_run, some_runs
 from plastibench.report import commands
 from plastibench.report.cite import bibliography
 from plastibench.report.page import page
-from plastibench.report.typeset import parted, typeset
+from plastibench.report.typeset import breakable, parted, typeset
 from plastibench.report.words import headline, overall, sentences
 from plastibench.store import Record, Store
 from plastibench.tables import across, tables
@@ -136,6 +136,7 @@ def test_a_page_sets_signs_and_parts_a_number_from_its_interval() -> None:
     assert parted("61.62 +- 0.16") == "61.62<small> ± 0.16</small>"
     assert parted("<b> (1)") == "&lt;b&gt;<small> (1)</small>"
     assert parted("-") == "-"
+    assert breakable("a_<b>") == "a_<wbr>&lt;b&gt;"
 
 
 def test_the_same_runs_in_any_order_give_the_same_page() -> None:

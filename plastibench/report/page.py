@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from plastibench.labels import record_settings
 from plastibench.report.cite import bibliography
 from plastibench.report.commands import command
-from plastibench.report.typeset import parted, typeset
+from plastibench.report.typeset import breakable, parted, typeset
 from plastibench.report.words import headline, overall, sentences
 from plastibench.store import Record
 from plastibench.tables import SECONDS, STYLES, Cell, Row, Sheet, Table, sheet
@@ -73,7 +73,7 @@ def page(found: Sequence[Table], name: str) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"percent": _percent, "average": _average, "seconds": _seconds}
-    environment.filters |= {"typeset": typeset, "parted": parted}
+    environment.filters |= {"typeset": typeset, "parted": parted, "breakable": breakable}
     script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
     methods = sorted({row.method for table in found for row in table.rows})
     joined = tables_across(found)

@@ -23,3 +23,10 @@ def parted(text: str) -> Markup:
 
     first, *rest = REST.split(typeset(text), maxsplit=1)
     return Markup("{}<small> {}</small>").format(first, rest[0]) if rest else Markup("{}").format(first)
+
+
+def breakable(name: str) -> Markup:
+    """Return a name that may go on in the next line after an underscore, where a column is narrow."""
+    from markupsafe import Markup
+
+    return Markup("_<wbr>").join(name.split("_"))
