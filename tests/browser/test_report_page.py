@@ -124,6 +124,15 @@ def test_a_table_scrolls_in_its_own_box_and_keeps_its_first_column(visit: Open, 
     assert before["width"] < NARROW / 2
 
 
+def test_on_paper_the_page_is_light_and_its_commands_can_be_read(visit: Open, address: str) -> None:
+    found = visit(address, scheme="dark").page
+    command = found.locator("details pre").first
+    assert command.evaluate("element => element.checkVisibility()") is False
+    found.emulate_media(media="print")
+    assert found.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert command.evaluate("element => element.checkVisibility()") is True
+
+
 def test_hostile_names_run_no_script(visit: Open, tmp_path: Path) -> None:
     runs = [a_run("warm", 0), a_run(HOSTILE, 0, note=HOSTILE), a_run(HOSTILE, 0, task=HOSTILE)]
     found = visit(written(tmp_path, page(tables(runs, "warm"), HOSTILE)))
