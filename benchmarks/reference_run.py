@@ -42,13 +42,14 @@ class Recorder(types.ModuleType):
         self.config = types.SimpleNamespace(update=self._settings)
         self.settings: Any = None
         self.forked = options.alone is not None
-        self.started = time.perf_counter()
+        self.started = self.begun = time.perf_counter()
 
     def init(self, **_: object) -> None:
         """Accept the call that opens a run."""
 
     def _settings(self, settings: object, **_: object) -> None:
         self.settings = settings
+        self.begun = time.perf_counter()  # the imports are done; the data are not yet read
 
     def log(self, logs: dict[str, float], step: int) -> None:
         """Write one stage, fork after the first, stop after the last."""
@@ -79,7 +80,9 @@ class Recorder(types.ModuleType):
             "steps": int(logs["train_metrics/num_steps"]),
             "epochs": int(logs["train_metrics/num_epochs"]),
             "seconds": time.perf_counter() - self.started,
+            "stage_seconds": time.perf_counter() - self.begun,
         }
+        self.begun = time.perf_counter()
         with self.options.out.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
         print(json.dumps(row), flush=True)

@@ -21,7 +21,7 @@ from plastibench.progress import Company, State
 from plastibench.task import Site, Task
 from plastibench.training import DIVERGED, Training
 
-VERSION = 1
+VERSION = 2
 """Raised whenever a change here or in what it calls changes results: it is part of every run's id."""
 
 

@@ -7,11 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from plastibench.models import Parts
-
-
-def conv3x3(inside: int, outside: int, stride: int = 1) -> nn.Conv2d:
-    """Return a 3x3 convolution without bias that keeps height and width at stride 1."""
-    return nn.Conv2d(inside, outside, kernel_size=3, stride=stride, padding=1, bias=False)
+from plastibench.models.convolution import Conv3x3
 
 
 class BasicBlock(nn.Module):
@@ -19,11 +15,11 @@ class BasicBlock(nn.Module):
 
     def __init__(self, inside: int, outside: int, stride: int, parts: Parts) -> None:
         super().__init__()
-        self.conv1 = conv3x3(inside, outside, stride)
+        self.conv1 = Conv3x3(inside, outside, stride)
         self.norm1 = parts.norm(outside)
         self.activation1 = parts.activation()
         widened = outside * getattr(self.activation1, "expansion", 1)
-        self.conv2 = conv3x3(widened, outside)
+        self.conv2 = Conv3x3(widened, outside)
         self.norm2 = parts.norm(outside)
         self.shortcut = self._shortcut(inside, outside, stride, parts)
         self.activation2 = parts.activation()

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from torch import nn
 
 from plastibench.models import Architecture, Parts, Shape
-from plastibench.models.basic_block import conv3x3, kaiming_fan_out, residual_network
+from plastibench.models.basic_block import kaiming_fan_out, residual_network
+from plastibench.models.convolution import Conv3x3
 from plastibench.settings import setting
 
 
@@ -22,7 +23,7 @@ class ResNet18(Architecture):
         """Return the model, convolutions initialised by fan-out."""
         activation = parts.activation()
         stem = [
-            conv3x3(shape[0], self.width),
+            Conv3x3(shape[0], self.width),
             parts.norm(self.width),
             activation,
             nn.MaxPool2d(kernel_size=3, stride=2, padding=1),

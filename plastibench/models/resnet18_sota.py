@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from torch import nn
 
 from plastibench.models import Architecture, Parts, Shape
-from plastibench.models.basic_block import conv3x3, residual_network
+from plastibench.models.basic_block import residual_network
+from plastibench.models.convolution import Conv3x3
 from plastibench.settings import setting
 
 
@@ -21,7 +22,7 @@ class ResNet18SoTA(Architecture):
     def build(self, shape: Shape, num_classes: int, parts: Parts) -> nn.Module:
         """Return the model with torch's default initialisation."""
         activation = parts.activation()
-        stem = [conv3x3(shape[0], self.width), parts.norm(self.width), activation]
+        stem = [Conv3x3(shape[0], self.width), parts.norm(self.width), activation]
         inside = self.width * getattr(activation, "expansion", 1)
         plan = [(self.width * factor, 2) for factor in (1, 2, 4, 8)]
         return residual_network(stem, inside, plan, num_classes, parts)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from torch import nn
 
 from plastibench.models import Architecture, Parts, Shape
-from plastibench.models.basic_block import conv3x3, kaiming_fan_out, residual_network
+from plastibench.models.basic_block import kaiming_fan_out, residual_network
+from plastibench.models.convolution import Conv3x3
 from plastibench.settings import setting
 
 
@@ -25,7 +26,7 @@ class SmallResNet(Architecture):
     def build(self, shape: Shape, num_classes: int, parts: Parts) -> nn.Module:
         """Return the model, convolutions initialised by fan-out."""
         activation = parts.activation()
-        stem = [conv3x3(shape[0], self.width), parts.norm(self.width), activation]
+        stem = [Conv3x3(shape[0], self.width), parts.norm(self.width), activation]
         inside = self.width * getattr(activation, "expansion", 1)
         plan = [(self.width * factor, self.blocks) for factor in (1, 2, 4)]
         return kaiming_fan_out(residual_network(stem, inside, plan, num_classes, parts))

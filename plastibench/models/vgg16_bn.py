@@ -8,6 +8,7 @@ from torch import nn
 
 from plastibench.models import Architecture, Parts, Shape
 from plastibench.models.basic_block import kaiming_fan_out
+from plastibench.models.convolution import Conv3x3
 from plastibench.settings import setting
 
 PLAN = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
@@ -31,7 +32,7 @@ class VGG16BN(Architecture):
         for channels, convolutions in PLAN:
             for _ in range(convolutions):
                 activation = parts.activation()
-                layers += [nn.Conv2d(inside, channels, 3, padding=1), parts.norm(channels), activation]
+                layers += [Conv3x3(inside, channels, bias=True), parts.norm(channels), activation]
                 inside = channels * getattr(activation, "expansion", 1)
             layers.append(nn.MaxPool2d(2))
         layers += [nn.AdaptiveAvgPool2d(7), nn.Flatten()]

@@ -1,0 +1,75 @@
+"""The convolution of small images: torch's own sums, gradients and second gradients, in every precision."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from plastibench.models.convolution import Conv3x3
+
+SIZES = [(1, 1), (1, 2), (2, 1), (2, 2)]
+
+
+def plain(layer: Conv3x3, x: Tensor) -> Tensor:
+    return F.conv2d(x, layer.weight, layer.bias, layer.stride, padding=1)
+
+
+def made(size: tuple[int, int], *, stride: int = 1, bias: bool = True) -> tuple[Conv3x3, Tensor]:
+    torch.manual_seed(0)
+    layer = Conv3x3(5, 7, stride, bias=bias).double().to(memory_format=torch.channels_last)
+    return layer, torch.randn(3, 5, *size, dtype=torch.float64, requires_grad=True)
+
+
+@pytest.mark.parametrize("size", [*SIZES, (3, 2), (4, 4)])
+@pytest.mark.parametrize("bias", [False, True])
+def test_its_values_and_gradients_are_torchs(size: tuple[int, int], bias: bool) -> None:
+    layer, x = made(size, bias=bias)
+    wanted = plain(layer, x)
+    found = layer(x)
+    assert found.shape == wanted.shape
+    torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-12)
+    against = torch.randn_like(wanted)
+    inputs = [x, *layer.parameters()]
+    for a, b in zip(
+        torch.autograd.grad(found, inputs, against), torch.autograd.grad(wanted, inputs, against), strict=True
+    ):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_its_second_gradients_are_right(size: tuple[int, int]) -> None:
+    layer, x = made(size)
+
+    def of(x: Tensor, weight: Tensor) -> Tensor:
+        y: Tensor = torch.func.functional_call(layer, {"weight": weight}, (x,))
+        return y
+
+    assert torch.autograd.gradgradcheck(of, (x, layer.weight))
+
+
+def test_a_stride_is_torchs() -> None:
+    layer, x = made((2, 2), stride=2)
+    assert torch.equal(layer(x), plain(layer, x))
+
+
+def test_autocast_computes_in_the_lower_precision() -> None:
+    layer, x = made((2, 2))
+    layer, x = layer.float(), x.detach().float()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found, wanted = layer(x), plain(layer, x)
+    assert found.dtype == wanted.dtype == torch.bfloat16
+    torch.testing.assert_close(found, wanted, rtol=2**-7, atol=2**-6)
+    found.float().sum().backward()
+    assert layer.weight.grad is not None
+    assert layer.weight.grad.dtype == torch.float32
+
+
+def test_it_multiplies_by_no_padding() -> None:
+    layer, x = made((2, 2))
+    with FlopCounterMode(display=False) as counter:
+        layer(x).sum().backward()
+    forward = 2 * len(x) * 5 * 7 * 16  # every pixel with every pixel, where a kernel has 36 taps
+    assert counter.get_total_flops() == 3 * forward
