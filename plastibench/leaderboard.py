@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 
-from plastibench import tracking, tuned
+from plastibench import tuned
 from plastibench.devices import Device, pick
 from plastibench.display import Display, Screen
 from plastibench.execute import Place, check_data, run_all
-from plastibench.mirroring import Mirroring
+from plastibench.mirroring import mirrored
 from plastibench.printing import DONE, SOME_FAILED, say_damaged, say_line, show
 from plastibench.request import Request
 from plastibench.spec import Spec
 from plastibench.store import Record, Store
-from plastibench.syncing import texts
+from plastibench.syncing import known_texts
 from plastibench.tables import sheets, tables
 from plastibench.tracking import Server, boards
 from plastibench.tracking.follow import Errand
@@ -46,21 +43,20 @@ def carry_out(request: Request, jobs: int | None, server: Server | None) -> int:
     place = Place(*where, str(device), request.plugins, threads)
     place = replace(place, interval=request.interval, deterministic=request.deterministic)
     check_data(_missing(specs, before), place, request.registry)
-    name = request.leaderboard.name
-    boards.remember(request.home, name, (spec.id for spec in specs))
-    with _mirroring(server, {name: tuple(specs)}, say) as mirror:
+    if chosen:
+        tuned.remember(request.home, chosen)
+    wanted = boards.asked_for(request.home, request.board, specs)
+    errand = Errand(server, wanted) if server is not None and wanted else None
+    with mirrored(errand, say) as mirror:
         with Display(console, len(specs), len(before), side_by_side) as display:
             failed = run_all(specs, place, display, side_by_side)
-        if chosen:
-            tuned.remember(request.home, chosen)
         records = tuned.attached(Store(request.home).finished(specs), request.home)
         if records:
             board = request.leaderboard
             show(sheets(tables(records, board.baseline, board.yardstick)))
         say(f"runs: {(request.home / 'runs').resolve()}")
         if mirror is not None:
-            mirror.finish({name: texts(records)})
-            _say_mirror(mirror, say)
+            mirror.finish(known_texts(request.home, wanted))
     return _verdict(failed, len(specs), say)
 
 
@@ -88,29 +84,3 @@ def _verdict(failed: list[tuple[Spec, str]], total: int, say: partial[None]) -> 
         return DONE
     say(f"{len(failed)} of {total} runs failed, the others are kept; the same command tries them again")
     return SOME_FAILED
-
-
-@contextmanager
-def _mirroring(
-    server: Server | None, wanted: dict[str, tuple[Spec, ...]], say: partial[None]
-) -> Iterator[Mirroring | None]:
-    """Let leaderboards be mirrored while inside."""
-    if server is not None and not tracking.available():
-        say("mlflow is not installed: nothing is mirrored")
-    if server is None or not tracking.available():
-        yield None
-        return
-    with Mirroring(Errand(server, wanted), say) as mirror:
-        yield mirror
-
-
-def _say_mirror(mirror: Mirroring, say: partial[None]) -> None:
-    """Say what was mirrored, and where it is seen."""
-    if mirror.result is None:
-        return
-    server, (added, links) = mirror.errand.server, mirror.result
-    say(f"MLflow: {added} runs added to {server.shown}")
-    words = f"--home {shlex.quote(str(server.home))}" if server.own else f"--tracking {server.shown}"
-    for link in links.values():
-        page = f"`plastibench ui {words}`, then <address>/" if server.is_database else f"{server.shown}/"
-        say(f"        {page}{link}")

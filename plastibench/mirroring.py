@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 import multiprocessing
+import shlex
 import threading
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any, Self
 
+from plastibench import tracking
 from plastibench.tracking.follow import Errand, follow
 
 LOOK_SECONDS = 0.2
+GRACE_SECONDS = 3.0
+"""How long the process may take to write what is left after Ctrl-C."""
+
+
+@contextmanager
+def mirrored(errand: Errand | None, say: Callable[[str], None]) -> Iterator[Mirroring | None]:
+    """Mirror what an errand names while inside; None where nothing is to be mirrored or nothing can be."""
+    if errand is None:
+        yield None
+    elif not tracking.available():
+        say("mlflow is not installed: nothing is mirrored")
+        yield None
+    else:
+        with Mirroring(errand, say) as mirror:
+            yield mirror
 
 
 class Mirroring:
@@ -45,6 +62,10 @@ class Mirroring:
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
         """End the process, whatever it is at: what is missing can be brought later."""
+        if kind is not None and not self.broken:  # so that MLflow does not take the runs for running
+            with suppress(OSError):
+                self._pipe.send({})
+            self._process.join(GRACE_SECONDS)
         if self.result is None:
             self._process.kill()
         self._process.join()
@@ -57,8 +78,19 @@ class Mirroring:
             self._pipe.send(texts)
         while self._listener.is_alive() and time.monotonic() < self._until:
             self._listener.join(LOOK_SECONDS)
-        if self.result is None and not self.broken:
+        if self.result is not None:
+            self._say_result(*self.result)
+        elif not self.broken:
             self._complain("it does not answer")
+
+    def _say_result(self, added: int, links: Mapping[str, str]) -> None:
+        """Say what was written, and where it is seen."""
+        server, what = self.errand.server, "runs" if self.errand.tuning is None else "trials"
+        self.say(f"MLflow: {added} {what} added to {server.shown}")
+        words = f"--home {shlex.quote(str(server.home))}" if server.own else f"--tracking {server.shown}"
+        for link in links.values():
+            page = f"`plastibench ui {words}`, then <address>/" if server.is_database else f"{server.shown}/"
+            self.say(f"        {page}{link}")
 
     def _listen(self) -> None:
         """Hear what the process says until it ends."""

@@ -18,6 +18,7 @@ from plastibench.errors import RequestError, unknown
 from plastibench.request import Request
 from plastibench.store import Record, Store
 from plastibench.tables import FORMATS, Sheet, choose, render, sheets, tables
+from plastibench.tracking import Server
 
 DONE, SOME_FAILED = 0, 1
 
@@ -50,6 +51,21 @@ def finished(request: Request, *, everything: bool) -> Finished:
     return Finished(attached, usual.baseline, usual.yardstick, bool(store.damaged))
 
 
+def tracked(request: Request, server: Server, *, everything: bool) -> Finished:
+    """Return the finished runs that MLflow has of a suite, of a grid, or of everything, without their stages.
+
+    Raises RequestError where there are none or MLflow cannot be read.
+    """
+    from plastibench.tracking.tracked import Tracked
+
+    ids = None if everything else [spec.id for spec in request.specs()]
+    records = Tracked(server, request.cache).records(ids)
+    usual = suites.defaults() if everything else request.leaderboard
+    if not records:
+        raise RequestError(f"no finished runs of this kind in {server.shown}")
+    return Finished(records, usual.baseline, usual.yardstick, damaged=False)
+
+
 @dataclass(frozen=True)
 class Look:
     """How tables are to be shown."""
@@ -61,11 +77,14 @@ class Look:
     columns: str | None
 
 
-def print_tables(request: Request, look: Look, *, everything: bool) -> int:
-    """Print the tables of finished runs; return the exit status."""
+def print_tables(request: Request, look: Look, server: Server | None = None, *, everything: bool) -> int:
+    """Print the tables of finished runs, the home folder's or those that MLflow has; return a status."""
     check_form(look.form)
     columns = choose(look.style, look.columns)
-    selection = finished(request, everything=everything)
+    if server is None:
+        selection = finished(request, everything=everything)
+    else:
+        selection = tracked(request, server, everything=everything)
     if not selection.records:
         return SOME_FAILED
     against = selection.baseline if look.against is None else look.against

@@ -59,6 +59,11 @@ class Request:
         grid = Grid(tasks=_words(self.task), methods=suites.load(usual.suite).grids[0].methods)
         return Suite("-".join(grid.tasks), "", usual.baseline, usual.yardstick, (self._changed(grid),))
 
+    @property
+    def board(self) -> str | None:
+        """Return the leaderboard that the runs are asked for; None where that is known of each."""
+        return self.leaderboard.name
+
     def specs(self) -> list[Spec]:
         """Return the runs, each once. Raises RequestError for what does not exist or is not allowed."""
         found = [spec for grid in self.leaderboard.grids for spec in grid.specs(self.registry)]
@@ -123,6 +128,11 @@ class Begun(Request):
     def leaderboard(self) -> Suite:
         """Return the suite that is said to be run."""
         return Suite("resumed", "", suites.defaults().baseline, suites.defaults().yardstick, ())
+
+    @property
+    def board(self) -> None:
+        """Return nothing: the runs stay in the leaderboards that they were asked for."""
+        return
 
     @cached_property
     def _unfinished(self) -> list[Spec]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from plastibench.store import Record, Store
 from plastibench.tables import STYLES, render, tables
 from plastibench.tracking import Server, boards
 from plastibench.tracking.mirror import Mirror
+from plastibench.tuning.storage import JOURNAL, storage, tunings
 
 
 def sync(home: Path, uri: str | None, names: Sequence[str], files: tuple[Path, ...]) -> int:
@@ -29,39 +30,56 @@ def sync(home: Path, uri: str | None, names: Sequence[str], files: tuple[Path, .
     records = {record.id: record for record in tuned.attached(store.records(), home)}
     say = partial(say_line, Screen(stderr=True))
     say_damaged(store, say, "the run is left out; `run` makes it again")
-    wanted = _wanted(home, records, names)
+    studies = _studies(home)
+    found = _boards(home, records)
+    wanted = _wanted(found, [*records], names, studies)
     total = sum(map(len, wanted.values()))
-    if not total:
+    chosen = [name for name in studies if not names or name in names]
+    if not total and not chosen:
         raise RequestError(f"no finished runs in {home}")
     try:
-        added = _write(server, wanted, files)
+        added = _write(server, wanted)
+        _attach(server, {name: texts(found[name]) for name in wanted}, files)
+        trials = _write_trials(server, chosen)
     except RequestError:
         raise
     except Exception as error:  # whatever MLflow and its database raise
         raise RequestError(f"MLflow at {server.shown} cannot be written: {server.plain(error)}") from error
-    say(f"MLflow: {added} of {total} runs brought up to date in {server.shown}")
+    also = f" and {trials} trials of {len(chosen)} tunings" if chosen else ""
+    say(f"MLflow: {added} of {total} runs{also} brought up to date in {server.shown}")
     return SOME_FAILED if store.damaged else DONE
 
 
-def _wanted(home: Path, records: dict[str, Record], names: Sequence[str]) -> dict[str, list[Record]]:
-    """Return runs by leaderboard: all, or those that the names stand for."""
-    found = {
-        name: [records[spec.id] for spec in specs]
-        for name, specs in boards.sorted_out(home, (record.spec for record in records.values())).items()
-    }
+def _studies(home: Path) -> list[str]:
+    """Return the names of the tunings whose trials are kept in the home folder."""
+    if not (home / tuned.FOLDER / JOURNAL).is_file():
+        return []
+    return tunings(storage(home, None))
+
+
+def _boards(home: Path, records: dict[str, Record]) -> dict[str, list[Record]]:
+    """Return all runs by leaderboard."""
+    sorted_out = boards.sorted_out(home, (record.spec for record in records.values()))
+    return {name: [records[spec.id] for spec in specs] for name, specs in sorted_out.items()}
+
+
+def _wanted(
+    found: dict[str, list[Record]], runs: list[str], names: Sequence[str], studies: list[str]
+) -> dict[str, list[Record]]:
+    """Return those runs that the names stand for; all where there are none."""
     if not names:
         return found
     for name in names:
-        if name not in found and not (name and any(run.startswith(name) for run in records)):
-            raise unknown("leaderboard or run", name, [*found, *list(records)[:20]])
+        if name not in [*found, *studies] and not (name and any(run.startswith(name) for run in runs)):
+            raise unknown("leaderboard, tuning or run", name, [*found, *studies, *runs[:20]])
     chosen = {
-        board: [run for run in runs if board in names or run.id.startswith(tuple(names))]
-        for board, runs in found.items()
+        board: [run for run in records if board in names or run.id.startswith(tuple(names))]
+        for board, records in found.items()
     }
-    return {board: runs for board, runs in chosen.items() if runs}
+    return {board: records for board, records in chosen.items() if records}
 
 
-def _write(server: Server, wanted: dict[str, list[Record]], files: tuple[Path, ...]) -> int:
+def _write(server: Server, wanted: dict[str, list[Record]]) -> int:
     mirror, added = Mirror(server), 0
     total = sum(map(len, wanted.values()))
     with progress(f"bringing {total:,} runs to MLflow", total) if total > 1 else nullcontext() as advance:
@@ -71,11 +89,37 @@ def _write(server: Server, wanted: dict[str, list[Record]], files: tuple[Path, .
                     added += mirror.finish(mirror.board(name), record)
                 if advance is not None:
                     advance(1)
-            with mirror.writing():
-                mirror.attach(mirror.board(name), texts(records), files)
-    with mirror.writing():
-        mirror.close()
+    if total:
+        with mirror.writing():
+            mirror.close()
     return added
+
+
+def _attach(server: Server, shown: dict[str, dict[str, str]], files: tuple[Path, ...]) -> None:
+    """Lay tables and files with their leaderboards."""
+    mirror = Mirror(server)
+    for name, named in shown.items():
+        with mirror.writing():
+            mirror.attach(mirror.board(name), named, files)
+
+
+def _write_trials(server: Server, studies: list[str]) -> int:
+    added = 0
+    if studies:
+        from plastibench.tracking.studies import Studies
+
+        mirror = Mirror(server)
+        with mirror.writing():
+            added = sum(Studies(mirror, server.home, name, None).bring() for name in studies)
+    return added
+
+
+def known_texts(home: Path, names: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Return the tables of leaderboards, with all the runs that they are known to have."""
+    store, known = Store(home), boards.known(home)
+    read = {name: [store.read(run) for run in known.get(name, ())] for name in names}
+    found = {name: [record for record in runs if record is not None] for name, runs in read.items()}
+    return {name: texts(tuned.attached(runs, home)) for name, runs in found.items()}
 
 
 def texts(records: Sequence[Record]) -> dict[str, str]:

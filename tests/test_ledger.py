@@ -125,7 +125,7 @@ def test_a_first_sign_keeps_the_state_and_resume_goes_on_with_it(jobs: int, tmp_
 def begin_resume(home: Path) -> str:
     """Resume in a process of its own, stop it by the second sign's way, and return what it said."""
     running = subprocess.Popen(
-        program("resume", "--home", home, "--jobs", 1),
+        program("resume", "--no-mlflow", "--home", home, "--jobs", 1),
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         text=True,
@@ -156,7 +156,7 @@ def test_resume_finishes_what_was_begun(tmp_path: Path) -> None:
     home = tmp_path / "home"
     assert small_run(home, "--plugin", path, "--method", "mine").status == 130
     assert state(home)["state"] == "stopped"
-    done = command("resume", "--home", home, "--plugin", path, state(home)["run"][:8])
+    done = command("resume", "--no-mlflow", "--home", home, "--plugin", path, state(home)["run"][:8])
     assert done.status == 0, done.err
     assert "resumed: 1 runs, 0 finished, 1 to do" in done.err
     assert (state(home)["state"], state(home)["stages"]) == ("done", 2)

@@ -13,6 +13,7 @@ from command_support import SMALL, command, plugin, small_run
 from tracking_support import QUIET, a_record, contents, finish, values
 
 from plastibench import tracking
+from plastibench.store import Store
 from plastibench.tracking import Server
 from plastibench.tracking.mirror import Mirror
 
@@ -70,7 +71,8 @@ def test_run_that_was_there_in_part_goes_on_without_a_doubled_point(home: Path) 
     with killed.writing():
         child = killed.stages(killed.board("killed"), record.spec, record.stages[:2])
         # As if the process had died between the points of a stage and the word that they are there.
-        killed._log(child, tracking.picture.points(record.stages, 2), {})
+        points = tracking.picture.points(record.stages, 2)
+        killed.log(child.id, [(one.name, one.value, child.start + one.when, one.step) for one in points])
     again = mirrored(home, "killed", record)
     (whole,) = children(again, "killed")
     assert (whole.info.run_id, whole.info.status) == (child.id, "FINISHED")
@@ -107,7 +109,7 @@ def test_leaderboards_are_listed_with_links(home: Path) -> None:
         experiment = mirror.board("listed").experiment
     found = dict(tracking.leaderboards(server))
     assert found["listed"] == mirror.link("listed")
-    assert found["listed"].startswith(f"#/experiments/{experiment}/runs?orderByKey=")
+    assert found["listed"].startswith(f"#/experiments/{experiment}/runs?viewStateShareKey=")
     mirror.client.delete_experiment(experiment)
     assert "listed" not in dict(tracking.leaderboards(server))
     assert children(mirrored(home, "listed", a_record(0)), "listed"), "a deleted leaderboard comes back"
@@ -186,6 +188,32 @@ def test_sync_takes_leaderboards_runs_and_files_and_names_what_it_does_not_know(
     names = dict(values(home, "SELECT name, experiment_id FROM experiments"))
     assert {"plastibench/mine", "plastibench/x"} <= set(names)
     assert len(list((home / "mlflow-artifacts" / "mine").glob("*/artifacts/page.html"))) == 1
+
+
+def test_tuning_is_a_parent_for_each_study_with_its_trials_as_children(tmp_path: Path) -> None:
+    words = ("--task", "digits", "--home", tmp_path, *SMALL, "--tuning-seeds", 1)
+    methods = ("--method", "warm,shrink_perturb", "--tune", "learning_rate")
+    answer = command("tune", *words, *methods, "--trials", 2)
+    assert answer.status == 0, answer.err
+    assert "MLflow: 4 trials added" in answer.err
+    client = Mirror(Server.of(None, tmp_path)).server.connect()
+    experiment = client.get_experiment_by_name("plastibench/tuning/digits-small_resnet")
+    assert experiment is not None
+    found = [run.data for run in client.search_runs([experiment.experiment_id])]
+    kinds = [data.tags["kind"] for data in found]
+    assert sorted(kinds) == ["leaderboard", "study", "study", *["trial"] * 4]
+    for data in found:
+        if data.tags["kind"] == "trial":
+            assert client.get_run(data.tags["mlflow.parentRunId"]).data.tags["study"] == data.tags["study"]
+            assert 0 < data.metrics["mean"] <= 100
+            assert float(data.params["learning_rate"]) > 0
+            assert Store(tmp_path).read(data.tags["runs"]) is not None
+        elif data.tags["kind"] == "study":
+            assert (data.tags["trials"], data.tags["complete"]) == ("2", "2")
+    before = contents(tmp_path)
+    again = command("sync", "--home", tmp_path)
+    assert "0 trials of 1 tunings brought up to date" in again.err, again
+    assert contents(tmp_path) == before
 
 
 def test_sync_of_nothing_is_one_line(tmp_path: Path) -> None:

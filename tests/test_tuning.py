@@ -130,7 +130,7 @@ def test_a_tuning_cannot_read_the_test_data(tmp_path: Path) -> None:
         tmp_path / "home",
         *SMALL,
     )
-    answer = command("tune", *words, "--trials", 1, "--tuning-seeds", 1)
+    answer = command("tune", "--no-mlflow", *words, "--trials", 1, "--tuning-seeds", 1)
     assert answer.status == 0, answer.err
     reported = command("run", "--no-mlflow", "--seeds", 1, *words)
     assert reported.status == 1
@@ -148,6 +148,38 @@ def test_a_method_that_costs_twice_as_much_has_half_the_trials(tmp_path: Path) -
     assert [len(trials(costly)), len(trials(warm))] == [4, 8]
     for study, each in ((costly, 352), (warm, 176)):
         assert trials(study)[0].user_attrs["spent"]["passes"] == pytest.approx(each, abs=4)
+
+
+def test_a_budget_in_flops_counts_what_the_remedy_takes(tmp_path: Path) -> None:
+    mine = plugin(tmp_path, "mine", source=COSTLY)
+    home = tmp_path / "home"
+    words = ("--plugin", mine, "--method", "mine,warm", "--tune", "learning_rate", "--no-pruning")
+    assert small_tune(home, *words, "--trials", 1, "--name", "one").status == 0
+    costs = [trials(study)[0].user_attrs["spent"]["flops"] for study in studies(home, "one")]
+    assert costs[0] == pytest.approx(2 * costs[1], rel=0.05)
+    answer = small_tune(home, *words, "--budget", f"{3.5 * costs[1]:.0f}flops", "--name", "two")
+    assert answer.status == 0, answer.err
+    assert [len(trials(study)) for study in studies(home, "two")] == [2, 4]
+
+
+def test_accuracy_per_cost_and_two_objectives_are_what_the_runs_say(tmp_path: Path) -> None:
+    words = ("--method", "shrink_perturb", "--trials", 3)
+    assert small_tune(tmp_path, *words, "--objective", "per_cost", "--name", "one").status == 0
+    assert small_tune(tmp_path, *words, "--objective", "mean,cost", "--name", "two").status == 0
+    for name in ("one", "two"):
+        (study,) = studies(tmp_path, name)
+        assert len(trials(study)) == 3
+        for trial in trials(study):
+            record = Store(tmp_path).read(trial.user_attrs["runs"][0])
+            assert record is not None
+            accuracy = 100 * statistics.fmean(row["validation_accuracy"] for row in record.stages)
+            cost = sum(row["train_passes"] + row["remedy_passes"] for row in record.stages)
+            cost += sum(row["remedy_forwards"] for row in record.stages) / 3
+            expected = [accuracy / (cost / 1e6)] if name == "one" else [accuracy, cost]
+            assert trial.values == pytest.approx(expected)
+    suite = suites.load(str(tmp_path / "tuned" / "two.toml"))
+    front = {trial.number for trial in study.best_trials}
+    assert {grid.tuned["trial"] for grid in suite.grids if grid.tuned is not None} == front
 
 
 @pytest.mark.parametrize(

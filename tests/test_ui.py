@@ -66,7 +66,7 @@ def test_page_answers_here_alone_and_leaves_no_process(sign: signal.Signals, tmp
         first, second = page.stdout.readline(), page.stdout.readline()
         address = first.split()[1]
         assert address.startswith("http://127.0.0.1:")
-        assert second.startswith(f"  board, best first: {address}/#/experiments/1/runs?orderByKey=")
+        assert second.startswith(f"  board, best first: {address}/#/experiments/1/runs?viewStateShareKey=")
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         assert opener.open(f"{address}/health", timeout=20).status == 200
         family = _descendants(page.pid)

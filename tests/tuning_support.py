@@ -35,9 +35,9 @@ class Mine(Method):
 
 
 def small_tune(home: Path, *words: object, err: TextIO | None = None) -> Answer:
-    """Tune with runs of a fraction of a second; one seed a trial unless `words` say otherwise."""
+    """Tune with runs of a fraction of a second, without a mirror; one seed a trial unless told."""
     seeds = () if "--tuning-seeds" in words else ("--tuning-seeds", 1)
-    return command("tune", "--task", "digits", "--home", home, *SMALL, *seeds, *words, err=err)
+    return command("tune", "--no-mlflow", "--task", "digits", "--home", home, *SMALL, *seeds, *words, err=err)
 
 
 def studies(home: Path, name: str = NAME, url: str | None = None) -> list[optuna.Study]:

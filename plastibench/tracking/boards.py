@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 from plastibench.data.lock import exclusive
@@ -33,6 +33,15 @@ def remember(home: Path, name: str, runs: Iterable[str]) -> None:
         write(home / NAME, json.dumps(found, indent=1, sort_keys=True) + "\n")
 
 
+def asked_for(home: Path, name: str | None, specs: Iterable[Spec]) -> dict[str, list[Spec]]:
+    """Return runs by leaderboard, and remember them as those of `name` where there is one."""
+    if name is None:
+        return sorted_out(home, specs)
+    found = list(specs)
+    remember(home, name, (spec.id for spec in found))
+    return {name: found}
+
+
 def sorted_out(home: Path, specs: Iterable[Spec]) -> dict[str, list[Spec]]:
     """Return runs by the leaderboards that they are of; those of none are of one with their task's name.
 
@@ -48,8 +57,3 @@ def sorted_out(home: Path, specs: Iterable[Spec]) -> dict[str, list[Spec]]:
         for board in [] if spec.sealed else names.get(spec.id, [spec.task.name]):
             found.setdefault(board, []).append(spec)
     return found
-
-
-def ids(boards: Mapping[str, Iterable[Spec]]) -> set[str]:
-    """Return the ids of all runs."""
-    return {spec.id for specs in boards.values() for spec in specs}

@@ -6,19 +6,23 @@ import json
 import os
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from plastibench import tuned
 from plastibench.data.lock import is_held
 from plastibench.ledger import CLAIM
 from plastibench.spec import Spec
 from plastibench.store import FAILURE, Record, Store
-from plastibench.tracking.mirror import Board, Mirror
+from plastibench.tracking.board import Board
+from plastibench.tracking.mirror import Mirror
 from plastibench.tracking.server import PATIENCE_SECONDS, Server, prepare
+
+if TYPE_CHECKING:
+    from plastibench.tracking.studies import Studies
 
 LOOK_SECONDS = 1.0
 """How often the store is looked at."""
@@ -35,7 +39,9 @@ class Errand:
     """What is to be followed, as plain values that travel to other processes."""
 
     server: Server
-    boards: Mapping[str, tuple[Spec, ...]]
+    boards: Mapping[str, Sequence[Spec]]
+    tuning: tuple[str, str | None] | None = None
+    """The name of a tuning, and the address of its Optuna storage."""
 
 
 @dataclass
@@ -44,17 +50,36 @@ class Follower:
 
     errand: Errand
     added: int = 0
-    """Finished runs that were written."""
+    """Finished runs, or trials, that were written."""
     _sizes: dict[str, int] = field(default_factory=dict)
     _over: set[tuple[str, str]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         """Begin with nothing known."""
+        self._studies: Studies | None = None
         self.store = Store(self.errand.server.home)
         self.mirror = Mirror(self.errand.server)
 
     def look(self, alive: Beat | None = None) -> None:
         """Write what has changed since the last time. `alive` is told of every run."""
+        self._look_at_runs(alive)
+        if self.errand.tuning is not None:
+            self._look_at_trials(self.errand.tuning)
+
+    def look_again(self) -> None:
+        """Take nothing that is unfinished for unchanged: a damaged run may have been made again."""
+        self._sizes.clear()
+
+    def _look_at_trials(self, tuning: tuple[str, str | None]) -> None:
+        from plastibench.tracking.studies import Studies
+
+        if self._studies is None:
+            self._studies = Studies(self.mirror, self.store.home, *tuning)
+        if self._studies.changed():
+            with self.mirror.writing():
+                self.added += self._studies.bring()
+
+    def _look_at_runs(self, alive: Beat | None) -> None:
         changed = [
             (name, spec)
             for name, specs in self.errand.boards.items()
@@ -90,13 +115,12 @@ class Follower:
         if not (self.store.folder(spec.id) / "run.json").exists():
             rows = stages(self.store, spec)
             if rows:
-                self.mirror.stages(board, spec, rows)
+                self.mirror.stages(board, spec, rows, began(self.store, spec))
             return
-        if spec.id not in board.whole:
-            record = self._record(spec)
-            if record is None:
-                return
-            self.added += self.mirror.finish(board, record)
+        record = self._record(spec)
+        if record is None:
+            return
+        self.added += self.mirror.finish(board, record)
         self._over.add((name, spec.id))
 
     def _record(self, spec: Spec) -> Record | None:
@@ -123,6 +147,15 @@ def stages(store: Store, spec: Spec) -> list[dict[str, Any]]:
         return [json.loads(line) for line in lines]
     except (OSError, ValueError):
         return []
+
+
+def began(store: Store, spec: Spec) -> str | None:
+    """Return when a run was first begun, as text; None where nothing says so."""
+    try:
+        with (store.folder(spec.id) / "events.jsonl").open(encoding="utf-8") as file:
+            return str(json.loads(file.readline())["time"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 class Beat:
@@ -167,12 +200,15 @@ def _look_until_told(follower: Follower, beat: Beat) -> None:
         if time.monotonic() >= again:
             try:
                 beat.beat()
+                if texts is not None:
+                    follower.look_again()
                 follower.look(beat)
                 if texts is not None:
                     _end(follower, texts)
                 broken = False
             except Exception as error:  # whatever MLflow and its database raise
                 broken, again = True, time.monotonic() + AGAIN_SECONDS
+                follower.mirror.boards.clear()  # what was under way is looked up anew
                 beat.tell("broken", follower.errand.server.plain(error))
         if texts is not None:
             if not broken:

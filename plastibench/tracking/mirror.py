@@ -10,49 +10,27 @@ from __future__ import annotations
 import hashlib
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from plastibench.spec import Spec, canonical
 from plastibench.store import Record
 from plastibench.tracking import packs, picture
+from plastibench.tracking.asking import Pack
+from plastibench.tracking.board import STAGES, Board, Child, Opening, key
 from plastibench.tracking.picture import Point, Rows
-from plastibench.tracking.server import PREFIX, Server, link
+from plastibench.tracking.server import Server, link
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-STAGES = "stages"
-"""The tag of a child that says what of its curves is there."""
+Value = tuple[str, float, int, int]
+"""Of a metric: name, value, milliseconds since 1970, step."""
 METRICS_A_CALL = 500
 PARAMS_A_CALL = 100
-
-
-@dataclass(frozen=True)
-class Child:
-    """A run of MLflow's that stands for one of ours."""
-
-    id: str
-    start: int
-    """Milliseconds since 1970; times of points count from here."""
-    stages: str
-    """Fingerprint of the stages that are there."""
-    running: bool = True
-
-
-@dataclass
-class Board:
-    """One leaderboard as MLflow has it."""
-
-    experiment: str
-    parent: str
-    whole: dict[str, str] = field(default_factory=dict)
-    """The child, and the digest of what it shows, of every run that is there with everything."""
-    children: dict[str, Child] = field(default_factory=dict)
-    """By the ids of the runs that are there in part."""
 
 
 class Mirror:
@@ -62,7 +40,7 @@ class Mirror:
         self.server = server
         self.name = uuid.uuid4().hex
         self.boards: dict[str, Board] = {}
-        self._packs: dict[str, packs.Pack] = {}
+        self._packs: dict[str, Pack] = {}
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -84,11 +62,7 @@ class Mirror:
     def board(self, name: str) -> Board:
         """Return a leaderboard, made where it is missing."""
         if name not in self.boards:
-            experiment = self._experiment(name)
-            board = Board(experiment, self._parent(experiment, name))
-            board.children = self._unfinished(experiment)
-            board.whole = self._whole(experiment, board.children)
-            self.boards[name] = board
+            self.boards[name] = Opening(self.client, self.server, self._packs).board(name)
         return self.boards[name]
 
     def link(self, name: str) -> str:
@@ -110,7 +84,7 @@ class Mirror:
             self.client.update_run(child.id, status="RUNNING")
         if done < len(rows):
             stages = picture.fingerprint(rows)
-            self._log(child, picture.points(rows, done), {STAGES: stages})
+            self.log(child.id, _timed(child, picture.points(rows, done)), {STAGES: stages})
             child = replace(child, stages=stages)
         board.children[spec.id] = replace(child, running=True)
         return child
@@ -123,12 +97,12 @@ class Mirror:
             return False
         if old:
             self.client.delete_run(old)
-        child = self.stages(board, record.spec, record.stages, record.provenance["started"])
-        self._log(child, picture.sums(record.stages), picture.origin(record))
+        child = self.stages(board, record.spec, record.stages, record.provenance.get("started"))
+        self.log(child.id, _timed(child, picture.sums(record.stages)), picture.origin(record))
         self._give(child, record)
         said = f"{child.id} {digest}"
-        self.pack.say({_key(board.experiment, record.id): said})
-        self.client.set_terminated(child.id, end_time=_milliseconds(record.provenance["finished"]))
+        self.pack.say(record, {key(board.experiment, record.id): said})
+        self.client.set_terminated(child.id, end_time=_end(child, record))
         del board.children[record.id]
         board.whole[record.id] = said
         return True
@@ -150,8 +124,6 @@ class Mirror:
             )
 
     def _begin(self, board: Board, spec: Spec, start: str | None) -> Child:
-        from mlflow.entities import Param
-
         when = int(time.time() * 1000) if start is None else _milliseconds(start)
         made = self.client.create_run(
             board.experiment,
@@ -159,21 +131,28 @@ class Mirror:
             tags={**picture.tags(spec), "mlflow.parentRunId": board.parent, STAGES: picture.fingerprint([])},
             run_name=f"{spec.method.name} seed {spec.seed}",
         )
-        found = [Param(name, value) for name, value in picture.params(spec).items()]
-        for batch in picture.batches(found, PARAMS_A_CALL):
-            self.client.log_batch(made.info.run_id, params=batch)
+        self.log(made.info.run_id, [], params=picture.params(spec))
         child = Child(str(made.info.run_id), when, picture.fingerprint([]))
         board.children[spec.id] = child
         return child
 
-    def _log(self, child: Child, points: list[Point], tags: Mapping[str, str]) -> None:
-        from mlflow.entities import Metric, RunTag
+    def log(
+        self,
+        run: str,
+        values: Sequence[Value],
+        tags: Mapping[str, str] | None = None,
+        params: Mapping[str, str] | None = None,
+    ) -> None:
+        """Write to a run of MLflow's in as few calls as it takes; the tags come last."""
+        from mlflow.entities import Metric, Param, RunTag
 
-        metrics = [Metric(one.name, one.value, child.start + one.when, one.step) for one in points]
+        metrics, named = [Metric(*value) for value in values], (params or {}).items()
+        for batch in picture.batches([Param(*pair) for pair in named], PARAMS_A_CALL):
+            self.client.log_batch(run, params=batch)
         *others, last = list(picture.batches(metrics, METRICS_A_CALL)) or [[]]
         for batch in others:
-            self.client.log_batch(child.id, metrics=batch)
-        self.client.log_batch(child.id, metrics=last, tags=[RunTag(*tag) for tag in tags.items()])
+            self.client.log_batch(run, metrics=batch)
+        self.client.log_batch(run, metrics=last, tags=[RunTag(*pair) for pair in (tags or {}).items()])
 
     def _give(self, child: Child, record: Record) -> None:
         """Add the description, and the data set by name and digest."""
@@ -188,75 +167,23 @@ class Mirror:
             )
             self.client.log_inputs(child.id, datasets=[DatasetInput(dataset=data, tags=[])])
 
-    def _experiment(self, leaderboard: str) -> str:
-        name = f"{PREFIX}{leaderboard}"
-        found = self.client.get_experiment_by_name(name)
-        if found is not None:
-            if found.lifecycle_stage == "deleted":  # a user's click on the page
-                self.client.restore_experiment(found.experiment_id)
-            return str(found.experiment_id)
-        return str(self.client.create_experiment(name, self.server.artifacts(leaderboard)))
 
-    def _parent(self, experiment: str, leaderboard: str) -> str:
-        found = self.client.search_runs([experiment], "tags.kind = 'leaderboard'", max_results=1)
-        if found:
-            return str(found[0].info.run_id)
-        run = self.client.create_run(experiment, tags={"kind": "leaderboard"}, run_name=leaderboard)
-        self.client.set_terminated(run.info.run_id)
-        return str(run.info.run_id)
+def _timed(child: Child, points: Sequence[Point]) -> list[Value]:
+    return [(one.name, one.value, child.start + one.when, one.step) for one in points]
 
-    def _unfinished(self, experiment: str) -> dict[str, Child]:
-        found = self._search(experiment, "tags.kind = 'run' and attributes.status != 'FINISHED'")
-        return {
-            run.data.tags["run_id"]: Child(
-                str(run.info.run_id),
-                int(run.info.start_time),
-                run.data.tags.get(STAGES, picture.fingerprint([])),
-                run.info.status == "RUNNING",
-            )
-            for run in found
-        }
 
-    def _whole(self, experiment: str, unfinished: Mapping[str, Child]) -> dict[str, str]:
-        """Return what is said of whole runs; one that a user has deleted is not there."""
-        from mlflow.entities import ViewType
-
-        gone = {
-            run.info.run_id for run in self._search(experiment, "tags.kind = 'run'", ViewType.DELETED_ONLY)
-        }
-        closed = [pack.id for pack in self._packs.values() if pack.closed]
-        self._packs |= {pack.id: pack for pack in packs.read(self.server, closed)}
-        head = _key(experiment, "")
-        said = {
-            name.removeprefix(head): value
-            for pack in self._packs.values()
-            for name, value in pack.tags.items()
-            if name.startswith(head)
-        }
-        return {
-            run: value
-            for run, value in said.items()
-            if value.partition(" ")[0] not in gone and run not in unfinished
-        }
-
-    def _search(self, experiment: str, what: str, view: int = 1) -> Iterator[Any]:
-        token = None
-        while True:
-            page = self.client.search_runs([experiment], what, view, max_results=1000, page_token=token)
-            yield from page
-            token = page.token
-            if not token:
-                return
+def _end(child: Child, record: Record) -> int:
+    """Return when a run ended; where its record is too old to say so, by the seconds of its stages."""
+    finished = record.provenance.get("finished")
+    if finished is not None:
+        return _milliseconds(finished)
+    return child.start + max(one.when for one in picture.sums(record.stages))
 
 
 def content(record: Record) -> str:
     """Return a digest of everything that is shown of a finished run."""
     plain = [record.spec.as_dict(), record.status, record.stages, record.provenance]
     return hashlib.sha256(canonical(plain).encode()).hexdigest()[:16]
-
-
-def _key(experiment: str, run: str) -> str:
-    return f"in.{experiment}.{run}"
 
 
 def _milliseconds(text: str) -> int:

@@ -24,7 +24,8 @@ ARTIFACTS = "mlflow-artifacts"
 LOCK = "mlflow.lock"
 PREFIX = "plastibench/"
 """Of the names of experiments: others may have theirs on the same server."""
-VARIABLES = ("PLASTIBENCH_TRACKING", "MLFLOW_TRACKING_URI")
+VIEW = "plastibench"
+"""The name under which an experiment keeps how its page is to look."""
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 SERVERS = ("http", "https")
 PATIENCE_SECONDS = 5.0
@@ -168,7 +169,7 @@ def leaderboards(server: Server) -> list[tuple[str, str]]:
     if server.file is None:
         return []
     try:
-        with closing(sqlite3.connect(f"{server.file.as_uri()}?mode=ro", uri=True)) as store:
+        with closing(sqlite3.connect(f"{server.file.resolve().as_uri()}?mode=ro", uri=True)) as store:
             found = store.execute(query).fetchall()
     except sqlite3.Error:
         return []
@@ -176,8 +177,8 @@ def leaderboards(server: Server) -> list[tuple[str, str]]:
 
 
 def link(experiment: object) -> str:
-    """Return the address of a leaderboard behind a server's own: best accuracy first."""
-    return f"#/experiments/{experiment}/runs?orderByKey=metrics.%60test_accuracy%60&orderByAsc=false"
+    """Return the address of a leaderboard behind a server's own: what a person needs, the best run first."""
+    return f"#/experiments/{experiment}/runs?viewStateShareKey={VIEW}"
 
 
 def prepare() -> None:

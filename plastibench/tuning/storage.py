@@ -28,12 +28,15 @@ def storage(home: Path, url: str | None) -> BaseStorage:
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    try:
+        (home / FOLDER).mkdir(parents=True, exist_ok=True)  # for locks, wherever the trials are kept
+    except OSError as error:
+        raise RequestError(f"{home / FOLDER} cannot be written: {explain(error)}") from error
     if url is None:
         from optuna.storages import JournalStorage
         from optuna.storages.journal import JournalFileBackend
 
         try:
-            (home / FOLDER).mkdir(parents=True, exist_ok=True)
             with exclusive(home / FOLDER / LOCK):
                 _mend(home / FOLDER / JOURNAL)
             return JournalStorage(JournalFileBackend(str(home / FOLDER / JOURNAL)))

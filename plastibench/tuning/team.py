@@ -7,15 +7,18 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 
+from plastibench import stopping
+from plastibench.progress import Stopped
 from plastibench.tuning.worker import Assignment, work
 
 LOOK_SECONDS = 1.0
 """How often the team is looked at."""
-GRACE_SECONDS = 5.0
-"""How long a worker may take to end before it is killed."""
+GRACE_SECONDS = 30.0
+"""How long a worker may take to end its step before it is killed."""
 MOST_DEATHS = 10
 """Workers that may die before something is taken to be wrong with the runs themselves."""
 
@@ -41,9 +44,12 @@ def work_together(assignment: Assignment, jobs: int, look: Callable[[], None]) -
                         raise LostError(f"{deaths} workers died, the last with exit status {member.exitcode}")
                     team[position] = _start(assignment, position)
             look()
+    except KeyboardInterrupt:
+        with suppress(OSError):
+            os.write(2, stopping.SAID)
+        raise
     finally:
-        for member in team:
-            _end(member)
+        _end(team)
 
 
 def _start(assignment: Assignment, position: int) -> BaseProcess:
@@ -54,21 +60,28 @@ def _start(assignment: Assignment, position: int) -> BaseProcess:
     return process
 
 
-def _end(member: BaseProcess) -> None:
-    member.terminate()
-    member.join(GRACE_SECONDS)
-    if member.is_alive():
-        member.kill()
-        member.join()
+def _end(team: list[BaseProcess]) -> None:
+    """Let every worker end its step and keep its state; what takes too long, or a second Ctrl-C, kills."""
+    for member in team:
+        member.terminate()
+    try:
+        for member in team:
+            member.join(GRACE_SECONDS)
+    finally:
+        for member in team:
+            member.kill()
+            member.join()
 
 
 def _work(assignment: Assignment, position: int) -> None:
     """Be a worker, for as long as the process lives that this one works for."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
+    signal.signal(signal.SIGTERM, lambda *_: stopping.ask())  # and says it so
     parent = multiprocessing.parent_process()
     assert parent is not None
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    work(assignment, position)
+    with suppress(Stopped):
+        work(assignment, position)
 
 
 def _end_with(parent: BaseProcess) -> None:

@@ -6,18 +6,22 @@ import shlex
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from rich.text import Text
 
-from plastibench import tuned
+from plastibench import stopping, tuned
 from plastibench.devices import Device, pick
 from plastibench.display import Screen
 from plastibench.errors import RequestError, unknown
 from plastibench.execute import Place, check_data
+from plastibench.mirroring import mirrored
 from plastibench.store import Store
+from plastibench.tracking import Server
+from plastibench.tracking.follow import Errand
 from plastibench.tuning import budget, chosen, insight, objective, pictures, space
 from plastibench.tuning.board import Board
 from plastibench.tuning.budget import Budget
@@ -59,8 +63,11 @@ def ask(words: Mapping[str, Any]) -> Ask:
     )
 
 
-def tune(request: Request, ask: Ask) -> int:
-    """Try what each method's budget allows, write the suite of what was best; return the exit status."""
+def tune(request: Request, ask: Ask, server: Server | None = None) -> int:
+    """Try what each method's budget allows, write the suite of what was best; return the exit status.
+
+    The trials are mirrored to `server`, if there is one.
+    """
     console = Screen(stderr=True)
     found = plans(request, ask.terms, ask.name)
     name = tuned.path(request.home, found[0].tuning).stem
@@ -78,7 +85,11 @@ def tune(request: Request, ask: Ask) -> int:
         place = Place(
             request.home, request.data, request.cache, str(device), request.plugins, threads, ask.jobs
         )
-        _carry_out(Assignment(tuple(found), ask.budget, place, ask.url), studies, ask.jobs, console)
+        errand = None if server is None else Errand(server, {}, (name, ask.url))
+        with mirrored(errand, partial(_say, console)) as mirror:
+            _carry_out(Assignment(tuple(found), ask.budget, place, ask.url), studies, ask.jobs, console)
+            if mirror is not None:
+                mirror.finish({})
     _conclude(studies, chosen.write_suite(store, name, request.home), request.home, console)
     return SOME_FAILED if any(_failed(study) for study in studies) else DONE
 
@@ -97,7 +108,8 @@ def _carry_out(assignment: Assignment, studies: list[Study], jobs: int, console:
     try:
         with Board(console, studies, assignment.budget, jobs) as board:
             if jobs == 1:
-                work(assignment, after=board.look)
+                with stopping.by_signals():
+                    work(assignment, after=board.look)
             else:
                 work_together(assignment, jobs, board.look)
     finally:

@@ -7,9 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from plastibench import stopping
 from plastibench.execute import AGAIN_SECONDS, Place, execute, workshop
 from plastibench.explain import explain
 from plastibench.ledger import Elsewhere
+from plastibench.progress import Stopped
 from plastibench.tuning import objective
 from plastibench.tuning.alive import Worker
 from plastibench.tuning.budget import Budget, spent
@@ -40,12 +42,11 @@ class Pruned(Exception):  # noqa: N818 - not an error
     """A trial is worse than the others were at the same stage of the same seed."""
 
 
-class Stopped(Exception):  # noqa: N818 - not an error
-    """The process for which this one works is gone."""
-
-
 def work(assignment: Assignment, position: int = 0, after: Callable[[], None] | None = None) -> None:
-    """Carry out trials until every study has used its budget; `after` is called after each."""
+    """Carry out trials until every study has used its budget; `after` is called after each.
+
+    Raises Stopped where it is asked to stop: the trial under way is tried again, from where its runs are.
+    """
     home, url = assignment.place.home, assignment.url
     store = storage(home, url)
     studies = [Study.open(plan, store, home) for plan in assignment.plans]
@@ -53,11 +54,17 @@ def work(assignment: Assignment, position: int = 0, after: Callable[[], None] | 
     with Worker(home, position, shared=url is not None) as worker:
         open_ones = list(studies)
         while open_ones:
+            _check()
             study = min(open_ones, key=lambda one: (one.spent(assignment.budget), one.plan.study))
             if not _next(study, assignment, worker, registry):
                 open_ones.remove(study)
             elif after is not None:
                 after()
+
+
+def _check() -> None:
+    if stopping.asked():
+        raise Stopped("asked to stop")
 
 
 def _next(study: Study, assignment: Assignment, worker: Worker, registry: Registry) -> bool:
@@ -94,7 +101,7 @@ class Sitting:
         except Pruned:
             self._close(specs, start)
             self.study.prune(self.trial)
-        except (KeyboardInterrupt, Stopped):
+        except KeyboardInterrupt:  # also Stopped: the runs have kept their state
             raise
         except BaseException as error:  # a plug-in may raise anything; other trials must go on
             self._close(specs, start)
@@ -122,6 +129,7 @@ class Sitting:
             try:
                 return execute(spec, self.place, self.registry, self)
             except Elsewhere:
+                _check()
                 time.sleep(AGAIN_SECONDS)
 
     def _close(self, specs: Sequence[Spec], start: float) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
+from typing import Any
 
 import click
 
@@ -14,17 +14,13 @@ from plastibench import options
 @click.argument("runs", nargs=-1, metavar="[RUN]...")
 @click.option("--device", help="Default: the kind that the runs were begun on.")
 @click.option("--jobs", type=click.IntRange(min=1), help="Runs side by side. Default: one a core on the CPU.")
+@click.option("--mlflow/--no-mlflow", default=True, show_default=True, help="Mirror runs to MLflow.")
+@options.tracking
 @options.keeping
 @options.plugins
 @options.data
 @options.home
-def command(
-    runs: tuple[str, ...],
-    jobs: int | None,
-    plugins: tuple[Path, ...],
-    data: Path | None,
-    **words: str | Path | float,
-) -> None:
+def command(runs: tuple[str, ...], jobs: int | None, mlflow: bool, uri: str | None, **words: Any) -> None:  # noqa: ANN401
     """Go on with every run that was begun and is not finished, or with those named by their ids.
 
     A run goes on from its last checkpoint. The command that began a grid does the same, and makes the
@@ -32,7 +28,9 @@ def command(
     """
     from plastibench.leaderboard import carry_out
     from plastibench.request import Begun
+    from plastibench.tracking import Server
 
     nothing = dict.fromkeys(("suite", "task", "method", "model", "recipe", "seeds"))
-    where = {"plugins": plugins, "data": data or options.default_data(), "cache": options.cache_folder()}
-    sys.exit(carry_out(Begun(**nothing, settings={}, **where, **words, runs=runs), jobs, None))  # type: ignore[arg-type]
+    where = {"data": words.pop("data") or options.default_data(), "cache": options.cache_folder()}
+    request = Begun(**nothing, settings={}, **where, **words, runs=runs)  # type: ignore[arg-type]
+    sys.exit(carry_out(request, jobs, Server.of(uri, request.home) if mlflow else None))

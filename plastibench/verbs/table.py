@@ -18,13 +18,22 @@ from plastibench import options
     "--style", default="standard", show_default=True, help="standard, full, or paper as in DASH's table 1."
 )
 @click.option("--columns", help="Columns, separated by commas, in place of a style's.")
+@click.option(
+    "--from",
+    "uri",
+    metavar="URI",
+    help="Make the table from MLflow alone: an address as for `run --tracking`.",
+)
 @options.plugins
 @options.data
 @options.home
-def command(**words: Any) -> None:  # noqa: ANN401
+def command(uri: str | None, **words: Any) -> None:  # noqa: ANN401
     """Print the table of finished runs: of a suite, of a grid, or of everything in the home folder."""
     from plastibench.printing import Look, print_tables
+    from plastibench.tracking import Server
 
     look = Look(**{name: words.pop(name) for name in ("form", "against", "style", "columns")})
     everything = options.names_nothing(words)
-    sys.exit(print_tables(options.request(words), look, everything=everything))
+    request = options.request(words)
+    server = None if uri is None else Server.of(uri, request.home)
+    sys.exit(print_tables(request, look, server, everything=everything))

@@ -41,17 +41,22 @@ SHARED = ("suite", "task", "method", "model", "recipe", "seeds", "device", "sett
 )
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Trials side by side.")
 @click.option("--report", is_flag=True, help="Try nothing: say and draw what the trials so far have taught.")
+@click.option("--mlflow/--no-mlflow", default=True, show_default=True, help="Mirror trials to MLflow.")
+@options.tracking
 @options.plugins
 @options.data
 @options.home
-def command(report: bool, **words: Any) -> None:  # noqa: ANN401 - click hands over words
+def command(report: bool, mlflow: bool, uri: str | None, **words: Any) -> None:  # noqa: ANN401 - click hands over words
     """Search the settings of methods on validation data, each method with the same budget.
 
     The test set stays sealed. What is chosen is written as a suite: `run --tuned` measures it on seeds of
     its own. --seeds are those to report.
     """
+    from plastibench.tracking import Server
     from plastibench.tuning import tune
 
     ours = {name: words.pop(name) for name in set(words) - set(SHARED) - {"plugins", "data", "home"}}
     request = options.request(words)
-    sys.exit(tune.report(request, ours) if report else tune.tune(request, tune.ask(ours)))
+    if report:
+        sys.exit(tune.report(request, ours))
+    sys.exit(tune.tune(request, tune.ask(ours), Server.of(uri, request.home) if mlflow else None))

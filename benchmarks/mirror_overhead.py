@@ -1,0 +1,66 @@
+"""What the mirror costs: small runs with and without it, side by side, and the writer's own seconds a run.
+
+    python benchmarks/mirror_overhead.py [RUNS] [REPEATS]
+
+RUNS runs of the quick start's task are carried out one after the other, with the mirror and without in turn.
+Their seconds are those of their own clocks; the writer has the other core.
+"""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from plastibench.store import Store
+from plastibench.tracking import Server
+from plastibench.tracking.mirror import Mirror
+
+RUN = ("run", "--task", "digits", "--method", "warm", "--jobs", "1")
+
+
+def main(runs: int = 12, repeats: int = 3) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        pairs = [
+            (_train(home / f"with-{k}", runs, "--mlflow"), _train(home / f"without-{k}", runs, "--no-mlflow"))
+            for k in range(repeats)
+        ]
+        for k, (mirrored, alone) in enumerate(pairs):
+            print(f"{runs} runs, repeat {k}: {mirrored:.2f} s with the mirror, {alone:.2f} s without")
+        ratios = [100 * (mirrored / alone - 1) for mirrored, alone in pairs]
+        spread = f"median of {repeats}; {min(ratios):+.2f} to {max(ratios):+.2f}"
+        print(f"mirror: {statistics.median(ratios):+.2f} % ({spread})")
+        _writer(home / "with-0", home / "again")
+
+
+def _train(home: Path, runs: int, *words: str) -> float:
+    """Return the seconds that runs took, by their own clocks, from first to last stage."""
+    command = [sys.executable, "-m", "plastibench", *RUN, "--seeds", str(runs), "--home", str(home), *words]
+    subprocess.run(command, check=True, capture_output=True)
+    return sum(float(record.provenance["seconds"]) for record in Store(home).records())
+
+
+def _writer(home: Path, other: Path) -> None:
+    """Print the seconds of writing one finished run, first use and import left out."""
+    records = list(Store(home).records())
+    mirror = Mirror(Server.of(None, other))
+    with mirror.writing():
+        mirror.finish(mirror.board("digits"), records[0])
+    spent = []
+    for record in records[1:]:
+        start = time.perf_counter()
+        with mirror.writing():
+            mirror.finish(mirror.board("digits"), record)
+        spent.append(time.perf_counter() - start)
+    print(
+        f"writer: {1000 * statistics.median(spent):.0f} ms a run (median of {len(spent)}; "
+        f"{1000 * min(spent):.0f} to {1000 * max(spent):.0f})"
+    )
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))

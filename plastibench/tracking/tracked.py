@@ -1,0 +1,75 @@
+"""The finished runs that a tracking server has, as a store has those of a home folder: for tables.
+
+Packs that are closed never change; they are kept in a file of the cache folder, so that the next time only
+what is new is asked for. The file can be deleted at any time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from plastibench.errors import RequestError
+from plastibench.store import Record, write
+from plastibench.tracking import entries
+from plastibench.tracking.asking import Pack, asked
+from plastibench.tracking.server import Server
+
+
+class Tracked:
+    """What a tracking server says of finished runs. Their stages are not there."""
+
+    def __init__(self, server: Server, cache: Path) -> None:
+        self.server = server
+        self.file = cache / "tracking" / f"{hashlib.sha256(server.uri.encode()).hexdigest()[:16]}.json"
+
+    def records(self, ids: Sequence[str] | None = None) -> list[Record]:
+        """Return the finished runs in short: all by id, or those of `ids` in their order.
+
+        Raises RequestError where the server cannot be asked, or says what nothing of ours wrote.
+        """
+        found: dict[str, Record] = {}
+        try:
+            for pack in self._packs():
+                found |= entries.records(pack.tags)
+        except RequestError:
+            raise
+        except Exception as error:  # whatever a driver, the network or a strange answer raises
+            raise RequestError(
+                f"runs in MLflow at {self.server.shown} cannot be read ({self.server.plain(error)})"
+            ) from error
+        order = sorted(found) if ids is None else ids
+        return [found[run] for run in order if run in found]
+
+    def _packs(self) -> list[Pack]:
+        """Return all packs, in the order in which they were begun."""
+        kept = self._kept()
+        with asked(self.server) as place:
+            experiment = place.experiment()
+            if experiment is None:
+                raise RequestError(f"no runs of plastibench's in {self.server.shown}")
+            known = kept.get(experiment, {})
+            for run in place.deleted(known):
+                del known[run]
+            fresh = {pack.id: pack for pack in place.packs(known)}
+        closed = {run: pack for run, pack in fresh.items() if pack.closed}
+        if closed:
+            self._keep(experiment, known | closed)
+        return sorted((known | fresh).values(), key=lambda pack: (pack.start, pack.id))
+
+    def _kept(self) -> dict[str, dict[str, Pack]]:
+        """Return closed packs by experiment and id; nothing where the file is missing or damaged."""
+        try:
+            plain = json.loads(self.file.read_text(encoding="utf-8"))
+            return {plain["experiment"]: {pack["id"]: Pack(**pack) for pack in plain["packs"]}}
+        except (OSError, ValueError, KeyError, TypeError):
+            return {}
+
+    def _keep(self, experiment: str, closed: Mapping[str, Pack]) -> None:
+        plain = {"experiment": experiment, "packs": [vars(pack) for pack in closed.values()]}
+        with suppress(OSError):  # without the file everything takes longer, no more
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            write(self.file, json.dumps(plain))
