@@ -2,12 +2,14 @@
 
 Its first word is JSON: `kill` and `at` end it by SIGKILL the `at`-th time that it is about to open, move or
 remove a file with one of the words of `kill` in its path; `largest` is a limit on every file it writes;
-`mortal` takes root's right to write what may not be written.
+`mortal` takes root's right to write what may not be written; `lockless` makes locks hold nobody off, as on a
+network file system that does not pass them on.
 """
 
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import json
 import os
 import random
@@ -48,6 +50,8 @@ def main() -> None:
         become_mortal()
     if fault.get("alone", True) and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {random.choice(sorted(os.sched_getaffinity(0)))})
+    if fault.get("lockless"):
+        fcntl.flock = lambda *_: None  # type: ignore[assignment]
     if "largest" in fault:
         resource.setrlimit(resource.RLIMIT_FSIZE, (fault["largest"], fault["largest"]))
     if "kill" in fault:

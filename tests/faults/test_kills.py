@@ -152,3 +152,20 @@ def test_eight_processes_on_one_store_do_nothing_twice(number: int, tmp_path: Pa
         assert [status for status, _ in answers] == [0] * 8, answers
         assert starts(tmp_path) == 6
         same_as_undisturbed(tmp_path, words)
+
+
+@pytest.mark.times(short=1, full=3)
+def test_processes_that_no_lock_holds_off_work_twice_and_damage_nothing(
+    number: int, tmp_path: Path, trial: Trial
+) -> None:
+    words = grid("warm", seeds=2)
+    with trial("3 processes on one run, their locks without effect"):
+        processes = [
+            doomed({"lockless": True}, "run", "--no-mlflow", "--home", tmp_path, "--jobs", 1, *words)
+            for _ in range(3)
+        ]
+        for process in processes:
+            status, said = ended(process)
+            assert status == 0, said
+        assert starts(tmp_path) > 2, "the locks held them off"
+        goes_on(tmp_path, words)

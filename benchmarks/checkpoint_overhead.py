@@ -1,0 +1,103 @@
+"""What checkpoints cost: the same run with the default interval and without any, side by side.
+
+    python benchmarks/checkpoint_overhead.py [--pairs 5] [--every 60] [--set NAME=VALUE ...]
+
+Each pair is two runs in this process, one after the other, the order changing from pair to pair. Printed are
+the ratio of their seconds, and the share of a run's time that went into writing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import statistics
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from plastibench.devices import pick
+from plastibench.execute import Place, execute, workshop
+from plastibench.grid import Grid
+from plastibench.spec import Spec
+from plastibench.store import Record
+
+USUAL = {"stages": "6", "max_epochs": "6", "target_accuracy": "none"}
+
+
+class Silent:
+    """A watcher that says nothing, but what goes wrong."""
+
+    def started(self, spec: Spec, num_stages: int) -> None: ...
+    def epoch(self, run: str, where: object) -> None: ...
+    def stage(self, run: str, row: object) -> None: ...
+    def finished(self, record: Record) -> None: ...
+    def failed(self, spec: Spec, message: str) -> None: ...
+    def note(self, spec: Spec, message: str) -> None:
+        raise RuntimeError(message)
+
+
+@dataclass
+class Pair:
+    """The two runs of a pair."""
+
+    kept: Record
+    never: Record
+
+    def ratio(self) -> float:
+        """Return the seconds with checkpoints over those without."""
+        return float(self.kept.provenance["seconds"] / self.never.provenance["seconds"])
+
+    def share(self) -> float:
+        """Return the share of the run that was spent on writing checkpoints."""
+        return float(self.kept.provenance["checkpoint_seconds"] / self.kept.provenance["seconds"])
+
+
+def a_run(spec: Spec, place: Place, interval: float) -> Record:
+    """Carry out a run in a home of its own."""
+    with tempfile.TemporaryDirectory() as home:
+        there = replace(place, home=Path(home), interval=interval)
+        return execute(spec, there, workshop(there), Silent())
+
+
+def pairs(spec: Spec, place: Place, count: int) -> list[Pair]:
+    """Carry out pairs of runs after one that warms everything up; they must have the same bits."""
+    a_run(spec, place, math.inf)
+    found = []
+    for number in range(count):
+        first = (place.interval, math.inf) if number % 2 else (math.inf, place.interval)
+        made = {interval: a_run(spec, place, interval) for interval in first}
+        pair = Pair(made[place.interval], made[math.inf])
+        assert pair.kept.provenance["weights"] == pair.never.provenance["weights"]
+        found.append(pair)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--every", type=float, default=Place.interval, help="seconds between checkpoints")
+    parser.add_argument("--task", default="digits")
+    parser.add_argument("--method", default="warm")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
+    parser.add_argument("--data", type=Path, default=Path("data"))
+    words = parser.parse_args()
+    given = USUAL | dict(text.split("=", 1) for text in words.set)
+    place = Place(Path(), words.data, words.data, "cpu", threads=1, interval=words.every)
+    (spec,) = Grid((words.task,), (words.method,), seeds=(0,), settings=given).specs(workshop(place))
+    found = pairs(spec, place, words.pairs)
+    ratios, shares = [pair.ratio() for pair in found], [pair.share() for pair in found]
+    seconds = statistics.mean(pair.never.provenance["seconds"] for pair in found)
+    spread = statistics.stdev(ratios) if len(ratios) > 1 else math.nan
+    print(f"{words.task}, {words.method}, {given}; {pick('cpu').name()}, 1 thread")
+    print(f"{len(found)} pairs of runs of {seconds:.1f} s, interval {place.interval:g} s and between stages")
+    print(
+        f"time with / without: mean {statistics.mean(ratios):.4f}, sd {spread:.4f}, "
+        f"{min(ratios):.4f} to {max(ratios):.4f}"
+    )
+    print(
+        f"share of the time spent on writing: mean {statistics.mean(shares):.3%}, at most {max(shares):.3%}"
+    )
+
+
+if __name__ == "__main__":
+    main()
