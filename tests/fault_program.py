@@ -51,7 +51,7 @@ def main() -> None:
     if fault.get("alone", True) and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {random.choice(sorted(os.sched_getaffinity(0)))})
     if fault.get("lockless"):
-        fcntl.flock = lambda *_: None  # type: ignore[assignment]
+        fcntl.flock = lambda *_: None
     if "largest" in fault:
         resource.setrlimit(resource.RLIMIT_FSIZE, (fault["largest"], fault["largest"]))
     if "kill" in fault:
