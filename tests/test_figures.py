@@ -111,6 +111,19 @@ def test_a_name_cannot_pass_for_a_style_of_the_page() -> None:
         assert 'id="main"' not in inline(picture)
 
 
+def test_gains_over_both_references_are_drawn_and_filled_where_the_test_supports_them() -> None:
+    found = tables(some_runs(), "warm", "cold")
+    assert [picture.title for picture in pictures(found)][:2] == ["Gain over warm", "Gain over cold"]
+    for level, filled in ((0.01, True), (0.9, False)):
+        rows = tuple(
+            replace(row, gains={name: replace(gain, p=level) for name, gain in row.gains.items()})
+            for row in found[0].rows
+        )
+        text = drawn(next(pictures([replace(found[0], rows=rows)])), "svg").decode()
+        paper = 1  # behind all
+        assert (text.count("fill: #ffffff") == paper) == filled
+
+
 def test_by_night_a_picture_has_the_colours_of_the_night() -> None:
     picture = next(pictures(tables(TWO, "warm")))
     day, night = (drawn(picture, "svg", night=dark).decode() for dark in (False, True))

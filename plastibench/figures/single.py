@@ -24,16 +24,10 @@ def pictures(table: Table, name: str, methods: Sequence[str]) -> Iterator[Pictur
     """Yield the pictures of a table; `methods` are all that share its page, so that colours agree."""
     known = marks(methods)
     rows = [row for row in table.rows if row.seeds]
-    gains = [row for row in rows if row.gain is not None and row.gain.n]
-    if gains:
-        yield Picture(
-            f"{name}-gains",
-            f"Gain over {table.baseline}",
-            f"Points of test accuracy, averaged over stages, above {table.baseline} with the same seed. "
-            "Bars: 95 % intervals of the mean over seeds, each for itself; none where n = 1. "
-            f"Filled: p < {LEVEL} by the exact sign-flip test, corrected (Holm).",
-            partial(_gains, gains, table.baseline or "", known),
-        )
+    for reference, suffix in zip(dict.fromkeys(table.references), ("gains", "over"), strict=False):
+        gains = [row for row in rows if reference in row.gains]
+        if gains:
+            yield _gain_picture(f"{name}-{suffix}", gains, reference, known)
     if not rows:
         return
     yield Picture(
@@ -66,26 +60,35 @@ def pictures(table: Table, name: str, methods: Sequence[str]) -> Iterator[Pictur
         )
 
 
-def _gains(rows: list[Row], baseline: str, known: dict[str, Mark]) -> Figure:
+def _gain_picture(name: str, rows: list[Row], reference: str, known: dict[str, Mark]) -> Picture:
+    return Picture(
+        name,
+        f"Gain over {reference}",
+        f"Points of test accuracy, averaged over stages, above {reference} with the same seed. "
+        "Bars: 95 % intervals of the mean over seeds, each for itself; none where n = 1. "
+        f"Filled: p < {LEVEL} by the exact sign-flip test, corrected (Holm).",
+        partial(_gains, rows, reference, known),
+    )
+
+
+def _gains(rows: list[Row], reference: str, known: dict[str, Mark]) -> Figure:
     figure, axes = blank(WIDTH, 0.8 + 0.25 * len(rows))
-    order = sorted(rows, key=lambda row: (row.gain.mean if row.gain else math.nan, row.method))
+    order = sorted(rows, key=lambda row: (row.gains[reference].estimate.mean, row.method))
     axes.axvline(0, color=ink(), linewidth=1)
     for height, row in enumerate(order):
-        assert row.gain is not None
-        mark = known[row.method]
-        sure = row.gains[baseline].p < LEVEL
-        face = mark.colour if sure else rcParams["figure.facecolor"]
+        mark, gain = known[row.method], row.gains[reference]
+        face = mark.colour if gain.p < LEVEL else rcParams["figure.facecolor"]
         look: dict[str, Any] = {
             "fmt": mark.marker,
             "color": mark.colour,
             "markerfacecolor": face,
             "capsize": 3,
         }
-        axes.errorbar(row.gain.mean, height, xerr=_half(row.gain), markersize=6, **look)
+        axes.errorbar(gain.estimate.mean, height, xerr=_half(gain.estimate), markersize=6, **look)
     axes.set_yticks(range(len(order)), [row.method for row in order])
     axes.set_ylim(-0.6, len(order) - 0.4)
     axes.grid(visible=False, axis="y")
-    axes.set_xlabel(f"points above {baseline}")
+    axes.set_xlabel(f"points above {reference}")
     return figure
 
 
