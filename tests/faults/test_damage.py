@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -42,6 +41,16 @@ DAMAGES: dict[str, Callable[[Path, Path], None]] = {
 }
 
 
+SHORT = ("with a byte changed", "deleted", "exchanged with another run's")
+"""What the short form tries."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "how" in metafunc.fixturenames:
+        short = metafunc.config.getoption("--faults") == "short"
+        metafunc.parametrize("how", SHORT if short else tuple(DAMAGES))
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("finished")
@@ -70,7 +79,7 @@ def damaged(home: Path, to: Path, file: str, how: str) -> Path:
     return one
 
 
-@pytest.mark.parametrize(("file", "how"), [*itertools.product(FINISHED, DAMAGES)])
+@pytest.mark.parametrize("file", FINISHED)
 def test_finished_run_is_believed_or_made_again(
     file: str, how: str, finished: Path, tmp_path: Path, trial: Trial
 ) -> None:
@@ -86,7 +95,7 @@ def test_finished_run_is_believed_or_made_again(
         assert ("nothing to do" in again.err) == (file != "run.json")
 
 
-@pytest.mark.parametrize(("file", "how"), [*itertools.product(UNFINISHED, DAMAGES)])
+@pytest.mark.parametrize("file", UNFINISHED)
 def test_unfinished_run_goes_on_from_what_is_whole(
     file: str, how: str, unfinished: Path, tmp_path: Path, trial: Trial
 ) -> None:

@@ -20,7 +20,7 @@ def disturbed(home: Path, fault: dict[str, object]) -> str:
     return said
 
 
-@pytest.mark.times(short=2, full=12)
+@pytest.mark.times(short=1, full=12)
 def test_full_disk_spoils_nothing_and_room_is_all_that_is_needed(
     number: int, tmp_path: Path, trial: Trial
 ) -> None:

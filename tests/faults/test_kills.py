@@ -141,7 +141,7 @@ def test_killed_worker_costs_no_more_than_a_second_command(number: int, tmp_path
         goes_on(tmp_path, words)
 
 
-@pytest.mark.times(short=1, full=3)
+@pytest.mark.times(short=0, full=3)
 def test_eight_processes_on_one_store_do_nothing_twice(number: int, tmp_path: Path, trial: Trial) -> None:
     words = grid("warm", seeds=6)
     with trial("8 processes on one store"):
@@ -154,7 +154,7 @@ def test_eight_processes_on_one_store_do_nothing_twice(number: int, tmp_path: Pa
         same_as_undisturbed(tmp_path, words)
 
 
-@pytest.mark.times(short=1, full=3)
+@pytest.mark.times(short=0, full=3)
 def test_processes_that_no_lock_holds_off_work_twice_and_damage_nothing(
     number: int, tmp_path: Path, trial: Trial
 ) -> None:
