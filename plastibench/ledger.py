@@ -86,11 +86,11 @@ def begun(store: Store, ids: Sequence[str] = ()) -> list[Spec]:
     """
     found: dict[str, Spec] = {}
     for path in sorted(store.home.glob("runs/??/*/spec.json")):
-        spec = _described(path)
-        if spec is not None:
-            found[spec.id] = spec
-        elif store.read(path.parent.name) is None:  # nothing tells what is to be gone on with
+        spec = _described(path) or _recorded(store, path.parent.name)
+        if spec is None:
             store.damaged.setdefault(path, "it is not the description of this run")
+        else:
+            found[spec.id] = spec
     for text in ids:
         if not text or not any(run.startswith(text) for run in found):
             raise unknown("run", text, list(found)[:20])
@@ -104,6 +104,12 @@ def _described(path: Path) -> Spec | None:
         return spec if spec.id == path.parent.name else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
+
+
+def _recorded(store: Store, run: str) -> Spec | None:
+    """Return the description that a finished run has in its record, too."""
+    record = store.read(run)
+    return None if record is None else record.spec
 
 
 def nameless(store: Store) -> list[Entry]:

@@ -65,6 +65,10 @@ WRONG: dict[str, tuple[list[str], list[str]]] = {
     "long plug-in": (["--plugin", LONG + ".py"], ["no plug-in file at xxx"]),
     "option": (["--methd", "warm"], ["No such option", "--method"]),
     "jobs": (["--jobs", "0"], ["0 is not in the range"]),
+    "interval": (["--checkpoint-every", "often"], ["'often' is no time", "such as 60, or never"]),
+    "interval that is none": (["--checkpoint-every", "nan"], ["'nan' is no time"]),
+    "interval before zero": (["--checkpoint-every", "-1"], ["'-1' is no time"]),
+    "endless interval": (["--checkpoint-every", "inf"], ["'inf' is no time"]),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import pickle
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from tests_support import small_digits
 
 from plastibench import protocol
 from plastibench.checkpoint import HEAD, MAGIC, NAMES, Checkpoint
+from plastibench.keeping import History, Keeper
 from plastibench.method import Method
 from plastibench.progress import Company, State
 from plastibench.testing.trial import site
@@ -151,3 +153,23 @@ def test_state_shares_no_memory_with_the_run() -> None:
     weights = [name for name in first if name.endswith("weight")]
     assert not any(torch.equal(second[name], third[name]) for name in weights)
     assert all(torch.isfinite(first[name]).all() for name in weights)
+
+
+class Missing(Checkpoint):
+    """On a disk that is full."""
+
+    def write(self, state: State) -> float:
+        raise OSError(28, "No space left on device")
+
+
+def test_keeping_never_is_only_when_asked_and_a_full_disk_is_said_once(tmp_path: Path) -> None:
+    never = Keeper(Checkpoint(tmp_path, "a-run"), History(), math.inf)
+    never.last = -math.inf
+    assert not never.due()
+    assert not never.due(border=True)
+    always, said = Keeper(Missing(tmp_path, "a-run"), History(), 0), list[str]()
+    always.say = said.append
+    for _ in range(3):
+        assert always.due()
+        always.keep({})
+    assert said == ["no checkpoint could be written: No space left on device"]

@@ -183,3 +183,14 @@ def test_status_says_why_a_run_failed_and_what_is_queued(tmp_path: Path) -> None
     assert states["mine", "0"] == ("failed", "ValueError: no luck")
     assert states["warm", "0"] == ("done", "")
     assert states["warm", "1"] == ("queued", "")
+
+
+def test_run_whose_description_is_damaged_is_named(tmp_path: Path) -> None:
+    assert small_run(tmp_path, "--method", "warm").status == 0
+    (path,) = tmp_path.rglob("spec.json")
+    path.write_bytes(b"{")
+    assert state(tmp_path)["state"] == "done", "the record has the description, too"
+    path.with_name("run.json").unlink()
+    found = state(tmp_path)
+    assert (found["run"], found["state"], found["stages"]) == (path.parent.name, "damaged", 2)
+    assert str(path) in found["about"]
