@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -51,21 +52,6 @@ def finished(request: Request, *, everything: bool) -> Finished:
     return Finished(attached, usual.baseline, usual.yardstick, bool(store.damaged))
 
 
-def tracked(request: Request, server: Server, *, everything: bool) -> Finished:
-    """Return the finished runs that MLflow has of a suite, of a grid, or of everything, without their stages.
-
-    Raises RequestError where there are none or MLflow cannot be read.
-    """
-    from plastibench.tracking.tracked import Tracked
-
-    ids = None if everything else [spec.id for spec in request.specs()]
-    records = Tracked(server, request.cache).records(ids)
-    usual = suites.defaults() if everything else request.leaderboard
-    if not records:
-        raise RequestError(f"no finished runs of this kind in {server.shown}")
-    return Finished(records, usual.baseline, usual.yardstick, damaged=False)
-
-
 @dataclass(frozen=True)
 class Look:
     """How tables are to be shown."""
@@ -81,22 +67,50 @@ def print_tables(request: Request, look: Look, server: Server | None = None, *, 
     """Print the tables of finished runs, the home folder's or those that MLflow has; return a status."""
     check_form(look.form)
     columns = choose(look.style, look.columns)
-    if server is None:
-        selection = finished(request, everything=everything)
-    else:
-        selection = tracked(request, server, everything=everything)
+    if server is not None:
+        click.echo(_tracked(request, look, server, everything=everything), nl=False)
+        return DONE
+    selection = finished(request, everything=everything)
     if not selection.records:
         return SOME_FAILED
+    click.echo(_text(selection, look, columns), nl=False)
+    return SOME_FAILED if selection.damaged else DONE
+
+
+def _text(selection: Finished, look: Look, columns: Sequence[str]) -> str:
+    """Return the tables of finished runs as they are asked for. Raises RequestError."""
     against = selection.baseline if look.against is None else look.against
     found = tables(selection.records, against, selection.yardstick)
     methods = {row.method for table in found for row in table.rows}
     if look.against is not None and look.against not in methods:
         raise unknown("method in these tables", look.against, methods)
-    if look.form == "text":
-        show(sheets(found, columns))
-    else:
-        click.echo(render(found, look.form, columns), nl=False)
-    return SOME_FAILED if selection.damaged else DONE
+    return laid_out(sheets(found, columns)) if look.form == "text" else render(found, look.form, columns)
+
+
+def _tracked(request: Request, look: Look, server: Server, *, everything: bool) -> str:
+    """Return the tables of the runs that MLflow has, made anew where anything that they say has changed.
+
+    Raises RequestError where there are none or MLflow cannot be read.
+    """
+    from plastibench.tracking.remembered import remembered
+    from plastibench.tracking.tracked import Tracked
+
+    place = Tracked(server, request.cache)
+    ids = None if everything else [spec.id for spec in request.specs()]
+    usual = suites.defaults() if everything else request.leaderboard
+
+    def made() -> str:
+        records = place.records(ids)
+        if not records:
+            raise RequestError(f"no finished runs of this kind in {server.shown}")
+        selection = Finished(records, usual.baseline, usual.yardstick, damaged=False)
+        return _text(selection, look, choose(look.style, look.columns))
+
+    if sys.stdout.isatty():  # the terminal has a part in the text
+        return made()
+    colours = [os.environ.get(name) for name in ("FORCE_COLOR", "NO_COLOR", "TERM")]
+    made_of = [place.digest(), ids, usual.baseline, usual.yardstick, vars(look), colours]
+    return remembered(place.folder, made_of, made)
 
 
 def check_form(form: str) -> None:
@@ -119,6 +133,12 @@ def say_line(console: Console, line: str) -> None:
 
 def show(found: Sequence[Sheet]) -> None:
     """Print tables for people."""
+    # Not by rich, which ends the program with an error where nobody reads.
+    click.echo(laid_out(found), nl=False)
+
+
+def laid_out(found: Sequence[Sheet]) -> str:
+    """Return tables for people, as wide as the terminal."""
     console = Console(width=None if sys.stdout.isatty() else 200)
     with console.capture() as text:
         for shown in found:
@@ -130,5 +150,4 @@ def show(found: Sequence[Sheet]) -> None:
             console.print(layout)
             for line in shown.notes:
                 console.print(Text(line, style="dim"))
-    # Not by rich, which ends the program with an error where nobody reads.
-    click.echo(text.get(), nl=False)
+    return text.get()

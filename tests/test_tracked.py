@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import subprocess
 from pathlib import Path
 
@@ -11,10 +12,12 @@ from command_support import SMALL, Answer, command, program, small_run
 from servers_support import free_port, mlflow_server, postgres
 from tracking_support import QUIET, a_record, finish, values
 
+import plastibench
 from plastibench import tuned
 from plastibench.store import Store
 from plastibench.tables import FORMATS
 from plastibench.tracking import DATABASE, Server
+from plastibench.tracking.remembered import remembered
 from plastibench.tuned import Tuned
 
 pytestmark = [pytest.mark.filterwarnings(words) for words in QUIET]
@@ -56,6 +59,7 @@ def same(home: Path, uri: str) -> None:
         for words in ((), GRID, ("--style", "full")):
             expected, found = from_store(home, form, *words), from_mlflow(uri, form, *words)
             assert found == expected, (form, words)
+            assert from_mlflow(uri, form, *words) == expected, "as it is remembered"
             assert "warm" in found.out
     assert "(tuned, 20 trials)" in found.out
 
@@ -121,6 +125,29 @@ def test_what_is_gone_from_mlflow_is_not_in_the_cache_either(mine: Path, tmp_pat
     subprocess.run(program("sync", "--home", other, "--tracking", uri), check=True, capture_output=True)
     assert "strength=2" in from_mlflow(uri, "md").out
     assert seeds(uri) == "1", "a new database has no ghosts of the old one"
+
+
+def test_text_is_made_again_where_anything_in_it_has_changed(
+    tmp_path: Path,
+) -> None:
+    made = list[str]()
+
+    def make() -> str:
+        made.append("x")
+        return "\u00e4" * len(made)
+
+    assert [remembered(tmp_path, [1, "a"], make) for _ in range(2)] == ["\u00e4", "\u00e4"]
+    assert remembered(tmp_path, [1, "b"], make) == 2 * "\u00e4"
+    (first,) = [path for path in tmp_path.iterdir() if path.read_text().endswith("\n\u00e4")]
+    first.write_text(first.read_text() + "more")
+    assert remembered(tmp_path, [1, "a"], make) == 3 * "\u00e4", "a damaged text is made again"
+    source = Path(plastibench.__file__).with_name("version.py")
+    stamp = source.stat()
+    try:
+        os.utime(source, ns=(stamp.st_atime_ns, stamp.st_mtime_ns + 1))
+        assert remembered(tmp_path, [1, "a"], make) == 4 * "\u00e4", "other code may say it otherwise"
+    finally:
+        os.utime(source, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
 
 
 @pytest.mark.parametrize("uri", ["http://127.0.0.1:1", "postgresql://me:secret@127.0.0.1:1/x", "nonsense"])

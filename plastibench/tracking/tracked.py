@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 
 from plastibench.errors import RequestError
@@ -24,7 +25,8 @@ class Tracked:
 
     def __init__(self, server: Server, cache: Path) -> None:
         self.server = server
-        self.file = cache / "tracking" / f"{hashlib.sha256(server.uri.encode()).hexdigest()[:16]}.json"
+        self.folder = cache / "tracking"
+        self.file = self.folder / f"{hashlib.sha256(server.uri.encode()).hexdigest()[:16]}.json"
 
     def records(self, ids: Sequence[str] | None = None) -> list[Record]:
         """Return the finished runs in short: all by id, or those of `ids` in their order.
@@ -33,19 +35,34 @@ class Tracked:
         """
         found: dict[str, Record] = {}
         try:
-            for pack in self._packs():
+            for pack in self.packs:
                 found |= entries.records(pack.tags)
-        except RequestError:
-            raise
-        except Exception as error:  # whatever a driver, the network or a strange answer raises
-            raise RequestError(
-                f"runs in MLflow at {self.server.shown} cannot be read ({self.server.plain(error)})"
-            ) from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise self._unreadable(error) from error
         order = sorted(found) if ids is None else ids
         return [found[run] for run in order if run in found]
 
-    def _packs(self) -> list[Pack]:
-        """Return all packs, in the order in which they were begun."""
+    def digest(self) -> str:
+        """Return a digest of all that the server says."""
+        said = json.dumps([[pack.id, pack.tags] for pack in self.packs], sort_keys=True)
+        return hashlib.sha256(said.encode()).hexdigest()
+
+    @cached_property
+    def packs(self) -> list[Pack]:
+        """Return all packs, in the order in which they were begun. Raises RequestError."""
+        try:
+            return self._read()
+        except RequestError:
+            raise
+        except Exception as error:  # whatever a driver, the network or a strange answer raises
+            raise self._unreadable(error) from error
+
+    def _unreadable(self, error: Exception) -> RequestError:
+        return RequestError(
+            f"runs in MLflow at {self.server.shown} cannot be read ({self.server.plain(error)})"
+        )
+
+    def _read(self) -> list[Pack]:
         kept = self._kept()
         with asked(self.server) as place:
             experiment = place.experiment()
