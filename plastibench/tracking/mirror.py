@@ -71,23 +71,32 @@ class Mirror:
 
     def stages(self, board: Board, spec: Spec, rows: Rows, start: str | None = None) -> Child:
         """Bring the curves of a run up to date; `start` is when it began, as text."""
+        return self._bring(board, spec, rows, start)
+
+    def _bring(
+        self, board: Board, spec: Spec, rows: Rows, start: str | None, end: Record | None = None
+    ) -> Child:
+        """Write what is missing of a run in one call: settings, stages, and at the end what it came to."""
+        child, done = self._child(board, spec, rows, start)
+        stages = picture.fingerprint(rows)
+        if done < len(rows) or end is not None:
+            found = picture.points(rows, done) + (picture.sums(rows) if end is not None else [])
+            tags = {STAGES: stages} | (picture.origin(end) if end is not None else {})
+            self.log(child.id, _timed(child, found), tags, {} if done else picture.params(spec))
+        board.children[spec.id] = replace(child, stages=stages, running=True)
+        return child
+
+    def _child(self, board: Board, spec: Spec, rows: Rows, start: str | None) -> tuple[Child, int]:
+        """Return the child of a run, made where it is missing, and how many of its stages are there."""
         child = board.children.get(spec.id)
-        done = 0
         if child is not None:
             done = int(child.stages.partition(":")[0])
-            if done > len(rows) or picture.fingerprint(rows[:done]) != child.stages:
-                self.client.delete_run(child.id)  # it was made anew since, with other numbers
-                child = None
-        if child is None:
-            child, done = self._begin(board, spec, start), 0
-        if not child.running:
-            self.client.update_run(child.id, status="RUNNING")
-        if done < len(rows):
-            stages = picture.fingerprint(rows)
-            self.log(child.id, _timed(child, picture.points(rows, done)), {STAGES: stages})
-            child = replace(child, stages=stages)
-        board.children[spec.id] = replace(child, running=True)
-        return child
+            if done <= len(rows) and picture.fingerprint(rows[:done]) == child.stages:
+                if not child.running:
+                    self.client.update_run(child.id, status="RUNNING")
+                return child, done
+            self.client.delete_run(child.id)  # it was made anew since, with other numbers
+        return self._begin(board, spec, start), 0
 
     def finish(self, board: Board, record: Record) -> bool:
         """Bring a finished run up to date; return whether anything had to be done."""
@@ -97,8 +106,7 @@ class Mirror:
             return False
         if old:
             self.client.delete_run(old)
-        child = self.stages(board, record.spec, record.stages, record.provenance.get("started"))
-        self.log(child.id, _timed(child, picture.sums(record.stages)), picture.origin(record))
+        child = self._bring(board, record.spec, record.stages, record.provenance.get("started"), record)
         self._give(child, record)
         said = f"{child.id} {digest}"
         self.pack.say(record, {key(board.experiment, record.id): said})
@@ -131,7 +139,6 @@ class Mirror:
             tags={**picture.tags(spec), "mlflow.parentRunId": board.parent, STAGES: picture.fingerprint([])},
             run_name=f"{spec.method.name} seed {spec.seed}",
         )
-        self.log(made.info.run_id, [], params=picture.params(spec))
         child = Child(str(made.info.run_id), when, picture.fingerprint([]))
         board.children[spec.id] = child
         return child
@@ -146,13 +153,16 @@ class Mirror:
         """Write to a run of MLflow's in as few calls as it takes; the tags come last."""
         from mlflow.entities import Metric, Param, RunTag
 
-        metrics, named = [Metric(*value) for value in values], (params or {}).items()
-        for batch in picture.batches([Param(*pair) for pair in named], PARAMS_A_CALL):
+        named = [Param(*pair) for pair in (params or {}).items()]
+        *first, settings = list(picture.batches(named, PARAMS_A_CALL)) or [[]]
+        for batch in first:
             self.client.log_batch(run, params=batch)
+        metrics = [Metric(*value) for value in values]
         *others, last = list(picture.batches(metrics, METRICS_A_CALL)) or [[]]
         for batch in others:
             self.client.log_batch(run, metrics=batch)
-        self.client.log_batch(run, metrics=last, tags=[RunTag(*pair) for pair in (tags or {}).items()])
+        labels = [RunTag(*pair) for pair in (tags or {}).items()]
+        self.client.log_batch(run, metrics=last, params=settings, tags=labels)
 
     def _give(self, child: Child, record: Record) -> None:
         """Add the description, and the data set by name and digest."""
