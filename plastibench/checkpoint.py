@@ -8,7 +8,6 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from time import perf_counter
 
 from plastibench.progress import State
 
@@ -29,14 +28,13 @@ class Checkpoint:
         self.run = run
         """The id of the run: the state of another one is refused."""
 
-    def write(self, state: State) -> float:
-        """Put a state on the disk in place of the one before; return the seconds that took.
+    def write(self, state: State) -> None:
+        """Put a state on the disk in place of the one before.
 
         Whenever this is interrupted, one whole state is there. Raises OSError, a full disk's say.
         """
         import torch
 
-        start = perf_counter()
         buffer = io.BytesIO()
         torch.save({"run": self.run, "state": state}, buffer)
         newest, previous = (self.folder / name for name in NAMES)
@@ -51,7 +49,6 @@ class Checkpoint:
                 temporary.unlink(missing_ok=True)
             raise
         _sync_folder(self.folder)
-        return perf_counter() - start
 
     def read(self, say: Callable[[str], None]) -> State | None:
         """Return the newest state that is whole, or None; `say` is told of every one that is damaged."""

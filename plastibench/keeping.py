@@ -65,12 +65,10 @@ class Keeper(Company):
         self.tell: Callable[[Epoch], None] = lambda _: None
         self.say: Callable[[str], None] = lambda _: None
         self.said: set[str] = set()
-        self.began = self.last = monotonic()
+        self.began = self.last = self.asked = monotonic()
         self.cost = FIRST_SECONDS
-        self.complained = False
-        """Whether it was said that checkpoints cannot be written: once is enough, until one can."""
         self.spent = 0.0
-        """Seconds spent on checkpoints."""
+        """Seconds spent on checkpoints: on taking states, and on writing them."""
         self.weights: str | None = None
         """Digest of the weights that the run ended with."""
 
@@ -90,23 +88,22 @@ class Keeper(Company):
 
     def due(self, *, border: bool = False) -> bool:
         """Return whether to write now: between stages, too, only as often as costs next to nothing."""
+        self.asked = monotonic()
         if stopping.asked() or not self.interval:
             return True
         if isinf(self.interval):
             return False
         rest = self.cost / SHARE
-        return monotonic() - self.last >= (rest if border else max(rest, self.interval))
+        return self.asked - self.last >= (rest if border else max(rest, self.interval))
 
     def keep(self, state: State) -> None:
         """Write the state; end the run where it was asked to stop."""
         try:
-            self.cost = self.checkpoint.write(asdict(self._now()) | {"progress": state})
-            self.complained = False
+            self.checkpoint.write(asdict(self._now()) | {"progress": state})
         except OSError as error:  # a full disk: the state before is still there, and the run can go on
-            if not self.complained:
-                self.say(f"no checkpoint could be written: {error.strerror or error}")
-            self.complained = True
+            self.note(f"no checkpoint could be written: {error.strerror or error}")
         self.last = monotonic()
+        self.cost = self.last - self.asked  # with taking the state, which waits for the device
         self.spent += self.cost
         if stopping.asked():
             raise Stopped("asked to stop")

@@ -158,7 +158,7 @@ def test_state_shares_no_memory_with_the_run() -> None:
 class Missing(Checkpoint):
     """On a disk that is full."""
 
-    def write(self, state: State) -> float:
+    def write(self, state: State) -> None:
         raise OSError(28, "No space left on device")
 
 
