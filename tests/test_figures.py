@@ -94,6 +94,8 @@ def test_a_picture_in_a_page_is_whole_and_takes_the_colours_of_the_page() -> Non
     for picture in pictures(tables([*TWO, a_run(HOSTILE, 0), a_run("_hidden", 0)], "warm")):
         text = inline(picture)
         ElementTree.fromstring(text)
+        assert "<g>" not in text
+        assert text.count("<g ") == text.count("</g>")
         assert "#1b1f24" not in text
         assert "var(--ink)" in text
         assert "<script" not in text

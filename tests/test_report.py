@@ -117,6 +117,19 @@ def test_the_page_says_in_short_what_each_setting_and_all_of_them_come_to() -> N
     assert "There is one setting" in page(tables(some_runs(), "warm"), "x")
 
 
+def test_what_is_said_in_short_stays_short_with_many_methods() -> None:
+    names = [f"method_{number:02}" for number in range(12)]
+    lost = [
+        replace(
+            run, stages=[{**stage, "test_accuracy": stage["test_accuracy"] - 0.2} for stage in run.stages]
+        )
+        for run in some_runs(12, names)
+    ]
+    (table,) = tables([*some_runs(12, ["warm"]), *lost], "warm")
+    assert "and 9 others." in headline(table)
+    assert headline(table).count("method_") == 3
+
+
 def _clear(task: str) -> list[Record]:
     """Return runs of methods that differ by more than their seeds do."""
     shifts = {"warm": 0.0, "good": 0.1, "bad": -0.1}

@@ -192,11 +192,12 @@ def _verdict(test: Ranks) -> str:
     """Return what Friedman's test says of the ranks, or why it says nothing."""
     if test.refusal:
         return f"Descriptive: {test.refusal}."
+    p = f"p {test.p:.3f}" if test.p >= 0.001 else "p < 0.001"
     if test.p >= LEVEL:
-        return f"Friedman's test finds no difference between the methods (p {test.p:.3f})."
+        return f"Friedman's test finds no difference between the methods ({p})."
     return (
         f"Shaded: within the critical difference {test.critical_difference:.2f} of the best mean rank, "
-        f"and so not separated from it (Nemenyi; Friedman p {test.p:.3f})."
+        f"and so not separated from it (Nemenyi; Friedman {p})."
     )
 
 

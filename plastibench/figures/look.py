@@ -167,10 +167,11 @@ def inline(picture: Picture) -> str:
     text = re.sub(r">[^<]*<", lambda found: found[0].replace('"', "&quot;"), text)
     for colour, name in ((INK, "ink"), (PAPER, "paper"), (GRID, "grid")):
         text = text.replace(colour, f"var(--{name})")
+    text = re.sub(r' transform="rotate\(-0 [^"]*"', "", text)
     text = re.sub(r' (d|x|y|transform|points)="[^"]*"', _rounded, text)
     text = re.sub(r"font(-family)?: ([0-9.]+px )?'DejaVu Sans'[^;\"]*", _font, text)
     short = re.sub(r"([a-z]{2})[a-z]+", r"\1", picture.name)
-    text = _with_own_ids(_with_classes(text, short), short)
+    text = _without_plain_groups(_with_own_ids(_with_classes(text, short), short))
     head = re.match(r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', text)
     assert head is not None
     width = float(head[1].split()[2])
@@ -206,6 +207,19 @@ def _with_own_ids(text: str, prefix: str) -> str:
     )
     text = re.sub(r'xlink:href="#([^"]*)"', lambda found: f'href="#{names[found[1]]}"', text)
     return re.sub(r"url\(#([^)]*)\)", lambda found: f"url(#{names[found[1]]})", text)
+
+
+def _without_plain_groups(text: str) -> str:
+    """Leave out groups that say nothing about what is in them."""
+    kept: list[bool] = []
+    parts = re.split(r"(<g>|<g [^>]*>|</g>)", text)
+    for place, part in enumerate(parts):
+        if part.startswith("<g"):
+            kept.append(part != "<g>")
+        # A group closes as it was opened.
+        if (part.startswith("<g") and not kept[-1]) or (part == "</g>" and not kept.pop()):
+            parts[place] = ""
+    return re.sub(r"\n\s*\n+", "\n", "".join(parts))
 
 
 def _font(found: re.Match[str]) -> str:

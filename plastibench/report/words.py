@@ -9,6 +9,9 @@ from plastibench.figures.series import passes
 from plastibench.stats import CONFIDENCE, LEVEL
 from plastibench.tables import Across, Joined, Row, Table
 
+FEW = 3
+"""Names that a sentence lists where a table below has all of them."""
+
 
 def sentences(table: Table) -> list[str]:
     """Return what a reader may conclude from a table, and no more."""
@@ -27,11 +30,11 @@ def headline(table: Table) -> str:
     if not pairs:
         return first
     sure = [row for row in pairs if row.gains[table.baseline or ""].p < LEVEL]
-    said = [
-        f"{where} {table.baseline}: {_names([row.method for row in sure if sign * _mean_gain(row) > 0])}"
-        for where, sign in (("above", 1), ("below", -1))
-        if any(sign * _mean_gain(row) > 0 for row in sure)
-    ]
+    sides = {
+        "above": [row.method for row in _by_gain(sure) if _mean_gain(row) > 0],
+        "below": [row.method for row in _by_gain(sure) if _mean_gain(row) < 0],
+    }
+    said = [f"{side} {table.baseline}: {_few(names)}" for side, names in sides.items() if names]
     verdict = "; ".join(said) or f"no method is told apart from {table.baseline}"
     return f"{first} By the corrected test (p < {LEVEL}) {verdict}."
 
@@ -43,9 +46,9 @@ def overall(joined: Across) -> list[str]:
     below = [_joined(row) for row in reversed(order) if row.high < 0]
     open_ = [row.method for row in order if row.low <= 0 <= row.high]
     what = f"{joined.baseline} over all {len(joined.titles)} settings, by the interquartile mean of the gains"
-    found = [f"Above {what}: {', '.join(above)}."] if above else []
-    found += [f"Below {what}: {', '.join(below)}."] if below else []
-    found += [f"Not separated from {what}: {_names(open_)}."] if open_ else []
+    found = [f"Above {what}: {_few(above)}."] if above else []
+    found += [f"Below {what}: {_few(below)}."] if below else []
+    found += [f"Not separated from {what}: {_few(open_)}."] if open_ else []
     return [*found, f"{joined.note[0].upper()}{joined.note[1:]}."]
 
 
@@ -107,8 +110,7 @@ def _gain(row: Row) -> tuple[float, float]:
 
 def _listed(rows: Sequence[Row], wanted: Callable[[Row], bool]) -> str:
     found = [row for row in rows if wanted(row)]
-    found.sort(key=lambda row: -abs(row.gain.mean) if row.gain else 0.0)
-    return ", ".join(f"{row.method} ({row.gain.interval_text()})" for row in found if row.gain)
+    return ", ".join(f"{row.method} ({row.gain.interval_text()})" for row in _by_gain(found) if row.gain)
 
 
 def _costs(table: Table, rows: Sequence[Row]) -> Iterator[str]:
@@ -137,6 +139,17 @@ def _span(values: Sequence[int]) -> str:
 
 def _count(number: int, what: str) -> str:
     return f"{number} {what}" + ("" if number == 1 else "s")
+
+
+def _by_gain(rows: Sequence[Row]) -> list[Row]:
+    return sorted(rows, key=lambda row: -abs(_mean_gain(row)))
+
+
+def _few(names: Sequence[str]) -> str:
+    """Return the first names, and how many others there are."""
+    if len(names) <= FEW:
+        return _names(names)
+    return f"{', '.join(names[:FEW])} and {_count(len(names) - FEW, 'other')}"
 
 
 def _names(names: Sequence[str]) -> str:
