@@ -39,10 +39,10 @@ def compare(names: tuple[str, str], request: Request, form: str) -> int:
 
 def _selection(name: str, request: Request) -> Finished:
     if _is_home(Path(name)):
-        return finished(replace(request, home=Path(name)), everything=True)
+        return finished(replace(request, home=Path(name)), everything=True, short=True)
     if not name.endswith(".toml") and name not in suites.names():
         raise unknown("home folder or suite", name, suites.names())
-    return finished(replace(request, suite=name), everything=False)
+    return finished(replace(request, suite=name), everything=False, short=True)
 
 
 def _is_home(path: Path) -> bool:

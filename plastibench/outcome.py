@@ -93,7 +93,7 @@ def mean_cost(runs: Iterable[Outcome]) -> Costs:
     Seconds, memory and energy of several kinds of hardware have none either.
     """
     found = list(runs)
-    mixed = len({run.hardware for run in found}) > 1
+    mixed = len(hardware_of(found)) > 1
     sums = {
         name: None if mixed and name.endswith(OF_THE_MACHINE) else _sum([run.cost[name] for run in found])
         for name in COSTS
@@ -101,18 +101,22 @@ def mean_cost(runs: Iterable[Outcome]) -> Costs:
     return {name: total / len(found) if total is not None and found else None for name, total in sums.items()}
 
 
-def relative_cost(runs: Iterable[Outcome], unit: Iterable[Outcome]) -> Costs:
-    """Return the mean costs of runs divided by those of others, hardware by hardware as `mean_cost`."""
-    ours, theirs = list(runs), list(unit)
-    cost, one = mean_cost(ours), mean_cost(theirs)
-    mixed = len({run.hardware for run in (*ours, *theirs)}) > 1
+def relative_cost(cost: Costs, unit: Costs, *, same_hardware: bool) -> Costs:
+    """Return costs divided by others; those of a machine have no ratio over several kinds of hardware."""
 
     def ratio(name: str) -> float | None:
-        value, divisor = cost[name], one[name]
-        return (
-            None
-            if value is None or not divisor or (mixed and name.endswith(OF_THE_MACHINE))
-            else value / divisor
-        )
+        value, one = cost[name], unit[name]
+        apart = not same_hardware and name.endswith(OF_THE_MACHINE)
+        return None if value is None or not one or apart else value / one
 
     return {name: ratio(name) for name in COSTS}
+
+
+def on(hardware: str, runs: Iterable[Outcome]) -> list[Outcome]:
+    """Return those runs that were made with some hardware."""
+    return [run for run in runs if run.hardware == hardware]
+
+
+def hardware_of(runs: Iterable[Outcome]) -> list[str]:
+    """Return what the runs were made with, sorted."""
+    return sorted({run.hardware for run in runs})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,9 +15,12 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from plastibench import suites, tuned
-from plastibench.display import Screen
+from plastibench.display import Screen, name_of
 from plastibench.errors import RequestError, unknown
+from plastibench.index import summaries
+from plastibench.ledger import begun, entry
 from plastibench.request import Request
+from plastibench.spec import Spec
 from plastibench.store import Record, Store
 from plastibench.tables import FORMATS, Sheet, choose, render, sheets, tables
 from plastibench.tracking import Server
@@ -37,19 +41,38 @@ class Finished:
     """Whether runs had to be left out; they were named."""
 
 
-def finished(request: Request, *, everything: bool) -> Finished:
+def finished(request: Request, *, everything: bool, short: bool = False) -> Finished:
     """Return the finished runs of a suite, of a grid, or of the whole home folder.
 
+    In short they come from the index where they can: for tables, which do not need stages.
     Names damaged ones on stderr. Raises RequestError where nothing is finished or damaged.
     """
     store = Store(request.home)
-    records = list(store.records()) if everything else store.finished(request.specs())
+    specs = None if everything else request.specs()
+    records = summaries(store, specs and [spec.id for spec in specs]) if short else _read(store, specs)
     usual = suites.defaults() if everything else request.leaderboard
     say_damaged(store, partial(say_line, Screen(stderr=True)), "the run is left out; `run` makes it again")
     if not records and not store.damaged:
-        raise RequestError(f"no finished runs of this kind in {request.home}")
+        raise RequestError(f"no finished runs of this kind in {request.home}{_instead(store, specs)}")
     attached = tuned.attached(records, request.home)
     return Finished(attached, usual.baseline, usual.yardstick, bool(store.damaged))
+
+
+def _instead(store: Store, specs: list[Spec] | None) -> str:
+    """Return how the runs stand that are not finished: nothing where none was begun."""
+    found = [entry(store, spec, name_of(spec)) for spec in (begun(store) if specs is None else specs)]
+    parts = []
+    for state, count in sorted(Counter(one.state for one in found).items()):
+        first = next(one for one in found if one.state == state)
+        about = f" ({first.name}: {first.about})" if first.about else ""
+        parts.append(f"{count} {state}" + (about if count == 1 else about.replace("(", "(such as ", 1)))
+    if all(one.state == "queued" for one in found):
+        return ""
+    return f": {', '.join(parts)}"
+
+
+def _read(store: Store, specs: list[Spec] | None) -> list[Record]:
+    return list(store.records()) if specs is None else store.finished(specs)
 
 
 @dataclass(frozen=True)
@@ -70,7 +93,7 @@ def print_tables(request: Request, look: Look, server: Server | None = None, *, 
     if server is not None:
         click.echo(_tracked(request, look, server, everything=everything), nl=False)
         return DONE
-    selection = finished(request, everything=everything)
+    selection = finished(request, everything=everything, short=True)
     if not selection.records:
         return SOME_FAILED
     click.echo(_text(selection, look, columns), nl=False)

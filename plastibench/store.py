@@ -10,7 +10,7 @@ import shutil
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from time import perf_counter
@@ -46,6 +46,15 @@ class Record:
     def id(self) -> str:
         """Return the run's id."""
         return self.spec.id
+
+    def known_as(self, **more: object) -> Record:
+        """Return the same with more in its provenance."""
+        return replace(self, provenance={**self.provenance, **more})
+
+    @cached_property
+    def setting_id(self) -> str:
+        """Return what it has in common with the runs that it may be compared with."""
+        return self.spec.setting_id()
 
     @cached_property
     def hardware(self) -> str:
@@ -105,8 +114,12 @@ class Store:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            self.damaged[path] = f"{type(error).__name__}: {error}".partition("\n")[0]
+            self.note_damage(run, error)
             return None
+
+    def note_damage(self, run: str, error: Exception) -> None:
+        """Remember that a run's file cannot be believed."""
+        self.damaged[self.folder(run) / "run.json"] = f"{type(error).__name__}: {error}".partition("\n")[0]
 
     def records(self) -> Iterator[Record]:
         """Yield every finished run, by id."""

@@ -125,7 +125,12 @@ def of(record: Record) -> Tuned | None:
 
 def _attached(record: Record, known: Mapping[str, Any]) -> Record:
     found = known.get(variant(record.spec))
-    return record if found is None else replace(record, provenance={**record.provenance, KEY: found})
+    return record if found is None else record.known_as(**{KEY: found})
+
+
+def setting_id(record: Record) -> str:
+    """Return what a record has in common with those that it may be compared with."""
+    return record.setting_id if of(record) is None else untuned(record).setting_id()
 
 
 def untuned(record: Record) -> Spec:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 
 import pytest
 import torch
-from command_support import PLAIN, Answer, command, plugin, small_run
+from command_support import PLAIN, SMALL, Answer, command, plugin, small_run
+from report_support import a_home, some_runs
+
+from plastibench.ledger import claimed
 
 LONG = "x" * 5000
 
@@ -213,3 +218,52 @@ def test_home_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
 def test_table_without_runs_is_one_line(tmp_path: Path) -> None:
     refused(command("table", "--home", tmp_path), "no finished runs")
     refused(command("table", "quickstart", "--home", tmp_path / "file" / "x"), "no finished runs")
+
+
+def test_table_says_which_runs_are_not_finished_and_why(tmp_path: Path) -> None:
+    broken = plugin(tmp_path, "mine", "def before_stage(self, learner):\n    raise ValueError('no [idea]')")
+    ask = ("--plugin", broken, "--method", "mine,warm", "--home", tmp_path, *SMALL)
+    assert small_run(tmp_path, "--plugin", broken, "--method", "mine").status == 1
+    folder = next(tmp_path.glob("runs/??/*"))
+    name = "digits small_resnet mine seed 0"
+    failed = f"no finished runs of this kind in {tmp_path}: 1 failed ({name}: ValueError: no [idea]"
+    refused(command("table", "--home", tmp_path), failed)
+    refused(command("table", *ask, "--seeds", 1), failed, "1 queued")
+    with claimed(folder):
+        running = f"1 running ({name}: process {os.getpid()} on "
+        for verb in (("table",), ("report", "--out", tmp_path / "page.html")):
+            refused(command(*verb, "--home", tmp_path), running)
+    (folder / "failed.json").unlink()
+    refused(command("table", "--home", tmp_path), "1 stopped")
+
+
+def test_a_column_or_style_that_there_is_not_is_one_line(tmp_path: Path) -> None:
+    refused(command("table", "--columns", "stps", "--home", tmp_path), "did you mean 'steps'")
+    refused(command("table", "--style", "papr", "--home", tmp_path), "did you mean 'paper'")
+    refused(command("compare", "a", "b", "--format", "mdd"), "did you mean 'md'")
+
+
+def test_one_seed_has_no_interval_and_that_is_said(tmp_path: Path) -> None:
+    home = a_home(tmp_path, some_runs(1))
+    for form in ("text", "md", "latex"):
+        shown = command("table", "--home", home, "--format", form)
+        assert shown.status == 0
+        assert "[" not in shown.out.replace("[t]", "")
+        assert "n = 1: no single comparison can reach p < 0.05" in shown.out
+    row = json.loads(command("table", "--home", home, "--format", "json").out)["tables"][0]["rows"][0]
+    assert (row["average"]["low"], row["gains"]["warm"]["low"]) == (None, None)
+
+
+def test_a_damaged_run_is_named_and_left_out_of_a_table(tmp_path: Path) -> None:
+    home = a_home(tmp_path, some_runs(2))
+    path = next(home.glob("runs/??/*/run.json"))
+    path.write_text(path.read_text().replace('"steps"', '"stps"'))
+    done = command("table", "--home", home, "--format", "json")
+    assert done.status == 1
+    assert f"run file {path} is damaged (ValueError: it was changed after it was written)" in done.err
+    seeds = [row["seeds"] for row in json.loads(done.out)["tables"][0]["rows"]]
+    assert sorted(map(len, seeds)) == [1, 2, 2]
+    for left in home.glob("runs/??/*/run.json"):
+        left.write_text("{")
+    none = command("table", "--home", home)
+    assert (none.status, none.out, len(none.lines())) == (1, "", 6)

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
 from plastibench import stats
+from plastibench.stats.bootstrap import bootstrap_means
+from plastibench.stats.ranks import studentized_range
 
 NUMBERS = st.floats(-100, 100, allow_nan=False).map(lambda value: round(value, 3))
 DIFFERENCES = st.lists(NUMBERS, min_size=2, max_size=8)
@@ -137,3 +139,58 @@ def test_ranks_over_too_few_tasks_are_refused_with_the_reason() -> None:
 def test_the_population_spread_is_the_papers() -> None:
     # Five runs whose last stage took 13 or 14 epochs of 391 steps: table 1 of arXiv 2410.23495 prints (156).
     assert int(stats.population_sd([391 * epochs for epochs in (13, 13, 13, 13, 14)])) == 156
+
+
+@settings(max_examples=60)
+@given(st.lists(NUMBERS, min_size=1, max_size=60))
+def test_wilcoxon_is_scipys(differences: list[float]) -> None:
+    kept = [difference for difference in differences if difference]
+    if not kept:
+        assert stats.wilcoxon(differences) == 1.0
+        return
+    # scipy tries every pattern of signs where few differences are tied: we say that we do not.
+    sizes = {abs(difference) for difference in kept}
+    method = "exact" if len(kept) <= 50 and len(sizes) == len(kept) else "asymptotic"
+    expected = scipy_stats.wilcoxon(kept, method=method).pvalue
+    assert stats.wilcoxon(differences) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("k", [2, 3, 8, 20])
+@pytest.mark.parametrize("share", [0.5, 0.95])
+def test_the_studentized_range_is_scipys(share: float, k: int) -> None:
+    found = studentized_range(share, k)
+    assert found == pytest.approx(float(scipy_stats.studentized_range.ppf(share, k, np.inf)), rel=1e-6)
+
+
+def test_friedmans_test_corrects_for_ties() -> None:
+    draw = np.random.default_rng(3)
+    scores = {f"m{number}": [float(v) for v in draw.integers(3, size=7)] for number in range(5)}
+    found = stats.ranks(scores)
+    assert found.p == pytest.approx(scipy_stats.friedmanchisquare(*scores.values()).pvalue)
+    assert stats.ranks({name: [1.0] * 7 for name in "abc"}).p == 1.0
+
+
+def test_the_bootstrap_of_means_is_the_bootstrap() -> None:
+    scores = np.random.default_rng(5).normal(size=(3, 12))
+    expected = stats.bootstrap([scores], lambda drawn: drawn.mean(axis=-1))
+    assert bootstrap_means(scores) == [pytest.approx(ends, abs=1e-12) for ends in expected]
+
+
+def test_iqm_is_scipys_trimmed_mean() -> None:
+    values = np.random.default_rng(5).normal(size=(4, 11))
+    assert np.array_equal(stats.iqm(values), scipy_stats.trim_mean(values, 0.25, axis=-1))
+
+
+def test_many_numbers_are_drawn_less_often_and_give_the_same_interval() -> None:
+    assert [stats.repeats_for(runs, 20) for runs in (10, 100, 10**6)] == [10_000, 5_000, 1_000]
+    scores = [np.random.default_rng(task).normal(size=(2, 10)) for task in range(30)]
+    for few, many in zip(
+        stats.bootstrap(scores, stats.iqm, 1_000), stats.bootstrap(scores, stats.iqm), strict=True
+    ):
+        assert few == pytest.approx(many, abs=0.02)
+
+
+def test_sums_that_are_equal_but_for_rounding_count_as_equal() -> None:
+    assert stats.sign_flip([0.1, 0.2, -0.3, 0.1, 0.2, 0.3]) == pytest.approx(
+        np.mean([abs(sum(s)) >= 6 for s in itertools.product(*((-v, v) for v in (1, 2, 3, 1, 2, 3)))])
+    )

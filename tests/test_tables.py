@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -32,6 +33,8 @@ from plastibench.tables import (
     tables,
 )
 from plastibench.tables import markdown as markdown_of
+
+Change = Callable[[Spec], Spec]
 
 COST = {
     "steps": 10,
@@ -355,3 +358,47 @@ def test_several_tables_are_joined_by_their_common_methods_and_seeds() -> None:
     assert "over 2 tables" in [shown.title for shown in sheets(only_list([*RECORDS, *other]))]
     assert json.loads(render(only_list([*RECORDS, *other]), "json"))["across"]["rows"][0]["runs"] == 6
     assert across(only_list(RECORDS)) is None
+
+
+CODE_OF_TODAY: dict[str, tuple[Change, str]] = {
+    "precision": (
+        lambda spec: replace(spec, recipe={**spec.recipe, "precision": "bf16"}),
+        "more than one precision (bf16, fp32)",
+    ),
+    "protocol": (lambda spec: replace(spec, protocol=2), "more than one version of the protocol (1, 2)"),
+    "task": (
+        lambda spec: replace(spec, task=replace(spec.task, code="u")),
+        "more than one version of the code of task some_task (t, u)",
+    ),
+    "model": (
+        lambda spec: replace(spec, model=replace(spec.model, code="u")),
+        "more than one version of the code of model some_model (m, u)",
+    ),
+    "method": (
+        lambda spec: replace(
+            spec,
+            recipe={**spec.recipe, "learning_rate": 0.2},
+            method=replace(spec.method, code="u" if spec.method.name == "new" else "c"),
+        ),
+        "more than one version of the code of method new (c, u)",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", CODE_OF_TODAY)
+def test_runs_of_another_precision_or_code_are_split_and_no_table_is_over_them(what: str) -> None:
+    change, said = CODE_OF_TODAY[what]
+    other = [replace(run, spec=change(run.spec)) for run in RECORDS]
+    found = only_list([*RECORDS, *other])
+    assert [row.seeds for table in found for row in table.rows] == [(0, 1, 2)] * 4
+    joined = across(found)
+    assert joined is not None
+    assert joined.rows == ()
+    assert said in joined.note
+    for form in ("md", "latex", "json"):
+        assert said in render(found, form)
+
+
+def test_two_versions_of_a_methods_code_are_two_rows() -> None:
+    edited = [replace(r, spec=replace(r.spec, method=replace(r.spec.method, code="u"))) for r in RECORDS[3:]]
+    assert [row.method for row in only([*RECORDS, *edited]).rows] == ["new[code=c]", "new[code=u]", "warm"]

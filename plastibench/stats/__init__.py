@@ -1,7 +1,7 @@
 """Estimates, intervals and tests over seeds and tasks: small functions on scipy and numpy."""
 
-from plastibench.stats.bootstrap import bootstrap, iqm
-from plastibench.stats.estimate import CONFIDENCE, ENOUGH, Estimate, mean, paired, population_sd, unpaired
+from plastibench.stats.bootstrap import CONFIDENCE, REPEATS, bootstrap, iqm, repeats_for
+from plastibench.stats.estimate import ENOUGH, Estimate, differences, mean, paired, population_sd, unpaired
 from plastibench.stats.profiles import probability_of_improvement, profile
 from plastibench.stats.ranks import Ranks, ranks
 from plastibench.stats.significance import (
@@ -19,9 +19,11 @@ __all__ = [
     "CONFIDENCE",
     "ENOUGH",
     "LEVEL",
+    "REPEATS",
     "Estimate",
     "Ranks",
     "bootstrap",
+    "differences",
     "equivalent",
     "fewest_seeds",
     "holm",
@@ -33,6 +35,7 @@ __all__ = [
     "probability_of_improvement",
     "profile",
     "ranks",
+    "repeats_for",
     "sign_flip",
     "smallest_p",
     "unpaired",

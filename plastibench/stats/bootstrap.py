@@ -3,41 +3,84 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
-
-from plastibench.stats.estimate import CONFIDENCE
 
 if TYPE_CHECKING:
     import numpy as np
 
     Array = np.ndarray[Any, np.dtype[np.float64]]
 
+CONFIDENCE = 0.95
 REPEATS = 10_000
+FEWEST = 1_000
+MOST_NUMBERS = 10_000_000
+"""That are drawn for one set of intervals; what would be more is repeated less often, down to `FEWEST`."""
+
+AT_ONCE = 1_000_000
+"""Numbers that are held at one time."""
+
+
+def repeats_for(runs: int, methods: int) -> int:
+    """Return how often `bootstrap` draws so many runs of so many methods."""
+    return max(FEWEST, min(REPEATS, MOST_NUMBERS // max(1, runs * methods)))
 
 
 def bootstrap(
-    scores: Sequence[Array], statistic: Callable[[Array], Array], repeats: int = REPEATS
+    scores: Sequence[Array], statistic: Callable[[Array], Array], repeats: int | None = None
 ) -> list[tuple[float, float]]:
     """Return the 95 % percentile interval of a statistic of each method.
 
     `scores` has an array of shape (methods, seeds) for each task; `statistic` reduces the last axis
-    of (methods, repeats, runs). Seeds are drawn with replacement within each task (stratified, as
-    in rliable: Agarwal et al. 2021, arXiv 2108.13264), and the same draw serves every method, so
-    that what methods share under a seed stays paired. The draws are the same at every call.
+    of (methods, draws, runs). Seeds are drawn with replacement within each task (stratified, as in rliable:
+    Agarwal et al. 2021, arXiv 2108.13264), and the same draw serves every method, so that what
+    methods share under a seed stays paired. The draws are the same at every call.
     """
     import numpy as np
 
+    sizes = [task.shape[1] for task in scores]
+    methods = scores[0].shape[0]
+    repeats = repeats or repeats_for(sum(sizes), methods)
     draw = np.random.default_rng(0)
-    drawn = [task[:, draw.integers(task.shape[1], size=(repeats, task.shape[1]))] for task in scores]
-    values = statistic(np.concatenate(drawn, axis=-1))
+    drawn = [draw.integers(size, size=(repeats, size)) for size in sizes]
+    step = max(1, AT_ONCE // (methods * sum(sizes)))
+    values = []
+    for start in range(0, repeats, step):
+        some = [task[:, at[start : start + step]] for task, at in zip(scores, drawn, strict=True)]
+        values.append(statistic(np.concatenate(some, axis=-1)))
+    return _ends(np.concatenate(values, axis=-1))
+
+
+def bootstrap_means(values: Array) -> list[tuple[float, float]]:
+    """Return what `bootstrap` gives for the mean over one task, with scores of shape (methods, seeds)."""
+    return _ends(values @ _weights(values.shape[1]))
+
+
+@lru_cache(maxsize=64)
+def _weights(seeds: int) -> Array:
+    """Return the share of each seed in each draw, shape (seeds, repeats): a mean is then one product."""
+    import numpy as np
+
+    drawn = np.random.default_rng(0).integers(seeds, size=(REPEATS, seeds))
+    counts = np.bincount((drawn + seeds * np.arange(REPEATS)[:, None]).ravel(), minlength=REPEATS * seeds)
+    return np.ascontiguousarray(counts.reshape(REPEATS, seeds).T / seeds)
+
+
+def _ends(values: Array) -> list[tuple[float, float]]:
+    import numpy as np
+
     tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(values, [tail, 1 - tail], axis=-1)
-    return [(float(a), float(b)) for a, b in zip(low, high, strict=True)]
+    low, high = np.quantile(values, [tail, 1 - tail], axis=-1, overwrite_input=True)
+    return list(zip(low.tolist(), high.tolist(), strict=True))
 
 
 def iqm(values: Array) -> Array:
-    """Return the interquartile mean of the last axis: the mean of the middle half (arXiv 2108.13264)."""
-    import numpy as np
-    from scipy.stats import trim_mean
+    """Return the interquartile mean of the last axis: the mean of the middle half (arXiv 2108.13264).
 
-    return np.asarray(trim_mean(values, 0.25, axis=-1), dtype=np.float64)
+    As scipy's `trim_mean`: a quarter of the values, rounded down, is cut off at each end.
+    """
+    import numpy as np
+
+    cut, size = values.shape[-1] // 4, values.shape[-1]
+    middle = np.partition(values, (cut, size - cut - 1), axis=-1)[..., cut : size - cut]
+    return np.asarray(middle.mean(axis=-1), dtype=np.float64)

@@ -4,6 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+from plastibench.stats.estimate import spread
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray[Any, np.dtype[np.float64]]
 
 LEVEL = 0.05
 """What a corrected p must be below to be called significant."""
@@ -12,36 +22,91 @@ MOST_EXACT = 16
 """Differences up to which every pattern of signs is tried; above, as many are drawn at random."""
 
 
+MOST_RANKED = 50
+"""Differences up to which Wilcoxon's test is exact."""
+
+ROUNDING = 1e-13
+"""Of the sum of all sizes: what sums that are equal on paper can differ by."""
+
+
 def sign_flip(differences: Sequence[float]) -> float:
     """Return the two-sided p of the exact sign-flip test that the mean difference is zero.
 
     Under the null hypothesis each paired difference is as likely as its negative. NaN for no
     difference at all.
     """
-    from scipy.stats import permutation_test
-
     n = len(differences)
     if n == 0:
         return math.nan
     if n == 1:
         return 1.0
+    if n <= MOST_EXACT:
+        return _share_as_extreme(differences)
+    from scipy.stats import permutation_test
+
     found = permutation_test(
         (list(differences),),
         lambda sample, axis: sample.mean(axis=axis),
         permutation_type="samples",
         vectorized=True,
-        n_resamples=2 ** min(n, MOST_EXACT),
+        n_resamples=2**MOST_EXACT,
         rng=0,
     )
     return float(found.pvalue)
 
 
-def wilcoxon(differences: Sequence[float]) -> float:
-    """Return the two-sided p of Wilcoxon's signed-rank test; differences of zero say nothing."""
-    from scipy import stats
+def _share_as_extreme(differences: Sequence[float]) -> float:
+    """Return the share of sign patterns whose sum is as far from 0 as the one that was seen."""
+    import numpy as np
 
-    kept = [difference for difference in differences if difference]
-    return float(stats.wilcoxon(kept).pvalue) if kept else 1.0
+    values = np.array(differences)
+    # Sums that are equal but for their rounding count as equal.
+    seen = abs(values.sum()) - ROUNDING * np.abs(values).sum()
+    return float(np.mean(np.abs(_patterns(len(values)) @ values) >= seen))
+
+
+@lru_cache(maxsize=MOST_EXACT)
+def _patterns(n: int) -> Array:
+    """Return half of the patterns of signs, shape (2^(n-1), n): the others are their negatives."""
+    import numpy as np
+
+    bits = np.arange(2 ** (n - 1))[:, None] >> np.arange(n)
+    return np.where(bits & 1, -1.0, 1.0)
+
+
+def wilcoxon(differences: Sequence[float]) -> float:
+    """Return the two-sided p of Wilcoxon's signed-rank test; differences of zero say nothing.
+
+    Exact up to `MOST_RANKED` differences without ties, by the normal approximation otherwise.
+    """
+    import numpy as np
+    from scipy.special import ndtr
+
+    kept = np.array([difference for difference in differences if difference])
+    n = len(kept)
+    if n == 0:
+        return 1.0
+    sizes = np.abs(kept)
+    ranks = 1 + (sizes < sizes[:, None]).sum(axis=1) + ((sizes == sizes[:, None]).sum(axis=1) - 1) / 2
+    above = float(ranks[kept > 0].sum())
+    if n <= MOST_RANKED and len(np.unique(sizes)) == n:
+        ways = _rank_sums(n)
+        low, high = ways[: int(above) + 1].sum(), ways[int(above) :].sum()
+        return min(1.0, 2 * float(min(low, high)))
+    _, ties = np.unique(sizes, return_counts=True)
+    variance = n * (n + 1) * (2 * n + 1) / 24 - float((ties**3 - ties).sum()) / 48
+    return float(2 * ndtr(-abs(above - n * (n + 1) / 4) / math.sqrt(variance)))
+
+
+@lru_cache(maxsize=64)
+def _rank_sums(n: int) -> Array:
+    """Return the probability of each sum of ranks when every sign is as likely as the other."""
+    import numpy as np
+
+    ways = np.ones(1)
+    for rank in range(1, n + 1):
+        ways = (np.pad(ways, (0, rank)) + np.pad(ways, (rank, 0))) / 2
+    return ways
 
 
 def smallest_p(seeds: int) -> float:
@@ -77,16 +142,14 @@ def equivalent(differences: Sequence[float], margin: float) -> float:
 
 def not_worse(differences: Sequence[float], margin: float) -> float:
     """Return the one-sided p of a t test that the mean lies above -margin: "no worse by more than it"."""
-    from statistics import fmean, stdev
-
-    from scipy.stats import t
+    from scipy.special import stdtr
 
     if margin <= 0:
         raise ValueError(f"margin={margin} is not allowed: it is above 0")
     n = len(differences)
     if n < 2:
         return math.nan
-    above, spread = fmean(differences) + margin, stdev(differences)
-    if spread == 0:
+    above, sd = fmean(differences) + margin, spread(differences)
+    if sd == 0:
         return 0.0 if above > 0 else 1.0
-    return float(t.sf(above / (spread / math.sqrt(n)), n - 1))
+    return float(stdtr(n - 1, -above / (sd / math.sqrt(n))))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from plastibench.stats import bootstrap, iqm, mean, probability_of_improvement, ranks, wilcoxon
+from plastibench.stats import bootstrap, iqm, mean, probability_of_improvement, ranks, repeats_for, wilcoxon
 from plastibench.tables.columns import Cell, Sheet
 from plastibench.tables.rows import Table
 
@@ -46,6 +46,8 @@ class Across:
     titles: tuple[str, ...]
     baseline: str
     rows: tuple[Joined, ...]
+    repeats: int
+    """Draws of the bootstrap."""
     note: str
     """The critical difference of ranks, or why there are none."""
 
@@ -64,9 +66,11 @@ class Across:
             ]
             for row in self.rows
         ]
+        if not self.rows:
+            return Sheet(f"over {len(self.titles)} tables", ["method"], [], [self.note])
         notes = [
             f"points of the mean over stages gained over {self.baseline}, paired by seed; IQM: mean of the "
-            "middle half of all runs, 95 % bootstrap over seeds within each table",
+            f"middle half of all runs, 95 % bootstrap over seeds within each table ({self.repeats:,} draws)",
             self.note,
             *(f"over: {title}" for title in self.titles),
         ]
@@ -90,10 +94,11 @@ class Shared(NamedTuple):
 def shared(found: Sequence[Table]) -> Shared | None:
     """Return what tables share that have the same baseline; None where there are not two, or nothing is.
 
+    None, too, for runs of several precisions or versions of code: they are never averaged.
     A seed counts that every method of its table has: the draws of a bootstrap stay paired.
     """
     names = {table.baseline for table in found}
-    if len(found) < 2 or len(names) != 1 or None in names:
+    if len(found) < 2 or len(names) != 1 or None in names or mixed(found):
         return None
     baseline = str(found[0].baseline)
     methods = sorted(set.intersection(*({row.method for row in table.rows} for table in found)) - {baseline})
@@ -104,9 +109,15 @@ def shared(found: Sequence[Table]) -> Shared | None:
 
 
 def across(found: Sequence[Table]) -> Across | None:
-    """Join tables; None where they share nothing."""
+    """Join tables, or say why they are never joined; None where they share nothing."""
     import numpy as np
 
+    titles, baselines = tuple(table.title for table in found), {table.baseline for table in found}
+    several = mixed(found) if len(found) > 1 and len(baselines) == 1 and None not in baselines else None
+    if several:
+        return Across(
+            titles, str(found[0].baseline), (), 0, f"no table over these: {several}, never averaged"
+        )
     joined = shared(found)
     if joined is None:
         return None
@@ -141,7 +152,28 @@ def across(found: Sequence[Table]) -> Across | None:
         f"mean ranks nearer than {ranked.critical_difference:.2f} are not separated (Nemenyi; "
         f"Friedman p {ranked.p:.3f})"
     )
-    return Across(tuple(table.title for table in found), baseline, tuple(rows), note)
+    repeats = repeats_for(sum(gain.shape[1] for gain in gains), len(methods))
+    return Across(titles, baseline, tuple(rows), repeats, note)
+
+
+def mixed(found: Sequence[Table]) -> str | None:
+    """Return what the runs of these tables have more than one of, beside task, model and recipe."""
+    versions: dict[str, set[object]] = {}
+    for table in found:
+        for row in table.rows:
+            spec = row.runs[0].spec
+            versions.setdefault("precision", set()).add(spec.recipe.get("precision"))
+            versions.setdefault("version of the protocol", set()).add(spec.protocol)
+            for what, name, part in (
+                ("task", spec.task.name, spec.task),
+                ("model", spec.model.name, spec.model),
+                ("method", row.method, spec.method),
+            ):
+                versions.setdefault(f"version of the code of {what} {name}", set()).add(part.code)
+    for what, values in versions.items():
+        if len(values) > 1:
+            return f"they have more than one {what} ({', '.join(sorted(map(str, values)))})"
+    return None
 
 
 def _scores(table: Table, methods: list[str]) -> Array:

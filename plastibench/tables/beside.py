@@ -96,7 +96,7 @@ def _spec(table: Table) -> Spec:
 
 
 def _setting_id(table: Table) -> str:
-    return _spec(table).setting_id()
+    return tuned.setting_id(table.rows[0].runs[0])
 
 
 def _names(table: Table) -> tuple[str, str]:

@@ -60,7 +60,7 @@ def _sheet(setting: Beside, found: Comparison) -> Sheet:
 
 def _cells(row: Sides, hardware: Sequence[str]) -> list[Cell]:
     first, second = row.first, row.second
-    flops = relative_cost(second.outcomes, first.outcomes)["flops"]
+    flops = relative_cost(second.cost, first.cost, same_hardware=False)["flops"]
     return [
         Cell(row.method),
         Cell(count(first)),
@@ -92,10 +92,9 @@ def _seconds(side: Row, hardware: Sequence[str]) -> str:
 def seconds_ratio(row: Sides) -> dict[str, float | None]:
     """Return the seconds of the second side over the first's, for each hardware that both were made with."""
     return {
-        name: relative_cost(
-            [run for run in row.second.outcomes if run.hardware == name],
-            [run for run in row.first.outcomes if run.hardware == name],
-        )["seconds"]
+        name: relative_cost(row.second.machines[name][0], row.first.machines[name][0], same_hardware=True)[
+            "seconds"
+        ]
         for name in row.first.machines
         if name in row.second.machines
     }

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
 from plastibench.labels import difference, record_labels, record_settings, setting_label
-from plastibench.outcome import Costs, Outcome, mean_cost, relative_cost
+from plastibench.outcome import Costs, Outcome, hardware_of, mean_cost, on, relative_cost
 from plastibench.spec import Spec
-from plastibench.stats import Estimate, holm, mean, not_worse, paired, sign_flip
+from plastibench.stats import Estimate, differences, holm, mean, not_worse, sign_flip
 from plastibench.store import Record
-from plastibench.tuned import untuned
+from plastibench.tuned import setting_id, untuned
 
 MARGIN = 0.5
 """Points of accuracy by which a method may lie below the yardstick and still be "no worse"."""
@@ -98,7 +98,7 @@ def tables(records: Iterable[Record], baseline: str | None, yardstick: str | Non
     groups: dict[str, list[Record]] = {}
     for record in records:
         if not record.spec.sealed:
-            groups.setdefault(untuned(record).setting_id(), []).append(record)
+            groups.setdefault(setting_id(record), []).append(record)
     titles = _titles([untuned(group[0]) for group in groups.values()])
     found = [
         _table(title, group, (baseline, yardstick))
@@ -133,6 +133,8 @@ def _table(title: str, group: list[Record], wanted: tuple[str | None, str | None
     baseline, yardstick = (name if name in sound else None for name in wanted)
     gains = {name: _gains(sound, name) for name in dict.fromkeys((baseline, yardstick)) if name}
     unit = list(sound[yardstick].values()) if yardstick else []
+    one, hardware = mean_cost(unit), hardware_of(run for runs in sound.values() for run in runs.values())
+    same = len(hardware) == 1
     rows = [
         Row(
             method=label,
@@ -141,9 +143,11 @@ def _table(title: str, group: list[Record], wanted: tuple[str | None, str | None
             last=mean([run.last for run in sound[label].values()]),
             average=mean([run.average for run in sound[label].values()]),
             gains={name: found[label] for name, found in gains.items() if label in found},
-            cost=mean_cost(sound[label].values()),
-            relative=relative_cost(sound[label].values(), unit),
-            machines=_machines(list(sound[label].values()), unit),
+            cost=(cost := mean_cost(sound[label].values())),
+            relative=(ratio := relative_cost(cost, one, same_hardware=same)),
+            machines={hardware[0]: (cost, ratio)}
+            if same and sound[label]
+            else _machines(sound[label].values(), unit),
             match=_match(list(sound[label].values()), unit),
             diverged=diverged[label],
             baseline=baseline,
@@ -153,11 +157,11 @@ def _table(title: str, group: list[Record], wanted: tuple[str | None, str | None
     return Table(title, baseline, yardstick, tuple(rows), _notes(group))
 
 
-def _machines(runs: Sequence[Outcome], unit: Sequence[Outcome]) -> dict[str, tuple[Costs, Costs]]:
+def _machines(runs: Iterable[Outcome], unit: Sequence[Outcome]) -> dict[str, tuple[Costs, Costs]]:
     found = {}
-    for name in sorted({run.hardware for run in runs}):
-        own = [run for run in runs if run.hardware == name]
-        found[name] = mean_cost(own), relative_cost(own, [run for run in unit if run.hardware == name])
+    for name in hardware_of(runs):
+        cost = mean_cost(on(name, runs))
+        found[name] = cost, relative_cost(cost, mean_cost(on(name, unit)), same_hardware=True)
     return found
 
 
@@ -170,13 +174,11 @@ def _gains(sound: Mapping[str, Mapping[int, Outcome]], reference: str) -> dict[s
         if label != reference
     }
     pairs = {label: found for label, found in pairs.items() if found}
-    differences = {label: [ours - theirs for ours, theirs in found] for label, found in pairs.items()}
-    p = holm([sign_flip(found) for found in differences.values()])
-    worse = holm([not_worse(found, MARGIN) if len(found) > 1 else 1.0 for found in differences.values()])
-    return {
-        label: Gain(paired(found), *values)
-        for (label, found), *values in zip(pairs.items(), p, worse, strict=True)
-    }
+    apart = [[ours - theirs for ours, theirs in found] for found in pairs.values()]
+    p = holm([sign_flip(found) for found in apart])
+    worse = holm([not_worse(found, MARGIN) if len(found) > 1 else 1.0 for found in apart])
+    found = zip(differences(apart), p, worse, strict=True)
+    return {label: Gain(*values) for label, values in zip(pairs, found, strict=True)}
 
 
 def _match(runs: list[Outcome], unit: list[Outcome]) -> float | None:

@@ -1,0 +1,74 @@
+"""A finished run in short: what tables need of it, in few bytes; its stages are read when asked for."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+from plastibench.outcome import COSTS, Outcome
+from plastibench.spec import Spec
+from plastibench.store import Record, Store
+
+ORIGIN = ("device", "threads", "torch", "plastibench", "commit", "data", "tuned")
+"""Of a record's provenance: what a summary has, too."""
+
+
+class Summary(Record):
+    """A record whose provenance is `ORIGIN` alone, and whose stages are read from its file when needed."""
+
+    def __init__(
+        self, spec: Spec, status: str, provenance: Mapping[str, Any], packed: bytes, store: Store
+    ) -> None:
+        # Not by Record, which would want the stages.
+        vars(self).update(spec=spec, status=status, provenance=provenance, packed=packed, store=store)
+
+    @cached_property
+    def stages(self) -> list[dict[str, Any]]:  # type: ignore[override] # read when asked for
+        """Return the stages. Raises ValueError where the file was removed or damaged meanwhile."""
+        record = self.store.read(self.id)
+        if record is None:
+            raise ValueError(f"run {self.id} was removed or damaged while it was looked at")
+        return record.stages
+
+    @cached_property
+    def outcome(self) -> Outcome:
+        """Return the accuracies and sums of a run that was tested."""
+        return unpack(self.packed, self.spec.seed, self.hardware)
+
+    def known_as(self, **more: object) -> Record:
+        """Return the same with more in its provenance."""
+        return Summary(self.spec, self.status, {**self.provenance, **more}, self.packed, self.store)
+
+
+def origin(record: Record) -> dict[str, Any]:
+    """Return what a summary keeps of a record's provenance."""
+    return {name: record.provenance[name] for name in ORIGIN if name in record.provenance}
+
+
+def pack(record: Record) -> bytes:
+    """Return the outcome of a run in eight bytes a number; nothing for a run that no average has."""
+    if record.spec.sealed or record.status != "done":
+        return b""
+    found = record.outcome
+    costs = (math.nan if (value := found.cost[name]) is None else value for name in COSTS)
+    return array("d", [*found.accuracies, *found.steps, *found.passes, *costs]).tobytes()
+
+
+def unpack(packed: bytes, seed: int, hardware: str) -> Outcome:
+    """Return the outcome that `pack` packed."""
+    values = array("d", packed)
+    stages = (len(values) - len(COSTS)) // 3
+    return Outcome(
+        seed=seed,
+        accuracies=tuple(values[:stages]),
+        steps=tuple(map(int, values[stages : 2 * stages])),
+        passes=tuple(map(int, values[2 * stages : 3 * stages])),
+        cost={
+            name: None if value != value else value  # noqa: PLR0124 - NaN is what is absent
+            for name, value in zip(COSTS, values[3 * stages :], strict=True)
+        },
+        hardware=hardware,
+    )
