@@ -118,7 +118,7 @@ def rows(spec: Spec) -> Iterator[dict[str, Any]]:
 
 def make(home: Path, runs: int) -> None:
     """Write what is missing."""
-    os.fsync = lambda _: None
+    os.fsync = lambda fd: None
     store = Store(home)
     store.prepare()
     for spec in specs(runs):

@@ -49,7 +49,8 @@ def finished(request: Request, *, everything: bool, short: bool = False) -> Fini
     """
     store = Store(request.home)
     specs = None if everything else request.specs()
-    records = summaries(store, specs and [spec.id for spec in specs]) if short else _read(store, specs)
+    ids = None if specs is None else [spec.id for spec in specs]
+    records = summaries(store, ids) if short else _read(store, specs)
     usual = suites.defaults() if everything else request.leaderboard
     say_damaged(store, partial(say_line, Screen(stderr=True)), "the run is left out; `run` makes it again")
     if not records and not store.damaged:

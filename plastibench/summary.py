@@ -19,6 +19,9 @@ ORIGIN = ("device", "threads", "torch", "plastibench", "commit", "data", "tuned"
 class Summary(Record):
     """A record whose provenance is `ORIGIN` alone, and whose stages are read from its file when needed."""
 
+    packed: bytes
+    store: Store
+
     def __init__(
         self, spec: Spec, status: str, provenance: Mapping[str, Any], packed: bytes, store: Store
     ) -> None:
@@ -26,8 +29,9 @@ class Summary(Record):
         vars(self).update(spec=spec, status=status, provenance=provenance, packed=packed, store=store)
 
     @cached_property
-    def stages(self) -> list[dict[str, Any]]:  # type: ignore[override] # read when asked for
+    def stages(self) -> list[dict[str, Any]]:
         """Return the stages. Raises ValueError where the file was removed or damaged meanwhile."""
+        # Read when asked for: as a rule nobody does.
         record = self.store.read(self.id)
         if record is None:
             raise ValueError(f"run {self.id} was removed or damaged while it was looked at")

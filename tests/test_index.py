@@ -90,7 +90,12 @@ def test_a_warm_index_reads_no_run_file(home: Path, monkeypatch: pytest.MonkeyPa
     expected = indexed(home)
     reads: list[str] = []
     load = Store.load
-    monkeypatch.setattr(Store, "load", lambda store, run: reads.append(run) or load(store, run))
+
+    def noted(store: Store, run: str) -> tuple[Record, str] | None:
+        reads.append(run)
+        return load(store, run)
+
+    monkeypatch.setattr(Store, "load", noted)
     assert indexed(home) == expected
     assert reads == [a_run("warm", 9).id]
 
