@@ -40,7 +40,7 @@ def trial(request: pytest.FixtureRequest) -> Trial:
         count[0] += 1
         try:
             yield
-        except pytest.skip.Exception:
+        except (pytest.skip.Exception, KeyboardInterrupt):  # not tried to the end
             count[0] -= 1
             raise
         count[1] += 1
