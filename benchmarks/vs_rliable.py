@@ -1,6 +1,6 @@
 """Lay plastibench's statistics beside rliable's on the same scores, and print how far apart they are.
 
-    pip install --target /tmp/rliable rliable
+    pip install --target /tmp/rliable rliable 'arch<8' 'pandas<3'
     PYTHONPATH=/tmp/rliable python benchmarks/vs_rliable.py
 
 rliable (Agarwal et al. 2021, arXiv 2108.13264) is needed by nothing else here. What both define by a formula
@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import argparse
 import sys
+from typing import Any
 
 import numpy as np
 
 from plastibench.stats import bootstrap, iqm, probability_of_improvement, profile
 
 METHODS, RUNS, TASKS = 4, 10, 6
-REPEATS = 10_000
 ROUNDING = 1e-12
 SPREADS = 5.0
 """Standard deviations of rliable's own ends by which ours may lie apart from their mean."""
@@ -39,6 +39,7 @@ def theirs_of(tasks: list[np.ndarray], method: int) -> np.ndarray:
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--seed", type=int, default=0, help="of the scores")
+    parser.add_argument("--repeats", type=int, default=10_000, help="of each bootstrap")
     parser.add_argument("--draws", type=int, default=5, help="intervals that rliable makes of each method")
     asked = parser.parse_args()
     try:
@@ -66,11 +67,11 @@ def main() -> int:
     ]
     found.append(("performance profile", float(max(apart)), ROUNDING))
 
-    ends = np.array(bootstrap(tasks, iqm, REPEATS))
-    draws = [_interval(library, metrics, by_method, seed) for seed in range(asked.draws)]
+    ends = np.array(bootstrap(tasks, iqm, asked.repeats))
+    draws = [_interval((library, metrics), by_method, (asked.repeats, seed)) for seed in range(asked.draws)]
     spread = np.std(draws, axis=0, ddof=1).max()
     difference = float(np.abs(ends - np.mean(draws, axis=0)).max())
-    found.append((f"95 % bootstrap of the IQM, {REPEATS:,} draws", difference, float(SPREADS * spread)))
+    found.append((f"95 % bootstrap of the IQM, {asked.repeats:,} draws", difference, float(SPREADS * spread)))
 
     print(
         f"{METHODS} methods, {TASKS} tasks, {RUNS} runs each; the largest difference of all methods or pairs"
@@ -81,12 +82,13 @@ def main() -> int:
     return int(any(difference > allowed for _, difference, allowed in found))
 
 
-def _interval(library: object, metrics: object, by_method: dict[str, np.ndarray], seed: int) -> np.ndarray:
+def _interval(rliable: tuple[Any, Any], by_method: dict[str, np.ndarray], how: tuple[int, int]) -> np.ndarray:
     """Return the ends that rliable gives each method, shape (methods, 2)."""
-    _, ends = library.get_interval_estimates(  # type: ignore[attr-defined]
+    (library, metrics), (repeats, seed) = rliable, how
+    _, ends = library.get_interval_estimates(
         by_method,
-        lambda table: np.array([metrics.aggregate_iqm(table)]),  # type: ignore[attr-defined]
-        reps=REPEATS,
+        lambda table: np.array([metrics.aggregate_iqm(table)]),
+        reps=repeats,
         random_state=np.random.RandomState(seed),
     )
     return np.array([interval[:, 0] for interval in ends.values()])
