@@ -22,18 +22,23 @@ ORIGIN = {
 HOSTILE = "</script><script>alert(1)</script>$x$ \"'&amp;|`"
 
 
-def a_run(method: str, seed: int, task: str = "some_task", stages: int = 3, **more: Any) -> Record:
-    """Return a run whose numbers depend on its names and seed alone."""
-    draw = random.Random(f"{method} {task} {seed}")
-    spec = Spec(
+def a_spec_of(method: str, seed: int, task: str = "some_task", stages: int = 3, **recipe: Any) -> Spec:
+    """Return the description of a run of plug-ins that do not exist."""
+    return Spec(
         task=Part(task, {"stages": stages}, "t"),
         model=Part("some_model", {"width": 4}, "m"),
-        recipe={"optimizer": "sgd", "learning_rate": 0.1, "precision": "fp32", **more},
+        recipe={"optimizer": "sgd", "learning_rate": 0.1, "precision": "fp32", **recipe},
         method=Part(method, {"strength": 1.0}, "c"),
         seed=seed,
         device="cpu",
         protocol=1,
     )
+
+
+def a_run(method: str, seed: int, task: str = "some_task", stages: int = 3, **more: Any) -> Record:
+    """Return a run whose numbers depend on its names and seed alone."""
+    draw = random.Random(f"{method} {task} {seed}")
+    spec = a_spec_of(method, seed, task, stages, **more)
     level = 0.5 + 0.02 * random.Random(method).random()
     rows = [_stage(index, level + 0.2 * (1 - math.exp(-index)), draw) for index in range(stages)]
     return Record(spec, "done", rows, dict(ORIGIN))

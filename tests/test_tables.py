@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from report_support import ORIGIN, a_spec_of
 from scipy import stats as scipy_stats
 
 from plastibench.errors import RequestError
@@ -45,30 +46,11 @@ COST = {
     "remedy_seconds": 0.25,
     "evaluation_seconds": 0.5,
 }
-ORIGIN = {
-    "device": "a chip",
-    "torch": "2.11",
-    "plastibench": "0.1",
-    "commit": "abc",
-    "data": "0123456789abcdef",
-}
-
-
-def spec(method: str, seed: int, **recipe: Any) -> Spec:
-    return Spec(
-        task=Part("some_task", {"stages": 2, "regime": "accumulate"}, "t"),
-        model=Part("some_model", {"width": 4}, "m"),
-        recipe={"optimizer": "sgd", "learning_rate": 0.1, "precision": "fp32", **recipe},
-        method=Part(method, {"strength": 1.0}, "c"),
-        seed=seed,
-        device="cpu",
-        protocol=1,
-    )
 
 
 def record(method: str, seed: int, accuracies: list[float], status: str = "done", **more: Any) -> Record:
     stages = [{"index": i, "test_accuracy": a, **COST} for i, a in enumerate(accuracies)]
-    return Record(spec(method, seed, **more), status, stages, dict(ORIGIN))
+    return Record(a_spec_of(method, seed, stages=2, **more), status, stages, dict(ORIGIN))
 
 
 RECORDS = [
