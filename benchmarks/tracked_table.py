@@ -1,0 +1,185 @@
+"""Make an MLflow store of many runs that nobody trained, and time `plastibench table --from` on it.
+
+    python -m benchmarks.tracked_table --runs 5000 --home /tmp/tracked [--server]
+
+The rows are what the mirror writes, put into MLflow's own tables in bulk. With --server MLflow's server
+stands before the database, and the table comes through it. Each timing is of a process of its own, from its
+start to its end: cold, where the cache is made, and warm. The last line says whether the tables of the store
+and of MLflow are the same bytes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from benchmarks import synthetic_store
+from plastibench.store import Record, Store
+from plastibench.tracking import Server, entries, picture
+from plastibench.tracking.mirror import Mirror, content
+from plastibench.tracking.packs import MOST
+
+START = 1_700_000_000_000
+
+
+def fill(server: Server, records: list[Record]) -> None:
+    """Write the rows of finished runs into MLflow's tables."""
+    from mlflow.store.tracking.dbmodels import models
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    mirror = Mirror(server)
+    with mirror.writing():
+        board = mirror.board("synthetic")
+        mirror.pack.say(records[0], {})  # makes the experiment of packs
+        mirror.close()
+        packs = mirror.client.get_experiment_by_name("plastibench-records")
+    assert packs is not None
+    make: Any = SqlAlchemyStore
+    store = make(server.uri, server.artifacts("synthetic"))
+    for start in range(0, len(records), MOST):
+        batch = records[start : start + MOST]
+        children = [uuid.uuid4().hex for _ in batch]
+        rows = [_child(run, board, record) for run, record in zip(children, batch, strict=True)]
+        pack = uuid.uuid4().hex
+        said = {"kind": "records"}
+        for child, record in zip(children, batch, strict=True):
+            said |= entries.said(record, said)
+            said[f"in.{board.experiment}.{record.id}"] = f"{child} {content(record)}"
+        with store.ManagedSessionMaker() as session:
+            runs = [row["run"] for row in rows] + [_run(pack, packs.experiment_id, "records", START + start)]
+            session.bulk_insert_mappings(models.SqlRun, runs)
+            for kind in ("SqlTag", "SqlParam", "SqlMetric", "SqlLatestMetric"):
+                session.bulk_insert_mappings(
+                    getattr(models, kind), [one for row in rows for one in row[kind]]
+                )
+            session.bulk_insert_mappings(models.SqlTag, _named(pack, said))
+
+
+def _run(run: str, experiment: str, name: str, start: int) -> dict[str, Any]:
+    return {
+        "run_uuid": run,
+        "name": name,
+        "experiment_id": int(experiment),
+        "status": "FINISHED",
+        "start_time": start,
+        "end_time": start,
+        "lifecycle_stage": "active",
+        "source_type": "UNKNOWN",
+        "user_id": "unknown",
+        "artifact_uri": "",
+    }
+
+
+def _named(run: str, values: dict[str, str]) -> list[dict[str, str]]:
+    return [{"run_uuid": run, "key": key, "value": value} for key, value in values.items()]
+
+
+def _child(run: str, board: Any, record: Record) -> dict[str, Any]:
+    name = f"{record.spec.method.name} seed {record.spec.seed}"
+    tags = picture.tags(record.spec) | picture.origin(record) | {"mlflow.parentRunId": board.parent}
+    points = [*picture.points(record.stages), *picture.sums(record.stages)]
+    metrics = [
+        {
+            "run_uuid": run,
+            "key": one.name,
+            "value": one.value,
+            "timestamp": START + one.when,
+            "step": one.step,
+        }
+        | {"is_nan": False}
+        for one in points
+    ]
+    latest = {metric["key"]: metric for metric in metrics}
+    return {
+        "run": _run(run, board.experiment, name, START),
+        "SqlTag": _named(run, tags | {"mlflow.runName": name}),
+        "SqlParam": _named(run, picture.params(record.spec)),
+        "SqlMetric": metrics,
+        "SqlLatestMetric": list(latest.values()),
+    }
+
+
+@contextmanager
+def served(server: Server) -> Iterator[str]:
+    """Run MLflow's server on the database; give its address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    words = ["server", "--backend-store-uri", server.uri, "--port", str(port), "--workers", "1"]
+    settings = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mlflow", *words],
+        env={**os.environ, **settings},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        while True:
+            with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2):
+                break
+            time.sleep(0.2)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        os.killpg(process.pid, 9)
+        process.wait()
+
+
+def timed(home: Path, cache: Path, *words: str) -> tuple[float, bytes]:
+    """Return the seconds of a process that prints the table as JSON, and what it printed."""
+    command = [sys.executable, "-m", "plastibench", "table", "--format", "json", "--home", str(home), *words]
+    start = time.perf_counter()
+    done = subprocess.run(
+        command, check=True, capture_output=True, env={**os.environ, "XDG_CACHE_HOME": str(cache)}
+    )
+    return time.perf_counter() - start, done.stdout
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
+    parser.add_argument("--runs", type=int, default=5000)
+    parser.add_argument("--home", type=Path, required=True)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--server", action="store_true")
+    words = parser.parse_args()
+    synthetic_store.make(words.home, words.runs)
+    server = Server.of(None, words.home)
+    if not (words.home / "mlflow.db").exists():
+        start = time.perf_counter()
+        fill(server, list(Store(words.home).records()))
+        print(f"{words.runs} runs written in {time.perf_counter() - start:.1f} s")
+    print(f"database: {(words.home / 'mlflow.db').stat().st_size / 1e6:.0f} MB")
+    if words.server:
+        with served(server) as address:
+            measure(words.home, address, words.repeats)
+    else:
+        measure(words.home, server.uri, words.repeats)
+
+
+def measure(home: Path, uri: str, repeats: int) -> None:
+    cache = home / "cache"
+    for name in ("cold", "warm"):
+        seconds = []
+        for _ in range(repeats):
+            if name == "cold":
+                shutil.rmtree(cache, ignore_errors=True)
+            spent, tracked = timed(home, cache, "--from", uri)
+            seconds.append(spent)
+        print(f"{name}: {min(seconds):.2f} s (best of {repeats}; worst {max(seconds):.2f})")
+    _, stored = timed(home, cache)
+    print(f"the same bytes as from the store: {stored == tracked}")
+
+
+if __name__ == "__main__":
+    main()
