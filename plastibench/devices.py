@@ -247,7 +247,7 @@ class Cuda(Device):
 
     def share(self, runs: int) -> None:
         """Limit torch's allocator; what the driver holds for each process comes on top."""
-        torch.cuda.set_per_process_memory_fraction(1 / runs, self.torch)
+        torch.cuda.set_per_process_memory_fraction(1 / runs, self.torch.index)
 
     def give_back(self) -> None:
         """Empty torch's cache."""

@@ -25,9 +25,14 @@ class CudaGraphs(Recorder):
 
     def record(self, work: Callable[[], None]) -> Callable[[], None]:
         """Capture the work, in which nothing is computed, and launch it once."""
-        graph = torch.cuda.CUDAGraph()
-        # Threads that decode and pin images go on meanwhile: only this one must do nothing unsafe.
-        with torch.cuda.graph(graph, stream=self.stream, capture_error_mode="thread_local"):
-            work()
+        graph, device = torch.cuda.CUDAGraph(), self.stream.device
+        with torch.cuda.device(device):
+            current = torch.cuda.current_stream(device)
+            try:
+                # Threads that decode and pin images go on meanwhile: only this one must do nothing unsafe.
+                with torch.cuda.graph(graph, stream=self.stream, capture_error_mode="thread_local"):
+                    work()
+            finally:
+                torch.cuda.set_stream(current)  # torch leaves the other one where a capture fails
         graph.replay()
         return graph.replay

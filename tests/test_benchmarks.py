@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 PROGRAM = """
@@ -15,6 +17,7 @@ import argparse, types, wandb
 parser = argparse.ArgumentParser()
 parser.add_argument("--seed", type=int)
 parser.add_argument("--model")
+parser.add_argument("--optimizer_type")
 parser.add_argument("--train_type", default="warm")
 args = parser.parse_args()
 assert open("data/here").read() == "yes"
@@ -28,22 +31,36 @@ for stage in range(50):
 """
 
 
-def test_the_first_stage_is_trained_once_and_then_forked(tmp_path: Path) -> None:
-    checkout, data, out = tmp_path / "code", tmp_path / "data", tmp_path / "out.jsonl"
-    checkout.mkdir()
-    data.mkdir()
-    (checkout / "main.py").write_text(PROGRAM)
-    (data / "here").write_text("yes")
-    words = ["--reference", checkout, "--data", data, "--out", out, "--seed", "7", "--stages", "3"]
-    words += ["--methods", "cold,sp", "--model", "resnet18"]
+def checkout(folder: Path) -> list[str]:
+    """Write the program and data it looks for; return the options that name them."""
+    for name, content in (("code/main.py", PROGRAM), ("data/here", "yes")):
+        (folder / name).parent.mkdir()
+        (folder / name).write_text(content)
+    return ["--reference", str(folder / "code"), "--data", str(folder / "data")]
+
+
+def reference_rows(tmp_path: Path, *words: str) -> list[dict[str, Any]]:
+    """Return what the program logs for seed 7."""
+    out = tmp_path / "out.jsonl"
+    words = (*checkout(tmp_path), "--out", str(out), "--seed", "7", "--stages", "3", *words)
     done = subprocess.run(
-        [sys.executable, str(ROOT / "benchmarks/reference_run.py"), *map(str, words)],
+        [sys.executable, str(ROOT / "benchmarks/reference_run.py"), *words, "--model", "resnet18"],
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    return [json.loads(line) for line in out.read_text().splitlines()]
+
+
+def test_one_method_runs_without_a_fork(tmp_path: Path) -> None:
+    rows = reference_rows(tmp_path, "--alone", "sp")
+    assert [(row["method"], row["stage"]) for row in rows] == [("sp", stage) for stage in range(3)]
+    assert [round(row["test_accuracy"], 2) for row in rows] == [0, 0.12, 0.22]
+
+
+def test_the_first_stage_is_trained_once_and_then_forked(tmp_path: Path) -> None:
+    rows = reference_rows(tmp_path, "--methods", "cold,sp")
     assert [(row["method"], row["stage"]) for row in rows] == [
         (m, s) for m in ("cold", "sp") for s in range(3)
     ]
@@ -90,26 +107,30 @@ def gpu(out: Path, *words: object) -> subprocess.CompletedProcess[str]:
 
 def test_the_script_for_gpu_rows_runs_on_the_cpu_and_goes_on_where_it_was(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    first = gpu(out, "--seconds", 200, "--only", "speed,together,staged,column", "--jobs", 1)
+    first = gpu(out, "--jobs", 1, *checkout(tmp_path))
     assert first.returncode == 0, first.stderr
     rows = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
     keys = [row["key"] for row in rows]
     assert not [row for row in rows if "failed" in row]
     assert {"speed/sgd/fp32/python", "speed/sgd/bf16/python", "together/processes/2", "clock/0"} <= set(keys)
-    assert "staged/reference/0: no checkout of the reference code was given" in first.stdout
     assert sum(key.startswith("column/") for key in keys) == 2
     table = (out / "table.md").read_text()
     assert "these are no measurements" in table
     assert "minutes for 2 runs" in table
+    (ratio,) = (line for line in table.splitlines() if "against the reference code, bf16" in line)
+    assert re.search(r"\| 20x \| \d+\.\dx \(\d+\.\d to \d+\.\d\) \| 1 \|", ratio)
+    assert "| cold | sgd | yes | 0 |" in table
     # Nothing is measured twice, and lines of a command on another machine count as well.
     known = tmp_path / "known.jsonl"
     (out / "results.jsonl").rename(known)
-    again = gpu(out, "--only", "speed,together,column", "--known", known)
+    again = gpu(out, "--known", known)
     assert again.returncode == 0, again.stderr
     assert not (out / "results.jsonl").exists()
     assert (out / "table.md").read_text() == table
+    assert "waits: " not in again.stdout
     late = gpu(tmp_path / "late", "--seconds", 1)
     assert "waits: speed/sgd/bf16/python: no time left, give the command again" in late.stdout
+    assert "waits: staged/reference/0: no checkout of the reference code was given" in late.stdout
 
 
 def test_data_may_come_in_pieces(tmp_path: Path) -> None:
