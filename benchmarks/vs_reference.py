@@ -17,6 +17,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import stdev
 
 from scipy import stats
 
@@ -125,7 +126,7 @@ def text(values: list[float]) -> str:
     if not values:
         return "-"
     mean = sum(values) / len(values)
-    spread = f" +- {stats.tstd(values):.2f}" if len(values) > 1 else ""
+    spread = f" +- {stdev(values):.2f}" if len(values) > 1 else ""
     return f"{mean:.2f}{spread} ({len(values)})"
 
 
