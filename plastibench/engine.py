@@ -187,7 +187,7 @@ def evaluate(model: nn.Module, data: Data, recipe: Recipe, device: Device) -> Ac
     tally, layout = Tally(device), device.layout(model)
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
-    with torch.inference_mode(), device.precision(recipe.precision):
+    with torch.no_grad(), device.precision(recipe.precision):
         work, works = flops.NOTHING, flops.pass_works(model, backward=False)
         for x, y in data.batches(recipe.test_batch_size):
             work = flops.add(work, works(x.shape))
