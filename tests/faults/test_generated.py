@@ -17,6 +17,7 @@ from fault_support import Trial, grid, run_files
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from plastibench import index
 from plastibench.store import Store, _digest
 
 LONGEST_SECONDS = 60
@@ -118,8 +119,11 @@ def answered(*words: object) -> Answer:
 
 
 def contents(home: Path) -> dict[Path, bytes]:
-    """Return every file of a home."""
-    return {path: path.read_bytes() for path in sorted(home.rglob("*")) if path.is_file()}
+    """Return every file of a home but the index, which is a cache of the others."""
+    files = (
+        path for path in sorted(home.rglob("*")) if path.is_file() and not path.name.startswith(index.NAME)
+    )
+    return {path: path.read_bytes() for path in files if not path.name.startswith(index.NAME)}
 
 
 def often(request: pytest.FixtureRequest) -> settings:
