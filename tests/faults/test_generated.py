@@ -118,6 +118,12 @@ def answered(*words: object) -> Answer:
     return answer
 
 
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stand in a folder of the test's own: a report that is asked for without a place goes there."""
+    monkeypatch.chdir(tmp_path)
+
+
 def contents(home: Path) -> dict[Path, bytes]:
     """Return every file of a home but the index, which is a cache of the others."""
     files = (
