@@ -16,11 +16,9 @@ from typing import Any
 from plastibench.outcome import Outcome
 from plastibench.spec import Spec, canonical
 from plastibench.store import Record
-from plastibench.tuned import KEY
+from plastibench.summary import origin
 
 RUN, HEAD = "run.", "head."
-ORIGIN = ("device", "threads", "torch", "plastibench", "commit", "data", KEY)
-"""Of a record's provenance: what tables show."""
 LONGEST = 4_900
 """Characters of a tag's value: older servers take 5,000."""
 
@@ -29,16 +27,12 @@ def said(record: Record, there: Collection[str]) -> dict[str, str]:
     """Return the tags that say what a run came to; a head that is `there` already is left out."""
     spec = record.spec.as_dict()
     seed = spec.pop("seed")
-    text = canonical({"spec": spec, "provenance": _origin(record)})
+    text = canonical({"spec": spec, "provenance": origin(record)})
     key = hashlib.sha256(text.encode()).hexdigest()[:16]
     counts = record.status == "done" and not record.spec.sealed
     entry = [key, seed, record.status, _packed(_numbers(record.outcome)) if counts else ""]
     head = {} if f"{HEAD}{key}" in there else _cut(f"{HEAD}{key}", _packed(text))
     return head | _cut(f"{RUN}{record.id}", canonical(entry))
-
-
-def _origin(record: Record) -> dict[str, Any]:
-    return {name: record.provenance[name] for name in ORIGIN if name in record.provenance}
 
 
 def _numbers(outcome: Outcome) -> str:
