@@ -106,6 +106,17 @@ def keeping(command: Command) -> Command:
     )(command)
 
 
+def carrying_out(command: Command) -> Command:
+    """Add --jobs, --mlflow, and the options of `tracking` and `keeping`: for commands that carry runs out."""
+    command = tracking(keeping(command))
+    command = click.option(
+        "--mlflow/--no-mlflow", default=True, show_default=True, help="Mirror runs to MLflow."
+    )(command)
+    return click.option(
+        "--jobs", type=click.IntRange(min=1), help="Runs side by side. Default: one a core on the CPU."
+    )(command)
+
+
 def names(command: Command) -> Command:
     """Add the options that name what is run."""
     for option in (

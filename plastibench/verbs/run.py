@@ -13,10 +13,7 @@ from plastibench import options
 @click.command("run")
 @options.names
 @click.option("--tuned", is_flag=True, help="SUITE is one that `tune` wrote: published and chosen settings.")
-@click.option("--jobs", type=click.IntRange(min=1), help="Runs side by side. Default: one a core on the CPU.")
-@click.option("--mlflow/--no-mlflow", default=True, show_default=True, help="Mirror runs to MLflow.")
-@options.tracking
-@options.keeping
+@options.carrying_out
 @options.plugins
 @options.data
 @options.home
