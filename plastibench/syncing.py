@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from plastibench import suites, tracking, tuned
 from plastibench.data.progress import progress
@@ -13,13 +15,23 @@ from plastibench.display import Screen
 from plastibench.errors import RequestError, unknown
 from plastibench.printing import DONE, SOME_FAILED, say_damaged, say_line
 from plastibench.store import Record, Store
-from plastibench.tables import STYLES, render, tables
+from plastibench.tables import STYLES, Table, render, tables
 from plastibench.tracking import Server, boards
 from plastibench.tracking.mirror import Mirror
 from plastibench.tuning.storage import JOURNAL, storage, tunings
 
 
-def sync(home: Path, uri: str | None, names: Sequence[str], files: tuple[Path, ...]) -> int:
+@dataclass(frozen=True)
+class Beside:
+    """What is to lie with the leaderboards, besides their tables."""
+
+    files: tuple[Path, ...] = ()
+    """Files and folders of the user's."""
+    report: bool = False
+    """Whether the page and the figures are to be made and laid there, too."""
+
+
+def sync(home: Path, uri: str | None, names: Sequence[str], beside: Beside) -> int:
     """Write what is missing or differs; return the exit status.
 
     Raises RequestError where mlflow is not installed, a name is unknown, or the place cannot be written.
@@ -37,14 +49,20 @@ def sync(home: Path, uri: str | None, names: Sequence[str], files: tuple[Path, .
     chosen = [name for name in studies if not names or name in names]
     if not total and not chosen:
         raise RequestError(f"no finished runs in {home}")
-    try:
-        added = _write(server, wanted)
-        _attach(server, {name: texts(found[name]) for name in wanted}, files)
-        trials = _write_trials(server, chosen)
-    except RequestError:
-        raise
-    except Exception as error:  # whatever MLflow and its database raise
-        raise RequestError(f"MLflow at {server.shown} cannot be written: {server.plain(error)}") from error
+    with TemporaryDirectory() as folder:
+        shown = {name: found[name] for name in wanted}
+        pages = _pages(shown, Path(folder)) if beside.report else {}
+        try:
+            added = _write(server, wanted)
+            for name, runs in shown.items():
+                _attach(server, name, texts(runs), (*pages.get(name, ()), *beside.files))
+            trials = _write_trials(server, chosen)
+        except RequestError:
+            raise
+        except Exception as error:  # whatever MLflow and its database raise
+            raise RequestError(
+                f"MLflow at {server.shown} cannot be written: {server.plain(error)}"
+            ) from error
     also = f" and {trials} trials of {len(chosen)} tunings" if chosen else ""
     say(f"MLflow: {added} of {total} runs{also} brought up to date in {server.shown}")
     return SOME_FAILED if store.damaged else DONE
@@ -95,12 +113,28 @@ def _write(server: Server, wanted: dict[str, list[Record]]) -> int:
     return added
 
 
-def _attach(server: Server, shown: dict[str, dict[str, str]], files: tuple[Path, ...]) -> None:
-    """Lay tables and files with their leaderboards."""
+def _attach(server: Server, name: str, named: dict[str, str], files: tuple[Path, ...]) -> None:
+    """Lay tables and files with a leaderboard."""
     mirror = Mirror(server)
-    for name, named in shown.items():
-        with mirror.writing():
-            mirror.attach(mirror.board(name), named, files)
+    with mirror.writing():
+        mirror.attach(mirror.board(name), named, files)
+
+
+def _pages(shown: dict[str, list[Record]], folder: Path) -> dict[str, tuple[Path, ...]]:
+    """Write the page and figures of each leaderboard; return by leaderboard what is to be laid with it."""
+    from plastibench.figures import save
+    from plastibench.report.page import page
+
+    made = {}
+    with progress("making pages", len(shown)) as advance:
+        for number, (name, records) in enumerate(shown.items()):
+            found, own = _tables(records), folder / str(number)
+            if found:
+                save(found, own / "figures", ["svg"])
+                (own / "report.html").write_text(page(found, name), encoding="utf-8")
+                made[name] = (own,)
+            advance(1)
+    return made
 
 
 def _write_trials(server: Server, studies: list[str]) -> int:
@@ -124,7 +158,10 @@ def known_texts(home: Path, names: Iterable[str]) -> dict[str, dict[str, str]]:
 
 def texts(records: Sequence[Record]) -> dict[str, str]:
     """Return the tables of runs as files that lie with their leaderboard."""
-    usual = suites.defaults()
-    found = tables(records, usual.baseline, usual.yardstick)
-    columns = STYLES["standard"]
+    found, columns = _tables(records), STYLES["standard"]
     return {f"table.{form}": render(found, form, columns) for form in ("md", "csv", "json")} if found else {}
+
+
+def _tables(records: Sequence[Record]) -> list[Table]:
+    usual = suites.defaults()
+    return tables(records, usual.baseline, usual.yardstick)

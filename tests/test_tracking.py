@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 from command_support import SMALL, command, plugin, small_run
-from tracking_support import QUIET, a_record, contents, finish, values
+from report_support import a_home, some_runs
+from tracking_support import QUIET, WHEN, a_record, contents, finish, values
 
 from plastibench import tracking
 from plastibench.store import Store
@@ -174,6 +175,21 @@ def test_sync_brings_what_is_missing_and_changes_nothing_the_second_time(tmp_pat
     assert contents(tmp_path) == before
     (artifacts,) = (tmp_path / "mlflow-artifacts" / "quickstart").glob("*/artifacts/table.md")
     assert artifacts.read_text() == command("table", "--home", tmp_path, "--format", "md").out
+
+
+def test_sync_lays_the_page_and_the_figures_with_a_leaderboard(tmp_path: Path) -> None:
+    home, apart = tmp_path / "home", tmp_path / "figures"
+    times = {"started": WHEN, "finished": WHEN}
+    a_home(home, [replace(run, provenance={**run.provenance, **times}) for run in some_runs(2)])
+    answer = command("sync", "--home", home, "--report")
+    assert answer.status == 0, answer.err
+    (artifacts,) = (home / "mlflow-artifacts").glob("*/*/artifacts/table.md")
+    assert "<title>" in (artifacts.parent / "report.html").read_text()
+    written = command("report", "--home", home, "--out", tmp_path / "page.html", "--figures", apart)
+    assert written.status == 0, written.err
+    pictures = {path.name: path.read_bytes() for path in apart.iterdir()}
+    assert pictures
+    assert {path.name: path.read_bytes() for path in (artifacts.parent / "figures").iterdir()} == pictures
 
 
 def test_sync_takes_leaderboards_runs_and_files_and_names_what_it_does_not_know(tmp_path: Path) -> None:

@@ -8,16 +8,21 @@ import subprocess
 import sys
 import time
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
 from pathlib import Path
 from typing import Any
 
 import pytest
 from command_support import SMALL, plugin, program
+from optuna.storages.journal import JournalFileSymlinkLock
+from optuna.study import StudyDirection
 from servers_support import free_port, postgres, stop, wait
 from tracking_support import QUIET
 from tuning_support import NAME, small_tune, studies, trials
 
 from plastibench.store import Store
+from plastibench.tuning.storage import storage
 
 pytestmark = [pytest.mark.filterwarnings(words) for words in QUIET]
 
@@ -96,6 +101,16 @@ def test_worker_that_is_killed_loses_no_trial(tmp_path: Path) -> None:
     assert len(list(Store(home).records())) == 3
 
 
+def connections(uri: str) -> int:
+    """Return how many connections there are to a database, the one that asks among them."""
+    import psycopg
+
+    with psycopg.connect(uri) as asking:
+        found = asking.execute("SELECT count(*) FROM pg_stat_activity WHERE datname = 'bench'").fetchone()
+    assert found is not None
+    return int(found[0])
+
+
 def test_trials_are_kept_in_a_real_postgresql(tmp_path: Path) -> None:
     with postgres() as uri:
         url = uri.replace("postgresql://", "postgresql+psycopg://")
@@ -106,6 +121,7 @@ def test_trials_are_kept_in_a_real_postgresql(tmp_path: Path) -> None:
         (study,) = studies(tmp_path / "two", NAME, url)
         assert [trial.number for trial in trials(study)] == [0, 1]
         assert "used already, nothing to do" in small_tune(tmp_path / "one", *words, "--trials", 2).err
+        assert connections(uri) == 1, "nobody is connected who does not ask"
 
 
 def test_dashboard_opens_the_same_trials(tmp_path: Path) -> None:
@@ -132,3 +148,35 @@ def _page(address: str) -> str:
     except OSError:
         time.sleep(0.1)
         return ""
+
+
+def journal(home: Path) -> Path:
+    """Return a journal with one study in it."""
+    storage(home, None).create_new_study([StudyDirection.MAXIMIZE], "one")
+    return home / "tuned" / "journal.log"
+
+
+def test_a_line_that_a_killed_writer_left_unfinished_is_cut_off(tmp_path: Path) -> None:
+    path = journal(tmp_path)
+    whole = path.read_bytes()
+    path.write_bytes(whole + b'{"op_code":0,"worker')
+    assert [study.study_name for study in storage(tmp_path, None).get_all_studies()] == ["one"]
+    assert path.read_bytes() == whole
+
+
+def test_a_line_that_is_still_being_written_is_not_cut_off(tmp_path: Path) -> None:
+    path = journal(tmp_path)
+    other = tmp_path / "other"
+    whole = path.read_bytes()
+    line = journal(other).read_bytes().replace(b'"one"', b'"two"')
+    lock = JournalFileSymlinkLock(str(path))
+    lock.acquire()
+    path.write_bytes(whole + line[:20])
+    with ThreadPoolExecutor() as pool:
+        opened = pool.submit(storage, tmp_path, None)
+        early = wait_for([opened], timeout=0.5).done
+        path.write_bytes(whole + line)
+        lock.release()
+    assert not early
+    names = [study.study_name for study in opened.result().get_all_studies()]
+    assert names == ["one", "two"]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from plastibench.data.lock import exclusive
 from plastibench.errors import RequestError
 from plastibench.explain import explain
 from plastibench.tuned import FOLDER
@@ -37,15 +37,17 @@ def storage(home: Path, url: str | None) -> BaseStorage:
         from optuna.storages.journal import JournalFileBackend
 
         try:
-            with exclusive(home / FOLDER / LOCK):
-                _mend(home / FOLDER / JOURNAL)
+            _mend(home / FOLDER / JOURNAL)
             return JournalStorage(JournalFileBackend(str(home / FOLDER / JOURNAL)))
         except (OSError, ValueError, KeyError) as error:
             raise RequestError(
                 f"trials in {home / FOLDER / JOURNAL} cannot be used: {explain(error)}"
             ) from error
+    from sqlalchemy.pool import NullPool
+
     try:
-        return optuna.storages.RDBStorage(url)
+        # Workers train most of the time: none holds a connection meanwhile, of which servers have few.
+        return optuna.storages.RDBStorage(url, engine_kwargs={"poolclass": NullPool})
     except Exception as error:  # a driver that is missing or any of its own errors
         raise RequestError(f"storage {shown(url)} cannot be reached: {_plain(error, url)}") from error
 
@@ -64,14 +66,33 @@ def _plain(error: Exception, url: str) -> str:
 
 
 def _mend(journal: Path) -> None:
-    """Cut off a line that a killed writer left unfinished: Optuna would read no further."""
-    if not journal.exists():
+    """Cut off a line that a killed writer left unfinished: Optuna would read no further.
+
+    Under Optuna's own lock: a line that somebody is still writing is whole when the lock is had, and the lock
+    of a writer that died counts as given back after Optuna's 30 seconds.
+    """
+    from optuna.storages.journal import JournalFileSymlinkLock
+
+    if not _is_cut(journal):
         return
-    with journal.open("rb+") as file:
-        content = file.read()
-        whole = content.rfind(b"\n") + 1
-        if whole < len(content):
-            file.truncate(whole)
+    lock = JournalFileSymlinkLock(str(journal))
+    lock.acquire()
+    try:
+        if _is_cut(journal):
+            with journal.open("rb+") as file:
+                file.truncate(file.read().rfind(b"\n") + 1)
+    finally:
+        lock.release()
+
+
+def _is_cut(journal: Path) -> bool:
+    """Return whether the last line has no end."""
+    if not journal.exists():
+        return False
+    with journal.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 1))
+        return file.read(1) not in (b"", b"\n")
 
 
 def named(store: BaseStorage, tuning: str) -> list[optuna.Study]:

@@ -20,12 +20,15 @@ from plastibench import options
     multiple=True,
     help="A file or folder to lie with the leaderboards: a report, figures. Can be repeated.",
 )
+@click.option("--report", is_flag=True, help="Lay each leaderboard's page and figures with it, freshly made.")
 @options.home
-def command(names: tuple[str, ...], uri: str | None, files: tuple[Path, ...], home: Path) -> None:
+def command(
+    names: tuple[str, ...], uri: str | None, files: tuple[Path, ...], home: Path, *, report: bool
+) -> None:
     """Bring MLflow up to date with the home folder: all runs, or those of suites or with ids.
 
     Twice in a row changes nothing. RUN is an id or the beginning of one.
     """
-    from plastibench.syncing import sync
+    from plastibench.syncing import Beside, sync
 
-    sys.exit(sync(home, uri, names, files))
+    sys.exit(sync(home, uri, names, Beside(files, report)))

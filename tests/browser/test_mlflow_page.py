@@ -40,9 +40,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
     home = tmp_path_factory.mktemp("home")
     times = {"started": WHEN, "finished": WHEN}
     a_home(home, [replace(run, provenance={**run.provenance, **times}) for run in some_runs(2)])
-    page = home / "report.html"
-    assert command("report", "--home", home, "--out", page).status == 0
-    assert command("sync", "--home", home, "--attach", page).status == 0
+    assert command("sync", "--home", home, "--report").status == 0
     words = program("ui", "--home", home)
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=environment) as server:
