@@ -125,7 +125,7 @@ def _pages(shown: dict[str, list[Record]], folder: Path) -> dict[str, tuple[Path
     from plastibench.figures import save
     from plastibench.report.page import page
 
-    made = {}
+    made: dict[str, tuple[Path, ...]] = {}
     with progress("making pages", len(shown)) as advance:
         for number, (name, records) in enumerate(shown.items()):
             found, own = _tables(records), folder / str(number)
