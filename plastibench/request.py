@@ -135,9 +135,14 @@ class Begun(Request):
         return
 
     @cached_property
+    def descriptions(self) -> Store:
+        """Return the store that knows which runs cannot be gone on with, their description being damaged."""
+        return Store(self.home)
+
+    @cached_property
     def _unfinished(self) -> list[Spec]:
         store = Store(self.home)
-        return [spec for spec in begun(store, self.runs) if store.read(spec.id) is None]
+        return [spec for spec in begun(self.descriptions, self.runs) if store.read(spec.id) is None]
 
     def specs(self) -> list[Spec]:
         """Return the runs. Raises RequestError for an id that no run has."""

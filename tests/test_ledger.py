@@ -164,6 +164,18 @@ def test_resume_finishes_what_was_begun(tmp_path: Path) -> None:
     assert rows(home) == rows(tmp_path / "alone")
 
 
+def test_resume_names_a_run_whose_description_is_damaged(tmp_path: Path) -> None:
+    small_run(tmp_path, "--method", "warm")
+    (path,) = tmp_path.glob("runs/??/*/spec.json")
+    path.write_text("{")
+    path.with_name("run.json").unlink()
+    answer = command("resume", "--no-mlflow", "--home", tmp_path)
+    assert answer.status == 1
+    assert f"run file {path} is damaged" in answer.err
+    assert small_run(tmp_path, "--method", "warm").status == 0
+    assert command("resume", "--no-mlflow", "--home", tmp_path).status == 0
+
+
 def test_nothing_to_resume_and_unknown_runs_are_said_in_a_line(tmp_path: Path) -> None:
     assert small_run(tmp_path, "--method", "warm").status == 0
     nothing = command("resume", "--home", tmp_path)

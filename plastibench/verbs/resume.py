@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from typing import Any
 
 import click
@@ -23,11 +24,16 @@ def command(runs: tuple[str, ...], jobs: int | None, mlflow: bool, uri: str | No
     A run goes on from its last checkpoint. The command that began a grid does the same, and makes the
     runs that were not begun, too.
     """
+    from plastibench.display import Screen
     from plastibench.leaderboard import carry_out
+    from plastibench.printing import SOME_FAILED, say_damaged, say_line
     from plastibench.request import Begun
     from plastibench.tracking import Server
 
     nothing = dict.fromkeys(("suite", "task", "method", "model", "recipe", "seeds"))
     where = {"data": words.pop("data") or options.default_data(), "cache": options.cache_folder()}
     request = Begun(**nothing, settings={}, **where, **words, runs=runs)  # type: ignore[arg-type]
-    sys.exit(carry_out(request, jobs, Server.of(uri, request.home) if mlflow else None))
+    status = carry_out(request, jobs, Server.of(uri, request.home) if mlflow else None)
+    say = partial(say_line, Screen(stderr=True))
+    say_damaged(request.descriptions, say, "the command that began the run makes it again")
+    sys.exit(status or (SOME_FAILED if request.descriptions.damaged else 0))
