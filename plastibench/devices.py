@@ -83,6 +83,10 @@ class Device:
         """Return what records work here so that it can be replayed, or None where nothing does."""
         return None
 
+    def compiler(self) -> str | None:
+        """Return the backend of torch.compile that passes of whole batches go through here, or None."""
+        return None
+
     def rate(self, rate: float) -> float | torch.Tensor:
         """Return a learning rate as optimizers take it here.
 
@@ -303,8 +307,12 @@ class Hpu(Device):
 
     def mark_step(self) -> None:
         """End a lazily collected graph; in eager mode there is none, and the call would only warn."""
-        if os.environ.get("PT_HPU_LAZY_MODE") == "1":
+        if _lazy():
             _mark_step()()
+
+    def compiler(self) -> str | None:
+        """Return the vendor's, by which eager mode is meant to be fast; lazy mode makes graphs by itself."""
+        return None if _lazy() else "hpu_backend"
 
     def peak_memory(self) -> int | None:
         """Return the most bytes allocated since the last reset."""
@@ -341,6 +349,11 @@ def pick(text: str) -> Device:
 
 def _hpu() -> Any:  # noqa: ANN401 - a module that only the vendor's plug-in adds to torch
     return vars(torch)["hpu"]
+
+
+def _lazy() -> bool:
+    """Return whether work is collected until told, which was the default before the vendor's release 1.21."""
+    return os.environ.get("PT_HPU_LAZY_MODE") == "1"
 
 
 def _mark_step() -> Callable[[], None]:

@@ -17,6 +17,7 @@ GIB = 1024**3
 
 def report(device: str, data: Path, home: Path) -> Iterator[tuple[str, str]]:
     """Yield (what, answer). Raises RequestError where the device asked for is not there."""
+    from plastibench.compiled import registered
     from plastibench.devices import KINDS, pick
 
     yield "plastibench", __version__
@@ -27,6 +28,9 @@ def report(device: str, data: Path, home: Path) -> Iterator[tuple[str, str]]:
         yield kind, made.absent() or f"{made().name()}, precisions {', '.join(made.precisions())}"
     chosen = pick(device)
     yield "chosen", f"{chosen}, {chosen.side_by_side()} runs at a time"
+    compiler = chosen.compiler()
+    if compiler is not None:
+        yield "compiler", f"{compiler}, which torch {'has' if registered(compiler) else 'does not have'}"
     yield "data", f"{data} ({_contents(data)})"
     yield "home", f"{home.resolve()} ({_writable(home)}, {free_bytes(home.resolve()) / GIB:.1f} GiB free)"
 

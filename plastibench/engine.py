@@ -13,6 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from plastibench import flops
 from plastibench.capture import Recorded, Say
+from plastibench.compiled import Forward
 from plastibench.data.core import Data
 from plastibench.devices import Device
 from plastibench.learner import Learner
@@ -92,6 +93,7 @@ class Engine:
         self.tally = Tally(learner.device)
         self.layout = learner.device.layout(learner.model)
         self._pass = flops.pass_works(learner.model, backward=True)
+        self._forward = Forward(learner.device, self.recipe.batch_size, say)
         self._recorded = self._recorder(say)
 
     def _recorder(self, say: Say) -> Recorded | None:
@@ -130,7 +132,7 @@ class Engine:
         def closure() -> Tensor:
             learner.optimizer.zero_grad(set_to_none=True)
             with self._statistics(len(passes)), device.precision(self.recipe.precision):
-                logits = learner.model(images)
+                logits = self._forward(learner.model, images)
             loss = learner.loss(logits, y)
             passes.append((logits.detach(), loss.detach()))
             total = loss + self.method.loss_term(learner, logits, y)
@@ -185,13 +187,14 @@ def still_statistics(model: nn.Module) -> Iterator[None]:
 def evaluate(model: nn.Module, data: Data, recipe: Recipe, device: Device) -> Accuracy:
     """Return the accuracy of `model` on `data`, leaving the model as it was."""
     tally, layout = Tally(device), device.layout(model)
+    forward = Forward(device, recipe.test_batch_size)
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     with torch.no_grad(), device.precision(recipe.precision):
         work, works = flops.NOTHING, flops.pass_works(model, backward=False)
         for x, y in data.batches(recipe.test_batch_size):
             work = flops.add(work, works(x.shape))
-            logits = model(x.contiguous(memory_format=layout)).float()
+            logits = forward(model, x.contiguous(memory_format=layout)).float()
             tally.add(logits, y, torch.nn.functional.cross_entropy(logits, y))
             device.mark_step()
     for module, training in modes:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 
 import fake_hpu
 import torch
-from tests_support import small_digits
+from tests_support import Listening, small_digits
 from torch import nn
 
-from plastibench import protocol
+from plastibench import doctor, protocol
 from plastibench.devices import Cpu, pick
 from plastibench.registry import Registry
 from plastibench.testing.trial import run, same_bits, site
@@ -34,7 +35,8 @@ def main(optimizer: str, precision: str) -> None:
         for name in registry.names("method"):
             kind = registry.load("method", name)
             fake_hpu.calls.clear()
-            results = list(protocol.run(task, kind(), 0, site(pick("hpu"))))
+            company = Listening()
+            results = list(protocol.run(task, kind(), 0, site(pick("hpu")), company))
             asked = dict(fake_hpu.calls)
             there, here = run(task, kind(), device=pick("hpu")), run(task, kind(), device=Contiguous())
             found[name] = {
@@ -45,8 +47,10 @@ def main(optimizer: str, precision: str) -> None:
                 "epochs": sum(result.epochs for result in results),
                 "stages": len(results),
                 "asked": asked,
+                "said": sorted(set(company.said)),
             }
-    print(json.dumps(found))
+        told = dict(doctor.report("hpu", Path("no-data"), Path()))
+    print(json.dumps({"methods": found, "doctor": told}))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ PROGRAM = Path(__file__).parent / "hpu_program.py"
 
 
 @lru_cache
-def outcome(optimizer: str, precision: str, lazy: str) -> dict[str, Any]:
+def printed(optimizer: str, precision: str, lazy: str) -> dict[str, Any]:
     environment = {**os.environ, "PT_HPU_LAZY_MODE": lazy, "OMP_NUM_THREADS": "1"}
     words = [sys.executable, "-W", "ignore", str(PROGRAM), optimizer, precision]
     done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
@@ -24,6 +24,11 @@ def outcome(optimizer: str, precision: str, lazy: str) -> dict[str, Any]:
         pytest.skip("this torch has no Python backends to make the stand-in from")
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)  # type: ignore[no-any-return]
+
+
+def outcome(*words: str) -> dict[str, Any]:
+    found: dict[str, Any] = printed(*words)["methods"]
+    return found
 
 
 EAGER_SGD, LAZY_SAM = ("sgd", "fp32", "0"), ("sam", "fp32", "1")
@@ -60,3 +65,14 @@ def test_steps_are_marked_behind_every_pass_and_update_in_lazy_mode() -> None:
 def test_bf16_runs_through_autocast() -> None:
     found = outcome("sgd", "bf16", "0")
     assert all(what["steps"] > 0 for what in found.values())
+
+
+def test_a_compiler_that_the_software_lacks_is_said_and_done_without() -> None:
+    lacks = "torch has no compiler 'hpu_backend' here: passes are computed operation by operation"
+    assert all(what["said"] == [lacks] for what in outcome(*EAGER_SGD).values())
+    assert printed(*EAGER_SGD)["doctor"]["compiler"] == "hpu_backend, which torch does not have"
+
+
+def test_no_compiler_is_asked_for_in_lazy_mode() -> None:
+    assert all(what["said"] == [] for what in outcome(*LAZY_SAM).values())
+    assert "compiler" not in printed(*LAZY_SAM)["doctor"]
