@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import nn
 
-from plastibench import energy
+from plastibench import energy, memory
 from plastibench.errors import RequestError, unknown
 from plastibench.machine import num_cores, processor
 
@@ -169,6 +169,11 @@ class Cpu(Device):
 
     def be_deterministic(self) -> None:
         """Do nothing."""
+
+    def place(self, model: nn.Module) -> nn.Module:
+        """Return the model in its fastest layout; from now on this process holds its memory."""
+        memory.hold()
+        return super().place(model)
 
 
 class Cuda(Device):
