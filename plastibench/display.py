@@ -15,6 +15,7 @@ from rich.live import Live
 from rich.table import Table as Layout
 from rich.text import Text
 
+from plastibench.cost import PHASES
 from plastibench.spec import Spec
 from plastibench.store import Record
 
@@ -104,6 +105,7 @@ class Display(Shown):
         if state is None:
             return
         state |= {"stage": row["index"] + 1, "epoch": 0}
+        state["seconds"] = state.get("seconds", 0.0) + sum(row.get(f"{phase}_seconds", 0) for phase in PHASES)
         if not self.console.is_terminal and time.monotonic() - self.said > PLAIN_SECONDS:
             self.said = time.monotonic()
             self._print(f"  {state['name']}: stage {state['stage']}/{state['stages']}, {self._left()}")
@@ -145,11 +147,11 @@ class Display(Shown):
         else:
             # No run has ended. Later stages have more data as a rule: this is too little if anything.
             started = [state for state in going if state.get("stage")]
-            guesses = [(now - state["began"]) * state["stages"] / state["stage"] for state in started]
+            guesses = [_spent(state, now) * state["stages"] / state["stage"] for state in started]
             word, each = "at least", max(guesses, default=0.0)
         if not each:
             return "time left not known yet"
-        spent = sum(min(now - state["began"], each) for state in going)
+        spent = sum(min(_spent(state, now), each) for state in going)
         seconds = max(0.0, rest * each - spent) / max(1, min(self.jobs, rest))
         return f"{word} {clock(seconds)} left"
 
@@ -167,6 +169,11 @@ class Display(Shown):
                 "" if accuracy is None else f"train {100 * accuracy:.1f} %",
             )
         return layout
+
+
+def _spent(state: dict[str, Any], now: float) -> float:
+    """Return the seconds of a run so far: of one that was gone on with, by the clocks of its stages."""
+    return max(float(now - state["began"]), float(state.get("seconds", 0.0)))
 
 
 def name_of(spec: Spec) -> str:

@@ -62,6 +62,14 @@ def test_time_left_is_that_of_the_runs_left_over_the_processes(display: Display)
     assert display._left() == "about 0:00 left"
 
 
+def test_a_run_that_goes_on_has_taken_the_seconds_of_its_stages(display: Display) -> None:
+    display.started(a_spec(), 4)
+    display.stage(a_spec().id, {"index": 0, "train_seconds": 8.0, "evaluation_seconds": 1.0})
+    display.stage(a_spec().id, {"index": 1, "train_seconds": 8.0, "evaluation_seconds": 3.0})
+    # Four runs of 40 s, 20 s of which have gone, by two processes.
+    assert "at least 1:10 left" in told(display)
+
+
 def test_news_of_a_run_that_is_not_shown_is_no_error(display: Display) -> None:
     for seed in (1, 2):
         display.epoch(a_spec(seed).id, {"epoch": 1})
