@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ import torch
 
 from plastibench import bench, suites
 from plastibench.devices import Device, pick
-from plastibench.engine import evaluate
+from plastibench.engine import Engine, evaluate
 from plastibench.execute import Place, execute, run_all
 from plastibench.grid import Grid
 from plastibench.registry import Registry
@@ -41,6 +42,8 @@ SUITE, QUICK_SUITE = "paper-cifar10", "quickstart"
 BATCHES = 6
 """Files of CIFAR-10 with images."""
 REPEATS = 3
+QUEUED = 16
+"""Steps launched without waiting: so few that no queue of the driver is full."""
 STAGES = 5
 """Of 50, of the run that is compared with the reference code."""
 Row = dict[str, Any]
@@ -102,24 +105,43 @@ def _speed(options: argparse.Namespace, recipe: Recipe, way: str) -> Row:
 
 def _speed_of(options: argparse.Namespace, recipe: Recipe, way: str) -> Row:
     device = by_python(options.device) if way == "python" else pick(options.device)
+    if way == "compiled":
+        vars(device)["compiler"] = lambda: "inductor"
     task = bench.noise(_model(options), recipe, 256 if options.quick else 16_384)
     engine, flop = bench.trainer(task, device), bench.flop_per_image(task)
-    if way == "compiled":
-        engine.learner.model.compile()
-    bench.epoch(engine)
-    bench.epoch(engine)  # what a shape's first steps choose and record is behind it now
-    rates, peaks, test = [], [], engine.learner.stage.test
+    model, test = engine.learner.model, engine.learner.stage.test
     assert test is not None
+    for _ in range(2):  # what a shape's first steps choose, compile and record is behind it then
+        bench.epoch(engine)
+        evaluate(model, test, recipe, device)
+    rates, peaks, issues = [], [], []
     for _ in range(1 if options.quick else 5):
         peaks.append(bench.matrix_rate(device, recipe.precision))
         rates.append(len(engine.learner.stage.train) / bench.seconds(device, lambda: bench.epoch(engine)))
-    evaluated = bench.seconds(device, lambda: evaluate(engine.learner.model, test, recipe, device))
+        issues.append(_issue(engine))
+    evaluated = bench.seconds(device, lambda: evaluate(model, test, recipe, device))
     return {
         "images_per_second": rates,
         "utilisation": statistics.median(rate * flop / peak for rate, peak in zip(rates, peaks, strict=True)),
         "evaluation_images_per_second": len(test) / evaluated,
+        "issue_seconds": issues,
+        "runs_issued": recipe.batch_size / statistics.median(rates) / statistics.median(issues),
         "peak_memory": device.peak_memory(),
     }
+
+
+def _issue(engine: Engine) -> float:
+    """Return the seconds in which Python prepares and launches a step, without waiting for the device."""
+    device, train = engine.learner.device, engine.learner.stage.train
+    batches = islice(train.batches(engine.recipe.batch_size), QUEUED)
+    before = engine.learner.step
+    device.synchronise()
+    start = perf_counter()
+    for batch in batches:
+        engine.step(*batch)
+    seconds = (perf_counter() - start) / (engine.learner.step - before)
+    device.synchronise()
+    return seconds
 
 
 def _model(options: argparse.Namespace) -> Any:

@@ -8,6 +8,8 @@ from typing import Any
 
 Row = dict[str, Any]
 WAITS = "waits"
+ISSUED = "runs whose steps one interpreter could launch"
+"""A step's time by that in which Python launches it: streams of one process would share the latter."""
 
 
 def text(rows: Sequence[Row], where: Row) -> str:
@@ -17,7 +19,7 @@ def text(rows: Sequence[Row], where: Row) -> str:
     lines = [f"# Speed on {where['hardware']}{quick}", ""]
     lines += _table(("what", "at least", "measured", "n"), _goals(done))
     lines += ["", "## One run", ""]
-    head = ("optimizer", "precision", "steps", "train images/s", "share of peak", "test images/s")
+    head = ("optimizer", "precision", "steps", "train images/s", "share of peak", "test images/s", ISSUED)
     lines += _table(head, _speeds(done))
     lines += ["", "## Runs side by side", ""]
     lines += _table(("way", "runs", "images/s in all", "each"), _together(done))
@@ -89,7 +91,8 @@ def _speeds(done: dict[str, Row]) -> Iterator[Sequence[str]]:
     for row in _with(done, "speed/"):
         _, optimizer, precision, way = row["key"].split("/")
         rate, share = _spread(row["images_per_second"])[0], f"{100 * row['utilisation']:.0f} %"
-        yield optimizer, precision, way, rate, share, f"{row['evaluation_images_per_second']:,.0f}"
+        issued = f"{row['runs_issued']:.1f}" if "runs_issued" in row else ""
+        yield optimizer, precision, way, rate, share, f"{row['evaluation_images_per_second']:,.0f}", issued
 
 
 def _together(done: dict[str, Row]) -> Iterator[Sequence[str]]:
