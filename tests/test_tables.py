@@ -84,6 +84,24 @@ def test_a_row_has_last_stage_and_mean_of_stages() -> None:
     assert row.average.mean == pytest.approx(55)
 
 
+def with_steps(method: str, seed: int, steps: list[int]) -> Record:
+    found = record(method, seed, [0.5] * len(steps))
+    return replace(found, stages=[{**row, "steps": n} for row, n in zip(found.stages, steps, strict=True)])
+
+
+def test_stages_too_short_for_running_statistics_are_counted_by_method() -> None:
+    runs = [with_steps("warm", 0, [65, 66]), with_steps("warm", 1, [3, 65]), with_steps("cold", 0, [66, 900])]
+    (line,) = (note for note in only(runs).notes if "running statistics" in note)
+    assert line.startswith("stages of fewer than 66 steps,")
+    assert line.endswith("over 0.1 % of what they were before: warm 3 of 4")
+    assert line in markdown(only(runs))
+
+
+def test_nothing_is_said_of_running_statistics_where_every_stage_is_long() -> None:
+    runs = [with_steps("warm", 0, [66, 80]), with_steps("cold", 0, [66, 900])]
+    assert not any("running statistics" in note for note in only(runs).notes)
+
+
 def test_gains_are_paired_by_seed() -> None:
     row = next(row for row in only(RECORDS).rows if row.method == "new")
     gain = row.gains["warm"].estimate

@@ -11,6 +11,7 @@ from plastibench.outcome import Costs, Outcome, hardware_of, mean_cost, on, rela
 from plastibench.spec import Spec
 from plastibench.stats import Estimate, differences, holm, mean, not_worse, sign_flip
 from plastibench.store import Record
+from plastibench.tables.short import short_stages
 from plastibench.tuned import setting_id, untuned
 
 MARGIN = 0.5
@@ -154,7 +155,8 @@ def _table(title: str, group: list[Record], wanted: tuple[str | None, str | None
         )
         for label in sorted(sound)
     ]
-    return Table(title, baseline, yardstick, tuple(rows), _notes(group))
+    short = short_stages({label: runs.values() for label, runs in sound.items()})
+    return Table(title, baseline, yardstick, tuple(rows), (*_notes(group), *short))
 
 
 def _machines(runs: Iterable[Outcome], unit: Sequence[Outcome]) -> dict[str, tuple[Costs, Costs]]:
