@@ -19,6 +19,7 @@ from plastibench import stopping
 from plastibench.execute import AGAIN_SECONDS, Place, Queue, Watcher, attempt, workshop
 from plastibench.explain import HINT, explain
 from plastibench.ledger import Elsewhere
+from plastibench.pipes import tell
 from plastibench.progress import Stopped
 from plastibench.spec import Spec
 from plastibench.store import Record
@@ -200,35 +201,28 @@ class _Sender:
         self.last = 0.0
 
     def started(self, spec: Spec, num_stages: int) -> None:
-        self._send("started", num_stages)
+        tell(self.pipe, "started", num_stages)
 
     def epoch(self, run: str, where: dict[str, Any]) -> None:
         if time.monotonic() - self.last > 1 / EPOCHS_A_SECOND:
             self.last = time.monotonic()
-            self._send("epoch", where)
+            tell(self.pipe, "epoch", where)
 
     def stage(self, run: str, row: dict[str, Any]) -> None:
-        self._send("stage", row)
+        tell(self.pipe, "stage", row)
 
     def finished(self, record: Record) -> None:
-        self._send("finished", record)
+        tell(self.pipe, "finished", record)
 
     def failed(self, spec: Spec, message: str) -> None:
-        self._send("failed", message)
+        tell(self.pipe, "failed", message)
 
     def note(self, spec: Spec, message: str) -> None:
-        self._send("note", message)
+        tell(self.pipe, "note", message)
 
     def elsewhere(self, holder: str) -> None:
         """Another process is at the run."""
-        self._send("elsewhere", holder)
-
-    def _send(self, what: str, content: object) -> None:
-        try:
-            self.pipe.send((what, content))
-        except OSError:
-            # The parent is gone, killed perhaps: nobody is left to work for or to complain to.
-            os._exit(1)
+        tell(self.pipe, "elsewhere", holder)
 
 
 def _work(pipe: Connection, place: Place) -> None:

@@ -36,6 +36,7 @@ def said(record: Record, there: Collection[str]) -> dict[str, str]:
 
 
 def _numbers(outcome: Outcome) -> str:
+    """Return an outcome with its numbers by name: unlike an index, what a server holds is not made anew."""
     return canonical(
         {name: value for name, value in asdict(outcome).items() if name not in ("seed", "hardware")}
     )

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from plastibench import tuned
 from plastibench.data.lock import is_held
 from plastibench.ledger import CLAIM
+from plastibench.pipes import tell
 from plastibench.spec import Spec
 from plastibench.store import FAILURE, Record, Store
 from plastibench.tracking.board import Board
@@ -167,14 +168,7 @@ class Beat:
 
     def beat(self, patience: float | None = None) -> None:
         """Say that this process lives, and how long it may be until it says so again."""
-        self.tell("alive", self.patience if patience is None else patience)
-
-    def tell(self, what: str, content: object) -> None:
-        """Say something. Ends the process where nobody listens."""
-        try:
-            self.pipe.send((what, content))
-        except OSError:
-            os._exit(1)
+        tell(self.pipe, "alive", self.patience if patience is None else patience)
 
 
 def follow(pipe: Connection, errand: Errand) -> None:
@@ -188,7 +182,7 @@ def follow(pipe: Connection, errand: Errand) -> None:
     try:
         import mlflow  # noqa: F401 - before the server's patience counts
     except Exception as error:
-        beat.tell("broken", errand.server.plain(error))
+        tell(beat.pipe, "broken", errand.server.plain(error))
         return
     _look_until_told(Follower(errand), beat)
 
@@ -209,11 +203,11 @@ def _look_until_told(follower: Follower, beat: Beat) -> None:
             except Exception as error:  # whatever MLflow and its database raise
                 broken, again = True, time.monotonic() + AGAIN_SECONDS
                 follower.mirror.boards.clear()  # what was under way is looked up anew
-                beat.tell("broken", follower.errand.server.plain(error))
+                tell(beat.pipe, "broken", follower.errand.server.plain(error))
         if texts is not None:
             if not broken:
                 links = {name: follower.mirror.link(name) for name in follower.mirror.boards}
-                beat.tell("done", (follower.added, links))
+                tell(beat.pipe, "done", (follower.added, links))
             return
 
 
