@@ -109,7 +109,10 @@ def test_the_page_says_in_short_what_each_setting_and_all_of_them_come_to() -> N
     joined = across(found)
     assert joined is not None
     above, below, ranks = overall(joined)
-    assert re.match(r"Above warm over all 2 settings, .*: good \(\+\d.*better in 100 % of pairs", above)
+    assert re.match(
+        r"Above warm over all 2 settings, .*: good \(\+\d.*better in 100 % of pairs of runs \[100, 100\]\)",
+        above,
+    )
     assert re.match(r"Below warm over all 2 settings, .*: bad \(-\d", below)
     assert ranks.startswith("No ranks: Friedman's test needs")
     text = page(found, "x")

@@ -52,6 +52,14 @@ def test_as_many_seeds_are_asked_for_as_holm_needs(comparisons: int, seeds: int)
     assert comparisons * stats.smallest_p(seeds) < 0.05 <= comparisons * stats.smallest_p(seeds - 1)
 
 
+@pytest.mark.parametrize(
+    ("p", "shown"),
+    [(0.0, "< 0.001"), (0.00099, "< 0.001"), (0.001, "0.001"), (0.0496, "0.050"), (1.0, "1.000")],
+)
+def test_a_p_is_never_shown_as_zero(p: float, shown: str) -> None:
+    assert stats.p_text(p) == shown
+
+
 def test_holm_is_its_papers_procedure() -> None:
     assert stats.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert stats.holm([0.9, 0.8]) == [1.0, 1.0]
@@ -81,6 +89,43 @@ def test_the_bootstrap_draws_seeds_once_for_all_methods_and_within_each_task() -
     scores = [np.concatenate([base, base + 3]), np.concatenate([base * 0, base * 0 + 3])]
     ((low, high),) = stats.bootstrap(scores, lambda drawn: (drawn[1:] - drawn[:1]).mean(axis=-1))
     assert (low, high) == pytest.approx((3, 3))
+
+
+def test_the_interval_of_the_probability_of_improvement_is_that_of_brute_force() -> None:
+    # Two tasks of three seeds: all 27 x 27 draws, seeds drawn once for both methods, each task by itself.
+    scores = [np.array([[1.0, 5.0, 2.0], [2.0, 4.0, 2.0]]), np.array([[3.0, 1.0, 2.0], [1.0, 2.5, 2.5]])]
+    seeds = list(itertools.product(range(3), repeat=3))
+    shares = [
+        stats.probability_of_improvement([a[1, list(i)], b[1, list(j)]], [a[0, list(i)], b[0, list(j)]])
+        for a, b in [scores]
+        for i in seeds
+        for j in seeds
+    ]
+    ((low, high),) = stats.bootstrap_improvement(scores, 100_000)
+    assert (low, high) == pytest.approx(tuple(np.quantile(shares, [0.025, 0.975])), abs=0.02)
+
+
+def test_the_probability_of_improvement_is_drawn_as_the_bootstrap_draws() -> None:
+    draw = np.random.default_rng(3)
+    scores = [np.round(draw.normal(size=(4, size)), 1) for size in (5, 12)]
+
+    def shares(drawn: np.ndarray) -> np.ndarray:
+        tasks = np.split(drawn, [5], axis=-1)
+        rows = [[[task[m, r] for task in tasks] for r in range(drawn.shape[1])] for m in range(4)]
+        pairs = [list(zip(rows[m], rows[0], strict=True)) for m in range(1, 4)]
+        return np.array([[stats.probability_of_improvement(x, y) for x, y in row] for row in pairs])
+
+    expected = stats.bootstrap(scores, shares, 300)
+    assert stats.bootstrap_improvement(scores, 300) == [pytest.approx(ends) for ends in expected]
+
+
+def test_what_methods_share_under_a_seed_stays_paired() -> None:
+    # Better by a hair under every seed, and seeds far apart: near one half, and surely above it.
+    base = 10.0 * np.arange(12)
+    ((low, high),) = stats.bootstrap_improvement([np.stack([base, base + 0.1])])
+    assert 0.5 < low < high < 0.65
+    ((low, high),) = stats.bootstrap_improvement([np.stack([base, base[::-1] + 0.1])])
+    assert low < 0.5 < high
 
 
 def test_the_bootstrap_interval_is_that_of_brute_force() -> None:

@@ -34,6 +34,7 @@ from plastibench.tables import (
     tables,
 )
 from plastibench.tables import markdown as markdown_of
+from plastibench.tables.forms import latex
 
 Change = Callable[[Spec], Spec]
 
@@ -352,7 +353,11 @@ def test_several_tables_are_joined_by_their_common_methods_and_seeds() -> None:
     assert row.iqm == pytest.approx(10)
     assert row.mean == pytest.approx(10)
     assert row.low < row.iqm < row.high
-    assert row.improves == 1.0
+    assert (row.improves, row.improves_low, row.improves_high) == (1.0, 1.0, 1.0)
+    assert joined.sheet().rows[0][6].text == "1.00 [1.00, 1.00]"
+    tiny = replace(joined, rows=(replace(row, p=2e-17),))
+    assert tiny.sheet().rows[0][7].text == "< 0.001"
+    assert "$<$ 0.001" in latex(tiny.sheet())
     assert row.rank is None
     assert "at least 5 tasks" in joined.note
     assert "over 2 tables" in [shown.title for shown in sheets(only_list([*RECORDS, *other]))]

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from plastibench.figures.look import WIDTH, Mark, Picture, blank, ink, legend, marks, room
 from plastibench.figures.series import labelled
-from plastibench.stats import LEVEL, Ranks, probability_of_improvement, profile, ranks
+from plastibench.stats import LEVEL, Ranks, p_text, probability_of_improvement, profile, ranks
 from plastibench.tables import Shared, Table, shared
 
 Cells = Sequence[Sequence[tuple[str, float, bool] | None]]
@@ -192,7 +192,7 @@ def _verdict(test: Ranks) -> str:
     """Return what Friedman's test says of the ranks, or why it says nothing."""
     if test.refusal:
         return f"Descriptive: {test.refusal}."
-    p = f"p {test.p:.3f}" if test.p >= 0.001 else "p < 0.001"
+    p = f"p {p_text(test.p)}"
     if test.p >= LEVEL:
         return f"Friedman's test finds no difference between the methods ({p})."
     return (

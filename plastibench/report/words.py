@@ -54,7 +54,8 @@ def overall(joined: Across) -> list[str]:
 
 def _joined(row: Joined) -> str:
     interval = f"{row.iqm:+.2f} [{row.low:+.2f}, {row.high:+.2f}]"
-    return f"{row.method} ({interval}, better in {100 * row.improves:.0f} % of pairs of runs)"
+    share, low, high = (f"{100 * value:.0f}" for value in (row.improves, row.improves_low, row.improves_high))
+    return f"{row.method} ({interval}, better in {share} % of pairs of runs [{low}, {high}])"
 
 
 def _size(table: Table) -> Iterator[str]:

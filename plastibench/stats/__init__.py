@@ -1,6 +1,13 @@
 """Estimates, intervals and tests over seeds and tasks: small functions on scipy and numpy."""
 
-from plastibench.stats.bootstrap import CONFIDENCE, REPEATS, bootstrap, iqm, repeats_for
+from plastibench.stats.bootstrap import (
+    CONFIDENCE,
+    REPEATS,
+    bootstrap,
+    bootstrap_improvement,
+    iqm,
+    repeats_for,
+)
 from plastibench.stats.estimate import ENOUGH, Estimate, differences, mean, paired, population_sd, unpaired
 from plastibench.stats.profiles import probability_of_improvement, profile
 from plastibench.stats.ranks import Ranks, ranks
@@ -10,6 +17,7 @@ from plastibench.stats.significance import (
     fewest_seeds,
     holm,
     not_worse,
+    p_text,
     sign_flip,
     smallest_p,
     wilcoxon,
@@ -23,6 +31,7 @@ __all__ = [
     "Estimate",
     "Ranks",
     "bootstrap",
+    "bootstrap_improvement",
     "differences",
     "equivalent",
     "fewest_seeds",
@@ -30,6 +39,7 @@ __all__ = [
     "iqm",
     "mean",
     "not_worse",
+    "p_text",
     "paired",
     "population_sd",
     "probability_of_improvement",

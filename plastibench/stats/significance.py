@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 LEVEL = 0.05
 """What a corrected p must be below to be called significant."""
 
+SMALLEST_SHOWN = 0.001
+"""A p below this is shown as being below it: it is never 0."""
+
 MOST_EXACT = 16
 """Differences up to which every pattern of signs is tried; above, as many are drawn at random."""
 
@@ -72,6 +75,11 @@ def _patterns(n: int) -> Array:
 
     bits = np.arange(2 ** (n - 1))[:, None] >> np.arange(n)
     return np.where(bits & 1, -1.0, 1.0)
+
+
+def p_text(p: float) -> str:
+    """Return a p as it is shown behind the letter: "0.012", or "< 0.001"."""
+    return f"< {SMALLEST_SHOWN}" if p < SMALLEST_SHOWN else f"{p:.3f}"
 
 
 def wilcoxon(differences: Sequence[float]) -> float:

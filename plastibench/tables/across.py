@@ -6,7 +6,18 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from plastibench.stats import bootstrap, iqm, mean, probability_of_improvement, ranks, repeats_for, wilcoxon
+from plastibench.stats import (
+    Ranks,
+    bootstrap,
+    bootstrap_improvement,
+    iqm,
+    mean,
+    p_text,
+    probability_of_improvement,
+    ranks,
+    repeats_for,
+    wilcoxon,
+)
 from plastibench.tables.columns import Cell, Sheet
 from plastibench.tables.rows import Table
 
@@ -33,6 +44,9 @@ class Joined:
     """Smallest mean gain of a table."""
     improves: float
     """Probability that a run of it is better than one of the baseline."""
+    improves_low: float
+    """Lower end of its 95 % interval, from the same draws of seeds."""
+    improves_high: float
     p: float
     """Of Wilcoxon's signed-rank test on the tables' mean gains."""
     rank: float | None
@@ -60,8 +74,8 @@ class Across:
                 Cell(str(row.runs)),
                 Cell(f"{row.iqm:+.2f} [{row.low:+.2f}, {row.high:+.2f}]"),
                 *(Cell(f"{value:+.2f}") for value in (row.mean, row.median, row.worst)),
-                Cell(f"{row.improves:.2f}"),
-                Cell(f"{row.p:.3f}"),
+                Cell(f"{row.improves:.2f} [{row.improves_low:.2f}, {row.improves_high:.2f}]"),
+                Cell(p_text(row.p)),
                 Cell("-" if row.rank is None else f"{row.rank:.2f}"),
             ]
             for row in self.rows
@@ -71,6 +85,8 @@ class Across:
         notes = [
             f"points of the mean over stages gained over {self.baseline}, paired by seed; IQM: mean of the "
             f"middle half of all runs, 95 % bootstrap over seeds within each table ({self.repeats:,} draws)",
+            f"P(better): probability that a run is better than one of {self.baseline}, averaged over tables, "
+            "with a 95 % interval from the same draws",
             self.note,
             *(f"over: {title}" for title in self.titles),
         ]
@@ -110,8 +126,6 @@ def shared(found: Sequence[Table]) -> Shared | None:
 
 def across(found: Sequence[Table]) -> Across | None:
     """Join tables, or say why they are never joined; None where they share nothing."""
-    import numpy as np
-
     titles, baselines = tuple(table.title for table in found), {table.baseline for table in found}
     several = mixed(found) if len(found) > 1 and len(baselines) == 1 and None not in baselines else None
     if several:
@@ -123,37 +137,46 @@ def across(found: Sequence[Table]) -> Across | None:
         return None
     baseline, methods, scores = joined
     gains = [table[1:] - table[:1] for table in scores]
-    intervals = bootstrap(gains, iqm)
     ranked = ranks(
         {name: [float(t[i].mean()) for t in scores] for i, name in enumerate([baseline, *methods])}
     )
+    rows = _rows(joined, gains, ranked)
+    note = ranked.refusal or (
+        f"mean ranks nearer than {ranked.critical_difference:.2f} are not separated (Nemenyi; "
+        f"Friedman p {p_text(ranked.p)})"
+    )
+    repeats = repeats_for(sum(gain.shape[1] for gain in gains), len(methods))
+    return Across(titles, baseline, rows, repeats, note)
+
+
+def _rows(joined: Shared, gains: Sequence[Array], ranked: Ranks) -> tuple[Joined, ...]:
+    """Return what each method came to; `gains` has an array of shape (methods, seeds) for each table."""
+    import numpy as np
+
+    intervals, better = bootstrap(gains, iqm), bootstrap_improvement(joined.scores)
+    theirs = [table[0] for table in joined.scores]
     rows = []
-    for position, (name, (low, high)) in enumerate(zip(methods, intervals, strict=True)):
-        own = [table[position] for table in gains]
+    for place, name in enumerate(joined.methods):
+        own = [table[place] for table in gains]
         every, means = np.concatenate(own), [float(gain.mean()) for gain in own]
         rows.append(
             Joined(
                 method=name,
                 runs=len(every),
                 iqm=float(iqm(every)),
-                low=low,
-                high=high,
+                low=intervals[place][0],
+                high=intervals[place][1],
                 mean=mean(means).mean,
                 median=float(np.median(every)),
                 worst=min(means),
-                improves=probability_of_improvement(
-                    [t[position + 1] for t in scores], [t[0] for t in scores]
-                ),
+                improves=probability_of_improvement([table[place + 1] for table in joined.scores], theirs),
+                improves_low=better[place][0],
+                improves_high=better[place][1],
                 p=wilcoxon(means),
                 rank=ranked.mean.get(name),
             )
         )
-    note = ranked.refusal or (
-        f"mean ranks nearer than {ranked.critical_difference:.2f} are not separated (Nemenyi; "
-        f"Friedman p {ranked.p:.3f})"
-    )
-    repeats = repeats_for(sum(gain.shape[1] for gain in gains), len(methods))
-    return Across(titles, baseline, tuple(rows), repeats, note)
+    return tuple(rows)
 
 
 def mixed(found: Sequence[Table]) -> str | None:

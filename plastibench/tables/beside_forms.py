@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from plastibench.outcome import relative_cost
-from plastibench.stats import LEVEL, Estimate, fewest_seeds, smallest_p
+from plastibench.stats import LEVEL, Estimate, fewest_seeds, p_text, smallest_p
 from plastibench.tables.beside import Beside, Comparison, Sides
 from plastibench.tables.columns import Cell, Sheet, by_hardware, count, hardware_note, known
 from plastibench.tables.forms import latex, markdown
@@ -68,7 +68,7 @@ def _cells(row: Sides, hardware: Sequence[str]) -> list[Cell]:
         Cell(first.average.text()),
         Cell(second.average.text()),
         Cell(_apart(row.average, row), row.p < LEVEL),
-        Cell("-" if row.average.n == 0 else f"{row.p:.3f}", row.p < LEVEL),
+        Cell("-" if row.average.n == 0 else p_text(row.p), row.p < LEVEL),
         Cell(first.last.text()),
         Cell(second.last.text()),
         Cell(_apart(row.last, row)),

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from plastibench.errors import unknown
 from plastibench.outcome import OF_THE_MACHINE
-from plastibench.stats import LEVEL, fewest_seeds, mean, population_sd, smallest_p
+from plastibench.stats import LEVEL, fewest_seeds, mean, p_text, population_sd, smallest_p
 from plastibench.tables.rows import MARGIN, Gain, Row, Table
 
 ABSENT = "absent"
@@ -86,7 +86,7 @@ def _gain(reference: str) -> Callable[[Row, Table], Cell]:
 def _p(reference: str) -> Callable[[Row, Table], Cell]:
     def cell(row: Row, table: Table) -> Cell:
         found = _found(row, table, reference)
-        return Cell("-") if found is None else Cell(f"{found.p:.3f}", found.p < LEVEL)
+        return Cell("-") if found is None else Cell(p_text(found.p), found.p < LEVEL)
 
     return cell
 
@@ -96,7 +96,7 @@ def _not_worse(row: Row, table: Table) -> Cell:
     if found is None:
         return Cell("-")
     shown = found.p_worse < LEVEL
-    return Cell(f"{'yes' if shown else 'not shown'} (p {found.p_worse:.3f})", shown)
+    return Cell(f"{'yes' if shown else 'not shown'} (p {p_text(found.p_worse)})", shown)
 
 
 def _found(row: Row, table: Table, reference: str) -> Gain | None:

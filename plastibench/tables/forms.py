@@ -16,10 +16,12 @@ from plastibench.tables.rows import Table
 
 FORMATS = ("text", "md", "csv", "latex", "json")
 
-LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"} | {
-    letter: f"\\{letter}" for letter in "&%$#_{}"
-}
-"""What letters that LaTeX takes for commands are written as."""
+LATEX = (
+    {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    | {letter: f"\\{letter}" for letter in "&%$#_{}"}
+    | {letter: f"${letter}$" for letter in "<>"}
+)
+"""What letters that LaTeX takes for commands, or prints as others, are written as."""
 
 
 def sheets(found: list[Table], columns: Sequence[str] = STYLES["standard"]) -> list[Sheet]:

@@ -2,8 +2,9 @@
 // Without this script the page says all the same; with it tables sort and filter, and links open their rows.
 function value(row, column) {
   const text = row.cells[column].textContent.trim();
-  const number = parseFloat(text.replace(/,/g, "").replace("\u2212", "-"));
-  return Number.isNaN(number) ? text.toLowerCase() : number;
+  const number = parseFloat(text.replace(/[,<]/g, "").replace("\u2212", "-"));
+  if (Number.isNaN(number)) return text.toLowerCase();
+  return text.startsWith("<") ? number / 2 : number;  // "< 0.001" lies below 0.001
 }
 function compare(a, b, sign) {
   // Words go behind numbers, up or down: a dash stands for what is absent.
