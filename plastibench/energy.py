@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 POWERCAP = Path("/sys/class/powercap")
 
@@ -58,6 +59,8 @@ def _microjoules(path: Path) -> float:
 
 def gpu(device: torch.device) -> Reading | None:
     """Read an NVIDIA GPU's counter (NVML, since the driver was loaded), or return None."""
+    import torch
+
     read = _nvml(torch.cuda.current_device() if device.index is None else device.index)
     return None if read is None else (Counter(read(), 0.0),)
 
@@ -67,6 +70,7 @@ def _nvml(index: int) -> Callable[[], float] | None:
     """Return what reads the counter of the GPU that torch numbers `index`; Volta and later have one."""
     try:
         import pynvml
+        import torch
 
         pynvml.nvmlInit()
         # By its uuid: NVML and torch may number the GPUs differently.

@@ -15,17 +15,16 @@ from typing import Any, NamedTuple
 
 from plastibench.cache import Cache, Entry
 from plastibench.data.progress import Advance, progress
-from plastibench.spec import Spec, canonical
-from plastibench.stamps import Stamp, stamps
-from plastibench.store import Record, Store
-from plastibench.summary import Summary, origin, pack
+from plastibench.reading import MANY, batches
+from plastibench.spec import Spec
+from plastibench.stamps import stamps
+from plastibench.store import Record, Store, hardware
+from plastibench.summary import Summary
 
 NAME = "index.db"
 
 SETTLED_SECONDS = 2.0
 """A file younger than this is not entered: it could change once more within one tick of its clock."""
-BATCH = 2_000
-"""Runs that are entered at once: at most so many are read anew after Ctrl-C."""
 
 
 def summaries(store: Store, ids: Sequence[str] | None = None) -> list[Record]:
@@ -39,14 +38,13 @@ def summaries(store: Store, ids: Sequence[str] | None = None) -> list[Record]:
         return []
     cache = Cache(store.home / NAME)
     entries = cache.entries(seen)
-    missing = [run for run in seen if run not in entries]
+    missing = [(run, stamp) for run, stamp in seen.items() if run not in entries]
     with _shown(len(missing)) as advance:
-        for start in range(0, len(missing), BATCH):
-            batch = missing[start : start + BATCH]
-            read = [entry for run in batch if (entry := _read(store, run, seen[run]))]
-            cache.enter(_settled(read))
-            entries |= {entry.run: entry for entry in read}
-            advance(len(batch))
+        for batch in batches(store.home, missing):
+            store.damaged |= batch.damaged
+            cache.enter(_settled(batch.entries))
+            entries |= {entry.run: entry for entry in batch.entries}
+            advance(batch.looked_at)
     if ids is None:
         cache.keep(seen)
     heads = {text: _Head.of(text) for text in {entry.head for entry in entries.values()}}
@@ -54,7 +52,7 @@ def summaries(store: Store, ids: Sequence[str] | None = None) -> list[Record]:
 
 
 def _shown(count: int) -> AbstractContextManager[Advance]:
-    return progress(f"reading {count:,} runs", count) if count > BATCH else nullcontext(lambda _: None)
+    return progress(f"reading {count:,} runs", count) if count >= MANY else nullcontext(lambda _: None)
 
 
 def _settled(entries: Iterable[Entry]) -> list[Entry]:
@@ -68,33 +66,20 @@ class _Head(NamedTuple):
     spec: Spec
     provenance: Mapping[str, Any]
     setting_id: str
+    hardware: str
 
     @classmethod
     def of(cls, text: str) -> _Head:
         plain = json.loads(text)
         spec = Spec.from_dict({**plain["spec"], "seed": 0})
-        return cls(spec, plain["provenance"], spec.setting_id())
+        provenance = plain["provenance"]
+        return cls(spec, provenance, spec.setting_id(), hardware(provenance))
 
     def summary(self, entry: Entry, store: Store) -> Summary:
         own = self.spec
         parts = (own.task, own.model, own.recipe, own.method)
         spec = Spec(*parts, entry.seed, own.device, own.protocol, own.sealed)
         found = Summary(spec, entry.status, self.provenance, entry.packed, store)
-        vars(found)["setting_id"] = self.setting_id  # the same for all its seeds: worked out once
+        # The same for all its seeds: worked out once.
+        vars(found).update(setting_id=self.setting_id, hardware=self.hardware)
         return found
-
-
-def _read(store: Store, run: str, stamp: Stamp) -> Entry | None:
-    """Return a run from its own file; None where that is damaged, which is noted."""
-    record = store.read(run)
-    if record is None:
-        return None
-    spec = record.spec.as_dict()
-    seed = spec.pop("seed")
-    try:
-        packed = pack(record)
-    except (KeyError, TypeError, ValueError) as error:
-        store.note_damage(run, error)
-        return None
-    head = canonical({"spec": spec, "provenance": origin(record)})
-    return Entry(run, stamp, head, seed, record.status, packed)

@@ -17,12 +17,14 @@ SHOWN = ("optimizer", "learning_rate", "batch_size", "target_accuracy", "precisi
 
 def method_labels(parts: Sequence[Part]) -> list[str]:
     """Return a name for each method; where one name stands for several settings, what differs is shown."""
+    apart = {id(part): part for part in parts}  # seeds of a method share one, as a rule
     variants: dict[str, list[Mapping[str, Any]]] = {}
-    for part in parts:
+    for part in apart.values():
         known = variants.setdefault(part.name, [])
         if _identity(part) not in known:
             known.append(_identity(part))
-    return [_label(part, variants[part.name]) for part in parts]
+    labels = {place: _label(part, variants[part.name]) for place, part in apart.items()}
+    return [labels[id(part)] for part in parts]
 
 
 def record_labels(records: Sequence[Record]) -> list[str]:

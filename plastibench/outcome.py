@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from operator import itemgetter
+from typing import cast
 
 SUMMED = (
     "steps",
@@ -63,7 +66,7 @@ class Outcome:
         """Return the accuracy at the last stage."""
         return self.accuracies[-1]
 
-    @property
+    @cached_property
     def average(self) -> float:
         """Return the plain mean over stages, the first one included."""
         return sum(self.accuracies) / len(self.accuracies)
@@ -83,8 +86,10 @@ def whole_cost(stages: Sequence[Mapping[str, float | None]]) -> Costs:
 
 
 def _sum(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) if len(known) == len(values) else None
+    return None if None in values else sum(cast("Sequence[float]", values))
+
+
+_in_order: Callable[[Costs], tuple[float | None, ...]] = itemgetter(*COSTS)
 
 
 def mean_cost(runs: Iterable[Outcome]) -> Costs:
@@ -94,11 +99,13 @@ def mean_cost(runs: Iterable[Outcome]) -> Costs:
     """
     found = list(runs)
     mixed = len(hardware_of(found)) > 1
-    sums = {
-        name: None if mixed and name.endswith(OF_THE_MACHINE) else _sum([run.cost[name] for run in found])
-        for name in COSTS
+    if not found:
+        return dict.fromkeys(COSTS)
+    sums = dict(zip(COSTS, map(_sum, zip(*(_in_order(run.cost) for run in found), strict=True)), strict=True))
+    return {
+        name: None if total is None or (mixed and name.endswith(OF_THE_MACHINE)) else total / len(found)
+        for name, total in sums.items()
     }
-    return {name: total / len(found) if total is not None and found else None for name, total in sums.items()}
 
 
 def relative_cost(cost: Costs, unit: Costs, *, same_hardware: bool) -> Costs:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,10 @@ class Part:
         """Describe an instance of a plug-in."""
         return cls(plugin.name, settings_of(made), fingerprint(plugin))
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return the description as plain values."""
+        return {"name": self.name, "settings": dict(self.settings), "code": self.code}
+
 
 @dataclass(frozen=True)
 class Spec:
@@ -52,10 +56,18 @@ class Spec:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the description as plain values."""
-        plain = {"schema": SCHEMA, **asdict(self)}
-        if not self.sealed:
-            del plain["sealed"]  # not said of runs that tables are made of: their ids are older
-        return plain
+        plain = {
+            "schema": SCHEMA,
+            "task": self.task.as_dict(),
+            "model": self.model.as_dict(),
+            "recipe": dict(self.recipe),
+            "method": self.method.as_dict(),
+            "seed": self.seed,
+            "device": self.device,
+            "protocol": self.protocol,
+        }
+        # Not said of runs that tables are made of: their ids are older.
+        return {**plain, "sealed": True} if self.sealed else plain
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Spec:

@@ -65,14 +65,14 @@ def unpack(packed: bytes, seed: int, hardware: str) -> Outcome:
     """Return the outcome that `pack` packed."""
     values = array("d", packed)
     stages = (len(values) - len(COSTS)) // 3
+    cost: dict[str, float | None] = dict(zip(COSTS, values[3 * stages :], strict=True))
+    for name in [name for name, value in cost.items() if value != value]:  # noqa: PLR0124 - NaN: absent
+        cost[name] = None
     return Outcome(
         seed=seed,
         accuracies=tuple(values[:stages]),
         steps=tuple(map(int, values[stages : 2 * stages])),
         passes=tuple(map(int, values[2 * stages : 3 * stages])),
-        cost={
-            name: None if value != value else value  # noqa: PLR0124 - NaN is what is absent
-            for name, value in zip(COSTS, values[3 * stages :], strict=True)
-        },
+        cost=cost,
         hardware=hardware,
     )

@@ -71,8 +71,11 @@ def known(home: Path) -> dict[str, Tuned]:
 
 def attached(records: Iterable[Record], home: Path) -> list[Record]:
     """Return records that say where their settings come from, where that is known."""
-    known = _read(home)
-    return [_attached(record, known) for record in records] if known else list(records)
+    known, found = _read(home), list(records)
+    if not known:
+        return found
+    variants: dict[tuple[object, ...], str] = {}  # seeds of a method share their parts, as a rule
+    return [_attached(record, known, variants) for record in found]
 
 
 def chosen(grids: Iterable[Grid], registry: Registry) -> dict[str, Tuned]:
@@ -123,8 +126,17 @@ def of(record: Record) -> Tuned | None:
     return None if found is None else Tuned(**found)
 
 
-def _attached(record: Record, known: Mapping[str, Any]) -> Record:
-    found = known.get(variant(record.spec))
+def _attached(record: Record, known: Mapping[str, Any], variants: dict[tuple[object, ...], str]) -> Record:
+    spec = record.spec
+    parts = (
+        *map(id, (spec.task, spec.model, spec.recipe, spec.method)),
+        spec.device,
+        spec.protocol,
+        spec.sealed,
+    )
+    if parts not in variants:
+        variants[parts] = variant(spec)
+    found = known.get(variants[parts])
     return record if found is None else record.known_as(**{KEY: found})
 
 

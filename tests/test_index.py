@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import re
 import sqlite3
@@ -17,7 +18,7 @@ import pytest
 from command_support import command, program
 from report_support import a_home, a_run, some_runs
 
-from plastibench import cache, index, tuned
+from plastibench import cache, index, reading, tuned
 from plastibench.index import NAME, summaries
 from plastibench.store import Record, Store
 from plastibench.tables import render, tables
@@ -102,6 +103,44 @@ def test_a_warm_index_reads_no_run_file(home: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(Store, "load", noted)
     assert indexed(home) == expected
     assert reads == [a_run("warm", 9).id]
+
+
+def test_several_processes_read_what_one_does(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = Store(home)
+    expected = [record.id for record in summaries(alone)]
+    (home / NAME).unlink()
+    monkeypatch.setattr(reading, "MANY", 3)
+    monkeypatch.setattr(reading, "BATCH", 4)
+    together = Store(home)
+    assert [record.id for record in summaries(together)] == expected
+    assert together.damaged == alone.damaged != {}
+    assert len(entries(home)) == 17
+    assert indexed(home) == plainly(home)
+
+
+def test_runs_are_read_where_no_other_process_can_be_had(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "MANY", 3)
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    multiprocessing.set_executable("/nowhere/python")
+    try:
+        assert indexed(home) == plainly(home)
+    finally:
+        monkeypatch.undo()
+        multiprocessing.set_executable(sys.executable)
+
+
+def test_a_table_imports_nothing_that_trains(tmp_path: Path) -> None:
+    home = a_home(tmp_path, [*some_runs(2), *some_runs(2, task="other_task")])
+    program = (
+        "import sys; from plastibench.cli import main\n"
+        f"sys.argv = ['plastibench', 'table', '--home', {str(home)!r}, '--format', 'md']\n"
+        "try: main()\n"
+        "except SystemExit: print('loaded:', *sorted({name.split('.')[0] for name in sys.modules}))"
+    )
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    table, _, loaded = said.rpartition("loaded:")
+    assert "over 2 tables" in table
+    assert not {"torch", "pandas", "mlflow", "optuna", "matplotlib", "torchvision"} & set(loaded.split())
 
 
 def test_added_changed_and_removed_runs_are_seen(home: Path) -> None:

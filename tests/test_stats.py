@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
 from plastibench import stats
-from plastibench.stats.bootstrap import bootstrap_means
+from plastibench.stats.bootstrap import _ends, bootstrap_means
 from plastibench.stats.ranks import studentized_range
 
 NUMBERS = st.floats(-100, 100, allow_nan=False).map(lambda value: round(value, 3))
@@ -58,6 +58,14 @@ def test_as_many_seeds_are_asked_for_as_holm_needs(comparisons: int, seeds: int)
 )
 def test_a_p_is_never_shown_as_zero(p: float, shown: str) -> None:
     assert stats.p_text(p) == shown
+
+
+def test_sign_flips_of_several_methods_are_those_of_each() -> None:
+    draw = np.random.default_rng(5)
+    families = [np.round(draw.normal(0.4, 1, n), 2).tolist() for n in (10, 1, 4, 10, 0, 4, 17, 10)]
+    assert stats.sign_flips(families) == pytest.approx(
+        [stats.sign_flip(one) for one in families], nan_ok=True
+    )
 
 
 def test_holm_is_its_papers_procedure() -> None:
@@ -213,6 +221,18 @@ def test_friedmans_test_corrects_for_ties() -> None:
     found = stats.ranks(scores)
     assert found.p == pytest.approx(scipy_stats.friedmanchisquare(*scores.values()).pvalue)
     assert stats.ranks({name: [1.0] * 7 for name in "abc"}).p == 1.0
+
+
+@pytest.mark.parametrize("repeats", [30, 1_000, 1_001, 10_000])
+def test_the_ends_of_an_interval_are_numpys_quantiles_to_the_bit(repeats: int) -> None:
+    draw = np.random.default_rng(repeats)
+    plain = draw.normal(size=(5, repeats))
+    # Every 20th value, by which a threshold is guessed, is among the smallest.
+    order = np.argsort([*range(0, repeats, 20), *(k for k in range(repeats) if k % 20)])
+    at_the_sample = np.sort(plain, axis=-1)[:, order]
+    for values in (plain, np.round(plain, 1), plain * 0, at_the_sample, -at_the_sample):
+        low, high = np.quantile(values, [(1 - 0.95) / 2, 1 - (1 - 0.95) / 2], axis=-1)
+        assert _ends(values) == list(zip(low.tolist(), high.tolist(), strict=True))
 
 
 def test_the_bootstrap_of_means_is_the_bootstrap() -> None:

@@ -19,6 +19,7 @@ from plastibench.stats.significance import (
     not_worse,
     p_text,
     sign_flip,
+    sign_flips,
     smallest_p,
     wilcoxon,
 )
@@ -47,6 +48,7 @@ __all__ = [
     "ranks",
     "repeats_for",
     "sign_flip",
+    "sign_flips",
     "smallest_p",
     "unpaired",
     "wilcoxon",

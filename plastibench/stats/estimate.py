@@ -51,17 +51,18 @@ def mean(values: Sequence[float]) -> Estimate:
     centre = statistics.fmean(values)
     if n == 1:
         return Estimate(1, centre, math.nan, math.nan, math.nan)
-    sd = spread(values)
+    sd = spread(values, centre)
     half = _quantile(n - 1) * sd / math.sqrt(n)
     return Estimate(n, centre, sd, centre - half, centre + half)
 
 
-def spread(values: Sequence[float]) -> float:
-    """Return the sample standard deviation (n - 1) of at least two values."""
+def spread(values: Sequence[float], centre: float | None = None) -> float:
+    """Return the sample standard deviation (n - 1) of at least two values; `centre` is their mean."""
     if min(values) == max(values):
         return 0.0  # which the rounding of the mean would hide
-    centre = statistics.fmean(values)
-    return math.sqrt(math.fsum((value - centre) ** 2 for value in values) / (len(values) - 1))
+    if centre is None:
+        centre = statistics.fmean(values)
+    return math.sqrt(math.fsum([(value - centre) ** 2 for value in values]) / (len(values) - 1))
 
 
 @lru_cache(maxsize=256)

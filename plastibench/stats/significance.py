@@ -38,13 +38,25 @@ def sign_flip(differences: Sequence[float]) -> float:
     Under the null hypothesis each paired difference is as likely as its negative. NaN for no
     difference at all.
     """
-    n = len(differences)
-    if n == 0:
-        return math.nan
-    if n == 1:
-        return 1.0
-    if n <= MOST_EXACT:
-        return _share_as_extreme(differences)
+    (found,) = sign_flips([differences])
+    return found
+
+
+def sign_flips(families: Sequence[Sequence[float]]) -> list[float]:
+    """Return `sign_flip` of each list of paired differences; those of one length are worked out together."""
+    lengths = {len(family) for family in families}
+    exact = {
+        n: iter(_shares_as_extreme([family for family in families if len(family) == n]))
+        for n in lengths
+        if 1 < n <= MOST_EXACT
+    }
+    return [next(exact[n]) if (n := len(family)) in exact else _few_or_many(family) for family in families]
+
+
+def _few_or_many(differences: Sequence[float]) -> float:
+    """Return the p of differences that are too few for any verdict, or too many to try every pattern."""
+    if len(differences) < 2:
+        return 1.0 if differences else math.nan
     from scipy.stats import permutation_test
 
     found = permutation_test(
@@ -58,14 +70,15 @@ def sign_flip(differences: Sequence[float]) -> float:
     return float(found.pvalue)
 
 
-def _share_as_extreme(differences: Sequence[float]) -> float:
-    """Return the share of sign patterns whose sum is as far from 0 as the one that was seen."""
+def _shares_as_extreme(families: Sequence[Sequence[float]]) -> list[float]:
+    """Return the shares of sign patterns whose sum is as far from 0 as the one that was seen."""
     import numpy as np
 
-    values = np.array(differences)
+    values = np.array(families).T
     # Sums that are equal but for their rounding count as equal.
-    seen = abs(values.sum()) - ROUNDING * np.abs(values).sum()
-    return float(np.mean(np.abs(_patterns(len(values)) @ values) >= seen))
+    seen = np.abs(values.sum(axis=0)) - ROUNDING * np.abs(values).sum(axis=0)
+    found: list[float] = np.mean(np.abs(_patterns(len(values)) @ values) >= seen, axis=0).tolist()
+    return found
 
 
 @lru_cache(maxsize=MOST_EXACT)

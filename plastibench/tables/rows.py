@@ -9,7 +9,7 @@ from itertools import accumulate, pairwise
 from plastibench.labels import difference, record_labels, record_settings, setting_label
 from plastibench.outcome import Costs, Outcome, hardware_of, mean_cost, on, relative_cost
 from plastibench.spec import Spec
-from plastibench.stats import Estimate, differences, holm, mean, not_worse, sign_flip
+from plastibench.stats import Estimate, differences, holm, mean, not_worse, sign_flips
 from plastibench.store import Record
 from plastibench.tables.short import short_stages
 from plastibench.tuned import setting_id, untuned
@@ -177,7 +177,7 @@ def _gains(sound: Mapping[str, Mapping[int, Outcome]], reference: str) -> dict[s
     }
     pairs = {label: found for label, found in pairs.items() if found}
     apart = [[ours - theirs for ours, theirs in found] for found in pairs.values()]
-    p = holm([sign_flip(found) for found in apart])
+    p = holm(sign_flips(apart))
     worse = holm([not_worse(found, MARGIN) if len(found) > 1 else 1.0 for found in apart])
     found = zip(differences(apart), p, worse, strict=True)
     return {label: Gain(*values) for label, values in zip(pairs, found, strict=True)}
@@ -213,10 +213,13 @@ def _by_stage(runs: Sequence[Sequence[float]]) -> list[float]:
 def _notes(group: list[Record]) -> tuple[str, ...]:
     """Return what a reader must know of the runs beside the setting."""
     notes = []
+    # Seeds of a method that come from an index share what is said of them.
+    origins = {id(record.provenance): record.provenance for record in group}
+    one_each = {(id(record.spec.method), id(record.provenance)): record for record in group}
     for what in ("device", "torch", "plastibench", "commit", "data"):
-        values = sorted({str(record.provenance.get(what)) for record in group})
+        values = sorted({str(provenance.get(what)) for provenance in origins.values()})
         if what == "data":
             values = [value[:12] for value in values]
         notes.append(f"{what} {' and '.join(values)}")
-    settings = sorted({record_settings(record) for record in group})
+    settings = sorted({record_settings(record) for record in one_each.values()})
     return (*settings, "; ".join(notes))
