@@ -148,3 +148,12 @@ def test_data_may_come_in_pieces(tmp_path: Path) -> None:
         "data_batch_1": b"pixels 1",
         "data_batch_2": b"pixels 2",
     }
+
+
+def test_ways_of_a_step_are_timed_in_turn() -> None:
+    words = [sys.executable, str(ROOT / "benchmarks/cpu_step.py"), "--steps", "1", "--repeats", "1"]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    head, *lines = done.stdout.splitlines()
+    assert head == "bf16, threads: 1, n = 1: median (smallest to largest)"
+    assert [line.split()[0] for line in lines] == ["plain", "held", "gathered"]
+    assert all(re.search(r"clock \d+ \(\d+ to \d+\), \d+\.\d\dx; processor \d+", line) for line in lines)

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from plastibench.models.convolution import Conv3x3
+from plastibench.models.gathered import Gathered
 
 SIZES = [(1, 1), (1, 2), (2, 1), (2, 2)]
 
@@ -73,3 +74,47 @@ def test_it_multiplies_by_no_padding() -> None:
         layer(x).sum().backward()
     forward = 2 * len(x) * 5 * 7 * 16  # every pixel with every pixel, where a kernel has 36 taps
     assert counter.get_total_flops() == 3 * forward
+
+
+@pytest.mark.parametrize(
+    ("size", "stride"),
+    [*((size, s) for size in SIZES for s in (1, 2)), ((3, 4), 2), ((4, 4), 2), ((4, 3), 1)],
+)
+def test_gathered_values_and_both_gradients_are_torchs(size: tuple[int, int], stride: int) -> None:
+    layer, x = made(size, stride=stride, bias=False)
+    wanted, found = plain(layer, x), Gathered.apply(x, layer.weight, stride)
+    assert found.shape == wanted.shape
+    torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-12)
+    against = torch.randn_like(wanted)
+    inputs = [x, layer.weight]
+    for a, b in zip(
+        torch.autograd.grad(found, inputs, against), torch.autograd.grad(wanted, inputs, against), strict=True
+    ):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
+    assert torch.autograd.gradgradcheck(lambda x, w: Gathered.apply(x, w, stride), (x, layer.weight))
+
+
+@pytest.mark.parametrize(("size", "stride"), [(2, 1), (4, 2)])
+def test_wide_layers_in_bf16_are_rounded_once(size: int, stride: int) -> None:
+    """Every value and gradient lies within half a step of bf16, 2^-9 of it, of the sum in double precision.
+
+    The other half is for sums that float32 puts on the far side of a middle.
+    """
+    torch.manual_seed(0)
+    layer = Conv3x3(128, 128, stride).bfloat16().to(memory_format=torch.channels_last)
+    x = torch.randn(8, 128, size, size, dtype=torch.bfloat16, requires_grad=True)
+    found = layer(x)
+    assert "Gathered" in str(found.grad_fn)
+    exact = [v.detach().double().requires_grad_() for v in (x, layer.weight)]
+    wanted = F.conv2d(exact[0], exact[1], None, stride, padding=1)
+    against = torch.randn_like(found)
+    made = [found, *torch.autograd.grad(found, [x, layer.weight], against)]
+    sums = [wanted, *torch.autograd.grad(wanted, exact, against.double())]
+    for a, b in zip(made, sums, strict=True):
+        torch.testing.assert_close(a.double(), b, rtol=2**-8, atol=1e-4)
+
+
+def test_narrow_layers_and_float32_keep_their_bits() -> None:
+    for layer, dtype in ((Conv3x3(64, 64, 2), torch.bfloat16), (Conv3x3(128, 128, 2), torch.float32)):
+        x = torch.randn(2, layer.in_channels, 4, 4, dtype=dtype)
+        assert torch.equal(layer.to(dtype)(x), F.conv2d(x, layer.weight, None, 2, 1))

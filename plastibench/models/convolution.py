@@ -2,6 +2,7 @@
 
 Deep in a network for 32x32 images a 3x3 kernel slides over 2x2 pixels: five of its nine taps lie in
 the padding at every place, and libraries multiply them by zero all the same, forward and backward.
+In float32 the order of sums is that of the protocol's version 2; in bf16 on a processor see `gathered`.
 """
 
 from __future__ import annotations
@@ -13,8 +14,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from plastibench.models.gathered import Gathered
+
 LARGEST = 2
 """Side of the largest images of which every pixel lies under the kernel wherever it stands."""
+WIDE = 128
+"""Channels from which on a convolution pays for being taken apart."""
 
 
 class Conv3x3(nn.Conv2d):
@@ -25,11 +30,20 @@ class Conv3x3(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """Map (b, inside, h, w) to (b, outside, h / stride, w / stride)."""
-        if self.stride != (1, 1) or max(input.shape[2:]) > LARGEST:
-            return super().forward(input)
         half = _autocast(input.device.type) or self.weight.dtype
-        y: Tensor = _Small.apply(input.to(half), self.weight.to(half))
+        if self._gathers(input, half):
+            y: Tensor = Gathered.apply(input.to(half), self.weight.to(half), self.stride[0])
+        elif self.stride == (1, 1) and max(input.shape[2:]) <= LARGEST:
+            y = _Small.apply(input.to(half), self.weight.to(half))
+        else:
+            return super().forward(input)
         return y if self.bias is None else y + self.bias.to(half)[:, None, None]
+
+    def _gathers(self, input: Tensor, half: torch.dtype) -> bool:
+        """Return whether oneDNN, the processor's library, is slow at this; other libraries are not meant."""
+        small = max(input.shape[2:]) <= LARGEST * self.stride[0]
+        wide = min(self.in_channels, self.out_channels) >= WIDE
+        return input.is_cpu and half == torch.bfloat16 and small and wide
 
 
 def _autocast(kind: str) -> torch.dtype | None:
