@@ -63,7 +63,7 @@ def pack(record: Record) -> bytes:
 
 def unpack(packed: bytes, seed: int, hardware: str) -> Outcome:
     """Return the outcome that `pack` packed."""
-    values = array("d", packed)
+    values = array("d", packed).tolist()
     stages = (len(values) - len(COSTS)) // 3
     cost: dict[str, float | None] = dict(zip(COSTS, values[3 * stages :], strict=True))
     for name in [name for name, value in cost.items() if value != value]:  # noqa: PLR0124 - NaN: absent

@@ -13,6 +13,7 @@ from plastibench.stats.profiles import probability_of_improvement, profile
 from plastibench.stats.ranks import Ranks, ranks
 from plastibench.stats.significance import (
     LEVEL,
+    above_margin,
     equivalent,
     fewest_seeds,
     holm,
@@ -31,6 +32,7 @@ __all__ = [
     "REPEATS",
     "Estimate",
     "Ranks",
+    "above_margin",
     "bootstrap",
     "bootstrap_improvement",
     "differences",

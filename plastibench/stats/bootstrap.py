@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -50,9 +52,10 @@ def bootstrap(
     drawn = [start + at for start, at in zip(starts, _draws(sizes, repeats), strict=True)]
     every, places = np.concatenate(scores, axis=-1), np.concatenate(drawn, axis=-1)
     step = max(1, AT_ONCE // (methods * sum(sizes)))
-    values = [
-        statistic(np.take(every, places[start : start + step], axis=-1)) for start in range(0, repeats, step)
-    ]
+    parts = [places[start : start + step] for start in range(0, repeats, step)]
+    # numpy lets go of the interpreter where it takes and sorts.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        values = list(pool.map(lambda part: statistic(np.take(every, part, axis=-1)), parts))
     return _ends(np.concatenate(values, axis=-1))
 
 

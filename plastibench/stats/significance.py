@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import lru_cache
-from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from plastibench.stats.estimate import spread
+from plastibench.stats.estimate import Estimate, mean
 
 if TYPE_CHECKING:
     import numpy as np
@@ -163,14 +162,18 @@ def equivalent(differences: Sequence[float], margin: float) -> float:
 
 def not_worse(differences: Sequence[float], margin: float) -> float:
     """Return the one-sided p of a t test that the mean lies above -margin: "no worse by more than it"."""
+    return above_margin(mean(differences), margin)
+
+
+def above_margin(found: Estimate, margin: float) -> float:
+    """Return `not_worse` of the differences whose mean and spread are known."""
     from scipy.special import stdtr
 
     if margin <= 0:
         raise ValueError(f"margin={margin} is not allowed: it is above 0")
-    n = len(differences)
-    if n < 2:
+    if found.n < 2:
         return math.nan
-    above, sd = fmean(differences) + margin, spread(differences)
-    if sd == 0:
+    above = found.mean + margin
+    if found.sd == 0:
         return 0.0 if above > 0 else 1.0
-    return float(stdtr(n - 1, -above / (sd / math.sqrt(n))))
+    return float(stdtr(found.n - 1, -above / (found.sd / math.sqrt(found.n))))

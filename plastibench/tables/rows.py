@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate, pairwise
 
 from plastibench.labels import difference, record_labels, record_settings, setting_label
 from plastibench.outcome import Costs, Outcome, hardware_of, mean_cost, on, relative_cost
 from plastibench.spec import Spec
-from plastibench.stats import Estimate, differences, holm, mean, not_worse, sign_flips
+from plastibench.stats import Estimate, above_margin, differences, holm, mean, sign_flips
 from plastibench.store import Record
 from plastibench.tables.short import short_stages
 from plastibench.tuned import setting_id, untuned
@@ -80,7 +81,7 @@ class Table:
     rows: tuple[Row, ...]
     notes: tuple[str, ...]
 
-    @property
+    @cached_property
     def hardware(self) -> tuple[str, ...]:
         """Return what the runs that count were made with; columns number it where there are several."""
         return tuple(sorted({name for row in self.rows for name in row.machines}))
@@ -177,9 +178,9 @@ def _gains(sound: Mapping[str, Mapping[int, Outcome]], reference: str) -> dict[s
     }
     pairs = {label: found for label, found in pairs.items() if found}
     apart = [[ours - theirs for ours, theirs in found] for found in pairs.values()]
-    p = holm(sign_flips(apart))
-    worse = holm([not_worse(found, MARGIN) if len(found) > 1 else 1.0 for found in apart])
-    found = zip(differences(apart), p, worse, strict=True)
+    p, estimates = holm(sign_flips(apart)), differences(apart)
+    worse = holm([above_margin(found, MARGIN) if found.n > 1 else 1.0 for found in estimates])
+    found = zip(estimates, p, worse, strict=True)
     return {label: Gain(*values) for label, values in zip(pairs, found, strict=True)}
 
 
