@@ -19,7 +19,7 @@ from plastibench.store import Store
 from plastibench.tracking import Server
 from plastibench.tracking.mirror import Mirror
 
-RUN = ("run", "--task", "digits", "--method", "warm", "--jobs", "1")
+RUN = ("run", "--task", "digits", "--set", "stages=10", "--method", "warm", "--jobs", "1")
 
 
 def main(runs: int = 12, repeats: int = 3) -> None:

@@ -14,6 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+QUICK = ("--task", "digits", "--set", "stages=10")
 SAID = re.compile(r"([\d.]+) s gone, ([\d.]+) s of them in runs")
 
 
@@ -27,7 +28,7 @@ def main(trials: int = 8) -> None:
 
 def _tune(home: Path, trials: int, *words: str) -> tuple[float, float]:
     """Return the seconds of a study, and those of its runs."""
-    study = ("--task", "digits", "--method", "shrink_perturb", "--tuning-seeds", "1", "--no-pruning")
+    study = (*QUICK, "--method", "shrink_perturb", "--tuning-seeds", "1", "--no-pruning")
     command = [sys.executable, "-m", "plastibench", "tune", *study, "--trials", str(trials)]
     done = subprocess.run([*command, "--home", str(home), *words], check=True, capture_output=True, text=True)
     found = SAID.search(done.stderr)
