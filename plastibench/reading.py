@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from plastibench.cache import Entry
-from plastibench.spec import canonical
+from plastibench.machine import num_cores
 from plastibench.stamps import Stamp
 from plastibench.store import Store
-from plastibench.summary import origin, pack
+from plastibench.summary import head, pack
 
 BATCH = 1_000
 """Runs that are read, and entered in an index, at once."""
@@ -47,7 +46,7 @@ def _side_by_side(home: Path, parts: Sequence[Sequence[Wanted]]) -> Iterator[Bat
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
 
-    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(num_cores(), mp_context=get_context("spawn")) as pool:
         try:
             yield from pool.map(read, [home] * len(parts), parts)
         finally:
@@ -66,12 +65,9 @@ def _read(store: Store, run: str, stamp: Stamp) -> Entry | None:
     record = store.read(run)
     if record is None:
         return None
-    spec = record.spec.as_dict()
-    seed = spec.pop("seed")
     try:
         packed = pack(record)
     except (KeyError, TypeError, ValueError) as error:
         store.note_damage(run, error)
         return None
-    head = canonical({"spec": spec, "provenance": origin(record)})
-    return Entry(run, stamp, head, seed, record.status, packed)
+    return Entry(run, stamp, head(record), record.spec.seed, record.status, packed)

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from plastibench.outcome import COSTS, Outcome
-from plastibench.spec import Spec
+from plastibench.spec import Spec, canonical
 from plastibench.store import Record, Store
 
 ORIGIN = ("device", "threads", "torch", "plastibench", "commit", "data", "tuned")
@@ -47,9 +47,12 @@ class Summary(Record):
         return Summary(self.spec, self.status, {**self.provenance, **more}, self.packed, self.store)
 
 
-def origin(record: Record) -> dict[str, Any]:
-    """Return what a summary keeps of a record's provenance."""
-    return {name: record.provenance[name] for name in ORIGIN if name in record.provenance}
+def head(record: Record) -> str:
+    """Return as text what the seeds of a method under one setting share: description and origin."""
+    spec = record.spec.as_dict()
+    del spec["seed"]
+    origin = {name: record.provenance[name] for name in ORIGIN if name in record.provenance}
+    return canonical({"spec": spec, "provenance": origin})
 
 
 def pack(record: Record) -> bytes:

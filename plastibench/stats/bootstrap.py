@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
+
+from plastibench.machine import num_cores
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,7 +55,7 @@ def bootstrap(
     step = max(1, AT_ONCE // (methods * sum(sizes)))
     parts = [places[start : start + step] for start in range(0, repeats, step)]
     # numpy lets go of the interpreter where it takes and sorts.
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(num_cores()) as pool:
         values = list(pool.map(lambda part: statistic(np.take(every, part, axis=-1)), parts))
     return _ends(np.concatenate(values, axis=-1))
 

@@ -13,10 +13,10 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
+from plastibench import summary
 from plastibench.outcome import Outcome
 from plastibench.spec import Spec, canonical
 from plastibench.store import Record
-from plastibench.summary import origin
 
 RUN, HEAD = "run.", "head."
 LONGEST = 4_900
@@ -25,12 +25,10 @@ LONGEST = 4_900
 
 def said(record: Record, there: Collection[str]) -> dict[str, str]:
     """Return the tags that say what a run came to; a head that is `there` already is left out."""
-    spec = record.spec.as_dict()
-    seed = spec.pop("seed")
-    text = canonical({"spec": spec, "provenance": origin(record)})
+    text = summary.head(record)
     key = hashlib.sha256(text.encode()).hexdigest()[:16]
     counts = record.status == "done" and not record.spec.sealed
-    entry = [key, seed, record.status, _packed(_numbers(record.outcome)) if counts else ""]
+    entry = [key, record.spec.seed, record.status, _packed(_numbers(record.outcome)) if counts else ""]
     head = {} if f"{HEAD}{key}" in there else _cut(f"{HEAD}{key}", _packed(text))
     return head | _cut(f"{RUN}{record.id}", canonical(entry))
 

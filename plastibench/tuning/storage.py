@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
 JOURNAL = "journal.log"
-LOCK = ".lock"
 
 
 def storage(home: Path, url: str | None) -> BaseStorage:

@@ -18,7 +18,6 @@ from plastibench.tuning import alive
 from plastibench.tuning.budget import Budget
 from plastibench.tuning.objective import OBJECTIVES
 from plastibench.tuning.plan import Plan
-from plastibench.tuning.storage import LOCK
 
 if TYPE_CHECKING:
     import optuna
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from optuna.storages import BaseStorage
     from optuna.trial import FrozenTrial, Trial
 
+LOCK = ".lock"
 STARTUP = 8
 """Trials at random before the sampler has learnt, the published values among them; and before pruning."""
 SURPLUS, REASON, RETRY, OWNER, SPENT = "surplus", "reason", "retry_of", "owner", "spent"

@@ -26,7 +26,7 @@ def command(runs: tuple[str, ...], jobs: int | None, mlflow: bool, uri: str | No
     """
     from plastibench.display import Screen
     from plastibench.leaderboard import carry_out
-    from plastibench.printing import SOME_FAILED, say_damaged, say_line
+    from plastibench.printing import DONE, SOME_FAILED, say_damaged, say_line
     from plastibench.request import Begun
     from plastibench.tracking import Server
 
@@ -36,4 +36,4 @@ def command(runs: tuple[str, ...], jobs: int | None, mlflow: bool, uri: str | No
     status = carry_out(request, jobs, Server.of(uri, request.home) if mlflow else None)
     say = partial(say_line, Screen(stderr=True))
     say_damaged(request.descriptions, say, "the command that began the run makes it again")
-    sys.exit(status or (SOME_FAILED if request.descriptions.damaged else 0))
+    sys.exit(status or (SOME_FAILED if request.descriptions.damaged else DONE))
