@@ -20,8 +20,8 @@ from time import process_time
 from plastibench.devices import pick
 from plastibench.execute import Place, execute, workshop
 from plastibench.grid import Grid
+from plastibench.record import Record
 from plastibench.spec import Spec
-from plastibench.store import Record
 
 USUAL = {"stages": "6", "max_epochs": "6", "target_accuracy": "none"}
 

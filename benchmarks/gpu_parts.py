@@ -27,8 +27,9 @@ from plastibench.devices import Device, pick
 from plastibench.engine import Engine, evaluate
 from plastibench.execute import Place, execute, run_all
 from plastibench.grid import Grid
+from plastibench.record import Record
 from plastibench.registry import Registry
-from plastibench.store import Record, Store
+from plastibench.store import Store
 from plastibench.task import Recipe
 from plastibench.testing.trial import run, same_bits
 from plastibench.together import Load, best, together

@@ -25,7 +25,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import synthetic_store
-from plastibench.store import Record, Store
+from plastibench.record import Record
+from plastibench.store import Store
 from plastibench.tracking import Server, entries, picture
 from plastibench.tracking.mirror import Mirror, content
 from plastibench.tracking.packs import MOST

@@ -19,8 +19,8 @@ from plastibench.image_task import ImageTask
 from plastibench.learner import Learner
 from plastibench.method import Method
 from plastibench.models import Architecture
+from plastibench.record import Record
 from plastibench.settings import setting
-from plastibench.store import Record
 from plastibench.streams import generator
 from plastibench.task import Recipe, Site
 

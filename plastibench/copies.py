@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from plastibench.outcome import OF_THE_MACHINE
-from plastibench.store import Record
+from plastibench.record import Record
 
 DECIDES_ROUNDING = ("torch", "device", "threads", "deterministic", "plastibench")
 """Of a record's provenance: where these differ, the last bits of a sum can, and with them everything."""

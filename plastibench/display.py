@@ -16,8 +16,8 @@ from rich.table import Table as Layout
 from rich.text import Text
 
 from plastibench.cost import PHASES
+from plastibench.record import Record
 from plastibench.spec import Spec
-from plastibench.store import Record
 
 REFRESH_PER_SECOND = 4
 PLAIN_SECONDS = 10.0

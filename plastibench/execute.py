@@ -20,9 +20,10 @@ from plastibench.explain import explain
 from plastibench.keeping import Keeper, find
 from plastibench.ledger import Elsewhere, claimed
 from plastibench.progress import Stopped, Unusable
+from plastibench.record import Record
 from plastibench.registry import Registry
 from plastibench.spec import Spec, build
-from plastibench.store import Record, Store
+from plastibench.store import Store
 
 AGAIN_SECONDS = 2.0
 """How long until a run that another process was at is looked at again."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from plastibench.labels import method_labels, setting_label
-from plastibench.store import Record
+from plastibench.record import Record
 
 if TYPE_CHECKING:
     import pandas as pd

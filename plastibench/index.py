@@ -10,15 +10,14 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 from plastibench.cache import Cache, Entry
-from plastibench.data.progress import Advance, progress
-from plastibench.reading import MANY, batches
+from plastibench.reading import batches, shown
+from plastibench.record import Record, hardware
 from plastibench.spec import Spec
 from plastibench.stamps import stamps
-from plastibench.store import Record, Store, hardware
+from plastibench.store import Store
 from plastibench.summary import Summary
 
 NAME = "index.db"
@@ -39,7 +38,7 @@ def summaries(store: Store, ids: Sequence[str] | None = None) -> list[Record]:
     cache = Cache(store.home / NAME)
     entries = cache.entries(seen)
     missing = [(run, stamp) for run, stamp in seen.items() if run not in entries]
-    with _shown(len(missing)) as advance:
+    with shown(len(missing)) as advance:
         for batch in batches(store.home, missing):
             store.damaged |= batch.damaged
             cache.enter(_settled(batch.entries))
@@ -49,10 +48,6 @@ def summaries(store: Store, ids: Sequence[str] | None = None) -> list[Record]:
         cache.keep(seen)
     heads = {text: _Head.of(text) for text in {entry.head for entry in entries.values()}}
     return [heads[entries[run].head].summary(entries[run], store) for run in seen if run in entries]
-
-
-def _shown(count: int) -> AbstractContextManager[Advance]:
-    return progress(f"reading {count:,} runs", count) if count >= MANY else nullcontext(lambda _: None)
 
 
 def _settled(entries: Iterable[Entry]) -> list[Entry]:

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from plastibench import tuned
+from plastibench.record import Record
 from plastibench.settings import show
 from plastibench.spec import Part, Spec
-from plastibench.store import Record
 from plastibench.tuned import Tuned
 
 SHOWN = ("optimizer", "learning_rate", "batch_size", "target_accuracy", "precision")

@@ -11,9 +11,10 @@ from plastibench.display import Display, Screen
 from plastibench.execute import Place, check_data, run_all
 from plastibench.mirroring import mirrored
 from plastibench.printing import DONE, SOME_FAILED, say_damaged, say_line, show
+from plastibench.record import Record
 from plastibench.request import Request
 from plastibench.spec import Spec
-from plastibench.store import Record, Store
+from plastibench.store import Store
 from plastibench.syncing import known_texts
 from plastibench.tables import sheets, tables
 from plastibench.tracking import Server, boards

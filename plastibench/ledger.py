@@ -16,11 +16,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from plastibench.attempt import FAILURE
 from plastibench.checkpoint import Checkpoint
 from plastibench.data.lock import exclusive, is_held
 from plastibench.errors import unknown
 from plastibench.spec import Spec
-from plastibench.store import FAILURE, Store
+from plastibench.store import Store
 
 CLAIM = "claim"
 

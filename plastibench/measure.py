@@ -21,8 +21,8 @@ from plastibench.task import Recipe
 
 if TYPE_CHECKING:
     from plastibench.bench import Speed, Split
+    from plastibench.record import Record
     from plastibench.spec import Spec
-    from plastibench.store import Record
     from plastibench.together import Together
 
 HEAD = f"{'model':<16}{'precision':>10}{'train images/s':>26}{'test images/s':>15}{'peak':>8}"

@@ -12,14 +12,17 @@ from typing import Literal
 from rich.text import Text
 
 from plastibench import tuned
+from plastibench.attempt import FAILURE, put
 from plastibench.checkpoint import Checkpoint
 from plastibench.copies import differences, origins
 from plastibench.data.progress import progress
 from plastibench.display import Screen, name_of
 from plastibench.errors import RequestError
+from plastibench.files import write, write_bytes
 from plastibench.ledger import Elsewhere, claimed
+from plastibench.record import Record
 from plastibench.spec import canonical
-from plastibench.store import FAILURE, Record, Store, put, write, write_bytes
+from plastibench.store import Store
 
 DONE, SOME_LEFT_OUT = 0, 1
 

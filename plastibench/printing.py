@@ -21,9 +21,11 @@ from plastibench.display import Screen, name_of
 from plastibench.errors import RequestError, unknown
 from plastibench.index import summaries
 from plastibench.ledger import begun, entry
+from plastibench.reading import shown
+from plastibench.record import Record
 from plastibench.request import Request
 from plastibench.spec import Spec
-from plastibench.store import Record, Store
+from plastibench.store import Store
 from plastibench.tables import FORMATS, Sheet, choose, render, sheets, tables
 from plastibench.tracking import Server
 
@@ -52,7 +54,7 @@ def finished(request: Request, *, everything: bool, short: bool = False) -> Fini
     store = Store(request.home)
     specs = None if everything else request.specs()
     ids = None if specs is None else [spec.id for spec in specs]
-    records = summaries(store, ids) if short else _read(store, specs)
+    records = summaries(store, ids) if short else _read(store, ids)
     usual = suites.defaults() if everything else request.leaderboard
     say_damaged(store, partial(say_line, Screen(stderr=True)), "the run is left out; `run` makes it again")
     if not records and not store.damaged:
@@ -74,8 +76,14 @@ def _instead(store: Store, specs: list[Spec] | None) -> str:
     return f": {', '.join(parts)}"
 
 
-def _read(store: Store, specs: list[Spec] | None) -> list[Record]:
-    return list(store.records()) if specs is None else store.finished(specs)
+def _read(store: Store, ids: list[str] | None) -> list[Record]:
+    wanted, found = store.ids() if ids is None else ids, []
+    with shown(len(wanted)) as advance:
+        for run in wanted:
+            record = store.read(run)
+            found += [] if record is None else [record]
+            advance(1)
+    return found
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from plastibench.cache import Entry
+from plastibench.data.progress import Advance, progress, silently
 from plastibench.machine import num_cores
 from plastibench.stamps import Stamp
 from plastibench.store import Store
@@ -28,6 +29,11 @@ class Batch(NamedTuple):
     entries: list[Entry]
     damaged: dict[Path, str]
     """Files that cannot be believed, with the reason."""
+
+
+def shown(count: int) -> AbstractContextManager[Advance]:
+    """Show how far the reading of so many runs has come, where they are many."""
+    return progress(f"reading {count:,} runs", count) if count >= MANY else silently(count)
 
 
 def batches(home: Path, wanted: Sequence[Wanted]) -> Iterator[Batch]:

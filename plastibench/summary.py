@@ -9,8 +9,9 @@ from functools import cached_property
 from typing import Any
 
 from plastibench.outcome import COSTS, Outcome
+from plastibench.record import Record
 from plastibench.spec import Spec, canonical
-from plastibench.store import Record, Store
+from plastibench.store import Store
 
 ORIGIN = ("device", "threads", "torch", "plastibench", "commit", "data", "tuned")
 """Of a record's provenance: what a summary has, too."""

@@ -14,7 +14,8 @@ from plastibench.data.progress import progress
 from plastibench.display import Screen
 from plastibench.errors import RequestError, unknown
 from plastibench.printing import DONE, SOME_FAILED, say_damaged, say_line
-from plastibench.store import Record, Store
+from plastibench.record import Record
+from plastibench.store import Store
 from plastibench.tables import STYLES, Table, render, tables
 from plastibench.tracking import Server, boards
 from plastibench.tracking.mirror import Mirror
@@ -130,7 +131,7 @@ def _pages(shown: dict[str, list[Record]], folder: Path) -> dict[str, tuple[Path
         for number, (name, records) in enumerate(shown.items()):
             found, own = _tables(records), folder / str(number)
             if found:
-                save(found, own / "figures", ["svg"])
+                save(found, own / "figures", (["svg"], False))
                 (own / "report.html").write_text(page(found, name), encoding="utf-8")
                 made[name] = (own,)
             advance(1)

@@ -11,10 +11,11 @@ from typing import Any
 
 from plastibench import suites
 from plastibench.errors import RequestError, unknown
+from plastibench.files import write
 from plastibench.grid import Grid
+from plastibench.record import Record
 from plastibench.registry import Registry
 from plastibench.spec import Spec, canonical
-from plastibench.store import Record, write
 from plastibench.suites import Suite
 
 FOLDER = "tuned"

@@ -14,7 +14,8 @@ from plastibench.devices import pick
 from plastibench.display import Display, Screen, name_of
 from plastibench.errors import RequestError, unknown
 from plastibench.execute import Place, execute, workshop
-from plastibench.store import Record, Store
+from plastibench.record import Record
+from plastibench.store import Store
 
 SAME, DIFFERENT = 0, 1
 

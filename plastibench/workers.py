@@ -21,8 +21,8 @@ from plastibench.explain import HINT, explain
 from plastibench.ledger import Elsewhere
 from plastibench.pipes import tell
 from plastibench.progress import Stopped
+from plastibench.record import Record
 from plastibench.spec import Spec
-from plastibench.store import Record
 
 LOOK_SECONDS = 2.0
 """How often it is looked whether processes are alive that say nothing."""

@@ -18,8 +18,9 @@ from typing import TypeVar
 from command_support import Answer, command
 
 from plastibench.copies import differences
+from plastibench.record import Record
 from plastibench.registry import Registry
-from plastibench.store import Record, Store
+from plastibench.store import Store
 
 SIZE = tuple(
     word

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from plastibench.cost import Cost
+from plastibench.record import Record
 from plastibench.spec import Part, Spec
-from plastibench.store import Record, Store
+from plastibench.store import Store
 
 ORIGIN = {
     "device": "a chip",

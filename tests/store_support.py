@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from plastibench.record import Record
 from plastibench.spec import Part, Spec
-from plastibench.store import Record, Store
+from plastibench.store import Store
 
 
 def a_spec(seed: int = 0) -> Spec:

@@ -15,8 +15,8 @@ from command_support import Answer, command, small_run
 from report_support import a_home, a_run, some_runs
 from scipy import stats as scipy_stats
 
+from plastibench.record import Record
 from plastibench.spec import Part
-from plastibench.store import Record
 
 Change = Callable[[Record], Record]
 

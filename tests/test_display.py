@@ -18,7 +18,7 @@ from rich.console import Console
 from store_support import a_spec
 
 from plastibench.display import Display, Screen, clock
-from plastibench.store import Record
+from plastibench.record import Record
 
 
 def a_record(seed: int, seconds: float) -> Record:

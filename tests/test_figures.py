@@ -204,7 +204,7 @@ def test_an_unknown_format_is_refused_with_the_nearest() -> None:
 
 
 def test_every_picture_is_a_file_in_every_format(tmp_path: Path) -> None:
-    files = save(tables(some_runs(1), "warm"), tmp_path / "new", ("svg", "png"))
+    files = save(tables(some_runs(1), "warm"), tmp_path / "new", (("svg", "png"), False))
     assert len(files) == len(set(files)) == 2 * 5
     assert all(file.read_bytes().startswith((b"<?xml", b"\x89PNG")) for file in files)
 
@@ -212,4 +212,4 @@ def test_every_picture_is_a_file_in_every_format(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(RequestError, match=r"figures cannot be written to .*file"):
-        save(tables(TWO, "warm"), tmp_path / "file" / "figures", ("svg",))
+        save(tables(TWO, "warm"), tmp_path / "file" / "figures", (("svg",), False))

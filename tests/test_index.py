@@ -20,7 +20,8 @@ from report_support import a_home, a_run, some_runs
 
 from plastibench import cache, index, reading, tuned
 from plastibench.index import NAME, summaries
-from plastibench.store import Record, Store
+from plastibench.record import Record
+from plastibench.store import Store
 from plastibench.tables import render, tables
 
 

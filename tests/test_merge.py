@@ -13,7 +13,8 @@ from report_support import a_home, a_run, some_runs
 
 from plastibench import tuned
 from plastibench.ledger import claimed
-from plastibench.store import Record, Store
+from plastibench.record import Record
+from plastibench.store import Store
 
 
 def merge(target: Path, *homes: Path) -> Answer:

@@ -8,6 +8,8 @@ import re
 import shlex
 from base64 import b64encode
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -16,12 +18,16 @@ import pytest
 from command_support import PLAIN, command, plugin, small_run
 from report_support import HOSTILE, a_home, a_run, some_runs
 
+from plastibench import reading
+from plastibench.data.progress import Advance
+from plastibench.figures import save
+from plastibench.record import Record
 from plastibench.report import commands
 from plastibench.report.cite import bibliography
 from plastibench.report.page import page
 from plastibench.report.typeset import breakable, parted, typeset
 from plastibench.report.words import headline, overall, sentences
-from plastibench.store import Record, Store
+from plastibench.store import Store
 from plastibench.tables import across, tables
 
 
@@ -242,6 +248,43 @@ def test_report_writes_a_page_and_figures(tmp_path: Path) -> None:
     assert {file.suffix for file in figures.iterdir()} == {".svg", ".pdf"}
     by_day = {file.stem for file in figures.iterdir() if not file.stem.endswith("-dark")}
     assert {file.stem for file in figures.iterdir()} == by_day | {f"{name}-dark" for name in by_day}
+
+
+class Waited:
+    """A wait that is shown to nobody, and remembered."""
+
+    def __init__(self) -> None:
+        self.total = self.done = 0
+
+    @contextmanager
+    def __call__(self, total: int) -> Iterator[Advance]:
+        self.total = total
+        yield self.advance
+
+    def advance(self, more: int) -> None:
+        self.done += more
+
+
+def test_who_waits_for_pictures_sees_how_many_are_drawn(tmp_path: Path) -> None:
+    found, drawn, saved = tables(some_runs(), "warm"), Waited(), Waited()
+    text = page(found, "x", drawn)
+    assert drawn.done == drawn.total == text.count("<figure")
+    files = save(found, tmp_path, (("svg",), True), saved)
+    assert saved.done == saved.total == len(files) == 2 * drawn.total
+
+
+def test_who_waits_for_a_report_is_told_what_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = a_home(tmp_path / "home", some_runs())
+    monkeypatch.setattr(reading, "MANY", len(some_runs()))
+    done = command(
+        "report", "--home", home, "--out", tmp_path / "page.html", "--figures", tmp_path / "figures"
+    )
+    said = [line for line in done.lines() if line.endswith("...")]
+    assert said == [
+        f"reading {len(some_runs())} runs ...",
+        "drawing the page's pictures ...",
+        "drawing figures ...",
+    ]
 
 
 def test_a_damaged_run_is_named_and_left_out(tmp_path: Path) -> None:

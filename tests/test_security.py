@@ -17,7 +17,8 @@ from store_support import a_spec, finish
 
 from plastibench.data.source import decode
 from plastibench.errors import DataError
-from plastibench.store import Store, _digest
+from plastibench.record import digest
+from plastibench.store import Store
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "security.md"
@@ -176,7 +177,7 @@ def test_run_file_speaks_for_its_own_folder_alone(tmp_path: Path) -> None:
     del whole["digest"]
     for forged in ({"id": "../../evil"}, {"id": "0" * 16}, {"spec": a_spec(1).as_dict()}):
         plain = whole | forged
-        path.write_text(json.dumps(plain | {"digest": _digest(plain)}))
+        path.write_text(json.dumps(plain | {"digest": digest(plain)}))
         store = Store(tmp_path)
         assert store.read(record.id) is None
         assert path in store.damaged

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,9 @@ from command_support import child
 from store_support import a_row, a_spec, finish
 
 from plastibench.errors import RequestError
-from plastibench.store import Store, free_bytes, write
+from plastibench.files import free_bytes, write
+from plastibench.record import _is_plain, _odd
+from plastibench.store import Store
 
 
 def test_finished_run_is_read_back_as_it_was_written(tmp_path: Path) -> None:
@@ -178,6 +181,13 @@ def test_home_that_cannot_be_written_is_an_error_of_the_request(tmp_path: Path) 
     with pytest.raises(RequestError, match="cannot be written"):
         Store(tmp_path / "file" / "home").prepare()
     assert free_bytes(tmp_path / "not" / "there") > 0
+
+
+@pytest.mark.parametrize("value", [0, 1.5, None, "word", True, math.nan, math.inf, [], {}, 1 << 70])
+@pytest.mark.parametrize("name", ["stop", "data", "steps"])
+def test_rows_that_are_surely_sound_have_nothing_odd(name: str, value: object) -> None:
+    row = {"index": 0, "stop": "max_epochs", name: value}
+    assert _is_plain(row) == (not any(_odd(*field) for field in row.items()))
 
 
 def test_store_needs_no_torch() -> None:

@@ -18,9 +18,9 @@ from scipy import stats as scipy_stats
 
 from plastibench.errors import RequestError
 from plastibench.frames import frame
+from plastibench.record import Record
 from plastibench.spec import Part, Spec
 from plastibench.stats import mean, paired
-from plastibench.store import Record
 from plastibench.tables import (
     COLUMNS,
     STYLES,

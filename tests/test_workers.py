@@ -17,9 +17,10 @@ from command_support import plugin
 from plastibench import workers
 from plastibench.execute import Place, Queue
 from plastibench.grid import Grid
+from plastibench.record import Record
 from plastibench.registry import Registry
 from plastibench.spec import Spec
-from plastibench.store import Record, Store
+from plastibench.store import Store
 from plastibench.workers import _stop, _Worker, run_in_processes
 
 SETTINGS = {"stages": "2", "max_epochs": "1", "width": "4", "train_size": "130"}

@@ -9,8 +9,9 @@ from typing import Any
 
 from store_support import a_spec
 
+from plastibench.record import Record
 from plastibench.spec import Part, Spec
-from plastibench.store import Record, Store
+from plastibench.store import Store
 from plastibench.tracking import DATABASE
 from plastibench.tracking.picture import CURVES
 

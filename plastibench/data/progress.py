@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 Advance = Callable[[int], None]
 """Called with how much was done since the last call: bytes or items."""
+Waiting = Callable[[int], AbstractContextManager[Advance]]
+"""Shows how far a number of items has come, for those who wait."""
+
+
+def silently(_: int) -> AbstractContextManager[Advance]:
+    """Show nothing."""
+    return nullcontext(lambda _: None)
 
 
 @contextmanager

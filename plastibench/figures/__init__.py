@@ -7,6 +7,7 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from plastibench.data.progress import Waiting, silently
 from plastibench.errors import RequestError, unknown
 
 if TYPE_CHECKING:
@@ -37,21 +38,27 @@ def pictures(found: Sequence[Table]) -> Iterator[Picture]:
     yield from across.pictures(found, methods)
 
 
-def save(found: Sequence[Table], folder: Path, formats: Sequence[str], *, night: bool = False) -> list[Path]:
+def save(
+    found: Sequence[Table], folder: Path, forms: tuple[Sequence[str], bool], waiting: Waiting = silently
+) -> list[Path]:
     """Write every picture in every format, and return the files. Raises RequestError where it cannot.
 
-    With `night` each is written a second time, for a dark background, as NAME-dark.
+    `forms` are the formats, and whether each picture is written a second time, for a dark background,
+    as NAME-dark. `waiting` shows how many are written.
     """
     from plastibench.figures.look import drawn
-    from plastibench.store import write_bytes
+    from plastibench.files import write_bytes
 
+    formats, night = forms
+    todo = list(product(pictures(found), formats, (False, True) if night else (False,)))
     files = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for picture in pictures(found):
-            for form, dark in product(formats, (False, True) if night else (False,)):
+        with waiting(len(todo)) as advance:
+            for picture, form, dark in todo:
                 files.append(folder / f"{picture.name}{'-dark' if dark else ''}.{form}")
                 write_bytes(files[-1], drawn(picture, form, night=dark))
+                advance(1)
     except OSError as error:
         raise RequestError(f"figures cannot be written to {folder}: {error.strerror}") from error
     return files

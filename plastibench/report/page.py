@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from plastibench.data.progress import Waiting, silently
 from plastibench.labels import record_settings
+from plastibench.record import Record
 from plastibench.report.cite import bibliography
 from plastibench.report.commands import command
 from plastibench.report.typeset import breakable, parted, typeset
 from plastibench.report.words import headline, overall, sentences
-from plastibench.store import Record
 from plastibench.tables import SECONDS, STYLES, Cell, Row, Sheet, Table, sheet
 from plastibench.tables import across as tables_across
 from plastibench.version import __version__
@@ -58,8 +59,11 @@ class Section:
     origins: list[tuple[str, str]]
 
 
-def page(found: Sequence[Table], name: str) -> str:
-    """Return the page of some tables as HTML; the same tables give the same text."""
+def page(found: Sequence[Table], name: str, waiting: Waiting = silently) -> str:
+    """Return the page of some tables as HTML; the same tables give the same text.
+
+    Drawing takes a second for two pictures or so: `waiting` shows how many of them are drawn.
+    """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     from plastibench.figures import across
@@ -78,22 +82,31 @@ def page(found: Sequence[Table], name: str) -> str:
     methods = sorted({row.method for table in found for row in table.rows})
     joined = tables_across(found)
     plain = {row.runs[0].spec.method.name for table in found for row in table.rows if row.runs}
-    return environment.get_template("page.html").render(
-        name=name,
-        version=__version__,
-        sections=[_section(table, number, methods) for number, table in enumerate(found, 1)],
-        across=list(across.pictures(found, methods)),
-        missing=across.missing(found),
-        overall=overall(joined) if joined else [],
-        joined=joined.sheet() if joined else None,
-        colours={method: mark.colour for method, mark in marks(methods).items()},
-        methods=methods,
-        bibliography=bibliography(plain),
-        night=list(NIGHT.values()),
-        svg=inline,
-        script=script,
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-    )
+    sections = [_section(table, number, methods) for number, table in enumerate(found, 1)]
+    joint = list(across.pictures(found, methods))
+    with waiting(len(joint) + sum(len(section.pictures) for section in sections)) as advance:
+
+        def drawn(picture: Picture) -> str:
+            text = inline(picture)
+            advance(1)
+            return text
+
+        return environment.get_template("page.html").render(
+            name=name,
+            version=__version__,
+            sections=sections,
+            across=joint,
+            missing=across.missing(found),
+            overall=overall(joined) if joined else [],
+            joined=joined.sheet() if joined else None,
+            colours={method: mark.colour for method, mark in marks(methods).items()},
+            methods=methods,
+            bibliography=bibliography(plain),
+            night=list(NIGHT.values()),
+            svg=drawn,
+            script=script,
+            script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        )
 
 
 def _section(table: Table, number: int, methods: Sequence[str]) -> Section:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
 
+from plastibench.data.progress import progress
 from plastibench.errors import RequestError
 from plastibench.figures import save
+from plastibench.files import write
 from plastibench.printing import DONE, SOME_FAILED, finished
 from plastibench.report.page import page
 from plastibench.request import Request
-from plastibench.store import write
 from plastibench.tables import tables
 
 EVERYTHING = "All finished runs"
@@ -43,10 +45,11 @@ def write_report(request: Request, out: Path | None, figures: Apart | None, *, e
     path = out or Path(f"{re.sub(r'[^A-Za-z0-9._-]', '-', name)}.html")
     _prepare(path)
     found = tables(selection.records, selection.baseline, selection.yardstick)
-    _write(path, page(found, name))
+    _write(path, page(found, name, partial(progress, "drawing the page's pictures")))
     _say(f"report: {path.resolve()}")
     if figures is not None:
-        files = save(found, figures.folder, figures.formats, night=figures.night)
+        forms = (figures.formats, figures.night)
+        files = save(found, figures.folder, forms, partial(progress, "drawing figures"))
         _say(f"figures: {len(files)} files in {figures.folder.resolve()}")
     return SOME_FAILED if selection.damaged else DONE
 

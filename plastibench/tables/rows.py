@@ -9,9 +9,9 @@ from itertools import accumulate, pairwise
 
 from plastibench.labels import difference, record_labels, record_settings, setting_label
 from plastibench.outcome import Costs, Outcome, hardware_of, mean_cost, on, relative_cost
+from plastibench.record import Record
 from plastibench.spec import Spec
 from plastibench.stats import Estimate, above_margin, differences, holm, mean, sign_flips
-from plastibench.store import Record
 from plastibench.tables.short import short_stages
 from plastibench.tuned import setting_id, untuned
 

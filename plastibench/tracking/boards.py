@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from plastibench.data.lock import exclusive
+from plastibench.files import write
 from plastibench.spec import Spec
-from plastibench.store import write
 
 NAME = "leaderboards.json"
 

@@ -15,8 +15,8 @@ from typing import Any
 
 from plastibench import summary
 from plastibench.outcome import Outcome
+from plastibench.record import Record
 from plastibench.spec import Spec, canonical
-from plastibench.store import Record
 
 RUN, HEAD = "run.", "head."
 LONGEST = 4_900

@@ -13,11 +13,13 @@ from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
 from plastibench import tuned
+from plastibench.attempt import FAILURE
 from plastibench.data.lock import is_held
 from plastibench.ledger import CLAIM
 from plastibench.pipes import tell
+from plastibench.record import Record
 from plastibench.spec import Spec
-from plastibench.store import FAILURE, Record, Store
+from plastibench.store import Store
 from plastibench.tracking.board import Board
 from plastibench.tracking.mirror import Mirror
 from plastibench.tracking.server import PATIENCE_SECONDS, Server, prepare

@@ -16,8 +16,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from plastibench.record import Record
 from plastibench.spec import Spec, canonical
-from plastibench.store import Record
 from plastibench.tracking import packs, picture
 from plastibench.tracking.asking import Pack
 from plastibench.tracking.board import STAGES, Board, Child, Opening, key

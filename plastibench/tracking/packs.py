@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from plastibench.store import Record
+from plastibench.record import Record
 from plastibench.tracking import entries
 from plastibench.tracking.asking import EXPERIMENT, KIND
 from plastibench.tracking.picture import batches

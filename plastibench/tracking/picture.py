@@ -10,9 +10,9 @@ from typing import Any
 
 from plastibench.labels import setting_label
 from plastibench.outcome import SECONDS, whole_cost
+from plastibench.record import Record
 from plastibench.settings import show
 from plastibench.spec import Spec, canonical
-from plastibench.store import Record
 
 Rows = Sequence[Mapping[str, Any]]
 LONGEST_VALUE = 5_000

@@ -14,7 +14,8 @@ from functools import cached_property
 from pathlib import Path
 
 from plastibench.errors import RequestError
-from plastibench.store import Record, write
+from plastibench.files import write
+from plastibench.record import Record
 from plastibench.tracking import entries
 from plastibench.tracking.asking import Pack, asked
 from plastibench.tracking.server import Server

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plastibench import suites, tuned
-from plastibench.store import write
+from plastibench.files import write
 from plastibench.tuning.storage import named
 from plastibench.tuning.study import best, counted
 

@@ -22,9 +22,9 @@ from plastibench.tuning.study import OWNER, SPENT, Study
 if TYPE_CHECKING:
     from optuna.trial import Trial
 
+    from plastibench.record import Record
     from plastibench.registry import Registry
     from plastibench.spec import Spec
-    from plastibench.store import Record
 
 
 @dataclass(frozen=True)
