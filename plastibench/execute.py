@@ -253,11 +253,13 @@ def _give_back(place: Place) -> None:
 
 def workshop(place: Place) -> Registry:
     """Make this process ready for runs: its threads, its part of the device, the plug-ins."""
+    import torch
+
     from plastibench.devices import pick
 
+    # torch imports its compiler, which takes a second, for the first optimizer of a process: no run's second.
+    torch.optim.SGD([torch.zeros(1)])
     if place.threads is not None:
-        import torch
-
         torch.set_num_threads(place.threads)
     if place.deterministic:
         pick(place.device).be_deterministic()

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command_support import plugin
+from command_support import child, plugin
 
 from plastibench import workers
 from plastibench.execute import Place, Queue
@@ -154,3 +154,21 @@ def test_runs_side_by_side_may_decode_images_in_processes_of_their_own(
     )
     assert done.returncode == 0, done.stderr
     assert len(list(tmp_path.glob("runs/*/*/run.json"))) == 2
+
+
+READY = """
+import sys
+from pathlib import Path
+from plastibench.execute import Place, workshop
+here = Path()
+workshop(Place(here, here, here, "cpu"))
+before = set(sys.modules)
+import torch
+torch.optim.SGD([torch.zeros(1)])
+print(sorted(name for name in set(sys.modules) - before if name.startswith("torch")))
+"""
+
+
+def test_a_process_that_is_ready_has_imported_what_the_first_optimizer_needs() -> None:
+    done = child("-c", READY)
+    assert done.stdout == "[]\n", done.stderr
