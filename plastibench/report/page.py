@@ -62,7 +62,7 @@ class Section:
 def page(found: Sequence[Table], name: str, waiting: Waiting = silently) -> str:
     """Return the page of some tables as HTML; the same tables give the same text.
 
-    Drawing takes a second for two pictures or so: `waiting` shows how many of them are drawn.
+    Most of its time goes into drawing: `waiting` shows how many pictures are drawn.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
