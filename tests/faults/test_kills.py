@@ -47,10 +47,10 @@ class Chain:
         self.home, self.words, self.chance = home, words, chance
 
     def while_training(self) -> None:
-        self._insist(lambda share: self._from_outside(share, ["--no-mlflow"], self._begun()))
+        self._insist(lambda share: self._from_outside(share, ["--no-mlflow"], self._begun()), unfinished=True)
 
     def while_keeping(self) -> None:
-        self._insist(lambda share: self._from_inside(KEEPING, 1 + int(share * 120)))
+        self._insist(lambda share: self._from_inside(KEEPING, 1 + int(share * 120)), unfinished=True)
 
     def while_writing(self) -> None:
         self._insist(lambda share: self._from_inside(WRITING, 1 + int(share * 24)))
@@ -58,11 +58,15 @@ class Chain:
     def while_mirroring(self) -> None:
         self._insist(lambda share: self._from_outside(share * 5, [], self._finished))
 
-    def _insist(self, kill: Callable[[float], bool]) -> None:
-        """Kill at a random moment; where the run was over before, put everything back and kill earlier."""
+    def _insist(self, kill: Callable[[float], bool], unfinished: bool = False) -> None:
+        """Kill at a random moment; where the process was over before, put everything back and kill earlier.
+
+        A process goes on for a second after its run is done; where the run is to be killed again, it has to
+        be left `unfinished`.
+        """
         before, latest = self.home.with_name("before"), 1.0
         shutil.copytree(self.home, before)
-        while not kill(self.chance.uniform(0, latest)):
+        while not kill(self.chance.uniform(0, latest)) or (unfinished and self._finished()):
             shutil.rmtree(self.home)
             shutil.copytree(before, self.home)
             latest /= 2
