@@ -39,7 +39,7 @@ def carry_out(request: Request, jobs: int | None, server: Server | None) -> int:
     todo = len(specs) - len(before)
     side_by_side = max(1, min(jobs or device.side_by_side(), todo))
     say(_plan(request.leaderboard.name, (len(specs), todo), f"on {device.name()}, {side_by_side} at a time"))
-    threads = max(1, device.side_by_side() // side_by_side)
+    threads = request.threads or device.threads(side_by_side)
     where = (request.home, request.data, request.cache)
     place = Place(*where, str(device), request.plugins, threads)
     place = replace(place, interval=request.interval, deterministic=request.deterministic)

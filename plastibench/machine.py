@@ -11,6 +11,12 @@ def num_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def most_threads() -> int | None:
+    """Return how many threads OMP_NUM_THREADS allows to each process, or None where it says nothing."""
+    levels = os.environ.get("OMP_NUM_THREADS", "").split(",")  # one number for each depth of nesting
+    return max(1, int(levels[0])) if levels[0].strip().isdecimal() else None
+
+
 def processor() -> str:
     """Return the processor's name."""
     try:

@@ -106,12 +106,22 @@ def keeping(command: Command) -> Command:
     )(command)
 
 
+def threads(command: Command) -> Command:
+    """Add --threads."""
+    return click.option(
+        "--threads",
+        type=click.IntRange(min=1),
+        help="Threads of each run on the CPU. Default: the cores, shared out; OMP_NUM_THREADS at most.",
+    )(command)
+
+
 def carrying_out(command: Command) -> Command:
-    """Add --jobs, --mlflow, and the options of `tracking` and `keeping`: for commands that carry runs out."""
+    """Add --jobs, --mlflow, and what `threads`, `tracking` and `keeping` add: for what carries runs out."""
     command = tracking(keeping(command))
     command = click.option(
         "--mlflow/--no-mlflow", default=True, show_default=True, help="Mirror runs to MLflow."
     )(command)
+    command = threads(command)
     return click.option(
         "--jobs", type=click.IntRange(min=1), help="Runs side by side. Default: one a core on the CPU."
     )(command)

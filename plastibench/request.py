@@ -37,6 +37,8 @@ class Request:
     """Whether the suite is one that a tuning wrote."""
     interval: float = 60.0
     """Seconds between two checkpoints of a run; 0 is after every step, infinity only when stopped."""
+    threads: int | None = None
+    """Of each run on the processor; None is the device's choice."""
     deterministic: bool = False
     """Whether the device is told to give the same bits for the same work."""
 

@@ -123,7 +123,7 @@ def _trained(load: Load, which: tuple[int, int], start: Barrier) -> Share:
     from plastibench.registry import Registry
 
     (seed, runs), device = which, pick(load.device)
-    torch.set_num_threads(load.threads or max(1, device.side_by_side() // runs))
+    torch.set_num_threads(load.threads or device.threads(runs))
     device.share(runs)
     architecture = Registry(load.plugins).load("model", load.model)()
     engine = trainer(noise(architecture, load.recipe, load.images), device, seed)

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from plastibench.devices import pick
 from plastibench.models.convolution import Conv3x3
 from plastibench.models.gathered import Gathered
 
@@ -101,7 +102,8 @@ def test_wide_layers_in_bf16_are_rounded_once(size: int, stride: int) -> None:
     The other half is for sums that float32 puts on the far side of a middle.
     """
     torch.manual_seed(0)
-    layer = Conv3x3(128, 128, stride).bfloat16().to(memory_format=torch.channels_last)
+    layer = Conv3x3(128, 128, stride).bfloat16()
+    pick("cpu").place(layer)
     x = torch.randn(8, 128, size, size, dtype=torch.bfloat16, requires_grad=True)
     found = layer(x)
     assert "Gathered" in str(found.grad_fn)
@@ -115,6 +117,13 @@ def test_wide_layers_in_bf16_are_rounded_once(size: int, stride: int) -> None:
 
 
 def test_narrow_layers_and_float32_keep_their_bits() -> None:
-    for layer, dtype in ((Conv3x3(64, 64, 2), torch.bfloat16), (Conv3x3(128, 128, 2), torch.float32)):
-        x = torch.randn(2, layer.in_channels, 4, 4, dtype=dtype)
-        assert torch.equal(layer.to(dtype)(x), F.conv2d(x, layer.weight, None, 2, 1))
+    for channels, dtype in ((64, torch.bfloat16), (128, torch.float32)):
+        layer = Conv3x3(channels, channels, 2).to(dtype)
+        pick("cpu").place(layer)
+        x = torch.randn(2, channels, 4, 4, dtype=dtype)
+        assert torch.equal(layer(x), F.conv2d(x, layer.weight, None, 2, 1))
+
+
+def test_a_device_that_does_not_ask_for_it_has_torchs_own_convolution() -> None:
+    layer, x = Conv3x3(128, 128, 2).bfloat16(), torch.randn(2, 128, 4, 4, dtype=torch.bfloat16)
+    assert torch.equal(layer(x), F.conv2d(x, layer.weight, None, 2, 1))

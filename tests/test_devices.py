@@ -48,6 +48,28 @@ def test_a_number_that_is_not_there_is_refused(name: str) -> None:
         pick(name)
 
 
+@pytest.mark.parametrize(
+    ("said", "most"), [(None, 8), ("", 8), ("many", 8), ("3", 3), ("2,1", 2), ("0", 1), ("99", 8)]
+)
+def test_cores_are_shared_out_and_a_process_takes_no_more_than_it_is_allowed(
+    said: str | None, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)), raising=False)
+    if said is None:
+        monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    else:
+        monkeypatch.setenv("OMP_NUM_THREADS", said)
+    threads = [Cpu().threads(runs) for runs in (1, 2, 3, 8, 20)]
+    assert threads == [min(most, share) for share in (8, 4, 2, 1, 1)]
+
+
+def test_the_user_says_how_many_threads_a_run_takes(tmp_path: Path) -> None:
+    for words in ((), ("--threads", 2, "--seeds", "1-1"), ("--threads", 3, "--seeds", "2,3", "--jobs", 2)):
+        small_run(tmp_path, "--method", "warm", *words)
+    found = sorted((run.spec.seed, run.provenance["threads"]) for run in Store(tmp_path).records())
+    assert found == [(0, 1), (1, 2), (2, 3), (3, 3)]
+
+
 def test_a_precision_that_a_device_lacks_is_refused() -> None:
     with pytest.raises(RequestError, match=r"precision=tf32 is not allowed on cpu: it can be fp32, bf16"):
         pick("cpu").precision("tf32")

@@ -141,8 +141,9 @@ def test_a_method_that_costs_twice_as_much_has_half_the_trials(tmp_path: Path) -
     mine = plugin(tmp_path, "mine", source=COSTLY)
     home = tmp_path / "home"
     words = ("--plugin", mine, "--method", "mine,warm", "--tune", "learning_rate", "--no-pruning")
-    answer = small_tune(home, *words, "--budget", "1400passes")
+    answer = small_tune(home, *words, "--budget", "1400passes", "--threads", 2)
     assert answer.status == 0, answer.err
+    assert {record.provenance["threads"] for record in Store(home).records()} == {2}
     costly, warm = studies(home)
     # 117 + 2 * 59 examples, less the tenth that is set aside, in one epoch a stage.
     assert [len(trials(costly)), len(trials(warm))] == [4, 8]

@@ -19,11 +19,14 @@ from plastibench.models.gathered import Gathered
 LARGEST = 2
 """Side of the largest images of which every pixel lies under the kernel wherever it stands."""
 WIDE = 128
-"""Channels from which on a convolution pays for being taken apart."""
+"""Channels from which on a convolution gains by being taken apart."""
 
 
 class Conv3x3(nn.Conv2d):
     """A 3x3 convolution that keeps height and width at stride 1: the same sums, without the padding."""
+
+    gathers = False
+    """Whether wide layers compute small images in bf16 as `Gathered` does: for a device to say."""
 
     def __init__(self, inside: int, outside: int, stride: int = 1, *, bias: bool = False) -> None:
         super().__init__(inside, outside, kernel_size=3, stride=stride, padding=1, bias=bias)
@@ -31,7 +34,7 @@ class Conv3x3(nn.Conv2d):
     def forward(self, input: Tensor) -> Tensor:
         """Map (b, inside, h, w) to (b, outside, h / stride, w / stride)."""
         half = _autocast(input.device.type) or self.weight.dtype
-        if self._gathers(input, half):
+        if self.gathers and half == torch.bfloat16 and self._is_small_and_wide(input):
             y: Tensor = Gathered.apply(input.to(half), self.weight.to(half), self.stride[0])
         elif self.stride == (1, 1) and max(input.shape[2:]) <= LARGEST:
             y = _Small.apply(input.to(half), self.weight.to(half))
@@ -39,11 +42,9 @@ class Conv3x3(nn.Conv2d):
             return super().forward(input)
         return y if self.bias is None else y + self.bias.to(half)[:, None, None]
 
-    def _gathers(self, input: Tensor, half: torch.dtype) -> bool:
-        """Return whether oneDNN, the processor's library, is slow at this; other libraries are not meant."""
+    def _is_small_and_wide(self, input: Tensor) -> bool:
         small = max(input.shape[2:]) <= LARGEST * self.stride[0]
-        wide = min(self.in_channels, self.out_channels) >= WIDE
-        return input.is_cpu and half == torch.bfloat16 and small and wide
+        return small and min(self.in_channels, self.out_channels) >= WIDE
 
 
 def _autocast(kind: str) -> torch.dtype | None:

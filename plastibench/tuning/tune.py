@@ -81,7 +81,7 @@ def tune(request: Request, ask: Ask, server: Server | None = None) -> int:
         _say(console, f"{head}: used already, nothing to do")
     else:
         _say(console, f"{head}, on {device.name()}, {ask.jobs} at a time")
-        threads = max(1, device.side_by_side() // ask.jobs)
+        threads = request.threads or device.threads(ask.jobs)
         place = Place(
             request.home, request.data, request.cache, str(device), request.plugins, threads, ask.jobs
         )

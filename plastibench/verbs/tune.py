@@ -42,6 +42,7 @@ SHARED = ("suite", "task", "method", "model", "recipe", "seeds", "device", "sett
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Trials side by side.")
 @click.option("--report", is_flag=True, help="Try nothing: say and draw what the trials so far have taught.")
 @click.option("--mlflow/--no-mlflow", default=True, show_default=True, help="Mirror trials to MLflow.")
+@options.threads
 @options.tracking
 @options.plugins
 @options.data
@@ -55,7 +56,9 @@ def command(report: bool, mlflow: bool, uri: str | None, **words: Any) -> None: 
     from plastibench.tracking import Server
     from plastibench.tuning import tune
 
-    ours = {name: words.pop(name) for name in set(words) - set(SHARED) - {"plugins", "data", "home"}}
+    ours = {
+        name: words.pop(name) for name in set(words) - set(SHARED) - {"plugins", "data", "home", "threads"}
+    }
     request = options.request(words)
     if report:
         sys.exit(tune.report(request, ours))

@@ -1,0 +1,34 @@
+"""The devices a run can use, behind one seam. Nothing outside this folder knows which one it is."""
+
+from __future__ import annotations
+
+from plastibench.devices.cpu import Cpu
+from plastibench.devices.cuda import Cuda
+from plastibench.devices.device import AUTOCAST, Device
+from plastibench.devices.hpu import Hpu
+from plastibench.errors import RequestError, unknown
+
+__all__ = ["AUTOCAST", "KINDS", "Cpu", "Cuda", "Device", "Hpu", "pick"]
+
+KINDS: dict[str, type[Device]] = {kind.kind: kind for kind in (Cpu, Cuda, Hpu)}
+
+
+def pick(text: str) -> Device:
+    """Return the device named `text`, such as "cpu", "cuda" or "cuda:1".
+
+    Raises RequestError for an unknown name and for a device that is not there: never another one
+    in its place.
+    """
+    kind, _, index = text.partition(":")
+    if kind not in KINDS:
+        raise unknown("device", text, KINDS)
+    reason = KINDS[kind].absent()
+    if reason is not None:
+        raise RequestError(f"device {text!r} cannot be used: {reason}")
+    if not index:
+        return KINDS[kind]()
+    if not index.isdecimal() or int(index) >= KINDS[kind].count():
+        raise RequestError(
+            f"no device {text!r}: {kind} devices here are numbered 0 to {KINDS[kind].count() - 1}"
+        )
+    return KINDS[kind](int(index))

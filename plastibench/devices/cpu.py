@@ -1,0 +1,57 @@
+"""The processor."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from plastibench import energy, memory
+from plastibench.devices.device import Device
+from plastibench.machine import num_cores, processor
+from plastibench.models.convolution import Conv3x3
+
+
+class Cpu(Device):
+    """The processor."""
+
+    kind = "cpu"
+    matrix_side = 2048
+
+    def layout(self, model: nn.Module) -> torch.memory_format:
+        """Return channels last, except for models on which torch's kernel for it fails.
+
+        torch 2.15 writes outside its memory in the backward pass of a strided 1x1 convolution of
+        fewer than 16 channels on images of 56x56 and more, in this layout alone.
+        """
+        narrow = any(
+            isinstance(m, nn.Conv2d) and m.kernel_size == (1, 1) and m.stride != (1, 1) and m.in_channels < 16
+            for m in model.modules()
+        )
+        return torch.contiguous_format if narrow else torch.channels_last
+
+    def name(self) -> str:
+        """Return the processor's name and how many threads are used."""
+        return f"{processor()}, {num_cores()} cores"
+
+    def energy(self) -> energy.Reading | None:
+        """Read the counters of the processor's packages."""
+        return energy.processor()
+
+    def side_by_side(self) -> int:
+        """Return the number of cores: small runs gain more from company than from threads."""
+        return num_cores()
+
+    def is_deterministic(self) -> bool:
+        """Return True: with as many threads, the processor always does the same."""
+        return True
+
+    def be_deterministic(self) -> None:
+        """Do nothing."""
+
+    def place(self, model: nn.Module) -> nn.Module:
+        """Return the model in its fastest layout and form; from now on this process holds its memory."""
+        memory.hold()
+        for part in model.modules():
+            if isinstance(part, Conv3x3):
+                part.gathers = True  # oneDNN, torch's library here, is slow at these
+        return super().place(model)

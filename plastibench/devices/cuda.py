@@ -1,0 +1,109 @@
+"""GPUs that torch calls CUDA."""
+
+from __future__ import annotations
+
+import os
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from plastibench import energy
+from plastibench.devices.device import Device
+
+if TYPE_CHECKING:
+    from plastibench.capture import Recorder
+
+
+class Cuda(Device):
+    """An NVIDIA (or, through ROCm, AMD) GPU."""
+
+    kind = "cuda"
+
+    def layout(self, model: nn.Module) -> torch.memory_format:
+        """Return channels last: the layout of tensor cores."""
+        return torch.channels_last
+
+    @classmethod
+    def absent(cls) -> str | None:
+        """Return why CUDA cannot be used here, or None."""
+        return None if torch.cuda.is_available() else "torch sees no CUDA device on this machine"
+
+    @classmethod
+    def count(cls) -> int:
+        """Return how many GPUs torch sees."""
+        return torch.cuda.device_count()
+
+    @classmethod
+    def precisions(cls) -> tuple[str, ...]:
+        """Return the precisions that exist here."""
+        return ("fp32", "tf32", "bf16")
+
+    def name(self) -> str:
+        """Return the GPU's name."""
+        return torch.cuda.get_device_name(self.torch)
+
+    def seed(self, seed: int) -> None:
+        """Seed the CPU and every GPU."""
+        torch.manual_seed(seed)
+
+    def streams(self) -> list[torch.Tensor]:
+        """Return the states of the CPU's stream and the GPU's."""
+        return [*super().streams(), torch.cuda.get_rng_state(self.torch)]
+
+    def restore_streams(self, states: list[torch.Tensor]) -> None:
+        """Set the CPU's stream and the GPU's."""
+        super().restore_streams(states)
+        torch.cuda.set_rng_state(states[1], self.torch)
+
+    def is_deterministic(self) -> bool:
+        """Return whether torch was told to use such kernels alone."""
+        return torch.are_deterministic_algorithms_enabled() and not torch.backends.cudnn.benchmark
+
+    def be_deterministic(self) -> None:
+        """Tell torch, cuDNN and cuBLAS; an operation without such a kernel raises an error from now on."""
+        # cuBLAS reads it when it is first used: before that, torch refuses to multiply matrices.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.backends.cudnn.benchmark = False
+        torch.use_deterministic_algorithms(True)
+
+    def synchronise(self) -> None:
+        """Wait for the GPU."""
+        torch.cuda.synchronize(self.torch)
+
+    def recorder(self) -> Recorder | None:
+        """Return CUDA graphs: Python launches the kernels of a small batch slower than they run."""
+        from plastibench.graphs import CudaGraphs
+
+        return CudaGraphs(self.torch)
+
+    def rate(self, rate: float) -> float | torch.Tensor:
+        """Return a tensor on the GPU."""
+        return torch.tensor(rate, device=self.torch)
+
+    def energy(self) -> energy.Reading | None:
+        """Read the GPU's counter through NVML."""
+        return energy.gpu(self.torch)
+
+    def peak_memory(self) -> int | None:
+        """Return the most bytes allocated since the last reset."""
+        return torch.cuda.max_memory_allocated(self.torch)
+
+    def reset_peak_memory(self) -> None:
+        """Start a new peak."""
+        torch.cuda.reset_peak_memory_stats(self.torch)
+
+    def share(self, runs: int) -> None:
+        """Limit torch's allocator; what the driver holds for each process comes on top."""
+        torch.cuda.set_per_process_memory_fraction(1 / runs, self.torch.index)
+
+    def give_back(self) -> None:
+        """Empty torch's cache."""
+        torch.cuda.empty_cache()
+
+    def precision(self, precision: str) -> AbstractContextManager[object]:
+        """Return the context of a forward pass; TF32 is a global switch, set to match each time."""
+        torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+        torch.backends.cudnn.allow_tf32 = precision == "tf32"
+        return super().precision(precision)

@@ -1,0 +1,85 @@
+"""Intel Gaudi cards."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from plastibench.devices.device import Device
+
+
+class Hpu(Device):
+    """An Intel Gaudi card. No card has run this yet; tests use a stand-in backed by the CPU."""
+
+    kind = "hpu"
+
+    @classmethod
+    def absent(cls) -> str | None:
+        """Return why Gaudi cannot be used here, or None."""
+        if not hasattr(torch, "hpu") and importlib.util.find_spec("habana_frameworks") is not None:
+            importlib.import_module("habana_frameworks.torch")
+        if hasattr(torch, "hpu") and torch.hpu.is_available():
+            return None
+        return "torch sees no Gaudi card on this machine (is habana_frameworks installed?)"
+
+    @classmethod
+    def count(cls) -> int:
+        """Return how many cards torch sees."""
+        return int(_hpu().device_count())
+
+    def name(self) -> str:
+        """Return the card's name."""
+        return str(_hpu().get_device_name())
+
+    def seed(self, seed: int) -> None:
+        """Seed the CPU and the cards: torch's own manual_seed knows nothing of the latter."""
+        torch.manual_seed(seed)
+        _hpu().manual_seed_all(seed)
+
+    def streams(self) -> list[torch.Tensor]:
+        """Return the states of the CPU's stream and the card's."""
+        return [*super().streams(), _hpu().get_rng_state()]
+
+    def restore_streams(self, states: list[torch.Tensor]) -> None:
+        """Set the CPU's stream and the card's."""
+        super().restore_streams(states)
+        _hpu().set_rng_state(states[1])
+
+    def synchronise(self) -> None:
+        """Wait for the card."""
+        _hpu().synchronize()
+
+    def mark_step(self) -> None:
+        """End a lazily collected graph; in eager mode there is none, and the call would only warn."""
+        if _lazy():
+            _mark_step()()
+
+    def compiler(self) -> str | None:
+        """Return the vendor's, by which eager mode is meant to be fast; lazy mode makes graphs by itself."""
+        return None if _lazy() else "hpu_backend"
+
+    def peak_memory(self) -> int | None:
+        """Return the most bytes allocated since the last reset."""
+        return int(_hpu().max_memory_allocated())
+
+    def reset_peak_memory(self) -> None:
+        """Start a new peak."""
+        _hpu().reset_peak_memory_stats()
+
+
+def _hpu() -> Any:  # noqa: ANN401 - a module that only the vendor's plug-in adds to torch
+    return vars(torch)["hpu"]
+
+
+def _lazy() -> bool:
+    """Return whether work is collected until told, which was the default before the vendor's release 1.21."""
+    return os.environ.get("PT_HPU_LAZY_MODE") == "1"
+
+
+def _mark_step() -> Callable[[], None]:
+    core = importlib.import_module("habana_frameworks.torch.core")
+    return core.mark_step  # type: ignore[no-any-return]
