@@ -26,11 +26,11 @@ class Forward:
     def __init__(self, device: Device, whole: int, say: Say = lambda _: None) -> None:
         """Prepare for batches of `whole` examples; `say` is told where torch lacks the device's compiler."""
         self._whole = whole
-        self._backend = device.compiler()
+        self._backend = backend(device)
         self._known: tuple[nn.Module, Callable[[Tensor], Tensor]] | None = None
-        if self._backend is not None and not registered(self._backend):
-            say(f"torch has no compiler {self._backend!r} here: passes are computed operation by operation")
-            self._backend = None
+        if self._backend != device.compiler():
+            wanted = device.compiler()
+            say(f"torch has no compiler {wanted!r} here: passes are computed operation by operation")
 
     def __call__(self, model: nn.Module, images: Tensor) -> Tensor:
         """Return the logits (b, classes) of images (b, c, h, w)."""
@@ -42,9 +42,15 @@ class Forward:
         return self._known[1](images)
 
 
-def registered(backend: str) -> bool:
+def backend(device: Device) -> str | None:
+    """Return the compiler that passes on a device go through; None where none is used."""
+    wanted = device.compiler()
+    return wanted if wanted is not None and registered(wanted) else None
+
+
+def registered(name: str) -> bool:
     """Return whether torch knows a compiler of this name: a vendor's plug-in brings its own."""
-    return backend in torch.compiler.list_backends()
+    return name in torch.compiler.list_backends()
 
 
 def _compiled(model: nn.Module, backend: str) -> Callable[[Tensor], Tensor]:

@@ -8,7 +8,7 @@ from typing import Any
 from plastibench.outcome import OF_THE_MACHINE
 from plastibench.record import Record
 
-DECIDES_ROUNDING = ("torch", "device", "threads", "deterministic", "plastibench")
+DECIDES_ROUNDING = ("torch", "device", "threads", "deterministic", "compiler", "plastibench")
 """Of a record's provenance: where these differ, the last bits of a sum can, and with them everything."""
 
 

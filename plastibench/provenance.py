@@ -18,6 +18,8 @@ def provenance(device: Device) -> dict[str, Any]:
     import numpy as np
     import torch
 
+    from plastibench.compiled import backend
+
     return {
         "plastibench": plastibench.__version__,
         "commit": commit(),
@@ -30,6 +32,7 @@ def provenance(device: Device) -> dict[str, Any]:
         "device": device.name(),
         "threads": torch.get_num_threads(),
         "deterministic": device.is_deterministic(),
+        "compiler": backend(device),
     }
 
 

@@ -22,6 +22,7 @@ from plastibench.compiled import Forward
 from plastibench.devices import Cpu, Hpu
 from plastibench.learner import Learner
 from plastibench.method import Method
+from plastibench.provenance import provenance
 from plastibench.registry import Registry
 from plastibench.task import Task
 from plastibench.testing import laws
@@ -83,6 +84,13 @@ def agree(task: Task, kind: type[Method]) -> None:
     compiled, plain = run(task, kind(), device=Compiling()), run(task, kind(), device=Plain())
     assert same_bits(compiled.weights, plain.weights), kind.__name__
     assert compiled.rows() == plain.rows(), kind.__name__
+
+
+def test_a_record_says_through_which_compiler_passes_went(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert provenance(Compiling())["compiler"] == "hpu_backend"
+    assert provenance(Plain())["compiler"] is None
+    monkeypatch.setattr(Compiling, "compiler", lambda _: "of nobody")
+    assert provenance(Compiling())["compiler"] is None, "torch does not have it: nothing is compiled"
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "sam"])
