@@ -53,8 +53,8 @@ def registered(name: str) -> bool:
     return name in torch.compiler.list_backends()
 
 
-def _compiled(model: nn.Module, backend: str) -> Callable[[Tensor], Tensor]:
+def _compiled(model: nn.Module, compiler: str) -> Callable[[Tensor], Tensor]:
     """Return the model compiled; another one of the same layers takes what was compiled for the first."""
     limit: int = torch._dynamo.config.recompile_limit
     torch._dynamo.config.recompile_limit = max(FORMS, limit)
-    return torch.compile(model, backend=backend, dynamic=False)
+    return torch.compile(model, backend=compiler, dynamic=False)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -50,23 +50,30 @@ def sync(home: Path, uri: str | None, names: Sequence[str], beside: Beside) -> i
     chosen = [name for name in studies if not names or name in names]
     if not total and not chosen:
         raise RequestError(f"no finished runs in {home}")
+    # The runs first: a server that cannot be reached is noticed before pages are drawn.
+    with _explained(server):
+        added = _write(server, wanted)
     with TemporaryDirectory() as folder:
         shown = {name: found[name] for name in wanted}
         pages = _pages(shown, Path(folder)) if beside.report else {}
-        try:
-            added = _write(server, wanted)
+        with _explained(server):
             for name, runs in shown.items():
                 _attach(server, name, texts(runs), (*pages.get(name, ()), *beside.files))
             trials = _write_trials(server, chosen)
-        except RequestError:
-            raise
-        except Exception as error:  # whatever MLflow and its database raise
-            raise RequestError(
-                f"MLflow at {server.shown} cannot be written: {server.plain(error)}"
-            ) from error
     also = f" and {trials} trials of {len(chosen)} tunings" if chosen else ""
     say(f"MLflow: {added} of {total} runs{also} brought up to date in {server.shown}")
     return SOME_FAILED if store.damaged else DONE
+
+
+@contextmanager
+def _explained(server: Server) -> Iterator[None]:
+    """Turn whatever MLflow and its database raise into one sentence."""
+    try:
+        yield
+    except RequestError:
+        raise
+    except Exception as error:
+        raise RequestError(f"MLflow at {server.shown} cannot be written: {server.plain(error)}") from error
 
 
 def _studies(home: Path) -> list[str]:

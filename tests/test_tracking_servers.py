@@ -78,6 +78,16 @@ def test_run_goes_on_without_its_server_with_one_warning(tmp_path: Path, server:
         assert not list(tmp_path.glob("*.db"))
 
 
+def test_server_that_cannot_be_reached_is_noticed_before_pages_are_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finish(tmp_path, a_record(0))
+    monkeypatch.setattr("plastibench.syncing._pages", lambda *_: pytest.fail("drawn for nobody"))
+    with absent() as uri:
+        refused = command("sync", "--home", tmp_path, "--tracking", uri, "--report")
+    assert (refused.status, complaints(refused)) == (2, 1)
+
+
 def test_end_of_a_run_waits_a_few_seconds_for_a_silent_server(tmp_path: Path) -> None:
     record, said = finish(tmp_path, a_record(0)), list[str]()
     with silent() as uri:
