@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from plastibench import protocol
-from plastibench.data.embedded import load_digits
 from plastibench.devices import pick
 from plastibench.errors import DataError
 from plastibench.method import Method
@@ -109,16 +108,6 @@ def test_real_data_train(real: Any) -> None:
     results = list(protocol.run(task, Method(), 0, site))
     assert len(results) == 2
     assert all(result.num_test for result in results)
-
-
-def test_digits_are_the_bundled_ones() -> None:
-    train, test = load_digits()
-    assert (len(train), len(test)) == (1197, 600)
-    assert sorted(set(train.y.tolist())) == list(range(10))
-    both = torch.cat([train.x, test.x]).flatten(1)
-    assert int(both.max()) == 255
-    # 16 levels of grey above white, evenly spread.
-    assert len(torch.unique(both)) == 17
 
 
 def test_the_sota_recipe_is_the_reference_codes(registry: Registry) -> None:
