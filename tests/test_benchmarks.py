@@ -7,8 +7,11 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from report_support import a_home, a_run
 
 ROOT = Path(__file__).parents[1]
 PROGRAM = """
@@ -89,6 +92,7 @@ def test_the_comparison_reads_what_is_there(tmp_path: Path) -> None:
 
 MISSING = """
 import sys
+from dataclasses import replace
 for name in ("click", "rich", "mlflow", "optuna", "pandas", "matplotlib", "jinja2", "torchvision"):
     sys.modules[name] = None
 import runpy
@@ -157,3 +161,21 @@ def test_ways_of_a_step_are_timed_in_turn() -> None:
     assert head == "bf16, threads: 1, n = 1: median (smallest to largest)"
     assert [line.split()[0] for line in lines] == ["plain", "held", "gathered"]
     assert all(re.search(r"clock \d+ \(\d+ to \d+\), \d+\.\d\dx; processor \d+", line) for line in lines)
+
+
+def test_overhead_of_runs_is_what_their_stages_do_not_account_for(tmp_path: Path) -> None:
+    script = [sys.executable, str(ROOT / "benchmarks/run_overhead.py"), str(tmp_path)]
+    nothing = subprocess.run(script, capture_output=True, text=True, check=False)
+    assert (nothing.returncode, nothing.stdout) == (2, "")
+    assert "there are no finished runs" in nothing.stderr
+    runs = []
+    for seed, more in ((0, 1.0), (1, 3.0)):
+        run = a_run("warm", seed)
+        spent = sum(row["train_seconds"] for row in run.stages)
+        stages = [{**row, "train_seconds": 9.0 * row["train_seconds"] / spent} for row in run.stages]
+        runs.append(replace(run, stages=stages, provenance={**run.provenance, "seconds": 9.0 + more}))
+    a_home(tmp_path, runs)
+    done = subprocess.run(script, capture_output=True, text=True, check=True)
+    assert done.stdout == (
+        "2 runs, 22.0 s: 18.18% neither training, evaluation nor remedy; of a run 17.50% (10.00% to 25.00%)\n"
+    )
