@@ -26,10 +26,9 @@ class Forward:
     def __init__(self, device: Device, whole: int, say: Say = lambda _: None) -> None:
         """Prepare for batches of `whole` examples; `say` is told where torch lacks the device's compiler."""
         self._whole = whole
-        self._backend = backend(device)
+        wanted, self._backend = device.compiler(), backend(device)
         self._known: tuple[nn.Module, Callable[[Tensor], Tensor]] | None = None
-        if self._backend != device.compiler():
-            wanted = device.compiler()
+        if wanted != self._backend:
             say(f"torch has no compiler {wanted!r} here: passes are computed operation by operation")
 
     def __call__(self, model: nn.Module, images: Tensor) -> Tensor:

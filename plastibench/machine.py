@@ -11,10 +11,10 @@ def num_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def most_threads() -> int | None:
-    """Return how many threads OMP_NUM_THREADS allows to each process, or None where it says nothing."""
+def most_threads() -> int:
+    """Return how many threads each process may have: what OMP_NUM_THREADS says, or the number of cores."""
     levels = os.environ.get("OMP_NUM_THREADS", "").split(",")  # one number for each depth of nesting
-    return max(1, int(levels[0])) if levels[0].strip().isdecimal() else None
+    return max(1, int(levels[0])) if levels[0].strip().isdecimal() else num_cores()
 
 
 def processor() -> str:

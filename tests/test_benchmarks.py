@@ -92,7 +92,6 @@ def test_the_comparison_reads_what_is_there(tmp_path: Path) -> None:
 
 MISSING = """
 import sys
-from dataclasses import replace
 for name in ("click", "rich", "mlflow", "optuna", "pandas", "matplotlib", "jinja2", "torchvision"):
     sys.modules[name] = None
 import runpy

@@ -30,7 +30,7 @@ class Cpu(Device):
         return torch.contiguous_format if narrow else torch.channels_last
 
     def name(self) -> str:
-        """Return the processor's name and how many threads are used."""
+        """Return the name of the processor and how many cores this process may use."""
         return f"{processor()}, {num_cores()} cores"
 
     def energy(self) -> energy.Reading | None:

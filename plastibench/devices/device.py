@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from plastibench.errors import RequestError
-from plastibench.machine import most_threads, num_cores
+from plastibench.machine import most_threads
 
 if TYPE_CHECKING:
     from plastibench.capture import Recorder
@@ -55,7 +55,7 @@ class Device:
 
         They share the cores out, and none takes more than OMP_NUM_THREADS allows.
         """
-        return max(1, min(self.side_by_side() // runs, most_threads() or num_cores()))
+        return max(1, min(self.side_by_side() // runs, most_threads()))
 
     def seed(self, seed: int) -> None:
         """Seed the global streams that layers such as dropout draw from, on the CPU and here."""

@@ -18,6 +18,7 @@ CHECKSUM = "0cf54f0753488fb7f1ed1cb34f4615ca668e8174dd658c5c16e1afbba018d4a8"
 def test_digits_are_scikit_learns_and_none_is_lost() -> None:
     train, test = load_digits()
     assert (len(train), len(test)) == (1197, 600)
+    assert sorted(set(train.y.tolist())) == list(range(10))
     found, ours = datasets.load_digits(), torch.cat([train.x, test.x]).squeeze(1)
     assert torch.unique(ours).tolist() == [round(255 * level / 16) for level in range(17)]
     theirs = torch.from_numpy(found.images).mul(255 / 16).round().to(torch.uint8)
