@@ -1,0 +1,1 @@
+"""Executes runs: one here, or many across worker processes."""

@@ -1,0 +1,1 @@
+"""Finished and unfinished runs under a home folder."""

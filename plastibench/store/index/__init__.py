@@ -1,0 +1,1 @@
+"""A cache of finished runs for fast tables; it can be deleted at any time."""

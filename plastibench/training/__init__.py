@@ -1,0 +1,1 @@
+"""The training protocol: stages, steps, evaluation and what they cost."""

@@ -1,0 +1,1 @@
+"""One workflow per command: takes a typed request, returns values, raises errors."""
