@@ -18,10 +18,11 @@ from pathlib import Path
 from time import process_time
 
 from plastibench.devices import pick
-from plastibench.execute import Place, execute, workshop
-from plastibench.grid import Grid
-from plastibench.record import Record
-from plastibench.spec import Spec
+from plastibench.experiments.grid import Grid
+from plastibench.experiments.spec import Spec
+from plastibench.runner.context import Place
+from plastibench.runner.execute import execute, workshop
+from plastibench.store.record import Record
 
 USUAL = {"stages": "6", "max_epochs": "6", "target_accuracy": "none"}
 

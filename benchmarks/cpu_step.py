@@ -27,25 +27,25 @@ def measured(way: str, options: argparse.Namespace) -> dict[str, float]:
     """Return milliseconds a step and page faults a step, in this process."""
     import torch
 
-    from plastibench import bench
     from plastibench.devices import Cpu, Device
-    from plastibench.models import convolution
+    from plastibench.models.layers import conv3x3
     from plastibench.models.resnet18 import ResNet18
-    from plastibench.task import Recipe
+    from plastibench.plugins.recipe import Recipe
+    from plastibench.profiling import throughput
 
     class GivesBack(Cpu):
         place = Device.place
 
     torch.set_num_threads(options.threads)
     if way != "gathered":
-        convolution.WIDE = sys.maxsize
+        conv3x3.WIDE = sys.maxsize
     recipe = Recipe(precision=options.precision)
-    task = bench.noise(ResNet18(), recipe, images=recipe.batch_size * options.steps)
-    engine = bench.trainer(task, GivesBack() if way == "plain" else Cpu())
+    task = throughput.noise(ResNet18(), recipe, images=recipe.batch_size * options.steps)
+    engine = throughput.trainer(task, GivesBack() if way == "plain" else Cpu())
     for _ in range(2):
-        bench.epoch(engine)
+        throughput.epoch(engine)
     faults, used, begun = resource.getrusage(resource.RUSAGE_SELF).ru_minflt, process_time(), perf_counter()
-    bench.epoch(engine)
+    throughput.epoch(engine)
     clock, used = perf_counter() - begun, process_time() - used
     faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - faults
     return {

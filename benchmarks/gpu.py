@@ -103,7 +103,7 @@ def main() -> None:
     """Measure what is missing and the time allows, then write the table."""
     from benchmarks import gpu_parts, gpu_table
     from plastibench.devices import pick
-    from plastibench.explain import explain
+    from plastibench.errors import explain
 
     options = parsed()
     options.until = time.monotonic() + options.seconds

@@ -22,22 +22,26 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from plastibench import bench, suites
 from plastibench.devices import Device, pick
-from plastibench.engine import Engine, evaluate
-from plastibench.execute import Place, execute, run_all
-from plastibench.grid import Grid
-from plastibench.record import Record
-from plastibench.registry import Registry
-from plastibench.store import Store
-from plastibench.task import Recipe
+from plastibench.experiments import suites
+from plastibench.experiments.grid import Grid
+from plastibench.plugins.recipe import Recipe
+from plastibench.plugins.registry import Registry
+from plastibench.profiling import throughput
+from plastibench.profiling.concurrency import Load, best, together
+from plastibench.runner.context import Place
+from plastibench.runner.execute import execute
+from plastibench.runner.scheduler import run_all
+from plastibench.store.record import Record
+from plastibench.store.run_store import Store
 from plastibench.testing.trial import run, same_bits
-from plastibench.together import Load, best, together
+from plastibench.training.evaluation import evaluate
+from plastibench.training.step import Engine
 
 if TYPE_CHECKING:
     from benchmarks.gpu import Results
-    from plastibench.method import Method
-    from plastibench.spec import Spec
+    from plastibench.experiments.spec import Spec
+    from plastibench.plugins.method import Method
 
 SUITE, QUICK_SUITE = "paper-cifar10", "quickstart"
 BATCHES = 6
@@ -108,19 +112,21 @@ def _speed_of(options: argparse.Namespace, recipe: Recipe, way: str) -> Row:
     device = by_python(options.device) if way == "python" else pick(options.device)
     if way == "compiled":
         vars(device)["compiler"] = lambda: "inductor"
-    task = bench.noise(_model(options), recipe, 256 if options.quick else 16_384)
-    engine, flop = bench.trainer(task, device), bench.flop_per_image(task)
+    task = throughput.noise(_model(options), recipe, 256 if options.quick else 16_384)
+    engine, flop = throughput.trainer(task, device), throughput.flop_per_image(task)
     model, test = engine.learner.model, engine.learner.stage.test
     assert test is not None
     for _ in range(2):  # what a shape's first steps choose, compile and record is behind it then
-        bench.epoch(engine)
+        throughput.epoch(engine)
         evaluate(model, test, recipe, device)
     rates, peaks, issues = [], [], []
     for _ in range(1 if options.quick else 5):
-        peaks.append(bench.matrix_rate(device, recipe.precision))
-        rates.append(len(engine.learner.stage.train) / bench.seconds(device, lambda: bench.epoch(engine)))
+        peaks.append(throughput.matrix_rate(device, recipe.precision))
+        rates.append(
+            len(engine.learner.stage.train) / throughput.seconds(device, lambda: throughput.epoch(engine))
+        )
         issues.append(_issue(engine))
-    evaluated = bench.seconds(device, lambda: evaluate(model, test, recipe, device))
+    evaluated = throughput.seconds(device, lambda: evaluate(model, test, recipe, device))
     return {
         "images_per_second": rates,
         "utilisation": statistics.median(rate * flop / peak for rate, peak in zip(rates, peaks, strict=True)),
@@ -167,7 +173,7 @@ def equal(options: argparse.Namespace, results: Results) -> Iterator[Part]:
 
 def _difference(name: str, kind: type[Method], optimizer: str) -> Row:
     recipe = Recipe(batch_size=48, max_epochs=3, target_accuracy=None).with_texts({"optimizer": optimizer})
-    task = bench.noise(Registry().load("model", "small_resnet")(width=8), recipe, 256)
+    task = throughput.noise(Registry().load("model", "small_resnet")(width=8), recipe, 256)
     torch.backends.cudnn.deterministic = True
     try:
         one, other = (run(task, kind(), device=device).weights for device in (pick(name), by_python(name)))
@@ -315,7 +321,7 @@ def _column(options: argparse.Namespace, results: Results, todo: list[Spec]) -> 
 
 def chosen_jobs(results: Results) -> int:
     """Return how many runs side by side were measured best, 1 where nothing was measured."""
-    from plastibench.together import Share, Together
+    from plastibench.profiling.concurrency import Share, Together
 
     rows = [row for row in results.rows if row["key"].startswith("together/processes/") and "runs" in row]
     return best([Together("", "", row["runs"], (Share(row["images_per_second"], None),)) for row in rows])

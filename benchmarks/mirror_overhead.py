@@ -15,9 +15,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from plastibench.store import Store
+from plastibench.store.run_store import Store
 from plastibench.tracking import Server
-from plastibench.tracking.mirror import Mirror
+from plastibench.tracking.writer import Mirror
 
 RUN = ("run", "--task", "digits", "--set", "stages=10", "--method", "warm", "--jobs", "1")
 

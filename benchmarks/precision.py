@@ -20,10 +20,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
-from plastibench import stats, suites
-from plastibench.store import Store
-from plastibench.tables import Outcome, Row, Table, tables
-from plastibench.tables.rows import MARGIN
+from plastibench.analysis import stats
+from plastibench.analysis.tables import Outcome, Row, Table, tables
+from plastibench.analysis.tables.rows import MARGIN
+from plastibench.experiments import suites
+from plastibench.store.run_store import Store
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ def lines(found: Sequence[Pair], names: Sequence[str], margin: float) -> Iterato
 
 def run(options: argparse.Namespace, precision: str) -> None:
     """Run all methods of the task through the command line."""
-    from plastibench.registry import Registry
+    from plastibench.plugins.registry import Registry
 
     words = [sys.executable, "-m", "plastibench", "run", "--task", options.task, "--seeds", options.seeds]
     words += ["--method", ",".join(Registry().names("method")), "--device", options.device]

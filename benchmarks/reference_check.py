@@ -22,9 +22,9 @@ import torch
 from torch import nn
 
 from plastibench.devices import pick
-from plastibench.learner import Learner
-from plastibench.registry import Registry
-from plastibench.task import Site
+from plastibench.plugins.registry import Registry
+from plastibench.plugins.task import Site
+from plastibench.training.learner import Learner
 
 TOLERANCE = 1e-5
 

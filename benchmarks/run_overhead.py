@@ -13,9 +13,9 @@ import argparse
 import statistics
 from pathlib import Path
 
-from plastibench.bench import Split
-from plastibench.record import Record
-from plastibench.store import Store
+from plastibench.profiling.throughput import Split
+from plastibench.store.record import Record
+from plastibench.store.run_store import Store
 
 
 def overhead(record: Record) -> float:

@@ -43,7 +43,7 @@ def reference(options: argparse.Namespace, seed: int) -> dict[str, Any]:
 
 def ours(options: argparse.Namespace, seed: int, precision: str) -> dict[str, Any]:
     """Run the same stage with plastibench through its command line; return what it took."""
-    from plastibench.store import Store
+    from plastibench.store.run_store import Store
 
     settings = [f"stages={STAGES}", "max_stages=1", f"max_epochs={options.epochs}"]
     settings += [f"precision={precision}", f"edition={options.edition}"]

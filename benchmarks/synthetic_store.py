@@ -23,10 +23,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from plastibench.cost import Cost
-from plastibench.index import NAME
-from plastibench.spec import Part, Spec
-from plastibench.store import Store
+from plastibench.experiments.spec import Part, Spec
+from plastibench.store.index.index import NAME
+from plastibench.store.run_store import Store
+from plastibench.training.cost import Cost
 
 METHODS, SEEDS, STAGES = 20, 10, 10
 TASK = {"buffer": None, "max_stages": None, "regime": "accumulate", "stages": STAGES, "validation": 0.0}

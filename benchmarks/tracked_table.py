@@ -25,11 +25,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import synthetic_store
-from plastibench.record import Record
-from plastibench.store import Store
-from plastibench.tracking import Server, entries, picture
-from plastibench.tracking.mirror import Mirror, content
-from plastibench.tracking.packs import MOST
+from plastibench.store.record import Record
+from plastibench.store.run_store import Store
+from plastibench.tracking import Server, payload
+from plastibench.tracking.bulk import encoding
+from plastibench.tracking.bulk.writer import MOST
+from plastibench.tracking.writer import Mirror, content
 
 START = 1_700_000_000_000
 
@@ -55,7 +56,7 @@ def fill(server: Server, records: list[Record]) -> None:
         pack = uuid.uuid4().hex
         said = {"kind": "records"}
         for child, record in zip(children, batch, strict=True):
-            said |= entries.said(record, said)
+            said |= encoding.said(record, said)
             said[f"in.{board.experiment}.{record.id}"] = f"{child} {content(record)}"
         with store.ManagedSessionMaker() as session:
             runs = [row["run"] for row in rows] + [_run(pack, packs.experiment_id, "records", START + start)]
@@ -88,8 +89,8 @@ def _named(run: str, values: dict[str, str]) -> list[dict[str, str]]:
 
 def _child(run: str, board: Any, record: Record) -> dict[str, Any]:
     name = f"{record.spec.method.name} seed {record.spec.seed}"
-    tags = picture.tags(record.spec) | picture.origin(record) | {"mlflow.parentRunId": board.parent}
-    points = [*picture.points(record.stages), *picture.sums(record.stages)]
+    tags = payload.tags(record.spec) | payload.origin(record) | {"mlflow.parentRunId": board.parent}
+    points = [*payload.points(record.stages), *payload.sums(record.stages)]
     metrics = [
         {
             "run_uuid": run,
@@ -105,7 +106,7 @@ def _child(run: str, board: Any, record: Record) -> dict[str, Any]:
     return {
         "run": _run(run, board.experiment, name, START),
         "SqlTag": _named(run, tags | {"mlflow.runName": name}),
-        "SqlParam": _named(run, picture.params(record.spec)),
+        "SqlParam": _named(run, payload.params(record.spec)),
         "SqlMetric": metrics,
         "SqlLatestMetric": list(latest.values()),
     }

@@ -52,7 +52,7 @@ def reference_points(path: Path) -> list[Point]:
 
 def our_points(home: Path) -> Iterator[Point]:
     """Yield what plastibench has finished."""
-    from plastibench.store import Store
+    from plastibench.store.run_store import Store
 
     names = {ours.partition(":")[0]: theirs for theirs, ours in METHODS.items()}
     for record in Store(home).records():

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from plastibench.stats import bootstrap, iqm, probability_of_improvement, profile
+from plastibench.analysis.stats import bootstrap, iqm, probability_of_improvement, profile
 
 METHODS, RUNS, TASKS = 4, 10, 6
 ROUNDING = 1e-12

@@ -1,5 +1,5 @@
 """Lets `python -m plastibench` be the command line."""
 
-from plastibench.cli import main
+from plastibench.cli.main import main
 
 main()

@@ -1,26 +1,24 @@
 """The names that a method or a task may import from plastibench."""
 
 from plastibench.data.augment import Augmentation, Chain, Crop, Flip, Rotation
-from plastibench.data.core import Data, ResidentData
-from plastibench.data.embedded import load_digits
-from plastibench.data.formats import (
-    load_cifar10,
-    load_cifar100,
-    load_fashion_mnist,
-    load_svhn,
-    load_tiny_imagenet,
-)
+from plastibench.data.cifar import load_cifar10, load_cifar100
+from plastibench.data.dataset import Data, ResidentData
+from plastibench.data.digits import load_digits
+from plastibench.data.fashion_mnist import load_fashion_mnist
 from plastibench.data.imagenet import load_imagenet_packed, open_imagenet
 from plastibench.data.images import Images, ImageSet, resident
-from plastibench.data.resized_crop import RandomResizedCrop
-from plastibench.image_task import ImageTask
-from plastibench.layers import Scope, parameters_in, weight_layers
-from plastibench.learner import Learner
-from plastibench.method import BatchNorm, Method, OptimizerState
-from plastibench.models import Architecture
-from plastibench.regimes import Regime
-from plastibench.settings import setting, tune
-from plastibench.task import Recipe, Site, Stage, Task
+from plastibench.data.random_resized_crop import RandomResizedCrop
+from plastibench.data.svhn import load_svhn
+from plastibench.data.tiny_imagenet import load_tiny_imagenet
+from plastibench.plugins.architecture import Architecture
+from plastibench.plugins.fields import setting, tune
+from plastibench.plugins.image_task import ImageTask
+from plastibench.plugins.layers import Scope, parameters_in, weight_layers
+from plastibench.plugins.method import BatchNorm, Method, OptimizerState
+from plastibench.plugins.recipe import Recipe
+from plastibench.plugins.regimes import Regime
+from plastibench.plugins.task import Site, Stage, Task
+from plastibench.training.learner import Learner
 
 __all__ = [
     "Architecture",

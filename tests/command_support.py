@@ -15,7 +15,7 @@ from typing import TextIO
 
 import torch
 
-from plastibench.cli import main
+from plastibench.cli.main import main
 
 SMALL = tuple(
     word for pair in ("stages=2", "max_epochs=1", "width=4", "train_size=130") for word in ("--set", pair)

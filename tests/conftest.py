@@ -10,8 +10,8 @@ import torch
 from browser_support import no_browser
 from tests_support import small_digits
 
-from plastibench.registry import Registry
-from plastibench.task import Task
+from plastibench.plugins.registry import Registry
+from plastibench.plugins.task import Task
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -57,7 +57,7 @@ def main() -> None:
     if "kill" in fault:
         kill_at(fault["kill"], fault["at"])
     sys.argv = ["plastibench", *sys.argv[2:]]
-    from plastibench.cli import main as command_line
+    from plastibench.cli.main import main as command_line
 
     command_line()
 

@@ -17,10 +17,10 @@ from typing import TypeVar
 
 from command_support import Answer, command
 
-from plastibench.copies import differences
-from plastibench.record import Record
-from plastibench.registry import Registry
-from plastibench.store import Store
+from plastibench.plugins.registry import Registry
+from plastibench.store.record import Record
+from plastibench.store.record_diff import differences
+from plastibench.store.run_store import Store
 
 SIZE = tuple(
     word

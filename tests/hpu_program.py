@@ -11,10 +11,11 @@ import torch
 from tests_support import Listening, small_digits
 from torch import nn
 
-from plastibench import doctor, protocol
 from plastibench.devices import Cpu, pick
-from plastibench.registry import Registry
+from plastibench.plugins.registry import Registry
 from plastibench.testing.trial import run, same_bits, site
+from plastibench.training import protocol
+from plastibench.workflows import doctor
 
 
 class Contiguous(Cpu):

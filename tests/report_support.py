@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from plastibench.cost import Cost
-from plastibench.record import Record
-from plastibench.spec import Part, Spec
-from plastibench.store import Store
+from plastibench.experiments.spec import Part, Spec
+from plastibench.store.record import Record
+from plastibench.store.run_store import Store
+from plastibench.training.cost import Cost
 
 ORIGIN = {
     "device": "a chip",

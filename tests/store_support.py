@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from plastibench.record import Record
-from plastibench.spec import Part, Spec
-from plastibench.store import Store
+from plastibench.experiments.spec import Part, Spec
+from plastibench.store.record import Record
+from plastibench.store.run_store import Store
 
 
 def a_spec(seed: int = 0) -> Spec:

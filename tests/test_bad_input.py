@@ -11,7 +11,7 @@ import torch
 from command_support import PLAIN, SMALL, Answer, command, plugin, small_run
 from report_support import a_home, some_runs
 
-from plastibench.ledger import claimed
+from plastibench.store.run_status import claimed
 
 LONG = "x" * 5000
 

@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 from command_support import command
 
-from plastibench.bench import Noise, Split, flop_per_image, matrix_rate, speeds
 from plastibench.devices import pick
-from plastibench.execute import Place, execute
-from plastibench.grid import Grid
-from plastibench.measure import _Silent
-from plastibench.registry import Registry
-from plastibench.task import Recipe
+from plastibench.experiments.grid import Grid
+from plastibench.plugins.recipe import Recipe
+from plastibench.plugins.registry import Registry
+from plastibench.profiling.throughput import Noise, Split, flop_per_image, matrix_rate, speeds
+from plastibench.runner.context import Place
+from plastibench.runner.execute import execute
+from plastibench.workflows.bench import _Silent
 
 
 def test_flop_of_a_perceptron_are_those_counted_by_hand(registry: Registry) -> None:

@@ -13,18 +13,19 @@ import torch
 from tests_support import Listening, captured_digits, small_digits
 from torch import Tensor, nn
 
-from plastibench import optim
-from plastibench.capture import Recording
-from plastibench.checkpoint import Checkpoint
 from plastibench.devices import Cpu
-from plastibench.keeping import History, Keeper
-from plastibench.learner import Learner
-from plastibench.method import Method
-from plastibench.registry import Registry
-from plastibench.task import Recipe, Task
+from plastibench.devices.graph_capture import Recording
+from plastibench.plugins.method import Method
+from plastibench.plugins.recipe import Recipe
+from plastibench.plugins.registry import Registry
+from plastibench.plugins.task import Task
+from plastibench.runner.checkpointing import History, Keeper
+from plastibench.store.checkpoint import Checkpoint
 from plastibench.testing import laws
 from plastibench.testing.tape import Taping, Twin
 from plastibench.testing.trial import run, same_bits
+from plastibench.training import optimizers
+from plastibench.training.learner import Learner
 
 
 @dataclass(kw_only=True)
@@ -225,12 +226,12 @@ def test_a_state_kept_with_plain_numbers_is_loaded_into_a_fused_optimizer(name: 
         optimizer.step(closure)  # type: ignore[arg-type]
         return weights[0].detach().clone()
 
-    plain = optim.build(recipe, weights)
-    optim.set_learning_rate(plain, 0.05)
+    plain = optimizers.build(recipe, weights)
+    optimizers.set_learning_rate(plain, 0.05)
     stepped(plain)
     rate = torch.tensor(0.1)
-    fused = optim.build(recipe, weights, rate)
-    optim.load(fused, copy.deepcopy(plain.state_dict()))
+    fused = optimizers.build(recipe, weights, rate)
+    optimizers.load(fused, copy.deepcopy(plain.state_dict()))
     assert fused.param_groups[0]["lr"] is rate
     assert float(rate) == pytest.approx(0.05)
     assert fused.param_groups[0]["fused"]

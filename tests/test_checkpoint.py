@@ -12,12 +12,12 @@ import pytest
 import torch
 from tests_support import small_digits
 
-from plastibench import protocol
-from plastibench.checkpoint import HEAD, MAGIC, NAMES, Checkpoint
-from plastibench.keeping import History, Keeper
-from plastibench.method import Method
-from plastibench.progress import Company, State
+from plastibench.plugins.method import Method
+from plastibench.runner.checkpointing import History, Keeper
+from plastibench.store.checkpoint import HEAD, MAGIC, NAMES, Checkpoint
 from plastibench.testing.trial import site
+from plastibench.training import protocol
+from plastibench.training.callbacks import Company, State
 
 
 def written(folder: Path, times: int = 2) -> Checkpoint:
@@ -145,7 +145,7 @@ class Keeping(Company):
 
 
 def test_state_shares_no_memory_with_the_run() -> None:
-    from plastibench.registry import Registry
+    from plastibench.plugins.registry import Registry
 
     company = Keeping()
     list(protocol.run(small_digits(Registry()), Method(), 0, site(), company))

@@ -17,7 +17,7 @@ HEAVY = ("torch", "mlflow", "optuna", "pandas", "numpy", "scipy", "methods", "ta
 WATCH = f"""
 import sys
 sys.argv = ["plastibench", *sys.argv[1:]]
-from plastibench.cli import main
+from plastibench.cli.main import main
 try:
     main()
 finally:

@@ -15,8 +15,8 @@ from command_support import Answer, command, small_run
 from report_support import a_home, a_run, some_runs
 from scipy import stats as scipy_stats
 
-from plastibench.record import Record
-from plastibench.spec import Part
+from plastibench.experiments.spec import Part
+from plastibench.store.record import Record
 
 Change = Callable[[Record], Record]
 
@@ -249,13 +249,15 @@ def test_what_cannot_be_compared_is_said_in_one_line(
 
 
 def test_a_tuned_method_goes_with_the_one_of_its_name(tmp_path: Path) -> None:
-    from plastibench import tuned
+    from plastibench.store import tuned_settings
 
     run = a_run("mine", 0)
     a = a_home(tmp_path / "a", [run])
     chosen = edited(better(run), settings={"strength": 2.0})
     b = a_home(tmp_path / "b", [chosen])
-    tuned.remember(b, {tuned.variant(chosen.spec): tuned.Tuned(study="s", trials=9, trial=4)})
+    tuned_settings.remember(
+        b, {tuned_settings.variant(chosen.spec): tuned_settings.Tuned(study="s", trials=9, trial=4)}
+    )
     row = plain(a, b)["settings"][0]["rows"][0]
     assert (row["A"]["method"], row["B"]["method"]) == ("mine", "mine (tuned, 9 trials)")
     assert row["differing"] == "strength=1 | strength=2"

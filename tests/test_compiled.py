@@ -18,15 +18,15 @@ from torch import Tensor, nn
 from torch._dynamo.backends.common import aot_autograd
 from torch._dynamo.backends.debugging import boxed_nop
 
-from plastibench.compiled import Forward
 from plastibench.devices import Cpu, Hpu
-from plastibench.learner import Learner
-from plastibench.method import Method
-from plastibench.provenance import provenance
-from plastibench.registry import Registry
-from plastibench.task import Task
+from plastibench.devices.compile import Forward
+from plastibench.plugins.method import Method
+from plastibench.plugins.registry import Registry
+from plastibench.plugins.task import Task
+from plastibench.runner.provenance import provenance
 from plastibench.testing import laws
 from plastibench.testing.trial import run, same_bits
+from plastibench.training.learner import Learner
 
 MADE: list[tuple[int, bool]] = []
 """Of each graph that was compiled: the size of its batch, and whether it was to be trained."""

@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from plastibench.devices import pick
-from plastibench.models.convolution import Conv3x3
-from plastibench.models.gathered import Gathered
+from plastibench.models.layers.conv3x3 import Conv3x3
+from plastibench.models.layers.conv3x3_bf16 import Gathered
 
 SIZES = [(1, 1), (1, 2), (2, 1), (2, 2)]
 

@@ -9,12 +9,13 @@ import torch
 from tests_support import small_digits
 from torch import nn
 
-from plastibench import energy, flops
-from plastibench.cost import Cost
 from plastibench.devices import pick
-from plastibench.models.convolution import Conv3x3
-from plastibench.registry import Registry
-from plastibench.task import Recipe
+from plastibench.models.layers.conv3x3 import Conv3x3
+from plastibench.plugins.recipe import Recipe
+from plastibench.plugins.registry import Registry
+from plastibench.system import energy
+from plastibench.training import flops
+from plastibench.training.cost import Cost
 
 SHAPES = {"mlp_bn": (1, 8, 8)}
 

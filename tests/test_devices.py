@@ -11,13 +11,13 @@ from command_support import SMALL, child, small_run
 from tests_support import Listening, captured_digits, small_digits
 from torch import nn
 
-from plastibench.capture import Recorder
-from plastibench.copies import differences
 from plastibench.devices import Cpu, Cuda, Hpu, pick
+from plastibench.devices.graph_capture import Recorder
 from plastibench.errors import RequestError
-from plastibench.method import Method
-from plastibench.registry import Registry
-from plastibench.store import Store
+from plastibench.plugins.method import Method
+from plastibench.plugins.registry import Registry
+from plastibench.store.record_diff import differences
+from plastibench.store.run_store import Store
 from plastibench.testing.trial import run, same_bits
 
 

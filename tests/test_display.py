@@ -17,8 +17,9 @@ from command_support import small_run
 from rich.console import Console
 from store_support import a_spec
 
-from plastibench.display import Display, Screen, clock
-from plastibench.record import Record
+from plastibench.cli.progress import Display
+from plastibench.console import Screen, clock
+from plastibench.store.record import Record
 
 
 def a_record(seed: int, seconds: float) -> Record:

@@ -9,9 +9,9 @@ import pytest
 from click.testing import CliRunner
 from tests_support import small_digits
 
-from plastibench import suites
-from plastibench.cli import cli
-from plastibench.registry import Registry
+from plastibench.cli.main import cli
+from plastibench.experiments import suites
+from plastibench.plugins.registry import Registry
 from plastibench.testing import laws
 
 ROOT = Path(__file__).parents[1]

@@ -15,14 +15,14 @@ from colorspacious import cspace_convert
 from command_support import child
 from report_support import HOSTILE, a_run, some_runs
 
+from plastibench.analysis.figures import FORMATS, parse_formats, pictures, save
+from plastibench.analysis.figures.aggregate import missing, places
+from plastibench.analysis.figures.series import diagnostics, over_stages, pareto
+from plastibench.analysis.figures.style import COLOURS, drawn, inline, marks
+from plastibench.analysis.report.page import page
+from plastibench.analysis.tables import as_cost_adds_up, tables
 from plastibench.errors import RequestError
-from plastibench.figures import FORMATS, parse_formats, pictures, save
-from plastibench.figures.across import missing, places
-from plastibench.figures.look import COLOURS, drawn, inline, marks
-from plastibench.figures.series import diagnostics, over_stages, pareto
-from plastibench.registry import Registry
-from plastibench.report.page import page
-from plastibench.tables import as_cost_adds_up, tables
+from plastibench.plugins.registry import Registry
 
 TWO = [*some_runs(), *some_runs(task="other_task")]
 

@@ -13,11 +13,11 @@ from tests_support import small_digits
 from torch import Tensor, nn
 
 from plastibench.devices import pick
-from plastibench.learner import Learner
-from plastibench.method import Method
-from plastibench.registry import Registry
-from plastibench.task import Stage, Task
+from plastibench.plugins.method import Method
+from plastibench.plugins.registry import Registry
+from plastibench.plugins.task import Stage, Task
 from plastibench.testing.trial import site
+from plastibench.training.learner import Learner
 
 Make = Callable[..., tuple[Any, Learner]]
 

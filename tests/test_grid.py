@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plastibench.errors import RequestError
-from plastibench.grid import MOST_SEEDS, Grid, parse_seeds
-from plastibench.registry import Registry
-from plastibench.spec import Spec, build
+from plastibench.experiments.grid import MOST_SEEDS, Grid, parse_seeds
+from plastibench.experiments.spec import Spec, build
+from plastibench.plugins.registry import Registry
 
 GRID = Grid(tasks=("digits",), methods=("warm", "dash"), seeds=(0, 1))
 

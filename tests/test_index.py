@@ -18,11 +18,12 @@ import pytest
 from command_support import command, program
 from report_support import a_home, a_run, some_runs
 
-from plastibench import cache, index, reading, tuned
-from plastibench.index import NAME, summaries
-from plastibench.record import Record
-from plastibench.store import Store
-from plastibench.tables import render, tables
+from plastibench.analysis.tables import render, tables
+from plastibench.store import tuned_settings
+from plastibench.store.index import database, index, reader
+from plastibench.store.index.index import NAME, summaries
+from plastibench.store.record import Record
+from plastibench.store.run_store import Store
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +32,7 @@ def _files_settle_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def shown(records: list[Record], home: Path) -> str:
-    found = tables(tuned.attached(records, home), "warm", "cold")
+    found = tables(tuned_settings.attached(records, home), "warm", "cold")
     return "".join(render(found, form) for form in ("json", "csv", "md", "latex"))
 
 
@@ -76,7 +77,9 @@ def home(tmp_path: Path) -> Path:
     stages = [{**row, "test_accuracy": None} for row in sealed.stages]
     runs.append(replace(sealed, spec=replace(sealed.spec, sealed=True), stages=stages))
     a_home(tmp_path, [*runs, a_run("warm", 9)])
-    tuned.remember(tmp_path, {tuned.variant(runs[2].spec): tuned.Tuned(study="s", trials=9, trial=4)})
+    tuned_settings.remember(
+        tmp_path, {tuned_settings.variant(runs[2].spec): tuned_settings.Tuned(study="s", trials=9, trial=4)}
+    )
     (Store(tmp_path).folder(a_run("warm", 9).id) / "run.json").write_text("{")
     return tmp_path
 
@@ -110,8 +113,8 @@ def test_several_processes_read_what_one_does(home: Path, monkeypatch: pytest.Mo
     alone = Store(home)
     expected = [record.id for record in summaries(alone)]
     (home / NAME).unlink()
-    monkeypatch.setattr(reading, "MANY", 3)
-    monkeypatch.setattr(reading, "BATCH", 4)
+    monkeypatch.setattr(reader, "MANY", 3)
+    monkeypatch.setattr(reader, "BATCH", 4)
     together = Store(home)
     assert [record.id for record in summaries(together)] == expected
     assert together.damaged == alone.damaged != {}
@@ -120,7 +123,7 @@ def test_several_processes_read_what_one_does(home: Path, monkeypatch: pytest.Mo
 
 
 def test_runs_are_read_where_no_other_process_can_be_had(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "MANY", 3)
+    monkeypatch.setattr(reader, "MANY", 3)
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     multiprocessing.set_executable("/nowhere/python")
     try:
@@ -133,7 +136,7 @@ def test_runs_are_read_where_no_other_process_can_be_had(home: Path, monkeypatch
 def test_a_table_imports_nothing_that_trains(tmp_path: Path) -> None:
     home = a_home(tmp_path, [*some_runs(2), *some_runs(2, task="other_task")])
     program = (
-        "import sys; from plastibench.cli import main\n"
+        "import sys; from plastibench.cli.main import main\n"
         f"sys.argv = ['plastibench', 'table', '--home', {str(home)!r}, '--format', 'md']\n"
         "try: main()\n"
         "except SystemExit: print('loaded:', *sorted({name.split('.')[0] for name in sys.modules}))"
@@ -221,7 +224,7 @@ def test_a_process_that_writes_the_index_is_not_waited_for_without_end(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = indexed(home)
-    monkeypatch.setattr(cache, "PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(database, "PATIENCE_SECONDS", 0.05)
     other = sqlite3.connect(home / NAME, isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
     assert indexed(home) == expected

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from tests_support import captured_digits, small_digits
 
-from plastibench.method import Method
-from plastibench.registry import Registry
-from plastibench.task import Task
+from plastibench.plugins.method import Method
+from plastibench.plugins.registry import Registry
+from plastibench.plugins.task import Task
 from plastibench.testing import laws
 
 NAMES = Registry().names("method")

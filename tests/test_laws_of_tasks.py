@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 import torch
 
-from plastibench import protocol
 from plastibench.devices import pick
 from plastibench.errors import DataError
-from plastibench.method import Method
-from plastibench.registry import Registry
-from plastibench.settings import settings_of
-from plastibench.task import Site, Task
+from plastibench.plugins.fields import settings_of
+from plastibench.plugins.method import Method
+from plastibench.plugins.registry import Registry
+from plastibench.plugins.task import Site, Task
 from plastibench.testing.trial import run, same_bits
+from plastibench.training import protocol
 
 NAMES = Registry().names("task")
 AT_HAND: dict[str, dict[str, Any]] = {

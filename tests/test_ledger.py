@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 from command_support import SMALL, command, plugin, program, small_run
 
-from plastibench.ledger import CLAIM, Elsewhere, claimed, holder
-from plastibench.store import Store
+from plastibench.store.run_status import CLAIM, Elsewhere, claimed, holder
+from plastibench.store.run_store import Store
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from plastibench.ledger import claimed
+from plastibench.store.run_status import claimed
 with claimed(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(600)

@@ -15,7 +15,7 @@ import torch
 from plastibench import bench
 from plastibench.devices import Cpu, Device
 from plastibench.models.small_resnet import SmallResNet
-from plastibench.task import Recipe
+from plastibench.plugins.task import Recipe
 
 class GivesBack(Cpu):
     place = Device.place  # what the C library does by itself

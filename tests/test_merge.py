@@ -11,10 +11,10 @@ import pytest
 from command_support import Answer, command
 from report_support import a_home, a_run, some_runs
 
-from plastibench import tuned
-from plastibench.ledger import claimed
-from plastibench.record import Record
-from plastibench.store import Store
+from plastibench.store import tuned_settings
+from plastibench.store.record import Record
+from plastibench.store.run_status import claimed
+from plastibench.store.run_store import Store
 
 
 def merge(target: Path, *homes: Path) -> Answer:
@@ -150,19 +150,19 @@ def test_unfinished_runs_stay_and_a_finished_copy_replaces_one(tmp_path: Path) -
 def test_which_settings_were_tuned_goes_along(tmp_path: Path) -> None:
     run = a_run("mine", 0)
     a, target = a_home(tmp_path / "a", [run]), tmp_path / "target"
-    origin = tuned.Tuned(study="s", trials=9, trial=4)
-    tuned.remember(a, {tuned.variant(run.spec): origin})
+    origin = tuned_settings.Tuned(study="s", trials=9, trial=4)
+    tuned_settings.remember(a, {tuned_settings.variant(run.spec): origin})
     assert merge(target, a).status == 0
-    assert tuned.known(target) == {tuned.variant(run.spec): origin}
+    assert tuned_settings.known(target) == {tuned_settings.variant(run.spec): origin}
     assert "mine (tuned, 9 trials)" in command("table", "--home", target).out
-    tuned.remember(a, {tuned.variant(run.spec): replace(origin, study="later")})
+    tuned_settings.remember(a, {tuned_settings.variant(run.spec): replace(origin, study="later")})
     again = merge(target, a)
     assert f"settings that study later chose in {a} are kept as those of study s" in again.err
-    assert tuned.known(target) == {tuned.variant(run.spec): origin}
+    assert tuned_settings.known(target) == {tuned_settings.variant(run.spec): origin}
 
 
 def test_a_run_finished_meanwhile_is_compared_and_not_replaced(tmp_path: Path) -> None:
-    from plastibench.merge import Copy, put_copy
+    from plastibench.workflows.merge import Copy, put_copy
 
     run = a_run("warm", 0)
     a, target = a_home(tmp_path / "a", [shifted(run, test_accuracy=0.25)]), a_home(tmp_path / "t", [run])

@@ -11,9 +11,9 @@ from tests_support import small_digits
 from torch import Tensor, nn
 
 from plastibench.errors import RequestError
-from plastibench.layers import parameters_in, weight_layers
-from plastibench.models import Parts
-from plastibench.registry import Registry
+from plastibench.plugins.architecture import Parts
+from plastibench.plugins.layers import parameters_in, weight_layers
+from plastibench.plugins.registry import Registry
 
 PARTS = Parts(activation=nn.ReLU, norm=nn.BatchNorm2d)
 FLAT = Parts(activation=nn.ReLU, norm=nn.BatchNorm1d)

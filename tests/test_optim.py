@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from plastibench import optim
-from plastibench.engine import still_statistics
-from plastibench.task import Recipe
+from plastibench.plugins.recipe import Recipe
+from plastibench.training import optimizers
+from plastibench.training.batch_norm import still_statistics
 
 
 def problem() -> tuple[list[Tensor], Any]:
@@ -43,7 +43,7 @@ def sam_by_the_paper(rho: float, adaptive: bool, steps: int) -> list[Tensor]:
 def test_sam_is_its_papers_algorithm(adaptive: bool) -> None:
     weights, loss = problem()
     recipe = Recipe(optimizer="sam", rho=0.2, adaptive=adaptive, learning_rate=0.05, weight_decay=0.01)
-    optimizer = optim.build(recipe, weights)
+    optimizer = optimizers.build(recipe, weights)
 
     def closure() -> Tensor:
         optimizer.zero_grad()
@@ -61,7 +61,7 @@ def test_sam_without_radius_is_sgd_to_the_bit() -> None:
     found = []
     for recipe in (Recipe(learning_rate=0.1), Recipe(optimizer="sam", rho=0.0, learning_rate=0.1)):
         weights, loss = problem()
-        optimizer = optim.build(recipe, weights)
+        optimizer = optimizers.build(recipe, weights)
 
         def closure(loss: Any = loss, weights: Any = weights, optimizer: Any = optimizer) -> Tensor:
             optimizer.zero_grad()
@@ -76,14 +76,14 @@ def test_sam_without_radius_is_sgd_to_the_bit() -> None:
 
 
 def test_sam_needs_a_closure() -> None:
-    optimizer = optim.build(Recipe(optimizer="sam"), problem()[0])
+    optimizer = optimizers.build(Recipe(optimizer="sam"), problem()[0])
     with pytest.raises(TypeError, match="closure"):
         optimizer.step()
 
 
 @pytest.mark.parametrize(("name", "kind"), [("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)])
 def test_adam_takes_its_first_decay_from_momentum(name: Any, kind: type) -> None:
-    optimizer = optim.build(Recipe(optimizer=name, momentum=0.8, weight_decay=0.1), problem()[0])
+    optimizer = optimizers.build(Recipe(optimizer=name, momentum=0.8, weight_decay=0.1), problem()[0])
     assert type(optimizer) is kind
     assert optimizer.param_groups[0]["betas"] == (0.8, 0.999)
     assert optimizer.param_groups[0]["weight_decay"] == 0.1
@@ -91,13 +91,13 @@ def test_adam_takes_its_first_decay_from_momentum(name: Any, kind: type) -> None
 
 def test_the_rate_warms_up_over_the_first_epoch_and_falls_at_milestones() -> None:
     recipe = Recipe(learning_rate=0.1, schedule="steps", milestones=(60, 120), decay=0.2, warmup_epochs=1)
-    assert optim.learning_rate(recipe, 0, 0, 10) == 0.0
-    assert optim.learning_rate(recipe, 0, 5, 10) == pytest.approx(0.05)
-    assert optim.learning_rate(recipe, 0, 9, 10) == pytest.approx(0.09)
-    assert optim.learning_rate(recipe, 1, 10, 10) == 0.1
-    assert optim.learning_rate(recipe, 59, 599, 10) == 0.1
-    assert optim.learning_rate(recipe, 60, 600, 10) == pytest.approx(0.02)
-    assert optim.learning_rate(recipe, 120, 1200, 10) == pytest.approx(0.004)
+    assert optimizers.learning_rate(recipe, 0, 0, 10) == 0.0
+    assert optimizers.learning_rate(recipe, 0, 5, 10) == pytest.approx(0.05)
+    assert optimizers.learning_rate(recipe, 0, 9, 10) == pytest.approx(0.09)
+    assert optimizers.learning_rate(recipe, 1, 10, 10) == 0.1
+    assert optimizers.learning_rate(recipe, 59, 599, 10) == 0.1
+    assert optimizers.learning_rate(recipe, 60, 600, 10) == pytest.approx(0.02)
+    assert optimizers.learning_rate(recipe, 120, 1200, 10) == pytest.approx(0.004)
 
 
 def test_still_statistics_normalise_by_the_batch_and_remember_nothing() -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from command_support import SMALL
 
 import plastibench
-from plastibench.registry import Registry
+from plastibench.plugins.registry import Registry
 
 ROOT = Path(plastibench.__file__).parents[1]
 
@@ -96,7 +96,7 @@ def _installed(wheel: Path, folder: Path) -> Path:
     (here / "others.pth").write_text("".join(f"{path}\n" for path in site.getsitepackages()))
     program = folder / "bin" / "run-it"
     program.write_text(
-        f"#!/bin/sh\nexec '{folder}/bin/python' -c 'from plastibench.cli import main; main()' \"$@\"\n"
+        f"#!/bin/sh\nexec '{folder}/bin/python' -c 'from plastibench.cli.main import main; main()' \"$@\"\n"
     )
     program.chmod(0o755)
     return program

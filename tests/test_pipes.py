@@ -6,11 +6,11 @@ import subprocess
 import sys
 from multiprocessing import Pipe
 
-from plastibench.pipes import tell
+from plastibench.runner.executors.messages import tell
 
 NOBODY = """
 from multiprocessing import Pipe
-from plastibench.pipes import tell
+from plastibench.runner.executors.messages import tell
 ours, theirs = Pipe()
 theirs.close()
 tell(ours, "alive", 1)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from report_support import a_home, a_run
 
-from plastibench.record import Record
+from plastibench.store.record import Record
 
 SCRIPT = Path(__file__).parents[1] / "benchmarks/precision.py"
 SEEDS = 8

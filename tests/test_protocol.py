@@ -10,16 +10,17 @@ import torch
 from tests_support import small_digits
 from torch import Tensor
 
-from plastibench import protocol
-from plastibench.data.core import spans
-from plastibench.engine import evaluate
+from plastibench.data.dataset import spans
 from plastibench.errors import RequestError
-from plastibench.learner import Learner
-from plastibench.method import Method
-from plastibench.progress import Company, Epoch
-from plastibench.registry import Registry
-from plastibench.task import Recipe, Task
+from plastibench.plugins.method import Method
+from plastibench.plugins.recipe import Recipe
+from plastibench.plugins.registry import Registry
+from plastibench.plugins.task import Task
 from plastibench.testing.trial import run, same_bits, site
+from plastibench.training import protocol
+from plastibench.training.callbacks import Company, Epoch
+from plastibench.training.evaluation import evaluate
+from plastibench.training.learner import Learner
 
 
 @dataclass(kw_only=True)

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from tests_support import small_digits
 
 from plastibench.errors import RequestError
-from plastibench.regimes import Window, chunk_sizes, windows
-from plastibench.registry import Registry
-from plastibench.task import Stage
+from plastibench.plugins.regimes import Window, chunk_sizes, windows
+from plastibench.plugins.registry import Registry
+from plastibench.plugins.task import Stage
 from plastibench.testing.trial import site
 
 

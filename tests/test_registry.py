@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import plastibench
-from plastibench import listing
 from plastibench.errors import RequestError
-from plastibench.fingerprint import digest
-from plastibench.registry import PlugIn, Registry, fingerprint
+from plastibench.plugins.code_hash import digest
+from plastibench.plugins.registry import PlugIn, Registry, fingerprint
+from plastibench.workflows import list
 
 
 def test_every_plugin_shipped_has_one_class_and_a_summary(registry: Registry) -> None:
@@ -42,7 +42,7 @@ def test_plugin_file_is_found_by_its_own_name(tmp_path: Path) -> None:
     registry = Registry((plugin(tmp_path, "mine"),))
     assert "mine" in registry.names("method")
     assert registry.load("method", "mine").__name__ == "Mine"
-    assert listing.kinds("methods", [tmp_path / "mine.py"])["methods"]["mine"] == "A method of a test."
+    assert list.kinds("methods", [tmp_path / "mine.py"])["methods"]["mine"] == "A method of a test."
 
 
 def test_edited_plugin_is_loaded_anew(tmp_path: Path) -> None:

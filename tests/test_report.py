@@ -18,17 +18,17 @@ import pytest
 from command_support import PLAIN, command, plugin, small_run
 from report_support import HOSTILE, a_home, a_run, some_runs
 
-from plastibench import reading
-from plastibench.data.progress import Advance
-from plastibench.figures import save
-from plastibench.record import Record
-from plastibench.report import commands
-from plastibench.report.cite import bibliography
-from plastibench.report.page import page
-from plastibench.report.typeset import breakable, parted, typeset
-from plastibench.report.words import headline, overall, sentences
-from plastibench.store import Store
-from plastibench.tables import across, tables
+from plastibench.analysis.figures import save
+from plastibench.analysis.report import rerun_command
+from plastibench.analysis.report.bibliography import bibliography
+from plastibench.analysis.report.page import page
+from plastibench.analysis.report.sentences import headline, overall, sentences
+from plastibench.analysis.report.typography import breakable, parted, typeset
+from plastibench.analysis.tables import across, tables
+from plastibench.console import Advance
+from plastibench.store.index import reader
+from plastibench.store.record import Record
+from plastibench.store.run_store import Store
 
 
 class Reader(HTMLParser):
@@ -225,7 +225,7 @@ def test_the_printed_command_finds_the_very_runs(tmp_path: Path) -> None:
     for record in Store(tmp_path).records():
         by_method.setdefault(record.spec.method.name, []).append(record.spec)
     for specs in by_method.values():
-        line = commands.command(specs)  # type: ignore[arg-type]
+        line = rerun_command.command(specs)  # type: ignore[arg-type]
         _, verb, *words = shlex.split(line)
         again = command(verb, "--no-mlflow", "--home", tmp_path, *words)
         assert "all 2 runs are finished already" in again.err, (line, again.err)
@@ -275,7 +275,7 @@ def test_who_waits_for_pictures_sees_how_many_are_drawn(tmp_path: Path) -> None:
 
 def test_who_waits_for_a_report_is_told_what_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = a_home(tmp_path / "home", some_runs())
-    monkeypatch.setattr(reading, "MANY", len(some_runs()))
+    monkeypatch.setattr(reader, "MANY", len(some_runs()))
     done = command(
         "report", "--home", home, "--out", tmp_path / "page.html", "--figures", tmp_path / "figures"
     )

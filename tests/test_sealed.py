@@ -10,20 +10,22 @@ from typing import Any
 import pytest
 from tests_support import small_digits
 
-from plastibench import protocol
-from plastibench.data.core import Data
-from plastibench.display import Display, Screen
+from plastibench.analysis.tables import tables
+from plastibench.cli.progress import Display
+from plastibench.console import Screen
+from plastibench.data.dataset import Data
 from plastibench.errors import RequestError
-from plastibench.execute import Place, execute
-from plastibench.grid import FIRST_TUNING_SEED, Grid, parse_seeds
-from plastibench.method import Method
-from plastibench.registry import Registry
-from plastibench.settings import settings_of
-from plastibench.spec import Spec
-from plastibench.store import Store
-from plastibench.tables import tables
-from plastibench.task import Task, sealed
+from plastibench.experiments.grid import FIRST_TUNING_SEED, Grid, parse_seeds
+from plastibench.experiments.spec import Spec
+from plastibench.plugins.fields import settings_of
+from plastibench.plugins.method import Method
+from plastibench.plugins.registry import Registry
+from plastibench.plugins.task import Task, sealed
+from plastibench.runner.context import Place
+from plastibench.runner.execute import execute
+from plastibench.store.run_store import Store
 from plastibench.testing.trial import run, same_bits, site
+from plastibench.training import protocol
 
 SMALL = {"stages": "2", "max_epochs": "1", "width": "4", "train_size": "130", "validation": "0.2"}
 

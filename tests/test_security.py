@@ -15,10 +15,10 @@ import pytest
 from command_support import SMALL, command, plugin, small_run
 from store_support import a_spec, finish
 
-from plastibench.data.source import decode
+from plastibench.data.archives import decode
 from plastibench.errors import DataError
-from plastibench.record import digest
-from plastibench.store import Store
+from plastibench.store.record import digest
+from plastibench.store.run_store import Store
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "security.md"

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plastibench.errors import RequestError
-from plastibench.settings import Settings, describe, search_space, setting, settings_of, show, tune
-from plastibench.task import Recipe
+from plastibench.plugins.fields import Settings, describe, search_space, setting, settings_of, show, tune
+from plastibench.plugins.recipe import Recipe
 
 
 @dataclass(kw_only=True)

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
-from plastibench import stats
-from plastibench.stats.bootstrap import _ends, bootstrap_means
-from plastibench.stats.ranks import studentized_range
+from plastibench.analysis import stats
+from plastibench.analysis.stats.bootstrap import _ends, bootstrap_means
+from plastibench.analysis.stats.ranks import studentized_range
 
 NUMBERS = st.floats(-100, 100, allow_nan=False).map(lambda value: round(value, 3))
 DIFFERENCES = st.lists(NUMBERS, min_size=2, max_size=8)

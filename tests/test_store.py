@@ -14,9 +14,9 @@ from command_support import child
 from store_support import a_row, a_spec, finish
 
 from plastibench.errors import RequestError
-from plastibench.files import free_bytes, write
-from plastibench.record import _is_plain, _odd
-from plastibench.store import Store
+from plastibench.store.record import _is_plain, _odd
+from plastibench.store.run_store import Store
+from plastibench.system.files import free_bytes, write
 
 
 def test_finished_run_is_read_back_as_it_was_written(tmp_path: Path) -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from plastibench import suites
 from plastibench.errors import RequestError
-from plastibench.registry import Registry
+from plastibench.experiments import suites
+from plastibench.plugins.registry import Registry
 
 SETTINGS = """
 [[grid]]

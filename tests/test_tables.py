@@ -16,12 +16,9 @@ from hypothesis import strategies as st
 from report_support import ORIGIN, a_spec_of
 from scipy import stats as scipy_stats
 
-from plastibench.errors import RequestError
-from plastibench.frames import frame
-from plastibench.record import Record
-from plastibench.spec import Part, Spec
-from plastibench.stats import mean, paired
-from plastibench.tables import (
+from plastibench.analysis.dataframe import frame
+from plastibench.analysis.stats import mean, paired
+from plastibench.analysis.tables import (
     COLUMNS,
     STYLES,
     Row,
@@ -33,8 +30,11 @@ from plastibench.tables import (
     sheets,
     tables,
 )
-from plastibench.tables import markdown as markdown_of
-from plastibench.tables.forms import latex
+from plastibench.analysis.tables import markdown as markdown_of
+from plastibench.analysis.tables.formats import latex
+from plastibench.errors import RequestError
+from plastibench.experiments.spec import Part, Spec
+from plastibench.store.record import Record
 
 Change = Callable[[Spec], Spec]
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from command_support import command, small_run
 
-from plastibench.store import Store
-from plastibench.task import Recipe
-from plastibench.together import Load, Share, Together, best, together
+from plastibench.plugins.recipe import Recipe
+from plastibench.profiling.concurrency import Load, Share, Together, best, together
+from plastibench.store.run_store import Store
 
 GREEDY = '''"""A model of a test."""
 from dataclasses import dataclass

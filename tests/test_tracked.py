@@ -13,12 +13,12 @@ from servers_support import free_port, mlflow_server, postgres
 from tracking_support import QUIET, a_record, finish, values
 
 import plastibench
-from plastibench import tuned
-from plastibench.store import Store
-from plastibench.tables import FORMATS
+from plastibench.analysis.tables import FORMATS
+from plastibench.store import tuned_settings
+from plastibench.store.run_store import Store
+from plastibench.store.tuned_settings import Tuned
 from plastibench.tracking import DATABASE, Server
-from plastibench.tracking.remembered import remembered
-from plastibench.tuned import Tuned
+from plastibench.tracking.bulk.memo import remembered
 
 pytestmark = [pytest.mark.filterwarnings(words) for words in QUIET]
 
@@ -40,7 +40,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("home")
     small_run(home, *GRID)
     first, *_ = Store(home).records()
-    tuned.remember(home, {tuned.variant(first.spec): Tuned("a/study", 20, 7)})
+    tuned_settings.remember(home, {tuned_settings.variant(first.spec): Tuned("a/study", 20, 7)})
     assert command("sync", "--home", home).status == 0
     return home
 

@@ -14,9 +14,10 @@ from report_support import a_home, some_runs
 from tracking_support import QUIET, WHEN, a_record, contents, finish, values
 
 from plastibench import tracking
-from plastibench.store import Store
-from plastibench.tracking import Server
-from plastibench.tracking.mirror import Mirror
+from plastibench.store import leaderboards
+from plastibench.store.run_store import Store
+from plastibench.tracking import Server, payload
+from plastibench.tracking.writer import Mirror
 
 pytestmark = [pytest.mark.filterwarnings(words) for words in QUIET]
 
@@ -72,7 +73,7 @@ def test_run_that_was_there_in_part_goes_on_without_a_doubled_point(home: Path) 
     with killed.writing():
         child = killed.stages(killed.board("killed"), record.spec, record.stages[:2])
         # As if the process had died between the points of a stage and the word that they are there.
-        points = tracking.picture.points(record.stages, 2)
+        points = payload.points(record.stages, 2)
         killed.log(child.id, [(one.name, one.value, child.start + one.when, one.step) for one in points])
     again = mirrored(home, "killed", record)
     (whole,) = children(again, "killed")
@@ -196,7 +197,7 @@ def test_sync_takes_leaderboards_runs_and_files_and_names_what_it_does_not_know(
     home, page = tmp_path / "home", tmp_path / "page.html"
     page.write_text("<p>hello</p>")
     records = [finish(home, a_record(seed)) for seed in range(3)]
-    tracking.boards.remember(home, "mine", [records[0].id, records[1].id])
+    leaderboards.remember(home, "mine", [records[0].id, records[1].id])
     wrong = command("sync", "--home", home, "mien")
     assert (wrong.status, "did you mean 'mine'?" in wrong.err) == (2, True)
     answer = command("sync", "--home", home, "mine", records[2].id[:6], "--attach", page)

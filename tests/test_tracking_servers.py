@@ -15,10 +15,10 @@ from command_support import SMALL, Answer, command, plugin, small_run
 from servers_support import free_port, mlflow_server, postgres
 from tracking_support import QUIET, a_record, finish
 
-from plastibench.mirroring import Mirroring
-from plastibench.store import Store
+from plastibench.store.run_store import Store
 from plastibench.tracking import Server
-from plastibench.tracking.follow import Errand
+from plastibench.tracking.background import Mirroring
+from plastibench.tracking.follower import Errand
 from plastibench.tracking.server import PATIENCE_SECONDS
 
 pytestmark = [pytest.mark.filterwarnings(words) for words in QUIET]
@@ -82,7 +82,7 @@ def test_server_that_cannot_be_reached_is_noticed_before_pages_are_drawn(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     finish(tmp_path, a_record(0))
-    monkeypatch.setattr("plastibench.syncing._pages", lambda *_: pytest.fail("drawn for nobody"))
+    monkeypatch.setattr("plastibench.workflows.sync._pages", lambda *_: pytest.fail("drawn for nobody"))
     with absent() as uri:
         refused = command("sync", "--home", tmp_path, "--tracking", uri, "--report")
     assert (refused.status, complaints(refused)) == (2, 1)

@@ -12,12 +12,12 @@ import pytest
 from command_support import SMALL, command, plugin
 from tuning_support import COSTLY, NAME, small_tune, studies, trials
 
-from plastibench import suites
-from plastibench.grid import FIRST_TUNING_SEED
-from plastibench.registry import Registry
-from plastibench.store import Store
-from plastibench.tuning.insight import expected
+from plastibench.experiments import suites
+from plastibench.experiments.grid import FIRST_TUNING_SEED
+from plastibench.plugins.registry import Registry
+from plastibench.store.run_store import Store
 from plastibench.tuning.study import SPENT
+from plastibench.tuning.summary import expected
 
 SECRET = "postgresql+psycopg://me:pw@127.0.0.1:1/x"
 METHODS = ("--method", "warm,shrink_perturb", "--tune", "learning_rate")

@@ -21,7 +21,7 @@ from servers_support import free_port, postgres, stop, wait
 from tracking_support import QUIET
 from tuning_support import NAME, small_tune, studies, trials
 
-from plastibench.store import Store
+from plastibench.store.run_store import Store
 from plastibench.tuning.storage import storage
 
 pytestmark = [pytest.mark.filterwarnings(words) for words in QUIET]

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 from command_support import command, program
 
-from plastibench import tracking, ui
+from plastibench import tracking
 from plastibench.tracking import Server
+from plastibench.workflows import ui
 
 
 def a_store(home: Path) -> None:

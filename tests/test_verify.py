@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from command_support import command, small_run
 
-from plastibench.record import digest
-from plastibench.store import Store
+from plastibench.store.record import digest
+from plastibench.store.run_store import Store
 
 
 @pytest.fixture(scope="module")

@@ -14,14 +14,15 @@ from typing import Any
 import pytest
 from command_support import child, plugin
 
-from plastibench import workers
-from plastibench.execute import Place, Queue
-from plastibench.grid import Grid
-from plastibench.record import Record
-from plastibench.registry import Registry
-from plastibench.spec import Spec
-from plastibench.store import Store
-from plastibench.workers import _stop, _Worker, run_in_processes
+from plastibench.experiments.grid import Grid
+from plastibench.experiments.spec import Spec
+from plastibench.plugins.registry import Registry
+from plastibench.runner.context import Place
+from plastibench.runner.executors import processes
+from plastibench.runner.executors.processes import _stop, _Worker, run_in_processes
+from plastibench.runner.queue import Queue
+from plastibench.store.record import Record
+from plastibench.store.run_store import Store
 
 SETTINGS = {"stages": "2", "max_epochs": "1", "width": "4", "train_size": "130"}
 
@@ -126,7 +127,7 @@ def test_process_ends_by_itself_when_its_parent_is_gone(tmp_path: Path) -> None:
 def test_process_that_does_not_listen_is_stopped_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workers, "GRACE_SECONDS", 1.0)
+    monkeypatch.setattr(processes, "GRACE_SECONDS", 1.0)
     _, place = asked(tmp_path, 1)
     worker = _Worker(place)
     assert worker.process.pid is not None
@@ -159,7 +160,7 @@ def test_runs_side_by_side_may_decode_images_in_processes_of_their_own(
 READY = """
 import sys
 from pathlib import Path
-from plastibench.execute import Place, workshop
+from plastibench.runner.execute import Place, workshop
 here = Path()
 workshop(Place(here, here, here, "cpu"))
 before = set(sys.modules)

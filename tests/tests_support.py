@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from plastibench.progress import Company
-from plastibench.registry import Registry
-from plastibench.task import Task
+from plastibench.plugins.registry import Registry
+from plastibench.plugins.task import Task
+from plastibench.training.callbacks import Company
 
 
 class Listening(Company):

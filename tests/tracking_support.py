@@ -9,11 +9,11 @@ from typing import Any
 
 from store_support import a_spec
 
-from plastibench.record import Record
-from plastibench.spec import Part, Spec
-from plastibench.store import Store
+from plastibench.experiments.spec import Part, Spec
+from plastibench.store.record import Record
+from plastibench.store.run_store import Store
 from plastibench.tracking import DATABASE
-from plastibench.tracking.picture import CURVES
+from plastibench.tracking.payload import CURVES
 
 WHEN = "2026-01-02T03:04:05+00:00"
 

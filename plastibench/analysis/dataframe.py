@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from plastibench.labels import method_labels, setting_label
-from plastibench.record import Record
+from plastibench.analysis.labels import method_labels, setting_label
+from plastibench.store.record import Record
 
 if TYPE_CHECKING:
     import pandas as pd

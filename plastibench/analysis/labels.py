@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from plastibench import tuned
-from plastibench.record import Record
-from plastibench.settings import show
-from plastibench.spec import Part, Spec
-from plastibench.tuned import Tuned
+from plastibench.experiments.spec import Part, Spec
+from plastibench.plugins.fields import show
+from plastibench.store import tuned_settings
+from plastibench.store.record import Record
+from plastibench.store.tuned_settings import Tuned
 
 SHOWN = ("optimizer", "learning_rate", "batch_size", "target_accuracy", "precision")
 """Settings of the recipe that every title has."""
@@ -29,7 +29,7 @@ def method_labels(parts: Sequence[Part]) -> list[str]:
 
 def record_labels(records: Sequence[Record]) -> list[str]:
     """Return a name for the method of each record; one whose settings a tuning chose says so."""
-    chosen = [tuned.of(record) for record in records]
+    chosen = [tuned_settings.of(record) for record in records]
     pairs = list(zip(records, chosen, strict=True))
     given = iter(method_labels([record.spec.method for record, origin in pairs if _is_given(origin)]))
     trials: dict[str, set[tuple[str, int]]] = {}
@@ -60,7 +60,7 @@ def _tuned(record: Record, origin: Tuned) -> str:
 
 def record_settings(record: Record) -> str:
     """Return a record's method with all its settings in a line, and where they come from."""
-    origin, text = tuned.of(record), settings_text(record.spec.method)
+    origin, text = tuned_settings.of(record), settings_text(record.spec.method)
     if origin is None:
         return text
     more = [f"{name}={show(_plain(record.spec.recipe[name]))}" for name in origin.instead_of]

@@ -11,9 +11,8 @@ from typing import Any
 
 import click
 
-from plastibench import verbs
-from plastibench.errors import RequestError
-from plastibench.explain import explain, one_line
+from plastibench.cli import commands
+from plastibench.errors import RequestError, explain, one_line
 from plastibench.version import __version__
 
 TRACEBACK_VARIABLE = "PLASTIBENCH_TRACEBACK"
@@ -44,8 +43,8 @@ def cli() -> None:
     """Find out which remedy for loss of plasticity works, and what it costs."""
 
 
-for _verb in pkgutil.iter_modules(verbs.__path__):
-    cli.add_command(importlib.import_module(f"{verbs.__name__}.{_verb.name}").command)
+for _verb in pkgutil.iter_modules(commands.__path__):
+    cli.add_command(importlib.import_module(f"{commands.__name__}.{_verb.name}").command)
 
 
 def main() -> None:

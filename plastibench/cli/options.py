@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from plastibench.errors import RequestError
-from plastibench.store import DEFAULT_HOME, HOME_VARIABLE
+from plastibench.store.run_store import DEFAULT_HOME, HOME_VARIABLE
 
 if TYPE_CHECKING:
-    from plastibench.request import Request
+    from plastibench.workflows.request import Request
 
 DATA_VARIABLE = "PLASTIBENCH_DATA"
 NEVER = "never"
@@ -157,7 +157,7 @@ def cache_folder() -> Path:
 
 def request(words: dict[str, Any]) -> Request:
     """Return the request that the options of `names`, `plugins`, `data` and `home` make."""
-    from plastibench.request import Request
+    from plastibench.workflows.request import Request
 
     words["settings"] = dict(pair(text) for text in words["settings"])
     words["data"] = words["data"] or default_data()

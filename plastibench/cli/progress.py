@@ -4,73 +4,20 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
-from contextlib import suppress
-from functools import wraps
-from types import TracebackType
-from typing import Any, ParamSpec, Self
+from typing import Any
 
 from rich.console import Console
-from rich.live import Live
 from rich.table import Table as Layout
 from rich.text import Text
 
-from plastibench.cost import PHASES
-from plastibench.record import Record
-from plastibench.spec import Spec
+from plastibench.console import Shown, _harmless, clock
+from plastibench.experiments.spec import Spec, name_of
+from plastibench.store.record import Record
+from plastibench.training.cost import PHASES
 
 REFRESH_PER_SECOND = 4
 PLAIN_SECONDS = 10.0
 """At least so long between two lines about stages where there is no terminal."""
-
-
-Words = ParamSpec("Words")
-
-
-def _harmless(show: Callable[Words, None]) -> Callable[Words, None]:
-    """Whatever goes wrong while something is shown, the runs go on: a terminal can be gone any time."""
-
-    @wraps(show)
-    def shown(*words: Words.args, **more: Words.kwargs) -> None:
-        with suppress(Exception):
-            show(*words, **more)
-
-    return shown
-
-
-class Screen(Console):
-    """What is written for people, on stderr; where its reader has gone, runs go on in silence."""
-
-    def on_broken_pipe(self) -> None:
-        """Fall silent: rich itself would end the program."""
-        self.quiet = True
-
-
-class Shown:
-    """Something that is drawn again and again where there is a terminal, as `__rich__` gives it."""
-
-    def __init__(self, console: Console, refresh_per_second: float) -> None:
-        self.console = console
-        self.began = time.monotonic()
-        self.live = Live(self, console=console, refresh_per_second=refresh_per_second, transient=True)
-
-    def __enter__(self) -> Self:
-        """Begin to show, where there is a terminal."""
-        if self.console.is_terminal:
-            self.live.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
-    ) -> None:
-        """Take the bars away."""
-        if self.console.is_terminal:
-            with suppress(OSError):
-                self.live.stop()
-
-    def __rich__(self) -> Layout:
-        """Return the picture of this moment."""
-        raise NotImplementedError
 
 
 class Display(Shown):
@@ -174,15 +121,3 @@ class Display(Shown):
 def _spent(state: dict[str, Any], now: float) -> float:
     """Return the seconds of a run so far: of one that was gone on with, by the clocks of its stages."""
     return max(float(now - state["began"]), float(state.get("seconds", 0.0)))
-
-
-def name_of(spec: Spec) -> str:
-    """Return a short name of a run for people."""
-    return f"{spec.task.name} {spec.model.name} {spec.method.name} seed {spec.seed}"
-
-
-def clock(seconds: float) -> str:
-    """Return a duration as h:mm:ss or m:ss."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -206,3 +206,17 @@ def decode_batches(files: list[bytes], label_key: bytes) -> Images:
         pixels.append(rows.reshape(-1, 3, 32, 32))
         labels.extend(classes)
     return Images(torch.from_numpy(np.concatenate(pixels)), torch.tensor(labels, dtype=torch.int64))
+
+
+def load_cifar10(data: Path, edition: str = "official") -> tuple[Images, Images]:
+    """Return CIFAR-10: 50,000 train and 10,000 test images, (3, 32, 32), 10 classes.
+
+    Editions are "official", and "restored": pixels of the training part exact, 23 test images
+    re-encoded. Raises `DataError` for files that are not of the edition, or not to be had.
+    """
+    return load_cifar(CIFAR10, data, edition)
+
+
+def load_cifar100(data: Path) -> tuple[Images, Images]:
+    """Return CIFAR-100: 50,000 train and 10,000 test images, (3, 32, 32), 100 fine classes."""
+    return load_cifar(CIFAR100, data, "official")

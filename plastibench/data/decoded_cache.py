@@ -20,12 +20,12 @@ from typing import Any, BinaryIO
 import numpy as np
 import torch
 
+from plastibench.console import progress
 from plastibench.data.fetch import digest_of
 from plastibench.data.images import Images
-from plastibench.data.lock import exclusive
-from plastibench.data.progress import progress
 from plastibench.errors import DataError
-from plastibench.machine import num_cores
+from plastibench.system.cpu import num_cores
+from plastibench.system.locks import exclusive
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 """Shape (c, h, w)."""

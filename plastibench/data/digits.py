@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from plastibench.data.images import Images
-from plastibench.streams import generator
+from plastibench.seeding import generator
 
 NUM_TEST_DIGITS = 600
 

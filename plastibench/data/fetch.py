@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from plastibench.data.lock import exclusive
 from plastibench.data.transfer import TransferError, receive
 from plastibench.errors import DataError
+from plastibench.system.locks import exclusive
 
 MIRROR_VARIABLE = "PLASTIBENCH_MIRROR"
 """Environment variable with base URLs, tried before the published addresses: `<base>/<file name>`."""

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from plastibench.data.core import Batch, Data, spans
-from plastibench.data.source import FolderSource, decode
+from plastibench.data.archives import FolderSource, decode
+from plastibench.data.dataset import Batch, Data, spans
 from plastibench.errors import DataError
-from plastibench.machine import num_cores
+from plastibench.system.cpu import num_cores
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from plastibench.data.folders import Files, FolderData, usual_workers
+from plastibench.data.archives import FolderSource, decode
+from plastibench.data.decoded_cache import Pixels, Recipe, cached, load
+from plastibench.data.image_folder import Files, FolderData, usual_workers
 from plastibench.data.images import Images, ImageSet
-from plastibench.data.source import FolderSource, decode
-from plastibench.data.store import Pixels, Recipe, cached, load
 from plastibench.errors import DataError, unknown
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from plastibench.data.augment import Augmentation, Unchanged
-from plastibench.data.core import Data, ResidentData
+from plastibench.data.dataset import Data, ResidentData
 from plastibench.errors import DataError
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from plastibench.data.archives import FolderSource, Source, ZipSource, decode
+from plastibench.data.decoded_cache import Pixels, Recipe, cached, load
 from plastibench.data.fetch import RemoteFile, find, obtain
 from plastibench.data.images import Images
-from plastibench.data.source import FolderSource, Source, ZipSource, decode
-from plastibench.data.store import Pixels, Recipe, cached, load
 from plastibench.errors import DataError, unknown
 
 TINY_IMAGENET = RemoteFile(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Protocol, cast
 from urllib.parse import urlsplit
 
-from plastibench.data.progress import Advance, progress
+from plastibench.console import Advance, progress
 from plastibench.version import __version__
 
 TIMEOUT = 30.0

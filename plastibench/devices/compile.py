@@ -7,8 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from plastibench.capture import Say
 from plastibench.devices import Device
+from plastibench.devices.graph_capture import Say
 
 FORMS = 64
 """How often torch may compile anew in one process: for each kind of model, once in training and once in

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from plastibench import energy, memory
 from plastibench.devices.device import Device
-from plastibench.machine import num_cores, processor
-from plastibench.models.convolution import Conv3x3
+from plastibench.models.layers.conv3x3 import Conv3x3
+from plastibench.system import energy, malloc
+from plastibench.system.cpu import num_cores, processor
 
 
 class Cpu(Device):
@@ -50,7 +50,7 @@ class Cpu(Device):
 
     def place(self, model: nn.Module) -> nn.Module:
         """Return the model in its fastest layout and form; from now on this process holds its memory."""
-        memory.hold()
+        malloc.hold()
         for part in model.modules():
             if isinstance(part, Conv3x3):
                 part.gathers = True  # oneDNN, torch's library here, is slow at these

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from plastibench import energy
 from plastibench.devices.device import Device
+from plastibench.system import energy
 
 if TYPE_CHECKING:
-    from plastibench.capture import Recorder
+    from plastibench.devices.graph_capture import Recorder
 
 
 class Cuda(Device):
@@ -74,7 +74,7 @@ class Cuda(Device):
 
     def recorder(self) -> Recorder | None:
         """Return CUDA graphs: Python launches the kernels of a small batch slower than they run."""
-        from plastibench.graphs import CudaGraphs
+        from plastibench.devices.cuda_graphs import CudaGraphs
 
         return CudaGraphs(self.torch)
 

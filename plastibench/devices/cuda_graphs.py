@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-from plastibench.capture import Recorder
+from plastibench.devices.graph_capture import Recorder
 
 
 class CudaGraphs(Recorder):

@@ -9,11 +9,11 @@ import torch
 from torch import nn
 
 from plastibench.errors import RequestError
-from plastibench.machine import most_threads
+from plastibench.system.cpu import most_threads
 
 if TYPE_CHECKING:
-    from plastibench.capture import Recorder
-    from plastibench.energy import Reading
+    from plastibench.devices.graph_capture import Recorder
+    from plastibench.system.energy import Reading
 
 AUTOCAST = {"bf16": torch.bfloat16}
 

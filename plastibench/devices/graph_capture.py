@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from plastibench.explain import explain, out_of_memory
+from plastibench.errors import explain, out_of_memory
 
 Work = Callable[[Tensor, Tensor], int]
 """All that a step does on the device, for images (b, c, h, w) and labels (b,); returns its passes."""

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from plastibench.errors import RequestError, unknown
-from plastibench.registry import PlugIn, Registry, blaming
-from plastibench.settings import Settings, defaults, settings_of
-from plastibench.spec import Spec, describe
+from plastibench.experiments.spec import Spec, describe
+from plastibench.plugins.fields import Settings, defaults, settings_of
+from plastibench.plugins.registry import PlugIn, Registry, blaming
 
 if TYPE_CHECKING:
-    from plastibench.method import Method
-    from plastibench.task import Recipe, Task
+    from plastibench.plugins.method import Method
+    from plastibench.plugins.recipe import Recipe
+    from plastibench.plugins.task import Task
 
 Made = TypeVar("Made", bound=Settings)
 PlugIns = dict[str, PlugIn]

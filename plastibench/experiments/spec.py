@@ -10,12 +10,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from plastibench.errors import RequestError
-from plastibench.registry import PlugIn, Registry, fingerprint
-from plastibench.settings import Settings, settings_of
+from plastibench.plugins.fields import Settings, settings_of
+from plastibench.plugins.registry import PlugIn, Registry, fingerprint
 
 if TYPE_CHECKING:
-    from plastibench.method import Method
-    from plastibench.task import Task
+    from plastibench.plugins.method import Method
+    from plastibench.plugins.task import Task
+
 
 SCHEMA = 1
 
@@ -96,7 +97,7 @@ def canonical(plain: object) -> str:
 
 def describe(task: Task, method: Method, names: Mapping[str, PlugIn], where: tuple[int, str]) -> Spec:
     """Return the description of a run: `names` maps kinds to plug-ins, `where` is (seed, device kind)."""
-    from plastibench import protocol
+    from plastibench.training import protocol
 
     seed, device = where
     return Spec(
@@ -115,7 +116,8 @@ def build(spec: Spec, registry: Registry) -> tuple[Task, Method]:
 
     Raises RequestError where their code is not what the description was made from.
     """
-    from plastibench.task import Recipe, sealed
+    from plastibench.plugins.recipe import Recipe
+    from plastibench.plugins.task import sealed
 
     _check_code(spec, registry)
     architecture = registry.load("model", spec.model.name)().with_values(spec.model.settings)
@@ -141,3 +143,8 @@ def _made(kind: type, values: Mapping[str, Any]) -> Any:  # noqa: ANN401 - whate
 
 def _value(value: Any) -> Any:  # noqa: ANN401 - a setting's value
     return tuple(value) if isinstance(value, list) else value
+
+
+def name_of(spec: Spec) -> str:
+    """Return a short name of a run for people."""
+    return f"{spec.task.name} {spec.model.name} {spec.method.name} seed {spec.seed}"

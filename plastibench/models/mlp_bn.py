@@ -7,8 +7,8 @@ from math import prod
 
 from torch import nn
 
-from plastibench.models import Architecture, Parts, Shape
-from plastibench.settings import setting
+from plastibench.plugins.architecture import Architecture, Parts, Shape
+from plastibench.plugins.fields import setting
 
 
 @dataclass(frozen=True, kw_only=True)

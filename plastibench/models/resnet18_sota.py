@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from plastibench.models import Architecture, Parts, Shape
-from plastibench.models.basic_block import residual_network
-from plastibench.models.convolution import Conv3x3
-from plastibench.settings import setting
+from plastibench.models.layers.basic_block import residual_network
+from plastibench.models.layers.conv3x3 import Conv3x3
+from plastibench.plugins.architecture import Architecture, Parts, Shape
+from plastibench.plugins.fields import setting
 
 
 @dataclass(frozen=True, kw_only=True)

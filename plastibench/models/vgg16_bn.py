@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from plastibench.models import Architecture, Parts, Shape
-from plastibench.models.basic_block import kaiming_fan_out
-from plastibench.models.convolution import Conv3x3
-from plastibench.settings import setting
+from plastibench.models.layers.basic_block import kaiming_fan_out
+from plastibench.models.layers.conv3x3 import Conv3x3
+from plastibench.plugins.architecture import Architecture, Parts, Shape
+from plastibench.plugins.fields import setting
 
 PLAN = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
 """(channels, convolutions) of each block (Simonyan & Zisserman 2015, arXiv 1409.1556, table 1 column D)."""

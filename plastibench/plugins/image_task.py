@@ -13,15 +13,16 @@ from torch import Tensor, nn
 from plastibench.data.augment import Augmentation, Unchanged
 from plastibench.data.images import Images, ImageSet, Preparation, resident
 from plastibench.errors import RequestError
-from plastibench.models import Architecture, Parts
-from plastibench.regimes import Regime, chunk_sizes, windows
-from plastibench.settings import setting
-from plastibench.streams import generator
-from plastibench.task import Recipe, Site, Stage, Task
+from plastibench.plugins.architecture import Architecture, Parts
+from plastibench.plugins.fields import setting
+from plastibench.plugins.recipe import Recipe
+from plastibench.plugins.regimes import Regime, chunk_sizes, windows
+from plastibench.plugins.task import Site, Stage, Task
+from plastibench.seeding import generator
 
 if TYPE_CHECKING:
-    from plastibench.data.core import Data
-    from plastibench.models import Shape
+    from plastibench.data.dataset import Data
+    from plastibench.plugins.architecture import Shape
 
 Channels = tuple[tuple[float, ...], tuple[float, ...]]
 

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from plastibench.settings import Settings
+from plastibench.plugins.fields import Settings
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from plastibench.learner import Learner
-    from plastibench.task import Task
+    from plastibench.plugins.task import Task
+    from plastibench.training.learner import Learner
 
 OptimizerState = Literal["keep", "clear"]
 """What becomes of momentum and moments between stages."""

@@ -20,17 +20,16 @@ from types import ModuleType
 from typing import Any
 
 import plastibench
-from plastibench.errors import RequestError, unknown
-from plastibench.explain import explain
-from plastibench.fingerprint import digest
+from plastibench.errors import RequestError, explain, unknown
+from plastibench.plugins.code_hash import digest
 
 FOLDERS = {"method": "methods", "task": "tasks", "model": "models"}
 """Kinds of plug-in and the subpackage that holds those shipped here."""
 
 CONTRACTS = {
-    "method": "plastibench.method:Method",
-    "task": "plastibench.task:Task",
-    "model": "plastibench.models:Architecture",
+    "method": "plastibench.plugins.method:Method",
+    "task": "plastibench.plugins.task:Task",
+    "model": "plastibench.plugins.architecture:Architecture",
 }
 
 

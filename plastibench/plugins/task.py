@@ -6,76 +6,17 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
-from plastibench.errors import RequestError
-from plastibench.settings import Settings, setting
+from plastibench.plugins.fields import Settings
+from plastibench.plugins.recipe import Recipe
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from plastibench.data.core import Data
+    from plastibench.data.dataset import Data
     from plastibench.devices import Device
-    from plastibench.models import Architecture
-
-Counting = Literal["examples", "batches"]
-"""An accuracy as correct examples over examples, or as the plain mean of the batches' accuracies."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recipe(Settings):
-    """How one stage is trained; the same for every method of a comparison."""
-
-    optimizer: Literal["sgd", "sam", "adam", "adamw"] = "sgd"
-    learning_rate: float = setting(0.001, within=(0.0, None))
-    momentum: float = setting(0.9, within=(0.0, 1.0))
-    """Of SGD, alone and inside SAM; Adam's first moment decays with it too."""
-    weight_decay: float = setting(0.0, within=(0.0, None))
-    """Added to the gradient, except for adamw, which shrinks the weights themselves."""
-    rho: float = setting(0.1, within=(0.0, None), only=("optimizer", "sam"))
-    """Radius of SAM's ascent step."""
-    adaptive: bool = setting(False, only=("optimizer", "sam"))
-    """Scale SAM's ascent by the size of each weight (ASAM)."""
-    sam_statistics: Literal["both", "first"] = setting("both", only=("optimizer", "sam"))
-    """Which of SAM's two passes move the running statistics of batch normalisation."""
-    schedule: Literal["constant", "steps"] = "constant"
-    milestones: tuple[int, ...] = ()
-    """Epochs, counted from the start of each stage, at which the rate is multiplied by `decay`."""
-    decay: float = setting(0.2, within=(0.0, 1.0), only=("schedule", "steps"))
-    warmup_epochs: int = setting(0, within=(0, None))
-    """Epochs, at the start of every stage, over which the rate rises linearly from 0."""
-    batch_size: int = setting(128, within=(2, None))
-    target_accuracy: float | None = setting(0.999, within=(0.0, 1.0))
-    """A stage ends with the first epoch whose training accuracy reaches this share."""
-    max_epochs: int | None = setting(10_000, within=(1, None))
-    max_steps: int | None = setting(None, within=(1, None))
-    train_accuracy: Counting = "examples"
-    """How the stop rule measures training accuracy; the DASH code averages batches."""
-    test_accuracy: Counting = "examples"
-    """How test accuracy is reported; the DASH code averages batches of 256."""
-    test_batch_size: int = setting(256, within=(1, None))
-    precision: Literal["fp32", "tf32", "bf16"] = "fp32"
-    normalise: bool = True
-    """Shift and scale each channel by its mean and standard deviation."""
-    augment: bool = False
-    """Change training images at random, in the task's usual way."""
-
-    def __post_init__(self) -> None:
-        """Check what no single field can."""
-        super().__post_init__()
-        if self.target_accuracy is None and self.max_epochs is None and self.max_steps is None:
-            raise RequestError(
-                "a stage would never end: give one of target_accuracy, max_epochs and max_steps a value"
-            )
-        if bool(self.milestones) != (self.schedule == "steps"):
-            raise RequestError(
-                f"schedule={self.schedule} with milestones={','.join(map(str, self.milestones)) or 'none'}: "
-                "schedule=steps needs milestones, and schedule=constant has none"
-            )
-
-    def rate_varies(self) -> bool:
-        """Return whether the learning rate changes within a stage."""
-        return self.schedule != "constant" or self.warmup_epochs > 0
+    from plastibench.plugins.architecture import Architecture
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from plastibench.devices import pick
-from plastibench.explain import explain
+from plastibench.errors import explain
 
 if TYPE_CHECKING:
-    from plastibench.task import Recipe
+    from plastibench.plugins.recipe import Recipe
 
 PATIENCE = 300.0
 """Seconds after which a process that has not begun is taken to be lost."""
@@ -119,8 +119,8 @@ def _one(load: Load, which: tuple[int, int], start: Barrier) -> Share:
 
 
 def _trained(load: Load, which: tuple[int, int], start: Barrier) -> Share:
-    from plastibench.bench import epoch, noise, trainer
-    from plastibench.registry import Registry
+    from plastibench.plugins.registry import Registry
+    from plastibench.profiling.throughput import epoch, noise, trainer
 
     (seed, runs), device = which, pick(load.device)
     torch.set_num_threads(load.threads or device.threads(runs))

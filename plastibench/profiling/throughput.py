@@ -11,18 +11,20 @@ from typing import Any
 
 import torch
 
-from plastibench import flops
 from plastibench.data.images import Images, ImageSet
 from plastibench.devices import AUTOCAST, Device
-from plastibench.engine import Engine, evaluate
-from plastibench.image_task import ImageTask
-from plastibench.learner import Learner
-from plastibench.method import Method
-from plastibench.models import Architecture
-from plastibench.record import Record
-from plastibench.settings import setting
-from plastibench.streams import generator
-from plastibench.task import Recipe, Site
+from plastibench.plugins.architecture import Architecture
+from plastibench.plugins.fields import setting
+from plastibench.plugins.image_task import ImageTask
+from plastibench.plugins.method import Method
+from plastibench.plugins.recipe import Recipe
+from plastibench.plugins.task import Site
+from plastibench.seeding import generator
+from plastibench.store.record import Record
+from plastibench.training import flops
+from plastibench.training.evaluation import evaluate
+from plastibench.training.learner import Learner
+from plastibench.training.step import Engine
 
 REPEATS = 5
 

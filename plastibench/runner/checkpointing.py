@@ -9,9 +9,9 @@ from math import isinf
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from plastibench import stopping
-from plastibench.checkpoint import Checkpoint
-from plastibench.progress import Company, Epoch, State, Stopped
+from plastibench.store.checkpoint import Checkpoint
+from plastibench.system import signals
+from plastibench.training.callbacks import Company, Epoch, State, Stopped
 
 if TYPE_CHECKING:
     from torch import nn
@@ -89,7 +89,7 @@ class Keeper(Company):
     def due(self, *, border: bool = False) -> bool:
         """Return whether to write now: between stages, too, only as often as costs next to nothing."""
         self.asked = monotonic()
-        if stopping.asked() or not self.interval:
+        if signals.asked() or not self.interval:
             return True
         if isinf(self.interval):
             return False
@@ -105,12 +105,12 @@ class Keeper(Company):
         self.last = monotonic()
         self.cost = self.last - self.asked  # with taking the state, which waits for the device
         self.spent += self.cost
-        if stopping.asked():
+        if signals.asked():
             raise Stopped("asked to stop")
 
     def ended(self, model: nn.Module) -> None:
         """Take the digest of the weights."""
-        from plastibench.snapshot import digest
+        from plastibench.training.state import digest
 
         self.weights = digest(model)
 

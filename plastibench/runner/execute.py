@@ -3,71 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache, partial
-from pathlib import Path
-from time import monotonic, sleep
-from typing import Any, Protocol
+from functools import partial
+from typing import Any
 
-from plastibench import stopping
-from plastibench.checkpoint import Checkpoint
-from plastibench.errors import RequestError
-from plastibench.explain import explain
-from plastibench.keeping import Keeper, find
-from plastibench.ledger import Elsewhere, claimed
-from plastibench.progress import Stopped, Unusable
-from plastibench.record import Record
-from plastibench.registry import Registry
-from plastibench.spec import Spec, build
-from plastibench.store import Store
-
-AGAIN_SECONDS = 2.0
-"""How long until a run that another process was at is looked at again."""
-
-
-class Watcher(Protocol):
-    """Is told what happens while runs are carried out."""
-
-    def started(self, spec: Spec, num_stages: int) -> None:
-        """A run begins."""
-
-    def epoch(self, run: str, where: dict[str, Any]) -> None:
-        """A run has trained another epoch."""
-
-    def stage(self, run: str, row: dict[str, Any]) -> None:
-        """A run has ended a stage."""
-
-    def finished(self, record: Record) -> None:
-        """A run is on the disk."""
-
-    def failed(self, spec: Spec, message: str) -> None:
-        """A run ended without a result."""
-
-    def note(self, spec: Spec, message: str) -> None:
-        """Something about a run is worth a line: it goes on where it stopped, say."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where runs happen, as plain values that travel to other processes."""
-
-    home: Path
-    data: Path
-    cache: Path
-    device: str
-    plugins: tuple[Path, ...] = ()
-    threads: int | None = None
-    """Threads of a run on the CPU; None leaves torch's own choice."""
-    together: int = 1
-    """How many processes run on the device at once: each holds its part of the memory and no more."""
-    interval: float = 60.0
-    """Seconds between two checkpoints of a run; 0 is after every step, infinity only when stopped."""
-    deterministic: bool = False
-    """Whether a device that can give the same bits for the same work is told to."""
+from plastibench.errors import RequestError, explain
+from plastibench.experiments.spec import Spec, build
+from plastibench.plugins.registry import Registry
+from plastibench.runner.checkpointing import Keeper, find
+from plastibench.runner.context import Place
+from plastibench.runner.events import Watcher
+from plastibench.store.checkpoint import Checkpoint
+from plastibench.store.record import Record
+from plastibench.store.run_status import Elsewhere, claimed
+from plastibench.store.run_store import Store
+from plastibench.system import signals
+from plastibench.training.callbacks import Stopped, Unusable
 
 
 def check_data(specs: Iterable[Spec], place: Place, registry: Registry) -> None:
@@ -76,7 +29,7 @@ def check_data(specs: Iterable[Spec], place: Place, registry: Registry) -> None:
     Raises DataError where they are missing and cannot be had, RequestError where they do not suffice.
     """
     from plastibench.devices import pick
-    from plastibench.task import Site
+    from plastibench.plugins.task import Site
 
     site = Site(device=pick(place.device), data=place.data, cache=place.cache)
     for spec in {spec.setting_id(): spec for spec in specs}.values():
@@ -111,11 +64,11 @@ def _claimed(spec: Spec, place: Place, registry: Registry, watcher: Watcher) -> 
 
 
 def _carry_out(spec: Spec, place: Place, registry: Registry, watcher: Watcher) -> Record:
-    from plastibench import protocol
     from plastibench.devices import pick
-    from plastibench.provenance import provenance
-    from plastibench.task import Site
-    from plastibench.training import DIVERGED
+    from plastibench.plugins.task import Site
+    from plastibench.runner.provenance import provenance
+    from plastibench.training import protocol
+    from plastibench.training.trainer import DIVERGED
 
     store, device = Store(place.home), pick(place.device)
     task, method = build(spec, registry)
@@ -169,65 +122,12 @@ def _finite(row: dict[str, Any]) -> dict[str, Any]:
     return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
 
 
-def run_all(specs: list[Spec], place: Place, watcher: Watcher, jobs: int = 1) -> list[tuple[Spec, str]]:
-    """Carry out every run that is not finished; return those that failed, with the reason."""
-    from plastibench.workers import run_in_processes
-
-    store = Store(place.home)
-    todo = [spec for spec in specs if store.read(spec.id) is None]
-    if jobs > 1 and len(todo) > 1:
-        return run_in_processes(todo, place, watcher, min(jobs, len(todo)))
-    prepare = cache(partial(workshop, place))
-    failed: list[tuple[Spec, str]] = []
-    queue = Queue(todo)
-    with stopping.by_signals():
-        while queue:
-            spec = queue.next()
-            if spec is None:
-                sleep(AGAIN_SECONDS / 10)
-                continue
-            try:
-                reason = attempt(spec, place, prepare, watcher)
-            except Elsewhere as error:
-                queue.later(spec, watcher, str(error))
-                continue
-            failed += [(spec, reason)] if reason is not None else []
-    return failed
-
-
-class Queue:
-    """Runs to carry out, in order; one that another process is at comes again later."""
-
-    def __init__(self, specs: Iterable[Spec]) -> None:
-        self._waiting = deque((spec, 0.0) for spec in specs)
-        self._told: set[str] = set()
-
-    def __len__(self) -> int:
-        """Return how many are left."""
-        return len(self._waiting)
-
-    def next(self) -> Spec | None:
-        """Take the first whose time has come, or None where all are to be waited for."""
-        for place, (spec, when) in enumerate(self._waiting):
-            if when <= monotonic():
-                del self._waiting[place]
-                return spec
-        return None
-
-    def later(self, spec: Spec, watcher: Watcher, holder: str) -> None:
-        """Put a run back that is elsewhere; the watcher is told once."""
-        self._waiting.append((spec, monotonic() + AGAIN_SECONDS))
-        if spec.id not in self._told:
-            self._told.add(spec.id)
-            watcher.note(spec, f"{holder} is at it: its result is waited for")
-
-
 def attempt(spec: Spec, place: Place, prepare: Callable[[], Registry], watcher: Watcher) -> str | None:
     """Carry out one run; return why it failed, or None. Other runs must go on, whatever happened.
 
     Raises Elsewhere where another process is at it.
     """
-    if stopping.asked():
+    if signals.asked():
         raise Stopped("asked to stop")
     try:
         record = execute(spec, place, prepare(), watcher)

@@ -18,7 +18,7 @@ def provenance(device: Device) -> dict[str, Any]:
     import numpy as np
     import torch
 
-    from plastibench.compiled import backend
+    from plastibench.devices.compile import backend
 
     return {
         "plastibench": plastibench.__version__,

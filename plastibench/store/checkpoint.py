@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from plastibench.progress import State
+from plastibench.training.callbacks import State
 
 NAMES = ("checkpoint.pt", "checkpoint.previous.pt")
 """The newest state, and the one before it."""

@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from plastibench.data.lock import exclusive
-from plastibench.files import write
-from plastibench.spec import Spec
+from plastibench.experiments.spec import Spec
+from plastibench.system.files import write
+from plastibench.system.locks import exclusive
 
 NAME = "leaderboards.json"
 

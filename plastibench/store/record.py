@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from plastibench.outcome import Outcome, whole_cost
-from plastibench.spec import Spec, canonical
+from plastibench.experiments.spec import Spec, canonical
+from plastibench.store.run_metrics import Outcome, whole_cost
 
 STATUSES = ("done", "diverged")
 WORDS = ("stop", "data")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from plastibench.outcome import OF_THE_MACHINE
-from plastibench.record import Record
+from plastibench.store.record import Record
+from plastibench.store.run_metrics import OF_THE_MACHINE
 
 DECIDES_ROUNDING = ("torch", "device", "threads", "deterministic", "compiler", "plastibench")
 """Of a record's provenance: where these differ, the last bits of a sum can, and with them everything."""

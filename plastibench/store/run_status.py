@@ -16,12 +16,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from plastibench.attempt import FAILURE
-from plastibench.checkpoint import Checkpoint
-from plastibench.data.lock import exclusive, is_held
 from plastibench.errors import unknown
-from plastibench.spec import Spec
-from plastibench.store import Store
+from plastibench.experiments.spec import Spec
+from plastibench.store.checkpoint import Checkpoint
+from plastibench.store.run_store import Store
+from plastibench.store.run_writer import FAILURE
+from plastibench.system.locks import exclusive, is_held
 
 CLAIM = "claim"
 

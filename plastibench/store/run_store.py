@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from plastibench.attempt import Attempt
 from plastibench.errors import RequestError
-from plastibench.record import Record, parse
-from plastibench.spec import Spec
+from plastibench.experiments.spec import Spec
+from plastibench.store.record import Record, parse
+from plastibench.store.run_writer import Attempt
 
 HOME_VARIABLE = "PLASTIBENCH_HOME"
 DEFAULT_HOME = "plastibench-home"

@@ -12,9 +12,9 @@ from time import perf_counter
 from types import TracebackType
 from typing import Any, Self
 
-from plastibench.files import write
-from plastibench.record import Record, as_text
-from plastibench.spec import Spec, canonical
+from plastibench.experiments.spec import Spec, canonical
+from plastibench.store.record import Record, as_text
+from plastibench.system.files import write
 
 FAILURE = "failed.json"
 """Why the last attempt failed; not there while one is under way."""

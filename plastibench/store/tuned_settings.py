@@ -9,14 +9,14 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from plastibench import suites
 from plastibench.errors import RequestError, unknown
-from plastibench.files import write
-from plastibench.grid import Grid
-from plastibench.record import Record
-from plastibench.registry import Registry
-from plastibench.spec import Spec, canonical
-from plastibench.suites import Suite
+from plastibench.experiments import suites
+from plastibench.experiments.grid import Grid
+from plastibench.experiments.spec import Spec, canonical
+from plastibench.experiments.suites import Suite
+from plastibench.plugins.registry import Registry
+from plastibench.store.record import Record
+from plastibench.system.files import write
 
 FOLDER = "tuned"
 REGISTRY = "chosen.json"

@@ -13,18 +13,18 @@ from pathlib import Path
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from plastibench import protocol, snapshot
-from plastibench.checkpoint import Checkpoint
 from plastibench.devices import Device
-from plastibench.engine import evaluate
-from plastibench.learner import Learner
-from plastibench.method import Method
-from plastibench.progress import State
-from plastibench.settings import search_space, settings_of
-from plastibench.streams import seed_of
-from plastibench.task import Task
+from plastibench.plugins.fields import search_space, settings_of
+from plastibench.plugins.method import Method
+from plastibench.plugins.task import Task
+from plastibench.seeding import seed_of
+from plastibench.store.checkpoint import Checkpoint
 from plastibench.testing.tape import Taping, Twin
 from plastibench.testing.trial import counting_passes, run, run_in_pieces, same_bits, site
+from plastibench.training import protocol, state
+from plastibench.training.callbacks import State
+from plastibench.training.evaluation import evaluate
+from plastibench.training.learner import Learner
 
 Kind = type[Method]
 ALLOWED = {"torch", "plastibench", *sys.stdlib_module_names}
@@ -163,14 +163,14 @@ def its_state_survives_a_checkpoint(task: Task, kind: Kind) -> None:
 
     def take(learner: Learner) -> None:
         ordinary(learner)
-        taken[:] = [snapshot.take(learner, method)]
+        taken[:] = [state.take(learner, method)]
         fresh = Learner(task, other, learner.seed, learner.device)
         fresh.begin(learner.stage)
         with tempfile.TemporaryDirectory() as folder:
             checkpoint = Checkpoint(Path(folder), "a-law")
             checkpoint.write(taken[0])
-            snapshot.restore(checkpoint.read(print) or {}, fresh, other)
-        taken.append(snapshot.take(fresh, other))
+            state.restore(checkpoint.read(print) or {}, fresh, other)
+        taken.append(state.take(fresh, other))
 
     vars(method)["after_stage"] = take
     for _ in protocol.run(task, method, 0, site()):

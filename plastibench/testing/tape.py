@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from plastibench.capture import Recorder
 from plastibench.devices import Cpu
+from plastibench.devices.graph_capture import Recorder
 
 WAITS = (torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape)
 

@@ -14,14 +14,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
-from plastibench import protocol
-from plastibench.checkpoint import Checkpoint
 from plastibench.devices import Device, pick
-from plastibench.learner import Learner
-from plastibench.method import Method
-from plastibench.progress import Company, State, Stopped
-from plastibench.protocol import StageResult
-from plastibench.task import Site, Task
+from plastibench.plugins.method import Method
+from plastibench.plugins.task import Site, Task
+from plastibench.store.checkpoint import Checkpoint
+from plastibench.training import protocol
+from plastibench.training.callbacks import Company, State, Stopped
+from plastibench.training.learner import Learner
+from plastibench.training.protocol import StageResult
 
 
 @dataclass(frozen=True)

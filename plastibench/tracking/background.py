@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from plastibench import tracking
-from plastibench.tracking.follow import Errand, follow
+from plastibench.tracking.follower import Errand, follow
 
 LOOK_SECONDS = 0.2
 GRACE_SECONDS = 3.0

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from plastibench.tracking import picture
-from plastibench.tracking.asking import Pack, asked
+from plastibench.tracking import payload
+from plastibench.tracking.bulk.reader import Pack, asked
 from plastibench.tracking.server import PREFIX, VIEW, Server
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class Opening:
             run.data.tags["run_id"]: Child(
                 str(run.info.run_id),
                 int(run.info.start_time),
-                run.data.tags.get(STAGES, picture.fingerprint([])),
+                run.data.tags.get(STAGES, payload.fingerprint([])),
                 run.info.status == "RUNNING",
             )
             for run in found

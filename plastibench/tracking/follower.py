@@ -12,17 +12,17 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
-from plastibench import tuned
-from plastibench.attempt import FAILURE
-from plastibench.data.lock import is_held
-from plastibench.ledger import CLAIM
-from plastibench.pipes import tell
-from plastibench.record import Record
-from plastibench.spec import Spec
-from plastibench.store import Store
-from plastibench.tracking.board import Board
-from plastibench.tracking.mirror import Mirror
+from plastibench.experiments.spec import Spec
+from plastibench.runner.executors.messages import tell
+from plastibench.store import tuned_settings
+from plastibench.store.record import Record
+from plastibench.store.run_status import CLAIM
+from plastibench.store.run_store import Store
+from plastibench.store.run_writer import FAILURE
+from plastibench.system.locks import is_held
+from plastibench.tracking.experiment import Board
 from plastibench.tracking.server import PATIENCE_SECONDS, Server, prepare
+from plastibench.tracking.writer import Mirror
 
 if TYPE_CHECKING:
     from plastibench.tracking.studies import Studies
@@ -128,7 +128,7 @@ class Follower:
 
     def _record(self, spec: Spec) -> Record | None:
         record = self.store.read(spec.id)
-        return None if record is None else tuned.attached([record], self.store.home)[0]
+        return None if record is None else tuned_settings.attached([record], self.store.home)[0]
 
     def _has_changed(self, spec: Spec) -> bool:
         return self._size(spec) != self._sizes.get(spec.id, 0)

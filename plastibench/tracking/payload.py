@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
-from plastibench.labels import setting_label
-from plastibench.outcome import SECONDS, whole_cost
-from plastibench.record import Record
-from plastibench.settings import show
-from plastibench.spec import Spec, canonical
+from plastibench.analysis.labels import setting_label
+from plastibench.experiments.spec import Spec, canonical
+from plastibench.plugins.fields import show
+from plastibench.store.record import Record
+from plastibench.store.run_metrics import SECONDS, whole_cost
 
 Rows = Sequence[Mapping[str, Any]]
 LONGEST_VALUE = 5_000

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from plastibench.data.lock import exclusive
-from plastibench.errors import RequestError
-from plastibench.explain import explain
+from plastibench.errors import RequestError, explain
+from plastibench.system.locks import exclusive
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

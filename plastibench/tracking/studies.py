@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from plastibench.tracking.board import search
-from plastibench.tracking.picture import LONGEST_VALUE, text
+from plastibench.tracking.experiment import search
+from plastibench.tracking.payload import LONGEST_VALUE, text
 from plastibench.tuning.storage import named, storage
 from plastibench.tuning.study import REASON, SPENT, best, counted
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import optuna
     from optuna.trial import FrozenTrial
 
-    from plastibench.tracking.board import Board
-    from plastibench.tracking.mirror import Mirror, Value
+    from plastibench.tracking.experiment import Board
+    from plastibench.tracking.writer import Mirror, Value
 
 ENDS = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
 """MLflow's words for how a trial ended; the tag `state` has Optuna's."""

@@ -16,12 +16,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from plastibench.record import Record
-from plastibench.spec import Spec, canonical
-from plastibench.tracking import packs, picture
-from plastibench.tracking.asking import Pack
-from plastibench.tracking.board import STAGES, Board, Child, Opening, key
-from plastibench.tracking.picture import Point, Rows
+from plastibench.experiments.spec import Spec, canonical
+from plastibench.store.record import Record
+from plastibench.tracking import payload
+from plastibench.tracking.bulk import writer
+from plastibench.tracking.bulk.reader import Pack
+from plastibench.tracking.experiment import STAGES, Board, Child, Opening, key
+from plastibench.tracking.payload import Point, Rows
 from plastibench.tracking.server import Server, link
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class Mirror:
         with self.server.alone():
             if not hasattr(self, "client"):
                 self.client: MlflowClient = self.server.connect()
-                self.pack = packs.Writer(self.client, self.server)
+                self.pack = writer.Writer(self.client, self.server)
             if self.server.lock.read_text() != self.name:
                 self.boards.clear()
                 self.server.lock.write_text(self.name)
@@ -78,11 +79,11 @@ class Mirror:
     ) -> Child:
         """Write what is missing of a run in one call: settings, stages, and at the end what it came to."""
         child, done = self._child(board, spec, rows, start)
-        stages = picture.fingerprint(rows)
+        stages = payload.fingerprint(rows)
         if done < len(rows) or end is not None:
-            found = picture.points(rows, done) + (picture.sums(rows) if end is not None else [])
-            tags = {STAGES: stages} | (picture.origin(end) if end is not None else {})
-            self.log(child.id, _timed(child, found), tags, {} if done else picture.params(spec))
+            found = payload.points(rows, done) + (payload.sums(rows) if end is not None else [])
+            tags = {STAGES: stages} | (payload.origin(end) if end is not None else {})
+            self.log(child.id, _timed(child, found), tags, {} if done else payload.params(spec))
         board.children[spec.id] = replace(child, stages=stages, running=True)
         return child
 
@@ -91,7 +92,7 @@ class Mirror:
         child = board.children.get(spec.id)
         if child is not None:
             done = int(child.stages.partition(":")[0])
-            if done <= len(rows) and picture.fingerprint(rows[:done]) == child.stages:
+            if done <= len(rows) and payload.fingerprint(rows[:done]) == child.stages:
                 if not child.running:
                     self.client.update_run(child.id, status="RUNNING")
                 return child, done
@@ -136,10 +137,10 @@ class Mirror:
         made = self.client.create_run(
             board.experiment,
             start_time=when,
-            tags={**picture.tags(spec), "mlflow.parentRunId": board.parent, STAGES: picture.fingerprint([])},
+            tags={**payload.tags(spec), "mlflow.parentRunId": board.parent, STAGES: payload.fingerprint([])},
             run_name=f"{spec.method.name} seed {spec.seed}",
         )
-        child = Child(str(made.info.run_id), when, picture.fingerprint([]))
+        child = Child(str(made.info.run_id), when, payload.fingerprint([]))
         board.children[spec.id] = child
         return child
 
@@ -154,11 +155,11 @@ class Mirror:
         from mlflow.entities import Metric, Param, RunTag
 
         named = [Param(*pair) for pair in (params or {}).items()]
-        *first, settings = list(picture.batches(named, PARAMS_A_CALL)) or [[]]
+        *first, settings = list(payload.batches(named, PARAMS_A_CALL)) or [[]]
         for batch in first:
             self.client.log_batch(run, params=batch)
         metrics = [Metric(*value) for value in values]
-        *others, last = list(picture.batches(metrics, METRICS_A_CALL)) or [[]]
+        *others, last = list(payload.batches(metrics, METRICS_A_CALL)) or [[]]
         for batch in others:
             self.client.log_batch(run, metrics=batch)
         labels = [RunTag(*pair) for pair in (tags or {}).items()]
@@ -173,7 +174,7 @@ class Mirror:
         if digest is not None:
             source = canonical({"task": record.spec.task.name})
             data = Dataset(
-                record.spec.task.name, str(digest)[: picture.LONGEST_DIGEST], "plastibench", source
+                record.spec.task.name, str(digest)[: payload.LONGEST_DIGEST], "plastibench", source
             )
             self.client.log_inputs(child.id, datasets=[DatasetInput(dataset=data, tags=[])])
 
@@ -187,7 +188,7 @@ def _end(child: Child, record: Record) -> int:
     finished = record.provenance.get("finished")
     if finished is not None:
         return _milliseconds(finished)
-    return child.start + max(one.when for one in picture.sums(record.stages))
+    return child.start + max(one.when for one in payload.sums(record.stages))
 
 
 def content(record: Record) -> str:

@@ -11,11 +11,11 @@ from dataclasses import asdict, dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Literal
 
-from plastibench.energy import spent
+from plastibench.system.energy import spent
 
 if TYPE_CHECKING:
     from plastibench.devices import Device
-    from plastibench.flops import Work
+    from plastibench.training.flops import Work
 
 Phase = Literal["train", "remedy", "evaluation"]
 PHASES: tuple[Phase, ...] = ("train", "remedy", "evaluation")

@@ -23,7 +23,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 if TYPE_CHECKING:
-    from plastibench.task import Recipe
+    from plastibench.plugins.recipe import Recipe
 
 SMALL, LARGE = 2, 4
 """Batch sizes of the two traces: batch normalisation refuses batches of one."""
@@ -141,13 +141,13 @@ def _trace(model: nn.Module, shape: tuple[int, ...], backward: bool) -> Work:
 
 
 def _traced_update(model: nn.Module, recipe: Recipe) -> Work | None:
-    from plastibench import optim
+    from plastibench.training import optimizers
 
     try:
         weights = [p for p in _shadow(model).parameters() if p.requires_grad]
         for weight in weights:
             weight.grad = torch.empty_like(weight)
-        optimizer = optim.build(recipe, weights)
+        optimizer = optimizers.build(recipe, weights)
         nothing = torch.zeros((), device="meta")
         # The first step makes momentum and moments.
         optimizer.step(lambda: nothing)  # type: ignore[arg-type, return-value]

@@ -10,12 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from plastibench import flops, optim
-from plastibench.cost import Cost
 from plastibench.devices import Device
-from plastibench.method import Method
-from plastibench.streams import generator, initialising
-from plastibench.task import Stage, Task
+from plastibench.plugins.method import Method
+from plastibench.plugins.task import Stage, Task
+from plastibench.seeding import generator, initialising
+from plastibench.training import flops, optimizers
+from plastibench.training.cost import Cost
 
 
 class Learner:
@@ -59,7 +59,7 @@ class Learner:
         self.step, self._drawn = state["step"], state["drawn"]
         self.cost = Cost(**state["cost"])
         self.generator.set_state(state["generator"])
-        optim.load(self.optimizer, state["optimizer"])
+        optimizers.load(self.optimizer, state["optimizer"])
 
     def loss(self, logits: Tensor, y: Tensor) -> Tensor:
         """Return the task's loss alone, the mean cross-entropy; logits (b, classes), y (b,)."""
@@ -81,7 +81,7 @@ class Learner:
         """Forget momentum and moments."""
         recipe = self.task.recipe
         rate = self.device.rate(recipe.learning_rate)
-        self.optimizer = optim.build(recipe, self.model.parameters(), rate)
+        self.optimizer = optimizers.build(recipe, self.model.parameters(), rate)
 
     def forget(self, parameters: Iterable[Tensor]) -> None:
         """Forget momentum and moments of some parameters only."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
-from plastibench.task import Recipe
+from plastibench.plugins.recipe import Recipe
 
 Closure = Callable[[], Tensor]
 ADAMS: dict[str, type[Adam]] = {"adam": Adam, "adamw": AdamW}

@@ -11,15 +11,15 @@ from typing import Any
 
 import torch
 
-from plastibench import snapshot
-from plastibench.cost import Cost
-from plastibench.engine import Accuracy, evaluate
 from plastibench.errors import RequestError
-from plastibench.learner import Learner
-from plastibench.method import Method
-from plastibench.progress import Company, State
-from plastibench.task import Site, Task
-from plastibench.training import DIVERGED, Training
+from plastibench.plugins.method import Method
+from plastibench.plugins.task import Site, Task
+from plastibench.training import state
+from plastibench.training.callbacks import Company, State
+from plastibench.training.cost import Cost
+from plastibench.training.evaluation import Accuracy, evaluate
+from plastibench.training.learner import Learner
+from plastibench.training.trainer import DIVERGED, Training
 
 VERSION = 2
 """Raised whenever a change here or in what it calls changes results: it is part of every run's id."""
@@ -91,12 +91,12 @@ def run(
 def _training(learner: Learner, method: Method, company: Company, kept: State | None) -> Training:
     """Return the training of a stage, prepared, or as far as it was when its state was kept."""
     if kept is not None:
-        snapshot.restore(kept, learner, method)
+        state.restore(kept, learner, method)
         if "training" in kept:
             return Training(learner, method, company, kept)
-        snapshot.restore_streams(kept, learner)
+        state.restore_streams(kept, learner)
     elif company.due(border=True):
-        company.keep(snapshot.take(learner, method))
+        company.keep(state.take(learner, method))
     _prepare(learner, method)
     return Training(learner, method, company, None)
 

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from plastibench.errors import RequestError
-from plastibench.learner import Learner
-from plastibench.method import Method
-from plastibench.progress import State, Unusable
+from plastibench.plugins.method import Method
+from plastibench.training.callbacks import State, Unusable
+from plastibench.training.learner import Learner
 
 PLAIN = (bool, int, float, str, type(None))
 

@@ -2,84 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 
 import torch
-from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch import Tensor
 
-from plastibench import flops
-from plastibench.capture import Recorded, Say
-from plastibench.compiled import Forward
-from plastibench.data.core import Data
-from plastibench.devices import Device
-from plastibench.learner import Learner
-from plastibench.method import Method
-from plastibench.task import Counting, Recipe
-
-
-@dataclass(frozen=True)
-class Accuracy:
-    """How many examples were classified rightly, and the mean of the batches' shares."""
-
-    correct: int
-    total: int
-    batch_mean: float
-    loss: float
-    """Mean over examples."""
-    work: flops.Work | None = None
-    """Of the forward passes, where `evaluate` made them and could count it."""
-
-    def by(self, counting: Counting) -> float:
-        """Return the accuracy in 0..1 as `counting` says."""
-        return self.correct / self.total if counting == "examples" else self.batch_mean
-
-
-class Tally:
-    """Sums kept on the device and read once."""
-
-    def __init__(self, device: Device) -> None:
-        # float32 counts exactly up to 2^24 examples; int64 is slow or absent on some devices.
-        self._sums = torch.zeros(3, device=device.torch)
-        self._total = 0
-        self._batches = 0
-
-    def clear(self) -> None:
-        """Start anew, in the same memory."""
-        self._sums.zero_()
-        self._total = self._batches = 0
-
-    def add(self, logits: Tensor, y: Tensor, loss: Tensor) -> None:
-        """Count a batch: logits (b, classes), y (b,), and its mean loss."""
-        self.sum(logits, y, loss)
-        self.number(len(y))
-
-    def sum(self, logits: Tensor, y: Tensor, loss: Tensor) -> None:
-        """Do that part of `add` which happens on the device."""
-        correct = (logits.argmax(1) == y).sum(dtype=torch.float32)
-        self._sums += torch.stack([correct, correct / len(y), loss.float() * len(y)])
-
-    def number(self, examples: int) -> None:
-        """Do the other part: note a batch of so many examples."""
-        self._total += examples
-        self._batches += 1
-
-    def state(self) -> tuple[Tensor, int, int]:
-        """Return the sums so far, for a checkpoint."""
-        return self._sums.to("cpu", copy=True), self._total, self._batches
-
-    def restore(self, state: tuple[Tensor, int, int]) -> None:
-        """Go on from sums that `state` returned."""
-        sums, self._total, self._batches = state
-        self._sums.copy_(sums)
-
-    def read(self) -> Accuracy:
-        """Wait for the device and return the sums."""
-        correct, shares, loss = self._sums.cpu().tolist()
-        return Accuracy(int(correct), self._total, shares / self._batches, loss / self._total)
+from plastibench.devices.compile import Forward
+from plastibench.devices.graph_capture import Recorded, Say
+from plastibench.plugins.method import Method
+from plastibench.plugins.recipe import Recipe
+from plastibench.training import flops
+from plastibench.training.batch_norm import still_statistics
+from plastibench.training.evaluation import Tally
+from plastibench.training.learner import Learner
 
 
 class Engine:
@@ -168,35 +104,3 @@ class Engine:
         if passes_before and self.recipe.sam_statistics == "first":
             return still_statistics(self.learner.model)
         return nullcontext()
-
-
-@contextmanager
-def still_statistics(model: nn.Module) -> Iterator[None]:
-    """Normalise by the batch as in training, but leave the running statistics where they are."""
-    norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
-    kept = [norm.track_running_stats for norm in norms]
-    for norm in norms:
-        norm.track_running_stats = False
-    try:
-        yield
-    finally:
-        for norm, track in zip(norms, kept, strict=True):
-            norm.track_running_stats = track
-
-
-def evaluate(model: nn.Module, data: Data, recipe: Recipe, device: Device) -> Accuracy:
-    """Return the accuracy of `model` on `data`, leaving the model as it was."""
-    tally, layout = Tally(device), device.layout(model)
-    forward = Forward(device, recipe.test_batch_size)
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    with torch.no_grad(), device.precision(recipe.precision):
-        work, works = flops.NOTHING, flops.pass_works(model, backward=False)
-        for x, y in data.batches(recipe.test_batch_size):
-            work = flops.add(work, works(x.shape))
-            logits = forward(model, x.contiguous(memory_format=layout)).float()
-            tally.add(logits, y, torch.nn.functional.cross_entropy(logits, y))
-            device.mark_step()
-    for module, training in modes:
-        module.training = training
-    return replace(tally.read(), work=work)

@@ -9,15 +9,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from plastibench import snapshot
-from plastibench.data.core import Batch, spans
-from plastibench.engine import Accuracy, Engine
-from plastibench.learner import Learner
-from plastibench.method import Method
-from plastibench.optim import learning_rate, set_learning_rate
-from plastibench.progress import Company, Epoch, State
-from plastibench.streams import generator, seed_of
-from plastibench.task import Recipe
+from plastibench.data.dataset import Batch, spans
+from plastibench.plugins.method import Method
+from plastibench.plugins.recipe import Recipe
+from plastibench.seeding import generator, seed_of
+from plastibench.training import state
+from plastibench.training.callbacks import Company, Epoch, State
+from plastibench.training.evaluation import Accuracy
+from plastibench.training.learner import Learner
+from plastibench.training.optimizers import learning_rate, set_learning_rate
+from plastibench.training.step import Engine
 
 DIVERGED = "diverged"
 """The stop reason of a stage whose loss is no longer a finite number; the run ends there."""
@@ -65,7 +66,7 @@ class Training:
             "tally": self.engine.tally.state(),
             **self._began,
         }
-        return snapshot.take(self.learner, self.method) | {"training": training}
+        return state.take(self.learner, self.method) | {"training": training}
 
     def _go_on(self, training: dict[str, Any]) -> None:
         self.epoch, self.batch = training["epoch"], training["batch"]
@@ -100,7 +101,7 @@ class Training:
             for _ in range(self.batch):
                 next(batches)
             self.engine.tally.restore(self._kept["training"]["tally"])
-            snapshot.restore_streams(self._kept, self.learner)
+            state.restore_streams(self._kept, self.learner)
             self._kept = None
         return batches
 

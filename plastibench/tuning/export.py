@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from plastibench import suites, tuned
-from plastibench.files import write
+from plastibench.experiments import suites
+from plastibench.store import tuned_settings
+from plastibench.system.files import write
 from plastibench.tuning.storage import named
 from plastibench.tuning.study import best, counted
 
@@ -30,7 +31,7 @@ def write_suite(store: BaseStorage, name: str, home: Path) -> Path | None:
         lines += _table(grid)
         for trial in best(study, counted(study)):
             lines += [f"# {_words(study, trial)}", *_table(_chosen(study, trial))]
-    path = tuned.path(home, name)
+    path = tuned_settings.path(home, name)
     write(path, "\n".join(lines))
     return path
 
@@ -61,7 +62,7 @@ def _chosen(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> dict[str, A
     }
     if instead_of:
         where["instead_of"] = instead_of
-    return {**grid, "set": {**grid["set"], **changed}, tuned.KEY: where}
+    return {**grid, "set": {**grid["set"], **changed}, tuned_settings.KEY: where}
 
 
 def _table(grid: Mapping[str, Any]) -> list[str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from plastibench.data.lock import exclusive, is_held
+from plastibench.system.locks import exclusive, is_held
 
 BEAT_SECONDS = 30.0
 """How often a worker says that it lives, for those on other hosts."""

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from plastibench.errors import RequestError
-from plastibench.grid import FIRST_TUNING_SEED, Grid
-from plastibench.spec import Part, Spec, build, canonical
-from plastibench.tuning.space import Dimension, applied, check_names, dimensions
+from plastibench.experiments.grid import FIRST_TUNING_SEED, Grid
+from plastibench.experiments.spec import Part, Spec, build, canonical
+from plastibench.tuning.search_space import Dimension, applied, check_names, dimensions
 
 if TYPE_CHECKING:
-    from plastibench.registry import Registry
-    from plastibench.request import Request
+    from plastibench.plugins.registry import Registry
+    from plastibench.workflows.request import Request
 
 VALIDATION = 0.1
 """Share of every chunk that tuning runs set aside, where the user says nothing."""

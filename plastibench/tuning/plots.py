@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from plastibench.tuning.insight import Insight
+from plastibench.tuning.summary import Insight
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from plastibench.errors import RequestError, unknown
-from plastibench.settings import Range, search_space, show
-from plastibench.spec import Spec
+from plastibench.experiments.spec import Spec
+from plastibench.plugins.fields import Range, search_space, show
 
 DECADE = 10
 """A setting added without a range is searched from a tenth to ten times its value."""

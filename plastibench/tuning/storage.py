@@ -7,9 +7,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from plastibench.errors import RequestError
-from plastibench.explain import explain
-from plastibench.tuned import FOLDER
+from plastibench.errors import RequestError, explain
+from plastibench.store.tuned_settings import FOLDER
 
 if TYPE_CHECKING:
     import optuna

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from plastibench.data.lock import exclusive
-from plastibench.errors import RequestError
-from plastibench.explain import explain
-from plastibench.streams import seed_of
-from plastibench.tuned import FOLDER
-from plastibench.tuning import alive
+from plastibench.errors import RequestError, explain
+from plastibench.seeding import seed_of
+from plastibench.store.tuned_settings import FOLDER
+from plastibench.system.locks import exclusive
+from plastibench.tuning import heartbeat
 from plastibench.tuning.budget import Budget
 from plastibench.tuning.objective import OBJECTIVES
 from plastibench.tuning.plan import Plan
@@ -78,7 +77,7 @@ class Study:
 
         trials = self.study.get_trials(deepcopy=False)
         for trial in trials:
-            if trial.state == TrialState.RUNNING and not alive.is_alive(_owner(trial), home):
+            if trial.state == TrialState.RUNNING and not heartbeat.is_alive(_owner(trial), home):
                 self._end(trial)
         trials = self.study.get_trials(deepcopy=False)
         queued = {trial.user_attrs.get(RETRY) for trial in trials}
@@ -98,7 +97,7 @@ class Study:
             return  # another process saw it first
 
     @contextmanager
-    def asking(self, budget: Budget, worker: alive.Worker) -> Iterator[Trial | None]:
+    def asking(self, budget: Budget, worker: heartbeat.Worker) -> Iterator[Trial | None]:
         """Give the next trial, or None where the budget is used up; it is told how it ended inside."""
         with exclusive(self.lock):
             self.repair(worker.home)
@@ -150,7 +149,7 @@ class Study:
         earlier = [other for other in self.trials() if other.number < trial.number and not _waits(other)]
         return budget.unit == "trials" and len(earlier) >= budget.amount
 
-    def _ask(self, worker: alive.Worker) -> Trial:
+    def _ask(self, worker: heartbeat.Worker) -> Trial:
         """The proposal depends on the trials so far and on the worker, on nothing that a restart changes."""
         from optuna.samplers import TPESampler
 

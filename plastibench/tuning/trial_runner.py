@@ -7,14 +7,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from plastibench import stopping
-from plastibench.execute import AGAIN_SECONDS, Place, execute, workshop
-from plastibench.explain import explain
-from plastibench.ledger import Elsewhere
-from plastibench.progress import Stopped
+from plastibench.errors import explain
+from plastibench.runner.context import Place
+from plastibench.runner.execute import execute, workshop
+from plastibench.runner.queue import AGAIN_SECONDS
+from plastibench.store.run_status import Elsewhere
+from plastibench.system import signals
+from plastibench.training.callbacks import Stopped
 from plastibench.tuning import objective
-from plastibench.tuning.alive import Worker
 from plastibench.tuning.budget import Budget, spent
+from plastibench.tuning.heartbeat import Worker
 from plastibench.tuning.plan import Plan
 from plastibench.tuning.storage import storage
 from plastibench.tuning.study import OWNER, SPENT, Study
@@ -22,9 +24,9 @@ from plastibench.tuning.study import OWNER, SPENT, Study
 if TYPE_CHECKING:
     from optuna.trial import Trial
 
-    from plastibench.record import Record
-    from plastibench.registry import Registry
-    from plastibench.spec import Spec
+    from plastibench.experiments.spec import Spec
+    from plastibench.plugins.registry import Registry
+    from plastibench.store.record import Record
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ def work(assignment: Assignment, position: int = 0, after: Callable[[], None] | 
 
 
 def _check() -> None:
-    if stopping.asked():
+    if signals.asked():
         raise Stopped("asked to stop")
 
 

@@ -11,9 +11,9 @@ from contextlib import suppress
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 
-from plastibench import stopping
-from plastibench.progress import Stopped
-from plastibench.tuning.worker import Assignment, work
+from plastibench.system import signals
+from plastibench.training.callbacks import Stopped
+from plastibench.tuning.trial_runner import Assignment, work
 
 LOOK_SECONDS = 1.0
 """How often the team is looked at."""
@@ -46,7 +46,7 @@ def work_together(assignment: Assignment, jobs: int, look: Callable[[], None]) -
             look()
     except KeyboardInterrupt:
         with suppress(OSError):
-            os.write(2, stopping.SAID)
+            os.write(2, signals.SAID)
         raise
     finally:
         _end(team)
@@ -76,7 +76,7 @@ def _end(team: list[BaseProcess]) -> None:
 def _work(assignment: Assignment, position: int) -> None:
     """Be a worker, for as long as the process lives that this one works for."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
-    signal.signal(signal.SIGTERM, lambda *_: stopping.ask())  # and says it so
+    signal.signal(signal.SIGTERM, lambda *_: signals.ask())  # and says it so
     parent = multiprocessing.parent_process()
     assert parent is not None
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()

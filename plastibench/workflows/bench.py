@@ -12,18 +12,19 @@ from typing import TYPE_CHECKING
 import click
 import torch
 
-from plastibench import suites
 from plastibench.devices import pick
 from plastibench.errors import RequestError
-from plastibench.execute import Place, execute
-from plastibench.registry import Registry
-from plastibench.task import Recipe
+from plastibench.experiments import suites
+from plastibench.plugins.recipe import Recipe
+from plastibench.plugins.registry import Registry
+from plastibench.runner.context import Place
+from plastibench.runner.execute import execute
 
 if TYPE_CHECKING:
-    from plastibench.bench import Speed, Split
-    from plastibench.record import Record
-    from plastibench.spec import Spec
-    from plastibench.together import Together
+    from plastibench.experiments.spec import Spec
+    from plastibench.profiling.concurrency import Together
+    from plastibench.profiling.throughput import Speed, Split
+    from plastibench.store.record import Record
 
 HEAD = f"{'model':<16}{'precision':>10}{'train images/s':>26}{'test images/s':>15}{'peak':>8}"
 
@@ -44,7 +45,7 @@ def measure(ask: Ask, *, as_json: bool) -> None:
 
     Raises RequestError for an unknown model, device or setting.
     """
-    from plastibench.bench import speeds
+    from plastibench.profiling.throughput import speeds
 
     registry, device = Registry(ask.plugins), pick(ask.device)
     names = [name.strip() for name in ask.model.split(",")] if ask.model else registry.names("model")
@@ -80,7 +81,7 @@ def _split_line(split: Split) -> str:
 
 def _split(device: str, registry: Registry) -> Split:
     """Carry out one small run in a folder that is thrown away, twice: the first one imports and warms up."""
-    from plastibench.bench import Split
+    from plastibench.profiling.throughput import Split
 
     usual = suites.load(suites.defaults().suite).grids[0]
     grid = replace(usual, methods=(suites.defaults().baseline,), seeds=(0, 1), device=device)
@@ -95,7 +96,7 @@ def measure_together(ask: Ask, counts: str, *, as_json: bool) -> None:
 
     Raises RequestError for an unknown model, device or setting, and for counts that are no numbers.
     """
-    from plastibench.together import Load, best, together
+    from plastibench.profiling.concurrency import Load, best, together
 
     registry, device, numbers = Registry(ask.plugins), pick(ask.device), _counts(counts)
     recipe = Recipe().with_texts(ask.settings)

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import click
 
-from plastibench import suites
+from plastibench.analysis.tables import Table, comparison, comparison_formats, tables
+from plastibench.cli.render import show
 from plastibench.errors import RequestError, unknown
-from plastibench.printing import DONE, SOME_FAILED, Finished, check_form, finished, show
-from plastibench.request import Request
-from plastibench.tables import Table, beside, beside_forms, tables
+from plastibench.experiments import suites
+from plastibench.workflows.request import Request
+from plastibench.workflows.table import DONE, SOME_FAILED, Finished, check_form, finished
 
 
 def compare(names: tuple[str, str], request: Request, form: str) -> int:
@@ -24,16 +25,16 @@ def compare(names: tuple[str, str], request: Request, form: str) -> int:
     selections = [_selection(name, request) for name in names]
     if not all(selection.records for selection in selections):
         return SOME_FAILED
-    found = beside.beside(names, *(_tables(selection) for selection in selections))
+    found = comparison.beside(names, *(_tables(selection) for selection in selections))
     if not any(setting.rows for setting in found.settings):
         raise RequestError(
             f"{names[0]} and {names[1]} have no method under one task and model in common: the first has "
             f"{_list(selections[0])}; the second has {_list(selections[1])}"
         )
     if form == "text":
-        show(beside_forms.sheets(found))
+        show(comparison_formats.sheets(found))
     else:
-        click.echo(beside_forms.render(found, form), nl=False)
+        click.echo(comparison_formats.render(found, form), nl=False)
     return SOME_FAILED if any(selection.damaged for selection in selections) else DONE
 
 

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from plastibench.files import free_bytes
+from plastibench.system.files import free_bytes
 from plastibench.version import __version__
 
 PACKAGES = ("torch", "torchvision", "numpy", "scipy", "pandas", "scikit-learn", "optuna", "mlflow")
@@ -17,8 +17,8 @@ GIB = 1024**3
 
 def report(device: str, data: Path, home: Path) -> Iterator[tuple[str, str]]:
     """Yield (what, answer). Raises RequestError where the device asked for is not there."""
-    from plastibench.compiled import registered
     from plastibench.devices import KINDS, pick
+    from plastibench.devices.compile import registered
 
     yield "plastibench", __version__
     yield "python", f"{platform.python_version()} on {platform.platform()}"

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from plastibench import suites
 from plastibench.errors import unknown
-from plastibench.registry import Registry
+from plastibench.experiments import suites
+from plastibench.plugins.registry import Registry
 
 KINDS = {"methods": "method", "tasks": "task", "models": "model", "suites": "suite"}
 
@@ -39,7 +39,7 @@ def _names(kind: str, registry: Registry) -> dict[str, str]:
 
 
 def _describe(loaded: Any) -> Listing:  # noqa: ANN401 - a class of any of three contracts
-    from plastibench.settings import describe, search_space, show
+    from plastibench.plugins.fields import describe, search_space, show
 
     found: Listing = {"settings": {n: f"{default} ({allowed})" for n, default, allowed in describe(loaded)}}
     space = search_space(loaded)

@@ -11,18 +11,17 @@ from typing import Literal
 
 from rich.text import Text
 
-from plastibench import tuned
-from plastibench.attempt import FAILURE, put
-from plastibench.checkpoint import Checkpoint
-from plastibench.copies import differences, origins
-from plastibench.data.progress import progress
-from plastibench.display import Screen, name_of
+from plastibench.console import Screen, progress
 from plastibench.errors import RequestError
-from plastibench.files import write, write_bytes
-from plastibench.ledger import Elsewhere, claimed
-from plastibench.record import Record
-from plastibench.spec import canonical
-from plastibench.store import Store
+from plastibench.experiments.spec import canonical, name_of
+from plastibench.store import tuned_settings
+from plastibench.store.checkpoint import Checkpoint
+from plastibench.store.record import Record
+from plastibench.store.record_diff import differences, origins
+from plastibench.store.run_status import Elsewhere, claimed
+from plastibench.store.run_store import Store
+from plastibench.store.run_writer import FAILURE, put
+from plastibench.system.files import write, write_bytes
 
 DONE, SOME_LEFT_OUT = 0, 1
 
@@ -102,16 +101,16 @@ class _Merging:
 
     def take_tuned(self) -> None:
         """Copy, too, which settings were chosen by a tuning: tables say so."""
-        known = tuned.known(self.store.home)
+        known = tuned_settings.known(self.store.home)
         for source in self.sources:
-            for variant, origin in tuned.known(source.home).items():
+            for variant, origin in tuned_settings.known(source.home).items():
                 if known.setdefault(variant, origin) != origin:
                     self._print(
                         f"settings that study {origin.study} chose in {source.home} are kept as those of "
                         f"study {known[variant].study}"
                     )
         if known:
-            tuned.remember(self.store.home, known)
+            tuned_settings.remember(self.store.home, known)
 
     def sum_up(self) -> int:
         """Say what became of the runs; return the exit status."""

@@ -11,14 +11,14 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from plastibench.data.progress import progress
+from plastibench.analysis.figures import save
+from plastibench.analysis.report.page import page
+from plastibench.analysis.tables import tables
+from plastibench.console import progress
 from plastibench.errors import RequestError
-from plastibench.figures import save
-from plastibench.files import write
-from plastibench.printing import DONE, SOME_FAILED, finished
-from plastibench.report.page import page
-from plastibench.request import Request
-from plastibench.tables import tables
+from plastibench.system.files import write
+from plastibench.workflows.request import Request
+from plastibench.workflows.table import DONE, SOME_FAILED, finished
 
 EVERYTHING = "All finished runs"
 

@@ -7,14 +7,15 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from plastibench import suites, tuned
 from plastibench.errors import RequestError, unknown
-from plastibench.grid import Grid, parse_seeds
-from plastibench.ledger import begun
-from plastibench.registry import Registry
-from plastibench.spec import Spec
-from plastibench.store import Store
-from plastibench.suites import Suite
+from plastibench.experiments import suites
+from plastibench.experiments.grid import Grid, parse_seeds
+from plastibench.experiments.spec import Spec
+from plastibench.experiments.suites import Suite
+from plastibench.plugins.registry import Registry
+from plastibench.store import tuned_settings
+from plastibench.store.run_status import begun
+from plastibench.store.run_store import Store
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class Request:
 
     def _chosen(self) -> Suite:
         """Return the suite that a tuning wrote, with those of its methods that the user named."""
-        suite = tuned.suite(self.home, self.suite, self.task)
+        suite = tuned_settings.suite(self.home, self.suite, self.task)
         methods = self._named("method")
         found = [grid for grid in suite.grids if methods is None or set(grid.methods) <= set(methods)]
         if not found:

@@ -5,20 +5,24 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
-from plastibench import tuned
+from plastibench.analysis.tables import sheets, tables
+from plastibench.cli.progress import Display
+from plastibench.cli.render import show
+from plastibench.console import Screen, say_damaged, say_line
 from plastibench.devices import Device, pick
-from plastibench.display import Display, Screen
-from plastibench.execute import Place, check_data, run_all
-from plastibench.mirroring import mirrored
-from plastibench.printing import DONE, SOME_FAILED, say_damaged, say_line, show
-from plastibench.record import Record
-from plastibench.request import Request
-from plastibench.spec import Spec
-from plastibench.store import Store
-from plastibench.syncing import known_texts
-from plastibench.tables import sheets, tables
-from plastibench.tracking import Server, boards
-from plastibench.tracking.follow import Errand
+from plastibench.experiments.spec import Spec
+from plastibench.runner.context import Place
+from plastibench.runner.execute import check_data
+from plastibench.runner.scheduler import run_all
+from plastibench.store import leaderboards, tuned_settings
+from plastibench.store.record import Record
+from plastibench.store.run_store import Store
+from plastibench.tracking import Server
+from plastibench.tracking.background import mirrored
+from plastibench.tracking.follower import Errand
+from plastibench.workflows.request import Request
+from plastibench.workflows.sync import known_texts
+from plastibench.workflows.table import DONE, SOME_FAILED
 
 
 def carry_out(request: Request, jobs: int | None, server: Server | None) -> int:
@@ -27,7 +31,7 @@ def carry_out(request: Request, jobs: int | None, server: Server | None) -> int:
     The runs are mirrored to `server`, if there is one.
     """
     specs, device = request.specs(), pick(request.device_name())
-    chosen = tuned.chosen(request.leaderboard.grids, request.registry)
+    chosen = tuned_settings.chosen(request.leaderboard.grids, request.registry)
     _check_precisions(specs, device)
     if request.deterministic:
         device.be_deterministic()
@@ -45,13 +49,13 @@ def carry_out(request: Request, jobs: int | None, server: Server | None) -> int:
     place = replace(place, interval=request.interval, deterministic=request.deterministic)
     check_data(_missing(specs, before), place, request.registry)
     if chosen:
-        tuned.remember(request.home, chosen)
-    wanted = boards.asked_for(request.home, request.board, specs)
+        tuned_settings.remember(request.home, chosen)
+    wanted = leaderboards.asked_for(request.home, request.board, specs)
     errand = Errand(server, wanted) if server is not None and wanted else None
     with mirrored(errand, say) as mirror:
         with Display(console, len(specs), len(before), side_by_side) as display:
             failed = run_all(specs, place, display, side_by_side)
-        records = tuned.attached(Store(request.home).finished(specs), request.home)
+        records = tuned_settings.attached(Store(request.home).finished(specs), request.home)
         if records:
             board = request.leaderboard
             show(sheets(tables(records, board.baseline, board.yardstick)))

@@ -13,11 +13,11 @@ from rich.live import Live
 from rich.table import Table as Layout
 from rich.text import Text
 
-from plastibench.display import name_of
 from plastibench.errors import RequestError
-from plastibench.ledger import Entry, begun, entry, nameless
-from plastibench.request import Request
-from plastibench.store import Store
+from plastibench.experiments.spec import name_of
+from plastibench.store.run_status import Entry, begun, entry, nameless
+from plastibench.store.run_store import Store
+from plastibench.workflows.request import Request
 
 EVERY_SECONDS = 1.0
 

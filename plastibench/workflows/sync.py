@@ -9,17 +9,18 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from plastibench import suites, tracking, tuned
-from plastibench.data.progress import progress
-from plastibench.display import Screen
+from plastibench import tracking
+from plastibench.analysis.tables import STYLES, Table, render, tables
+from plastibench.console import Screen, progress, say_damaged, say_line
 from plastibench.errors import RequestError, unknown
-from plastibench.printing import DONE, SOME_FAILED, say_damaged, say_line
-from plastibench.record import Record
-from plastibench.store import Store
-from plastibench.tables import STYLES, Table, render, tables
-from plastibench.tracking import Server, boards
-from plastibench.tracking.mirror import Mirror
+from plastibench.experiments import suites
+from plastibench.store import leaderboards, tuned_settings
+from plastibench.store.record import Record
+from plastibench.store.run_store import Store
+from plastibench.tracking import Server
+from plastibench.tracking.writer import Mirror
 from plastibench.tuning.storage import JOURNAL, storage, tunings
+from plastibench.workflows.table import DONE, SOME_FAILED
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def sync(home: Path, uri: str | None, names: Sequence[str], beside: Beside) -> i
     if not tracking.available():
         raise RequestError("mlflow is not installed: there is nothing to bring up to date")
     server, store = Server.of(uri, home), Store(home)
-    records = {record.id: record for record in tuned.attached(store.records(), home)}
+    records = {record.id: record for record in tuned_settings.attached(store.records(), home)}
     say = partial(say_line, Screen(stderr=True))
     say_damaged(store, say, "the run is left out; `run` makes it again")
     studies = _studies(home)
@@ -78,14 +79,14 @@ def _explained(server: Server) -> Iterator[None]:
 
 def _studies(home: Path) -> list[str]:
     """Return the names of the tunings whose trials are kept in the home folder."""
-    if not (home / tuned.FOLDER / JOURNAL).is_file():
+    if not (home / tuned_settings.FOLDER / JOURNAL).is_file():
         return []
     return tunings(storage(home, None))
 
 
 def _boards(home: Path, records: dict[str, Record]) -> dict[str, list[Record]]:
     """Return all runs by leaderboard."""
-    sorted_out = boards.sorted_out(home, (record.spec for record in records.values()))
+    sorted_out = leaderboards.sorted_out(home, (record.spec for record in records.values()))
     return {name: [records[spec.id] for spec in specs] for name, specs in sorted_out.items()}
 
 
@@ -130,8 +131,8 @@ def _attach(server: Server, name: str, named: dict[str, str], files: tuple[Path,
 
 def _pages(shown: dict[str, list[Record]], folder: Path) -> dict[str, tuple[Path, ...]]:
     """Write the page and figures of each leaderboard; return by leaderboard what is to be laid with it."""
-    from plastibench.figures import save
-    from plastibench.report.page import page
+    from plastibench.analysis.figures import save
+    from plastibench.analysis.report.page import page
 
     made: dict[str, tuple[Path, ...]] = {}
     with progress("making pages", len(shown)) as advance:
@@ -158,10 +159,10 @@ def _write_trials(server: Server, studies: list[str]) -> int:
 
 def known_texts(home: Path, names: Iterable[str]) -> dict[str, dict[str, str]]:
     """Return the tables of leaderboards, with all the runs that they are known to have."""
-    store, known = Store(home), boards.known(home)
+    store, known = Store(home), leaderboards.known(home)
     read = {name: [store.read(run) for run in known.get(name, ())] for name in names}
     found = {name: [record for record in runs if record is not None] for name, runs in read.items()}
-    return {name: texts(tuned.attached(runs, home)) for name, runs in found.items()}
+    return {name: texts(tuned_settings.attached(runs, home)) for name, runs in found.items()}
 
 
 def texts(records: Sequence[Record]) -> dict[str, str]:

@@ -6,28 +6,27 @@ import gc
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
 import click
-from rich.console import Console
-from rich.table import Table as RichTable
-from rich.text import Text
 
-from plastibench import suites, tuned
-from plastibench.display import Screen, name_of
+from plastibench.analysis.tables import FORMATS, choose, render, sheets, tables
+from plastibench.cli.render import laid_out
+from plastibench.console import Screen, say_damaged, say_line
 from plastibench.errors import RequestError, unknown
-from plastibench.index import summaries
-from plastibench.ledger import begun, entry
-from plastibench.reading import shown
-from plastibench.record import Record
-from plastibench.request import Request
-from plastibench.spec import Spec
-from plastibench.store import Store
-from plastibench.tables import FORMATS, Sheet, choose, render, sheets, tables
+from plastibench.experiments import suites
+from plastibench.experiments.spec import Spec, name_of
+from plastibench.store import tuned_settings
+from plastibench.store.index.index import summaries
+from plastibench.store.index.reader import shown
+from plastibench.store.record import Record
+from plastibench.store.run_status import begun, entry
+from plastibench.store.run_store import Store
 from plastibench.tracking import Server
+from plastibench.workflows.request import Request
 
 DONE, SOME_FAILED = 0, 1
 
@@ -59,7 +58,7 @@ def finished(request: Request, *, everything: bool, short: bool = False) -> Fini
     say_damaged(store, partial(say_line, Screen(stderr=True)), "the run is left out; `run` makes it again")
     if not records and not store.damaged:
         raise RequestError(f"no finished runs of this kind in {request.home}{_instead(store, specs)}")
-    attached = tuned.attached(records, request.home)
+    attached = tuned_settings.attached(records, request.home)
     return Finished(attached, usual.baseline, usual.yardstick, bool(store.damaged))
 
 
@@ -139,8 +138,8 @@ def _tracked(request: Request, look: Look, server: Server, *, everything: bool) 
 
     Raises RequestError where there are none or MLflow cannot be read.
     """
-    from plastibench.tracking.remembered import remembered
-    from plastibench.tracking.tracked import Tracked
+    from plastibench.tracking.bulk.memo import remembered
+    from plastibench.tracking.bulk.records import Tracked
 
     place = Tracked(server, request.cache)
     ids = None if everything else [spec.id for spec in request.specs()]
@@ -164,37 +163,3 @@ def check_form(form: str) -> None:
     """Raise RequestError for a format that there is not."""
     if form not in FORMATS:
         raise unknown("format", form, FORMATS)
-
-
-def say_damaged(store: Store, say: Callable[[str], None], then: str) -> None:
-    """Name every run file that was met and cannot be believed, and what comes of it."""
-    for path, reason in store.damaged.items():
-        say(f"run file {path} is damaged ({reason}): {then}")
-
-
-def say_line(console: Console, line: str) -> None:
-    """Print a sentence for people."""
-    # As Text: a path or an error with brackets is no markup.
-    console.print(Text(line), soft_wrap=True)
-
-
-def show(found: Sequence[Sheet]) -> None:
-    """Print tables for people."""
-    # Not by rich, which ends the program with an error where nobody reads.
-    click.echo(laid_out(found), nl=False)
-
-
-def laid_out(found: Sequence[Sheet]) -> str:
-    """Return tables for people, as wide as the terminal."""
-    console = Console(width=None if sys.stdout.isatty() else 200)
-    with console.capture() as text:
-        for shown in found:
-            layout = RichTable(title=Text(shown.title), title_justify="left")
-            for position, name in enumerate(shown.head):
-                layout.add_column(Text(name), justify="left" if position == 0 else "right")
-            for row in shown.rows:
-                layout.add_row(*(Text(cell.text, style="bold" if cell.strong else "") for cell in row))
-            console.print(layout)
-            for line in shown.notes:
-                console.print(Text(line, style="dim"))
-    return text.get()

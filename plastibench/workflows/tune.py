@@ -13,26 +13,28 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.text import Text
 
-from plastibench import stopping, tuned
+from plastibench.cli.tuning_progress import Board
+from plastibench.console import Screen
 from plastibench.devices import Device, pick
-from plastibench.display import Screen
 from plastibench.errors import RequestError, unknown
-from plastibench.execute import Place, check_data
-from plastibench.mirroring import mirrored
-from plastibench.store import Store
+from plastibench.runner.context import Place
+from plastibench.runner.execute import check_data
+from plastibench.store import tuned_settings
+from plastibench.store.run_store import Store
+from plastibench.system import signals
 from plastibench.tracking import Server
-from plastibench.tracking.follow import Errand
-from plastibench.tuning import budget, chosen, insight, objective, pictures, space
-from plastibench.tuning.board import Board
+from plastibench.tracking.background import mirrored
+from plastibench.tracking.follower import Errand
+from plastibench.tuning import budget, export, objective, plots, search_space, summary
 from plastibench.tuning.budget import Budget
 from plastibench.tuning.plan import Plan, Terms, plans
 from plastibench.tuning.storage import named, storage, tunings
 from plastibench.tuning.study import Study, best
-from plastibench.tuning.team import work_together
-from plastibench.tuning.worker import Assignment, work
+from plastibench.tuning.trial_runner import Assignment, work
+from plastibench.tuning.worker_pool import work_together
 
 if TYPE_CHECKING:
-    from plastibench.request import Request
+    from plastibench.workflows.request import Request
 
 DONE, SOME_FAILED = 0, 1
 
@@ -56,7 +58,7 @@ def ask(words: Mapping[str, Any]) -> Ask:
         objectives=objective.parse(words["objective"]),
         seeds=words["tuning_seeds"],
         pruning=words["pruning"],
-        added=space.parse(words["added"]),
+        added=search_space.parse(words["added"]),
     )
     return Ask(
         terms, budget.parse(words["trials"], words["budget"]), words["name"], words["url"], words["jobs"]
@@ -70,7 +72,7 @@ def tune(request: Request, ask: Ask, server: Server | None = None) -> int:
     """
     console = Screen(stderr=True)
     found = plans(request, ask.terms, ask.name)
-    name = tuned.path(request.home, found[0].tuning).stem
+    name = tuned_settings.path(request.home, found[0].tuning).stem
     device, store = _ready(request, found), storage(request.home, ask.url)
     studies = [Study.open(plan, store, request.home) for plan in found]
     again = sum(study.repair(request.home) for study in studies)
@@ -90,7 +92,7 @@ def tune(request: Request, ask: Ask, server: Server | None = None) -> int:
             _carry_out(Assignment(tuple(found), ask.budget, place, ask.url), studies, ask.jobs, console)
             if mirror is not None:
                 mirror.finish({})
-    _conclude(studies, chosen.write_suite(store, name, request.home), request.home, console)
+    _conclude(studies, export.write_suite(store, name, request.home), request.home, console)
     return SOME_FAILED if any(_failed(study) for study in studies) else DONE
 
 
@@ -108,7 +110,7 @@ def _carry_out(assignment: Assignment, studies: list[Study], jobs: int, console:
     try:
         with Board(console, studies, assignment.budget, jobs) as board:
             if jobs == 1:
-                with stopping.by_signals():
+                with signals.by_signals():
                     work(assignment, after=board.look)
             else:
                 work_together(assignment, jobs, board.look)
@@ -164,8 +166,8 @@ def report(request: Request, words: Mapping[str, Any]) -> int:
         raise RequestError(f"--report needs the --name of a tuning (there are: {listed})")
     if name not in known:
         raise unknown("tuning", name, known)
-    found = [insight.insight(study) for study in named(store, name)]
-    click.echo(insight.summary(found), nl=False)
-    for path in pictures.draw(found, tuned.path(request.home, name).parent, name):
+    found = [summary.insight(study) for study in named(store, name)]
+    click.echo(summary.summary(found), nl=False)
+    for path in plots.draw(found, tuned_settings.path(request.home, name).parent, name):
         click.echo(f"picture: {path.resolve()}", err=True)
     return DONE

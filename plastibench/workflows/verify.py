@@ -9,13 +9,16 @@ from pathlib import Path
 
 from rich.text import Text
 
-from plastibench.copies import differences, origins
+from plastibench.cli.progress import Display
+from plastibench.console import Screen
 from plastibench.devices import pick
-from plastibench.display import Display, Screen, name_of
 from plastibench.errors import RequestError, unknown
-from plastibench.execute import Place, execute, workshop
-from plastibench.record import Record
-from plastibench.store import Store
+from plastibench.experiments.spec import name_of
+from plastibench.runner.context import Place
+from plastibench.runner.execute import execute, workshop
+from plastibench.store.record import Record
+from plastibench.store.record_diff import differences, origins
+from plastibench.store.run_store import Store
 
 SAME, DIFFERENT = 0, 1
 

@@ -10,8 +10,8 @@ import pytest
 from browser_support import NARROW, VIEWS, Visit
 from report_support import HOSTILE, a_run, some_runs
 
-from plastibench.report.page import page
-from plastibench.tables import tables
+from plastibench.analysis.report.page import page
+from plastibench.analysis.tables import tables
 
 pytestmark = pytest.mark.browser
 

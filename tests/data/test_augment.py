@@ -11,8 +11,8 @@ from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional
 
 from plastibench.data.augment import Augmentation, Chain, Crop, Flip, Rotation, Unchanged
-from plastibench.data.core import ResidentData
-from plastibench.data.resized_crop import RandomResizedCrop
+from plastibench.data.dataset import ResidentData
+from plastibench.data.random_resized_crop import RandomResizedCrop
 
 EVERY = [
     Unchanged(),

@@ -16,8 +16,15 @@ import pytest
 import torch
 from damage_support import NOWHERE, Damage, damages, md5, truncated
 
-from plastibench.data.cifar import CIFAR10, CIFAR100, Publication, decode_batches, load_cifar, read_members
-from plastibench.data.formats import load_cifar10
+from plastibench.data.cifar import (
+    CIFAR10,
+    CIFAR100,
+    Publication,
+    decode_batches,
+    load_cifar,
+    load_cifar10,
+    read_members,
+)
 from plastibench.errors import DataError, RequestError
 
 Write = Callable[[Path, dict[str, bytes]], Path]

@@ -12,8 +12,8 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms import v2
 
-from plastibench.data.core import Batch
-from plastibench.data.folders import MEAN, STD, FolderData, usual_workers
+from plastibench.data.dataset import Batch
+from plastibench.data.image_folder import MEAN, STD, FolderData, usual_workers
 from plastibench.data.imagenet import list_imagenet, load_imagenet_packed, load_packed, open_imagenet, pack
 from plastibench.data.images import ImageSet
 from plastibench.errors import DataError, RequestError
@@ -153,13 +153,13 @@ def test_pack_is_the_central_square(folder: Path, tmp_path: Path, monkeypatch: p
 
 
 def test_pack_is_continued_after_an_interruption(folder: Path, tmp_path: Path, jpeg: Jpeg) -> None:
-    from plastibench.data import store
+    from plastibench.data import decoded_cache
 
     fresh, _ = load_packed(pack(folder / "imagenet", 16, tmp_path / "other", "subset"))
     cache, broken = tmp_path / "cache", folder / "imagenet/train/n3/n3_4.JPEG"
     content = broken.read_bytes()
     broken.write_bytes(content[:-200])
-    before, store._BLOCK = store._BLOCK, 4
+    before, decoded_cache._BLOCK = decoded_cache._BLOCK, 4
     try:
         with pytest.raises(DataError, match=r"n3_4\.JPEG is not a whole image"):
             pack(folder / "imagenet", 16, cache, "subset")
@@ -172,7 +172,7 @@ def test_pack_is_continued_after_an_interruption(folder: Path, tmp_path: Path, j
         (folder / "imagenet/train/n1/n1_0.JPEG").write_bytes(jpeg(50))
         path = pack(folder / "imagenet", 16, cache, "subset")
     finally:
-        store._BLOCK = before
+        decoded_cache._BLOCK = before
     train, _ = load_packed(path)
     assert torch.equal(train.x, fresh.x)
     assert sorted(path.name for path in cache.iterdir()) == [path.name]

@@ -11,9 +11,10 @@ import pytest
 from damage_support import NOWHERE, Damage, damages, md5, truncated
 from scipy.io import savemat
 
-from plastibench.data import formats
+from plastibench.data import fashion_mnist, svhn
+from plastibench.data.fashion_mnist import load_fashion_mnist, read_idx
 from plastibench.data.fetch import RemoteFile
-from plastibench.data.formats import load_fashion_mnist, load_svhn, read_idx, read_mat
+from plastibench.data.svhn import load_svhn, read_mat
 from plastibench.errors import DataError
 
 
@@ -21,12 +22,12 @@ from plastibench.errors import DataError
 def digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A data folder with a small SVHN whose checksums are the ones expected."""
     (tmp_path / "svhn").mkdir()
-    for part, file in formats.SVHN.items():
+    for part, file in svhn.SVHN.items():
         path = tmp_path / "svhn" / file.name
         pixels = np.random.default_rng(len(part)).integers(0, 256, (32, 32, 3, 4), dtype=np.uint8)
         savemat(path, {"X": pixels, "y": np.array([[10], [1], [9], [10]], np.uint8)}, do_compression=True)
         digest = f"md5:{md5(path.read_bytes())}"
-        monkeypatch.setitem(formats.SVHN, part, replace(file, digest=digest, urls=(NOWHERE,)))
+        monkeypatch.setitem(svhn.SVHN, part, replace(file, digest=digest, urls=(NOWHERE,)))
     return tmp_path
 
 
@@ -67,12 +68,12 @@ def clothes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     raw = tmp_path / "FashionMNIST" / "raw"
     raw.mkdir(parents=True)
     numbers = np.random.default_rng(0)
-    for name, file in formats.FASHION_MNIST.items():
+    for name, file in fashion_mnist.FASHION_MNIST.items():
         shape = (5, 28, 28) if "images" in name else (5,)
         content = idx(numbers.integers(0, 10, shape, dtype=np.uint8))
         (raw / file.name).write_bytes(content)
         expected = RemoteFile(file.name, (NOWHERE,), f"md5:{md5(content)}")
-        monkeypatch.setitem(formats.FASHION_MNIST, name, expected)
+        monkeypatch.setitem(fashion_mnist.FASHION_MNIST, name, expected)
     return tmp_path
 
 

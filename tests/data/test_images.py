@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from plastibench.data.augment import Flip, Unchanged
-from plastibench.data.core import ResidentData
+from plastibench.data.dataset import ResidentData
 from plastibench.data.images import Images, Preparation, channel_statistics, checksum, resident
 from plastibench.errors import DataError
 

@@ -15,9 +15,9 @@ import pytest
 import torch
 from PIL import Image
 
-from plastibench.data import tiny
-from plastibench.data.source import ZipSource, decode
-from plastibench.data.tiny import load_tiny_imagenet
+from plastibench.data import tiny_imagenet
+from plastibench.data.archives import ZipSource, decode
+from plastibench.data.tiny_imagenet import load_tiny_imagenet
 from plastibench.errors import DataError, RequestError
 
 Write = Callable[[Path, dict[str, bytes]], Path]
@@ -59,9 +59,9 @@ def test_archive_is_read_as_downloaded(
     content = zipped(tiny_files)
     (tmp_path / "zip").mkdir()
     (tmp_path / "zip" / "tiny-imagenet-200.zip").write_bytes(content)
-    expected = replace(tiny.TINY_IMAGENET, digest=f"md5:{hashlib.md5(content).hexdigest()}")
-    monkeypatch.setattr(tiny, "TINY_IMAGENET", expected)
-    monkeypatch.setattr(tiny, "_NUM_CLASSES", 2)
+    expected = replace(tiny_imagenet.TINY_IMAGENET, digest=f"md5:{hashlib.md5(content).hexdigest()}")
+    monkeypatch.setattr(tiny_imagenet, "TINY_IMAGENET", expected)
+    monkeypatch.setattr(tiny_imagenet, "_NUM_CLASSES", 2)
     from_zip = load_tiny_imagenet(tmp_path / "zip", tmp_path / "cache", "official")
     from_folder = load_tiny_imagenet(data, tmp_path / "cache", "subset")
     for one, other in zip(from_zip, from_folder, strict=True):
@@ -166,7 +166,9 @@ def test_real_subset(real_data: Path, tmp_path: Path) -> None:
     num_classes = int(train.y.max()) + 1
     assert torch.bincount(train.y).tolist() == [500] * num_classes
     assert torch.bincount(test.y).tolist() == [50] * num_classes
-    [root] = [real_data / name for name in tiny._FOLDERS if (real_data / name / "wnids.txt").is_file()]
+    [root] = [
+        real_data / name for name in tiny_imagenet._FOLDERS if (real_data / name / "wnids.txt").is_file()
+    ]
     wnid = sorted((root / "wnids.txt").read_text().split())[3]
     first = sorted((root / "train" / wnid / "images").iterdir())[0]
     with Image.open(first) as image:

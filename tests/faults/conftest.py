@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from fault_support import Trial, empty_database
 
-from plastibench.machine import num_cores, processor
-from plastibench.provenance import commit
+from plastibench.runner.provenance import commit
+from plastibench.system.cpu import num_cores, processor
 
 COUNTS = pytest.StashKey[dict[str, list[int]]]()
 """By fault, how often it was tried and survived."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from fault_support import Trial, doomed, ended, goes_on, grid, same_as_undisturbed, starts, wait_for
 
-from plastibench.store import Store
+from plastibench.store.run_store import Store
 
 LIBRARY = Path("vendor", "libfaketime", "src", "libfaketime.so.1")
 

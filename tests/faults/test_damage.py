@@ -11,7 +11,7 @@ from command_support import command
 from damage_support import flipped, truncated
 from fault_support import Trial, doomed, ended, goes_on, grid, run_files
 
-from plastibench.store import Store
+from plastibench.store.run_store import Store
 
 WORDS = grid("warm", seeds=2)
 FINISHED = ("spec.json", "stages.jsonl", "events.jsonl", "run.json")

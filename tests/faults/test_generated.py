@@ -17,9 +17,9 @@ from fault_support import Trial, grid, run_files
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from plastibench import index
-from plastibench.record import digest
-from plastibench.store import Store
+from plastibench.store.index import index
+from plastibench.store.record import digest
+from plastibench.store.run_store import Store
 
 LONGEST_SECONDS = 60
 EACH = {"short": 12, "full": 200}

@@ -29,7 +29,7 @@ from fault_support import (
     wait_for,
 )
 
-from plastibench.store import Store
+from plastibench.store.run_store import Store
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow's own
 

@@ -7,12 +7,12 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from plastibench.data.progress import Waiting, silently
+from plastibench.console import Waiting, silently
 from plastibench.errors import RequestError, unknown
 
 if TYPE_CHECKING:
-    from plastibench.figures.look import Picture
-    from plastibench.tables import Table
+    from plastibench.analysis.figures.style import Picture
+    from plastibench.analysis.tables import Table
 
 FORMATS = ("svg", "pdf", "png")
 
@@ -30,12 +30,12 @@ def parse_formats(text: str) -> tuple[str, ...]:
 
 def pictures(found: Sequence[Table]) -> Iterator[Picture]:
     """Yield every picture that the tables allow: of each setting, then over settings."""
-    from plastibench.figures import across, single
+    from plastibench.analysis.figures import aggregate, per_setting
 
     methods = sorted({row.method for table in found for row in table.rows})
     for number, table in enumerate(found, 1):
-        yield from single.pictures(table, f"setting-{number}", methods)
-    yield from across.pictures(found, methods)
+        yield from per_setting.pictures(table, f"setting-{number}", methods)
+    yield from aggregate.pictures(found, methods)
 
 
 def save(
@@ -46,8 +46,8 @@ def save(
     `forms` are the formats, and whether each picture is written a second time, for a dark background,
     as NAME-dark. `waiting` shows how many are written.
     """
-    from plastibench.figures.look import drawn
-    from plastibench.files import write_bytes
+    from plastibench.analysis.figures.style import drawn
+    from plastibench.system.files import write_bytes
 
     formats, night = forms
     todo = list(product(pictures(found), formats, (False, True) if night else (False,)))

@@ -11,10 +11,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from plastibench.figures.look import WIDTH, Mark, Picture, blank, ink, legend, marks, room
-from plastibench.figures.series import labelled
-from plastibench.stats import LEVEL, Ranks, p_text, probability_of_improvement, profile, ranks
-from plastibench.tables import Shared, Table, shared
+from plastibench.analysis.figures.series import labelled
+from plastibench.analysis.figures.style import WIDTH, Mark, Picture, blank, ink, legend, marks, room
+from plastibench.analysis.stats import LEVEL, Ranks, p_text, probability_of_improvement, profile, ranks
+from plastibench.analysis.tables import Shared, Table, shared
 
 Cells = Sequence[Sequence[tuple[str, float, bool] | None]]
 """Rows of (text, place on the scale of colours from -1 to 1, in bold)."""

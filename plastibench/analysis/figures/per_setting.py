@@ -12,10 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
-from plastibench.figures import series
-from plastibench.figures.look import WIDTH, Mark, Picture, blank, by_stage, ink, legend, marks, room
-from plastibench.stats import LEVEL, Estimate
-from plastibench.tables import Row, Table, as_cost_adds_up
+from plastibench.analysis.figures import series
+from plastibench.analysis.figures.style import WIDTH, Mark, Picture, blank, by_stage, ink, legend, marks, room
+from plastibench.analysis.stats import LEVEL, Estimate
+from plastibench.analysis.tables import Row, Table, as_cost_adds_up
 
 PASSES = "examples taken forward and backward"
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import TypeGuard
 
-from plastibench.cost import Cost
-from plastibench.stats import Estimate, mean
-from plastibench.tables import Row
+from plastibench.analysis.stats import Estimate, mean
+from plastibench.analysis.tables import Row
+from plastibench.training.cost import Cost
 
 SHOWN_ELSEWHERE = {
     "index",

@@ -89,7 +89,7 @@ class Mark:
 
 @lru_cache(maxsize=1)
 def _known() -> tuple[str, ...]:
-    from plastibench.registry import Registry
+    from plastibench.plugins.registry import Registry
 
     return tuple(Registry().names("method"))
 

@@ -6,7 +6,7 @@ import ast
 import re
 from collections.abc import Iterable, Iterator
 
-from plastibench.registry import Registry
+from plastibench.plugins.registry import Registry
 from plastibench.version import __version__
 
 PAPER = re.compile(r"(?:([A-Z][\w&.,\s-]*?)\s+((?:19|20)\d\d),\s+)?arXiv\s+(\d{4}\.\d{4,5})")

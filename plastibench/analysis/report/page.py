@@ -9,19 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from plastibench.data.progress import Waiting, silently
-from plastibench.labels import record_settings
-from plastibench.record import Record
-from plastibench.report.cite import bibliography
-from plastibench.report.commands import command
-from plastibench.report.typeset import breakable, parted, typeset
-from plastibench.report.words import headline, overall, sentences
-from plastibench.tables import SECONDS, STYLES, Cell, Row, Sheet, Table, sheet
-from plastibench.tables import across as tables_across
+from plastibench.analysis.labels import record_settings
+from plastibench.analysis.report.bibliography import bibliography
+from plastibench.analysis.report.rerun_command import command
+from plastibench.analysis.report.sentences import headline, overall, sentences
+from plastibench.analysis.report.typography import breakable, parted, typeset
+from plastibench.analysis.tables import SECONDS, STYLES, Cell, Row, Sheet, Table, sheet
+from plastibench.analysis.tables import across as tables_across
+from plastibench.console import Waiting, silently
+from plastibench.store.record import Record
 from plastibench.version import __version__
 
 if TYPE_CHECKING:
-    from plastibench.figures.look import Picture
+    from plastibench.analysis.figures.style import Picture
 
 TEMPLATES = Path(__file__).parent / "templates"
 ORIGINS = ("device", "platform", "python", "torch", "numpy", "plastibench", "commit", "data", "threads")
@@ -66,8 +66,8 @@ def page(found: Sequence[Table], name: str, waiting: Waiting = silently) -> str:
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    from plastibench.figures import across
-    from plastibench.figures.look import NIGHT, inline, marks
+    from plastibench.analysis.figures import aggregate
+    from plastibench.analysis.figures.style import NIGHT, inline, marks
 
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
@@ -83,7 +83,7 @@ def page(found: Sequence[Table], name: str, waiting: Waiting = silently) -> str:
     joined = tables_across(found)
     plain = {row.runs[0].spec.method.name for table in found for row in table.rows if row.runs}
     sections = [_section(table, number, methods) for number, table in enumerate(found, 1)]
-    joint = list(across.pictures(found, methods))
+    joint = list(aggregate.pictures(found, methods))
     with waiting(len(joint) + sum(len(section.pictures) for section in sections)) as advance:
 
         def drawn(picture: Picture) -> str:
@@ -96,7 +96,7 @@ def page(found: Sequence[Table], name: str, waiting: Waiting = silently) -> str:
             version=__version__,
             sections=sections,
             across=joint,
-            missing=across.missing(found),
+            missing=aggregate.missing(found),
             overall=overall(joined) if joined else [],
             joined=joined.sheet() if joined else None,
             colours={method: mark.colour for method, mark in marks(methods).items()},
@@ -110,10 +110,10 @@ def page(found: Sequence[Table], name: str, waiting: Waiting = silently) -> str:
 
 
 def _section(table: Table, number: int, methods: Sequence[str]) -> Section:
-    from plastibench.figures import look, single
+    from plastibench.analysis.figures import per_setting, style
 
     shown = sheet(table)
-    known = look.marks(methods)
+    known = style.marks(methods)
     first = table.rows[0].runs[0].spec
     return Section(
         number=number,
@@ -129,7 +129,7 @@ def _section(table: Table, number: int, methods: Sequence[str]) -> Section:
         ],
         full=sheet(table, STYLES["full"]),
         legend=shown.notes[: len(shown.notes) - len(table.notes)],
-        pictures=list(single.pictures(table, f"setting-{number}", methods)),
+        pictures=list(per_setting.pictures(table, f"setting-{number}", methods)),
         origins=_origins([run for row in table.rows for run in row.runs]),
     )
 

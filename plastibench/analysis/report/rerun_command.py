@@ -5,8 +5,8 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-from plastibench.settings import show
-from plastibench.spec import Part, Spec
+from plastibench.experiments.spec import Part, Spec
+from plastibench.plugins.fields import show
 
 
 def command(specs: Sequence[Spec]) -> str:

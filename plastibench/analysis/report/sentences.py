@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 
-from plastibench.figures.series import passes
-from plastibench.stats import CONFIDENCE, LEVEL
-from plastibench.tables import Across, Joined, Row, Table
+from plastibench.analysis.figures.series import passes
+from plastibench.analysis.stats import CONFIDENCE, LEVEL
+from plastibench.analysis.tables import Across, Joined, Row, Table
 
 FEW = 3
 """Names that a sentence lists where a table below has all of them."""

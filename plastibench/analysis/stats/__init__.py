@@ -1,6 +1,6 @@
 """Estimates, intervals and tests over seeds and tasks: small functions on scipy and numpy."""
 
-from plastibench.stats.bootstrap import (
+from plastibench.analysis.stats.bootstrap import (
     CONFIDENCE,
     REPEATS,
     bootstrap,
@@ -8,10 +8,18 @@ from plastibench.stats.bootstrap import (
     iqm,
     repeats_for,
 )
-from plastibench.stats.estimate import ENOUGH, Estimate, differences, mean, paired, population_sd, unpaired
-from plastibench.stats.profiles import probability_of_improvement, profile
-from plastibench.stats.ranks import Ranks, ranks
-from plastibench.stats.significance import (
+from plastibench.analysis.stats.estimate import (
+    ENOUGH,
+    Estimate,
+    differences,
+    mean,
+    paired,
+    population_sd,
+    unpaired,
+)
+from plastibench.analysis.stats.profiles import probability_of_improvement, profile
+from plastibench.analysis.stats.ranks import Ranks, ranks
+from plastibench.analysis.stats.significance import (
     LEVEL,
     above_margin,
     equivalent,

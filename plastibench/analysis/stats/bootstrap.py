@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from plastibench.machine import num_cores
+from plastibench.system.cpu import num_cores
 
 if TYPE_CHECKING:
     import numpy as np

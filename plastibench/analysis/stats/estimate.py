@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 
-from plastibench.stats.bootstrap import CONFIDENCE, bootstrap_means
+from plastibench.analysis.stats.bootstrap import CONFIDENCE, bootstrap_means
 
 ENOUGH = 10
 """Seeds from which on intervals are bootstrapped: with fewer the bootstrap is known to be too narrow."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from plastibench.stats.bootstrap import CONFIDENCE
+from plastibench.analysis.stats.bootstrap import CONFIDENCE
 
 if TYPE_CHECKING:
     import numpy as np

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from plastibench.stats.estimate import Estimate, mean
+from plastibench.analysis.stats.estimate import Estimate, mean
 
 if TYPE_CHECKING:
     import numpy as np

@@ -1,10 +1,10 @@
 """From finished runs to tables, and tables as text."""
 
-from plastibench.outcome import COSTS, SECONDS, Outcome
-from plastibench.tables.across import Across, Joined, Shared, across, shared
-from plastibench.tables.columns import COLUMNS, STYLES, Cell, Sheet, choose, sheet
-from plastibench.tables.forms import FORMATS, markdown, render, sheets
-from plastibench.tables.rows import Gain, Row, Table, as_cost_adds_up, tables
+from plastibench.analysis.tables.aggregate import Across, Joined, Shared, across, shared
+from plastibench.analysis.tables.columns import COLUMNS, STYLES, Cell, Sheet, choose, sheet
+from plastibench.analysis.tables.formats import FORMATS, markdown, render, sheets
+from plastibench.analysis.tables.rows import Gain, Row, Table, as_cost_adds_up, tables
+from plastibench.store.run_metrics import COSTS, SECONDS, Outcome
 
 __all__ = [
     "COLUMNS",

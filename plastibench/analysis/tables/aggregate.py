@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from plastibench.stats import (
+from plastibench.analysis.stats import (
     Ranks,
     bootstrap,
     bootstrap_improvement,
@@ -18,8 +18,8 @@ from plastibench.stats import (
     repeats_for,
     wilcoxon,
 )
-from plastibench.tables.columns import Cell, Sheet
-from plastibench.tables.rows import Table
+from plastibench.analysis.tables.columns import Cell, Sheet
+from plastibench.analysis.tables.rows import Table
 
 if TYPE_CHECKING:
     import numpy as np

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from plastibench.analysis.stats import LEVEL, fewest_seeds, mean, p_text, population_sd, smallest_p
+from plastibench.analysis.tables.rows import MARGIN, Gain, Row, Table
 from plastibench.errors import unknown
-from plastibench.outcome import OF_THE_MACHINE
-from plastibench.stats import LEVEL, fewest_seeds, mean, p_text, population_sd, smallest_p
-from plastibench.tables.rows import MARGIN, Gain, Row, Table
+from plastibench.store.run_metrics import OF_THE_MACHINE
 
 ABSENT = "absent"
 """Stands for what was not measured: never a zero."""

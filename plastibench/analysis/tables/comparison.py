@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TypeVar
 
-from plastibench import tuned
-from plastibench.labels import difference, part_difference, setting_label
-from plastibench.outcome import Outcome
-from plastibench.spec import Spec, canonical
-from plastibench.stats import Estimate, holm, paired, sign_flip, unpaired
-from plastibench.tables.rows import Row, Table
+from plastibench.analysis.labels import difference, part_difference, setting_label
+from plastibench.analysis.stats import Estimate, holm, paired, sign_flip, unpaired
+from plastibench.analysis.tables.rows import Row, Table
+from plastibench.experiments.spec import Spec, canonical
+from plastibench.store import tuned_settings
+from plastibench.store.run_metrics import Outcome
 
 Item = TypeVar("Item")
 
@@ -92,11 +92,11 @@ def _alone_by(items: Sequence[Item], key: Callable[[Item], object]) -> dict[obje
 
 
 def _spec(table: Table) -> Spec:
-    return tuned.untuned(table.rows[0].runs[0])
+    return tuned_settings.untuned(table.rows[0].runs[0])
 
 
 def _setting_id(table: Table) -> str:
-    return tuned.setting_id(table.rows[0].runs[0])
+    return tuned_settings.setting_id(table.rows[0].runs[0])
 
 
 def _names(table: Table) -> tuple[str, str]:
@@ -118,7 +118,7 @@ def _beside(first: Table, second: Table) -> Beside:
 
 def _settings_of(row: Row) -> str:
     run = row.runs[0]
-    origin = tuned.of(run)
+    origin = tuned_settings.of(run)
     chosen = [(name, run.spec.recipe[name]) for name in sorted(origin.instead_of)] if origin else []
     return canonical([asdict(run.spec.method), chosen])
 

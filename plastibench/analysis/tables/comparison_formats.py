@@ -8,12 +8,12 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from plastibench.outcome import relative_cost
-from plastibench.stats import LEVEL, Estimate, fewest_seeds, p_text, smallest_p
-from plastibench.tables.beside import Beside, Comparison, Sides
-from plastibench.tables.columns import Cell, Sheet, by_hardware, count, hardware_note, known
-from plastibench.tables.forms import latex, markdown
-from plastibench.tables.rows import Row
+from plastibench.analysis.stats import LEVEL, Estimate, fewest_seeds, p_text, smallest_p
+from plastibench.analysis.tables.columns import Cell, Sheet, by_hardware, count, hardware_note, known
+from plastibench.analysis.tables.comparison import Beside, Comparison, Sides
+from plastibench.analysis.tables.formats import latex, markdown
+from plastibench.analysis.tables.rows import Row
+from plastibench.store.run_metrics import relative_cost
 
 HEAD = [
     "method",

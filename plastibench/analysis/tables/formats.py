@@ -9,10 +9,10 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from plastibench.outcome import COSTS
-from plastibench.tables.across import across
-from plastibench.tables.columns import STYLES, Cell, Sheet, sheet
-from plastibench.tables.rows import Table
+from plastibench.analysis.tables.aggregate import across
+from plastibench.analysis.tables.columns import STYLES, Cell, Sheet, sheet
+from plastibench.analysis.tables.rows import Table
+from plastibench.store.run_metrics import COSTS
 
 FORMATS = ("text", "md", "csv", "latex", "json")
 

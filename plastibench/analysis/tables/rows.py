@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, pairwise
 
-from plastibench.labels import difference, record_labels, record_settings, setting_label
-from plastibench.outcome import Costs, Outcome, hardware_of, mean_cost, on, relative_cost
-from plastibench.record import Record
-from plastibench.spec import Spec
-from plastibench.stats import Estimate, above_margin, differences, holm, mean, sign_flips
-from plastibench.tables.short import short_stages
-from plastibench.tuned import setting_id, untuned
+from plastibench.analysis.labels import difference, record_labels, record_settings, setting_label
+from plastibench.analysis.stats import Estimate, above_margin, differences, holm, mean, sign_flips
+from plastibench.analysis.tables.short_stages import short_stages
+from plastibench.experiments.spec import Spec
+from plastibench.store.record import Record
+from plastibench.store.run_metrics import Costs, Outcome, hardware_of, mean_cost, on, relative_cost
+from plastibench.store.tuned_settings import setting_id, untuned
 
 MARGIN = 0.5
 """Points of accuracy by which a method may lie below the yardstick and still be "no worse"."""

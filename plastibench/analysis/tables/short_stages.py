@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping
 
-from plastibench.outcome import Outcome
+from plastibench.store.run_metrics import Outcome
 
 MOMENTUM = 0.1
 """Share of a batch in the running statistics of batch normalisation: torch's own, and every model's here."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from plastibench import options
+from plastibench.cli import options
 
 
 @click.command("bench")
@@ -24,7 +24,7 @@ def command(as_json: bool, together: str | None, **words: Any) -> None:  # noqa:
 
     With --together: what several runs that share the device train in all, and how many to choose.
     """
-    from plastibench.measure import Ask, measure, measure_together
+    from plastibench.workflows.bench import Ask, measure, measure_together
 
     words["settings"] = dict(options.pair(text) for text in words["settings"])
     if together is None:

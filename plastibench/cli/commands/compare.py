@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from plastibench import options
+from plastibench.cli import options
 
 
 @click.command("compare")
@@ -23,7 +23,7 @@ def command(first: str, second: str, form: str, **words: Any) -> None:  # noqa: 
     A and B are home folders, or suites whose runs are in the folder named by --home. Seconds are compared on
     the same hardware alone.
     """
-    from plastibench.compare import compare
+    from plastibench.workflows.compare import compare
 
     nothing = dict.fromkeys(("suite", "task", "method", "model", "recipe", "seeds", "device"))
     request = options.request({**nothing, "settings": (), **words})

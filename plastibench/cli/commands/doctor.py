@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from plastibench import options
+from plastibench.cli import options
 
 
 @click.command("doctor")
@@ -15,7 +15,7 @@ from plastibench import options
 @options.home
 def command(device: str, data: Path | None, home: Path) -> None:
     """Say what this machine has: versions, devices, data sets, disk."""
-    from plastibench.doctor import report
+    from plastibench.workflows.doctor import report
 
     for what, answer in report(device, data or options.default_data(), home):
         click.echo(f"{what:<14} {answer}")

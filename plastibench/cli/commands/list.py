@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from plastibench import options
+from plastibench.cli import options
 
 
 @click.command("list")
@@ -16,11 +16,7 @@ from plastibench import options
 @options.plugins
 def command(what: str | None, as_json: bool, plugins: tuple[Path, ...]) -> None:
     """List methods, tasks, models or suites; or the settings of one of them by its name."""
-    from plastibench import listing
+    from plastibench.workflows import list
 
-    found = (
-        listing.settings(what, plugins)
-        if what and what not in listing.KINDS
-        else listing.kinds(what, plugins)
-    )
-    click.echo(json.dumps(found, indent=1) if as_json else listing.text(found))
+    found = list.settings(what, plugins) if what and what not in list.KINDS else list.kinds(what, plugins)
+    click.echo(json.dumps(found, indent=1) if as_json else list.text(found))

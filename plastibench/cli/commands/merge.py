@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from plastibench import options
+from plastibench.cli import options
 
 
 @click.command("merge")
@@ -19,6 +19,6 @@ def command(homes: tuple[Path, ...], home: Path) -> None:
     What is damaged, what another process is at, and what two homes have with different numbers is named and
     left out: the exit status is then 1. The other homes are only read. Unfinished runs stay where they are.
     """
-    from plastibench.merge import merge
+    from plastibench.workflows.merge import merge
 
     sys.exit(merge(homes, home))

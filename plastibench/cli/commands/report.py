@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from plastibench import options
+from plastibench.cli import options
 
 
 @click.command("report")
@@ -25,8 +25,8 @@ def command(out: Path | None, figures: Path | None, forms: str, *, dark: bool, *
 
     The page holds words, tables, figures, settings and commands, and asks nothing of a network.
     """
-    from plastibench.figures import parse_formats
-    from plastibench.report.write import Apart, write_report
+    from plastibench.analysis.figures import parse_formats
+    from plastibench.workflows.report import Apart, write_report
 
     formats, everything = parse_formats(forms), options.names_nothing(words)
     apart = None if figures is None else Apart(figures, formats, night=dark)

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from plastibench import options
+from plastibench.cli import options
 
 
 @click.command("resume")
@@ -24,11 +24,11 @@ def command(runs: tuple[str, ...], jobs: int | None, mlflow: bool, uri: str | No
     A run goes on from its last checkpoint. The command that began a grid does the same, and makes the
     runs that were not begun, too.
     """
-    from plastibench.display import Screen
-    from plastibench.leaderboard import carry_out
-    from plastibench.printing import DONE, SOME_FAILED, say_damaged, say_line
-    from plastibench.request import Begun
+    from plastibench.console import Screen, say_damaged, say_line
     from plastibench.tracking import Server
+    from plastibench.workflows.request import Begun
+    from plastibench.workflows.run import carry_out
+    from plastibench.workflows.table import DONE, SOME_FAILED
 
     nothing = dict.fromkeys(("suite", "task", "method", "model", "recipe", "seeds"))
     where = {"data": words.pop("data") or options.default_data(), "cache": options.cache_folder()}

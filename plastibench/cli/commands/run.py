@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from plastibench import options
+from plastibench.cli import options
 
 
 @click.command("run")
@@ -23,8 +23,8 @@ def command(jobs: int | None, mlflow: bool, uri: str | None, **words: Any) -> No
     Without SUITE and --task it runs the quick start: real data, no download, about a minute.
     Finished runs are not repeated.
     """
-    from plastibench.leaderboard import carry_out
     from plastibench.tracking import Server
+    from plastibench.workflows.run import carry_out
 
     request = options.request(words)
     sys.exit(carry_out(request, jobs, Server.of(uri, request.home) if mlflow else None))

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from plastibench import options
+from plastibench.cli import options
 
 
 @click.command("status")
@@ -22,7 +22,7 @@ def command(watch: bool, as_json: bool, **words: Any) -> None:  # noqa: ANN401
     Of a suite, of a grid, or of everything that was ever begun in the home folder. It can be asked from
     another terminal while runs go on.
     """
-    from plastibench.standing import show
+    from plastibench.workflows.status import show
 
     everything = options.names_nothing(words)
     show(options.request(words), everything=everything, watch=watch, as_json=as_json)

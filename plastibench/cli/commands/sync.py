@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from plastibench import options
+from plastibench.cli import options
 
 
 @click.command("sync")
@@ -29,6 +29,6 @@ def command(
 
     Twice in a row changes nothing. RUN is an id or the beginning of one.
     """
-    from plastibench.syncing import Beside, sync
+    from plastibench.workflows.sync import Beside, sync
 
     sys.exit(sync(home, uri, names, Beside(files, report)))

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from plastibench import options
+from plastibench.cli import options
 
 
 @click.command("table")
@@ -29,8 +29,8 @@ from plastibench import options
 @options.home
 def command(uri: str | None, **words: Any) -> None:  # noqa: ANN401
     """Print the table of finished runs: of a suite, of a grid, or of everything in the home folder."""
-    from plastibench.printing import Look, print_tables
     from plastibench.tracking import Server
+    from plastibench.workflows.table import Look, print_tables
 
     look = Look(**{name: words.pop(name) for name in ("form", "against", "style", "columns")})
     everything = options.names_nothing(words)

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from plastibench import options
+from plastibench.cli import options
 
 SHARED = ("suite", "task", "method", "model", "recipe", "seeds", "device", "settings")
 
@@ -54,7 +54,7 @@ def command(report: bool, mlflow: bool, uri: str | None, **words: Any) -> None: 
     its own. --seeds are those to report.
     """
     from plastibench.tracking import Server
-    from plastibench.tuning import tune
+    from plastibench.workflows import tune
 
     ours = {
         name: words.pop(name) for name in set(words) - set(SHARED) - {"plugins", "data", "home", "threads"}

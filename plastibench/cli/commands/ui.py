@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from plastibench import options
+from plastibench.cli import options
 
 
 @click.command("ui")
@@ -17,6 +17,6 @@ from plastibench import options
 def command(port: int, uri: str | None, home: Path) -> None:
     """Open MLflow's page on the runs of the home folder, on this machine alone, until Ctrl-C."""
     from plastibench.tracking import Server
-    from plastibench.ui import serve
+    from plastibench.workflows.ui import serve
 
     sys.exit(serve(Server.of(uri, home), port, click.echo))

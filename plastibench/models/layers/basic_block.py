@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from plastibench.models import Parts
-from plastibench.models.convolution import Conv3x3
+from plastibench.models.layers.conv3x3 import Conv3x3
+from plastibench.plugins.architecture import Parts
 
 
 class BasicBlock(nn.Module):

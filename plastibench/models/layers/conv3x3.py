@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from plastibench.models.gathered import Gathered
+from plastibench.models.layers.conv3x3_bf16 import Gathered
 
 LARGEST = 2
 """Side of the largest images of which every pixel lies under the kernel wherever it stands."""

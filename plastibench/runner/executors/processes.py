@@ -15,14 +15,17 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from plastibench import stopping
-from plastibench.execute import AGAIN_SECONDS, Place, Queue, Watcher, attempt, workshop
-from plastibench.explain import HINT, explain
-from plastibench.ledger import Elsewhere
-from plastibench.pipes import tell
-from plastibench.progress import Stopped
-from plastibench.record import Record
-from plastibench.spec import Spec
+from plastibench.errors import HINT, explain
+from plastibench.experiments.spec import Spec
+from plastibench.runner.context import Place
+from plastibench.runner.events import Watcher
+from plastibench.runner.execute import attempt, workshop
+from plastibench.runner.executors.messages import tell
+from plastibench.runner.queue import AGAIN_SECONDS, Queue
+from plastibench.store.record import Record
+from plastibench.store.run_status import Elsewhere
+from plastibench.system import signals
+from plastibench.training.callbacks import Stopped
 
 LOOK_SECONDS = 2.0
 """How often it is looked whether processes are alive that say nothing."""
@@ -53,7 +56,7 @@ def run_in_processes(specs: list[Spec], place: Place, watcher: Watcher, jobs: in
                 failed += [reason] if reason else []
     except KeyboardInterrupt:
         with suppress(OSError):
-            os.write(2, stopping.SAID)
+            os.write(2, signals.SAID)
         raise
     finally:
         _stop(pool)
@@ -228,7 +231,7 @@ class _Sender:
 def _work(pipe: Connection, place: Place) -> None:
     """Carry out the runs that come through the pipe, until it closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
-    signal.signal(signal.SIGTERM, lambda *_: stopping.ask())  # and says it so
+    signal.signal(signal.SIGTERM, lambda *_: signals.ask())  # and says it so
     prepare = cache(partial(workshop, place))
     sender = _Sender(pipe)
     while True:

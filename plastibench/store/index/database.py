@@ -12,9 +12,9 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from plastibench.outcome import COSTS
-from plastibench.stamps import Stamp
-from plastibench.summary import ORIGIN
+from plastibench.store.index.file_stats import Stamp
+from plastibench.store.index.run_summary import ORIGIN
+from plastibench.store.run_metrics import COSTS
 
 FORMAT = zlib.crc32(repr((1, COSTS, ORIGIN, sys.byteorder)).encode()) & 0x7FFFFFFF
 """What the numbers in the file mean: a file of another format is made anew."""

@@ -12,13 +12,13 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from plastibench.cache import Cache, Entry
-from plastibench.reading import batches, shown
-from plastibench.record import Record, hardware
-from plastibench.spec import Spec
-from plastibench.stamps import stamps
-from plastibench.store import Store
-from plastibench.summary import Summary
+from plastibench.experiments.spec import Spec
+from plastibench.store.index.database import Cache, Entry
+from plastibench.store.index.file_stats import stamps
+from plastibench.store.index.reader import batches, shown
+from plastibench.store.index.run_summary import Summary
+from plastibench.store.record import Record, hardware
+from plastibench.store.run_store import Store
 
 NAME = "index.db"
 

@@ -7,12 +7,12 @@ from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from plastibench.cache import Entry
-from plastibench.data.progress import Advance, progress, silently
-from plastibench.machine import num_cores
-from plastibench.stamps import Stamp
-from plastibench.store import Store
-from plastibench.summary import head, pack
+from plastibench.console import Advance, progress, silently
+from plastibench.store.index.database import Entry
+from plastibench.store.index.file_stats import Stamp
+from plastibench.store.index.run_summary import head, pack
+from plastibench.store.run_store import Store
+from plastibench.system.cpu import num_cores
 
 BATCH = 1_000
 """Runs that are read, and entered in an index, at once."""

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
-from plastibench.outcome import COSTS, Outcome
-from plastibench.record import Record
-from plastibench.spec import Spec, canonical
-from plastibench.store import Store
+from plastibench.experiments.spec import Spec, canonical
+from plastibench.store.record import Record
+from plastibench.store.run_metrics import COSTS, Outcome
+from plastibench.store.run_store import Store
 
 ORIGIN = ("device", "threads", "torch", "plastibench", "commit", "data", "tuned")
 """Of a record's provenance: what a summary has, too."""

@@ -13,10 +13,10 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from plastibench import summary
-from plastibench.outcome import Outcome
-from plastibench.record import Record
-from plastibench.spec import Spec, canonical
+from plastibench.experiments.spec import Spec, canonical
+from plastibench.store.index import run_summary
+from plastibench.store.record import Record
+from plastibench.store.run_metrics import Outcome
 
 RUN, HEAD = "run.", "head."
 LONGEST = 4_900
@@ -25,7 +25,7 @@ LONGEST = 4_900
 
 def said(record: Record, there: Collection[str]) -> dict[str, str]:
     """Return the tags that say what a run came to; a head that is `there` already is left out."""
-    text = summary.head(record)
+    text = run_summary.head(record)
     key = hashlib.sha256(text.encode()).hexdigest()[:16]
     counts = record.status == "done" and not record.spec.sealed
     entry = [key, record.spec.seed, record.status, _packed(_numbers(record.outcome)) if counts else ""]

@@ -10,8 +10,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 import plastibench
-from plastibench.files import write
-from plastibench.spec import canonical
+from plastibench.experiments.spec import canonical
+from plastibench.system.files import write
 
 MOST = 20
 """Texts that are kept; the oldest goes first."""

@@ -14,10 +14,10 @@ from functools import cached_property
 from pathlib import Path
 
 from plastibench.errors import RequestError
-from plastibench.files import write
-from plastibench.record import Record
-from plastibench.tracking import entries
-from plastibench.tracking.asking import Pack, asked
+from plastibench.store.record import Record
+from plastibench.system.files import write
+from plastibench.tracking.bulk import encoding
+from plastibench.tracking.bulk.reader import Pack, asked
 from plastibench.tracking.server import Server
 
 
@@ -37,7 +37,7 @@ class Tracked:
         found: dict[str, Record] = {}
         try:
             for pack in self.packs:
-                found |= entries.records(pack.tags)
+                found |= encoding.records(pack.tags)
         except (ValueError, KeyError, TypeError) as error:
             raise self._unreadable(error) from error
         order = sorted(found) if ids is None else ids

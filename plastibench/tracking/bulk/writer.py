@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from plastibench.record import Record
-from plastibench.tracking import entries
-from plastibench.tracking.asking import EXPERIMENT, KIND
-from plastibench.tracking.picture import batches
+from plastibench.store.record import Record
+from plastibench.tracking.bulk import encoding
+from plastibench.tracking.bulk.reader import EXPERIMENT, KIND
+from plastibench.tracking.payload import batches
 from plastibench.tracking.server import Server
 
 if TYPE_CHECKING:
@@ -40,10 +40,10 @@ class Writer:
         if self.run is None:
             made = self.client.create_run(self._experiment(), tags={"kind": KIND}, run_name=KIND)
             self.run = str(made.info.run_id)
-        said = entries.said(record, self.heads) | dict(tags)
+        said = encoding.said(record, self.heads) | dict(tags)
         for batch in batches([RunTag(name, value) for name, value in said.items()], TAGS_A_CALL):
             self.client.log_batch(self.run, tags=batch)
-        self.heads |= {name for name in said if name.startswith(entries.HEAD)}
+        self.heads |= {name for name in said if name.startswith(encoding.HEAD)}
         self.count += 1
         if self.count >= MOST:
             self.close()

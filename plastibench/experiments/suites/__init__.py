@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from plastibench.errors import RequestError, unknown
-from plastibench.grid import Grid, parse_seeds
-from plastibench.settings import show
+from plastibench.experiments.grid import Grid, parse_seeds
+from plastibench.plugins.fields import show
 
 FOLDER = Path(__file__).parent
 DEFAULTS = "defaults"

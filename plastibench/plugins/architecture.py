@@ -1,0 +1,47 @@
+"""TODO."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from plastibench.plugins.fields import Settings
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+Shape = tuple[int, int, int]
+"""Shape of one image: (channels, height, width)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What a model is made of beside its weights: remedies of architecture exchange these."""
+
+    activation: Callable[[], nn.Module]
+    """Makes a nonlinearity; a class attribute `expansion` says by how much it widens its input."""
+    norm: Callable[[int], nn.Module]
+    """Makes a normalisation of so many channels or features."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture(Settings, ABC):
+    """A model with its settings."""
+
+    learning_rate: ClassVar[float] = 0.001
+    """The constant rate with which the DASH paper trains this model (arXiv 2410.23495, section 5)."""
+    normalised_input: ClassVar[bool] = True
+    """Whether the DASH code normalises this model's input."""
+    spatial_norm: ClassVar[bool] = True
+    """Whether its norms see (b, channels, h, w); otherwise they see (b, features)."""
+
+    @abstractmethod
+    def build(self, shape: Shape, num_classes: int, parts: Parts) -> nn.Module:
+        """Return an untrained model that maps (b, *shape) to logits of shape (b, num_classes)."""
+
+    def unsupported(self, shape: Shape) -> str | None:
+        """Return the reason why images of this shape cannot be classified, or None."""
+        return None

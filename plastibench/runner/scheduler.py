@@ -1,0 +1,41 @@
+"""TODO."""
+
+from __future__ import annotations
+
+from functools import cache, partial
+from time import sleep
+
+from plastibench.experiments.spec import Spec
+from plastibench.runner.context import Place
+from plastibench.runner.events import Watcher
+from plastibench.runner.execute import attempt, workshop
+from plastibench.runner.queue import AGAIN_SECONDS, Queue
+from plastibench.store.run_status import Elsewhere
+from plastibench.store.run_store import Store
+from plastibench.system import signals
+
+
+def run_all(specs: list[Spec], place: Place, watcher: Watcher, jobs: int = 1) -> list[tuple[Spec, str]]:
+    """Carry out every run that is not finished; return those that failed, with the reason."""
+    from plastibench.runner.executors.processes import run_in_processes
+
+    store = Store(place.home)
+    todo = [spec for spec in specs if store.read(spec.id) is None]
+    if jobs > 1 and len(todo) > 1:
+        return run_in_processes(todo, place, watcher, min(jobs, len(todo)))
+    prepare = cache(partial(workshop, place))
+    failed: list[tuple[Spec, str]] = []
+    queue = Queue(todo)
+    with signals.by_signals():
+        while queue:
+            spec = queue.next()
+            if spec is None:
+                sleep(AGAIN_SECONDS / 10)
+                continue
+            try:
+                reason = attempt(spec, place, prepare, watcher)
+            except Elsewhere as error:
+                queue.later(spec, watcher, str(error))
+                continue
+            failed += [(spec, reason)] if reason is not None else []
+    return failed
