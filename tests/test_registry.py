@@ -27,8 +27,8 @@ def test_every_plugin_shipped_has_one_class_and_a_summary(registry: Registry) ->
 
 def test_files_that_plugins_share_are_no_plugins(registry: Registry) -> None:
     folder = Path(plastibench.__file__).parent / "models"
-    shared = {path.stem for path in folder.glob("*.py")} - set(registry.names("model"))
-    assert {"basic_block", "__init__"} <= shared
+    shared = {path.stem for path in folder.rglob("*.py")} - set(registry.names("model"))
+    assert {"basic_block", "conv3x3", "__init__"} <= shared
 
 
 def test_nothing_is_imported_under_a_general_name(registry: Registry) -> None:
@@ -58,7 +58,7 @@ def test_broken_file_in_the_folder_of_methods_harms_itself_only(tmp_path: Path) 
     script = (
         f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import plastibench\n"
         f"plastibench.__path__[1:] = [{str(tmp_path)!r}]\n"
-        "from plastibench import listing; print(listing.kinds('methods', ())['methods'])\n"
+        "from plastibench.workflows import list as listing; print(listing.kinds('methods', ())['methods'])\n"
         "try: listing.settings('broken', ())\n"
         "except Exception as error: print(type(error).__name__, error)\n"
     )

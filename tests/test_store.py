@@ -140,7 +140,7 @@ import resource, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from store_support import a_spec, finish
-from plastibench.store import Store
+from plastibench.store.run_store import Store
 for limit in (0, 100, 200, 300, 400, 500, 600, 700):
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
     try:
@@ -191,5 +191,8 @@ def test_rows_that_are_surely_sound_have_nothing_odd(name: str, value: object) -
 
 
 def test_store_needs_no_torch() -> None:
-    assert child("-c", "import sys, plastibench.store; print('torch' in sys.modules)").stdout == "False\n"
+    assert (
+        child("-c", "import sys, plastibench.store.run_store; print('torch' in sys.modules)").stdout
+        == "False\n"
+    )
     assert "torch" in sys.modules
