@@ -17,11 +17,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from time import process_time
 
-from plastibench.devices import pick
+from plastibench.devices import get_device
 from plastibench.experiments.grid import Grid
 from plastibench.experiments.spec import Spec
-from plastibench.runner.context import Place
-from plastibench.runner.execute import execute, workshop
+from plastibench.runner.context import RunContext
+from plastibench.runner.execute import execute, init_worker
 from plastibench.store.record import Record
 
 USUAL = {"stages": "6", "max_epochs": "6", "target_accuracy": "none"}
@@ -57,15 +57,15 @@ class Pair:
         return float(self.kept.provenance["checkpoint_seconds"] / self.kept.provenance["seconds"])
 
 
-def a_run(spec: Spec, place: Place, interval: float) -> tuple[Record, float]:
+def a_run(spec: Spec, place: RunContext, interval: float) -> tuple[Record, float]:
     """Carry out a run in a home of its own; return its record and the processor's seconds."""
     start = process_time()
     with tempfile.TemporaryDirectory() as home:
         there = replace(place, home=Path(home), interval=interval)
-        return execute(spec, there, workshop(there), Silent()), process_time() - start
+        return execute(spec, there, init_worker(there), Silent()), process_time() - start
 
 
-def pairs(spec: Spec, place: Place, count: int) -> list[Pair]:
+def pairs(spec: Spec, place: RunContext, count: int) -> list[Pair]:
     """Carry out pairs of runs after one that warms everything up; they must have the same bits."""
     a_run(spec, place, math.inf)
     found = []
@@ -82,19 +82,21 @@ def pairs(spec: Spec, place: Place, count: int) -> list[Pair]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--pairs", type=int, default=5)
-    parser.add_argument("--every", type=float, default=Place.interval, help="seconds between checkpoints")
+    parser.add_argument(
+        "--every", type=float, default=RunContext.interval, help="seconds between checkpoints"
+    )
     parser.add_argument("--task", default="digits")
     parser.add_argument("--method", default="warm")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
     parser.add_argument("--data", type=Path, default=Path("data"))
     words = parser.parse_args()
     given = USUAL | dict(text.split("=", 1) for text in words.set)
-    place = Place(Path(), words.data, words.data, "cpu", threads=1, interval=words.every)
-    (spec,) = Grid((words.task,), (words.method,), seeds=(0,), settings=given).specs(workshop(place))
+    place = RunContext(Path(), words.data, words.data, "cpu", threads=1, interval=words.every)
+    (spec,) = Grid((words.task,), (words.method,), seeds=(0,), settings=given).specs(init_worker(place))
     found = pairs(spec, place, words.pairs)
     shares = [pair.share() for pair in found]
     seconds = statistics.mean(pair.never.provenance["seconds"] for pair in found)
-    print(f"{words.task}, {words.method}, {given}; {pick('cpu').name()}, 1 thread")
+    print(f"{words.task}, {words.method}, {given}; {get_device('cpu').name()}, 1 thread")
     print(f"{len(found)} pairs of runs of {seconds:.1f} s, interval {place.interval:g} s and between stages")
     print(f"time with / without: {_spread([pair.ratio() for pair in found])}")
     print(f"processor's time with / without: {_spread([pair.processor for pair in found])}")

@@ -102,7 +102,7 @@ def parsed() -> argparse.Namespace:
 def main() -> None:
     """Measure what is missing and the time allows, then write the table."""
     from benchmarks import gpu_parts, gpu_table
-    from plastibench.devices import pick
+    from plastibench.devices import get_device
     from plastibench.errors import explain
 
     options = parsed()
@@ -112,7 +112,7 @@ def main() -> None:
     options.data = (options.data or options.home / "data").resolve()
     if options.pieces:
         gather(options.pieces, options.data)
-    where = {"hardware": pick(options.device).name(), "quick": options.quick}
+    where = {"hardware": get_device(options.device).name(), "quick": options.quick}
     results = Results(options.out / "results.jsonl", options.known, where)
     waiting = []
     for part in gpu_parts.parts(options, results):

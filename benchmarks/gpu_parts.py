@@ -22,21 +22,21 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from plastibench.devices import Device, pick
+from plastibench.devices import Device, get_device
 from plastibench.experiments import suites
 from plastibench.experiments.grid import Grid
 from plastibench.plugins.recipe import Recipe
 from plastibench.plugins.registry import Registry
 from plastibench.profiling import throughput
 from plastibench.profiling.concurrency import Load, best, together
-from plastibench.runner.context import Place
+from plastibench.runner.context import RunContext
 from plastibench.runner.execute import execute
-from plastibench.runner.scheduler import run_all
+from plastibench.runner.scheduler import run_specs
 from plastibench.store.record import Record
 from plastibench.store.run_store import Store
 from plastibench.testing.trial import run, same_bits
 from plastibench.training.evaluation import evaluate
-from plastibench.training.step import Engine
+from plastibench.training.step import TrainStep
 
 if TYPE_CHECKING:
     from benchmarks.gpu import Results
@@ -70,14 +70,20 @@ class Part:
 
 def parts(options: argparse.Namespace, results: Results) -> Iterator[Part]:
     """Yield all parts asked for, the short ones first."""
-    makers = {"speed": speed, "equal": equal, "together": side_by_side, "staged": staged, "column": column}
+    makers = {
+        "speed": speed,
+        "equal": equal,
+        "together": side_by_side,
+        "staged": staged,
+        "column": column,
+    }
     for name in options.only.split(",") if options.only else makers:
         yield from makers[name](options, results)
 
 
 def by_python(name: str) -> Device:
     """Return a device on which no step is recorded."""
-    device = pick(name)
+    device = get_device(name)
     vars(device)["recorder"] = lambda: None
     return device
 
@@ -87,15 +93,15 @@ def by_python(name: str) -> Device:
 
 def speed(options: argparse.Namespace, results: Results) -> Iterator[Part]:
     """Images a second of one run: by optimizer, precision, and whether its steps are recorded."""
-    device = pick(options.device)
-    asked = [("sgd", precision) for precision in reversed(device.precisions())]
-    asked += [(optimizer, device.precisions()[-1]) for optimizer in ("sam", "adam")]
+    device = get_device(options.device)
+    asked = [("sgd", precision) for precision in reversed(device.supported_precisions())]
+    asked += [(optimizer, device.supported_precisions()[-1]) for optimizer in ("sam", "adam")]
     asked = asked[:2] if options.quick else asked
     records = device.recorder() is not None
     for place, (optimizer, precision) in enumerate(asked):
         ways = ["recorded", "python"] if records else ["python"]
         for way in ways + (["tried", "compiled"] if records and not place else []):
-            recipe = Recipe().with_texts({"optimizer": optimizer, "precision": precision})
+            recipe = Recipe().from_strings({"optimizer": optimizer, "precision": precision})
             yield Part(f"speed/{optimizer}/{precision}/{way}", 60.0, partial(_speed, options, recipe, way))
 
 
@@ -109,7 +115,7 @@ def _speed(options: argparse.Namespace, recipe: Recipe, way: str) -> Row:
 
 
 def _speed_of(options: argparse.Namespace, recipe: Recipe, way: str) -> Row:
-    device = by_python(options.device) if way == "python" else pick(options.device)
+    device = by_python(options.device) if way == "python" else get_device(options.device)
     if way == "compiled":
         vars(device)["compiler"] = lambda: "inductor"
     task = throughput.noise(_model(options), recipe, 256 if options.quick else 16_384)
@@ -129,7 +135,7 @@ def _speed_of(options: argparse.Namespace, recipe: Recipe, way: str) -> Row:
     evaluated = throughput.seconds(device, lambda: evaluate(model, test, recipe, device))
     return {
         "images_per_second": rates,
-        "utilisation": statistics.median(rate * flop / peak for rate, peak in zip(rates, peaks, strict=True)),
+        "utilization": statistics.median(rate * flop / peak for rate, peak in zip(rates, peaks, strict=True)),
         "evaluation_images_per_second": len(test) / evaluated,
         "issue_seconds": issues,
         "runs_issued": recipe.batch_size / statistics.median(rates) / statistics.median(issues),
@@ -137,17 +143,17 @@ def _speed_of(options: argparse.Namespace, recipe: Recipe, way: str) -> Row:
     }
 
 
-def _issue(engine: Engine) -> float:
+def _issue(engine: TrainStep) -> float:
     """Return the seconds in which Python prepares and launches a step, without waiting for the device."""
     device, train = engine.learner.device, engine.learner.stage.train
     batches = islice(train.batches(engine.recipe.batch_size), QUEUED)
     before = engine.learner.step
-    device.synchronise()
+    device.synchronize()
     start = perf_counter()
     for batch in batches:
         engine.step(*batch)
     seconds = (perf_counter() - start) / (engine.learner.step - before)
-    device.synchronise()
+    device.synchronize()
     return seconds
 
 
@@ -172,11 +178,13 @@ def equal(options: argparse.Namespace, results: Results) -> Iterator[Part]:
 
 
 def _difference(name: str, kind: type[Method], optimizer: str) -> Row:
-    recipe = Recipe(batch_size=48, max_epochs=3, target_accuracy=None).with_texts({"optimizer": optimizer})
+    recipe = Recipe(batch_size=48, max_epochs=3, target_accuracy=None).from_strings({"optimizer": optimizer})
     task = throughput.noise(Registry().load("model", "small_resnet")(width=8), recipe, 256)
     torch.backends.cudnn.deterministic = True
     try:
-        one, other = (run(task, kind(), device=device).weights for device in (pick(name), by_python(name)))
+        one, other = (
+            run(task, kind(), device=device).weights for device in (get_device(name), by_python(name))
+        )
     finally:
         torch.backends.cudnn.deterministic = False
     largest = max(
@@ -192,7 +200,7 @@ def _difference(name: str, kind: type[Method], optimizer: str) -> Row:
 
 def side_by_side(options: argparse.Namespace, results: Results) -> Iterator[Part]:
     """Images a second of 1, 2, 4 and 8 runs in processes of their own."""
-    precision = pick(options.device).precisions()[-1]
+    precision = get_device(options.device).supported_precisions()[-1]
     for way in ("processes", "mps") if options.mps else ("processes",):
         for runs in (1, 2) if options.quick else (1, 2, 4, 8):
             key = f"together/{way}/{runs}"
@@ -202,7 +210,7 @@ def side_by_side(options: argparse.Namespace, results: Results) -> Iterator[Part
 
 
 def _together(options: argparse.Namespace, precision: str, way: str, runs: int) -> Row:
-    recipe = Recipe().with_texts({"precision": precision})
+    recipe = Recipe().from_strings({"precision": precision})
     full = Load("resnet18", recipe, options.device, seconds=8.0, images=16_384)
     load = Load("small_resnet", recipe, options.device, 0.3, 128) if options.quick else full
     with _mps() if way == "mps" else nullcontext():
@@ -238,9 +246,9 @@ def staged(options: argparse.Namespace, results: Results) -> Iterator[Part]:
     """Seconds of one warm-started run, its program's start included: ours and the reference's in turn."""
     lacks = None if options.quick else _lacks_data(options)
     theirs = "no checkout of the reference code was given" if options.reference is None else lacks
-    precisions = pick(options.device).precisions()[::-1]
+    supported_precisions = get_device(options.device).supported_precisions()[::-1]
     for repeat in range(1 if options.quick else REPEATS):
-        for precision in precisions[:1] if options.quick else precisions:
+        for precision in supported_precisions[:1] if options.quick else supported_precisions:
             yield Part(
                 f"staged/{precision}/{repeat}", 60.0, partial(_ours, options, precision, repeat), lacks
             )
@@ -258,7 +266,7 @@ def _ours(options: argparse.Namespace, precision: str, seed: int) -> Row:
     grid = _grid(options, settings)
     grid = Grid(grid.tasks, ("warm",), grid.models, seeds=(seed,), device=grid.device, settings=grid.settings)
     with tempfile.TemporaryDirectory() as home:
-        place = Place(Path(home), options.data, Path(home), options.device)
+        place = RunContext(Path(home), options.data, Path(home), options.device)
         start = perf_counter()
         process = multiprocessing.get_context("spawn").Process(target=_carry_out, args=(grid, place))
         process.start()
@@ -268,7 +276,7 @@ def _ours(options: argparse.Namespace, precision: str, seed: int) -> Row:
     return {"seconds": seconds, **_told(record)}
 
 
-def _carry_out(grid: Grid, place: Place) -> None:
+def _carry_out(grid: Grid, place: RunContext) -> None:
     registry = Registry()
     execute(grid.specs(registry)[0], place, registry, Watching())
 
@@ -299,7 +307,7 @@ def _reference(options: argparse.Namespace, seed: int) -> Row:
 
 def column(options: argparse.Namespace, results: Results) -> Iterator[Part]:
     """All runs of the SGD column, several at a time, as far as the time of a command goes."""
-    precision = pick(options.device).precisions()[-1]
+    precision = get_device(options.device).supported_precisions()[-1]
     specs = _grid(options, {"precision": precision, **(SMALL if options.quick else {})}).specs(Registry())
     todo = [spec for spec in specs if not results.done(f"column/{spec.id}")]
     if todo:
@@ -310,11 +318,11 @@ def column(options: argparse.Namespace, results: Results) -> Iterator[Part]:
 
 def _column(options: argparse.Namespace, results: Results, todo: list[Spec]) -> Row:
     jobs = options.jobs or chosen_jobs(results)
-    place = Place(options.home, options.data, options.home / "cache", options.device, threads=1)
+    place = RunContext(options.home, options.data, options.home / "cache", options.device, threads=1)
     start = perf_counter()
     watcher = Watching(lambda record: results.add(f"column/{record.id}", _told(record)))
     with _until(options.until - monotonic() - 30):
-        run_all(todo, place, watcher, jobs)
+        run_specs(todo, place, watcher, jobs)
     seconds = perf_counter() - start
     return {"seconds": seconds, "finished": watcher.finished_runs, "jobs": jobs}
 

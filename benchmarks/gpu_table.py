@@ -90,7 +90,7 @@ def _with(done: dict[str, Row], start: str) -> list[Row]:
 def _speeds(done: dict[str, Row]) -> Iterator[Sequence[str]]:
     for row in _with(done, "speed/"):
         _, optimizer, precision, way = row["key"].split("/")
-        rate, share = _spread(row["images_per_second"])[0], f"{100 * row['utilisation']:.0f} %"
+        rate, share = _spread(row["images_per_second"])[0], f"{100 * row['utilization']:.0f} %"
         issued = f"{row['runs_issued']:.1f}" if "runs_issued" in row else ""
         yield optimizer, precision, way, rate, share, f"{row['evaluation_images_per_second']:,.0f}", issued
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from plastibench.store.run_store import Store
 from plastibench.tracking import Server
-from plastibench.tracking.writer import Mirror
+from plastibench.tracking.writer import MlflowWriter
 
 RUN = ("run", "--task", "digits", "--set", "stages=10", "--method", "warm", "--jobs", "1")
 
@@ -47,7 +47,7 @@ def _train(home: Path, runs: int, *words: str) -> float:
 def _writer(home: Path, other: Path) -> None:
     """Print the seconds of writing one finished run, first use and import left out."""
     records = list(Store(home).records())
-    mirror = Mirror(Server.of(None, other))
+    mirror = MlflowWriter(Server.of(None, other))
     with mirror.writing():
         mirror.finish(mirror.board("digits"), records[0])
     spent = []

@@ -21,7 +21,7 @@ from pathlib import Path
 from statistics import fmean
 
 from plastibench.analysis import stats
-from plastibench.analysis.tables import Outcome, Row, Table, tables
+from plastibench.analysis.tables import Row, RunMetrics, Table, tables
 from plastibench.analysis.tables.rows import MARGIN
 from plastibench.experiments import suites
 from plastibench.store.run_store import Store
@@ -34,7 +34,7 @@ class Pair:
     usual: Row
     other: Row
 
-    def runs(self) -> list[tuple[Outcome, Outcome]]:
+    def runs(self) -> list[tuple[RunMetrics, RunMetrics]]:
         """Return the runs of the same seed."""
         there = {run.seed: run for run in self.other.outcomes}
         return [(run, there[run.seed]) for run in self.usual.outcomes if run.seed in there]
@@ -133,7 +133,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--data", type=Path)
     options = parser.parse_args()
-    names = options.precisions.split(",")
+    names = options.supported_precisions.split(",")
     for name in names if options.seeds != "0" else ():
         run(options, name)
     print("\n".join(lines(pairs(options.home, names), names, options.margin)))

@@ -21,9 +21,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from plastibench.devices import pick
+from plastibench.devices import get_device
 from plastibench.plugins.registry import Registry
-from plastibench.plugins.task import Site
+from plastibench.plugins.task import DataContext
 from plastibench.training.learner import Learner
 
 TOLERANCE = 1e-5
@@ -45,8 +45,8 @@ def prepared(options: argparse.Namespace) -> Learner:
     kind = registry.load("task", "cifar10")
     recipe = replace(kind.recipes(architecture)["standard"], max_epochs=1)
     task = kind(recipe=recipe, architecture=architecture, edition=options.edition)
-    learner = Learner(task, registry.load("method", "warm")(), 0, pick("cpu"))
-    stages = task.stream(0, Site(pick("cpu"), options.data, options.data))
+    learner = Learner(task, registry.load("method", "warm")(), 0, get_device("cpu"))
+    stages = task.stream(0, DataContext(get_device("cpu"), options.data, options.data))
     first = next(stages)
     for x, y in first.train.batches(128):
         learner.optimizer.zero_grad()

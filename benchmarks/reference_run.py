@@ -32,7 +32,7 @@ class StageLimit(Exception):  # noqa: N818 - a way out of a loop, not an error
     """Ends the reference's loop after the last stage asked for."""
 
 
-class Recorder(types.ModuleType):
+class GraphCapturer(types.ModuleType):
     """Stand in for wandb: `log` is called by the reference once at the end of each stage."""
 
     def __init__(self, options: argparse.Namespace) -> None:
@@ -92,7 +92,7 @@ class _Resume(BaseException):
     """Raised in a freshly forked child and caught at once by `forking`."""
 
 
-def forking(recorder: Recorder) -> None:
+def forking(recorder: GraphCapturer) -> None:
     """Wrap `log` so that a child goes on behind the call that forked it."""
     plain = recorder.log
 
@@ -140,7 +140,7 @@ def main() -> None:
     options, rest = parser.parse_known_args()
     options.out = options.out.resolve()
     reference, data = options.reference.resolve(), options.data.resolve()
-    recorder = Recorder(options)
+    recorder = GraphCapturer(options)
     forking(recorder)
     sys.modules["wandb"] = recorder
     if options.md5:

@@ -30,7 +30,7 @@ from plastibench.store.run_store import Store
 from plastibench.tracking import Server, payload
 from plastibench.tracking.bulk import encoding
 from plastibench.tracking.bulk.writer import MOST
-from plastibench.tracking.writer import Mirror, content
+from plastibench.tracking.writer import MlflowWriter, content
 
 START = 1_700_000_000_000
 
@@ -40,7 +40,7 @@ def fill(server: Server, records: list[Record]) -> None:
     from mlflow.store.tracking.dbmodels import models
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-    mirror = Mirror(server)
+    mirror = MlflowWriter(server)
     with mirror.writing():
         board = mirror.board("synthetic")
         mirror.pack.say(records[0], {})  # makes the experiment of packs

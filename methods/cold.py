@@ -10,7 +10,7 @@ from plastibench.api import Learner, Method
 
 @dataclass(kw_only=True)
 class Cold(Method):
-    """Draw a new model and a new optimizer (Ash & Adams 2020, arXiv 1910.08475: random initialisation)."""
+    """Draw a new model and a new optimizer (Ash & Adams 2020, arXiv 1910.08475: random initialization)."""
 
     optimizer_state: Literal["clear"] = "clear"
     batch_norm: Literal["reset"] = "reset"

@@ -32,7 +32,7 @@ class Dash(Method):
     G_i = (1 - momentum) G_{i-1} + momentum g_i, over the chunks i = 1..j in order of arrival, g_i
     the gradient of the mean loss on chunk i without augmentation. One cosine a row of a linear
     layer, one a (output, input) pair of a convolution, one a whole bias vector; a 1x1 convolution's
-    pair is a single number, so its factor is 1 or the floor. Normalisation layers are left alone.
+    pair is a single number, so its factor is 1 or the floor. Normalization layers are left alone.
     """
 
     optimizer_state: OptimizerState = "keep"
@@ -46,7 +46,7 @@ class Dash(Method):
     micro_batch: int | None = setting(None, within=(2, None))
     """Examples of a chunk taken at once in eval mode, 1024 where none; in train mode a chunk is one batch."""
 
-    neutral: ClassVar[Mapping[str, Any]] = {"floor": 1.0}
+    disabled: ClassVar[Mapping[str, Any]] = {"floor": 1.0}
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "dash_2024": {},
         "dash_2024_low": {"floor": 0.05},
@@ -58,7 +58,7 @@ class Dash(Method):
         if self.gradient_mode == "train" and self.micro_batch is not None:
             raise ValueError(
                 f"micro_batch={self.micro_batch} is not allowed with gradient_mode=train: batch "
-                "normalisation would see the micro-batch instead of the chunk"
+                "normalization would see the micro-batch instead of the chunk"
             )
 
     def before_stage(self, learner: Learner) -> None:

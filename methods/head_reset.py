@@ -13,17 +13,17 @@ from plastibench.api import Learner, Method, Task, tune, weight_layers
 
 @dataclass(kw_only=True)
 class HeadReset(Method):
-    """Redraw the last `layers` layers from their initialiser (Nikishin et al. 2022, arXiv 2205.07802).
+    """Redraw the last `layers` layers from their initializer (Nikishin et al. 2022, arXiv 2205.07802).
 
     The DASH code (arXiv 2410.23495, Reset) redraws one layer of a ResNet and all three linear
-    layers of VGG-16, from torch's default initialiser, and keeps the optimizer's state.
+    layers of VGG-16, from torch's default initializer, and keeps the optimizer's state.
     """
 
     optimizer_state: Literal["keep", "clear", "clear_touched"] = "keep"  # type: ignore[assignment]
     """clear_touched forgets the momentum of the redrawn layers alone."""
     layers: int = tune(1, 1, 3, within=(1, None))
     initializer: Literal["model", "torch"] = "model"
-    """Draw as the model initialises itself, or as torch initialises a layer by default."""
+    """Draw as the model initializes itself, or as torch initializes a layer by default."""
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "dash_2024": {"layers": 1, "initializer": "torch"},

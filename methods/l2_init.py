@@ -1,4 +1,4 @@
-"""L2-init: penalise the distance from the initial weights."""
+"""L2-init: penalize the distance from the initial weights."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class L2Init(Method):
     initial: list[Tensor] = field(default_factory=list, init=False)
 
     capturable: ClassVar[bool] = True
-    neutral: ClassVar[Mapping[str, Any]] = {"strength": 0.0}
+    disabled: ClassVar[Mapping[str, Any]] = {"strength": 0.0}
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "kumar_2023": {"form": "half_sum_of_squares", "scope": "layers"},
         "dash_2024": {"form": "square_of_sums", "scope": "module_weights"},

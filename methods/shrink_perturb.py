@@ -31,7 +31,7 @@ class ShrinkPerturb(Method):
     scope: Scope = "all"
     initial: list[Tensor] = field(default_factory=list, init=False)
 
-    neutral: ClassVar[Mapping[str, Any]] = {
+    disabled: ClassVar[Mapping[str, Any]] = {
         "shrink": 1.0,
         "noise": 0.0,
         "optimizer_state": "keep",

@@ -12,4 +12,4 @@ from plastibench.api import Method
 class Warm(Method):
     """Keep weights, momentum and running statistics (Ash & Adams 2020, arXiv 1910.08475)."""
 
-    neutral: ClassVar[dict[str, Any]] = {}
+    disabled: ClassVar[dict[str, Any]] = {}

@@ -2,7 +2,7 @@
 
 from plastibench.data.augment import Augmentation, Chain, Crop, Flip, Rotation
 from plastibench.data.cifar import load_cifar10, load_cifar100
-from plastibench.data.dataset import Data, ResidentData
+from plastibench.data.dataset import Data, InMemoryDataset
 from plastibench.data.digits import load_digits
 from plastibench.data.fashion_mnist import load_fashion_mnist
 from plastibench.data.imagenet import load_imagenet_packed, open_imagenet
@@ -17,7 +17,7 @@ from plastibench.plugins.layers import Scope, parameters_in, weight_layers
 from plastibench.plugins.method import BatchNorm, Method, OptimizerState
 from plastibench.plugins.recipe import Recipe
 from plastibench.plugins.regimes import Regime
-from plastibench.plugins.task import Site, Stage, Task
+from plastibench.plugins.task import DataContext, Stage, Task
 from plastibench.training.learner import Learner
 
 __all__ = [
@@ -27,20 +27,20 @@ __all__ = [
     "Chain",
     "Crop",
     "Data",
+    "DataContext",
     "Flip",
     "ImageSet",
     "ImageTask",
     "Images",
+    "InMemoryDataset",
     "Learner",
     "Method",
     "OptimizerState",
     "RandomResizedCrop",
     "Recipe",
     "Regime",
-    "ResidentData",
     "Rotation",
     "Scope",
-    "Site",
     "Stage",
     "Task",
     "load_cifar10",

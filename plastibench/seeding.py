@@ -14,7 +14,7 @@ from contextlib import contextmanager
 import torch
 
 
-def seed_of(*name: str | int) -> int:
+def derive_seed(*name: str | int) -> int:
     """Return the seed of a stream, a number of 63 bits that depends on every part of its name."""
     text = "/".join(str(part) for part in name)
     digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
@@ -23,13 +23,13 @@ def seed_of(*name: str | int) -> int:
 
 def generator(*name: str | int) -> torch.Generator:
     """Return a fresh CPU generator of a stream. Draws are made on the CPU, so devices share them."""
-    return torch.Generator().manual_seed(seed_of(*name))
+    return torch.Generator().manual_seed(derive_seed(*name))
 
 
 @contextmanager
-def initialising(*name: str | int) -> Iterator[None]:
-    """Give torch's global CPU stream, from which layers initialise themselves, to a named stream."""
+def seeded_init(*name: str | int) -> Iterator[None]:
+    """Give torch's global CPU stream, from which layers initialize themselves, to a named stream."""
     with torch.random.fork_rng(devices=[]):
         # Models are built on the CPU and then moved: only its stream is touched and restored.
-        torch.default_generator.manual_seed(seed_of(*name))
+        torch.default_generator.manual_seed(derive_seed(*name))
         yield

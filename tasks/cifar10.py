@@ -1,11 +1,11 @@
-"""CIFAR-10: 50,000 images of 10 classes, 32x32 in colour."""
+"""CIFAR-10: 50,000 images of 10 classes, 32x32 in color."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
 
-from plastibench.api import Chain, Crop, Flip, ImageSet, ImageTask, Site, load_cifar10
+from plastibench.api import Chain, Crop, DataContext, Flip, ImageSet, ImageTask, load_cifar10
 
 CHANNELS = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
 """Mean and standard deviation in the DASH code (arXiv 2410.23495), as fractions of full brightness."""
@@ -22,6 +22,6 @@ class Cifar10(ImageTask):
     num_classes = 10
     augmentation = Chain((Crop(padding=4), Flip()))
 
-    def load(self, site: Site) -> ImageSet:
+    def load(self, site: DataContext) -> ImageSet:
         """Return the data set on the site's device."""
         return self.prepared(load_cifar10(site.data, self.edition), site, CHANNELS)

@@ -1,10 +1,10 @@
-"""CIFAR-100: 50,000 images of 100 classes, 32x32 in colour."""
+"""CIFAR-100: 50,000 images of 100 classes, 32x32 in color."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from plastibench.api import Chain, Crop, Flip, ImageSet, ImageTask, Rotation, Site, load_cifar100
+from plastibench.api import Chain, Crop, DataContext, Flip, ImageSet, ImageTask, Rotation, load_cifar100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,6 +15,6 @@ class Cifar100(ImageTask):
     num_classes = 100
     augmentation = Chain((Crop(padding=4), Flip(), Rotation(degrees=15)))
 
-    def load(self, site: Site) -> ImageSet:
-        """Return the data set on the site's device, normalised as its training images are spread."""
+    def load(self, site: DataContext) -> ImageSet:
+        """Return the data set on the site's device, normalized as its training images are spread."""
         return self.prepared(load_cifar100(site.data), site)

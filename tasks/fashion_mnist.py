@@ -1,10 +1,10 @@
-"""Fashion-MNIST: 60,000 images of 10 kinds of clothes, 28x28 in grey."""
+"""Fashion-MNIST: 60,000 images of 10 kinds of clothes, 28x28 in gray."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from plastibench.api import Chain, Crop, Flip, ImageSet, ImageTask, Site, load_fashion_mnist
+from plastibench.api import Chain, Crop, DataContext, Flip, ImageSet, ImageTask, load_fashion_mnist
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,6 +15,6 @@ class FashionMnist(ImageTask):
     num_classes = 10
     augmentation = Chain((Crop(padding=4), Flip()))
 
-    def load(self, site: Site) -> ImageSet:
-        """Return the data set on the site's device, normalised as its training images are spread."""
+    def load(self, site: DataContext) -> ImageSet:
+        """Return the data set on the site's device, normalized as its training images are spread."""
         return self.prepared(load_fashion_mnist(site.data), site)

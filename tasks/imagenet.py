@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from plastibench.api import (
     Architecture,
     Chain,
+    DataContext,
     Flip,
     ImageSet,
     ImageTask,
     RandomResizedCrop,
     Recipe,
     Regime,
-    Site,
     load_imagenet_packed,
     open_imagenet,
     setting,
@@ -40,16 +40,16 @@ class Imagenet(ImageTask):
     num_classes = 1000
     augmentation = Chain((RandomResizedCrop(), Flip()))
 
-    def load(self, site: Site) -> ImageSet:
+    def load(self, site: DataContext) -> ImageSet:
         """Return the data set, streamed to the site's device or kept there."""
         edition = "official" if self.classes == self.num_classes else "subset"
         if self.resolution == STREAMED:
-            normalise = self.recipe.normalise
-            found = open_imagenet(site.data, STREAMED, site.device.torch, edition, normalise=normalise)
+            normalize = self.recipe.normalize
+            found = open_imagenet(site.data, STREAMED, site.device.torch, edition, normalize=normalize)
         else:
             packed = load_imagenet_packed(site.data, site.cache, self.resolution, edition)
             found = self.prepared(packed, site, CHANNELS)
-        return found.having(self.classes)
+        return found.require_classes(self.classes)
 
     def input_shape(self) -> tuple[int, int, int]:
         """Return the shape of one prepared image: (channels, height, width)."""

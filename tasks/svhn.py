@@ -1,10 +1,10 @@
-"""SVHN: house numbers, 10 digits, 32x32 in colour."""
+"""SVHN: house numbers, 10 digits, 32x32 in color."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from plastibench.api import Chain, Crop, ImageSet, ImageTask, Site, load_svhn, setting
+from plastibench.api import Chain, Crop, DataContext, ImageSet, ImageTask, load_svhn, setting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +19,6 @@ class Svhn(ImageTask):
     # No flip: a mirrored digit is no digit.
     augmentation = Chain((Crop(padding=4),))
 
-    def load(self, site: Site) -> ImageSet:
-        """Return the data set on the site's device, normalised as its training images are spread."""
+    def load(self, site: DataContext) -> ImageSet:
+        """Return the data set on the site's device, normalized as its training images are spread."""
         return self.prepared(load_svhn(site.data), site)

@@ -1,4 +1,4 @@
-"""Tiny-ImageNet: 100,000 images of 200 classes, 64x64 in colour."""
+"""Tiny-ImageNet: 100,000 images of 200 classes, 64x64 in color."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from plastibench.api import (
     Architecture,
     Chain,
+    DataContext,
     Flip,
     ImageSet,
     ImageTask,
     RandomResizedCrop,
-    Site,
     load_tiny_imagenet,
     setting,
 )
@@ -31,17 +31,17 @@ class TinyImagenet(ImageTask):
     num_classes = 200
     augmentation = Chain((Flip(), RandomResizedCrop(64)))
 
-    def load(self, site: Site) -> ImageSet:
+    def load(self, site: DataContext) -> ImageSet:
         """Return the data set on the site's device."""
         edition = "official" if self.classes == self.num_classes else "subset"
         found = self.prepared(load_tiny_imagenet(site.data, site.cache, edition), site, CHANNELS)
-        return found.having(self.classes)
+        return found.require_classes(self.classes)
 
     def output_classes(self) -> int:
         """Return the number of classes of the folder that is read."""
         return self.classes
 
     @classmethod
-    def normalises(cls, architecture: Architecture) -> bool:
-        """Return True: the DASH code normalises this data set for every model."""
+    def normalizes(cls, architecture: Architecture) -> bool:
+        """Return True: the DASH code normalizes this data set for every model."""
         return True

@@ -11,7 +11,7 @@ import torch
 from tests_support import Listening, small_digits
 from torch import nn
 
-from plastibench.devices import Cpu, pick
+from plastibench.devices import Cpu, get_device
 from plastibench.plugins.registry import Registry
 from plastibench.testing.trial import run, same_bits, site
 from plastibench.training import protocol
@@ -37,9 +37,9 @@ def main(optimizer: str, precision: str) -> None:
             kind = registry.load("method", name)
             fake_hpu.calls.clear()
             company = Listening()
-            results = list(protocol.run(task, kind(), 0, site(pick("hpu")), company))
+            results = list(protocol.run(task, kind(), 0, site(get_device("hpu")), company))
             asked = dict(fake_hpu.calls)
-            there, here = run(task, kind(), device=pick("hpu")), run(task, kind(), device=Contiguous())
+            there, here = run(task, kind(), device=get_device("hpu")), run(task, kind(), device=Contiguous())
             found[name] = {
                 "equal": same_bits(there.weights, here.weights) and there.rows() == here.rows(),
                 "steps": sum(result.cost.steps for result in results),

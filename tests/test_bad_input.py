@@ -11,7 +11,7 @@ import torch
 from command_support import PLAIN, SMALL, Answer, command, plugin, small_run
 from report_support import a_home, some_runs
 
-from plastibench.store.run_status import claimed
+from plastibench.store.run_status import run_lock
 
 LONG = "x" * 5000
 
@@ -230,7 +230,7 @@ def test_table_says_which_runs_are_not_finished_and_why(tmp_path: Path) -> None:
     failed = f"no finished runs of this kind in {tmp_path}: 1 failed ({name}: ValueError: no [idea]"
     refused(command("table", "--home", tmp_path), failed)
     refused(command("table", *ask, "--seeds", 1), failed, "1 queued")
-    with claimed(folder):
+    with run_lock(folder):
         running = f"1 running ({name}: process {os.getpid()} on "
         for verb in (("table",), ("report", "--out", tmp_path / "page.html")):
             refused(command(*verb, "--home", tmp_path), running)

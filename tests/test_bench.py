@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from command_support import command
 
-from plastibench.devices import pick
+from plastibench.devices import get_device
 from plastibench.experiments.grid import Grid
 from plastibench.plugins.recipe import Recipe
 from plastibench.plugins.registry import Registry
 from plastibench.profiling.throughput import Noise, Split, flop_per_image, matrix_rate, speeds
-from plastibench.runner.context import Place
+from plastibench.runner.context import RunContext
 from plastibench.runner.execute import execute
 from plastibench.workflows.bench import _Silent
 
@@ -40,17 +40,19 @@ def test_flop_of_a_convolution_are_those_counted_by_hand(registry: Registry) -> 
 
 def test_a_model_is_measured_with_the_code_that_runs_use(registry: Registry) -> None:
     model = registry.load("model", "mlp_bn")(width=16)
-    (speed,) = speeds([("mlp_bn", model)], Recipe(optimizer="sam"), pick("cpu"))
+    (speed,) = speeds([("mlp_bn", model)], Recipe(optimizer="sam"), get_device("cpu"))
     assert speed.train_slowest <= speed.train_images_per_second <= speed.train_fastest
     assert speed.evaluation_images_per_second > 0
-    assert 0 < speed.utilisation < 1.5
-    assert matrix_rate(pick("cpu"), "bf16") > 0
+    assert 0 < speed.utilization < 1.5
+    assert matrix_rate(get_device("cpu"), "bf16") > 0
 
 
 def test_the_split_of_a_run_adds_up(registry: Registry, tmp_path: Path) -> None:
     settings = {"stages": "2", "max_epochs": "2", "width": "4", "train_size": "130"}
     grid = Grid(tasks=("digits",), methods=("dash",), seeds=(0,), settings=settings)
-    record = execute(grid.specs(registry)[0], Place(tmp_path, tmp_path, tmp_path, "cpu"), registry, _Silent())
+    record = execute(
+        grid.specs(registry)[0], RunContext(tmp_path, tmp_path, tmp_path, "cpu"), registry, _Silent()
+    )
     split = Split.of(record)
     assert sum(split.shares().values()) == pytest.approx(1)
     assert sum(vars(split).values()) * 2 == pytest.approx(record.provenance["seconds"])

@@ -14,12 +14,12 @@ from tests_support import Listening, captured_digits, small_digits
 from torch import Tensor, nn
 
 from plastibench.devices import Cpu
-from plastibench.devices.graph_capture import Recording
+from plastibench.devices.graph_capture import CapturedGraph
 from plastibench.plugins.method import Method
 from plastibench.plugins.recipe import Recipe
 from plastibench.plugins.registry import Registry
 from plastibench.plugins.task import Task
-from plastibench.runner.checkpointing import History, Keeper
+from plastibench.runner.checkpointing import Checkpointer, RunHistory
 from plastibench.store.checkpoint import Checkpoint
 from plastibench.testing import laws
 from plastibench.testing.tape import Taping, Twin
@@ -157,7 +157,7 @@ def test_a_method_that_does_not_declare_it_is_not_recorded_and_the_run_says_so(r
 
 def test_a_run_says_a_thing_once_however_many_stages_it_has(tmp_path: Path) -> None:
     said: list[str] = []
-    keeper = Keeper(Checkpoint(tmp_path, "a-run"), History(), 60.0)
+    keeper = Checkpointer(Checkpoint(tmp_path, "a-run"), RunHistory(), 60.0)
     keeper.say = said.append
     for _ in range(3):
         keeper.note("not recorded")
@@ -192,7 +192,7 @@ def test_nothing_that_was_recorded_outlives_its_stage(registry: Registry) -> Non
     gc.disable()
     try:
         run(captured_digits(registry), Method(), device=Taping())
-        assert [thing for thing in gc.get_objects() if type(thing) is Recording] == []
+        assert [thing for thing in gc.get_objects() if type(thing) is CapturedGraph] == []
     finally:
         gc.enable()
 

@@ -13,11 +13,11 @@ import torch
 from tests_support import small_digits
 
 from plastibench.plugins.method import Method
-from plastibench.runner.checkpointing import History, Keeper
+from plastibench.runner.checkpointing import Checkpointer, RunHistory
 from plastibench.store.checkpoint import HEAD, MAGIC, NAMES, Checkpoint
 from plastibench.testing.trial import site
 from plastibench.training import protocol
-from plastibench.training.callbacks import Company, State
+from plastibench.training.callbacks import State, TrainingCallback
 
 
 def written(folder: Path, times: int = 2) -> Checkpoint:
@@ -131,7 +131,7 @@ def test_state_that_cannot_be_written_leaves_the_one_before(
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(NAMES)
 
 
-class Keeping(Company):
+class Keeping(TrainingCallback):
     """Keeps what is there before every stage."""
 
     def __init__(self) -> None:
@@ -163,11 +163,11 @@ class Missing(Checkpoint):
 
 
 def test_keeping_never_is_only_when_asked_and_a_full_disk_is_said_once(tmp_path: Path) -> None:
-    never = Keeper(Checkpoint(tmp_path, "a-run"), History(), math.inf)
+    never = Checkpointer(Checkpoint(tmp_path, "a-run"), RunHistory(), math.inf)
     never.last = -math.inf
     assert not never.due()
     assert not never.due(border=True)
-    always, said = Keeper(Missing(tmp_path, "a-run"), History(), 0), list[str]()
+    always, said = Checkpointer(Missing(tmp_path, "a-run"), RunHistory(), 0), list[str]()
     always.say = said.append
     for _ in range(3):
         assert always.due()

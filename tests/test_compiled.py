@@ -19,7 +19,7 @@ from torch._dynamo.backends.common import aot_autograd
 from torch._dynamo.backends.debugging import boxed_nop
 
 from plastibench.devices import Cpu, Hpu
-from plastibench.devices.compile import Forward
+from plastibench.devices.compile import CompiledForward
 from plastibench.plugins.method import Method
 from plastibench.plugins.registry import Registry
 from plastibench.plugins.task import Task
@@ -148,7 +148,7 @@ def test_batches_of_another_size_are_not_compiled(registry: Registry) -> None:
 
 def test_a_process_may_compile_many_kinds_of_models() -> None:
     for size in (4, 5):
-        forward, images = Forward(Compiling(), size), torch.ones(size, 3)
+        forward, images = CompiledForward(Compiling(), size), torch.ones(size, 3)
         for classes in range(2, 8):
             model = nn.Linear(3, classes)
             assert torch.equal(forward(model, images), model(images))
@@ -162,12 +162,12 @@ def test_lazy_mode_makes_its_own_graphs(registry: Registry, monkeypatch: pytest.
 
 
 def test_a_compiler_that_torch_lacks_is_said_and_done_without(registry: Registry) -> None:
-    class Elsewhere(Plain):
+    class RunLockedError(Plain):
         def compiler(self) -> str | None:
             return "a_vendors_backend"
 
     task, company = digits(registry), Listening()
-    found = run(task, Method(), device=Elsewhere(), company=company)
+    found = run(task, Method(), device=RunLockedError(), company=company)
     assert same_bits(found.weights, run(task, Method(), device=Plain()).weights)
     assert set(company.said) == {
         "torch has no compiler 'a_vendors_backend' here: passes are computed operation by operation"

@@ -9,7 +9,7 @@ import torch
 from tests_support import small_digits
 from torch import nn
 
-from plastibench.devices import pick
+from plastibench.devices import get_device
 from plastibench.models.layers.conv3x3 import Conv3x3
 from plastibench.plugins.recipe import Recipe
 from plastibench.plugins.registry import Registry
@@ -60,8 +60,8 @@ def test_flops_of_a_pass_are_those_counted_by_hand(name: str, registry: Registry
     forward, back = by_hand(model, shape)
     model.train()
     for examples in (2, 7):
-        there = flops.pass_work(model, (examples, *shape), backward=True)
-        only = flops.pass_work(model, (examples, *shape), backward=False)
+        there = flops.pass_flops(model, (examples, *shape), backward=True)
+        only = flops.pass_flops(model, (examples, *shape), backward=False)
         assert there is not None
         assert only is not None
         assert (only.matrix, there.matrix) == (examples * forward, examples * (forward + back))
@@ -71,8 +71,8 @@ def test_flops_of_a_pass_are_those_counted_by_hand(name: str, registry: Registry
 def test_tracing_leaves_model_and_streams_as_they_are(registry: Registry) -> None:
     model = small_digits(registry).model().train()
     before, stream = {k: v.clone() for k, v in model.state_dict().items()}, torch.get_rng_state()
-    assert flops.pass_work(model, (3, 1, 8, 8), backward=True) is not None
-    assert flops.update_work(model, Recipe(optimizer="adam")) is not None
+    assert flops.pass_flops(model, (3, 1, 8, 8), backward=True) is not None
+    assert flops.update_flops(model, Recipe(optimizer="adam")) is not None
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
     assert torch.equal(stream, torch.get_rng_state())
     assert all(weight.grad is None for weight in model.parameters())
@@ -84,7 +84,7 @@ def test_a_model_that_cannot_be_traced_has_absent_flops() -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return x.flatten(1)[:, : int(x.sum().item() > 0) + 1]
 
-    assert flops.pass_work(Odd(), (2, 1, 4, 4), backward=False) is None
+    assert flops.pass_flops(Odd(), (2, 1, 4, 4), backward=False) is None
     cost = Cost()
     cost.work("train", flops.Work(10, 1))
     assert (cost.train_flops, cost.elementwise_flops) == (10, 1)
@@ -107,7 +107,7 @@ def test_energy_is_read_from_the_processors_counters_and_absent_without(tmp_path
 
 def test_each_phase_has_its_own_seconds() -> None:
     cost = Cost()
-    with cost.timing("remedy", pick("cpu")):
+    with cost.timing("remedy", get_device("cpu")):
         pass
     assert cost.remedy_seconds > 0
     assert cost.train_seconds == cost.evaluation_seconds == 0

@@ -11,8 +11,8 @@ from command_support import SMALL, child, small_run
 from tests_support import Listening, captured_digits, small_digits
 from torch import nn
 
-from plastibench.devices import Cpu, Cuda, Hpu, pick
-from plastibench.devices.graph_capture import Recorder
+from plastibench.devices import Cpu, Cuda, Hpu, get_device
+from plastibench.devices.graph_capture import GraphCapturer
 from plastibench.errors import RequestError
 from plastibench.plugins.method import Method
 from plastibench.plugins.registry import Registry
@@ -22,14 +22,14 @@ from plastibench.testing.trial import run, same_bits
 
 
 def test_a_device_is_picked_by_name() -> None:
-    assert str(pick("cpu")) == "cpu"
-    assert pick("cpu").side_by_side() >= 1
-    assert "cores" in pick("cpu").name()
+    assert str(get_device("cpu")) == "cpu"
+    assert get_device("cpu").default_num_processes() >= 1
+    assert "cores" in get_device("cpu").name()
 
 
 def test_an_unknown_device_is_refused_with_the_nearest_name() -> None:
     with pytest.raises(RequestError, match=r"no device named 'cdua'; did you mean 'cuda'"):
-        pick("cdua")
+        get_device("cdua")
 
 
 @pytest.mark.parametrize("name", ["cuda", "cuda:0", "hpu"])
@@ -39,13 +39,13 @@ def test_an_absent_device_is_an_error_and_never_another_one(name: str) -> None:
     if name == "hpu" and hasattr(torch, "hpu"):
         pytest.skip("this machine has a Gaudi card")
     with pytest.raises(RequestError, match=f"device '{name}' cannot be used: torch sees no"):
-        pick(name)
+        get_device(name)
 
 
 @pytest.mark.parametrize("name", ["cpu:1", "cpu:x", "cpu:-1"])
 def test_a_number_that_is_not_there_is_refused(name: str) -> None:
     with pytest.raises(RequestError, match="numbered 0 to 0"):
-        pick(name)
+        get_device(name)
 
 
 @pytest.mark.parametrize(
@@ -72,17 +72,17 @@ def test_the_user_says_how_many_threads_a_run_takes(tmp_path: Path) -> None:
 
 def test_a_precision_that_a_device_lacks_is_refused() -> None:
     with pytest.raises(RequestError, match=r"precision=tf32 is not allowed on cpu: it can be fp32, bf16"):
-        pick("cpu").precision("tf32")
+        get_device("cpu").precision("tf32")
 
 
 def test_bf16_is_computed_in_bf16() -> None:
-    with pick("cpu").precision("bf16"):
+    with get_device("cpu").precision("bf16"):
         assert nn.Linear(3, 3)(torch.randn(2, 3)).dtype == torch.bfloat16
     assert nn.Linear(3, 3)(torch.randn(2, 3)).dtype == torch.float32
 
 
 def test_models_are_laid_out_for_the_device() -> None:
-    device = pick("cpu")
+    device = get_device("cpu")
     model = device.place(nn.Sequential(nn.Conv2d(3, 16, 3), nn.Conv2d(16, 32, 1, stride=2)))
     assert device.layout(model) == torch.channels_last
     assert next(model.parameters()).is_contiguous(memory_format=torch.channels_last)
@@ -90,8 +90,8 @@ def test_models_are_laid_out_for_the_device() -> None:
 
 def test_a_model_that_breaks_torchs_kernel_is_laid_out_otherwise() -> None:
     # In channels last the backward pass of this convolution ends the process (torch 2.15, CPU).
-    narrow = pick("cpu").place(nn.Conv2d(4, 8, 1, stride=2))
-    layout = pick("cpu").layout(narrow)
+    narrow = get_device("cpu").place(nn.Conv2d(4, 8, 1, stride=2))
+    layout = get_device("cpu").layout(narrow)
     assert layout == torch.contiguous_format
     for _ in range(3):
         images = torch.randn(32, 4, 64, 64).contiguous(memory_format=layout).requires_grad_()
@@ -109,7 +109,7 @@ def test_precision_changes_the_result_and_is_in_the_recipe(registry: Registry) -
 @pytest.mark.cuda
 def test_cuda_gives_the_accuracy_of_the_cpu(registry: Registry) -> None:
     task = small_digits(registry, recipe={"max_epochs": 20})
-    here, there = run(task, Method(), device=Cpu()), run(task, Method(), device=pick("cuda"))
+    here, there = run(task, Method(), device=Cpu()), run(task, Method(), device=get_device("cuda"))
     for a, b in zip(here.results, there.results, strict=True):
         assert a.num_train == b.num_train
         assert a.test_accuracy == pytest.approx(b.test_accuracy, abs=0.1)
@@ -117,16 +117,16 @@ def test_cuda_gives_the_accuracy_of_the_cpu(registry: Registry) -> None:
 
 @pytest.mark.cuda
 def test_cuda_says_what_it_held() -> None:
-    device = pick("cuda")
+    device = get_device("cuda")
     device.reset_peak_memory()
     torch.zeros(1024, device=device.torch)
-    device.synchronise()
+    device.synchronize()
     assert (device.peak_memory() or 0) >= 4096
 
 
 @pytest.mark.cuda
 def test_cuda_gives_no_process_more_than_its_part() -> None:
-    device = pick("cuda")
+    device = get_device("cuda")
     whole = torch.cuda.get_device_properties(device.torch).total_memory
     device.share(4)
     try:
@@ -134,20 +134,20 @@ def test_cuda_gives_no_process_more_than_its_part() -> None:
             torch.empty(whole // 3, dtype=torch.uint8, device=device.torch)
     finally:
         device.share(1)
-        device.give_back()
+        device.empty_cache()
 
 
 @pytest.mark.cuda
 @pytest.mark.parametrize("optimizer", ["sgd", "sam", "adam"])
 def test_cuda_graphs_give_what_steps_by_python_give(registry: Registry, optimizer: str) -> None:
     class ByPython(Cuda):
-        def recorder(self) -> Recorder | None:
+        def recorder(self) -> GraphCapturer | None:
             return None
 
     task = captured_digits(registry, optimizer=optimizer)
     told = Listening()
     replayed, taken = (
-        run(task, Method(), device=pick("cuda"), company=told),
+        run(task, Method(), device=get_device("cuda"), company=told),
         run(task, Method(), device=ByPython()),
     )
     assert told.said == []
@@ -171,11 +171,11 @@ def test_cuda_is_told_to_be_deterministic_when_asked_and_not_before() -> None:
 
 
 def test_the_processor_is_always_deterministic_and_a_device_that_cannot_be_refuses() -> None:
-    pick("cpu").be_deterministic()
-    assert pick("cpu").is_deterministic()
+    get_device("cpu").use_deterministic_algorithms()
+    assert get_device("cpu").is_deterministic()
     assert not torch.are_deterministic_algorithms_enabled(), "what is not needed is not switched on"
     with pytest.raises(RequestError, match="nothing makes hpu give the same bits twice"):
-        Hpu.be_deterministic(Hpu.__new__(Hpu))
+        Hpu.use_deterministic_algorithms(Hpu.__new__(Hpu))
 
 
 def test_a_record_says_whether_its_bits_can_be_had_again(tmp_path: Path) -> None:

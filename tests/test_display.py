@@ -18,7 +18,7 @@ from rich.console import Console
 from store_support import a_spec
 
 from plastibench.cli.progress import Display
-from plastibench.console import Screen, clock
+from plastibench.cli.screen import Screen, clock
 from plastibench.store.record import Record
 
 

@@ -48,7 +48,7 @@ def test_the_method_to_copy_keeps_the_laws(page: str, tmp_path: Path) -> None:
     task = small_digits(registry)
     laws.is_well_formed(kind)
     laws.imports_only_what_it_may(kind)
-    laws.neutral_setting_is_a_warm_start(task, kind)
+    laws.disabled_setting_is_a_warm_start(task, kind)
     laws.default_setting_is_not_a_warm_start(task, kind)
     laws.first_stage_is_a_warm_starts(task, kind)
 

@@ -18,7 +18,7 @@ from report_support import HOSTILE, a_run, some_runs
 from plastibench.analysis.figures import FORMATS, parse_formats, pictures, save
 from plastibench.analysis.figures.aggregate import missing, places
 from plastibench.analysis.figures.series import diagnostics, over_stages, pareto
-from plastibench.analysis.figures.style import COLOURS, drawn, inline, marks
+from plastibench.analysis.figures.style import COLORS, drawn, inline, marks
 from plastibench.analysis.report.page import page
 from plastibench.analysis.tables import as_cost_adds_up, tables
 from plastibench.errors import RequestError
@@ -29,8 +29,8 @@ TWO = [*some_runs(), *some_runs(task="other_task")]
 PROGRAM = "import sys; sys.path.insert(0, sys.argv[1]); from test_figures import digests; print(*digests())"
 
 
-def luminance(colour: str) -> float:
-    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+def luminance(color: str) -> float:
+    parts = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
@@ -64,33 +64,33 @@ def test_no_two_methods_look_the_same() -> None:
     assert len(set(marks(many).values())) == len(many)
 
 
-def test_methods_of_one_colour_differ_in_their_marker_and_their_dash() -> None:
+def test_methods_of_one_color_differ_in_their_marker_and_their_dash() -> None:
     looks = list(marks([f"mine_{number:02}" for number in range(25)]).values())
     for one, other in combinations(looks, 2):
-        if one.colour == other.colour:
+        if one.color == other.color:
             assert one.marker != other.marker
             assert one.dash != other.dash
 
 
 @pytest.mark.parametrize("kind", [None, "deuteranomaly", "protanomaly", "tritanomaly"])
-def test_any_two_colours_are_apart_for_every_kind_of_eye(kind: str | None) -> None:
+def test_any_two_colors_are_apart_for_every_kind_of_eye(kind: str | None) -> None:
     """Ten in CAM02-UCS is far: what is just told apart differs by one."""
-    colours = np.array([[int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)] for colour in COLOURS])
+    colors = np.array([[int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)] for color in COLORS])
     if kind is not None:
         eye = {"name": "sRGB1+CVD", "cvd_type": kind, "severity": 100}
-        colours = np.clip(cspace_convert(colours, eye, "sRGB1"), 0, 1)
-    for one, other in combinations(cspace_convert(colours, "sRGB1", "CAM02-UCS"), 2):
+        colors = np.clip(cspace_convert(colors, eye, "sRGB1"), 0, 1)
+    for one, other in combinations(cspace_convert(colors, "sRGB1", "CAM02-UCS"), 2):
         assert np.linalg.norm(one - other) > 15
 
 
 @pytest.mark.parametrize("paper", ["#ffffff", "#14171b"])
-def test_every_colour_stands_out_on_light_and_on_dark(paper: str) -> None:
-    for colour in COLOURS:
-        light, dark = sorted((luminance(colour), luminance(paper)), reverse=True)
-        assert (light + 0.05) / (dark + 0.05) >= 2.9, colour
+def test_every_color_stands_out_on_light_and_on_dark(paper: str) -> None:
+    for color in COLORS:
+        light, dark = sorted((luminance(color), luminance(paper)), reverse=True)
+        assert (light + 0.05) / (dark + 0.05) >= 2.9, color
 
 
-def test_a_picture_in_a_page_is_whole_and_takes_the_colours_of_the_page() -> None:
+def test_a_picture_in_a_page_is_whole_and_takes_the_colors_of_the_page() -> None:
     for picture in pictures(tables([*TWO, a_run(HOSTILE, 0), a_run("_hidden", 0)], "warm")):
         text = inline(picture)
         ElementTree.fromstring(text)
@@ -126,7 +126,7 @@ def test_gains_over_both_references_are_drawn_and_filled_where_the_test_supports
         assert (text.count("fill: #ffffff") == paper) == filled
 
 
-def test_by_night_a_picture_has_the_colours_of_the_night() -> None:
+def test_by_night_a_picture_has_the_colors_of_the_night() -> None:
     picture = next(pictures(tables(TWO, "warm")))
     day, night = (drawn(picture, "svg", night=dark).decode() for dark in (False, True))
     assert "#1b1f24" in day

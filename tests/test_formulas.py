@@ -12,7 +12,7 @@ import torch
 from tests_support import small_digits
 from torch import Tensor, nn
 
-from plastibench.devices import pick
+from plastibench.devices import get_device
 from plastibench.plugins.method import Method
 from plastibench.plugins.registry import Registry
 from plastibench.plugins.task import Stage, Task
@@ -35,7 +35,7 @@ def make(request: pytest.FixtureRequest, registry: Registry) -> Make:
 
 
 def at_third_stage(task: Task, method: Method) -> Learner:
-    learner = Learner(task, method, 0, pick("cpu"))
+    learner = Learner(task, method, 0, get_device("cpu"))
     stages = list(task.stream(0, site()))
     learner.begin(stages[0])
     with torch.no_grad():
@@ -236,7 +236,7 @@ def test_l2_init_is_its_published_form(make: Make, name: str) -> None:
     settings = preset("l2_init", name) if name else {}
     method, learner = make("l2_init", **{**settings, "strength": 0.05})
     _, twin = make("l2_init")
-    first = Learner(twin.task, method, 0, pick("cpu")).model
+    first = Learner(twin.task, method, 0, get_device("cpu")).model
     term = method.loss_term(learner, torch.zeros(1), torch.zeros(1))
     assert float(term.detach()) == pytest.approx(0.05 * penalty(learner.model, first, method.form), rel=1e-4)
     assert term.requires_grad
@@ -245,7 +245,7 @@ def test_l2_init_is_its_published_form(make: Make, name: str) -> None:
 def test_l2_init_has_a_gradient_of_zero_at_the_initial_weights(make: Make) -> None:
     for form in ("sum_of_squares", "square_of_sums"):
         method, learner = make("l2_init", form=form)
-        learner.model.load_state_dict(Learner(learner.task, method, 0, pick("cpu")).model.state_dict())
+        learner.model.load_state_dict(Learner(learner.task, method, 0, get_device("cpu")).model.state_dict())
         learner.model.zero_grad()
         method.loss_term(learner, torch.zeros(1), torch.zeros(1)).backward()
         assert all(torch.count_nonzero(p.grad) == 0 for p in learner.model.parameters() if p.grad is not None)
@@ -253,7 +253,7 @@ def test_l2_init_has_a_gradient_of_zero_at_the_initial_weights(make: Make) -> No
 
 def test_cold_start_draws_other_weights_at_every_stage(make: Make) -> None:
     method, learner = make("cold")
-    first = Learner(learner.task, method, 0, pick("cpu")).model
+    first = Learner(learner.task, method, 0, get_device("cpu")).model
     before_stage(method, learner)
     assert not torch.equal(next(learner.model.parameters()), next(first.parameters()))
     assert len(learner.optimizer.state) == 0

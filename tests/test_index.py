@@ -78,7 +78,8 @@ def home(tmp_path: Path) -> Path:
     runs.append(replace(sealed, spec=replace(sealed.spec, sealed=True), stages=stages))
     a_home(tmp_path, [*runs, a_run("warm", 9)])
     tuned_settings.remember(
-        tmp_path, {tuned_settings.variant(runs[2].spec): tuned_settings.Tuned(study="s", trials=9, trial=4)}
+        tmp_path,
+        {tuned_settings.variant(runs[2].spec): tuned_settings.TunedSettings(study="s", trials=9, trial=4)},
     )
     (Store(tmp_path).folder(a_run("warm", 9).id) / "run.json").write_text("{")
     return tmp_path

@@ -28,13 +28,13 @@ def test_a_method_imports_only_what_it_may(kind: type[Method]) -> None:
 
 
 def test_neutral_setting_is_a_warm_start(task: Task, kind: type[Method]) -> None:
-    if kind.neutral is None:
+    if kind.disabled is None:
         pytest.skip("this method has no strength that could be off")
-    laws.neutral_setting_is_a_warm_start(task, kind)
+    laws.disabled_setting_is_a_warm_start(task, kind)
 
 
 def test_default_setting_is_not_a_warm_start(task: Task, kind: type[Method]) -> None:
-    if kind.neutral == {}:
+    if kind.disabled == {}:
         pytest.skip("this method is the warm start")
     laws.default_setting_is_not_a_warm_start(task, kind)
 

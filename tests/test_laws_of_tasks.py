@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import torch
 
-from plastibench.devices import pick
+from plastibench.devices import get_device
 from plastibench.errors import DataError
 from plastibench.plugins.fields import settings_of
 from plastibench.plugins.method import Method
 from plastibench.plugins.registry import Registry
-from plastibench.plugins.task import Site, Task
+from plastibench.plugins.task import DataContext, Task
 from plastibench.testing.trial import run, same_bits
 from plastibench.training import protocol
 
@@ -70,7 +70,7 @@ def test_data_that_are_not_there_are_named_in_one_sentence(
         monkeypatch.setenv(variable, "http://127.0.0.1:9")
     monkeypatch.setenv("no_proxy", "")
     monkeypatch.setenv("NO_PROXY", "")
-    site = Site(pick("cpu"), tmp_path / "data", tmp_path / "cache")
+    site = DataContext(get_device("cpu"), tmp_path / "data", tmp_path / "cache")
     with pytest.raises(DataError) as found:
         next(iter(made(registry, name).stream(0, site)))
     message = str(found.value)
@@ -86,7 +86,9 @@ def real(request: pytest.FixtureRequest, registry: Registry, tmp_path_factory: p
     if request.param != "digits":
         data = request.getfixturevalue("real_data")
     cache = tmp_path_factory.getbasetemp() / "cache"
-    return made(registry, request.param, stages=2, **AT_HAND[request.param]), Site(pick("cpu"), data, cache)
+    return made(registry, request.param, stages=2, **AT_HAND[request.param]), DataContext(
+        get_device("cpu"), data, cache
+    )
 
 
 def test_real_data_come_in_stages(real: Any) -> None:
@@ -121,7 +123,7 @@ def test_augmented_training_on_real_data_is_repeatable(
     registry: Registry, real_data: Path, tmp_path: Path
 ) -> None:
     task = made(registry, "cifar10", recipe="sota", stages=2, **AT_HAND["cifar10"])
-    site = Site(pick("cpu"), real_data, tmp_path)
+    site = DataContext(get_device("cpu"), real_data, tmp_path)
     one, two = ([r.train_loss for r in protocol.run(task, Method(), 0, site)] for _ in range(2))
     assert one == two
 

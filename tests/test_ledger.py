@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from command_support import SMALL, command, plugin, program, small_run
 
-from plastibench.store.run_status import CLAIM, Elsewhere, claimed, holder
+from plastibench.store.run_status import LOCK_FILE, RunLockedError, holder, run_lock
 from plastibench.store.run_store import Store
 
 HOLD = """
@@ -46,13 +46,13 @@ def test_a_run_is_held_by_one_process_and_freed_when_it_dies(tmp_path: Path) -> 
     with subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == b"held\n"
-        with pytest.raises(Elsewhere, match=f"process {other.pid} on"), claimed(tmp_path):
+        with pytest.raises(RunLockedError, match=f"process {other.pid} on"), run_lock(tmp_path):
             pass
         other.kill()
         other.wait()
-    with claimed(tmp_path):
+    with run_lock(tmp_path):
         assert holder(tmp_path) == f"process {os.getpid()} on {os.uname().nodename}"
-    assert not (tmp_path / CLAIM).exists()
+    assert not (tmp_path / LOCK_FILE).exists()
 
 
 def test_processes_on_one_grid_do_nothing_twice(tmp_path: Path) -> None:

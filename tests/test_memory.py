@@ -12,7 +12,7 @@ from command_support import child
 PROGRAM = """
 import json, resource, sys
 import torch
-from plastibench import bench
+from plastibench.profiling import throughput
 from plastibench.devices import Cpu, Device
 from plastibench.models.small_resnet import SmallResNet
 from plastibench.plugins.task import Recipe
@@ -22,12 +22,12 @@ class GivesBack(Cpu):
 
 torch.set_num_threads(1)
 device = {"held": Cpu, "given back": GivesBack}[sys.argv[1]]()
-engine = bench.trainer(bench.noise(SmallResNet(width=4), Recipe(), images=256), device)
+engine = throughput.trainer(throughput.noise(SmallResNet(width=4), Recipe(), images=256), device)
 for _ in range(3):
-    bench.epoch(engine)
+    throughput.epoch(engine)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(4):
-    bench.epoch(engine)
+    throughput.epoch(engine)
 faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 weights = [w.double().sum().item() for w in engine.learner.model.parameters()]
 print(json.dumps({"faults": faults, "weights": weights}))

@@ -13,7 +13,7 @@ from report_support import a_home, a_run, some_runs
 
 from plastibench.store import tuned_settings
 from plastibench.store.record import Record
-from plastibench.store.run_status import claimed
+from plastibench.store.run_status import run_lock
 from plastibench.store.run_store import Store
 
 
@@ -118,7 +118,7 @@ def test_other_clocks_are_no_conflict_and_are_said(tmp_path: Path) -> None:
 def test_a_run_that_another_process_is_at_is_left_out(tmp_path: Path) -> None:
     a, target = a_home(tmp_path / "a", some_runs(1)), Store(tmp_path / "target")
     run = a_run("warm", 0).id
-    with claimed(target.folder(run)):
+    with run_lock(target.folder(run)):
         done = merge(target.home, a)
         assert done.status == 1
         assert f"{run} some_task some_model warm seed 0: process" in done.err
@@ -150,7 +150,7 @@ def test_unfinished_runs_stay_and_a_finished_copy_replaces_one(tmp_path: Path) -
 def test_which_settings_were_tuned_goes_along(tmp_path: Path) -> None:
     run = a_run("mine", 0)
     a, target = a_home(tmp_path / "a", [run]), tmp_path / "target"
-    origin = tuned_settings.Tuned(study="s", trials=9, trial=4)
+    origin = tuned_settings.TunedSettings(study="s", trials=9, trial=4)
     tuned_settings.remember(a, {tuned_settings.variant(run.spec): origin})
     assert merge(target, a).status == 0
     assert tuned_settings.known(target) == {tuned_settings.variant(run.spec): origin}

@@ -1,4 +1,4 @@
-"""Architectures: sizes, shapes, initialisation."""
+"""Architectures: sizes, shapes, initialization."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from tests_support import small_digits
 from torch import Tensor, nn
 
 from plastibench.errors import RequestError
-from plastibench.plugins.architecture import Parts
+from plastibench.plugins.architecture import LayerFactories
 from plastibench.plugins.layers import parameters_in, weight_layers
 from plastibench.plugins.registry import Registry
 
-PARTS = Parts(activation=nn.ReLU, norm=nn.BatchNorm2d)
-FLAT = Parts(activation=nn.ReLU, norm=nn.BatchNorm1d)
+PARTS = LayerFactories(activation=nn.ReLU, norm=nn.BatchNorm2d)
+FLAT = LayerFactories(activation=nn.ReLU, norm=nn.BatchNorm1d)
 SMALL: dict[str, dict[str, Any]] = {
     "resnet18": {"width": 4},
     "resnet18_sota": {"width": 4},
@@ -116,7 +116,7 @@ class CReLU(nn.Module):
 def test_models_honour_an_activation_that_widens(registry: Registry, name: str) -> None:
     architecture = registry.load("model", name)(**SMALL[name])
     norm = nn.BatchNorm2d if architecture.spatial_norm else nn.BatchNorm1d
-    model = architecture.build((3, 32, 32), 5, Parts(activation=CReLU, norm=norm))
+    model = architecture.build((3, 32, 32), 5, LayerFactories(activation=CReLU, norm=norm))
     assert model(torch.randn(2, 3, 32, 32)).shape == (2, 5)
 
 

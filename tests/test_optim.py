@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from plastibench.plugins.recipe import Recipe
 from plastibench.training import optimizers
-from plastibench.training.batch_norm import still_statistics
+from plastibench.training.batch_norm import frozen_batch_norm_statistics
 
 
 def problem() -> tuple[list[Tensor], Any]:
@@ -100,11 +100,11 @@ def test_the_rate_warms_up_over_the_first_epoch_and_falls_at_milestones() -> Non
     assert optimizers.learning_rate(recipe, 120, 1200, 10) == pytest.approx(0.004)
 
 
-def test_still_statistics_normalise_by_the_batch_and_remember_nothing() -> None:
+def test_still_statistics_normalize_by_the_batch_and_remember_nothing() -> None:
     norm = nn.BatchNorm1d(3)
     x = torch.randn(8, 3)
     usual = nn.BatchNorm1d(3)(x)
-    with still_statistics(norm):
+    with frozen_batch_norm_statistics(norm):
         found = norm(x)
     torch.testing.assert_close(found, usual)
     assert torch.equal(norm.running_mean, torch.zeros(3))  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ import torch
 from tests_support import small_digits
 from torch import Tensor
 
-from plastibench.data.dataset import spans
+from plastibench.data.dataset import batch_bounds
 from plastibench.errors import RequestError
 from plastibench.plugins.method import Method
 from plastibench.plugins.recipe import Recipe
@@ -18,7 +18,7 @@ from plastibench.plugins.registry import Registry
 from plastibench.plugins.task import Task
 from plastibench.testing.trial import run, same_bits, site
 from plastibench.training import protocol
-from plastibench.training.callbacks import Company, Epoch
+from plastibench.training.callbacks import Epoch, TrainingCallback
 from plastibench.training.evaluation import evaluate
 from plastibench.training.learner import Learner
 
@@ -86,10 +86,10 @@ def test_a_recipe_that_never_ends_is_refused() -> None:
 
 def test_epochs_and_steps_agree_with_the_papers_arithmetic() -> None:
     # arXiv 2410.23495: batches of 128, no batch dropped: 8 steps an epoch at stage 1, 391 at stage 50.
-    assert len(spans(1000, 128)) == 8
-    assert len(spans(50_000, 128)) == 391
-    assert len(spans(2000, 128)) == 16
-    assert len(spans(100_000, 128)) == 782
+    assert len(batch_bounds(1000, 128)) == 8
+    assert len(batch_bounds(50_000, 128)) == 391
+    assert len(batch_bounds(2000, 128)) == 16
+    assert len(batch_bounds(100_000, 128)) == 782
     # Its table 1: steps at the last stage are whole epochs over 5 or 3 (Tiny-ImageNet) seeds, cut off.
     for printed, seeds, per_epoch in [
         (5161, 5, 391),
@@ -102,8 +102,8 @@ def test_epochs_and_steps_agree_with_the_papers_arithmetic() -> None:
 
 
 def test_a_last_batch_of_one_joins_the_one_before() -> None:
-    assert spans(257, 128) == [(0, 128), (128, 257)]
-    assert spans(1, 128) == [(0, 1)]
+    assert batch_bounds(257, 128) == [(0, 128), (128, 257)]
+    assert batch_bounds(1, 128) == [(0, 1)]
 
 
 def test_training_goes_on_where_a_last_batch_would_have_one_example(registry: Registry) -> None:
@@ -184,7 +184,7 @@ def test_a_method_that_stops_a_stage_early_does_not_move_the_next_ones_order(reg
     assert all(torch.equal(a, b) for a, b in zip(orders[0], orders[1], strict=False))
 
 
-class Listening(Company):
+class Listening(TrainingCallback):
     def __init__(self) -> None:
         self.told: list[Epoch] = []
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import plastibench
 from plastibench.errors import RequestError
 from plastibench.plugins.code_hash import digest
-from plastibench.plugins.registry import PlugIn, Registry, fingerprint
+from plastibench.plugins.registry import Plugin, Registry, fingerprint
 from plastibench.workflows import list
 
 
@@ -126,4 +126,4 @@ def test_text_in_code_counts_whatever_it_is(text: str) -> None:
 
 def test_code_of_an_installed_plugin_counts_too(registry: Registry) -> None:
     known = registry.get("method", "warm")
-    assert fingerprint(PlugIn("method", "warm", known.module, None)) == fingerprint(known) != ""
+    assert fingerprint(Plugin("method", "warm", known.module, None)) == fingerprint(known) != ""

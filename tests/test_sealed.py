@@ -12,7 +12,7 @@ from tests_support import small_digits
 
 from plastibench.analysis.tables import tables
 from plastibench.cli.progress import Display
-from plastibench.console import Screen
+from plastibench.cli.screen import Screen
 from plastibench.data.dataset import Data
 from plastibench.errors import RequestError
 from plastibench.experiments.grid import FIRST_TUNING_SEED, Grid, parse_seeds
@@ -21,7 +21,7 @@ from plastibench.plugins.fields import settings_of
 from plastibench.plugins.method import Method
 from plastibench.plugins.registry import Registry
 from plastibench.plugins.task import Task, sealed
-from plastibench.runner.context import Place
+from plastibench.runner.context import RunContext
 from plastibench.runner.execute import execute
 from plastibench.store.run_store import Store
 from plastibench.testing.trial import run, same_bits, site
@@ -84,13 +84,13 @@ def test_the_seal_changes_nothing_of_the_training(registry: Registry) -> None:
 def test_a_sealed_run_is_another_run_of_another_setting(registry: Registry) -> None:
     plain, closed = spec_of(registry, seal=False), spec_of(registry, seal=True)
     assert plain.id != closed.id
-    assert plain.setting_id() != closed.setting_id()
+    assert plain.condition_id() != closed.condition_id()
     assert "sealed" not in plain.as_dict()
     assert [Spec.from_dict(spec.as_dict()) for spec in (plain, closed)] == [plain, closed]
 
 
 def test_a_sealed_run_is_kept_and_is_in_no_table(registry: Registry, tmp_path: Path) -> None:
-    place = Place(tmp_path, tmp_path, tmp_path, "cpu")
+    place = RunContext(tmp_path, tmp_path, tmp_path, "cpu")
     with Display(Screen(quiet=True), 1, 0, 1) as display:
         record = execute(spec_of(registry, seal=True), place, registry, display)
         display.finished(record)

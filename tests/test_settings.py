@@ -49,7 +49,7 @@ class Some(Settings):
     ],
 )
 def test_text_is_read_as_the_type_says(name: str, text: str, value: object) -> None:
-    assert getattr(Some().with_texts({name: text}), name) == value
+    assert getattr(Some().from_strings({name: text}), name) == value
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_text_is_read_as_the_type_says(name: str, text: str, value: object) -> N
 )
 def test_text_that_is_not_allowed_is_named_with_what_is(name: str, text: str) -> None:
     with pytest.raises(RequestError, match=f"^{name}={text} is not allowed: {name} is ."):
-        Some().with_texts({name: text})
+        Some().from_strings({name: text})
 
 
 @pytest.mark.parametrize(
@@ -87,16 +87,16 @@ def test_value_of_another_type_is_not_taken_for_the_right_one(name: str, value: 
 
 def test_unknown_setting_is_answered_with_the_nearest() -> None:
     with pytest.raises(RequestError, match="did you mean 'whole'"):
-        Some().with_texts({"wole": "1"})
+        Some().from_strings({"wole": "1"})
     with pytest.raises(RequestError, match="did you mean 'whole'"):
         Some().with_values({"wole": 1})
 
 
 def test_settings_that_exclude_each_other_are_judged_together() -> None:
     before = Some(word="b")
-    assert before.with_texts({"yes": "true", "word": "a"}) == Some(yes=True)
+    assert before.from_strings({"yes": "true", "word": "a"}) == Some(yes=True)
     with pytest.raises(RequestError, match="not allowed with word=b"):
-        before.with_texts({"yes": "true"})
+        before.from_strings({"yes": "true"})
 
 
 def test_ranges_and_sentences_follow_from_the_declaration() -> None:
@@ -129,7 +129,7 @@ def test_settings_survive_json(values: dict[str, Any]) -> None:
 @given(st.fixed_dictionaries({}, optional={k: v for k, v in VALUES.items() if k not in ("number", "text")}))
 def test_settings_can_be_typed_as_they_are_shown(values: dict[str, Any]) -> None:
     made = Some(**values)
-    assert Some().with_texts({name: show(value) for name, value in settings_of(made).items()}) == made
+    assert Some().from_strings({name: show(value) for name, value in settings_of(made).items()}) == made
 
 
 def test_a_setting_without_a_meaning_is_refused_and_its_default_is_not() -> None:
@@ -140,7 +140,7 @@ def test_a_setting_without_a_meaning_is_refused_and_its_default_is_not() -> None
     ):
         Some(extra=0.4)
     with pytest.raises(RequestError, match=r"extra=0\.5 means nothing"):
-        Some().with_texts({"extra": "0.5"})
+        Some().from_strings({"extra": "0.5"})
     allowed = {name: words for name, _, words in describe(Some)}
     assert "with word=b alone" in allowed["extra"]
 

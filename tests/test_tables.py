@@ -64,8 +64,8 @@ RECORDS = [
 ]
 
 
-def only(records: list[Record], baseline: str | None = "warm", yardstick: str | None = None) -> Table:
-    (table,) = tables(records, baseline, yardstick)
+def only(records: list[Record], baseline: str | None = "warm", cost_reference: str | None = None) -> Table:
+    (table,) = tables(records, baseline, cost_reference)
     return table
 
 
@@ -233,12 +233,12 @@ def test_the_order_of_records_does_not_matter() -> None:
 COLD = [record("cold", seed, [0.5, 0.65 + 0.01 * seed]) for seed in range(3)]
 
 
-def test_costs_stand_beside_the_yardsticks() -> None:
+def test_costs_stand_beside_the_cost_reference() -> None:
     dear = [
         replace(one, stages=[{**stage, "train_passes": 300, "steps": 20} for stage in one.stages])
         for one in COLD
     ]
-    table = only([*RECORDS, *dear], yardstick="cold")
+    table = only([*RECORDS, *dear], cost_reference="cold")
     row = named(table, "warm")
     assert row.relative["steps"] == 0.5
     assert row.relative["passes"] == pytest.approx(1 / 3)
@@ -270,7 +270,7 @@ def test_seconds_are_never_averaged_over_hardware() -> None:
 
     found = [made(one, "a chip", 1, 1.0) for one in [*RECORDS[:2], *RECORDS[3:5], *COLD[:2]]]
     found += [made(one, "a chip", 2, 5.0) for one in (RECORDS[2], COLD[2])]
-    table = only(found, yardstick="cold")
+    table = only(found, cost_reference="cold")
     assert table.hardware == ("a chip, 1 threads", "a chip, 2 threads")
     assert named(table, "warm").cost["train_seconds"] is None
     assert named(table, "warm").cost["steps"] == 20
@@ -331,7 +331,7 @@ def test_the_papers_style_is_population_spread_and_steps_cut_off() -> None:
 
 
 def test_every_column_can_be_asked_for_and_no_other() -> None:
-    table = only([*RECORDS, *COLD], yardstick="cold")
+    table = only([*RECORDS, *COLD], cost_reference="cold")
     for name in COLUMNS:
         shown = sheet(table, choose("standard", name))
         assert len(shown.head) == len(shown.rows[0]) == (1 if name == "method" else 2)

@@ -66,11 +66,11 @@ def test_runs_side_by_side_give_the_bits_of_runs_alone(tmp_path: Path) -> None:
     for home, jobs in zip(homes, ("1", "2"), strict=True):
         answer = small_run(home, "--method", "warm,dash", "--jobs", jobs)
         assert answer.status == 0, answer.err
-    alone, side_by_side = ({r.id: r for r in Store(home).records()} for home in homes)
-    assert alone.keys() == side_by_side.keys()
+    alone, default_num_processes = ({r.id: r for r in Store(home).records()} for home in homes)
+    assert alone.keys() == default_num_processes.keys()
     clock = ("seconds", "memory", "energy")
     for run, record in alone.items():
-        for one, other in zip(record.stages, side_by_side[run].stages, strict=True):
+        for one, other in zip(record.stages, default_num_processes[run].stages, strict=True):
             assert {k: v for k, v in one.items() if not k.endswith(clock)} == {
                 k: v for k, v in other.items() if not k.endswith(clock)
             }

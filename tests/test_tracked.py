@@ -16,7 +16,7 @@ import plastibench
 from plastibench.analysis.tables import FORMATS
 from plastibench.store import tuned_settings
 from plastibench.store.run_store import Store
-from plastibench.store.tuned_settings import Tuned
+from plastibench.store.tuned_settings import TunedSettings
 from plastibench.tracking import DATABASE, Server
 from plastibench.tracking.bulk.memo import remembered
 
@@ -40,7 +40,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("home")
     small_run(home, *GRID)
     first, *_ = Store(home).records()
-    tuned_settings.remember(home, {tuned_settings.variant(first.spec): Tuned("a/study", 20, 7)})
+    tuned_settings.remember(home, {tuned_settings.variant(first.spec): TunedSettings("a/study", 20, 7)})
     assert command("sync", "--home", home).status == 0
     return home
 

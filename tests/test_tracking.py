@@ -17,14 +17,14 @@ from plastibench import tracking
 from plastibench.store import leaderboards
 from plastibench.store.run_store import Store
 from plastibench.tracking import Server, payload
-from plastibench.tracking.writer import Mirror
+from plastibench.tracking.writer import MlflowWriter
 
 pytestmark = [pytest.mark.filterwarnings(words) for words in QUIET]
 
 
-def mirrored(home: Path, board: str, *records: Any) -> Mirror:
+def mirrored(home: Path, board: str, *records: Any) -> MlflowWriter:
     """Mirror records as a process does that then ends."""
-    mirror = Mirror(Server.of(None, home))
+    mirror = MlflowWriter(Server.of(None, home))
     with mirror.writing():
         for record in records:
             mirror.finish(mirror.board(board), record)
@@ -32,11 +32,11 @@ def mirrored(home: Path, board: str, *records: Any) -> Mirror:
     return mirror
 
 
-def children(mirror: Mirror, board: str) -> list[Any]:
+def children(mirror: MlflowWriter, board: str) -> list[Any]:
     return list(mirror.client.search_runs([mirror.board(board).experiment], "tags.kind = 'run'"))
 
 
-def history(mirror: Mirror, child: str, name: str) -> list[tuple[int, float]]:
+def history(mirror: MlflowWriter, child: str, name: str) -> list[tuple[int, float]]:
     return [(point.step, point.value) for point in mirror.client.get_metric_history(child, name)]
 
 
@@ -69,7 +69,7 @@ def test_run_is_mirrored_whole_and_once(home: Path, tmp_path: Path, monkeypatch:
 
 
 def test_run_that_was_there_in_part_goes_on_without_a_doubled_point(home: Path) -> None:
-    record, killed = a_record(0), Mirror(Server.of(None, home))
+    record, killed = a_record(0), MlflowWriter(Server.of(None, home))
     with killed.writing():
         child = killed.stages(killed.board("killed"), record.spec, record.stages[:2])
         # As if the process had died between the points of a stage and the word that they are there.
@@ -85,7 +85,7 @@ def test_run_that_was_there_in_part_goes_on_without_a_doubled_point(home: Path) 
 def test_run_that_was_made_again_with_other_numbers_replaces_what_was_there(home: Path) -> None:
     old, new = a_record(0), a_record(0)
     new.stages[1]["train_seconds"] = 7.0
-    killed = Mirror(Server.of(None, home))
+    killed = MlflowWriter(Server.of(None, home))
     with killed.writing():
         killed.stages(killed.board("other"), old.spec, old.stages[:2])
     again = mirrored(home, "other", new)
@@ -213,7 +213,7 @@ def test_tuning_is_a_parent_for_each_study_with_its_trials_as_children(tmp_path:
     answer = command("tune", *words, *methods, "--trials", 2)
     assert answer.status == 0, answer.err
     assert "MLflow: 4 trials added" in answer.err
-    client = Mirror(Server.of(None, tmp_path)).server.connect()
+    client = MlflowWriter(Server.of(None, tmp_path)).server.connect()
     experiment = client.get_experiment_by_name("plastibench/tuning/digits-small_resnet")
     assert experiment is not None
     found = [run.data for run in client.search_runs([experiment.experiment_id])]

@@ -17,8 +17,8 @@ from tracking_support import QUIET, a_record, finish
 
 from plastibench.store.run_store import Store
 from plastibench.tracking import Server
-from plastibench.tracking.background import Mirroring
-from plastibench.tracking.follower import Errand
+from plastibench.tracking.background import BackgroundMirror
+from plastibench.tracking.follower import MirrorJob
 from plastibench.tracking.server import PATIENCE_SECONDS
 
 pytestmark = [pytest.mark.filterwarnings(words) for words in QUIET]
@@ -54,7 +54,7 @@ def broken() -> Iterator[str]:
 
 
 @contextmanager
-def absent() -> Iterator[str]:
+def unavailable_reason() -> Iterator[str]:
     """Give an address where nothing is."""
     yield f"http://127.0.0.1:{free_port()}"
 
@@ -63,7 +63,7 @@ def complaints(answer: Answer) -> int:
     return sum("cannot be written" in line for line in answer.lines())
 
 
-@pytest.mark.parametrize("server", [silent, broken, absent])
+@pytest.mark.parametrize("server", [silent, broken, unavailable_reason])
 def test_run_goes_on_without_its_server_with_one_warning(tmp_path: Path, server: object) -> None:
     with server() as uri:  # type: ignore[operator]
         answer = command(
@@ -83,7 +83,7 @@ def test_server_that_cannot_be_reached_is_noticed_before_pages_are_drawn(
 ) -> None:
     finish(tmp_path, a_record(0))
     monkeypatch.setattr("plastibench.workflows.sync._pages", lambda *_: pytest.fail("drawn for nobody"))
-    with absent() as uri:
+    with unavailable_reason() as uri:
         refused = command("sync", "--home", tmp_path, "--tracking", uri, "--report")
     assert (refused.status, complaints(refused)) == (2, 1)
 
@@ -91,8 +91,8 @@ def test_server_that_cannot_be_reached_is_noticed_before_pages_are_drawn(
 def test_end_of_a_run_waits_a_few_seconds_for_a_silent_server(tmp_path: Path) -> None:
     record, said = finish(tmp_path, a_record(0)), list[str]()
     with silent() as uri:
-        errand = Errand(Server.of(uri, tmp_path), {"board": (record.spec,)})
-        with Mirroring(errand, said.append) as mirroring:
+        errand = MirrorJob(Server.of(uri, tmp_path), {"board": (record.spec,)})
+        with BackgroundMirror(errand, said.append) as mirroring:
             while mirroring._until > time.monotonic() + PATIENCE_SECONDS:  # until it has asked the server
                 time.sleep(0.01)
             start = time.monotonic()

@@ -17,7 +17,7 @@ from command_support import child, plugin
 from plastibench.experiments.grid import Grid
 from plastibench.experiments.spec import Spec
 from plastibench.plugins.registry import Registry
-from plastibench.runner.context import Place
+from plastibench.runner.context import RunContext
 from plastibench.runner.executors import processes
 from plastibench.runner.executors.processes import _stop, _Worker, run_in_processes
 from plastibench.runner.queue import Queue
@@ -65,10 +65,10 @@ class Notes:
         self.told.append((message, spec.seed))
 
 
-def asked(tmp_path: Path, seeds: int) -> tuple[list[Spec], Place]:
+def asked(tmp_path: Path, seeds: int) -> tuple[list[Spec], RunContext]:
     file = plugin(tmp_path, "mine", HOOKS)
     grid = Grid(("digits",), ("mine",), seeds=tuple(range(seeds)), settings=SETTINGS)
-    place = Place(tmp_path / "home", tmp_path, tmp_path, "cpu", (file,), threads=1)
+    place = RunContext(tmp_path / "home", tmp_path, tmp_path, "cpu", (file,), threads=1)
     return grid.specs(Registry((file,))), place
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from plastibench.plugins.registry import Registry
 from plastibench.plugins.task import Task
-from plastibench.training.callbacks import Company
+from plastibench.training.callbacks import TrainingCallback
 
 
-class Listening(Company):
+class Listening(TrainingCallback):
     """Goes along with a run and keeps the lines that it is told."""
 
     def __init__(self) -> None:

@@ -25,7 +25,7 @@ def frame(records: Iterable[Record]) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "run": record.id,
-            "setting_id": record.spec.setting_id(),
+            "condition_id": record.spec.condition_id(),
             "setting": setting_label(record.spec),
             "task": record.spec.task.name,
             "model": record.spec.model.name,

@@ -9,7 +9,7 @@ from plastibench.experiments.spec import Part, Spec
 from plastibench.plugins.fields import show
 from plastibench.store import tuned_settings
 from plastibench.store.record import Record
-from plastibench.store.tuned_settings import Tuned
+from plastibench.store.tuned_settings import TunedSettings
 
 SHOWN = ("optimizer", "learning_rate", "batch_size", "target_accuracy", "precision")
 """Settings of the recipe that every title has."""
@@ -39,12 +39,15 @@ def record_labels(records: Sequence[Record]) -> list[str]:
     return [_name(record, origin, given, trials) for record, origin in pairs]
 
 
-def _is_given(origin: Tuned | None) -> bool:
+def _is_given(origin: TunedSettings | None) -> bool:
     return origin is None or origin.published
 
 
 def _name(
-    record: Record, origin: Tuned | None, given: Iterator[str], trials: Mapping[str, set[tuple[str, int]]]
+    record: Record,
+    origin: TunedSettings | None,
+    given: Iterator[str],
+    trials: Mapping[str, set[tuple[str, int]]],
 ) -> str:
     if origin is None or origin.published:
         return next(given)
@@ -54,7 +57,7 @@ def _name(
     return f"{label})"
 
 
-def _tuned(record: Record, origin: Tuned) -> str:
+def _tuned(record: Record, origin: TunedSettings) -> str:
     return f"{record.spec.method.name} (tuned, {origin.trials} trials"
 
 

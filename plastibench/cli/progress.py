@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table as Layout
 from rich.text import Text
 
-from plastibench.console import Shown, _harmless, clock
+from plastibench.cli.screen import Shown, _harmless, clock
 from plastibench.experiments.spec import Spec, name_of
 from plastibench.store.record import Record
 from plastibench.training.cost import PHASES

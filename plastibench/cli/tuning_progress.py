@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table as Layout
 from rich.text import Text
 
-from plastibench.console import Shown, clock
+from plastibench.cli.screen import Shown, clock
 from plastibench.tuning.budget import Budget
 from plastibench.tuning.study import REASON, Study, best
 

@@ -107,7 +107,7 @@ class ZipSource(Source):
 
 
 def decode(content: bytes, name: str) -> Image.Image:
-    """Return an image file as RGB, grey ones too; raise `DataError` when it is not a whole image."""
+    """Return an image file as RGB, gray ones too; raise `DataError` when it is not a whole image."""
     from PIL import Image
 
     try:

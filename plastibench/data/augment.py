@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from plastibench.data.sampling import centred, gather
+from plastibench.data.sampling import centered, gather
 
 Shape = tuple[int, int, int]
 """Channels, height, width."""
@@ -141,7 +141,7 @@ class Crop(Augmentation):
 
 @dataclass(frozen=True)
 class Rotation(Augmentation):
-    """A rotation about the centre, nearest pixel, black outside.
+    """A rotation about the center, nearest pixel, black outside.
 
     The source of a pixel is computed in float32 in another order of operations than torchvision's,
     so a pixel whose source lies half-way between two may take the other one (under one in a
@@ -165,8 +165,8 @@ class Rotation(Augmentation):
         height, width = images.shape[-2:]
         angle = draws[:, 0].mul(math.pi / 180).view(-1, 1, 1)
         cos, sin = angle.cos(), angle.sin()
-        y = centred(height, images.device).view(1, -1, 1)
-        x = centred(width, images.device).view(1, 1, -1)
+        y = centered(height, images.device).view(1, -1, 1)
+        x = centered(width, images.device).view(1, 1, -1)
         # Backwards: where the pixel at (y, x) of the rotated image comes from; y points down.
         columns = (cos * x - sin * y + (width - 1) / 2).round().to(torch.int64)
         rows = (sin * x + cos * y + (height - 1) / 2).round().to(torch.int64)

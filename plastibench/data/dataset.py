@@ -13,14 +13,14 @@ from torch import Tensor
 from plastibench.data.augment import Augmentation
 
 Batch = tuple[Tensor, Tensor]
-"""Images, shape (b, c, h, w), floating point and normalised; labels, shape (b,), int64."""
+"""Images, shape (b, c, h, w), floating point and normalized; labels, shape (b,), int64."""
 
 
-def spans(num_examples: int, batch_size: int) -> list[tuple[int, int]]:
+def batch_bounds(num_examples: int, batch_size: int) -> list[tuple[int, int]]:
     """Return the [start, end) of each batch of an epoch.
 
     The last batch may be short. A last batch of a single example is joined to the one before
-    it, because batch normalisation has no variance to work with there.
+    it, because batch normalization has no variance to work with there.
     """
     starts = list(range(0, num_examples, batch_size))
     if len(starts) > 1 and num_examples - starts[-1] == 1:
@@ -63,7 +63,7 @@ class Data(ABC):
 
 
 @dataclass(frozen=True, eq=False)
-class ResidentData(Data):
+class InMemoryDataset(Data):
     """Images decoded once and kept as bytes in the memory of the device they are trained on."""
 
     x: Tensor
@@ -105,10 +105,10 @@ class ResidentData(Data):
         device = self.x.device
         where = None if order is None else order.to(device, non_blocking=True)
         draws = None if augment is None else self.augmentation.draw(len(self), self.shape, augment).to(device)
-        for start, end in spans(len(self), size):
-            pick = slice(start, end) if where is None else where[start:end]
-            images = self.x[pick].to(self.mean.dtype).div_(255)
+        for start, end in batch_bounds(len(self), size):
+            get_device = slice(start, end) if where is None else where[start:end]
+            images = self.x[get_device].to(self.mean.dtype).div_(255)
             if draws is not None:
-                # Before normalisation: what a crop or a rotation uncovers is black, as in torchvision.
+                # Before normalization: what a crop or a rotation uncovers is black, as in torchvision.
                 images = self.augmentation.apply(images, draws[start:end])
-            yield images.sub_(self.mean).div_(self.std), self.y[pick]
+            yield images.sub_(self.mean).div_(self.std), self.y[get_device]

@@ -25,7 +25,7 @@ from plastibench.data.fetch import digest_of
 from plastibench.data.images import Images
 from plastibench.errors import DataError
 from plastibench.system.cpu import num_cores
-from plastibench.system.locks import exclusive
+from plastibench.system.locks import file_lock
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 """Shape (c, h, w)."""
@@ -69,7 +69,7 @@ def cached(cache: Path, recipe: Recipe) -> Path:
     with _explained(cache):
         cache.mkdir(parents=True, exist_ok=True)
         lock = cache / f"{recipe.folder}.lock"
-        with exclusive(lock):
+        with file_lock(lock):
             if not folder.is_dir():
                 _build(recipe, cache / f"{recipe.folder}.part").replace(folder)
             lock.unlink(missing_ok=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from plastibench.data.transfer import TransferError, receive
 from plastibench.errors import DataError
-from plastibench.system.locks import exclusive
+from plastibench.system.locks import file_lock
 
 MIRROR_VARIABLE = "PLASTIBENCH_MIRROR"
 """Environment variable with base URLs, tried before the published addresses: `<base>/<file name>`."""
@@ -114,7 +114,7 @@ def _download(file: RemoteFile, folder: Path) -> Path:
 
 def _receive_verified(file: RemoteFile, url: str, part: Path, path: Path) -> bool:
     """Return whether `url` gave the published file, which then lies at `path`."""
-    with exclusive(part):
+    with file_lock(part):
         if path.is_file() and file.matches(path):
             # Another process was first.
             part.unlink(missing_ok=True)

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from plastibench.data.archives import FolderSource, decode
-from plastibench.data.dataset import Batch, Data, spans
+from plastibench.data.dataset import Batch, Data, batch_bounds
 from plastibench.errors import DataError
 from plastibench.system.cpu import num_cores
 
@@ -48,7 +48,7 @@ class Files:
 
 
 @dataclass(frozen=True, eq=False)
-class FolderData(Data):
+class StreamingDataset(Data):
     """Images read from files whenever they are needed, at one size.
 
     Augmented: a random resized crop and a flip. Else: the central square of an image whose shorter
@@ -63,7 +63,7 @@ class FolderData(Data):
     device: torch.device
     workers: int
     """Processes that decode; 0 decodes in this one."""
-    normalise: bool = True
+    normalize: bool = True
     """Whether channels are shifted and scaled by ImageNet's statistics."""
 
     @property
@@ -107,7 +107,7 @@ class FolderData(Data):
             yield pixels.to(torch.float32).div_(255).sub_(mean).div_(std), labels
 
     def _channels(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        return (MEAN, STD) if self.normalise else ((0.0,) * 3, (1.0,) * 3)
+        return (MEAN, STD) if self.normalize else ((0.0,) * 3, (1.0,) * 3)
 
     def _loader(self, epoch: _Epoch) -> DataLoader[_Sample]:
         # With a generator of its own: a loader would else draw from torch's global one.
@@ -133,12 +133,12 @@ class _Epoch:
 
     @property
     def num_batches(self) -> int:
-        return len(spans(len(self.index), self.size)) if len(self.index) else 0
+        return len(batch_bounds(len(self.index), self.size)) if len(self.index) else 0
 
     def __iter__(self) -> Iterator[list[_Key]]:
         if not len(self.index):
             return
-        for start, end in spans(len(self.index), self.size):
+        for start, end in batch_bounds(len(self.index), self.size):
             where = self.index[start:end]
             labels = self.files.labels[where].tolist()
             names = (self.files.names[number] for number in where.tolist())

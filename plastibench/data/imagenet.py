@@ -13,7 +13,7 @@ import torch
 
 from plastibench.data.archives import FolderSource, decode
 from plastibench.data.decoded_cache import Pixels, Recipe, cached, load
-from plastibench.data.image_folder import Files, FolderData, usual_workers
+from plastibench.data.image_folder import Files, StreamingDataset, usual_workers
 from plastibench.data.images import Images, ImageSet
 from plastibench.errors import DataError, unknown
 
@@ -47,7 +47,7 @@ class Listing:
 
 
 def open_imagenet(
-    data: Path, size: int, device: torch.device, edition: str = "official", *, normalise: bool = True
+    data: Path, size: int, device: torch.device, edition: str = "official", *, normalize: bool = True
 ) -> ImageSet:
     """Return ImageNet streamed at `size` pixels a side onto `device`.
 
@@ -56,9 +56,9 @@ def open_imagenet(
     """
     listing = list_imagenet(find_imagenet(data, edition), edition)
 
-    def part(files: Files) -> FolderData:
+    def part(files: Files) -> StreamingDataset:
         index = torch.arange(len(files.names))
-        return FolderData(files, index, size, device, usual_workers(), normalise)
+        return StreamingDataset(files, index, size, device, usual_workers(), normalize)
 
     return ImageSet(
         name="ImageNet",

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from plastibench.data.augment import Augmentation, Unchanged
-from plastibench.data.dataset import Data, ResidentData
+from plastibench.data.dataset import Data, InMemoryDataset
 from plastibench.errors import DataError
 
 
@@ -48,7 +48,7 @@ class ImageSet:
     checksum: str
     """SHA-256, hexadecimal: of decoded pixels and labels, or of the listing of a streamed folder."""
 
-    def having(self, num_classes: int) -> Self:
+    def require_classes(self, num_classes: int) -> Self:
         """Return the set itself; raise `DataError` when it has another number of classes."""
         if self.num_classes != num_classes:
             raise DataError(
@@ -59,7 +59,7 @@ class ImageSet:
 
 
 @dataclass(frozen=True)
-class Preparation:
+class Preprocessing:
     """What happens to the bytes of an image before a network sees them."""
 
     mean: tuple[float, ...]
@@ -70,13 +70,13 @@ class Preparation:
     """Of training images only."""
 
     @classmethod
-    def plain(cls, channels: int, augmentation: Augmentation | None = None) -> Preparation:
+    def plain(cls, channels: int, augmentation: Augmentation | None = None) -> Preprocessing:
         """Return a preparation that leaves pixels in [0, 1]."""
         return cls((0.0,) * channels, (1.0,) * channels, augmentation or Unchanged())
 
     @classmethod
-    def measured(cls, train: Images, augmentation: Augmentation | None = None) -> Preparation:
-        """Return a preparation that normalises with the statistics of `train`."""
+    def measured(cls, train: Images, augmentation: Augmentation | None = None) -> Preprocessing:
+        """Return a preparation that normalizes with the statistics of `train`."""
         return cls(*channel_statistics(train), augmentation or Unchanged())
 
 
@@ -108,9 +108,9 @@ def checksum(*parts: Images) -> str:
 
 
 def resident(
-    name: str, train: Images, test: Images, preparation: Preparation, device: torch.device
+    name: str, train: Images, test: Images, preparation: Preprocessing, device: torch.device
 ) -> ImageSet:
-    """Return the set with its bytes on `device`, normalised and augmented there batch by batch.
+    """Return the set with its bytes on `device`, normalized and augmented there batch by batch.
 
     Raises `DataError` when a class has no training image or a test label has no class.
     """
@@ -120,8 +120,8 @@ def resident(
         for numbers in (preparation.mean, preparation.std)
     )
 
-    def place(part: Images, augmentation: Augmentation) -> ResidentData:
-        return ResidentData(part.x.to(device), part.y.to(device), mean, std, augmentation)
+    def place(part: Images, augmentation: Augmentation) -> InMemoryDataset:
+        return InMemoryDataset(part.x.to(device), part.y.to(device), mean, std, augmentation)
 
     return ImageSet(
         name=name,

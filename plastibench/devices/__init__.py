@@ -8,12 +8,12 @@ from plastibench.devices.device import AUTOCAST, Device
 from plastibench.devices.hpu import Hpu
 from plastibench.errors import RequestError, unknown
 
-__all__ = ["AUTOCAST", "KINDS", "Cpu", "Cuda", "Device", "Hpu", "pick"]
+__all__ = ["AUTOCAST", "KINDS", "Cpu", "Cuda", "Device", "Hpu", "get_device"]
 
 KINDS: dict[str, type[Device]] = {kind.kind: kind for kind in (Cpu, Cuda, Hpu)}
 
 
-def pick(text: str) -> Device:
+def get_device(text: str) -> Device:
     """Return the device named `text`, such as "cpu", "cuda" or "cuda:1".
 
     Raises RequestError for an unknown name and for a device that is not there: never another one
@@ -22,7 +22,7 @@ def pick(text: str) -> Device:
     kind, _, index = text.partition(":")
     if kind not in KINDS:
         raise unknown("device", text, KINDS)
-    reason = KINDS[kind].absent()
+    reason = KINDS[kind].unavailable_reason()
     if reason is not None:
         raise RequestError(f"device {text!r} cannot be used: {reason}")
     if not index:

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from plastibench.devices import Device
 from plastibench.devices.graph_capture import Say
 
-FORMS = 64
+RECOMPILE_LIMIT = 64
 """How often torch may compile anew in one process: for each kind of model, once in training and once in
 evaluation. After its own 8 it would silently compile no more, and leave the later runs of a grid slow."""
 
 
-class Forward:
+class CompiledForward:
     """Computes forward passes: whole batches compiled, where the device has a compiler, others as they come.
 
     An odd last batch has another size in every stage. Each would be compiled for minutes to be used once an
@@ -44,10 +44,10 @@ class Forward:
 def backend(device: Device) -> str | None:
     """Return the compiler that passes on a device go through; None where none is used."""
     wanted = device.compiler()
-    return wanted if wanted is not None and registered(wanted) else None
+    return wanted if wanted is not None and is_registered(wanted) else None
 
 
-def registered(name: str) -> bool:
+def is_registered(name: str) -> bool:
     """Return whether torch knows a compiler of this name: a vendor's plug-in brings its own."""
     return name in torch.compiler.list_backends()
 
@@ -55,5 +55,5 @@ def registered(name: str) -> bool:
 def _compiled(model: nn.Module, compiler: str) -> Callable[[Tensor], Tensor]:
     """Return the model compiled; another one of the same layers takes what was compiled for the first."""
     limit: int = torch._dynamo.config.recompile_limit
-    torch._dynamo.config.recompile_limit = max(FORMS, limit)
+    torch._dynamo.config.recompile_limit = max(RECOMPILE_LIMIT, limit)
     return torch.compile(model, backend=compiler, dynamic=False)

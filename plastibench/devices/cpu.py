@@ -37,7 +37,7 @@ class Cpu(Device):
         """Read the counters of the processor's packages."""
         return energy.processor()
 
-    def side_by_side(self) -> int:
+    def default_num_processes(self) -> int:
         """Return the number of cores: small runs gain more from company than from threads."""
         return num_cores()
 
@@ -45,7 +45,7 @@ class Cpu(Device):
         """Return True: with as many threads, the processor always does the same."""
         return True
 
-    def be_deterministic(self) -> None:
+    def use_deterministic_algorithms(self) -> None:
         """Do nothing."""
 
     def place(self, model: nn.Module) -> nn.Module:

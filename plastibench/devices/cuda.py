@@ -13,7 +13,7 @@ from plastibench.devices.device import Device
 from plastibench.system import energy
 
 if TYPE_CHECKING:
-    from plastibench.devices.graph_capture import Recorder
+    from plastibench.devices.graph_capture import GraphCapturer
 
 
 class Cuda(Device):
@@ -26,7 +26,7 @@ class Cuda(Device):
         return torch.channels_last
 
     @classmethod
-    def absent(cls) -> str | None:
+    def unavailable_reason(cls) -> str | None:
         """Return why CUDA cannot be used here, or None."""
         return None if torch.cuda.is_available() else "torch sees no CUDA device on this machine"
 
@@ -36,7 +36,7 @@ class Cuda(Device):
         return torch.cuda.device_count()
 
     @classmethod
-    def precisions(cls) -> tuple[str, ...]:
+    def supported_precisions(cls) -> tuple[str, ...]:
         """Return the precisions that exist here."""
         return ("fp32", "tf32", "bf16")
 
@@ -61,18 +61,18 @@ class Cuda(Device):
         """Return whether torch was told to use such kernels alone."""
         return torch.are_deterministic_algorithms_enabled() and not torch.backends.cudnn.benchmark
 
-    def be_deterministic(self) -> None:
+    def use_deterministic_algorithms(self) -> None:
         """Tell torch, cuDNN and cuBLAS; an operation without such a kernel raises an error from now on."""
         # cuBLAS reads it when it is first used: before that, torch refuses to multiply matrices.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.backends.cudnn.benchmark = False
         torch.use_deterministic_algorithms(True)
 
-    def synchronise(self) -> None:
+    def synchronize(self) -> None:
         """Wait for the GPU."""
         torch.cuda.synchronize(self.torch)
 
-    def recorder(self) -> Recorder | None:
+    def recorder(self) -> GraphCapturer | None:
         """Return CUDA graphs: Python launches the kernels of a small batch slower than they run."""
         from plastibench.devices.cuda_graphs import CudaGraphs
 
@@ -98,7 +98,7 @@ class Cuda(Device):
         """Limit torch's allocator; what the driver holds for each process comes on top."""
         torch.cuda.set_per_process_memory_fraction(1 / runs, self.torch.index)
 
-    def give_back(self) -> None:
+    def empty_cache(self) -> None:
         """Empty torch's cache."""
         torch.cuda.empty_cache()
 

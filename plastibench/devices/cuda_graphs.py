@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import torch
 
-from plastibench.devices.graph_capture import Recorder
+from plastibench.devices.graph_capture import GraphCapturer
 
 
-class CudaGraphs(Recorder):
+class CudaGraphs(GraphCapturer):
     """Records on a stream of its own, as torch's notes on CUDA graphs ask; replays on the current one."""
 
     def __init__(self, device: torch.device) -> None:

@@ -12,7 +12,7 @@ from plastibench.errors import RequestError
 from plastibench.system.cpu import most_threads
 
 if TYPE_CHECKING:
-    from plastibench.devices.graph_capture import Recorder
+    from plastibench.devices.graph_capture import GraphCapturer
     from plastibench.system.energy import Reading
 
 AUTOCAST = {"bf16": torch.bfloat16}
@@ -33,7 +33,7 @@ class Device:
         return str(self.torch)
 
     @classmethod
-    def absent(cls) -> str | None:
+    def unavailable_reason(cls) -> str | None:
         """Return why this kind of device cannot be used here, or None."""
         return None
 
@@ -46,7 +46,7 @@ class Device:
         """Return the name of the hardware."""
         raise NotImplementedError
 
-    def side_by_side(self) -> int:
+    def default_num_processes(self) -> int:
         """Return how many runs go side by side on it unless a user says otherwise."""
         return 1
 
@@ -55,7 +55,7 @@ class Device:
 
         They share the cores out, and none takes more than OMP_NUM_THREADS allows.
         """
-        return max(1, min(self.side_by_side() // runs, most_threads()))
+        return max(1, min(self.default_num_processes() // runs, most_threads()))
 
     def seed(self, seed: int) -> None:
         """Seed the global streams that layers such as dropout draw from, on the CPU and here."""
@@ -73,17 +73,17 @@ class Device:
         """Return whether the same work gives the same bits here, as things are set in this process."""
         return False
 
-    def be_deterministic(self) -> None:
+    def use_deterministic_algorithms(self) -> None:
         """From now on, in this process, give the same bits for the same work. Raises RequestError."""
         raise RequestError(f"nothing makes {self.kind} give the same bits twice: leave --deterministic out")
 
-    def synchronise(self) -> None:
+    def synchronize(self) -> None:
         """Wait until everything queued here is done."""
 
     def mark_step(self) -> None:
         """Say that a piece of work is complete, where the device collects work until told."""
 
-    def recorder(self) -> Recorder | None:
+    def recorder(self) -> GraphCapturer | None:
         """Return what records work here so that it can be replayed, or None where nothing does."""
         return None
 
@@ -108,7 +108,7 @@ class Device:
     def share(self, runs: int) -> None:
         """Let this process hold no more than its part of the device's memory: `runs` of them use it."""
 
-    def give_back(self) -> None:
+    def empty_cache(self) -> None:
         """Give memory that is held and not used back to the device: others may want it."""
 
     def energy(self) -> Reading | None:
@@ -117,14 +117,14 @@ class Device:
 
     def precision(self, precision: str) -> AbstractContextManager[object]:
         """Return the context in which a forward pass computes in `precision`."""
-        if precision not in self.precisions():
-            allowed = ", ".join(self.precisions())
+        if precision not in self.supported_precisions():
+            allowed = ", ".join(self.supported_precisions())
             raise RequestError(f"precision={precision} is not allowed on {self.kind}: it can be {allowed}")
         dtype = AUTOCAST.get(precision)
         return nullcontext() if dtype is None else torch.autocast(self.kind, dtype=dtype)
 
     @classmethod
-    def precisions(cls) -> tuple[str, ...]:
+    def supported_precisions(cls) -> tuple[str, ...]:
         """Return the precisions that exist here."""
         return ("fp32", "bf16")
 

@@ -20,7 +20,7 @@ Work = Callable[[Tensor, Tensor], int]
 Say = Callable[[str], None]
 
 
-class Recorder(ABC):
+class GraphCapturer(ABC):
     """Records what is done on a device, and does it again on the same memory."""
 
     @abstractmethod
@@ -36,7 +36,7 @@ class Recorder(ABC):
 
 
 @dataclass(frozen=True)
-class Recording:
+class CapturedGraph:
     """A step that was recorded, and the memory from which it reads its batch."""
 
     x: Tensor
@@ -45,17 +45,17 @@ class Recording:
     replay: Callable[[], None]
 
 
-class Recorded:
+class GraphedStep:
     """Takes steps: the first of each shape by Python, the second as it is recorded, all others replayed.
 
     An odd last batch has a recording of its own. It is valid while the learner has the same weights,
     optimizer and modes in the same memory: within a stage.
     """
 
-    def __init__(self, recorder: Recorder, say: Say) -> None:
+    def __init__(self, recorder: GraphCapturer, say: Say) -> None:
         self._recorder = recorder
         self._say = say
-        self._known: dict[torch.Size, Recording | None] = {}
+        self._known: dict[torch.Size, CapturedGraph | None] = {}
         self._given_up = False
 
     def take(self, work: Work, x: Tensor, y: Tensor) -> int:
@@ -93,5 +93,5 @@ class Recorded:
             self._given_up = True
             self._say(f"its steps cannot be recorded and replayed, each is taken anew: {explain(error)}")
             return work(x, y)
-        self._known[x.shape] = Recording(still_x, still_y, passes[0], replay)
+        self._known[x.shape] = CapturedGraph(still_x, still_y, passes[0], replay)
         return passes[0]

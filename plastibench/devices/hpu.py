@@ -18,7 +18,7 @@ class Hpu(Device):
     kind = "hpu"
 
     @classmethod
-    def absent(cls) -> str | None:
+    def unavailable_reason(cls) -> str | None:
         """Return why Gaudi cannot be used here, or None."""
         if not hasattr(torch, "hpu") and importlib.util.find_spec("habana_frameworks") is not None:
             importlib.import_module("habana_frameworks.torch")
@@ -49,7 +49,7 @@ class Hpu(Device):
         super().restore_streams(states)
         _hpu().set_rng_state(states[1])
 
-    def synchronise(self) -> None:
+    def synchronize(self) -> None:
         """Wait for the card."""
         _hpu().synchronize()
 

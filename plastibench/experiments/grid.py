@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from plastibench.errors import RequestError, unknown
 from plastibench.experiments.spec import Spec, describe
 from plastibench.plugins.fields import Settings, defaults, settings_of
-from plastibench.plugins.registry import PlugIn, Registry, blaming
+from plastibench.plugins.registry import Plugin, Registry, plugin_errors
 
 if TYPE_CHECKING:
     from plastibench.plugins.method import Method
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from plastibench.plugins.task import Task
 
 Made = TypeVar("Made", bound=Settings)
-PlugIns = dict[str, PlugIn]
+Plugins = dict[str, Plugin]
 
 MOST_SEEDS = 10_000
 """More are taken for a slip of the keyboard."""
@@ -71,7 +71,7 @@ class Grid:
             describe(task, method, names, (seed, kind)) for seed in self.seeds for task, method, names in made
         ]
 
-    def _tasks(self, registry: Registry) -> Iterator[tuple[Task, PlugIns]]:
+    def _tasks(self, registry: Registry) -> Iterator[tuple[Task, Plugins]]:
         for name in self.tasks:
             plugin = registry.get("task", name)
             kind = plugin.load()
@@ -80,7 +80,7 @@ class Grid:
                 plain = model_plugin.load()()
                 texts = self._texts((name, model))
                 architecture = _changed(plain, texts)
-                with blaming(f"task {name}"):
+                with plugin_errors(f"task {name}"):
                     recipe = _changed(self._recipe(name, kind.recipes(architecture)), texts)
                     task = _changed(kind(recipe=recipe, architecture=architecture), texts)
                 known = {setting for part in (task, recipe, plain) for setting in settings_of(part)}
@@ -107,7 +107,7 @@ class Grid:
             raise unknown(f"recipe of {task}", name, recipes)
         return recipes[name]
 
-    def _methods(self, registry: Registry, task: Task, plugins: PlugIns) -> Iterator[tuple[Method, PlugIns]]:
+    def _methods(self, registry: Registry, task: Task, plugins: Plugins) -> Iterator[tuple[Method, Plugins]]:
         for text in self.methods:
             name, colon, preset = text.partition(":")
             plugin = registry.get("method", name)
@@ -115,8 +115,8 @@ class Grid:
             if colon and preset not in kind.presets:
                 raise unknown(f"preset of {name}", preset, kind.presets)
             own = {k.partition(".")[2]: v for k, v in self.settings.items() if k.startswith(f"{name}.")}
-            with blaming(f"method {name}"):
-                method = kind(**kind.presets.get(preset, {})).with_texts(own)
+            with plugin_errors(f"method {name}"):
+                method = kind(**kind.presets.get(preset, {})).from_strings(own)
                 reason = method.unsupported(task)
             if reason is not None:
                 raise RequestError(f"method {name} cannot run on this task and model: {reason}")
@@ -144,7 +144,7 @@ class Grid:
 def _changed(thing: Made, texts: Mapping[str, str]) -> Made:
     """Return `thing` with those of the settings that it has."""
     own = settings_of(thing)
-    return thing.with_texts({name: text for name, text in texts.items() if name in own})
+    return thing.from_strings({name: text for name, text in texts.items() if name in own})
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:
@@ -152,19 +152,19 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     allowed = f"give a count (5), a list (3,5,7) or a range (10-14), at most {MOST_SEEDS:,}"
     try:
         count = text.strip().isdecimal()
-        spans = [range(int(text))] if count else [_span(part) for part in text.split(",") if part.strip()]
+        ranges = [range(int(text))] if count else [_span(part) for part in text.split(",") if part.strip()]
     except ValueError:
-        spans = []
+        ranges = []
     # Not len(): a range can be longer than a length can be.
-    sizes = [span.stop - span.start for span in spans]
-    if not spans or min(sizes) < 1 or sum(sizes) > MOST_SEEDS:
+    sizes = [span.stop - span.start for span in ranges]
+    if not ranges or min(sizes) < 1 or sum(sizes) > MOST_SEEDS:
         raise RequestError(f"seeds={text} is not allowed: {allowed}")
-    if max(span.stop for span in spans) > FIRST_TUNING_SEED:
+    if max(span.stop for span in ranges) > FIRST_TUNING_SEED:
         raise RequestError(
             f"seeds={text} is not allowed: {FIRST_TUNING_SEED:,} and above are kept for tuning, so that "
             "reported runs and those that chose their settings share none"
         )
-    return tuple(seed for span in spans for seed in span)
+    return tuple(seed for span in ranges for seed in span)
 
 
 def _span(text: str) -> range:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from plastibench.errors import RequestError
 from plastibench.plugins.fields import Settings, settings_of
-from plastibench.plugins.registry import PlugIn, Registry, fingerprint
+from plastibench.plugins.registry import Plugin, Registry, fingerprint
 
 if TYPE_CHECKING:
     from plastibench.plugins.method import Method
@@ -30,7 +30,7 @@ class Part:
     code: str
 
     @classmethod
-    def of(cls, plugin: PlugIn, made: Settings) -> Part:
+    def of(cls, plugin: Plugin, made: Settings) -> Part:
         """Describe an instance of a plug-in."""
         return cls(plugin.name, settings_of(made), fingerprint(plugin))
 
@@ -82,7 +82,7 @@ class Spec:
         """Return what a run is known by: 16 hexadecimal digits that depend on the description alone."""
         return hashlib.sha256(canonical(self.as_dict()).encode()).hexdigest()[:16]
 
-    def setting_id(self) -> str:
+    def condition_id(self) -> str:
         """Return what runs have in common that may be compared: all but the method and the seed."""
         return hashlib.sha256(canonical(self._setting()).encode()).hexdigest()[:16]
 
@@ -95,7 +95,7 @@ def canonical(plain: object) -> str:
     return json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 
 
-def describe(task: Task, method: Method, names: Mapping[str, PlugIn], where: tuple[int, str]) -> Spec:
+def describe(task: Task, method: Method, names: Mapping[str, Plugin], where: tuple[int, str]) -> Spec:
     """Return the description of a run: `names` maps kinds to plug-ins, `where` is (seed, device kind)."""
     from plastibench.training import protocol
 

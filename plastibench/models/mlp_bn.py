@@ -1,4 +1,4 @@
-"""A multilayer perceptron with batch normalisation."""
+"""A multilayer perceptron with batch normalization."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from math import prod
 
 from torch import nn
 
-from plastibench.plugins.architecture import Architecture, Parts, Shape
+from plastibench.plugins.architecture import Architecture, LayerFactories, Shape
 from plastibench.plugins.fields import setting
 
 
@@ -16,7 +16,7 @@ class MLPBN(Architecture):
     """Linear, norm, activation, repeated; `depth` counts linear layers, the last one included."""
 
     learning_rate = 0.01
-    normalised_input = False
+    normalized_input = False
     spatial_norm = False
 
     depth: int = setting(3, within=(1, None))
@@ -24,8 +24,8 @@ class MLPBN(Architecture):
     width: int = setting(1024, within=(1, None))
     """Features of each hidden layer."""
 
-    def build(self, shape: Shape, num_classes: int, parts: Parts) -> nn.Module:
-        """Return the model with torch's default initialisation."""
+    def build(self, shape: Shape, num_classes: int, parts: LayerFactories) -> nn.Module:
+        """Return the model with torch's default initialization."""
         layers: list[nn.Module] = [nn.Flatten()]
         inside = prod(shape)
         for _ in range(self.depth - 1):

@@ -8,7 +8,7 @@ from torch import nn
 
 from plastibench.models.layers.basic_block import kaiming_fan_out, residual_network
 from plastibench.models.layers.conv3x3 import Conv3x3
-from plastibench.plugins.architecture import Architecture, Parts, Shape
+from plastibench.plugins.architecture import Architecture, LayerFactories, Shape
 from plastibench.plugins.fields import setting
 
 
@@ -19,8 +19,8 @@ class ResNet18(Architecture):
     width: int = setting(64, within=(1, None))
     """Channels of the first stage; the others have 2, 4 and 8 times as many."""
 
-    def build(self, shape: Shape, num_classes: int, parts: Parts) -> nn.Module:
-        """Return the model, convolutions initialised by fan-out."""
+    def build(self, shape: Shape, num_classes: int, parts: LayerFactories) -> nn.Module:
+        """Return the model, convolutions initialized by fan-out."""
         activation = parts.activation()
         stem = [
             Conv3x3(shape[0], self.width),

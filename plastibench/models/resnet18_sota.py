@@ -1,4 +1,4 @@
-"""ResNet-18 as in the DASH code's SoTA setting: no max-pool, torch's own initialisation."""
+"""ResNet-18 as in the DASH code's SoTA setting: no max-pool, torch's own initialization."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import nn
 
 from plastibench.models.layers.basic_block import residual_network
 from plastibench.models.layers.conv3x3 import Conv3x3
-from plastibench.plugins.architecture import Architecture, Parts, Shape
+from plastibench.plugins.architecture import Architecture, LayerFactories, Shape
 from plastibench.plugins.fields import setting
 
 
@@ -19,8 +19,8 @@ class ResNet18SoTA(Architecture):
     width: int = setting(64, within=(1, None))
     """Channels of the first stage; the others have 2, 4 and 8 times as many."""
 
-    def build(self, shape: Shape, num_classes: int, parts: Parts) -> nn.Module:
-        """Return the model with torch's default initialisation."""
+    def build(self, shape: Shape, num_classes: int, parts: LayerFactories) -> nn.Module:
+        """Return the model with torch's default initialization."""
         activation = parts.activation()
         stem = [Conv3x3(shape[0], self.width), parts.norm(self.width), activation]
         inside = self.width * getattr(activation, "expansion", 1)

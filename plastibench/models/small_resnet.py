@@ -8,7 +8,7 @@ from torch import nn
 
 from plastibench.models.layers.basic_block import kaiming_fan_out, residual_network
 from plastibench.models.layers.conv3x3 import Conv3x3
-from plastibench.plugins.architecture import Architecture, Parts, Shape
+from plastibench.plugins.architecture import Architecture, LayerFactories, Shape
 from plastibench.plugins.fields import setting
 
 
@@ -23,8 +23,8 @@ class SmallResNet(Architecture):
     blocks: int = setting(1, within=(1, None))
     """Residual blocks a stage."""
 
-    def build(self, shape: Shape, num_classes: int, parts: Parts) -> nn.Module:
-        """Return the model, convolutions initialised by fan-out."""
+    def build(self, shape: Shape, num_classes: int, parts: LayerFactories) -> nn.Module:
+        """Return the model, convolutions initialized by fan-out."""
         activation = parts.activation()
         stem = [Conv3x3(shape[0], self.width), parts.norm(self.width), activation]
         inside = self.width * getattr(activation, "expansion", 1)

@@ -1,4 +1,4 @@
-"""VGG-16 with batch normalisation, in torchvision's layout."""
+"""VGG-16 with batch normalization, in torchvision's layout."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import nn
 
 from plastibench.models.layers.basic_block import kaiming_fan_out
 from plastibench.models.layers.conv3x3 import Conv3x3
-from plastibench.plugins.architecture import Architecture, Parts, Shape
+from plastibench.plugins.architecture import Architecture, LayerFactories, Shape
 from plastibench.plugins.fields import setting
 
 PLAN = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
@@ -17,7 +17,7 @@ PLAN = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
 
 @dataclass(frozen=True, kw_only=True)
 class VGG16BN(Architecture):
-    """VGG-16 (arXiv 1409.1556) with batch normalisation; 134,309,962 weights at 10 classes."""
+    """VGG-16 (arXiv 1409.1556) with batch normalization; 134,309,962 weights at 10 classes."""
 
     learning_rate = 0.01
 
@@ -25,8 +25,8 @@ class VGG16BN(Architecture):
     hidden: int = setting(4096, within=(1, None))
     """Features of the two hidden layers of the classifier."""
 
-    def build(self, shape: Shape, num_classes: int, parts: Parts) -> nn.Module:
-        """Return the model: convolutions initialised by fan-out, linear layers N(0, 0.01^2)."""
+    def build(self, shape: Shape, num_classes: int, parts: LayerFactories) -> nn.Module:
+        """Return the model: convolutions initialized by fan-out, linear layers N(0, 0.01^2)."""
         layers: list[nn.Module] = []
         inside = shape[0]
         for channels, convolutions in PLAN:
@@ -41,7 +41,7 @@ class VGG16BN(Architecture):
             activation = parts.activation()
             layers += [nn.Linear(features, self.hidden), activation, nn.Dropout(self.dropout)]
             features = self.hidden * getattr(activation, "expansion", 1)
-        return _initialised(nn.Sequential(*layers, nn.Linear(features, num_classes)))
+        return _initialized(nn.Sequential(*layers, nn.Linear(features, num_classes)))
 
     def unsupported(self, shape: Shape) -> str | None:
         """Return the reason where images vanish in the five poolings."""
@@ -52,7 +52,7 @@ class VGG16BN(Architecture):
         return f"it halves images five times: they must be {smallest}x{smallest} or larger, not {given}"
 
 
-def _initialised(model: nn.Module) -> nn.Module:
+def _initialized(model: nn.Module) -> nn.Module:
     kaiming_fan_out(model)
     for module in model.modules():
         if isinstance(module, nn.Linear):

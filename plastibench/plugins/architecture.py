@@ -18,13 +18,13 @@ Shape = tuple[int, int, int]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parts:
+class LayerFactories:
     """What a model is made of beside its weights: remedies of architecture exchange these."""
 
     activation: Callable[[], nn.Module]
     """Makes a nonlinearity; a class attribute `expansion` says by how much it widens its input."""
     norm: Callable[[int], nn.Module]
-    """Makes a normalisation of so many channels or features."""
+    """Makes a normalization of so many channels or features."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,13 +33,13 @@ class Architecture(Settings, ABC):
 
     learning_rate: ClassVar[float] = 0.001
     """The constant rate with which the DASH paper trains this model (arXiv 2410.23495, section 5)."""
-    normalised_input: ClassVar[bool] = True
-    """Whether the DASH code normalises this model's input."""
+    normalized_input: ClassVar[bool] = True
+    """Whether the DASH code normalizes this model's input."""
     spatial_norm: ClassVar[bool] = True
     """Whether its norms see (b, channels, h, w); otherwise they see (b, features)."""
 
     @abstractmethod
-    def build(self, shape: Shape, num_classes: int, parts: Parts) -> nn.Module:
+    def build(self, shape: Shape, num_classes: int, parts: LayerFactories) -> nn.Module:
         """Return an untrained model that maps (b, *shape) to logits of shape (b, num_classes)."""
 
     def unsupported(self, shape: Shape) -> str | None:

@@ -59,7 +59,7 @@ class Settings:
             _check(type(self), declared, value)
             _check_meaning(declared, values)
 
-    def with_texts(self, texts: Mapping[str, str]) -> Self:
+    def from_strings(self, texts: Mapping[str, str]) -> Self:
         """Return a copy with some settings read from text, as on a command line.
 
         All are applied before any is checked, since some are allowed only together.

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from plastibench.data.augment import Augmentation, Unchanged
-from plastibench.data.images import Images, ImageSet, Preparation, resident
+from plastibench.data.images import Images, ImageSet, Preprocessing, resident
 from plastibench.errors import RequestError
-from plastibench.plugins.architecture import Architecture, Parts
+from plastibench.plugins.architecture import Architecture, LayerFactories
 from plastibench.plugins.fields import setting
 from plastibench.plugins.recipe import Recipe
 from plastibench.plugins.regimes import Regime, chunk_sizes, windows
-from plastibench.plugins.task import Site, Stage, Task
+from plastibench.plugins.task import DataContext, Stage, Task
 from plastibench.seeding import generator
 
 if TYPE_CHECKING:
@@ -81,11 +81,11 @@ class ImageTask(Task):
             raise RequestError(f"{model} cannot be trained on {task}: {reason}")
 
     @abstractmethod
-    def load(self, site: Site) -> ImageSet:
+    def load(self, site: DataContext) -> ImageSet:
         """Return the whole data set on the site's device. Raises DataError where it is missing."""
 
     def prepared(
-        self, parts: tuple[Images, Images], site: Site, channels: Channels | None = None
+        self, parts: tuple[Images, Images], site: DataContext, channels: Channels | None = None
     ) -> ImageSet:
         """Return decoded (train, test) images on the site's device, as the recipe wants them.
 
@@ -93,12 +93,12 @@ class ImageTask(Task):
         measures them on the training images.
         """
         train, test = parts
-        if not self.recipe.normalise:
-            preparation = Preparation.plain(train.x.shape[1], self.augmentation)
+        if not self.recipe.normalize:
+            preparation = Preprocessing.plain(train.x.shape[1], self.augmentation)
         elif channels is None:
-            preparation = Preparation.measured(train, self.augmentation)
+            preparation = Preprocessing.measured(train, self.augmentation)
         else:
-            preparation = Preparation(*channels, self.augmentation)
+            preparation = Preprocessing(*channels, self.augmentation)
         return resident(type(self).__name__, train, test, preparation, site.device.torch)
 
     def input_shape(self) -> Shape:
@@ -117,7 +117,7 @@ class ImageTask(Task):
         """Return how many stages are run."""
         return min(self.num_chunks(), self.max_stages or self.num_chunks())
 
-    def stream(self, seed: int, site: Site) -> Iterator[Stage]:
+    def stream(self, seed: int, site: DataContext) -> Iterator[Stage]:
         """Yield the stages of one seed; each is a part of one tensor, so nothing is copied."""
         whole = self.load(site)
         order, train_sizes, held_sizes = self._split(len(whole.train), seed)
@@ -143,21 +143,21 @@ class ImageTask(Task):
         activation: Callable[[], nn.Module] | None = None,
         norm: Callable[[int], nn.Module] | None = None,
     ) -> nn.Module:
-        """Return an untrained model, by default with ReLU and batch normalisation."""
+        """Return an untrained model, by default with ReLU and batch normalization."""
         plain = nn.BatchNorm2d if self.architecture.spatial_norm else nn.BatchNorm1d
-        parts = Parts(activation=activation or nn.ReLU, norm=norm or plain)
+        parts = LayerFactories(activation=activation or nn.ReLU, norm=norm or plain)
         return self.architecture.build(self.input_shape(), self.output_classes(), parts)
 
     @classmethod
     def recipes(cls, architecture: Architecture) -> Mapping[str, Recipe]:
         """Return `standard` and `sota`, the two settings of the DASH paper."""
-        standard = Recipe(learning_rate=architecture.learning_rate, normalise=cls.normalises(architecture))
+        standard = Recipe(learning_rate=architecture.learning_rate, normalize=cls.normalizes(architecture))
         return {"standard": standard, "sota": replace(standard, **cls.sota)}
 
     @classmethod
-    def normalises(cls, architecture: Architecture) -> bool:
-        """Return whether the DASH code normalises this data set for an architecture."""
-        return architecture.normalised_input
+    def normalizes(cls, architecture: Architecture) -> bool:
+        """Return whether the DASH code normalizes this data set for an architecture."""
+        return architecture.normalized_input
 
     def _split(self, available: int, seed: int) -> tuple[Tensor, list[int], list[int]]:
         """Return an order of the examples, all training parts before all held-out parts, and their sizes."""

@@ -10,7 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 Scope = Literal["all", "layers", "module_weights"]
 """Every learnable parameter; weights and biases of convolutions and linear layers; or every
-module's `weight`, the scale of a normalisation included, and no bias."""
+module's `weight`, the scale of a normalization included, and no bias."""
 
 NORMS = (_BatchNorm, nn.LayerNorm, nn.GroupNorm)
 

@@ -31,7 +31,7 @@ class Method(Settings):
     optimizer_state: OptimizerState = "keep"
     batch_norm: BatchNorm = "keep"
 
-    neutral: ClassVar[Mapping[str, Any] | None] = None
+    disabled: ClassVar[Mapping[str, Any] | None] = None
     """Settings at which the remedy does nothing: a run then equals a warm start bit for bit."""
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     """Published variants: the name of a paper, and the settings with which it was published."""
@@ -73,7 +73,7 @@ class Method(Settings):
         return not cls._uses("build", "start", "loss_term", "after_step", "evaluated")
 
     @classmethod
-    def can_be_recorded(cls) -> bool:
+    def can_be_captured(cls) -> bool:
         """Return whether a step under this method can be recorded and replayed."""
         return cls.capturable or not cls._uses("loss_term", "after_step")
 

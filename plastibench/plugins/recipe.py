@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     pass
 
 
-Counting = Literal["examples", "batches"]
+AccuracyAverage = Literal["examples", "batches"]
 """An accuracy as correct examples over examples, or as the plain mean of the batches' accuracies."""
 
 
@@ -31,7 +31,7 @@ class Recipe(Settings):
     adaptive: bool = setting(False, only=("optimizer", "sam"))
     """Scale SAM's ascent by the size of each weight (ASAM)."""
     sam_statistics: Literal["both", "first"] = setting("both", only=("optimizer", "sam"))
-    """Which of SAM's two passes move the running statistics of batch normalisation."""
+    """Which of SAM's two passes move the running statistics of batch normalization."""
     schedule: Literal["constant", "steps"] = "constant"
     milestones: tuple[int, ...] = ()
     """Epochs, counted from the start of each stage, at which the rate is multiplied by `decay`."""
@@ -43,13 +43,13 @@ class Recipe(Settings):
     """A stage ends with the first epoch whose training accuracy reaches this share."""
     max_epochs: int | None = setting(10_000, within=(1, None))
     max_steps: int | None = setting(None, within=(1, None))
-    train_accuracy: Counting = "examples"
+    train_accuracy: AccuracyAverage = "examples"
     """How the stop rule measures training accuracy; the DASH code averages batches."""
-    test_accuracy: Counting = "examples"
+    test_accuracy: AccuracyAverage = "examples"
     """How test accuracy is reported; the DASH code averages batches of 256."""
     test_batch_size: int = setting(256, within=(1, None))
     precision: Literal["fp32", "tf32", "bf16"] = "fp32"
-    normalise: bool = True
+    normalize: bool = True
     """Shift and scale each channel by its mean and standard deviation."""
     augment: bool = False
     """Change training images at random, in the task's usual way."""
@@ -67,6 +67,6 @@ class Recipe(Settings):
                 "schedule=steps needs milestones, and schedule=constant has none"
             )
 
-    def rate_varies(self) -> bool:
+    def has_lr_schedule(self) -> bool:
         """Return whether the learning rate changes within a stage."""
         return self.schedule != "constant" or self.warmup_epochs > 0

@@ -34,7 +34,7 @@ CONTRACTS = {
 
 
 @dataclass(frozen=True)
-class PlugIn:
+class Plugin:
     """One method, task or model: a name, and where its code lies."""
 
     kind: str
@@ -83,11 +83,11 @@ class PlugIn:
         if missing:
             raise RequestError(f"{where} lacks {', '.join(missing)}")
         if self.kind != "task":  # a task is made with a recipe and a model
-            with blaming(f"{where} cannot be made from its defaults: it"):
+            with plugin_errors(f"{where} cannot be made from its defaults: it"):
                 kind()
 
     def _import(self) -> ModuleType:
-        with blaming(f"plug-in file {self.path or self.module}"):
+        with plugin_errors(f"plug-in file {self.path or self.module}"):
             if self.path is not None and self.module not in sys.modules and self.module.startswith(OUTSIDE):
                 return _import_file(self.module, self.path)
             return importlib.import_module(self.module)
@@ -95,7 +95,7 @@ class PlugIn:
 
 
 @contextmanager
-def blaming(what: str) -> Iterator[None]:
+def plugin_errors(what: str) -> Iterator[None]:
     """Turn whatever a plug-in's code raises into an error of the request; a user's Ctrl-C stays one."""
     try:
         yield
@@ -118,7 +118,7 @@ class Registry:
         Raises RequestError for a file that is missing, has no plug-in, or takes a name in use.
         """
         self.files = files
-        self._known: dict[tuple[str, str], PlugIn] = {}
+        self._known: dict[tuple[str, str], Plugin] = {}
         for plugin in (*_shipped(), *_installed()):
             self._add(plugin)
         for file in files:
@@ -128,7 +128,7 @@ class Registry:
         """Return the names of a kind, sorted."""
         return sorted(name for found, name in self._known if found == kind)
 
-    def get(self, kind: str, name: str) -> PlugIn:
+    def get(self, kind: str, name: str) -> Plugin:
         """Return a plug-in. Raises RequestError, with the nearest name, where there is none."""
         if (kind, name) not in self._known:
             raise unknown(kind, name, self.names(kind))
@@ -138,7 +138,7 @@ class Registry:
         """Return the class of a plug-in."""
         return self.get(kind, name).load()
 
-    def _add(self, plugin: PlugIn) -> None:
+    def _add(self, plugin: Plugin) -> None:
         before = self._known.get((plugin.kind, plugin.name))
         if before is not None:
             raise RequestError(
@@ -148,7 +148,7 @@ class Registry:
         self._known[plugin.kind, plugin.name] = plugin
 
 
-def _shipped() -> Iterator[PlugIn]:
+def _shipped() -> Iterator[Plugin]:
     for kind, folder in FOLDERS.items():
         package = importlib.util.find_spec(f"{plastibench.__name__}.{folder}")
         assert package is not None
@@ -157,7 +157,7 @@ def _shipped() -> Iterator[PlugIn]:
             for found in pkgutil.iter_modules([place]):
                 path = Path(place) / f"{found.name}.py"
                 if _is_plugin(path):
-                    yield PlugIn(kind, found.name, f"{package.name}.{found.name}", path)
+                    yield Plugin(kind, found.name, f"{package.name}.{found.name}", path)
 
 
 def _is_plugin(path: Path) -> bool:
@@ -179,13 +179,13 @@ def _is_plugin(path: Path) -> bool:
     )
 
 
-def _installed() -> Iterator[PlugIn]:
+def _installed() -> Iterator[Plugin]:
     for kind, folder in FOLDERS.items():
         for entry in entry_points(group=f"plastibench.{folder}"):
-            yield PlugIn(kind, entry.name, entry.module, None)
+            yield Plugin(kind, entry.name, entry.module, None)
 
 
-def _outside(file: Path) -> PlugIn:
+def _outside(file: Path) -> Plugin:
     """Return the plug-in in a file given by its path; its kind follows from the class it extends."""
     if not _is_file(file):
         raise RequestError(f"no plug-in file at {file}")
@@ -193,7 +193,7 @@ def _outside(file: Path) -> PlugIn:
     if not name.isidentifier():
         raise RequestError(f"plug-in file {file} cannot give a name: {name!r} is not a Python identifier")
     sys.modules.pop(module, None)
-    with blaming(f"plug-in file {file}"):
+    with plugin_errors(f"plug-in file {file}"):
         loaded = _import_file(module, file)
     own = [t for t in vars(loaded).values() if isinstance(t, type) and t.__module__ == module]
     kinds = [kind for kind in FOLDERS if any(issubclass(t, _contract(kind)) for t in own)]
@@ -201,7 +201,7 @@ def _outside(file: Path) -> PlugIn:
         raise RequestError(
             f"plug-in file {file} must define one method, task or model: it defines {len(kinds)}"
         )
-    plugin = PlugIn(kinds[0], name, module, file.resolve())
+    plugin = Plugin(kinds[0], name, module, file.resolve())
     plugin.load()
     return plugin
 
@@ -236,7 +236,7 @@ def _parse(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
 
 
-def fingerprint(plugin: PlugIn) -> str:
+def fingerprint(plugin: Plugin) -> str:
     """Return a digest of what a plug-in's code does: comments, docstrings and layout do not count."""
     path = plugin.path
     if path is None:

@@ -42,7 +42,7 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Site:
+class DataContext:
     """Where a run happens. None of it decides the numbers."""
 
     device: Device
@@ -62,7 +62,7 @@ class Task(Settings, ABC):
     default_architecture: ClassVar[str] = "resnet18"
 
     @abstractmethod
-    def stream(self, seed: int, site: Site) -> Iterator[Stage]:
+    def stream(self, seed: int, site: DataContext) -> Iterator[Stage]:
         """Yield the stages of one seed, with their data on the site's device.
 
         Must not depend on the model or on the method. Raises DataError where data are missing.
@@ -78,7 +78,7 @@ class Task(Settings, ABC):
         activation: Callable[[], nn.Module] | None = None,
         norm: Callable[[int], nn.Module] | None = None,
     ) -> nn.Module:
-        """Return an untrained model for this task, on the CPU, initialised from torch's global stream."""
+        """Return an untrained model for this task, on the CPU, initialized from torch's global stream."""
 
     @classmethod
     @abstractmethod
@@ -89,7 +89,7 @@ class Task(Settings, ABC):
 class _Sealed:
     """Put in front of a task: its stages come without their test data."""
 
-    def stream(self, seed: int, site: Site) -> Iterator[Stage]:
+    def stream(self, seed: int, site: DataContext) -> Iterator[Stage]:
         """Yield the task's own stages, the test data taken out."""
         stages: Iterator[Stage] = super().stream(seed, site)  # type: ignore[misc]  # of the task behind
         for stage in stages:

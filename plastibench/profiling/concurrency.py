@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from plastibench.devices import pick
+from plastibench.devices import get_device
 from plastibench.errors import explain
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def _trained(load: Load, which: tuple[int, int], start: Barrier) -> Share:
     from plastibench.plugins.registry import Registry
     from plastibench.profiling.throughput import epoch, noise, trainer
 
-    (seed, runs), device = which, pick(load.device)
+    (seed, runs), device = which, get_device(load.device)
     torch.set_num_threads(load.threads or device.threads(runs))
     device.share(runs)
     architecture = Registry(load.plugins).load("model", load.model)()

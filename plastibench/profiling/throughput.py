@@ -18,13 +18,13 @@ from plastibench.plugins.fields import setting
 from plastibench.plugins.image_task import ImageTask
 from plastibench.plugins.method import Method
 from plastibench.plugins.recipe import Recipe
-from plastibench.plugins.task import Site
+from plastibench.plugins.task import DataContext
 from plastibench.seeding import generator
 from plastibench.store.record import Record
 from plastibench.training import flops
 from plastibench.training.evaluation import evaluate
 from plastibench.training.learner import Learner
-from plastibench.training.step import Engine
+from plastibench.training.step import TrainStep
 
 REPEATS = 5
 
@@ -38,7 +38,7 @@ class Noise(ImageTask):
     images: int = setting(1024, within=(4, None))
     """To train on; half as many to test on."""
 
-    def load(self, site: Site) -> ImageSet:
+    def load(self, site: DataContext) -> ImageSet:
         """Return the images on the site's device."""
         draw = generator("bench", "images")
 
@@ -64,7 +64,7 @@ class Speed:
     """Of a forward and a backward pass, by torch's counter: convolutions and matrix products."""
     matrix_gigaflop_per_second: float
     """What a plain matrix product reached between the repeats: the device's peak at this precision."""
-    utilisation: float
+    utilization: float
     """Share of that peak that training reached."""
 
     def as_dict(self) -> dict[str, Any]:
@@ -110,16 +110,16 @@ def speeds(models: Sequence[tuple[str, Architecture]], recipe: Recipe, device: D
 
 def noise(architecture: Architecture, recipe: Recipe, images: int = 1024) -> Noise:
     """Return what is trained to measure a model with a recipe's optimizer, batch size and precision."""
-    shaped = replace(recipe, normalise=True)
+    shaped = replace(recipe, normalize=True)
     return Noise(recipe=shaped, architecture=architecture, stages=2, images=images)
 
 
-def trainer(task: Noise, device: Device, seed: int = 0) -> Engine:
+def trainer(task: Noise, device: Device, seed: int = 0) -> TrainStep:
     """Return an engine ready to train on all images."""
     learner = Learner(task, Method(), seed, device)
-    learner.begin(list(task.stream(seed, Site(device, Path(), Path())))[-1])
+    learner.begin(list(task.stream(seed, DataContext(device, Path(), Path())))[-1])
     learner.model.train()
-    return Engine(learner, Method())
+    return TrainStep(learner, Method())
 
 
 def _speed(name: str, task: Noise, device: Device) -> Speed:
@@ -144,11 +144,11 @@ def _speed(name: str, task: Noise, device: Device) -> Speed:
         evaluation_images_per_second=statistics.median(tested),
         gigaflop_per_image=flop / 1e9,
         matrix_gigaflop_per_second=statistics.median(peak) / 1e9,
-        utilisation=statistics.median(rate * flop / top for rate, top in zip(train, peak, strict=True)),
+        utilization=statistics.median(rate * flop / top for rate, top in zip(train, peak, strict=True)),
     )
 
 
-def epoch(engine: Engine) -> None:
+def epoch(engine: TrainStep) -> None:
     """Train on every image once, and wait for it."""
     engine.begin_epoch()
     for x, y in engine.learner.stage.train.batches(engine.recipe.batch_size):
@@ -158,10 +158,10 @@ def epoch(engine: Engine) -> None:
 
 def seconds(device: Device, work: Callable[[], object]) -> float:
     """Return how long work takes on the device, to its end."""
-    device.synchronise()
+    device.synchronize()
     start = perf_counter()
     work()
-    device.synchronise()
+    device.synchronize()
     return perf_counter() - start
 
 
@@ -178,6 +178,6 @@ def matrix_rate(device: Device, precision: str) -> float:
 
 def flop_per_image(task: ImageTask) -> float:
     """Return the FLOP of a forward and a backward pass of one image, a multiply-add counted as two."""
-    law = flops.pass_law(task.model(), task.input_shape(), backward=True)
+    law = flops.flop_model(task.model(), task.input_shape(), backward=True)
     assert law is not None, "a model that is measured can be traced"
     return float(law.example.matrix)

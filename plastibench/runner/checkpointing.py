@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from plastibench.store.checkpoint import Checkpoint
 from plastibench.system import signals
-from plastibench.training.callbacks import Company, Epoch, State, Stopped
+from plastibench.training.callbacks import Epoch, State, StopRequested, TrainingCallback
 
 if TYPE_CHECKING:
     from torch import nn
@@ -24,7 +24,7 @@ FIRST_SECONDS = 0.02
 
 
 @dataclass
-class History:
+class RunHistory:
     """What a run has behind it: kept with its state, and told in its record."""
 
     rows: list[dict[str, Any]] = field(default_factory=list)
@@ -50,16 +50,16 @@ class History:
         self.sessions.append({**known, "started": started, "stage": stage, "epoch": epoch})
 
 
-def find(checkpoint: Checkpoint, say: Callable[[str], None]) -> History:
+def find(checkpoint: Checkpoint, say: Callable[[str], None]) -> RunHistory:
     """Return what is left of a run: nothing, where no checkpoint can be used."""
     kept = checkpoint.read(say)
-    return History() if kept is None else History(**kept)
+    return RunHistory() if kept is None else RunHistory(**kept)
 
 
-class Keeper(Company):
+class Checkpointer(TrainingCallback):
     """Writes the state of a run every so often, and when the run is asked to stop."""
 
-    def __init__(self, checkpoint: Checkpoint, history: History, interval: float) -> None:
+    def __init__(self, checkpoint: Checkpoint, history: RunHistory, interval: float) -> None:
         """Keep every `interval` seconds; 0 is after every step, infinity only when asked to stop."""
         self.checkpoint, self.history, self.interval = checkpoint, history, interval
         self.tell: Callable[[Epoch], None] = lambda _: None
@@ -106,7 +106,7 @@ class Keeper(Company):
         self.cost = self.last - self.asked  # with taking the state, which waits for the device
         self.spent += self.cost
         if signals.asked():
-            raise Stopped("asked to stop")
+            raise StopRequested("asked to stop")
 
     def ended(self, model: nn.Module) -> None:
         """Take the digest of the weights."""
@@ -118,5 +118,5 @@ class Keeper(Company):
         """Return the seconds of the run so far, over all its attempts."""
         return self.history.seconds + monotonic() - self.began
 
-    def _now(self) -> History:
-        return History(self.history.rows, self.seconds(), self.history.sessions)
+    def _now(self) -> RunHistory:
+        return RunHistory(self.history.rows, self.seconds(), self.history.sessions)

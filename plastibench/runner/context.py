@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
-class Place:
+class RunContext:
     """Where runs happen, as plain values that travel to other processes."""
 
     home: Path

@@ -8,7 +8,7 @@ from plastibench.experiments.spec import Spec
 from plastibench.store.record import Record
 
 
-class Watcher(Protocol):
+class RunCallback(Protocol):
     """Is told what happens while runs are carried out."""
 
     def started(self, spec: Spec, num_stages: int) -> None:

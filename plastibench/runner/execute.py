@@ -12,32 +12,32 @@ from typing import Any
 from plastibench.errors import RequestError, explain
 from plastibench.experiments.spec import Spec, build
 from plastibench.plugins.registry import Registry
-from plastibench.runner.checkpointing import Keeper, find
-from plastibench.runner.context import Place
-from plastibench.runner.events import Watcher
+from plastibench.runner.checkpointing import Checkpointer, find
+from plastibench.runner.context import RunContext
+from plastibench.runner.events import RunCallback
 from plastibench.store.checkpoint import Checkpoint
 from plastibench.store.record import Record
-from plastibench.store.run_status import Elsewhere, claimed
+from plastibench.store.run_status import RunLockedError, run_lock
 from plastibench.store.run_store import Store
 from plastibench.system import signals
-from plastibench.training.callbacks import Stopped, Unusable
+from plastibench.training.callbacks import IncompatibleCheckpointError, StopRequested
 
 
-def check_data(specs: Iterable[Spec], place: Place, registry: Registry) -> None:
+def prepare_data(specs: Iterable[Spec], place: RunContext, registry: Registry) -> None:
     """Make sure, before any run, that the data of each setting are there: downloads are made and shown once.
 
     Raises DataError where they are missing and cannot be had, RequestError where they do not suffice.
     """
-    from plastibench.devices import pick
-    from plastibench.plugins.task import Site
+    from plastibench.devices import get_device
+    from plastibench.plugins.task import DataContext
 
-    site = Site(device=pick(place.device), data=place.data, cache=place.cache)
-    for spec in {spec.setting_id(): spec for spec in specs}.values():
+    site = DataContext(device=get_device(place.device), data=place.data, cache=place.cache)
+    for spec in {spec.condition_id(): spec for spec in specs}.values():
         task, _ = build(spec, registry)
         next(task.stream(spec.seed, site))
 
 
-def execute(spec: Spec, place: Place, registry: Registry, watcher: Watcher) -> Record:
+def execute(spec: Spec, place: RunContext, registry: Registry, watcher: RunCallback) -> Record:
     """Carry out one run and put it in the store; a finished one is only read.
 
     A run that was stopped goes on from its checkpoint. Raises Stopped where it is asked to stop, and
@@ -46,31 +46,31 @@ def execute(spec: Spec, place: Place, registry: Registry, watcher: Watcher) -> R
     known = Store(place.home).read(spec.id)
     if known is not None:
         return known
-    with claimed(Store(place.home).folder(spec.id)):
+    with run_lock(Store(place.home).folder(spec.id)):
         return _claimed(spec, place, registry, watcher)
 
 
-def _claimed(spec: Spec, place: Place, registry: Registry, watcher: Watcher) -> Record:
+def _claimed(spec: Spec, place: RunContext, registry: Registry, watcher: RunCallback) -> Record:
     store = Store(place.home)
     known = store.read(spec.id)
     if known is not None:  # another process has just finished it
         return known
     try:
         return _carry_out(spec, place, registry, watcher)
-    except Unusable as error:
+    except IncompatibleCheckpointError as error:
         watcher.note(spec, f"its checkpoint cannot be used ({error}): the run begins anew")
         Checkpoint(store.folder(spec.id), spec.id).remove()
         return _carry_out(spec, place, registry, watcher)
 
 
-def _carry_out(spec: Spec, place: Place, registry: Registry, watcher: Watcher) -> Record:
-    from plastibench.devices import pick
-    from plastibench.plugins.task import Site
+def _carry_out(spec: Spec, place: RunContext, registry: Registry, watcher: RunCallback) -> Record:
+    from plastibench.devices import get_device
+    from plastibench.plugins.task import DataContext
     from plastibench.runner.provenance import provenance
     from plastibench.training import protocol
     from plastibench.training.trainer import DIVERGED
 
-    store, device = Store(place.home), pick(place.device)
+    store, device = Store(place.home), get_device(place.device)
     task, method = build(spec, registry)
     origin = provenance(device)
     keeper = _keeper(spec, place, watcher, origin)
@@ -79,7 +79,7 @@ def _carry_out(spec: Spec, place: Place, registry: Registry, watcher: Watcher) -
         watcher.stage(spec.id, row)
     with store.open(spec, keeper.history.rows) as attempt:
         keeper.history.rows = attempt.stages
-        site = Site(device=device, data=place.data, cache=place.cache)
+        site = DataContext(device=device, data=place.data, cache=place.cache)
         for result in protocol.run(task, method, spec.seed, site, keeper):
             row = _finite(result.as_dict())
             attempt.append(row)
@@ -90,7 +90,7 @@ def _carry_out(spec: Spec, place: Place, registry: Registry, watcher: Watcher) -
     return record
 
 
-def _keeper(spec: Spec, place: Place, watcher: Watcher, origin: Mapping[str, Any]) -> Keeper:
+def _keeper(spec: Spec, place: RunContext, watcher: RunCallback, origin: Mapping[str, Any]) -> Checkpointer:
     """Return what keeps the run's state, and knows where it goes on; the watcher is told."""
     checkpoint = Checkpoint(Store(place.home).folder(spec.id), spec.id)
     say = partial(watcher.note, spec)
@@ -99,12 +99,12 @@ def _keeper(spec: Spec, place: Place, watcher: Watcher, origin: Mapping[str, Any
         stage, epoch = history.where()
         say(f"goes on at stage {stage}, epoch {epoch}")
     history.begin(origin)
-    keeper = Keeper(checkpoint, history, place.interval)
+    keeper = Checkpointer(checkpoint, history, place.interval)
     keeper.tell, keeper.say = (lambda epoch: watcher.epoch(spec.id, vars(epoch))), say
     return keeper
 
 
-def _times(keeper: Keeper) -> dict[str, Any]:
+def _times(keeper: Checkpointer) -> dict[str, Any]:
     """Return when the run was made, and how long it took: by clocks that nobody can set."""
     sessions = keeper.history.sessions
     return {
@@ -122,16 +122,18 @@ def _finite(row: dict[str, Any]) -> dict[str, Any]:
     return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
 
 
-def attempt(spec: Spec, place: Place, prepare: Callable[[], Registry], watcher: Watcher) -> str | None:
+def attempt(
+    spec: Spec, place: RunContext, prepare: Callable[[], Registry], watcher: RunCallback
+) -> str | None:
     """Carry out one run; return why it failed, or None. Other runs must go on, whatever happened.
 
     Raises Elsewhere where another process is at it.
     """
     if signals.asked():
-        raise Stopped("asked to stop")
+        raise StopRequested("asked to stop")
     try:
         record = execute(spec, place, prepare(), watcher)
-    except (KeyboardInterrupt, Elsewhere):
+    except (KeyboardInterrupt, RunLockedError):
         raise
     except BaseException as error:  # a plug-in may raise anything, SystemExit too
         message = explain(error)
@@ -143,26 +145,26 @@ def attempt(spec: Spec, place: Place, prepare: Callable[[], Registry], watcher: 
     return message
 
 
-def _give_back(place: Place) -> None:
+def _give_back(place: RunContext) -> None:
     """Give the device back what a run held that failed: of too little memory, perhaps."""
-    from plastibench.devices import pick
+    from plastibench.devices import get_device
 
     with suppress(RequestError):  # it failed because there is no such device
-        pick(place.device).give_back()
+        get_device(place.device).empty_cache()
 
 
-def workshop(place: Place) -> Registry:
+def init_worker(place: RunContext) -> Registry:
     """Make this process ready for runs: its threads, its part of the device, the plug-ins."""
     import torch
 
-    from plastibench.devices import pick
+    from plastibench.devices import get_device
 
     # torch imports its compiler, which takes a second, for the first optimizer of a process: no run's second.
     torch.optim.SGD([torch.zeros(1)])
     if place.threads is not None:
         torch.set_num_threads(place.threads)
     if place.deterministic:
-        pick(place.device).be_deterministic()
+        get_device(place.device).use_deterministic_algorithms()
     if place.together > 1:
-        pick(place.device).share(place.together)
+        get_device(place.device).share(place.together)
     return Registry(place.plugins)

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from time import monotonic
 
 from plastibench.experiments.spec import Spec
-from plastibench.runner.events import Watcher
+from plastibench.runner.events import RunCallback
 
-AGAIN_SECONDS = 2.0
+RETRY_SECONDS = 2.0
 """How long until a run that another process was at is looked at again."""
 
 
@@ -32,9 +32,9 @@ class Queue:
                 return spec
         return None
 
-    def later(self, spec: Spec, watcher: Watcher, holder: str) -> None:
+    def later(self, spec: Spec, watcher: RunCallback, holder: str) -> None:
         """Put a run back that is elsewhere; the watcher is told once."""
-        self._waiting.append((spec, monotonic() + AGAIN_SECONDS))
+        self._waiting.append((spec, monotonic() + RETRY_SECONDS))
         if spec.id not in self._told:
             self._told.add(spec.id)
             watcher.note(spec, f"{holder} is at it: its result is waited for")

@@ -6,16 +6,18 @@ from functools import cache, partial
 from time import sleep
 
 from plastibench.experiments.spec import Spec
-from plastibench.runner.context import Place
-from plastibench.runner.events import Watcher
-from plastibench.runner.execute import attempt, workshop
-from plastibench.runner.queue import AGAIN_SECONDS, Queue
-from plastibench.store.run_status import Elsewhere
+from plastibench.runner.context import RunContext
+from plastibench.runner.events import RunCallback
+from plastibench.runner.execute import attempt, init_worker
+from plastibench.runner.queue import RETRY_SECONDS, Queue
+from plastibench.store.run_status import RunLockedError
 from plastibench.store.run_store import Store
 from plastibench.system import signals
 
 
-def run_all(specs: list[Spec], place: Place, watcher: Watcher, jobs: int = 1) -> list[tuple[Spec, str]]:
+def run_specs(
+    specs: list[Spec], place: RunContext, watcher: RunCallback, jobs: int = 1
+) -> list[tuple[Spec, str]]:
     """Carry out every run that is not finished; return those that failed, with the reason."""
     from plastibench.runner.executors.processes import run_in_processes
 
@@ -23,18 +25,18 @@ def run_all(specs: list[Spec], place: Place, watcher: Watcher, jobs: int = 1) ->
     todo = [spec for spec in specs if store.read(spec.id) is None]
     if jobs > 1 and len(todo) > 1:
         return run_in_processes(todo, place, watcher, min(jobs, len(todo)))
-    prepare = cache(partial(workshop, place))
+    prepare = cache(partial(init_worker, place))
     failed: list[tuple[Spec, str]] = []
     queue = Queue(todo)
     with signals.by_signals():
         while queue:
             spec = queue.next()
             if spec is None:
-                sleep(AGAIN_SECONDS / 10)
+                sleep(RETRY_SECONDS / 10)
                 continue
             try:
                 reason = attempt(spec, place, prepare, watcher)
-            except Elsewhere as error:
+            except RunLockedError as error:
                 queue.later(spec, watcher, str(error))
                 continue
             failed += [(spec, reason)] if reason is not None else []

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from plastibench.experiments.spec import Spec
 from plastibench.system.files import write
-from plastibench.system.locks import exclusive
+from plastibench.system.locks import file_lock
 
 NAME = "leaderboards.json"
 
@@ -27,7 +27,7 @@ def remember(home: Path, name: str, runs: Iterable[str]) -> None:
     wanted = set(runs)
     if wanted <= set(known(home).get(name, ())):
         return
-    with exclusive(home / f".{NAME}.lock"):
+    with file_lock(home / f".{NAME}.lock"):
         found = known(home)
         found[name] = sorted(wanted | set(found.get(name, ())))
         write(home / NAME, json.dumps(found, indent=1, sort_keys=True) + "\n")

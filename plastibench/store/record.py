@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any
 
 from plastibench.experiments.spec import Spec, canonical
-from plastibench.store.run_metrics import Outcome, whole_cost
+from plastibench.store.run_metrics import RunMetrics, total_cost
 
 STATUSES = ("done", "diverged")
 WORDS = ("stop", "data")
@@ -40,9 +40,9 @@ class Record:
         return replace(self, provenance={**self.provenance, **more})
 
     @cached_property
-    def setting_id(self) -> str:
+    def condition_id(self) -> str:
         """Return what it has in common with the runs that it may be compared with."""
-        return self.spec.setting_id()
+        return self.spec.condition_id()
 
     @cached_property
     def hardware(self) -> str:
@@ -50,14 +50,14 @@ class Record:
         return hardware(self.provenance)
 
     @cached_property
-    def outcome(self) -> Outcome:
+    def outcome(self) -> RunMetrics:
         """Return the accuracies and sums of a run that was tested: not of a sealed one."""
-        return Outcome(
+        return RunMetrics(
             seed=self.spec.seed,
             accuracies=tuple(100 * float(stage["test_accuracy"]) for stage in self.stages),
             steps=tuple(stage["steps"] for stage in self.stages),
             passes=tuple(stage["train_passes"] + stage["remedy_passes"] for stage in self.stages),
-            cost=whole_cost(self.stages),
+            cost=total_cost(self.stages),
             hardware=self.hardware,
         )
 

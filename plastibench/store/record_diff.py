@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from plastibench.store.record import Record
-from plastibench.store.run_metrics import OF_THE_MACHINE
+from plastibench.store.run_metrics import HARDWARE_DEPENDENT
 
 DECIDES_ROUNDING = ("torch", "device", "threads", "deterministic", "compiler", "plastibench")
 """Of a record's provenance: where these differ, the last bits of a sum can, and with them everything."""
@@ -35,7 +35,7 @@ def _weights(first: Record, second: Record, where: tuple[str, str]) -> Iterator[
 
 
 def _compared(row: Mapping[str, Any]) -> list[str]:
-    return [name for name in row if not name.endswith(OF_THE_MACHINE)]
+    return [name for name in row if not name.endswith(HARDWARE_DEPENDENT)]
 
 
 def origins(first: Record, second: Record) -> str:

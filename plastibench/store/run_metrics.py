@@ -39,14 +39,14 @@ DERIVED = {
 HIGHEST = ("peak_memory",)
 """Costs of which a run's is the highest of its stages'."""
 COSTS = (*SUMMED, *DERIVED, *HIGHEST)
-OF_THE_MACHINE = ("seconds", "memory", "energy")
+HARDWARE_DEPENDENT = ("seconds", "memory", "energy")
 """Ends of the names of costs that no two runs share, and that mean nothing without their hardware."""
 
 Costs = Mapping[str, float | None]
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RunMetrics:
     """What one finished run came to."""
 
     seed: int
@@ -72,7 +72,7 @@ class Outcome:
         return sum(self.accuracies) / len(self.accuracies)
 
 
-def whole_cost(stages: Sequence[Mapping[str, float | None]]) -> Costs:
+def total_cost(stages: Sequence[Mapping[str, float | None]]) -> Costs:
     """Return the cost of a run from its stages; None for what one of them does not say."""
     cost: dict[str, float | None] = {}
     for names, total in ((SUMMED, sum), (HIGHEST, max)):
@@ -92,7 +92,7 @@ def _sum(values: Sequence[float | None]) -> float | None:
 _in_order: Callable[[Costs], tuple[float | None, ...]] = itemgetter(*COSTS)
 
 
-def mean_cost(runs: Iterable[Outcome]) -> Costs:
+def mean_cost(runs: Iterable[RunMetrics]) -> Costs:
     """Return means over runs; a cost that one of them does not know has none.
 
     Seconds, memory and energy of several kinds of hardware have none either.
@@ -103,7 +103,7 @@ def mean_cost(runs: Iterable[Outcome]) -> Costs:
         return dict.fromkeys(COSTS)
     sums = dict(zip(COSTS, map(_sum, zip(*(_in_order(run.cost) for run in found), strict=True)), strict=True))
     return {
-        name: None if total is None or (mixed and name.endswith(OF_THE_MACHINE)) else total / len(found)
+        name: None if total is None or (mixed and name.endswith(HARDWARE_DEPENDENT)) else total / len(found)
         for name, total in sums.items()
     }
 
@@ -113,17 +113,17 @@ def relative_cost(cost: Costs, unit: Costs, *, same_hardware: bool) -> Costs:
 
     def ratio(name: str) -> float | None:
         value, one = cost[name], unit[name]
-        apart = not same_hardware and name.endswith(OF_THE_MACHINE)
+        apart = not same_hardware and name.endswith(HARDWARE_DEPENDENT)
         return None if value is None or not one or apart else value / one
 
     return {name: ratio(name) for name in COSTS}
 
 
-def on(hardware: str, runs: Iterable[Outcome]) -> list[Outcome]:
+def on(hardware: str, runs: Iterable[RunMetrics]) -> list[RunMetrics]:
     """Return those runs that were made with some hardware."""
     return [run for run in runs if run.hardware == hardware]
 
 
-def hardware_of(runs: Iterable[Outcome]) -> list[str]:
+def hardware_of(runs: Iterable[RunMetrics]) -> list[str]:
     """Return what the runs were made with, sorted."""
     return sorted({run.hardware for run in runs})

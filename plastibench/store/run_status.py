@@ -20,29 +20,29 @@ from plastibench.errors import unknown
 from plastibench.experiments.spec import Spec
 from plastibench.store.checkpoint import Checkpoint
 from plastibench.store.run_store import Store
-from plastibench.store.run_writer import FAILURE
-from plastibench.system.locks import exclusive, is_held
+from plastibench.store.run_writer import FAILURE_FILE
+from plastibench.system.locks import file_lock, is_locked
 
-CLAIM = "claim"
+LOCK_FILE = "claim"
 
 State = Literal["queued", "running", "stopped", "failed", "done", "diverged", "damaged"]
 """Stopped: begun, by nobody now; a process that died leaves that, too. The next `run` goes on with it."""
 
 
-class Elsewhere(Exception):  # noqa: N818 - not an error
+class RunLockedError(Exception):
     """Another process is at this run."""
 
 
 @contextmanager
-def claimed(folder: Path) -> Iterator[None]:
+def run_lock(folder: Path) -> Iterator[None]:
     """Hold a run inside. Raises Elsewhere, with the holder's name, where another process has it."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / CLAIM
+    path = folder / LOCK_FILE
     with ExitStack() as held:
         try:
-            held.enter_context(exclusive(path, wait=False))
+            held.enter_context(file_lock(path, wait=False))
         except BlockingIOError as error:
-            raise Elsewhere(holder(folder) or "another process") from error
+            raise RunLockedError(holder(folder) or "another process") from error
         held.callback(_forget, path)  # before the lock is given back
         with suppress(OSError):  # on a full disk the lock alone must do
             path.write_text(json.dumps({"host": platform.node(), "process": os.getpid()}), encoding="utf-8")
@@ -57,7 +57,7 @@ def _forget(path: Path) -> None:
 def holder(folder: Path) -> str | None:
     """Return the name of the process that claimed a run; None where there is no claim."""
     try:
-        plain = json.loads((folder / CLAIM).read_text(encoding="utf-8"))
+        plain = json.loads((folder / LOCK_FILE).read_text(encoding="utf-8"))
         return f"process {plain['process']} on {plain['host']}"
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -113,7 +113,7 @@ def _recorded(store: Store, run: str) -> Spec | None:
     return None if record is None else record.spec
 
 
-def nameless(store: Store) -> list[Entry]:
+def damaged_specs(store: Store) -> list[Entry]:
     """Return the runs that `begun` met whose description is damaged: the command that began them mends it."""
     return [
         Entry(path.parent.name, "?", "damaged", _lines(path.with_name("stages.jsonl")), f"{path}: {reason}")
@@ -129,7 +129,7 @@ def entry(store: Store, spec: Spec, name: str) -> Entry:
     if record is not None:
         return Entry(spec.id, name, _ended(record.status), len(record.stages), "")
     stages, about = _lines(folder / "stages.jsonl"), holder(folder)
-    if is_held(folder / CLAIM):
+    if is_locked(folder / LOCK_FILE):
         return Entry(spec.id, name, "running", stages, about or "")
     if folder / "run.json" in store.damaged:
         return Entry(spec.id, name, "damaged", stages, store.damaged[folder / "run.json"])
@@ -146,7 +146,9 @@ def _ended(status: str) -> State:
 
 def _failure(folder: Path) -> str | None:
     try:
-        return str(json.loads((folder / FAILURE).read_text(encoding="utf-8"))["error"]).partition("\n")[0]
+        return str(json.loads((folder / FAILURE_FILE).read_text(encoding="utf-8"))["error"]).partition("\n")[
+            0
+        ]
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError):

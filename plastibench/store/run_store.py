@@ -10,7 +10,7 @@ from typing import Any
 from plastibench.errors import RequestError
 from plastibench.experiments.spec import Spec
 from plastibench.store.record import Record, parse
-from plastibench.store.run_writer import Attempt
+from plastibench.store.run_writer import RunWriter
 
 HOME_VARIABLE = "PLASTIBENCH_HOME"
 DEFAULT_HOME = "plastibench-home"
@@ -73,7 +73,7 @@ class Store:
         """Return the ids of all runs that have a run file, sorted."""
         return sorted(path.parent.name for path in self.home.glob("runs/??/*/run.json"))
 
-    def begun_ids(self) -> list[str]:
+    def started_ids(self) -> list[str]:
         """Return the ids of all runs that were ever begun, sorted."""
         return sorted(path.parent.name for path in self.home.glob("runs/??/*/spec.json"))
 
@@ -82,6 +82,6 @@ class Store:
         found = (self.read(spec.id) for spec in specs)
         return [record for record in found if record is not None]
 
-    def open(self, spec: Spec, rows: Iterable[Mapping[str, Any]] = ()) -> Attempt:
+    def open(self, spec: Spec, rows: Iterable[Mapping[str, Any]] = ()) -> RunWriter:
         """Begin a run, or go on behind the `rows` of its first stages; what else was left is replaced."""
-        return Attempt(self.folder(spec.id), spec, rows)
+        return RunWriter(self.folder(spec.id), spec, rows)

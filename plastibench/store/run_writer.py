@@ -16,11 +16,11 @@ from plastibench.experiments.spec import Spec, canonical
 from plastibench.store.record import Record, as_text
 from plastibench.system.files import write
 
-FAILURE = "failed.json"
+FAILURE_FILE = "failed.json"
 """Why the last attempt failed; not there while one is under way."""
 
 
-class Attempt:
+class RunWriter:
     """A run being written. Used as a context manager; without `finish` the run does not exist."""
 
     def __init__(self, folder: Path, spec: Spec, rows: Iterable[Mapping[str, Any]] = ()) -> None:
@@ -39,7 +39,7 @@ class Attempt:
         # A new file, not the old one cut: a process that lost the run may still hold that one.
         write(self.folder / "stages.jsonl", "".join(canonical(row) + "\n" for row in self.stages))
         self._file = (self.folder / "stages.jsonl").open("a", encoding="utf-8")
-        (self.folder / FAILURE).unlink(missing_ok=True)
+        (self.folder / FAILURE_FILE).unlink(missing_ok=True)
         self.event("start", attempt=self.number, stages=len(self.stages))
         return self
 
@@ -58,7 +58,7 @@ class Attempt:
             self.event("stopped", error=said)
             return
         self.event("failed", error=said, traceback=trace)
-        note_failure(self.folder, said, trace)
+        write_failure(self.folder, said, trace)
 
     def append(self, stage: Mapping[str, Any]) -> None:
         """Add the row of a stage; it is on the disk when this returns."""
@@ -101,11 +101,11 @@ def put(folder: Path, text: str) -> None:
     write(path, text)
 
 
-def note_failure(folder: Path, reason: str, trace: str = "") -> None:
+def write_failure(folder: Path, reason: str, trace: str = "") -> None:
     """Keep why a run failed, until it is tried again; a full disk may be the reason and prevent that."""
     plain = {"error": reason, "traceback": trace}
     with suppress(OSError):
-        write(folder / FAILURE, json.dumps(plain, indent=1) + "\n")
+        write(folder / FAILURE_FILE, json.dumps(plain, indent=1) + "\n")
 
 
 def _attempts(folder: Path) -> int:

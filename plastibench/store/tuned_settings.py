@@ -25,7 +25,7 @@ KEY = "tuned"
 
 
 @dataclass(frozen=True)
-class Tuned:
+class TunedSettings:
     """Where the settings of a method come from."""
 
     study: str
@@ -56,7 +56,7 @@ def names(home: Path) -> list[str]:
     return sorted(file.stem for file in (home / FOLDER).glob("*.toml"))
 
 
-def remember(home: Path, chosen: Mapping[str, Tuned]) -> None:
+def remember(home: Path, chosen: Mapping[str, TunedSettings]) -> None:
     """Add settings to those that are known to be chosen, by their variant."""
     known = _read(home)
     found = known | {name: asdict(one) for name, one in chosen.items()}
@@ -65,7 +65,7 @@ def remember(home: Path, chosen: Mapping[str, Tuned]) -> None:
         write(home / FOLDER / REGISTRY, json.dumps(found, indent=1, sort_keys=True) + "\n")
 
 
-def known(home: Path) -> dict[str, Tuned]:
+def known(home: Path) -> dict[str, TunedSettings]:
     """Return the settings that are known to be chosen, by their variant."""
     return {name: _tuned(plain) for name, plain in _read(home).items()}
 
@@ -79,7 +79,7 @@ def attached(records: Iterable[Record], home: Path) -> list[Record]:
     return [_attached(record, known, variants) for record in found]
 
 
-def chosen(grids: Iterable[Grid], registry: Registry) -> dict[str, Tuned]:
+def chosen(grids: Iterable[Grid], registry: Registry) -> dict[str, TunedSettings]:
     """Return which settings of a suite a tuning chose, by their variant.
 
     Raises RequestError for a table that no tuning writes.
@@ -94,11 +94,11 @@ def chosen(grids: Iterable[Grid], registry: Registry) -> dict[str, Tuned]:
     return {name: replace(one, published=name in given) for name, one in found.items()}
 
 
-def _tuned(plain: Mapping[str, Any]) -> Tuned:
+def _tuned(plain: Mapping[str, Any]) -> TunedSettings:
     try:
-        return Tuned(**plain)
+        return TunedSettings(**plain)
     except TypeError as error:
-        allowed = ", ".join(Tuned.__dataclass_fields__)
+        allowed = ", ".join(TunedSettings.__dataclass_fields__)
         raise RequestError(f"tuned = {dict(plain)} is not what a tuning writes: {allowed}") from error
 
 
@@ -121,10 +121,10 @@ def suite(home: Path, name: str | None, task: str | None) -> Suite:
     return found[0]
 
 
-def of(record: Record) -> Tuned | None:
+def of(record: Record) -> TunedSettings | None:
     """Return where the settings of a record come from; None for those that somebody gave."""
     found = record.provenance.get(KEY)
-    return None if found is None else Tuned(**found)
+    return None if found is None else TunedSettings(**found)
 
 
 def _attached(record: Record, known: Mapping[str, Any], variants: dict[tuple[object, ...], str]) -> Record:
@@ -141,9 +141,9 @@ def _attached(record: Record, known: Mapping[str, Any], variants: dict[tuple[obj
     return record if found is None else record.known_as(**{KEY: found})
 
 
-def setting_id(record: Record) -> str:
+def condition_id(record: Record) -> str:
     """Return what a record has in common with those that it may be compared with."""
-    return record.setting_id if of(record) is None else untuned(record).setting_id()
+    return record.condition_id if of(record) is None else untuned(record).condition_id()
 
 
 def untuned(record: Record) -> Spec:

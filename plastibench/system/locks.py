@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 @contextmanager
-def exclusive(path: Path, *, wait: bool = True) -> Iterator[None]:
+def file_lock(path: Path, *, wait: bool = True) -> Iterator[None]:
     """Hold the lock on the file at `path`, created where missing; wait for it, or raise BlockingIOError.
 
     The holder may move or remove the file. On Windows, where an open file cannot be moved, nothing
@@ -32,12 +32,12 @@ def exclusive(path: Path, *, wait: bool = True) -> Iterator[None]:
             return
 
 
-def is_held(path: Path) -> bool:
+def is_locked(path: Path) -> bool:
     """Return whether a process holds the lock on the file at `path`; a file that nobody holds is removed."""
     if not path.exists():
         return False
     try:
-        with exclusive(path, wait=False):
+        with file_lock(path, wait=False):
             path.unlink(missing_ok=True)
             return False
     except BlockingIOError:

@@ -17,7 +17,7 @@ from plastibench.devices import Device
 from plastibench.plugins.fields import search_space, settings_of
 from plastibench.plugins.method import Method
 from plastibench.plugins.task import Task
-from plastibench.seeding import seed_of
+from plastibench.seeding import derive_seed
 from plastibench.store.checkpoint import Checkpoint
 from plastibench.testing.tape import Taping, Twin
 from plastibench.testing.trial import counting_passes, run, run_in_pieces, same_bits, site
@@ -55,10 +55,10 @@ def imports_only_what_it_may(kind: Kind) -> None:
             )
 
 
-def neutral_setting_is_a_warm_start(task: Task, kind: Kind) -> None:
+def disabled_setting_is_a_warm_start(task: Task, kind: Kind) -> None:
     """With its strength off a remedy equals the method without hooks, bit for bit."""
-    assert kind.neutral is not None
-    warm, off = run(task, Method()), run(task, kind(**kind.neutral))
+    assert kind.disabled is not None
+    warm, off = run(task, Method()), run(task, kind(**kind.disabled))
     assert same_bits(warm.weights, off.weights)
     drop = {"remedy_passes", "remedy_forwards", "remedy_flops", "elementwise_flops"}
     assert [{k: v for k, v in row.items() if k not in drop} for row in warm.rows()] == [
@@ -124,9 +124,9 @@ def counted_cost_is_real_cost(task: Task, kind: Kind, num_classes: int) -> None:
 
 def others_are_left_alone(task: Task, kind: Kind) -> None:
     """A run neither reads nor leaves a trace in torch's global stream before its own seeding."""
-    torch.manual_seed(seed_of("a"))
+    torch.manual_seed(derive_seed("a"))
     one = run(task, kind())
-    torch.manual_seed(seed_of("b"))
+    torch.manual_seed(derive_seed("b"))
     torch.rand(7)
     assert same_bits(one.weights, run(task, kind()).weights)
 
@@ -150,7 +150,7 @@ def captured_equals_uncaptured(task: Task, kind: Kind) -> None:
     taping = Taping()
     replayed, taken = run(task, kind(), device=taping), run(task, kind(), device=Twin())
     assert not taping.tapes.refused, f"{kind.__name__} cannot be recorded: {taping.tapes.refused[0]}"
-    assert bool(taping.tapes.replayed) == kind.can_be_recorded()
+    assert bool(taping.tapes.replayed) == kind.can_be_captured()
     assert same_bits(replayed.weights, taken.weights), f"{kind.__name__} is another one when it is replayed"
     assert replayed.rows() == taken.rows()
 

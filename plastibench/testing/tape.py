@@ -17,13 +17,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from plastibench.devices import Cpu
-from plastibench.devices.graph_capture import Recorder
+from plastibench.devices.graph_capture import GraphCapturer
 
 WAITS = (torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape)
 
 
 @dataclass
-class Tapes(Recorder):
+class Tapes(GraphCapturer):
     """Records on the CPU."""
 
     recorded: int = 0
@@ -108,6 +108,6 @@ class Taping(Twin):
         super().__init__(index)
         self.tapes = Tapes()
 
-    def recorder(self) -> Recorder | None:
+    def recorder(self) -> GraphCapturer | None:
         """Return the tapes."""
         return self.tapes

@@ -14,12 +14,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
-from plastibench.devices import Device, pick
+from plastibench.devices import Device, get_device
 from plastibench.plugins.method import Method
-from plastibench.plugins.task import Site, Task
+from plastibench.plugins.task import DataContext, Task
 from plastibench.store.checkpoint import Checkpoint
 from plastibench.training import protocol
-from plastibench.training.callbacks import Company, State, Stopped
+from plastibench.training.callbacks import State, StopRequested, TrainingCallback
 from plastibench.training.learner import Learner
 from plastibench.training.protocol import StageResult
 
@@ -39,7 +39,11 @@ class Trial:
 
 
 def run(
-    task: Task, method: Method, seed: int = 0, device: Device | None = None, company: Company | None = None
+    task: Task,
+    method: Method,
+    seed: int = 0,
+    device: Device | None = None,
+    company: TrainingCallback | None = None,
 ) -> Trial:
     """Carry out a whole run and keep its weights. No data set outside the package may be needed.
 
@@ -56,7 +60,7 @@ def run(
     vars(method)["after_stage"] = after_stage
     try:
         trial.results.extend(protocol.run(task, method, seed, site(device), company))
-    except Stopped:
+    except StopRequested:
         pass
     finally:
         del vars(method)["after_stage"]
@@ -83,7 +87,7 @@ def run_in_pieces(
     raise AssertionError("a run without an end")
 
 
-class _Stopping(Company):
+class _Stopping(TrainingCallback):
     """Stops a run the `every`-th time that this would be possible."""
 
     def __init__(self, checkpoint: Checkpoint, every: int) -> None:
@@ -100,17 +104,17 @@ class _Stopping(Company):
     def keep(self, state: State) -> None:
         self.checkpoint.write(state)
         self.stopped = True
-        raise Stopped
+        raise StopRequested
 
 
 def _never(damage: str) -> None:
     raise AssertionError(damage)
 
 
-def site(device: Device | None = None) -> Site:
+def site(device: Device | None = None) -> DataContext:
     """Return a place to run at that has no data folder."""
     nowhere = Path("no-data-needed")
-    return Site(device=device or pick("cpu"), data=nowhere, cache=nowhere)
+    return DataContext(device=device or get_device("cpu"), data=nowhere, cache=nowhere)
 
 
 def same_bits(a: list[dict[str, Tensor]], b: list[dict[str, Tensor]]) -> bool:

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from plastibench import tracking
-from plastibench.tracking.follower import Errand, follow
+from plastibench.tracking.follower import MirrorJob, follow
 
 LOOK_SECONDS = 0.2
 GRACE_SECONDS = 3.0
@@ -20,7 +20,7 @@ GRACE_SECONDS = 3.0
 
 
 @contextmanager
-def mirrored(errand: Errand | None, say: Callable[[str], None]) -> Iterator[Mirroring | None]:
+def mirrored(errand: MirrorJob | None, say: Callable[[str], None]) -> Iterator[BackgroundMirror | None]:
     """Mirror what an errand names while inside; None where nothing is to be mirrored or nothing can be."""
     if errand is None:
         yield None
@@ -28,17 +28,17 @@ def mirrored(errand: Errand | None, say: Callable[[str], None]) -> Iterator[Mirr
         say("mlflow is not installed: nothing is mirrored")
         yield None
     else:
-        with Mirroring(errand, say) as mirror:
+        with BackgroundMirror(errand, say) as mirror:
             yield mirror
 
 
-class Mirroring:
+class BackgroundMirror:
     """The process that mirrors leaderboards, from the outside.
 
     The store is the truth: what goes wrong here is said once, and spoils nothing.
     """
 
-    def __init__(self, errand: Errand, say: Callable[[str], None]) -> None:
+    def __init__(self, errand: MirrorJob, say: Callable[[str], None]) -> None:
         """Take what to mirror, and how to tell the user."""
         self.errand = errand
         self.say = say

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from plastibench.tracking import payload
-from plastibench.tracking.bulk.reader import Pack, asked
+from plastibench.tracking.bulk.reader import BulkRun, asked
 from plastibench.tracking.server import PREFIX, VIEW, Server
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ ACTIVE, DELETED = 1, 2
 
 
 @dataclass(frozen=True)
-class Child:
+class ChildRun:
     """A run of MLflow's that stands for one of ours."""
 
     id: str
@@ -52,14 +52,14 @@ class Board:
     parent: str
     whole: dict[str, str] = field(default_factory=dict)
     """The child, and the digest of what it shows, of every run that is there with everything."""
-    children: dict[str, Child] = field(default_factory=dict)
+    children: dict[str, ChildRun] = field(default_factory=dict)
     """By the ids of the runs that are there in part."""
 
 
-class Opening:
+class ExperimentLoader:
     """Finds leaderboards, and makes those that are missing."""
 
-    def __init__(self, client: MlflowClient, server: Server, known: dict[str, Pack]) -> None:
+    def __init__(self, client: MlflowClient, server: Server, known: dict[str, BulkRun]) -> None:
         """Take packs that were read before, by their ids; those that are new are added."""
         self.client = client
         self.server = server
@@ -92,10 +92,10 @@ class Opening:
         self.client.set_terminated(made.info.run_id)
         return str(made.info.run_id)
 
-    def _unfinished(self, experiment: str) -> dict[str, Child]:
+    def _unfinished(self, experiment: str) -> dict[str, ChildRun]:
         found = search(self.client, experiment, "tags.kind = 'run' and attributes.status != 'FINISHED'")
         return {
-            run.data.tags["run_id"]: Child(
+            run.data.tags["run_id"]: ChildRun(
                 str(run.info.run_id),
                 int(run.info.start_time),
                 run.data.tags.get(STAGES, payload.fingerprint([])),
@@ -122,7 +122,7 @@ class Opening:
                 self.known |= {pack.id: pack for pack in place.packs(closed)}
 
 
-def _said(experiment: str, packs: Mapping[str, Pack]) -> dict[str, str]:
+def _said(experiment: str, packs: Mapping[str, BulkRun]) -> dict[str, str]:
     """Return the child and the digest of every run that packs speak of; what later ones say counts."""
     head = key(experiment, "")
     return {

@@ -16,20 +16,20 @@ from plastibench.experiments.spec import Spec
 from plastibench.runner.executors.messages import tell
 from plastibench.store import tuned_settings
 from plastibench.store.record import Record
-from plastibench.store.run_status import CLAIM
+from plastibench.store.run_status import LOCK_FILE
 from plastibench.store.run_store import Store
-from plastibench.store.run_writer import FAILURE
-from plastibench.system.locks import is_held
+from plastibench.store.run_writer import FAILURE_FILE
+from plastibench.system.locks import is_locked
 from plastibench.tracking.experiment import Board
 from plastibench.tracking.server import PATIENCE_SECONDS, Server, prepare
-from plastibench.tracking.writer import Mirror
+from plastibench.tracking.writer import MlflowWriter
 
 if TYPE_CHECKING:
     from plastibench.tracking.studies import Studies
 
 LOOK_SECONDS = 1.0
 """How often the store is looked at."""
-AGAIN_SECONDS = 20.0
+RETRY_SECONDS = 20.0
 """How long until a place that could not be written is tried again."""
 OWN_SECONDS = 60.0
 """How long a step may take that only this machine has a part in, such as importing mlflow."""
@@ -38,7 +38,7 @@ POLITENESS = 5
 
 
 @dataclass(frozen=True)
-class Errand:
+class MirrorJob:
     """What is to be followed, as plain values that travel to other processes."""
 
     server: Server
@@ -51,7 +51,7 @@ class Errand:
 class Follower:
     """Brings the runs of leaderboards up to date, again and again."""
 
-    errand: Errand
+    errand: MirrorJob
     added: int = 0
     """Finished runs, or trials, that were written."""
     _sizes: dict[str, int] = field(default_factory=dict)
@@ -61,7 +61,7 @@ class Follower:
         """Begin with nothing known."""
         self._studies: Studies | None = None
         self.store = Store(self.errand.server.home)
-        self.mirror = Mirror(self.errand.server)
+        self.mirror = MlflowWriter(self.errand.server)
 
     def look(self, alive: Beat | None = None) -> None:
         """Write what has changed since the last time. `alive` is told of every run."""
@@ -110,8 +110,8 @@ class Follower:
                 board = self.mirror.board(name)
                 for run in [run for run in board.children if run in unfinished]:
                     folder = self.store.folder(run)
-                    if not is_held(folder / CLAIM):
-                        self.mirror.leave(board, run, failed=(folder / FAILURE).exists())
+                    if not is_locked(folder / LOCK_FILE):
+                        self.mirror.leave(board, run, failed=(folder / FAILURE_FILE).exists())
             self.mirror.close()
 
     def _bring(self, board: Board, name: str, spec: Spec) -> None:
@@ -173,7 +173,7 @@ class Beat:
         tell(self.pipe, "alive", self.patience if patience is None else patience)
 
 
-def follow(pipe: Connection, errand: Errand) -> None:
+def follow(pipe: Connection, errand: MirrorJob) -> None:
     """Be the process: look every second until told to end, then once more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
     with suppress(AttributeError, OSError):
@@ -203,7 +203,7 @@ def _look_until_told(follower: Follower, beat: Beat) -> None:
                     _end(follower, texts)
                 broken = False
             except Exception as error:  # whatever MLflow and its database raise
-                broken, again = True, time.monotonic() + AGAIN_SECONDS
+                broken, again = True, time.monotonic() + RETRY_SECONDS
                 follower.mirror.boards.clear()  # what was under way is looked up anew
                 tell(beat.pipe, "broken", follower.errand.server.plain(error))
         if texts is not None:

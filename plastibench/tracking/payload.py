@@ -12,7 +12,7 @@ from plastibench.analysis.labels import setting_label
 from plastibench.experiments.spec import Spec, canonical
 from plastibench.plugins.fields import show
 from plastibench.store.record import Record
-from plastibench.store.run_metrics import SECONDS, whole_cost
+from plastibench.store.run_metrics import SECONDS, total_cost
 
 Rows = Sequence[Mapping[str, Any]]
 LONGEST_VALUE = 5_000
@@ -65,7 +65,7 @@ def points(rows: Rows, first: int = 0) -> list[Point]:
 def sums(rows: Rows) -> list[Point]:
     """Return what a whole run came to."""
     when, last = int(1000 * sum(map(_seconds, rows))), int(rows[-1]["index"])
-    found: dict[str, float | None] = {f"total_{name}": whole_cost(rows)[name] for name in SUMS}
+    found: dict[str, float | None] = {f"total_{name}": total_cost(rows)[name] for name in SUMS}
     accuracies = [row["test_accuracy"] for row in rows if row.get("test_accuracy") is not None]
     if accuracies:
         found["test_accuracy_mean"] = sum(accuracies) / len(accuracies)
@@ -92,7 +92,7 @@ def tags(spec: Spec) -> dict[str, str]:
         "regime": str(spec.task.settings.get("regime", "")),
         "run_id": spec.id,
         "spec_hash": hashlib.sha256(canonical(spec.as_dict()).encode()).hexdigest(),
-        "setting_id": spec.setting_id(),
+        "condition_id": spec.condition_id(),
         "setting": setting_label(spec)[:LONGEST_VALUE],
         "device_kind": spec.device,
     }

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plastibench.errors import RequestError, explain
-from plastibench.system.locks import exclusive
+from plastibench.system.locks import file_lock
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -108,7 +108,7 @@ class Server:
     def alone(self) -> Iterator[None]:
         """Hold the right to write: no two processes of a home folder write to its mirror at once."""
         self.home.mkdir(parents=True, exist_ok=True)
-        with exclusive(self.lock):
+        with file_lock(self.lock):
             yield
 
     @property

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
     from plastibench.tracking.experiment import Board
-    from plastibench.tracking.writer import Mirror, Value
+    from plastibench.tracking.writer import MlflowWriter, Value
 
 ENDS = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
 """MLflow's words for how a trial ended; the tag `state` has Optuna's."""
@@ -32,7 +32,7 @@ def board_name(tuning: str) -> str:
 class Studies:
     """The studies of one tuning, brought up to date again and again. Inside the mirror's `writing`."""
 
-    def __init__(self, mirror: Mirror, home: Path, tuning: str, url: str | None) -> None:
+    def __init__(self, mirror: MlflowWriter, home: Path, tuning: str, url: str | None) -> None:
         self.mirror = mirror
         self.tuning = tuning
         self.store = storage(home, url)

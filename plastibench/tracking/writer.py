@@ -20,8 +20,8 @@ from plastibench.experiments.spec import Spec, canonical
 from plastibench.store.record import Record
 from plastibench.tracking import payload
 from plastibench.tracking.bulk import writer
-from plastibench.tracking.bulk.reader import Pack
-from plastibench.tracking.experiment import STAGES, Board, Child, Opening, key
+from plastibench.tracking.bulk.reader import BulkRun
+from plastibench.tracking.experiment import STAGES, Board, ChildRun, ExperimentLoader, key
 from plastibench.tracking.payload import Point, Rows
 from plastibench.tracking.server import Server, link
 
@@ -34,14 +34,14 @@ METRICS_A_CALL = 500
 PARAMS_A_CALL = 100
 
 
-class Mirror:
+class MlflowWriter:
     """Writes to a place of MLflow's, inside `writing`, where several processes may be in turn."""
 
     def __init__(self, server: Server) -> None:
         self.server = server
         self.name = uuid.uuid4().hex
         self.boards: dict[str, Board] = {}
-        self._packs: dict[str, Pack] = {}
+        self._packs: dict[str, BulkRun] = {}
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -63,20 +63,20 @@ class Mirror:
     def board(self, name: str) -> Board:
         """Return a leaderboard, made where it is missing."""
         if name not in self.boards:
-            self.boards[name] = Opening(self.client, self.server, self._packs).board(name)
+            self.boards[name] = ExperimentLoader(self.client, self.server, self._packs).board(name)
         return self.boards[name]
 
     def link(self, name: str) -> str:
         """Return the page's address behind the server's own, best accuracy first."""
         return link(self.boards[name].experiment)
 
-    def stages(self, board: Board, spec: Spec, rows: Rows, start: str | None = None) -> Child:
+    def stages(self, board: Board, spec: Spec, rows: Rows, start: str | None = None) -> ChildRun:
         """Bring the curves of a run up to date; `start` is when it began, as text."""
         return self._bring(board, spec, rows, start)
 
     def _bring(
         self, board: Board, spec: Spec, rows: Rows, start: str | None, end: Record | None = None
-    ) -> Child:
+    ) -> ChildRun:
         """Write what is missing of a run in one call: settings, stages, and at the end what it came to."""
         child, done = self._child(board, spec, rows, start)
         stages = payload.fingerprint(rows)
@@ -87,7 +87,7 @@ class Mirror:
         board.children[spec.id] = replace(child, stages=stages, running=True)
         return child
 
-    def _child(self, board: Board, spec: Spec, rows: Rows, start: str | None) -> tuple[Child, int]:
+    def _child(self, board: Board, spec: Spec, rows: Rows, start: str | None) -> tuple[ChildRun, int]:
         """Return the child of a run, made where it is missing, and how many of its stages are there."""
         child = board.children.get(spec.id)
         if child is not None:
@@ -132,7 +132,7 @@ class Mirror:
                 board.parent, str(path)
             )
 
-    def _begin(self, board: Board, spec: Spec, start: str | None) -> Child:
+    def _begin(self, board: Board, spec: Spec, start: str | None) -> ChildRun:
         when = int(time.time() * 1000) if start is None else _milliseconds(start)
         made = self.client.create_run(
             board.experiment,
@@ -140,7 +140,7 @@ class Mirror:
             tags={**payload.tags(spec), "mlflow.parentRunId": board.parent, STAGES: payload.fingerprint([])},
             run_name=f"{spec.method.name} seed {spec.seed}",
         )
-        child = Child(str(made.info.run_id), when, payload.fingerprint([]))
+        child = ChildRun(str(made.info.run_id), when, payload.fingerprint([]))
         board.children[spec.id] = child
         return child
 
@@ -165,7 +165,7 @@ class Mirror:
         labels = [RunTag(*pair) for pair in (tags or {}).items()]
         self.client.log_batch(run, metrics=last, params=settings, tags=labels)
 
-    def _give(self, child: Child, record: Record) -> None:
+    def _give(self, child: ChildRun, record: Record) -> None:
         """Add the description, and the data set by name and digest."""
         from mlflow.entities import Dataset, DatasetInput
 
@@ -179,11 +179,11 @@ class Mirror:
             self.client.log_inputs(child.id, datasets=[DatasetInput(dataset=data, tags=[])])
 
 
-def _timed(child: Child, points: Sequence[Point]) -> list[Value]:
+def _timed(child: ChildRun, points: Sequence[Point]) -> list[Value]:
     return [(one.name, one.value, child.start + one.when, one.step) for one in points]
 
 
-def _end(child: Child, record: Record) -> int:
+def _end(child: ChildRun, record: Record) -> int:
     """Return when a run ended; where its record is too old to say so, by the seconds of its stages."""
     finished = record.provenance.get("finished")
     if finished is not None:

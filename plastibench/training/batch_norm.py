@@ -10,7 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 
 @contextmanager
-def still_statistics(model: nn.Module) -> Iterator[None]:
+def frozen_batch_norm_statistics(model: nn.Module) -> Iterator[None]:
     """Normalise by the batch as in training, but leave the running statistics where they are."""
     norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
     kept = [norm.track_running_stats for norm in norms]

@@ -12,11 +12,11 @@ State = dict[str, Any]
 """The whole state of a run as tensors and plain values: see `snapshot`."""
 
 
-class Stopped(KeyboardInterrupt):
+class StopRequested(KeyboardInterrupt):
     """A run was asked to stop and did, at the end of a step; its state is kept."""
 
 
-class Unusable(RuntimeError):  # noqa: N818 - says what the state is
+class IncompatibleCheckpointError(RuntimeError):
     """A state that was kept does not fit the run any more: other code wrote it."""
 
 
@@ -30,7 +30,7 @@ class Epoch:
     steps: int
 
 
-class Company:
+class TrainingCallback:
     """Goes along with a run: is told of its epochs and may keep its state. This one keeps nothing."""
 
     def epoch(self, epoch: Epoch) -> None:

@@ -88,13 +88,13 @@ class Cost:
 
         Waits for the device at both ends, so that no phase pays for another one's work.
         """
-        device.synchronise()
+        device.synchronize()
         device.reset_peak_memory()
         energy, start = device.energy(), perf_counter()
         try:
             yield
         finally:
-            device.synchronise()
+            device.synchronize()
             setattr(self, f"{phase}_seconds", getattr(self, f"{phase}_seconds") + perf_counter() - start)
             self._add_energy(phase, spent(energy, device.energy()))
             self._note_memory(phase, device.peak_memory())

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from plastibench.data.dataset import Data
 from plastibench.devices import Device
-from plastibench.devices.compile import Forward
-from plastibench.plugins.recipe import Counting, Recipe
+from plastibench.devices.compile import CompiledForward
+from plastibench.plugins.recipe import AccuracyAverage, Recipe
 from plastibench.training import flops
 
 
@@ -26,12 +26,12 @@ class Accuracy:
     work: flops.Work | None = None
     """Of the forward passes, where `evaluate` made them and could count it."""
 
-    def by(self, counting: Counting) -> float:
+    def by(self, counting: AccuracyAverage) -> float:
         """Return the accuracy in 0..1 as `counting` says."""
         return self.correct / self.total if counting == "examples" else self.batch_mean
 
 
-class Tally:
+class RunningMetrics:
     """Sums kept on the device and read once."""
 
     def __init__(self, device: Device) -> None:
@@ -77,12 +77,12 @@ class Tally:
 
 def evaluate(model: nn.Module, data: Data, recipe: Recipe, device: Device) -> Accuracy:
     """Return the accuracy of `model` on `data`, leaving the model as it was."""
-    tally, layout = Tally(device), device.layout(model)
-    forward = Forward(device, recipe.test_batch_size)
+    tally, layout = RunningMetrics(device), device.layout(model)
+    forward = CompiledForward(device, recipe.test_batch_size)
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     with torch.no_grad(), device.precision(recipe.precision):
-        work, works = flops.NOTHING, flops.pass_works(model, backward=False)
+        work, works = flops.ZERO_FLOPS, flops.cached_pass_flops(model, backward=False)
         for x, y in data.batches(recipe.test_batch_size):
             work = flops.add(work, works(x.shape))
             logits = forward(model, x.contiguous(memory_format=layout)).float()

@@ -1,7 +1,7 @@
 """How much arithmetic a pass through a model is: traced once on a copy without data, then multiplied.
 
 Two sums are kept apart. `matrix` is what torch's own counter knows: matrix products, convolutions and
-attention, a multiply-add counted as two. `elementwise` is an estimate of all else (normalisation,
+attention, a multiply-add counted as two. `elementwise` is an estimate of all else (normalization,
 activations, pooling, the loss, the optimizer's update): one for each element that an operation writes.
 """
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from plastibench.plugins.recipe import Recipe
 
 SMALL, LARGE = 2, 4
-"""Batch sizes of the two traces: batch normalisation refuses batches of one."""
+"""Batch sizes of the two traces: batch normalization refuses batches of one."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Work:
         return Work(self.matrix + other.matrix, self.elementwise + other.elementwise)
 
 
-NOTHING: Work | None = Work(0, 0)
+ZERO_FLOPS: Work | None = Work(0, 0)
 
 
 def add(one: Work | None, other: Work | None) -> Work | None:
@@ -69,7 +69,7 @@ _laws: dict[Any, Law | None] = {}
 _texts: WeakKeyDictionary[nn.Module, str] = WeakKeyDictionary()
 
 
-def pass_law(model: nn.Module, shape: tuple[int, ...], *, backward: bool) -> Law | None:
+def flop_model(model: nn.Module, shape: tuple[int, ...], *, backward: bool) -> Law | None:
     """Return the work of a pass of (b, *shape) images, with or without the way back to the weights.
 
     None where the model cannot be traced: it is then "absent". The first call for a kind of model
@@ -81,21 +81,21 @@ def pass_law(model: nn.Module, shape: tuple[int, ...], *, backward: bool) -> Law
     return _laws[key]
 
 
-def pass_work(model: nn.Module, shape: tuple[int, ...], *, backward: bool) -> Work | None:
+def pass_flops(model: nn.Module, shape: tuple[int, ...], *, backward: bool) -> Work | None:
     """Return the work of one pass of a batch of `shape`, (b, c, h, w); None where it cannot be traced."""
-    law = pass_law(model, shape[1:], backward=backward)
+    law = flop_model(model, shape[1:], backward=backward)
     return None if law is None else law.of(shape[0])
 
 
-def pass_works(model: nn.Module, *, backward: bool) -> Callable[[torch.Size], Work | None]:
+def cached_pass_flops(model: nn.Module, *, backward: bool) -> Callable[[torch.Size], Work | None]:
     """Return `pass_work` of one model for many batches: looked up once for each shape.
 
     Valid as long as the model's layers, modes and weights are the same ones.
     """
-    return cache(lambda shape: pass_work(model, shape, backward=backward))
+    return cache(lambda shape: pass_flops(model, shape, backward=backward))
 
 
-def update_work(model: nn.Module, recipe: Recipe) -> Work | None:
+def update_flops(model: nn.Module, recipe: Recipe) -> Work | None:
     """Return the work of one update of the weights by the recipe's optimizer."""
     weights = tuple((p.shape, p.requires_grad) for p in model.parameters())
     rule = (recipe.optimizer, recipe.momentum, recipe.weight_decay, recipe.adaptive)

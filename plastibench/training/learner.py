@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from plastibench.devices import Device
 from plastibench.plugins.method import Method
 from plastibench.plugins.task import Stage, Task
-from plastibench.seeding import generator, initialising
+from plastibench.seeding import generator, seeded_init
 from plastibench.training import flops, optimizers
 from plastibench.training.cost import Cost
 
@@ -66,13 +66,13 @@ class Learner:
         return F.cross_entropy(logits.float(), y)
 
     def fresh_model(self) -> nn.Module:
-        """Return a newly initialised model on the device; each call within a stage draws another.
+        """Return a newly initialized model on the device; each call within a stage draws another.
 
         The stream depends on the seed, the stage and the call: methods that draw at the same point
         get the same weights.
         """
         index = self.stage.index if hasattr(self, "stage") else 0
-        with initialising(self.seed, "init", index, self._drawn):
+        with seeded_init(self.seed, "init", index, self._drawn):
             model = self._method.build(self.task)
         self._drawn += 1
         return self.device.place(model)
@@ -105,15 +105,15 @@ class Learner:
             (self.loss(logits, y) * weight).backward()
         self.device.mark_step()
         self.cost.remedy_passes += len(y)
-        self.cost.work("remedy", flops.pass_work(model, x.shape, backward=True))
+        self.cost.work("remedy", flops.pass_flops(model, x.shape, backward=True))
 
-    def reset_statistics(self) -> None:
-        """Set the running statistics of batch normalisation to mean 0 and variance 1."""
+    def reset_batch_norm(self) -> None:
+        """Set the running statistics of batch normalization to mean 0 and variance 1."""
         for norm in _norms(self.model):
             norm.reset_running_stats()
 
-    def reestimate_statistics(self) -> None:
-        """Measure the running statistics of batch normalisation on all training data, one pass."""
+    def reestimate_batch_norm(self) -> None:
+        """Measure the running statistics of batch normalization on all training data, one pass."""
         norms = list(_norms(self.model))
         if not norms:
             return
@@ -123,7 +123,7 @@ class Learner:
             norm.momentum = None  # torch's sign for a plain average over batches
         self.model.train()
         layout = self.device.layout(self.model)
-        works = flops.pass_works(self.model, backward=False)
+        works = flops.cached_pass_flops(self.model, backward=False)
         with torch.no_grad(), self.device.precision(self.task.recipe.precision):
             for x, y in self.stage.train.batches(self.task.recipe.batch_size):
                 self.model(x.contiguous(memory_format=layout))

@@ -18,7 +18,7 @@ HOW = ("lr", "fused", "foreach", "capturable")
 
 
 class SAM(Optimizer):
-    """Sharpness-aware minimisation (Foret et al. 2021, arXiv 2010.01412, equation 2).
+    """Sharpness-aware minimization (Foret et al. 2021, arXiv 2010.01412, equation 2).
 
     A step moves the weights to w + e with e = rho * g / ||g||_2, takes the gradient there, moves
     back, and lets the inner optimizer step with it. The adaptive form (Kwon et al. 2021, arXiv

@@ -13,13 +13,13 @@ import torch
 
 from plastibench.errors import RequestError
 from plastibench.plugins.method import Method
-from plastibench.plugins.task import Site, Task
+from plastibench.plugins.task import DataContext, Task
 from plastibench.training import state
-from plastibench.training.callbacks import Company, State
+from plastibench.training.callbacks import State, TrainingCallback
 from plastibench.training.cost import Cost
 from plastibench.training.evaluation import Accuracy, evaluate
 from plastibench.training.learner import Learner
-from plastibench.training.trainer import DIVERGED, Training
+from plastibench.training.trainer import DIVERGED, Trainer
 
 VERSION = 2
 """Raised whenever a change here or in what it calls changes results: it is part of every run's id."""
@@ -57,7 +57,7 @@ class StageResult:
 
 
 def run(
-    task: Task, method: Method, seed: int, site: Site, company: Company | None = None
+    task: Task, method: Method, seed: int, site: DataContext, company: TrainingCallback | None = None
 ) -> Iterator[StageResult]:
     """Take a method through the stages of a task; yield the result of each.
 
@@ -68,7 +68,7 @@ def run(
     reason = method.unsupported(task)
     if reason is not None:
         raise RequestError(f"{type(method).__name__} cannot run on {type(task).__name__}: {reason}")
-    company = company or Company()
+    company = company or TrainingCallback()
     kept = company.found()
     learner: Learner | None = None
     for stage in task.stream(seed, site):
@@ -88,17 +88,17 @@ def run(
         company.ended(learner.model)
 
 
-def _training(learner: Learner, method: Method, company: Company, kept: State | None) -> Training:
+def _training(learner: Learner, method: Method, company: TrainingCallback, kept: State | None) -> Trainer:
     """Return the training of a stage, prepared, or as far as it was when its state was kept."""
     if kept is not None:
         state.restore(kept, learner, method)
         if "training" in kept:
-            return Training(learner, method, company, kept)
+            return Trainer(learner, method, company, kept)
         state.restore_streams(kept, learner)
     elif company.due(border=True):
         company.keep(state.take(learner, method))
     _prepare(learner, method)
-    return Training(learner, method, company, None)
+    return Trainer(learner, method, company, None)
 
 
 def _prepare(learner: Learner, method: Method) -> None:
@@ -111,9 +111,9 @@ def _prepare(learner: Learner, method: Method) -> None:
             if method.optimizer_state == "clear":
                 learner.reset_optimizer()
             if method.batch_norm == "reset":
-                learner.reset_statistics()
+                learner.reset_batch_norm()
             elif method.batch_norm == "reestimate":
-                learner.reestimate_statistics()
+                learner.reestimate_batch_norm()
 
 
 def _measure(learner: Learner, method: Method, trained: tuple[int, str, Accuracy]) -> StageResult:

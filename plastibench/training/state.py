@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from plastibench.errors import RequestError
 from plastibench.plugins.method import Method
-from plastibench.training.callbacks import State, Unusable
+from plastibench.training.callbacks import IncompatibleCheckpointError, State
 from plastibench.training.learner import Learner
 
 PLAIN = (bool, int, float, str, type(None))
@@ -48,7 +48,7 @@ def restore(state: State, learner: Learner, method: Method) -> None:
         for name, kept in state["method"].items():
             setattr(method, name, _decode(kept, learner))
     except Exception as error:  # a missing key, a shape, a word that Cost does not know
-        raise Unusable(f"{type(error).__name__}: {error}") from error
+        raise IncompatibleCheckpointError(f"{type(error).__name__}: {error}") from error
 
 
 def restore_streams(state: State, learner: Learner) -> None:

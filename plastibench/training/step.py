@@ -8,17 +8,17 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from plastibench.devices.compile import Forward
-from plastibench.devices.graph_capture import Recorded, Say
+from plastibench.devices.compile import CompiledForward
+from plastibench.devices.graph_capture import GraphedStep, Say
 from plastibench.plugins.method import Method
 from plastibench.plugins.recipe import Recipe
 from plastibench.training import flops
-from plastibench.training.batch_norm import still_statistics
-from plastibench.training.evaluation import Tally
+from plastibench.training.batch_norm import frozen_batch_norm_statistics
+from plastibench.training.evaluation import RunningMetrics
 from plastibench.training.learner import Learner
 
 
-class Engine:
+class TrainStep:
     """Takes training steps for a learner under a method, within one stage."""
 
     def __init__(self, learner: Learner, method: Method, say: Say = lambda _: None) -> None:
@@ -26,22 +26,22 @@ class Engine:
         self.learner = learner
         self.method = method
         self.recipe: Recipe = learner.task.recipe
-        self.tally = Tally(learner.device)
+        self.tally = RunningMetrics(learner.device)
         self.layout = learner.device.layout(learner.model)
-        self._pass = flops.pass_works(learner.model, backward=True)
-        self._forward = Forward(learner.device, self.recipe.batch_size, say)
+        self._pass = flops.cached_pass_flops(learner.model, backward=True)
+        self._forward = CompiledForward(learner.device, self.recipe.batch_size, say)
         self._recorded = self._recorder(say)
 
-    def _recorder(self, say: Say) -> Recorded | None:
+    def _recorder(self, say: Say) -> GraphedStep | None:
         """Return what records steps and replays them, or None where Python takes each one."""
         recorder = self.learner.device.recorder()
         if recorder is None:
             return None
-        if not self.method.can_be_recorded():
+        if not self.method.can_be_captured():
             name = type(self.method).__name__
             say(f"{name} does not declare its hooks capturable: each step is taken anew, none is replayed")
             return None
-        return Recorded(recorder, say)
+        return GraphedStep(recorder, say)
 
     def begin_epoch(self) -> None:
         """Start counting anew."""
@@ -98,9 +98,9 @@ class Engine:
 
     @cached_property
     def _update_work(self) -> flops.Work | None:
-        return flops.update_work(self.learner.model, self.recipe)
+        return flops.update_flops(self.learner.model, self.recipe)
 
     def _statistics(self, passes_before: int) -> AbstractContextManager[None]:
         if passes_before and self.recipe.sam_statistics == "first":
-            return still_statistics(self.learner.model)
+            return frozen_batch_norm_statistics(self.learner.model)
         return nullcontext()

@@ -9,22 +9,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from plastibench.data.dataset import Batch, spans
+from plastibench.data.dataset import Batch, batch_bounds
 from plastibench.plugins.method import Method
 from plastibench.plugins.recipe import Recipe
-from plastibench.seeding import generator, seed_of
+from plastibench.seeding import derive_seed, generator
 from plastibench.training import state
-from plastibench.training.callbacks import Company, Epoch, State
+from plastibench.training.callbacks import Epoch, State, TrainingCallback
 from plastibench.training.evaluation import Accuracy
 from plastibench.training.learner import Learner
 from plastibench.training.optimizers import learning_rate, set_learning_rate
-from plastibench.training.step import Engine
+from plastibench.training.step import TrainStep
 
 DIVERGED = "diverged"
 """The stop reason of a stage whose loss is no longer a finite number; the run ends there."""
 
 
-class Training:
+class Trainer:
     """A stage on its way from its first step, or from a state that was kept, to its last."""
 
     epoch: int
@@ -32,15 +32,17 @@ class Training:
     batch: int
     """Steps taken in the epoch after them."""
 
-    def __init__(self, learner: Learner, method: Method, company: Company, kept: State | None) -> None:
+    def __init__(
+        self, learner: Learner, method: Method, company: TrainingCallback, kept: State | None
+    ) -> None:
         """Begin; or go on from `kept`, which the learner and the method have been given already."""
         self.learner, self.method, self.company = learner, method, company
         recipe, where = learner.task.recipe, learner.stage.index
         # Layers that draw, such as dropout, use the global stream: it starts afresh at every stage.
-        learner.device.seed(seed_of(learner.seed, "layers", where))
+        learner.device.seed(derive_seed(learner.seed, "layers", where))
         self._order = generator(learner.seed, "order", where)
         self._changes = generator(learner.seed, "augment", where) if recipe.augment else None
-        self.engine = Engine(learner, method, company.note)
+        self.engine = TrainStep(learner, method, company.note)
         self.epoch = self.batch = 0
         self._kept = kept
         if kept is None:
@@ -107,12 +109,12 @@ class Training:
 
     def _steps(self, batches: Iterator[Batch]) -> Iterator[None]:
         learner, recipe = self.learner, self.learner.task.recipe
-        steps = len(spans(len(learner.stage.train), recipe.batch_size))
+        steps = len(batch_bounds(len(learner.stage.train), recipe.batch_size))
         while not _used_up(recipe, learner.cost.steps):
             batch: tuple[Tensor, Tensor] | None = next(batches, None)
             if batch is None:
                 return
-            if recipe.rate_varies():
+            if recipe.has_lr_schedule():
                 rate = learning_rate(recipe, self.epoch, learner.cost.steps, steps)
                 set_learning_rate(learner.optimizer, rate)
             self.engine.step(*batch)

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from plastibench.system.locks import exclusive, is_held
+from plastibench.system.locks import file_lock, is_locked
 
 BEAT_SECONDS = 30.0
 """How often a worker says that it lives, for those on other hosts."""
@@ -34,7 +34,7 @@ class Worker:
         """Take the lock."""
         path = lock_file(self.home, self.name)
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = exclusive(path)
+        self._lock = file_lock(path)
         self._lock.__enter__()
         return self
 
@@ -89,7 +89,7 @@ def is_alive(owner: Mapping[str, Any], home: Path) -> bool:
     """
     path = lock_file(home, str(owner["worker"]))
     if path.exists() and sys.platform != "win32":
-        return is_held(path)
+        return is_locked(path)
     if (owner["host"], owner["home"]) == (socket.gethostname(), str(home.resolve())):
         return sys.platform == "win32" and _is_fresh(owner)
     return _is_fresh(owner)

@@ -21,7 +21,7 @@ VALIDATION = 0.1
 
 
 @dataclass(frozen=True)
-class Terms:
+class StudyConfig:
     """What all methods of a tuning have in common."""
 
     objectives: tuple[str, ...]
@@ -33,7 +33,7 @@ class Terms:
 
 
 @dataclass(frozen=True)
-class Plan:
+class StudyPlan:
     """One study: what is searched for one method under one setting."""
 
     tuning: str
@@ -43,7 +43,7 @@ class Plan:
     base: Spec
     """The sealed run with the published values and the first tuning seed."""
     dimensions: tuple[Dimension, ...]
-    terms: Terms
+    terms: StudyConfig
     num_stages: int
 
     @property
@@ -75,7 +75,7 @@ class Plan:
         }
 
 
-def plans(request: Request, terms: Terms, name: str | None) -> list[Plan]:
+def plans(request: Request, terms: StudyConfig, name: str | None) -> list[StudyPlan]:
     """Return a plan for each task, model, method and recipe that is named.
 
     Raises RequestError for what does not exist, is not allowed, or leaves nothing to search.
@@ -98,7 +98,7 @@ def _single(grid: Grid, registry: Registry) -> Iterator[Grid]:
                 yield replace(grid, tasks=(task,), models=(model,), methods=(method,), settings=own)
 
 
-def _plan(name: str, grid: Grid, terms: Terms, registry: Registry) -> Plan:
+def _plan(name: str, grid: Grid, terms: StudyConfig, registry: Registry) -> StudyPlan:
     spec = grid.specs(registry)[0]
     space = dimensions(spec, registry.load("method", spec.method.name), terms.added)
     base = replace(spec, task=_validating(spec.task), seed=FIRST_TUNING_SEED, sealed=True)
@@ -106,7 +106,7 @@ def _plan(name: str, grid: Grid, terms: Terms, registry: Registry) -> Plan:
         # A range must lie inside what is allowed at all: the settings themselves know.
         build(applied(base, {one.name: getattr(one, end) for one in space}), registry)
     task, _ = build(base, registry)
-    return Plan(name, grid, base, space, terms, task.num_stages())
+    return StudyPlan(name, grid, base, space, terms, task.num_stages())
 
 
 def _validating(task: Part) -> Part:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from plastibench.tuning.summary import Insight
+from plastibench.tuning.summary import StudySummary
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,7 +18,7 @@ FORM = "svg"
 MARK, LINE = "#8fb3d9", "#1f5fa8"
 
 
-def draw(found: Sequence[Insight], folder: Path, name: str) -> list[Path]:
+def draw(found: Sequence[StudySummary], folder: Path, name: str) -> list[Path]:
     """Write the pictures of a tuning; return where they are."""
     slices = [(one, setting) for one in found for setting in one.slices]
     pictures: dict[str, list[Callable[[Axes], None]]] = {
@@ -51,7 +51,7 @@ def _save(panels: Sequence[Callable[[Axes], None]], path: Path, *, equal: bool) 
     return path
 
 
-def _history(axes: Axes, one: Insight) -> None:
+def _history(axes: Axes, one: StudySummary) -> None:
     """Value of each trial, and the best so far."""
     numbers, values, tops = zip(*one.history, strict=True) if one.history else ((), (), ())
     axes.scatter(numbers, values, s=14, color=MARK)
@@ -61,14 +61,14 @@ def _history(axes: Axes, one: Insight) -> None:
     _label(axes, one.method, ("trial", one.objective))
 
 
-def _importance(axes: Axes, one: Insight) -> None:
+def _importance(axes: Axes, one: StudySummary) -> None:
     names = list(one.importance)[::-1]
     axes.barh([_short(name) for name in names], [one.importance[name] for name in names], color=LINE)
     axes.set_xlim(0, 1)
     _label(axes, one.method, ("share of the differences", ""))
 
 
-def _slice(axes: Axes, one: Insight, what: str) -> None:
+def _slice(axes: Axes, one: StudySummary, what: str) -> None:
     points = one.slices[what]
     axes.scatter([x for x, _ in points], [y for _, y in points], s=14, color=LINE)
     if what in one.logs:
@@ -76,7 +76,7 @@ def _slice(axes: Axes, one: Insight, what: str) -> None:
     _label(axes, one.method, (_short(what), one.objective))
 
 
-def _expected(axes: Axes, found: Sequence[Insight]) -> None:
+def _expected(axes: Axes, found: Sequence[StudySummary]) -> None:
     """Expected best value against budget, one standard deviation around it."""
     for one in found:
         passes = [point.passes for point in one.expected]

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plastibench.errors import RequestError, explain
-from plastibench.seeding import seed_of
+from plastibench.seeding import derive_seed
 from plastibench.store.tuned_settings import FOLDER
-from plastibench.system.locks import exclusive
+from plastibench.system.locks import file_lock
 from plastibench.tuning import heartbeat
 from plastibench.tuning.budget import Budget
 from plastibench.tuning.objective import OBJECTIVES
-from plastibench.tuning.plan import Plan
+from plastibench.tuning.plan import StudyPlan
 
 if TYPE_CHECKING:
     import optuna
@@ -34,13 +34,13 @@ SURPLUS, REASON, RETRY, OWNER, SPENT = "surplus", "reason", "retry_of", "owner",
 class Study:
     """The trials of one plan."""
 
-    plan: Plan
+    plan: StudyPlan
     study: optuna.Study
     lock: Path
     """Held while trials are counted and asked for: workers of one host never take more than there are."""
 
     @classmethod
-    def open(cls, plan: Plan, store: BaseStorage, home: Path) -> Study:
+    def open(cls, plan: StudyPlan, store: BaseStorage, home: Path) -> Study:
         """Find or make the study. Raises RequestError where it was made on other terms."""
         import optuna
 
@@ -51,7 +51,7 @@ class Study:
             load_if_exists=True,
             pruner=_pruner(plan),
         )
-        with exclusive(home / FOLDER / LOCK):
+        with file_lock(home / FOLDER / LOCK):
             _agree(study, plan)
             if not study.get_trials(deepcopy=False):
                 study.enqueue_trial(plan.defaults(), skip_if_exists=True)
@@ -99,7 +99,7 @@ class Study:
     @contextmanager
     def asking(self, budget: Budget, worker: heartbeat.Worker) -> Iterator[Trial | None]:
         """Give the next trial, or None where the budget is used up; it is told how it ended inside."""
-        with exclusive(self.lock):
+        with file_lock(self.lock):
             self.repair(worker.home)
             trial = self._ask(worker) if self._may_ask(budget) else None
         if trial is not None and self._is_surplus(trial, budget):
@@ -153,7 +153,7 @@ class Study:
         """The proposal depends on the trials so far and on the worker, on nothing that a restart changes."""
         from optuna.samplers import TPESampler
 
-        seed = seed_of("tuning", self.plan.study, len(self.trials()), worker.stream) % 2**32
+        seed = derive_seed("tuning", self.plan.study, len(self.trials()), worker.stream) % 2**32
         self.study.sampler = TPESampler(seed=seed, n_startup_trials=STARTUP)
         trial = self.study.ask(fixed_distributions=_distributions(self.plan))
         trial.set_user_attr(OWNER, worker.owner())
@@ -187,7 +187,7 @@ def _lost(trial: FrozenTrial) -> bool:
     return trial.state.name == "FAIL" and REASON not in trial.user_attrs and SURPLUS not in trial.user_attrs
 
 
-def _distributions(plan: Plan) -> dict[str, BaseDistribution]:
+def _distributions(plan: StudyPlan) -> dict[str, BaseDistribution]:
     from optuna.distributions import FloatDistribution, IntDistribution
 
     return {
@@ -198,7 +198,7 @@ def _distributions(plan: Plan) -> dict[str, BaseDistribution]:
     }
 
 
-def _pruner(plan: Plan) -> optuna.pruners.BasePruner:
+def _pruner(plan: StudyPlan) -> optuna.pruners.BasePruner:
     """Return the rule by which stages end a trial early, the same for every method."""
     from optuna.pruners import MedianPruner, NopPruner
 
@@ -207,7 +207,7 @@ def _pruner(plan: Plan) -> optuna.pruners.BasePruner:
     return MedianPruner(n_startup_trials=STARTUP // 2, n_warmup_steps=0)
 
 
-def _agree(study: optuna.Study, plan: Plan) -> None:
+def _agree(study: optuna.Study, plan: StudyPlan) -> None:
     """Keep the terms of a new study; refuse to go on with one that was made on others."""
     known = study.user_attrs.get("facts")
     facts = json.loads(json.dumps(plan.facts()))
@@ -234,7 +234,7 @@ def _told(value: object) -> str:
     return json.dumps(value)
 
 
-def _grid(plan: Plan) -> dict[str, Any]:
+def _grid(plan: StudyPlan) -> dict[str, Any]:
     """Return the words with which a user asks for the method that is tuned."""
     grid = plan.grid
     words: dict[str, Any] = {"task": grid.tasks[0], "model": grid.models[0], "method": grid.methods[0]}

@@ -32,7 +32,7 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Insight:
+class StudySummary:
     """What one study came to. Where it has two objectives, the first one is meant."""
 
     name: str
@@ -56,14 +56,14 @@ class Insight:
     expected: list[Point]
 
 
-def insight(study: optuna.Study) -> Insight:
+def insight(study: optuna.Study) -> StudySummary:
     """Return what a study has taught so far."""
     trials = counted(study)
     judged = [trial for trial in trials if trial.state.name == "COMPLETE"]
     facts = study.user_attrs["facts"]
     sign = 1 if OBJECTIVES[facts["objective"][0]].direction == "maximize" else -1
     first = trials[0] if trials and trials[0].number == 0 and trials[0] in judged else None
-    return Insight(
+    return StudySummary(
         name=study.study_name,
         method=study.user_attrs["grid"]["method"],
         objective=OBJECTIVES[facts["objective"][0]].text,
@@ -130,12 +130,12 @@ def _expected_maximum(ranked: Sequence[float], n: int) -> float:
     return sum(value * ((k / size) ** n - ((k - 1) / size) ** n) for k, value in enumerate(ranked, 1))
 
 
-def summary(found: Sequence[Insight]) -> str:
+def summary(found: Sequence[StudySummary]) -> str:
     """Return what studies have taught, as text, one after the other."""
     return "\n".join(line for one in found for line in [*_lines(one), ""])
 
 
-def _lines(one: Insight) -> list[str]:
+def _lines(one: StudySummary) -> list[str]:
     ended = one.ended
     lines = [
         f"{one.name}: {one.objective}",

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from plastibench.errors import explain
-from plastibench.runner.context import Place
-from plastibench.runner.execute import execute, workshop
-from plastibench.runner.queue import AGAIN_SECONDS
-from plastibench.store.run_status import Elsewhere
+from plastibench.runner.context import RunContext
+from plastibench.runner.execute import execute, init_worker
+from plastibench.runner.queue import RETRY_SECONDS
+from plastibench.store.run_status import RunLockedError
 from plastibench.system import signals
-from plastibench.training.callbacks import Stopped
+from plastibench.training.callbacks import StopRequested
 from plastibench.tuning import objective
 from plastibench.tuning.budget import Budget, spent
 from plastibench.tuning.heartbeat import Worker
-from plastibench.tuning.plan import Plan
+from plastibench.tuning.plan import StudyPlan
 from plastibench.tuning.storage import storage
 from plastibench.tuning.study import OWNER, SPENT, Study
 
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Assignment:
+class WorkerConfig:
     """What a worker needs to know, as plain values that travel to other processes."""
 
-    plans: tuple[Plan, ...]
+    plans: tuple[StudyPlan, ...]
     budget: Budget
-    place: Place
+    place: RunContext
     url: str | None
     """Of an Optuna storage; None keeps the trials in the home folder."""
 
@@ -44,7 +44,7 @@ class Pruned(Exception):  # noqa: N818 - not an error
     """A trial is worse than the others were at the same stage of the same seed."""
 
 
-def work(assignment: Assignment, position: int = 0, after: Callable[[], None] | None = None) -> None:
+def work(assignment: WorkerConfig, position: int = 0, after: Callable[[], None] | None = None) -> None:
     """Carry out trials until every study has used its budget; `after` is called after each.
 
     Raises Stopped where it is asked to stop: the trial under way is tried again, from where its runs are.
@@ -52,7 +52,7 @@ def work(assignment: Assignment, position: int = 0, after: Callable[[], None] | 
     home, url = assignment.place.home, assignment.url
     store = storage(home, url)
     studies = [Study.open(plan, store, home) for plan in assignment.plans]
-    registry = workshop(assignment.place)
+    registry = init_worker(assignment.place)
     with Worker(home, position, shared=url is not None) as worker:
         open_ones = list(studies)
         while open_ones:
@@ -66,23 +66,23 @@ def work(assignment: Assignment, position: int = 0, after: Callable[[], None] | 
 
 def _check() -> None:
     if signals.asked():
-        raise Stopped("asked to stop")
+        raise StopRequested("asked to stop")
 
 
-def _next(study: Study, assignment: Assignment, worker: Worker, registry: Registry) -> bool:
+def _next(study: Study, assignment: WorkerConfig, worker: Worker, registry: Registry) -> bool:
     """Carry out the next trial of a study; return False where its budget is used up."""
     with study.asking(assignment.budget, worker) as trial:
         if trial is None:
             return False
         with worker.beating(lambda owner: trial.set_user_attr(OWNER, owner)):
-            Sitting(study, trial, assignment.place, registry).carry_out()
+            TrialRunner(study, trial, assignment.place, registry).carry_out()
     return True
 
 
-class Sitting:
+class TrialRunner:
     """One trial being carried out: its runs one after the other, each stage told to the study."""
 
-    def __init__(self, study: Study, trial: Trial, place: Place, registry: Registry) -> None:
+    def __init__(self, study: Study, trial: Trial, place: RunContext, registry: Registry) -> None:
         self.study = study
         self.trial = trial
         self.place = place
@@ -130,9 +130,9 @@ class Sitting:
         while True:
             try:
                 return execute(spec, self.place, self.registry, self)
-            except Elsewhere:
+            except RunLockedError:
                 _check()
-                time.sleep(AGAIN_SECONDS)
+                time.sleep(RETRY_SECONDS)
 
     def _close(self, specs: Sequence[Spec], start: float) -> None:
         self.trial.set_user_attr("runs", [spec.id for spec in specs[: len(self.runs)]])

@@ -12,8 +12,8 @@ from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 
 from plastibench.system import signals
-from plastibench.training.callbacks import Stopped
-from plastibench.tuning.trial_runner import Assignment, work
+from plastibench.training.callbacks import StopRequested
+from plastibench.tuning.trial_runner import WorkerConfig, work
 
 LOOK_SECONDS = 1.0
 """How often the team is looked at."""
@@ -27,7 +27,7 @@ class LostError(RuntimeError):
     """Workers died again and again."""
 
 
-def work_together(assignment: Assignment, jobs: int, look: Callable[[], None]) -> None:
+def work_together(assignment: WorkerConfig, jobs: int, look: Callable[[], None]) -> None:
     """Carry out trials in `jobs` processes until every budget is used; `look` is called every second.
 
     Raises LostError where worker after worker dies. No process is left when this returns or raises.
@@ -52,7 +52,7 @@ def work_together(assignment: Assignment, jobs: int, look: Callable[[], None]) -
         _end(team)
 
 
-def _start(assignment: Assignment, position: int) -> BaseProcess:
+def _start(assignment: WorkerConfig, position: int) -> BaseProcess:
     context = multiprocessing.get_context("spawn")
     # Not a daemon: a run that streams its images has processes of its own.
     process = context.Process(target=_work, args=(assignment, position), daemon=False)
@@ -73,14 +73,14 @@ def _end(team: list[BaseProcess]) -> None:
             member.join()
 
 
-def _work(assignment: Assignment, position: int) -> None:
+def _work(assignment: WorkerConfig, position: int) -> None:
     """Be a worker, for as long as the process lives that this one works for."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
     signal.signal(signal.SIGTERM, lambda *_: signals.ask())  # and says it so
     parent = multiprocessing.parent_process()
     assert parent is not None
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    with suppress(Stopped):
+    with suppress(StopRequested):
         work(assignment, position)
 
 

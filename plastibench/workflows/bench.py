@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 import click
 import torch
 
-from plastibench.devices import pick
+from plastibench.devices import get_device
 from plastibench.errors import RequestError
 from plastibench.experiments import suites
 from plastibench.plugins.recipe import Recipe
 from plastibench.plugins.registry import Registry
-from plastibench.runner.context import Place
+from plastibench.runner.context import RunContext
 from plastibench.runner.execute import execute
 
 if TYPE_CHECKING:
@@ -47,10 +47,10 @@ def measure(ask: Ask, *, as_json: bool) -> None:
     """
     from plastibench.profiling.throughput import speeds
 
-    registry, device = Registry(ask.plugins), pick(ask.device)
+    registry, device = Registry(ask.plugins), get_device(ask.device)
     names = [name.strip() for name in ask.model.split(",")] if ask.model else registry.names("model")
     models = [(name, registry.load("model", name)()) for name in names]
-    recipe = Recipe().with_texts(ask.settings)
+    recipe = Recipe().from_strings(ask.settings)
     device.precision(recipe.precision)
     if ask.threads is not None:
         torch.set_num_threads(ask.threads)
@@ -71,7 +71,7 @@ def _line(speed: Speed) -> str:
         f"{speed.train_images_per_second:,.0f} ({speed.train_slowest:,.0f} to {speed.train_fastest:,.0f})"
     )
     tested = f"{speed.evaluation_images_per_second:,.0f}"
-    return f"{speed.model:<16}{speed.precision:>10}{spread:>26}{tested:>15}{100 * speed.utilisation:>7.0f}%"
+    return f"{speed.model:<16}{speed.precision:>10}{spread:>26}{tested:>15}{100 * speed.utilization:>7.0f}%"
 
 
 def _split_line(split: Split) -> str:
@@ -86,7 +86,7 @@ def _split(device: str, registry: Registry) -> Split:
     usual = suites.load(suites.defaults().suite).grids[0]
     grid = replace(usual, methods=(suites.defaults().baseline,), seeds=(0, 1), device=device)
     with tempfile.TemporaryDirectory() as home:
-        place = Place(Path(home), Path(home), Path(home), device)
+        place = RunContext(Path(home), Path(home), Path(home), device)
         records = [execute(spec, place, registry, _Silent()) for spec in grid.specs(registry)]
     return Split.of(records[-1])
 
@@ -98,8 +98,8 @@ def measure_together(ask: Ask, counts: str, *, as_json: bool) -> None:
     """
     from plastibench.profiling.concurrency import Load, best, together
 
-    registry, device, numbers = Registry(ask.plugins), pick(ask.device), _counts(counts)
-    recipe = Recipe().with_texts(ask.settings)
+    registry, device, numbers = Registry(ask.plugins), get_device(ask.device), _counts(counts)
+    recipe = Recipe().from_strings(ask.settings)
     device.precision(recipe.precision)
     names = [name.strip() for name in ask.model.split(",")] if ask.model else registry.names("model")
     for name in names:

@@ -12,7 +12,7 @@ from plastibench.cli.render import show
 from plastibench.errors import RequestError, unknown
 from plastibench.experiments import suites
 from plastibench.workflows.request import Request
-from plastibench.workflows.table import DONE, SOME_FAILED, Finished, check_form, finished
+from plastibench.workflows.table import DONE, SOME_FAILED, RunSelection, check_form, finished
 
 
 def compare(names: tuple[str, str], request: Request, form: str) -> int:
@@ -38,7 +38,7 @@ def compare(names: tuple[str, str], request: Request, form: str) -> int:
     return SOME_FAILED if any(selection.damaged for selection in selections) else DONE
 
 
-def _selection(name: str, request: Request) -> Finished:
+def _selection(name: str, request: Request) -> RunSelection:
     if _is_home(Path(name)):
         return finished(replace(request, home=Path(name)), everything=True, short=True)
     if not name.endswith(".toml") and name not in suites.names():
@@ -53,11 +53,11 @@ def _is_home(path: Path) -> bool:
         return False
 
 
-def _tables(selection: Finished) -> list[Table]:
+def _tables(selection: RunSelection) -> list[Table]:
     return tables(selection.records, None)
 
 
-def _list(selection: Finished) -> str:
+def _list(selection: RunSelection) -> str:
     specs = [record.spec for record in selection.records if not record.spec.sealed]
     names = {f"{spec.task.name} {spec.model.name} {spec.method.name}" for spec in specs}
     return ", ".join(sorted(names)) or "none that was tested"

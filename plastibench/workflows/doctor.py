@@ -17,20 +17,24 @@ GIB = 1024**3
 
 def report(device: str, data: Path, home: Path) -> Iterator[tuple[str, str]]:
     """Yield (what, answer). Raises RequestError where the device asked for is not there."""
-    from plastibench.devices import KINDS, pick
-    from plastibench.devices.compile import registered
+    from plastibench.devices import KINDS, get_device
+    from plastibench.devices.compile import is_registered
 
     yield "plastibench", __version__
     yield "python", f"{platform.python_version()} on {platform.platform()}"
     for package in PACKAGES:
         yield package, _version(package)
     for kind, made in KINDS.items():
-        yield kind, made.absent() or f"{made().name()}, precisions {', '.join(made.precisions())}"
-    chosen = pick(device)
-    yield "chosen", f"{chosen}, {chosen.side_by_side()} runs at a time"
+        yield (
+            kind,
+            made.unavailable_reason()
+            or f"{made().name()}, precisions {', '.join(made.supported_precisions())}",
+        )
+    chosen = get_device(device)
+    yield "chosen", f"{chosen}, {chosen.default_num_processes()} runs at a time"
     compiler = chosen.compiler()
     if compiler is not None:
-        yield "compiler", f"{compiler}, which torch {'has' if registered(compiler) else 'does not have'}"
+        yield "compiler", f"{compiler}, which torch {'has' if is_registered(compiler) else 'does not have'}"
     yield "data", f"{data} ({_contents(data)})"
     yield "home", f"{home.resolve()} ({_writable(home)}, {free_bytes(home.resolve()) / GIB:.1f} GiB free)"
 

@@ -11,21 +11,22 @@ from typing import Literal
 
 from rich.text import Text
 
-from plastibench.console import Screen, progress
+from plastibench.cli.screen import Screen
+from plastibench.console import progress
 from plastibench.errors import RequestError
 from plastibench.experiments.spec import canonical, name_of
 from plastibench.store import tuned_settings
 from plastibench.store.checkpoint import Checkpoint
 from plastibench.store.record import Record
 from plastibench.store.record_diff import differences, origins
-from plastibench.store.run_status import Elsewhere, claimed
+from plastibench.store.run_status import RunLockedError, run_lock
 from plastibench.store.run_store import Store
-from plastibench.store.run_writer import FAILURE, put
+from plastibench.store.run_writer import FAILURE_FILE, put
 from plastibench.system.files import write, write_bytes
 
 DONE, SOME_LEFT_OUT = 0, 1
 
-Fate = Literal["copied", "there already", "in conflict", "claimed", "damaged"]
+Fate = Literal["copied", "there already", "in conflict", "locked", "damaged"]
 
 
 @dataclass(frozen=True)
@@ -94,9 +95,9 @@ class _Merging:
         try:
             if not put_copy(first, self.store):
                 return self.take(run)
-        except Elsewhere as error:
+        except RunLockedError as error:
             self._say(first, f"{error} is at it in {self.store.home}: left out")
-            return "claimed"
+            return "locked"
         return "copied"
 
     def take_tuned(self) -> None:
@@ -128,11 +129,11 @@ class _Merging:
             )
         counts = ", ".join(f"{count:,} {fate}" for fate, count in self.fates.items())
         self._print(f"runs: {counts}; {(self.store.home / 'runs').resolve()}")
-        left_out = self.fates["in conflict"] or self.fates["claimed"]
+        left_out = self.fates["in conflict"] or self.fates["locked"]
         return SOME_LEFT_OUT if left_out or any(source.damaged for source in self.sources) else DONE
 
     def _say_unfinished(self, source: Store) -> None:
-        count = len(set(source.begun_ids()) - set(source.ids()))
+        count = len(set(source.started_ids()) - set(source.ids()))
         if count:
             self._print(
                 f"{count:,} runs of {source.home} are not finished: they stay there, with their checkpoints"
@@ -168,7 +169,7 @@ def put_copy(copy: Copy, store: Store) -> bool:
     """
     run = copy.record.id
     folder, origin = store.folder(run), Store(copy.home).folder(run)
-    with claimed(folder):
+    with run_lock(folder):
         if store.read(run) is not None:
             return False
         write(folder / "spec.json", canonical(copy.record.spec.as_dict()) + "\n")
@@ -176,6 +177,6 @@ def put_copy(copy: Copy, store: Store) -> bool:
         with suppress(FileNotFoundError):
             write_bytes(folder / "events.jsonl", (origin / "events.jsonl").read_bytes())
         put(folder, copy.text)
-        (folder / FAILURE).unlink(missing_ok=True)
+        (folder / FAILURE_FILE).unlink(missing_ok=True)
         Checkpoint(folder, run).remove()
     return True

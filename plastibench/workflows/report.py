@@ -24,7 +24,7 @@ EVERYTHING = "All finished runs"
 
 
 @dataclass(frozen=True)
-class Apart:
+class FigureOptions:
     """Pictures that are wanted as files, too."""
 
     folder: Path
@@ -33,7 +33,9 @@ class Apart:
     """Whether each is wanted for a dark background as well."""
 
 
-def write_report(request: Request, out: Path | None, figures: Apart | None, *, everything: bool) -> int:
+def write_report(
+    request: Request, out: Path | None, figures: FigureOptions | None, *, everything: bool
+) -> int:
     """Write the report of a suite, of a grid, or of everything in a home; return the exit status.
 
     Raises RequestError where nothing is finished, or where a file cannot be written.
@@ -44,7 +46,7 @@ def write_report(request: Request, out: Path | None, figures: Apart | None, *, e
     name = EVERYTHING if everything else request.leaderboard.name
     path = out or Path(f"{re.sub(r'[^A-Za-z0-9._-]', '-', name)}.html")
     _prepare(path)
-    found = tables(selection.records, selection.baseline, selection.yardstick)
+    found = tables(selection.records, selection.baseline, selection.cost_reference)
     _write(path, page(found, name, partial(progress, "drawing the page's pictures")))
     _say(f"report: {path.resolve()}")
     if figures is not None:

@@ -60,7 +60,7 @@ class Request:
             return replace(suite, grids=tuple(self._changed(grid) for grid in suite.grids))
         usual = suites.defaults()
         grid = Grid(tasks=_words(self.task), methods=suites.load(usual.suite).grids[0].methods)
-        return Suite("-".join(grid.tasks), "", usual.baseline, usual.yardstick, (self._changed(grid),))
+        return Suite("-".join(grid.tasks), "", usual.baseline, usual.cost_reference, (self._changed(grid),))
 
     @property
     def board(self) -> str | None:
@@ -130,7 +130,7 @@ class Begun(Request):
     @cached_property
     def leaderboard(self) -> Suite:
         """Return the suite that is said to be run."""
-        return Suite("resumed", "", suites.defaults().baseline, suites.defaults().yardstick, ())
+        return Suite("resumed", "", suites.defaults().baseline, suites.defaults().cost_reference, ())
 
     @property
     def board(self) -> None:

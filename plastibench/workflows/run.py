@@ -8,18 +8,18 @@ from functools import partial
 from plastibench.analysis.tables import sheets, tables
 from plastibench.cli.progress import Display
 from plastibench.cli.render import show
-from plastibench.console import Screen, say_damaged, say_line
-from plastibench.devices import Device, pick
+from plastibench.cli.screen import Screen, say_damaged, say_line
+from plastibench.devices import Device, get_device
 from plastibench.experiments.spec import Spec
-from plastibench.runner.context import Place
-from plastibench.runner.execute import check_data
-from plastibench.runner.scheduler import run_all
+from plastibench.runner.context import RunContext
+from plastibench.runner.execute import prepare_data
+from plastibench.runner.scheduler import run_specs
 from plastibench.store import leaderboards, tuned_settings
 from plastibench.store.record import Record
 from plastibench.store.run_store import Store
 from plastibench.tracking import Server
 from plastibench.tracking.background import mirrored
-from plastibench.tracking.follower import Errand
+from plastibench.tracking.follower import MirrorJob
 from plastibench.workflows.request import Request
 from plastibench.workflows.sync import known_texts
 from plastibench.workflows.table import DONE, SOME_FAILED
@@ -30,35 +30,35 @@ def carry_out(request: Request, jobs: int | None, server: Server | None) -> int:
 
     The runs are mirrored to `server`, if there is one.
     """
-    specs, device = request.specs(), pick(request.device_name())
+    specs, device = request.specs(), get_device(request.device_name())
     chosen = tuned_settings.chosen(request.leaderboard.grids, request.registry)
     _check_precisions(specs, device)
     if request.deterministic:
-        device.be_deterministic()
+        device.use_deterministic_algorithms()
     store, console = Store(request.home), Screen(stderr=True)
     store.prepare()
     before = store.finished(specs)
     say = partial(say_line, console)
     say_damaged(store, say, "the run is made again")
     todo = len(specs) - len(before)
-    side_by_side = max(1, min(jobs or device.side_by_side(), todo))
-    say(_plan(request.leaderboard.name, (len(specs), todo), f"on {device.name()}, {side_by_side} at a time"))
-    threads = request.threads or device.threads(side_by_side)
+    num_processes = max(1, min(jobs or device.default_num_processes(), todo))
+    say(_plan(request.leaderboard.name, (len(specs), todo), f"on {device.name()}, {num_processes} at a time"))
+    threads = request.threads or device.threads(num_processes)
     where = (request.home, request.data, request.cache)
-    place = Place(*where, str(device), request.plugins, threads)
+    place = RunContext(*where, str(device), request.plugins, threads)
     place = replace(place, interval=request.interval, deterministic=request.deterministic)
-    check_data(_missing(specs, before), place, request.registry)
+    prepare_data(_missing(specs, before), place, request.registry)
     if chosen:
         tuned_settings.remember(request.home, chosen)
     wanted = leaderboards.asked_for(request.home, request.board, specs)
-    errand = Errand(server, wanted) if server is not None and wanted else None
+    errand = MirrorJob(server, wanted) if server is not None and wanted else None
     with mirrored(errand, say) as mirror:
-        with Display(console, len(specs), len(before), side_by_side) as display:
-            failed = run_all(specs, place, display, side_by_side)
+        with Display(console, len(specs), len(before), num_processes) as display:
+            failed = run_specs(specs, place, display, num_processes)
         records = tuned_settings.attached(Store(request.home).finished(specs), request.home)
         if records:
             board = request.leaderboard
-            show(sheets(tables(records, board.baseline, board.yardstick)))
+            show(sheets(tables(records, board.baseline, board.cost_reference)))
         say(f"runs: {(request.home / 'runs').resolve()}")
         if mirror is not None:
             mirror.finish(known_texts(request.home, wanted))

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from plastibench.errors import RequestError
 from plastibench.experiments.spec import name_of
-from plastibench.store.run_status import Entry, begun, entry, nameless
+from plastibench.store.run_status import Entry, begun, damaged_specs, entry
 from plastibench.store.run_store import Store
 from plastibench.workflows.request import Request
 
@@ -46,7 +46,7 @@ def standing(request: Request, *, everything: bool) -> list[Entry]:
     """Return how each run stands at this moment."""
     store = Store(request.home)
     specs = begun(store) if everything else request.specs()
-    return [*(entry(store, spec, name_of(spec)) for spec in specs), *nameless(store)]
+    return [*(entry(store, spec, name_of(spec)) for spec in specs), *damaged_specs(store)]
 
 
 def picture(found: list[Entry]) -> Layout:

@@ -11,14 +11,15 @@ from tempfile import TemporaryDirectory
 
 from plastibench import tracking
 from plastibench.analysis.tables import STYLES, Table, render, tables
-from plastibench.console import Screen, progress, say_damaged, say_line
+from plastibench.cli.screen import Screen, say_damaged, say_line
+from plastibench.console import progress
 from plastibench.errors import RequestError, unknown
 from plastibench.experiments import suites
 from plastibench.store import leaderboards, tuned_settings
 from plastibench.store.record import Record
 from plastibench.store.run_store import Store
 from plastibench.tracking import Server
-from plastibench.tracking.writer import Mirror
+from plastibench.tracking.writer import MlflowWriter
 from plastibench.tuning.storage import JOURNAL, storage, tunings
 from plastibench.workflows.table import DONE, SOME_FAILED
 
@@ -107,7 +108,7 @@ def _wanted(
 
 
 def _write(server: Server, wanted: dict[str, list[Record]]) -> int:
-    mirror, added = Mirror(server), 0
+    mirror, added = MlflowWriter(server), 0
     total = sum(map(len, wanted.values()))
     with progress(f"bringing {total:,} runs to MLflow", total) if total > 1 else nullcontext() as advance:
         for name, records in wanted.items():
@@ -124,7 +125,7 @@ def _write(server: Server, wanted: dict[str, list[Record]]) -> int:
 
 def _attach(server: Server, name: str, named: dict[str, str], files: tuple[Path, ...]) -> None:
     """Lay tables and files with a leaderboard."""
-    mirror = Mirror(server)
+    mirror = MlflowWriter(server)
     with mirror.writing():
         mirror.attach(mirror.board(name), named, files)
 
@@ -151,7 +152,7 @@ def _write_trials(server: Server, studies: list[str]) -> int:
     if studies:
         from plastibench.tracking.studies import Studies
 
-        mirror = Mirror(server)
+        mirror = MlflowWriter(server)
         with mirror.writing():
             added = sum(Studies(mirror, server.home, name, None).bring() for name in studies)
     return added
@@ -173,4 +174,4 @@ def texts(records: Sequence[Record]) -> dict[str, str]:
 
 def _tables(records: Sequence[Record]) -> list[Table]:
     usual = suites.defaults()
-    return tables(records, usual.baseline, usual.yardstick)
+    return tables(records, usual.baseline, usual.cost_reference)

@@ -15,7 +15,7 @@ import click
 
 from plastibench.analysis.tables import FORMATS, choose, render, sheets, tables
 from plastibench.cli.render import laid_out
-from plastibench.console import Screen, say_damaged, say_line
+from plastibench.cli.screen import Screen, say_damaged, say_line
 from plastibench.errors import RequestError, unknown
 from plastibench.experiments import suites
 from plastibench.experiments.spec import Spec, name_of
@@ -32,19 +32,19 @@ DONE, SOME_FAILED = 0, 1
 
 
 @dataclass(frozen=True)
-class Finished:
+class RunSelection:
     """The finished runs that a request is about."""
 
     records: list[Record]
     baseline: str | None
     """The method that others are compared with."""
-    yardstick: str | None
+    cost_reference: str | None
     """The method whose cost is the unit."""
     damaged: bool
     """Whether runs had to be left out; they were named."""
 
 
-def finished(request: Request, *, everything: bool, short: bool = False) -> Finished:
+def finished(request: Request, *, everything: bool, short: bool = False) -> RunSelection:
     """Return the finished runs of a suite, of a grid, or of the whole home folder.
 
     In short they come from the index where they can: for tables, which do not need stages.
@@ -59,7 +59,7 @@ def finished(request: Request, *, everything: bool, short: bool = False) -> Fini
     if not records and not store.damaged:
         raise RequestError(f"no finished runs of this kind in {request.home}{_instead(store, specs)}")
     attached = tuned_settings.attached(records, request.home)
-    return Finished(attached, usual.baseline, usual.yardstick, bool(store.damaged))
+    return RunSelection(attached, usual.baseline, usual.cost_reference, bool(store.damaged))
 
 
 def _instead(store: Store, specs: list[Spec] | None) -> str:
@@ -86,7 +86,7 @@ def _read(store: Store, ids: list[str] | None) -> list[Record]:
 
 
 @dataclass(frozen=True)
-class Look:
+class TableOptions:
     """How tables are to be shown."""
 
     form: str
@@ -96,7 +96,9 @@ class Look:
     columns: str | None
 
 
-def print_tables(request: Request, look: Look, server: Server | None = None, *, everything: bool) -> int:
+def print_tables(
+    request: Request, look: TableOptions, server: Server | None = None, *, everything: bool
+) -> int:
     """Print the tables of finished runs, the home folder's or those that MLflow has; return a status."""
     check_form(look.form)
     columns = choose(look.style, look.columns)
@@ -123,25 +125,25 @@ def _nothing_collected() -> Iterator[None]:
             gc.enable()
 
 
-def _text(selection: Finished, look: Look, columns: Sequence[str]) -> str:
+def _text(selection: RunSelection, look: TableOptions, columns: Sequence[str]) -> str:
     """Return the tables of finished runs as they are asked for. Raises RequestError."""
     against = selection.baseline if look.against is None else look.against
-    found = tables(selection.records, against, selection.yardstick)
+    found = tables(selection.records, against, selection.cost_reference)
     methods = {row.method for table in found for row in table.rows}
     if look.against is not None and look.against not in methods:
         raise unknown("method in these tables", look.against, methods)
     return laid_out(sheets(found, columns)) if look.form == "text" else render(found, look.form, columns)
 
 
-def _tracked(request: Request, look: Look, server: Server, *, everything: bool) -> str:
+def _tracked(request: Request, look: TableOptions, server: Server, *, everything: bool) -> str:
     """Return the tables of the runs that MLflow has, made anew where anything that they say has changed.
 
     Raises RequestError where there are none or MLflow cannot be read.
     """
     from plastibench.tracking.bulk.memo import remembered
-    from plastibench.tracking.bulk.records import Tracked
+    from plastibench.tracking.bulk.records import TrackedRuns
 
-    place = Tracked(server, request.cache)
+    place = TrackedRuns(server, request.cache)
     ids = None if everything else [spec.id for spec in request.specs()]
     usual = suites.defaults() if everything else request.leaderboard
 
@@ -149,13 +151,13 @@ def _tracked(request: Request, look: Look, server: Server, *, everything: bool) 
         records = place.records(ids)
         if not records:
             raise RequestError(f"no finished runs of this kind in {server.shown}")
-        selection = Finished(records, usual.baseline, usual.yardstick, damaged=False)
+        selection = RunSelection(records, usual.baseline, usual.cost_reference, damaged=False)
         return _text(selection, look, choose(look.style, look.columns))
 
     if sys.stdout.isatty():  # the terminal has a part in the text
         return made()
-    colours = [os.environ.get(name) for name in ("FORCE_COLOR", "NO_COLOR", "TERM")]
-    made_of = [place.digest(), ids, usual.baseline, usual.yardstick, vars(look), colours]
+    colors = [os.environ.get(name) for name in ("FORCE_COLOR", "NO_COLOR", "TERM")]
+    made_of = [place.digest(), ids, usual.baseline, usual.cost_reference, vars(look), colors]
     return remembered(place.folder, made_of, made)
 
 

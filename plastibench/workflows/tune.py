@@ -13,24 +13,24 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.text import Text
 
+from plastibench.cli.screen import Screen
 from plastibench.cli.tuning_progress import Board
-from plastibench.console import Screen
-from plastibench.devices import Device, pick
+from plastibench.devices import Device, get_device
 from plastibench.errors import RequestError, unknown
-from plastibench.runner.context import Place
-from plastibench.runner.execute import check_data
+from plastibench.runner.context import RunContext
+from plastibench.runner.execute import prepare_data
 from plastibench.store import tuned_settings
 from plastibench.store.run_store import Store
 from plastibench.system import signals
 from plastibench.tracking import Server
 from plastibench.tracking.background import mirrored
-from plastibench.tracking.follower import Errand
+from plastibench.tracking.follower import MirrorJob
 from plastibench.tuning import budget, export, objective, plots, search_space, summary
 from plastibench.tuning.budget import Budget
-from plastibench.tuning.plan import Plan, Terms, plans
+from plastibench.tuning.plan import StudyConfig, StudyPlan, plans
 from plastibench.tuning.storage import named, storage, tunings
 from plastibench.tuning.study import Study, best
-from plastibench.tuning.trial_runner import Assignment, work
+from plastibench.tuning.trial_runner import WorkerConfig, work
 from plastibench.tuning.worker_pool import work_together
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ DONE, SOME_FAILED = 0, 1
 class Ask:
     """What a tuning is asked for, beside what is tuned."""
 
-    terms: Terms
+    terms: StudyConfig
     budget: Budget
     name: str | None
     """None is a name made of what is tuned."""
@@ -54,7 +54,7 @@ class Ask:
 
 def ask(words: Mapping[str, Any]) -> Ask:
     """Return what the options of the command line ask for. Raises RequestError for what is not allowed."""
-    terms = Terms(
+    terms = StudyConfig(
         objectives=objective.parse(words["objective"]),
         seeds=words["tuning_seeds"],
         pruning=words["pruning"],
@@ -84,28 +84,28 @@ def tune(request: Request, ask: Ask, server: Server | None = None) -> int:
     else:
         _say(console, f"{head}, on {device.name()}, {ask.jobs} at a time")
         threads = request.threads or device.threads(ask.jobs)
-        place = Place(
+        place = RunContext(
             request.home, request.data, request.cache, str(device), request.plugins, threads, ask.jobs
         )
-        errand = None if server is None else Errand(server, {}, (name, ask.url))
+        errand = None if server is None else MirrorJob(server, {}, (name, ask.url))
         with mirrored(errand, partial(_say, console)) as mirror:
-            _carry_out(Assignment(tuple(found), ask.budget, place, ask.url), studies, ask.jobs, console)
+            _carry_out(WorkerConfig(tuple(found), ask.budget, place, ask.url), studies, ask.jobs, console)
             if mirror is not None:
                 mirror.finish({})
     _conclude(studies, export.write_suite(store, name, request.home), request.home, console)
     return SOME_FAILED if any(_failed(study) for study in studies) else DONE
 
 
-def _ready(request: Request, found: list[Plan]) -> Device:
+def _ready(request: Request, found: list[StudyPlan]) -> Device:
     """Refuse at once what every trial would fail with."""
-    device = pick(request.device_name())
+    device = get_device(request.device_name())
     Store(request.home).prepare()
-    place = Place(request.home, request.data, request.cache, str(device), request.plugins)
-    check_data([plan.base for plan in found], place, request.registry)
+    place = RunContext(request.home, request.data, request.cache, str(device), request.plugins)
+    prepare_data([plan.base for plan in found], place, request.registry)
     return device
 
 
-def _carry_out(assignment: Assignment, studies: list[Study], jobs: int, console: Screen) -> None:
+def _carry_out(assignment: WorkerConfig, studies: list[Study], jobs: int, console: Screen) -> None:
     start, before = time.perf_counter(), _seconds(studies)
     try:
         with Board(console, studies, assignment.budget, jobs) as board:

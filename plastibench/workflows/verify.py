@@ -10,12 +10,12 @@ from pathlib import Path
 from rich.text import Text
 
 from plastibench.cli.progress import Display
-from plastibench.console import Screen
-from plastibench.devices import pick
+from plastibench.cli.screen import Screen
+from plastibench.devices import get_device
 from plastibench.errors import RequestError, unknown
 from plastibench.experiments.spec import name_of
-from plastibench.runner.context import Place
-from plastibench.runner.execute import execute, workshop
+from plastibench.runner.context import RunContext
+from plastibench.runner.execute import execute, init_worker
 from plastibench.store.record import Record
 from plastibench.store.record_diff import differences, origins
 from plastibench.store.run_store import Store
@@ -39,7 +39,7 @@ def find(store: Store, text: str) -> Record:
     return record
 
 
-def verify(ids: Sequence[str], place: Place, device: str | None) -> int:
+def verify(ids: Sequence[str], place: RunContext, device: str | None) -> int:
     """Run finished runs again, apart from the store, and say what differs; return the exit status.
 
     `place.home` holds the records. `device` replaces the first one of the record's kind. Raises
@@ -58,9 +58,9 @@ def verify(ids: Sequence[str], place: Place, device: str | None) -> int:
     return worst
 
 
-def _again(record: Record, place: Place, display: Display) -> Record:
+def _again(record: Record, place: RunContext, display: Display) -> Record:
     """Carry a run out anew in a folder that is thrown away, with threads and kernels as the first time."""
-    kind = pick(place.device).kind
+    kind = get_device(place.device).kind
     if kind != record.spec.device:
         raise RequestError(f"run {record.id} is one on {record.spec.device}: it cannot be verified on {kind}")
     with tempfile.TemporaryDirectory() as home:
@@ -68,7 +68,7 @@ def _again(record: Record, place: Place, display: Display) -> Record:
         there = replace(place, home=Path(home), threads=origin.get("threads"))
         # Older records do not say it: those of before were made without.
         there = replace(there, deterministic=origin.get("deterministic", False))
-        again = execute(record.spec, there, workshop(there), display)
+        again = execute(record.spec, there, init_worker(there), display)
     display.finished(again)
     return again
 

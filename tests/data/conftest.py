@@ -100,13 +100,13 @@ def tiny_files(jpeg: Callable[..., bytes]) -> dict[str, bytes]:
     files = {"wnids.txt": "\n".join(wnids).encode() + b"\n", "words.txt": b"n01\tone\n"}
     lines = []
     for number, wnid in enumerate(wnids):
-        colour, grey = jpeg(number), jpeg(number + 10, mode="L")
+        color, gray = jpeg(number), jpeg(number + 10, mode="L")
         files[f"train/{wnid}/{wnid}_boxes.txt"] = b""
         for image in range(500):
-            files[f"train/{wnid}/images/{wnid}_{image}.JPEG"] = grey if image == 7 else colour
+            files[f"train/{wnid}/images/{wnid}_{image}.JPEG"] = gray if image == 7 else color
         for image in range(50):
             name = f"val_{2 * image + number}.JPEG"
-            files[f"val/images/{name}"] = colour
+            files[f"val/images/{name}"] = color
             lines.append(f"{name}\t{wnid}\t0\t0\t62\t62")
     files["val/val_annotations.txt"] = "\n".join(lines).encode()
     return files

@@ -11,7 +11,7 @@ from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional
 
 from plastibench.data.augment import Augmentation, Chain, Crop, Flip, Rotation, Unchanged
-from plastibench.data.dataset import ResidentData
+from plastibench.data.dataset import InMemoryDataset
 from plastibench.data.random_resized_crop import RandomResizedCrop
 
 EVERY = [
@@ -168,7 +168,7 @@ def test_resident_data_augments_by_position_in_the_epoch() -> None:
     x = (images(10) * 255).to(torch.uint8)
     zero, one = torch.zeros(3, 1, 1), torch.ones(3, 1, 1)
     step = Chain((Crop(4), Flip()))
-    data = ResidentData(x, torch.arange(10), zero, one, step)
+    data = InMemoryDataset(x, torch.arange(10), zero, one, step)
     order = torch.randperm(10, generator=torch.Generator().manual_seed(5))
     batches = list(data.batches(4, order, torch.Generator().manual_seed(1)))
     expected = step.apply(x[order].float().div(255), drawn(step, 10, (3, 32, 32)))

@@ -13,7 +13,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from plastibench.data.dataset import Batch
-from plastibench.data.image_folder import MEAN, STD, FolderData, usual_workers
+from plastibench.data.image_folder import MEAN, STD, StreamingDataset, usual_workers
 from plastibench.data.imagenet import list_imagenet, load_imagenet_packed, load_packed, open_imagenet, pack
 from plastibench.data.images import ImageSet
 from plastibench.errors import DataError, RequestError
@@ -53,7 +53,7 @@ def same(one: list[Batch], other: list[Batch]) -> bool:
     )
 
 
-def denormalised(x: Tensor) -> Tensor:
+def denormalized(x: Tensor) -> Tensor:
     return x * torch.tensor(STD).view(3, 1, 1) + torch.tensor(MEAN).view(3, 1, 1)
 
 
@@ -74,7 +74,7 @@ def test_plain_images_are_the_central_crop(folder: Path, monkeypatch: pytest.Mon
     transform = v2.Compose([v2.Resize(37), v2.CenterCrop(32), v2.PILToTensor()])
     with Image.open(folder / "imagenet/train/n1/n1_4.JPEG") as image:
         expected = transform(image.convert("RGB")).float() / 255
-    assert torch.allclose(denormalised(x[0]), expected, atol=1e-5)
+    assert torch.allclose(denormalized(x[0]), expected, atol=1e-5)
 
 
 def test_batches_do_not_depend_on_the_number_of_workers(
@@ -106,7 +106,7 @@ def test_augmentation_follows_the_generator(folder: Path, monkeypatch: pytest.Mo
 
 def test_parts_and_selections(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = opened(folder, monkeypatch).train
-    assert isinstance(data, FolderData)
+    assert isinstance(data, StreamingDataset)
     whole = torch.cat([x for x, _ in data.batches(15)])
     part = data[3:9][1:4]
     assert len(part) == 3
@@ -219,5 +219,5 @@ def test_real_sample(real_data: Path, tmp_path: Path, monkeypatch: pytest.Monkey
     assert (found.num_classes, len(train), len(test)) == (16, 64, 32)
     x, _ = next(iter(found.test.batches(32)))
     # The same pictures, one cropped a little closer: blurred, they are alike.
-    blurred = [torch.nn.functional.avg_pool2d(part, 32) for part in (denormalised(x), test.x.float() / 255)]
+    blurred = [torch.nn.functional.avg_pool2d(part, 32) for part in (denormalized(x), test.x.float() / 255)]
     assert float((blurred[0] - blurred[1]).abs().mean()) < 0.06

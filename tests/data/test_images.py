@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from plastibench.data.augment import Flip, Unchanged
-from plastibench.data.dataset import ResidentData
-from plastibench.data.images import Images, Preparation, channel_statistics, checksum, resident
+from plastibench.data.dataset import InMemoryDataset
+from plastibench.data.images import Images, Preprocessing, channel_statistics, checksum, resident
 from plastibench.errors import DataError
 
 CPU = torch.device("cpu")
@@ -32,22 +32,22 @@ def test_channel_statistics() -> None:
     assert std == pytest.approx(pixels.std(1, correction=0).tolist(), rel=1e-13)
 
 
-def test_prepared_images_are_normalised() -> None:
+def test_prepared_images_are_normalized() -> None:
     train, test = made([0, 1, 2, 0]), made([2, 1], seed=1)
-    found = resident("set", train, test, Preparation.measured(train, Flip()), CPU)
+    found = resident("set", train, test, Preprocessing.measured(train, Flip()), CPU)
     x, y = next(found.train.batches(4))
     assert torch.allclose(x.mean((0, 2, 3)), torch.zeros(3), atol=1e-6)
     assert torch.allclose(x.var((0, 2, 3), correction=0), torch.ones(3), atol=1e-5)
     assert y.tolist() == [0, 1, 2, 0]
-    assert isinstance(found.train, ResidentData)
-    assert isinstance(found.test, ResidentData)
+    assert isinstance(found.train, InMemoryDataset)
+    assert isinstance(found.test, InMemoryDataset)
     assert (found.train.augmentation, found.test.augmentation) == (Flip(), Unchanged())
     assert (found.name, found.num_classes) == ("set", 3)
 
 
 def test_plain_preparation_leaves_pixels_in_the_unit_range() -> None:
     train = made([0, 1], channels=1)
-    found = resident("set", train, train, Preparation.plain(1), CPU)
+    found = resident("set", train, train, Preprocessing.plain(1), CPU)
     x, _ = next(found.train.batches(2))
     assert torch.equal(x, train.x.float().div(255))
 
@@ -73,14 +73,14 @@ def test_checksum_does_not_depend_on_the_layout_in_memory() -> None:
 @pytest.mark.parametrize(("train", "test"), [([0, 2], [0]), ([0, 0], [0]), ([1, 2], [1]), ([0, 1], [2])])
 def test_labels_with_gaps_are_refused(train: list[int], test: list[int]) -> None:
     with pytest.raises(DataError, match="set"):
-        resident("set", made(train), made(test), Preparation.plain(3), CPU)
+        resident("set", made(train), made(test), Preprocessing.plain(3), CPU)
 
 
 def test_number_of_classes_is_checked() -> None:
-    found = resident("set", made([0, 1]), made([0]), Preparation.plain(3), CPU)
-    assert found.having(2) is found
+    found = resident("set", made([0, 1]), made([0]), Preprocessing.plain(3), CPU)
+    assert found.require_classes(2) is found
     with pytest.raises(DataError, match="has 2 classes, not 12; ask for classes=2"):
-        found.having(12)
+        found.require_classes(12)
 
 
 def test_wrong_types_are_refused() -> None:

@@ -49,8 +49,8 @@ def test_folder(data: Path, tiny_files: Files, tmp_path: Path) -> None:
     for at in (0, names.index("train/n01/images/n01_7.JPEG")):
         expected = np.asarray(Image.open(io.BytesIO(tiny_files[names[at]])).convert("RGB"))
         assert np.array_equal(train.x[at].permute(1, 2, 0).numpy(), expected)
-    grey = train.x[names.index("train/n01/images/n01_7.JPEG")]
-    assert torch.equal(grey[0], grey[2])
+    gray = train.x[names.index("train/n01/images/n01_7.JPEG")]
+    assert torch.equal(gray[0], gray[2])
 
 
 def test_archive_is_read_as_downloaded(

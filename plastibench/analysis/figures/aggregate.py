@@ -14,14 +14,14 @@ from matplotlib.figure import Figure
 from plastibench.analysis.figures.series import labelled
 from plastibench.analysis.figures.style import WIDTH, Mark, Picture, blank, ink, legend, marks, room
 from plastibench.analysis.stats import LEVEL, Ranks, p_text, probability_of_improvement, profile, ranks
-from plastibench.analysis.tables import Shared, Table, shared
+from plastibench.analysis.tables import SharedScores, Table, shared
 
 Cells = Sequence[Sequence[tuple[str, float, bool] | None]]
-"""Rows of (text, place on the scale of colours from -1 to 1, in bold)."""
+"""Rows of (text, place on the scale of colors from -1 to 1, in bold)."""
 LIGHT, DARK = "#fdfdfd", "#111111"
 """Of texts in cells: a cell looks the same by day and by night."""
 SCALE = 1.2
-"""Of the colours: the outermost are too dark to be told from a dark page."""
+"""Of the colors: the outermost are too dark to be told from a dark page."""
 
 
 def pictures(found: Sequence[Table], methods: Sequence[str]) -> Iterator[Picture]:
@@ -51,7 +51,7 @@ def pictures(found: Sequence[Table], methods: Sequence[str]) -> Iterator[Picture
         )
 
 
-def _of_runs(joined: Shared, known: dict[str, Mark]) -> Iterator[Picture]:
+def _of_runs(joined: SharedScores, known: dict[str, Mark]) -> Iterator[Picture]:
     """Yield the pictures of Agarwal et al. 2021 (arXiv 2108.13264) that need every run."""
     yield Picture(
         "settings-profiles",
@@ -100,7 +100,7 @@ def _gains(found: Sequence[Table], methods: Sequence[str]) -> Figure:
     return figure
 
 
-def _improvement(joined: Shared) -> Figure:
+def _improvement(joined: SharedScores) -> Figure:
     names = [joined.baseline, *joined.methods]
     cells: list[list[tuple[str, float, bool] | None]] = [[None] * len(names) for _ in names]
     for y in range(len(names)):
@@ -142,7 +142,7 @@ def _heat_map(
     return figure, axes
 
 
-def _profiles(joined: Shared, known: dict[str, Mark]) -> Figure:
+def _profiles(joined: SharedScores, known: dict[str, Mark]) -> Figure:
     figure, axes = blank(WIDTH, 3.0 + room(joined.methods))
     gains = [table[1:] - table[:1] for table in joined.scores]
     low, high = min(float(gain.min()) for gain in gains), max(float(gain.max()) for gain in gains)
@@ -152,7 +152,7 @@ def _profiles(joined: Shared, known: dict[str, Mark]) -> Figure:
     for place, method in enumerate(joined.methods):
         share = profile([gain[place] for gain in gains], thresholds)
         mark = known[method]
-        look: dict[str, Any] = {"color": mark.colour, "linestyle": mark.dash, "marker": mark.marker}
+        look: dict[str, Any] = {"color": mark.color, "linestyle": mark.dash, "marker": mark.marker}
         axes.plot(
             thresholds, share, label=labelled(method), markevery=(place % 10, 10), linewidth=1.2, **look
         )
@@ -210,7 +210,7 @@ def _ranks(ranked: dict[str, list[float]], test: Ranks, known: dict[str, Mark]) 
         axes.axvspan(best, best + test.critical_difference, color=ink(), alpha=0.08, linewidth=0)
     for height, method in enumerate(order):
         mark, own = known[method], ranked[method]
-        axes.scatter(own, [height] * len(own), color=mark.colour, marker=mark.marker, alpha=0.6, s=22)
+        axes.scatter(own, [height] * len(own), color=mark.color, marker=mark.marker, alpha=0.6, s=22)
         axes.plot([averages[method]] * 2, [height - 0.35, height + 0.35], color=ink(), linewidth=2)
     axes.set_yticks(range(len(order)), order)
     axes.set_ylim(-0.6, len(order) - 0.4)

@@ -21,7 +21,7 @@ PASSES = "examples taken forward and backward"
 
 
 def pictures(table: Table, name: str, methods: Sequence[str]) -> Iterator[Picture]:
-    """Yield the pictures of a table; `methods` are all that share its page, so that colours agree."""
+    """Yield the pictures of a table; `methods` are all that share its page, so that colors agree."""
     known = marks(methods)
     rows = [row for row in table.rows if row.seeds]
     for reference, suffix in zip(dict.fromkeys(table.references), ("gains", "over"), strict=False):
@@ -77,10 +77,10 @@ def _gains(rows: list[Row], reference: str, known: dict[str, Mark]) -> Figure:
     axes.axvline(0, color=ink(), linewidth=1)
     for height, row in enumerate(order):
         mark, gain = known[row.method], row.gains[reference]
-        face = mark.colour if gain.p < LEVEL else rcParams["figure.facecolor"]
+        face = mark.color if gain.p < LEVEL else rcParams["figure.facecolor"]
         look: dict[str, Any] = {
             "fmt": mark.marker,
-            "color": mark.colour,
+            "color": mark.color,
             "markerfacecolor": face,
             "capsize": 3,
         }
@@ -116,7 +116,7 @@ def _curve(axes: Axes, label: str, mark: Mark, points: list[tuple[int, Estimate]
     axes.plot(
         x,
         y,
-        color=mark.colour,
+        color=mark.color,
         linestyle=mark.dash,
         marker=mark.marker,
         markevery=every,
@@ -129,7 +129,7 @@ def _band(axes: Axes, mark: Mark, points: list[tuple[int, Estimate]]) -> None:
     x, y = [stage + 1 for stage, _ in points], [estimate.mean for _, estimate in points]
     spread = [0.0 if math.isnan(estimate.sd) else estimate.sd for _, estimate in points]
     low, high = zip(*((c - s, c + s) for c, s in zip(y, spread, strict=True)), strict=True)
-    axes.fill_between(x, low, high, color=mark.colour, alpha=0.13, linewidth=0)
+    axes.fill_between(x, low, high, color=mark.color, alpha=0.13, linewidth=0)
 
 
 def _cost(rows: list[Row], known: dict[str, Mark]) -> Figure:
@@ -139,7 +139,7 @@ def _cost(rows: list[Row], known: dict[str, Mark]) -> Figure:
     for row, (x, y) in zip(rows, points, strict=True):
         mark = known[row.method]
         spread = None if math.isnan(row.average.sd) else row.average.sd
-        look: dict[str, Any] = {"fmt": mark.marker, "color": mark.colour, "markersize": 7, "elinewidth": 0.9}
+        look: dict[str, Any] = {"fmt": mark.marker, "color": mark.color, "markersize": 7, "elinewidth": 0.9}
         axes.errorbar(x, y, yerr=spread, label=series.labelled(row.method), **look)
     axes.set_xlabel(f"{PASSES}, whole run")
     axes.set_ylabel("mean of stages, %")
@@ -154,7 +154,7 @@ def _spent(rows: list[Row], known: dict[str, Mark]) -> Figure:
     axes.plot(*zip(*front, strict=True), drawstyle="steps-post", **_front())
     for row, path in zip(rows, paths, strict=True):
         mark = known[row.method]
-        look: dict[str, Any] = {"color": mark.colour, "linestyle": mark.dash, "marker": mark.marker}
+        look: dict[str, Any] = {"color": mark.color, "linestyle": mark.dash, "marker": mark.marker}
         axes.plot(
             *zip(*path, strict=True), label=series.labelled(row.method), linewidth=1.2, markersize=4, **look
         )

@@ -1,4 +1,4 @@
-"""How pictures look: one colour and one marker a method, readable on light and dark, no date inside."""
+"""How pictures look: one color and one marker a method, readable on light and dark, no date inside."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-COLOURS = (
+COLORS = (
     "#077691",
     "#c10076",
     "#8c9d05",
@@ -80,9 +80,9 @@ class Picture:
 
 @dataclass(frozen=True)
 class Mark:
-    """What a method is recognised by."""
+    """What a method is recognized by."""
 
-    colour: str
+    color: str
     marker: str
     dash: Any
 
@@ -107,10 +107,8 @@ def marks(labels: Sequence[str]) -> dict[str, Mark]:
 
 
 def _mark(place: int) -> Mark:
-    lap = place // len(COLOURS)
-    return Mark(
-        COLOURS[place % len(COLOURS)], MARKERS[(place + lap) % len(MARKERS)], DASHES[lap % len(DASHES)]
-    )
+    lap = place // len(COLORS)
+    return Mark(COLORS[place % len(COLORS)], MARKERS[(place + lap) % len(MARKERS)], DASHES[lap % len(DASHES)])
 
 
 def blank(width: float, height: float) -> tuple[Figure, Axes]:
@@ -120,7 +118,7 @@ def blank(width: float, height: float) -> tuple[Figure, Axes]:
 
 
 def ink() -> str:
-    """Return the colour of what is no method's, by day or by night."""
+    """Return the color of what is no method's, by day or by night."""
     return str(rcParams["text.color"])
 
 
@@ -160,13 +158,13 @@ def drawn(picture: Picture, form: str, *, night: bool = False, text_as_paths: bo
 
 
 def inline(picture: Picture) -> str:
-    """Return a picture as an <svg> element that takes the page's colours, small, with ids of its own."""
+    """Return a picture as an <svg> element that takes the page's colors, small, with ids of its own."""
     text = drawn(picture, "svg", text_as_paths=False).decode()
     text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
     # What a method is called must not pass for an attribute.
     text = re.sub(r">[^<]*<", lambda found: found[0].replace('"', "&quot;"), text)
-    for colour, name in ((INK, "ink"), (PAPER, "paper"), (GRID, "grid")):
-        text = text.replace(colour, f"var(--{name})")
+    for color, name in ((INK, "ink"), (PAPER, "paper"), (GRID, "grid")):
+        text = text.replace(color, f"var(--{name})")
     text = re.sub(r' transform="rotate\(-0 [^"]*"', "", text)
     text = re.sub(r' (d|x|y|transform|points)="[^"]*"', _rounded, text)
     text = re.sub(r"font(-family)?: ([0-9.]+px )?'DejaVu Sans'[^;\"]*", _font, text)

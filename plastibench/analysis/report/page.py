@@ -32,7 +32,7 @@ class Line:
     """One row of a table on the page."""
 
     method: str
-    colour: str
+    color: str
     anchor: str
     cells: list[Cell]
     settings: str
@@ -99,7 +99,7 @@ def page(found: Sequence[Table], name: str, waiting: Waiting = silently) -> str:
             missing=aggregate.missing(found),
             overall=overall(joined) if joined else [],
             joined=joined.sheet() if joined else None,
-            colours={method: mark.colour for method, mark in marks(methods).items()},
+            colors={method: mark.color for method, mark in marks(methods).items()},
             methods=methods,
             bibliography=bibliography(plain),
             night=list(NIGHT.values()),
@@ -124,7 +124,7 @@ def _section(table: Table, number: int, methods: Sequence[str]) -> Section:
         headline=headline(table),
         head=shown.head,
         lines=[
-            _line(row, texts, (f"runs-{number}-{place}", known[row.method].colour))
+            _line(row, texts, (f"runs-{number}-{place}", known[row.method].color))
             for place, (row, texts) in enumerate(zip(table.rows, shown.rows, strict=True), 1)
         ],
         full=sheet(table, STYLES["full"]),
@@ -135,10 +135,10 @@ def _section(table: Table, number: int, methods: Sequence[str]) -> Section:
 
 
 def _line(row: Row, texts: list[Cell], place: tuple[str, str]) -> Line:
-    anchor, colour = place
+    anchor, color = place
     return Line(
         method=row.method,
-        colour=colour,
+        color=color,
         anchor=anchor,
         cells=texts[1:],
         settings=record_settings(row.runs[0]),

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from plastibench.analysis.figures.series import passes
 from plastibench.analysis.stats import CONFIDENCE, LEVEL
-from plastibench.analysis.tables import Across, Joined, Row, Table
+from plastibench.analysis.tables import AggregateRow, AggregateTable, Row, Table
 
 FEW = 3
 """Names that a sentence lists where a table below has all of them."""
@@ -39,7 +39,7 @@ def headline(table: Table) -> str:
     return f"{first} By the corrected test (p < {LEVEL}) {verdict}."
 
 
-def overall(joined: Across) -> list[str]:
+def overall(joined: AggregateTable) -> list[str]:
     """Return what tables come to together."""
     order = sorted(joined.rows, key=lambda row: -row.iqm)
     above = [_joined(row) for row in order if row.low > 0]
@@ -52,7 +52,7 @@ def overall(joined: Across) -> list[str]:
     return [*found, f"{joined.note[0].upper()}{joined.note[1:]}."]
 
 
-def _joined(row: Joined) -> str:
+def _joined(row: AggregateRow) -> str:
     interval = f"{row.iqm:+.2f} [{row.low:+.2f}, {row.high:+.2f}]"
     share, low, high = (f"{100 * value:.0f}" for value in (row.improves, row.improves_low, row.improves_high))
     return f"{row.method} ({interval}, better in {share} % of pairs of runs [{low}, {high}])"

@@ -48,21 +48,21 @@ def mean(values: Sequence[float]) -> Estimate:
     n = len(values)
     if n == 0:
         return Estimate(0, math.nan, math.nan, math.nan, math.nan)
-    centre = statistics.fmean(values)
+    center = statistics.fmean(values)
     if n == 1:
-        return Estimate(1, centre, math.nan, math.nan, math.nan)
-    sd = spread(values, centre)
+        return Estimate(1, center, math.nan, math.nan, math.nan)
+    sd = spread(values, center)
     half = _quantile(n - 1) * sd / math.sqrt(n)
-    return Estimate(n, centre, sd, centre - half, centre + half)
+    return Estimate(n, center, sd, center - half, center + half)
 
 
-def spread(values: Sequence[float], centre: float | None = None) -> float:
-    """Return the sample standard deviation (n - 1) of at least two values; `centre` is their mean."""
+def spread(values: Sequence[float], center: float | None = None) -> float:
+    """Return the sample standard deviation (n - 1) of at least two values; `center` is their mean."""
     if min(values) == max(values):
         return 0.0  # which the rounding of the mean would hide
-    if centre is None:
-        centre = statistics.fmean(values)
-    return math.sqrt(math.fsum([(value - centre) ** 2 for value in values]) / (len(values) - 1))
+    if center is None:
+        center = statistics.fmean(values)
+    return math.sqrt(math.fsum([(value - center) ** 2 for value in values]) / (len(values) - 1))
 
 
 @lru_cache(maxsize=256)
@@ -103,16 +103,16 @@ def unpaired(first: Sequence[float], second: Sequence[float]) -> tuple[Estimate,
     n = min(len(first), len(second))
     if n == 0:
         return mean([]), math.nan
-    centre = statistics.fmean(first) - statistics.fmean(second)
+    center = statistics.fmean(first) - statistics.fmean(second)
     if n == 1:
-        return Estimate(1, centre, math.nan, math.nan, math.nan), 1.0
+        return Estimate(1, center, math.nan, math.nan, math.nan), 1.0
     if spread(first) == spread(second) == 0:
-        return Estimate(n, centre, math.nan, centre, centre), float(centre == 0)
+        return Estimate(n, center, math.nan, center, center), float(center == 0)
     from scipy.stats import ttest_ind
 
     found = ttest_ind(first, second, equal_var=False)
     low, high = found.confidence_interval(CONFIDENCE)
-    return Estimate(n, centre, math.nan, float(low), float(high)), float(found.pvalue)
+    return Estimate(n, center, math.nan, float(low), float(high)), float(found.pvalue)
 
 
 def population_sd(values: Sequence[float]) -> float:

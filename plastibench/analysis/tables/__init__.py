@@ -1,10 +1,10 @@
 """From finished runs to tables, and tables as text."""
 
-from plastibench.analysis.tables.aggregate import Across, Joined, Shared, across, shared
+from plastibench.analysis.tables.aggregate import AggregateRow, AggregateTable, SharedScores, across, shared
 from plastibench.analysis.tables.columns import COLUMNS, STYLES, Cell, Sheet, choose, sheet
 from plastibench.analysis.tables.formats import FORMATS, markdown, render, sheets
 from plastibench.analysis.tables.rows import Gain, Row, Table, as_cost_adds_up, tables
-from plastibench.store.run_metrics import COSTS, SECONDS, Outcome
+from plastibench.store.run_metrics import COSTS, SECONDS, RunMetrics
 
 __all__ = [
     "COLUMNS",
@@ -12,13 +12,13 @@ __all__ = [
     "FORMATS",
     "SECONDS",
     "STYLES",
-    "Across",
+    "AggregateRow",
+    "AggregateTable",
     "Cell",
     "Gain",
-    "Joined",
-    "Outcome",
     "Row",
-    "Shared",
+    "RunMetrics",
+    "SharedScores",
     "Sheet",
     "Table",
     "across",

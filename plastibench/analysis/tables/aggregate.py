@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Joined:
+class AggregateRow:
     """What a method came to over all tables; gains are points over the baseline, paired by seed."""
 
     method: str
@@ -54,12 +54,12 @@ class Joined:
 
 
 @dataclass(frozen=True)
-class Across:
+class AggregateTable:
     """All methods that every table has."""
 
     titles: tuple[str, ...]
     baseline: str
-    rows: tuple[Joined, ...]
+    rows: tuple[AggregateRow, ...]
     repeats: int
     """Draws of the bootstrap."""
     note: str
@@ -97,7 +97,7 @@ class Across:
         return asdict(self)
 
 
-class Shared(NamedTuple):
+class SharedScores(NamedTuple):
     """What the methods that every table has came to, run by run."""
 
     baseline: str
@@ -107,7 +107,7 @@ class Shared(NamedTuple):
     """Means over stages, for each table of shape (1 + methods, seeds), the baseline first."""
 
 
-def shared(found: Sequence[Table]) -> Shared | None:
+def shared(found: Sequence[Table]) -> SharedScores | None:
     """Return what tables share that have the same baseline; None where there are not two, or nothing is.
 
     None, too, for runs of several precisions or versions of code: they are never averaged.
@@ -121,15 +121,15 @@ def shared(found: Sequence[Table]) -> Shared | None:
     scores = [_scores(table, [baseline, *methods]) for table in found]
     if not methods or any(table.shape[1] == 0 for table in scores):
         return None
-    return Shared(baseline, methods, scores)
+    return SharedScores(baseline, methods, scores)
 
 
-def across(found: Sequence[Table]) -> Across | None:
+def across(found: Sequence[Table]) -> AggregateTable | None:
     """Join tables, or say why they are never joined; None where they share nothing."""
     titles, baselines = tuple(table.title for table in found), {table.baseline for table in found}
     several = mixed(found) if len(found) > 1 and len(baselines) == 1 and None not in baselines else None
     if several:
-        return Across(
+        return AggregateTable(
             titles, str(found[0].baseline), (), 0, f"no table over these: {several}, never averaged"
         )
     joined = shared(found)
@@ -146,10 +146,10 @@ def across(found: Sequence[Table]) -> Across | None:
         f"Friedman p {p_text(ranked.p)})"
     )
     repeats = repeats_for(sum(gain.shape[1] for gain in gains), len(methods))
-    return Across(titles, baseline, rows, repeats, note)
+    return AggregateTable(titles, baseline, rows, repeats, note)
 
 
-def _rows(joined: Shared, gains: Sequence[Array], ranked: Ranks) -> tuple[Joined, ...]:
+def _rows(joined: SharedScores, gains: Sequence[Array], ranked: Ranks) -> tuple[AggregateRow, ...]:
     """Return what each method came to; `gains` has an array of shape (methods, seeds) for each table."""
     import numpy as np
 
@@ -160,7 +160,7 @@ def _rows(joined: Shared, gains: Sequence[Array], ranked: Ranks) -> tuple[Joined
         own = [table[place] for table in gains]
         every, means = np.concatenate(own), [float(gain.mean()) for gain in own]
         rows.append(
-            Joined(
+            AggregateRow(
                 method=name,
                 runs=len(every),
                 iqm=float(iqm(every)),

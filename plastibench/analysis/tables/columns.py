@@ -9,7 +9,7 @@ from typing import NamedTuple
 from plastibench.analysis.stats import LEVEL, fewest_seeds, mean, p_text, population_sd, smallest_p
 from plastibench.analysis.tables.rows import MARGIN, Gain, Row, Table
 from plastibench.errors import unknown
-from plastibench.store.run_metrics import OF_THE_MACHINE
+from plastibench.store.run_metrics import HARDWARE_DEPENDENT
 
 ABSENT = "absent"
 """Stands for what was not measured: never a zero."""
@@ -24,12 +24,12 @@ class Cell(NamedTuple):
 
 @dataclass(frozen=True)
 class Column:
-    """A column; `{baseline}` and `{yardstick}` in its head stand for their names."""
+    """A column; `{baseline}` and `{cost_reference}` in its head stand for their names."""
 
     head: str
     cell: Callable[[Row, Table], Cell]
     needs: str | None = None
-    """"baseline" or "yardstick" where it is left out of tables that have none."""
+    """"baseline" or "cost_reference" where it is left out of tables that have none."""
 
 
 def _cost(name: str, form: str = ",.0f", scale: float = 1.0) -> Callable[[Row, Table], Cell]:
@@ -44,7 +44,7 @@ def _spent(name: str, which: int, form: Callable[[float], str]) -> Callable[[Row
     """Return a cell of costs (0) or relative costs (1): by hardware where there is more than one."""
 
     def cell(row: Row, table: Table) -> Cell:
-        if len(table.hardware) < 2 or not name.endswith(OF_THE_MACHINE):
+        if len(table.hardware) < 2 or not name.endswith(HARDWARE_DEPENDENT):
             return Cell(known((row.cost, row.relative)[which][name], form))
         found = {hardware: both[which][name] for hardware, both in row.machines.items()}
         return Cell(by_hardware(found, table.hardware, form))
@@ -92,7 +92,7 @@ def _p(reference: str) -> Callable[[Row, Table], Cell]:
 
 
 def _not_worse(row: Row, table: Table) -> Cell:
-    found = _found(row, table, "yardstick")
+    found = _found(row, table, "cost_reference")
     if found is None:
         return Cell("-")
     shown = found.p_worse < LEVEL
@@ -137,28 +137,28 @@ COLUMNS: dict[str, Column] = {
     "average": Column("mean of stages %", lambda row, _: Cell(row.average.text())),
     "gain": Column("gain over {baseline}", _gain("baseline"), "baseline"),
     "p": Column("p against {baseline}", _p("baseline"), "baseline"),
-    "over_yardstick": Column("gain over {yardstick}", _gain("yardstick"), "yardstick"),
-    "p_yardstick": Column("p against {yardstick}", _p("yardstick"), "yardstick"),
-    "not_worse": Column("no worse than {yardstick}", _not_worse, "yardstick"),
+    "over_cost_reference": Column("gain over {cost_reference}", _gain("cost_reference"), "cost_reference"),
+    "p_cost_reference": Column("p against {cost_reference}", _p("cost_reference"), "cost_reference"),
+    "not_worse": Column("no worse than {cost_reference}", _not_worse, "cost_reference"),
     "steps": Column("steps", _cost("steps")),
     "samples": Column("samples", _cost("samples")),
     "passes": Column("passes", _cost("passes")),
     "remedy_passes": Column("of remedy", _cost("remedy_passes")),
-    "relative_steps": Column("steps / {yardstick}", _relative("steps"), "yardstick"),
-    "relative_passes": Column("passes / {yardstick}", _relative("passes"), "yardstick"),
-    "match": Column("to match {yardstick}", _match, "yardstick"),
+    "relative_steps": Column("steps / {cost_reference}", _relative("steps"), "cost_reference"),
+    "relative_passes": Column("passes / {cost_reference}", _relative("passes"), "cost_reference"),
+    "match": Column("to match {cost_reference}", _match, "cost_reference"),
     "flops": Column("TFLOP", _cost("flops", ",.2f", 1e12)),
     "evaluation_flops": Column("TFLOP of evaluation", _cost("evaluation_flops", ",.2f", 1e12)),
-    "relative_flops": Column("FLOP / {yardstick}", _relative("flops"), "yardstick"),
+    "relative_flops": Column("FLOP / {cost_reference}", _relative("flops"), "cost_reference"),
     "seconds": Column("seconds", _cost("seconds", ",.1f")),
     "train_seconds": Column("s training", _cost("train_seconds", ",.1f")),
     "remedy_seconds": Column("s remedy", _cost("remedy_seconds", ",.1f")),
     "evaluation_seconds": Column("s evaluation", _cost("evaluation_seconds", ",.1f")),
-    "relative_seconds": Column("seconds / {yardstick}", _relative("seconds"), "yardstick"),
+    "relative_seconds": Column("seconds / {cost_reference}", _relative("seconds"), "cost_reference"),
     "memory": Column("peak MB", _cost("peak_memory", ",.1f", 1e6)),
-    "relative_memory": Column("memory / {yardstick}", _relative("peak_memory"), "yardstick"),
+    "relative_memory": Column("memory / {cost_reference}", _relative("peak_memory"), "cost_reference"),
     "energy": Column("kJ", _cost("energy", ",.2f", 1e3)),
-    "relative_energy": Column("energy / {yardstick}", _relative("energy"), "yardstick"),
+    "relative_energy": Column("energy / {cost_reference}", _relative("energy"), "cost_reference"),
     "paper_last": _paper("last test acc", lambda row: [run.last for run in row.outcomes], _hundredths),
     "paper_last_steps": _paper(
         "last steps", lambda row: [float(run.steps[-1]) for run in row.outcomes], _cut
@@ -176,7 +176,7 @@ STYLES: dict[str, tuple[str, ...]] = {
         "last",
         "average",
         "gain",
-        "over_yardstick",
+        "over_cost_reference",
         "steps",
         "passes",
         "remedy_passes",
@@ -218,7 +218,7 @@ def choose(style: str, columns: str | None) -> tuple[str, ...]:
 def sheet(table: Table, names: Sequence[str] = STYLES["standard"]) -> Sheet:
     """Return a table with some of the columns; those that lack their reference are left out."""
     kept = [name for name in names if _has(table, COLUMNS[name])]
-    words = {"baseline": table.baseline, "yardstick": table.yardstick}
+    words = {"baseline": table.baseline, "cost_reference": table.cost_reference}
     head = [COLUMNS[name].head.format(**words) for name in kept]
     rows = [[COLUMNS[name].cell(row, table) for name in kept] for row in table.rows]
     return Sheet(table.title, head, rows, legend(table, kept))
@@ -236,10 +236,12 @@ def legend(table: Table, names: Sequence[str]) -> list[str]:
         if paper
         else "accuracy on the test set: mean +- standard deviation over n seeds"
     ]
-    if {"gain", "over_yardstick"} & set(names):
+    if {"gain", "over_cost_reference"} & set(names):
         lines += ["gain: points of the mean over stages, paired by seed, with a 95 % interval", *power(table)]
     if "not_worse" in names:
-        lines.append(f"no worse: above {table.yardstick} less {MARGIN} points, by a one-sided t test (Holm)")
+        lines.append(
+            f"no worse: above {table.cost_reference} less {MARGIN} points, by a one-sided t test (Holm)"
+        )
     lines.append(
         "cost of a whole run, mean over seeds: passes are examples taken forward and backward, "
         "by training (SAM's second pass too) and by the remedy itself"
@@ -247,7 +249,7 @@ def legend(table: Table, names: Sequence[str]) -> list[str]:
     lines += hardware_note(table.hardware)
     if "match" in names:
         lines.append(
-            f"to match: share of {table.yardstick}'s passes with which the mean accuracy reaches its last one"
+            f"to match: share of {table.cost_reference}'s passes with which the mean accuracy reaches its last one"
         )
     return [*lines, *table.notes]
 

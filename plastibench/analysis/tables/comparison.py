@@ -11,13 +11,13 @@ from plastibench.analysis.stats import Estimate, holm, paired, sign_flip, unpair
 from plastibench.analysis.tables.rows import Row, Table
 from plastibench.experiments.spec import Spec, canonical
 from plastibench.store import tuned_settings
-from plastibench.store.run_metrics import Outcome
+from plastibench.store.run_metrics import RunMetrics
 
 Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
-class Sides:
+class MethodComparison:
     """A method under one setting as both selections have it; differences: second minus first, in points."""
 
     method: str
@@ -42,7 +42,7 @@ class Beside:
     title: str
     differing: str
     """Where the two settings are not the same in everything: what the second one has otherwise."""
-    rows: tuple[Sides, ...]
+    rows: tuple[MethodComparison, ...]
     alone: tuple[tuple[str, ...], tuple[str, ...]]
     """Methods that only the first, and only the second selection has."""
 
@@ -96,7 +96,7 @@ def _spec(table: Table) -> Spec:
 
 
 def _setting_id(table: Table) -> str:
-    return tuned_settings.setting_id(table.rows[0].runs[0])
+    return tuned_settings.condition_id(table.rows[0].runs[0])
 
 
 def _names(table: Table) -> tuple[str, str]:
@@ -131,11 +131,11 @@ def _both(first: str, second: str) -> str:
     return f"{first or 'nothing'} | {second or 'nothing'}" if first or second else ""
 
 
-def _by_seed(row: Row) -> dict[int, Outcome]:
+def _by_seed(row: Row) -> dict[int, RunMetrics]:
     return {run.seed: run for run in row.outcomes}
 
 
-def _seed_pairs(first: Row, second: Row) -> list[tuple[Outcome, Outcome]]:
+def _seed_pairs(first: Row, second: Row) -> list[tuple[RunMetrics, RunMetrics]]:
     """Return the runs of seeds that both have; none where that is a single one and there are more runs."""
     ours, theirs = _by_seed(first), _by_seed(second)
     found = [(ours[seed], theirs[seed]) for seed in sorted(ours) if seed in theirs]
@@ -152,16 +152,16 @@ def _p(first: Row, second: Row) -> float:
     return unpaired([run.average for run in second.outcomes], [run.average for run in first.outcomes])[1]
 
 
-def _sides(first: Row, second: Row, p: float) -> Sides:
+def _sides(first: Row, second: Row, p: float) -> MethodComparison:
     pairs = _seed_pairs(first, second)
 
-    def apart(value: Callable[[Outcome], float]) -> Estimate:
+    def apart(value: Callable[[RunMetrics], float]) -> Estimate:
         if pairs:
             return paired([(value(other), value(one)) for one, other in pairs])
         return unpaired([value(run) for run in second.outcomes], [value(run) for run in first.outcomes])[0]
 
     ours, theirs = first.runs[0].spec.method, second.runs[0].spec.method
-    return Sides(
+    return MethodComparison(
         method=first.method if first.method == second.method else ours.name,
         first=first,
         second=second,

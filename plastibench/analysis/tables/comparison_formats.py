@@ -10,7 +10,7 @@ from typing import Any
 
 from plastibench.analysis.stats import LEVEL, Estimate, fewest_seeds, p_text, smallest_p
 from plastibench.analysis.tables.columns import Cell, Sheet, by_hardware, count, hardware_note, known
-from plastibench.analysis.tables.comparison import Beside, Comparison, Sides
+from plastibench.analysis.tables.comparison import Beside, Comparison, MethodComparison
 from plastibench.analysis.tables.formats import latex, markdown
 from plastibench.analysis.tables.rows import Row
 from plastibench.store.run_metrics import relative_cost
@@ -58,7 +58,7 @@ def _sheet(setting: Beside, found: Comparison) -> Sheet:
     return Sheet(setting.title, HEAD, rows, [*_notes(setting, found), *hardware_note(hardware)])
 
 
-def _cells(row: Sides, hardware: Sequence[str]) -> list[Cell]:
+def _cells(row: MethodComparison, hardware: Sequence[str]) -> list[Cell]:
     first, second = row.first, row.second
     flops = relative_cost(second.cost, first.cost, same_hardware=False)["flops"]
     return [
@@ -79,7 +79,7 @@ def _cells(row: Sides, hardware: Sequence[str]) -> list[Cell]:
     ]
 
 
-def _apart(estimate: Estimate, row: Sides) -> str:
+def _apart(estimate: Estimate, row: MethodComparison) -> str:
     return estimate.interval_text() + ("" if row.pairs or not estimate.n else " (unpaired)")
 
 
@@ -89,7 +89,7 @@ def _seconds(side: Row, hardware: Sequence[str]) -> str:
     )
 
 
-def seconds_ratio(row: Sides) -> dict[str, float | None]:
+def seconds_ratio(row: MethodComparison) -> dict[str, float | None]:
     """Return the seconds of the second side over the first's, for each hardware that both were made with."""
     return {
         name: relative_cost(row.second.machines[name][0], row.first.machines[name][0], same_hardware=True)[
@@ -161,7 +161,7 @@ def as_plain(found: Comparison) -> dict[str, Any]:
     }
 
 
-def _plain(row: Sides) -> dict[str, Any]:
+def _plain(row: MethodComparison) -> dict[str, Any]:
     return {
         "method": row.method,
         "differing": row.differing,

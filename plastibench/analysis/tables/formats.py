@@ -68,7 +68,7 @@ def as_plain(table: Table) -> dict[str, Any]:
     return {
         "title": table.title,
         "baseline": table.baseline,
-        "yardstick": table.yardstick,
+        "cost_reference": table.cost_reference,
         "notes": list(table.notes),
         "rows": [
             {
@@ -99,14 +99,14 @@ def as_csv(found: list[Table]) -> str:
     out = io.StringIO()
     names = ["setting", "method", "n", "diverged", "last_mean", "last_sd", "average_mean", "average_sd"]
     ends = ("mean", "low", "high", "p")
-    names += [f"{what}_{end}" for what in ("gain", "over_yardstick") for end in ends]
+    names += [f"{what}_{end}" for what in ("gain", "over_cost_reference") for end in ends]
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow([*names, "match", *COSTS])
     for table in found:
         for row in table.rows:
             values: list[Any] = [table.title, row.method, len(row.outcomes), row.diverged]
             values += [_known(v) for v in (row.last.mean, row.last.sd, row.average.mean, row.average.sd)]
-            for name in (table.baseline, table.yardstick):
+            for name in (table.baseline, table.cost_reference):
                 gain = row.gains.get(name or "")
                 found_gain = gain.estimate if gain else None
                 values += [_known(getattr(found_gain, end)) if found_gain else None for end in ends[:-1]]

@@ -12,11 +12,11 @@ from plastibench.analysis.stats import Estimate, above_margin, differences, holm
 from plastibench.analysis.tables.short_stages import short_stages
 from plastibench.experiments.spec import Spec
 from plastibench.store.record import Record
-from plastibench.store.run_metrics import Costs, Outcome, hardware_of, mean_cost, on, relative_cost
-from plastibench.store.tuned_settings import setting_id, untuned
+from plastibench.store.run_metrics import Costs, RunMetrics, hardware_of, mean_cost, on, relative_cost
+from plastibench.store.tuned_settings import condition_id, untuned
 
 MARGIN = 0.5
-"""Points of accuracy by which a method may lie below the yardstick and still be "no worse"."""
+"""Points of accuracy by which a method may lie below the cost reference and still be "no worse"."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Row:
     """What a method came to over its seeds."""
 
     method: str
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[RunMetrics, ...]
     """By seed; those of runs that diverged are not among them."""
     runs: tuple[Record, ...]
     """What the row is made from, by seed, the diverged ones too."""
@@ -46,11 +46,11 @@ class Row:
     cost: Costs
     """Mean over seeds; None, too, for seconds, memory and energy of several kinds of hardware."""
     relative: Costs
-    """The same, each divided by the yardstick's."""
+    """The same, each divided by the cost reference's."""
     machines: Mapping[str, tuple[Costs, Costs]]
     """Both once more by hardware, in the table's order; those of runs that were made with it."""
     match: float | None
-    """Share of the yardstick's passes with which its last accuracy is reached; None where it never is."""
+    """Share of the cost reference's passes with which its last accuracy is reached; None where it never is."""
     diverged: int
     """Runs that ended with an infinite or undefined loss; they are in no average."""
 
@@ -76,7 +76,7 @@ class Table:
     title: str
     baseline: str | None
     """The method whose gain is asked for: going on without a remedy, as a rule."""
-    yardstick: str | None
+    cost_reference: str | None
     """The method whose cost is the unit, and whose accuracy is to be kept: starting anew, as a rule."""
     rows: tuple[Row, ...]
     notes: tuple[str, ...]
@@ -89,10 +89,10 @@ class Table:
     @property
     def references(self) -> tuple[str, ...]:
         """Return the methods that the others are paired with."""
-        return tuple(name for name in (self.baseline, self.yardstick) if name)
+        return tuple(name for name in (self.baseline, self.cost_reference) if name)
 
 
-def tables(records: Iterable[Record], baseline: str | None, yardstick: str | None = None) -> list[Table]:
+def tables(records: Iterable[Record], baseline: str | None, cost_reference: str | None = None) -> list[Table]:
     """Return one table for each setting: runs that differ in what decides the numbers are never mixed.
 
     Sealed runs, those of a tuning, have no test accuracy and are left out.
@@ -100,10 +100,10 @@ def tables(records: Iterable[Record], baseline: str | None, yardstick: str | Non
     groups: dict[str, list[Record]] = {}
     for record in records:
         if not record.spec.sealed:
-            groups.setdefault(setting_id(record), []).append(record)
+            groups.setdefault(condition_id(record), []).append(record)
     titles = _titles([untuned(group[0]) for group in groups.values()])
     found = [
-        _table(title, group, (baseline, yardstick))
+        _table(title, group, (baseline, cost_reference))
         for title, group in zip(titles, groups.values(), strict=True)
     ]
     return sorted(found, key=lambda table: table.title)
@@ -123,7 +123,7 @@ def _titles(firsts: list[Spec]) -> list[str]:
 def _table(title: str, group: list[Record], wanted: tuple[str | None, str | None]) -> Table:
     labels = record_labels(group)
     every: dict[str, list[Record]] = {}
-    sound: dict[str, dict[int, Outcome]] = {}
+    sound: dict[str, dict[int, RunMetrics]] = {}
     diverged: dict[str, int] = dict.fromkeys(labels, 0)
     for record, label in zip(group, labels, strict=True):
         every.setdefault(label, []).append(record)
@@ -132,9 +132,9 @@ def _table(title: str, group: list[Record], wanted: tuple[str | None, str | None
             runs[record.spec.seed] = record.outcome
         else:
             diverged[label] += 1
-    baseline, yardstick = (name if name in sound else None for name in wanted)
-    gains = {name: _gains(sound, name) for name in dict.fromkeys((baseline, yardstick)) if name}
-    unit = list(sound[yardstick].values()) if yardstick else []
+    baseline, cost_reference = (name if name in sound else None for name in wanted)
+    gains = {name: _gains(sound, name) for name in dict.fromkeys((baseline, cost_reference)) if name}
+    unit = list(sound[cost_reference].values()) if cost_reference else []
     one, hardware = mean_cost(unit), hardware_of(run for runs in sound.values() for run in runs.values())
     same = len(hardware) == 1
     rows = [
@@ -157,10 +157,10 @@ def _table(title: str, group: list[Record], wanted: tuple[str | None, str | None
         for label in sorted(sound)
     ]
     short = short_stages({label: runs.values() for label, runs in sound.items()})
-    return Table(title, baseline, yardstick, tuple(rows), (*_notes(group), *short))
+    return Table(title, baseline, cost_reference, tuple(rows), (*_notes(group), *short))
 
 
-def _machines(runs: Iterable[Outcome], unit: Sequence[Outcome]) -> dict[str, tuple[Costs, Costs]]:
+def _machines(runs: Iterable[RunMetrics], unit: Sequence[RunMetrics]) -> dict[str, tuple[Costs, Costs]]:
     found = {}
     for name in hardware_of(runs):
         cost = mean_cost(on(name, runs))
@@ -168,7 +168,7 @@ def _machines(runs: Iterable[Outcome], unit: Sequence[Outcome]) -> dict[str, tup
     return found
 
 
-def _gains(sound: Mapping[str, Mapping[int, Outcome]], reference: str) -> dict[str, Gain]:
+def _gains(sound: Mapping[str, Mapping[int, RunMetrics]], reference: str) -> dict[str, Gain]:
     """Pair every method with a reference by seed; the family of the correction is the table's methods."""
     against = sound[reference]
     pairs = {
@@ -184,8 +184,8 @@ def _gains(sound: Mapping[str, Mapping[int, Outcome]], reference: str) -> dict[s
     return {label: Gain(*values) for label, values in zip(pairs, found, strict=True)}
 
 
-def _match(runs: list[Outcome], unit: list[Outcome]) -> float | None:
-    """Return the share of the yardstick's passes at which the mean curve reaches its last accuracy.
+def _match(runs: list[RunMetrics], unit: list[RunMetrics]) -> float | None:
+    """Return the share of the cost reference's passes at which the mean curve reaches its last accuracy.
 
     Between two stages the curve is taken as straight.
     """
@@ -201,7 +201,7 @@ def _match(runs: list[Outcome], unit: list[Outcome]) -> float | None:
     return None
 
 
-def as_cost_adds_up(runs: Sequence[Outcome]) -> list[tuple[float, float]]:
+def as_cost_adds_up(runs: Sequence[RunMetrics]) -> list[tuple[float, float]]:
     """Return (passes so far, test accuracy in percent) after each stage, means over runs."""
     spent = accumulate(_by_stage([run.passes for run in runs]))
     return list(zip(spent, _by_stage([run.accuracies for run in runs]), strict=True))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping
 
-from plastibench.store.run_metrics import Outcome
+from plastibench.store.run_metrics import RunMetrics
 
 MOMENTUM = 0.1
-"""Share of a batch in the running statistics of batch normalisation: torch's own, and every model's here."""
+"""Share of a batch in the running statistics of batch normalization: torch's own, and every model's here."""
 LEFT = 0.001
 """Share of the statistics from before the stage from which on they are no matter.
 
@@ -17,7 +17,7 @@ In the study of precision (results/precision.md) stages collapsed in the test af
 STEPS = math.ceil(math.log(LEFT) / math.log(1 - MOMENTUM))
 
 
-def short_stages(sound: Mapping[str, Collection[Outcome]]) -> tuple[str, ...]:
+def short_stages(sound: Mapping[str, Collection[RunMetrics]]) -> tuple[str, ...]:
     """Return a line on stages of fewer than `STEPS` steps, by method; nothing where there are none."""
     every = {name: [steps for run in runs for steps in run.steps] for name, runs in sorted(sound.items())}
     short = {name: sum(steps < STEPS for steps in found) for name, found in every.items()}
@@ -25,6 +25,6 @@ def short_stages(sound: Mapping[str, Collection[Outcome]]) -> tuple[str, ...]:
         return ()
     counts = ", ".join(f"{name} {count} of {len(every[name])}" for name, count in short.items() if count)
     return (
-        f"stages of fewer than {STEPS} steps, after which running statistics of batch normalisation may "
+        f"stages of fewer than {STEPS} steps, after which running statistics of batch normalization may "
         f"hold over {100 * LEFT:g} % of what they were before: {counts}",
     )

@@ -26,8 +26,8 @@ def command(out: Path | None, figures: Path | None, forms: str, *, dark: bool, *
     The page holds words, tables, figures, settings and commands, and asks nothing of a network.
     """
     from plastibench.analysis.figures import parse_formats
-    from plastibench.workflows.report import Apart, write_report
+    from plastibench.workflows.report import FigureOptions, write_report
 
     formats, everything = parse_formats(forms), options.names_nothing(words)
-    apart = None if figures is None else Apart(figures, formats, night=dark)
+    apart = None if figures is None else FigureOptions(figures, formats, night=dark)
     sys.exit(write_report(options.request(words), out, apart, everything=everything))

@@ -24,7 +24,7 @@ def command(runs: tuple[str, ...], jobs: int | None, mlflow: bool, uri: str | No
     A run goes on from its last checkpoint. The command that began a grid does the same, and makes the
     runs that were not begun, too.
     """
-    from plastibench.console import Screen, say_damaged, say_line
+    from plastibench.cli.screen import Screen, say_damaged, say_line
     from plastibench.tracking import Server
     from plastibench.workflows.request import Begun
     from plastibench.workflows.run import carry_out

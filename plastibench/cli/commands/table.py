@@ -30,9 +30,9 @@ from plastibench.cli import options
 def command(uri: str | None, **words: Any) -> None:  # noqa: ANN401
     """Print the table of finished runs: of a suite, of a grid, or of everything in the home folder."""
     from plastibench.tracking import Server
-    from plastibench.workflows.table import Look, print_tables
+    from plastibench.workflows.table import TableOptions, print_tables
 
-    look = Look(**{name: words.pop(name) for name in ("form", "against", "style", "columns")})
+    look = TableOptions(**{name: words.pop(name) for name in ("form", "against", "style", "columns")})
     everything = options.names_nothing(words)
     request = options.request(words)
     server = None if uri is None else Server.of(uri, request.home)

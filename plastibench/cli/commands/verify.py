@@ -23,8 +23,8 @@ def command(
 
     Nothing in the home folder is changed. Exit status 0: the same; 1: something differs.
     """
-    from plastibench.runner.context import Place
+    from plastibench.runner.context import RunContext
     from plastibench.workflows.verify import verify
 
-    place = Place(home, data or options.default_data(), options.cache_folder(), "cpu", plugins)
+    place = RunContext(home, data or options.default_data(), options.cache_folder(), "cpu", plugins)
     sys.exit(verify(runs, place, device))

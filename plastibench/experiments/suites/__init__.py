@@ -26,7 +26,7 @@ class Suite:
     summary: str
     baseline: str | None
     """Method with which the others are paired in tables."""
-    yardstick: str | None
+    cost_reference: str | None
     """Method whose cost is the unit in tables, and with which the others are paired, too."""
     grids: tuple[Grid, ...]
 
@@ -37,7 +37,7 @@ class Defaults:
 
     suite: str
     baseline: str
-    yardstick: str
+    cost_reference: str
 
 
 def defaults() -> Defaults:
@@ -66,15 +66,15 @@ def load(name: str) -> Suite:
     plain = _read(path)
     grids = plain.pop("grid", None)
     summary, baseline = plain.pop("summary", ""), plain.pop("baseline", None)
-    yardstick = plain.pop("yardstick", defaults().yardstick)
+    cost_reference = plain.pop("cost_reference", defaults().cost_reference)
     for key in plain:
-        raise unknown(f"key in suite {path}", key, ("summary", "baseline", "yardstick", "grid"))
+        raise unknown(f"key in suite {path}", key, ("summary", "baseline", "cost_reference", "grid"))
     if not isinstance(grids, list) or not grids or not all(isinstance(grid, dict) for grid in grids):
         raise RequestError(f"suite {path} has no grid: write one or more [[grid]] with task and method")
-    for what, value in (("summary", summary), ("baseline", baseline), ("yardstick", yardstick)):
+    for what, value in (("summary", summary), ("baseline", baseline), ("cost_reference", cost_reference)):
         if value is not None and not isinstance(value, str):
             raise RequestError(f"{what} in {path} must be text, not {value!r}")
-    return Suite(path.stem, summary, baseline, yardstick, tuple(_grid(path, grid) for grid in grids))
+    return Suite(path.stem, summary, baseline, cost_reference, tuple(_grid(path, grid) for grid in grids))
 
 
 def _path(name: str) -> Path:

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from plastibench.models.layers.conv3x3 import Conv3x3
-from plastibench.plugins.architecture import Parts
+from plastibench.plugins.architecture import LayerFactories
 
 
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions around a shortcut (He et al. 2016, arXiv 1512.03385, figure 2)."""
 
-    def __init__(self, inside: int, outside: int, stride: int, parts: Parts) -> None:
+    def __init__(self, inside: int, outside: int, stride: int, parts: LayerFactories) -> None:
         super().__init__()
         self.conv1 = Conv3x3(inside, outside, stride)
         self.norm1 = parts.norm(outside)
@@ -26,7 +26,7 @@ class BasicBlock(nn.Module):
         self.width = outside * getattr(self.activation2, "expansion", 1)
 
     @staticmethod
-    def _shortcut(inside: int, outside: int, stride: int, parts: Parts) -> nn.Module:
+    def _shortcut(inside: int, outside: int, stride: int, parts: LayerFactories) -> nn.Module:
         if stride == 1 and inside == outside:
             return nn.Identity()
         project = nn.Conv2d(inside, outside, kernel_size=1, stride=stride, bias=False)
@@ -39,7 +39,11 @@ class BasicBlock(nn.Module):
 
 
 def residual_network(
-    stem: Sequence[nn.Module], inside: int, plan: Sequence[tuple[int, int]], num_classes: int, parts: Parts
+    stem: Sequence[nn.Module],
+    inside: int,
+    plan: Sequence[tuple[int, int]],
+    num_classes: int,
+    parts: LayerFactories,
 ) -> nn.Sequential:
     """Return a classifier: `stem` gives `inside` channels, `plan` lists (channels, blocks) of each stage.
 

@@ -17,15 +17,15 @@ from typing import Any
 
 from plastibench.errors import HINT, explain
 from plastibench.experiments.spec import Spec
-from plastibench.runner.context import Place
-from plastibench.runner.events import Watcher
-from plastibench.runner.execute import attempt, workshop
+from plastibench.runner.context import RunContext
+from plastibench.runner.events import RunCallback
+from plastibench.runner.execute import attempt, init_worker
 from plastibench.runner.executors.messages import tell
-from plastibench.runner.queue import AGAIN_SECONDS, Queue
+from plastibench.runner.queue import RETRY_SECONDS, Queue
 from plastibench.store.record import Record
-from plastibench.store.run_status import Elsewhere
+from plastibench.store.run_status import RunLockedError
 from plastibench.system import signals
-from plastibench.training.callbacks import Stopped
+from plastibench.training.callbacks import StopRequested
 
 LOOK_SECONDS = 2.0
 """How often it is looked whether processes are alive that say nothing."""
@@ -37,7 +37,9 @@ EPOCHS_A_SECOND = 4.0
 """Epochs told to the parent at most: a display needs no more, and a small run has hundreds a second."""
 
 
-def run_in_processes(specs: list[Spec], place: Place, watcher: Watcher, jobs: int) -> list[tuple[Spec, str]]:
+def run_in_processes(
+    specs: list[Spec], place: RunContext, watcher: RunCallback, jobs: int
+) -> list[tuple[Spec, str]]:
     """Carry out runs in `jobs` processes; return those that failed, with the reason.
 
     A process that dies costs the run it was at, and is replaced. No process is left when this
@@ -75,7 +77,7 @@ def _stop(pool: list[_Worker]) -> None:
             worker.kill()
 
 
-def _hand_out(waiting: Queue, pool: list[_Worker], place: Place) -> None:
+def _hand_out(waiting: Queue, pool: list[_Worker], place: RunContext) -> None:
     """Give a run to every process that has none; one that died is replaced first."""
     for position, worker in enumerate(pool):
         if not waiting:
@@ -94,7 +96,7 @@ def _with_news(pool: list[_Worker]) -> list[_Worker]:
     """Wait for processes that have something to say, or that are dead."""
     busy = [worker for worker in pool if worker.spec is not None]
     if not busy:  # all that is left is elsewhere
-        time.sleep(AGAIN_SECONDS / 10)
+        time.sleep(RETRY_SECONDS / 10)
         return []
     ready = wait([worker.pipe for worker in busy], timeout=LOOK_SECONDS)
     # A process forked by a plug-in may hold its dead parent's end of the pipe: then no end is seen.
@@ -104,7 +106,7 @@ def _with_news(pool: list[_Worker]) -> list[_Worker]:
 class _Worker:
     """A process and what it is at."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: RunContext) -> None:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
         # Not a daemon: a run that streams its images has processes of its own. When this program is
@@ -121,7 +123,7 @@ class _Worker:
         with suppress(OSError):  # it has just died: `listen` will see that
             self.pipe.send(spec.as_dict())
 
-    def listen(self, watcher: Watcher, waiting: Queue) -> tuple[Spec, str] | None:
+    def listen(self, watcher: RunCallback, waiting: Queue) -> tuple[Spec, str] | None:
         """Pass on one message; return the run and the reason where it says that a run failed."""
         spec = self.spec
         assert spec is not None
@@ -180,7 +182,7 @@ def _cause(status: int | None) -> str:
     return f"its process was killed by {name}{hint}"
 
 
-def _tell(watcher: Watcher, what: str, about: tuple[Spec, Any]) -> None:
+def _tell(watcher: RunCallback, what: str, about: tuple[Spec, Any]) -> None:
     spec, content = about
     if what == "started":
         watcher.started(spec, content)
@@ -228,11 +230,11 @@ class _Sender:
         tell(self.pipe, "elsewhere", holder)
 
 
-def _work(pipe: Connection, place: Place) -> None:
+def _work(pipe: Connection, place: RunContext) -> None:
     """Carry out the runs that come through the pipe, until it closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
     signal.signal(signal.SIGTERM, lambda *_: signals.ask())  # and says it so
-    prepare = cache(partial(workshop, place))
+    prepare = cache(partial(init_worker, place))
     sender = _Sender(pipe)
     while True:
         try:
@@ -241,9 +243,9 @@ def _work(pipe: Connection, place: Place) -> None:
             return
         try:
             attempt(spec, place, prepare, sender)
-        except Stopped:
+        except StopRequested:
             return
-        except Elsewhere as error:
+        except RunLockedError as error:
             sender.elsewhere(str(error))
         except KeyboardInterrupt as error:  # from a plug-in: Ctrl-C does not come here
             sender.failed(spec, explain(error))

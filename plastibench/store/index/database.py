@@ -12,7 +12,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from plastibench.store.index.file_stats import Stamp
+from plastibench.store.index.file_stats import FileStats
 from plastibench.store.index.run_summary import ORIGIN
 from plastibench.store.run_metrics import COSTS
 
@@ -52,7 +52,7 @@ class Entry(NamedTuple):
     """A finished run as the file has it."""
 
     run: str
-    stamp: Stamp
+    stamp: FileStats
     head: str
     """What the seeds of a method under one setting have in common, as JSON."""
     seed: int
@@ -67,7 +67,7 @@ class Cache:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def entries(self, stamps: Mapping[str, Stamp]) -> dict[str, Entry]:
+    def entries(self, stamps: Mapping[str, FileStats]) -> dict[str, Entry]:
         """Return what is known of runs whose files are still the ones that were read."""
         return self._try(lambda database: _entries(database, stamps)) or {}
 
@@ -76,7 +76,7 @@ class Cache:
         if entries:
             self._try(lambda database: _enter(database, entries))
 
-    def keep(self, runs: Mapping[str, Stamp]) -> None:
+    def keep(self, runs: Mapping[str, FileStats]) -> None:
         """Forget all runs but these."""
         self._try(lambda database: _keep(database, runs))
 
@@ -101,7 +101,7 @@ class Cache:
                 path.unlink()
 
 
-def _entries(database: sqlite3.Connection, stamps: Mapping[str, Stamp]) -> dict[str, Entry]:
+def _entries(database: sqlite3.Connection, stamps: Mapping[str, FileStats]) -> dict[str, Entry]:
     heads = {key: text for key, text in database.execute("SELECT key, text FROM heads") if key == _key(text)}
     found = {}
     for run, stamp, head, seed, status, packed, checksum in _rows(database, stamps):
@@ -113,7 +113,7 @@ def _entries(database: sqlite3.Connection, stamps: Mapping[str, Stamp]) -> dict[
     return found
 
 
-def _rows(database: sqlite3.Connection, stamps: Mapping[str, Stamp]) -> Iterator[tuple[Any, ...]]:
+def _rows(database: sqlite3.Connection, stamps: Mapping[str, FileStats]) -> Iterator[tuple[Any, ...]]:
     """Return the rows of these runs; of all, where they are many."""
     few = len(stamps) < FEW
     where = "WHERE run IN (SELECT value FROM json_each(?))" if few else ""
@@ -142,7 +142,7 @@ def _row(entry: Entry, key: str) -> tuple[Any, ...]:
     return (*values, entry.packed, _checksum(values, entry.packed))
 
 
-def _keep(database: sqlite3.Connection, runs: Mapping[str, Stamp]) -> None:
+def _keep(database: sqlite3.Connection, runs: Mapping[str, FileStats]) -> None:
     gone = [(run,) for (run,) in database.execute("SELECT run FROM runs") if run not in runs]
     if gone:
         database.execute("BEGIN IMMEDIATE")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 
-class Stamp(NamedTuple):
+class FileStats(NamedTuple):
     """Of a file at one moment."""
 
     text: str
@@ -17,7 +17,7 @@ class Stamp(NamedTuple):
     """When the file changed last, nanoseconds since 1970."""
 
 
-def stamps(home: Path, ids: Iterable[str] | None = None) -> dict[str, Stamp]:
+def stamps(home: Path, ids: Iterable[str] | None = None) -> dict[str, FileStats]:
     """Return those of all run files under a home folder, by id, or of `ids` in their order.
 
     What is not there is left out; what cannot be looked at has a stamp that nothing ever equals.
@@ -42,12 +42,12 @@ def _names(folder: str) -> list[str]:
         return []
 
 
-def _stamp(path: str) -> Stamp | None:
+def _stamp(path: str) -> FileStats | None:
     try:
         seen = os.stat(path)  # noqa: PTH116 - a Path for each would take longer than the rest
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        return Stamp(f"{error.strerror}", 1 << 62)
+        return FileStats(f"{error.strerror}", 1 << 62)
     text = f"{seen.st_size} {seen.st_mtime_ns} {seen.st_ctime_ns} {seen.st_ino}"
-    return Stamp(text, max(seen.st_mtime_ns, seen.st_ctime_ns))
+    return FileStats(text, max(seen.st_mtime_ns, seen.st_ctime_ns))

@@ -16,7 +16,7 @@ from plastibench.experiments.spec import Spec
 from plastibench.store.index.database import Cache, Entry
 from plastibench.store.index.file_stats import stamps
 from plastibench.store.index.reader import batches, shown
-from plastibench.store.index.run_summary import Summary
+from plastibench.store.index.run_summary import RunSummary
 from plastibench.store.record import Record, hardware
 from plastibench.store.run_store import Store
 
@@ -60,7 +60,7 @@ class _Head(NamedTuple):
 
     spec: Spec
     provenance: Mapping[str, Any]
-    setting_id: str
+    condition_id: str
     hardware: str
 
     @classmethod
@@ -68,13 +68,13 @@ class _Head(NamedTuple):
         plain = json.loads(text)
         spec = Spec.from_dict({**plain["spec"], "seed": 0})
         provenance = plain["provenance"]
-        return cls(spec, provenance, spec.setting_id(), hardware(provenance))
+        return cls(spec, provenance, spec.condition_id(), hardware(provenance))
 
-    def summary(self, entry: Entry, store: Store) -> Summary:
+    def summary(self, entry: Entry, store: Store) -> RunSummary:
         own = self.spec
         parts = (own.task, own.model, own.recipe, own.method)
         spec = Spec(*parts, entry.seed, own.device, own.protocol, own.sealed)
-        found = Summary(spec, entry.status, self.provenance, entry.packed, store)
+        found = RunSummary(spec, entry.status, self.provenance, entry.packed, store)
         # The same for all its seeds: worked out once.
-        vars(found).update(setting_id=self.setting_id, hardware=self.hardware)
+        vars(found).update(condition_id=self.condition_id, hardware=self.hardware)
         return found

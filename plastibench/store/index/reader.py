@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from plastibench.console import Advance, progress, silently
 from plastibench.store.index.database import Entry
-from plastibench.store.index.file_stats import Stamp
+from plastibench.store.index.file_stats import FileStats
 from plastibench.store.index.run_summary import head, pack
 from plastibench.store.run_store import Store
 from plastibench.system.cpu import num_cores
@@ -19,7 +19,7 @@ BATCH = 1_000
 MANY = 2_000
 """Runs from which other processes pay: to start one takes as long as to read some hundreds."""
 
-Wanted = tuple[str, Stamp]
+Wanted = tuple[str, FileStats]
 
 
 class Batch(NamedTuple):
@@ -66,7 +66,7 @@ def read(home: Path, wanted: Sequence[Wanted]) -> Batch:
     return Batch(len(wanted), entries, store.damaged)
 
 
-def _read(store: Store, run: str, stamp: Stamp) -> Entry | None:
+def _read(store: Store, run: str, stamp: FileStats) -> Entry | None:
     """Return a run from its own file; None where that is damaged, which is noted."""
     record = store.read(run)
     if record is None:

@@ -10,14 +10,14 @@ from typing import Any
 
 from plastibench.experiments.spec import Spec, canonical
 from plastibench.store.record import Record
-from plastibench.store.run_metrics import COSTS, Outcome
+from plastibench.store.run_metrics import COSTS, RunMetrics
 from plastibench.store.run_store import Store
 
 ORIGIN = ("device", "threads", "torch", "plastibench", "commit", "data", "tuned")
 """Of a record's provenance: what a summary has, too."""
 
 
-class Summary(Record):
+class RunSummary(Record):
     """A record whose provenance is `ORIGIN` alone, and whose stages are read from its file when needed."""
 
     packed: bytes
@@ -39,13 +39,13 @@ class Summary(Record):
         return record.stages
 
     @cached_property
-    def outcome(self) -> Outcome:
+    def outcome(self) -> RunMetrics:
         """Return the accuracies and sums of a run that was tested."""
         return unpack(self.packed, self.spec.seed, self.hardware)
 
     def known_as(self, **more: object) -> Record:
         """Return the same with more in its provenance."""
-        return Summary(self.spec, self.status, {**self.provenance, **more}, self.packed, self.store)
+        return RunSummary(self.spec, self.status, {**self.provenance, **more}, self.packed, self.store)
 
 
 def head(record: Record) -> str:
@@ -65,14 +65,14 @@ def pack(record: Record) -> bytes:
     return array("d", [*found.accuracies, *found.steps, *found.passes, *costs]).tobytes()
 
 
-def unpack(packed: bytes, seed: int, hardware: str) -> Outcome:
+def unpack(packed: bytes, seed: int, hardware: str) -> RunMetrics:
     """Return the outcome that `pack` packed."""
     values = array("d", packed).tolist()
     stages = (len(values) - len(COSTS)) // 3
     cost: dict[str, float | None] = dict(zip(COSTS, values[3 * stages :], strict=True))
     for name in [name for name, value in cost.items() if value != value]:  # noqa: PLR0124 - NaN: absent
         cost[name] = None
-    return Outcome(
+    return RunMetrics(
         seed=seed,
         accuracies=tuple(values[:stages]),
         steps=tuple(map(int, values[stages : 2 * stages])),

@@ -16,7 +16,7 @@ from typing import Any
 from plastibench.experiments.spec import Spec, canonical
 from plastibench.store.index import run_summary
 from plastibench.store.record import Record
-from plastibench.store.run_metrics import Outcome
+from plastibench.store.run_metrics import RunMetrics
 
 RUN, HEAD = "run.", "head."
 LONGEST = 4_900
@@ -33,7 +33,7 @@ def said(record: Record, there: Collection[str]) -> dict[str, str]:
     return head | _cut(f"{RUN}{record.id}", canonical(entry))
 
 
-def _numbers(outcome: Outcome) -> str:
+def _numbers(outcome: RunMetrics) -> str:
     """Return an outcome with its numbers by name: unlike an index, what a server holds is not made anew."""
     return canonical(
         {name: value for name, value in asdict(outcome).items() if name not in ("seed", "hardware")}
@@ -62,7 +62,7 @@ def _record(head: tuple[Spec, Mapping[str, Any]], seed: int, status: str, packed
         plain = json.loads(_unpacked(packed))
         accuracies, steps, passes = (tuple(plain[name]) for name in ("accuracies", "steps", "passes"))
         # In place of what a record would sum up from its stages when it is first asked for.
-        vars(record)["outcome"] = Outcome(seed, accuracies, steps, passes, plain["cost"], record.hardware)
+        vars(record)["outcome"] = RunMetrics(seed, accuracies, steps, passes, plain["cost"], record.hardware)
     return record
 
 

@@ -21,7 +21,7 @@ PAGE_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
-class Pack:
+class BulkRun:
     """What one process said of runs."""
 
     id: str
@@ -32,13 +32,13 @@ class Pack:
     tags: Mapping[str, str]
 
 
-class Asked(Protocol):
+class BulkReader(Protocol):
     """A place that can be asked for packs."""
 
     def experiment(self) -> str | None:
         """Return what tells the experiment of packs from any other, also from a later one of its name."""
 
-    def packs(self, known: Collection[str]) -> Iterator[Pack]:
+    def packs(self, known: Collection[str]) -> Iterator[BulkRun]:
         """Yield the packs but those `known` by their ids."""
 
     def deleted(self, known: Collection[str]) -> set[str]:
@@ -46,7 +46,7 @@ class Asked(Protocol):
 
 
 @contextmanager
-def asked(server: Server) -> Iterator[Asked]:
+def asked(server: Server) -> Iterator[BulkReader]:
     """Give a place to ask. Raises what the database or the server raises."""
     prepare()
     if not server.is_database:
@@ -79,12 +79,12 @@ class _Rest:
         self._id = found[0]["experiment_id"]
         return f"{self._id} of {found[0].get('creation_time')}"
 
-    def packs(self, known: Collection[str]) -> Iterator[Pack]:
+    def packs(self, known: Collection[str]) -> Iterator[BulkRun]:
         others = f" and attributes.run_id NOT IN ({_listed(known)})" if known else ""
         for run in self._search(f"tags.kind = '{KIND}'{others}", "ACTIVE_ONLY"):
             info, tags = run["info"], run["data"].get("tags", [])
             said = {tag["key"]: tag.get("value", "") for tag in tags}
-            yield Pack(info["run_id"], int(info["start_time"]), info["status"] == "FINISHED", said)
+            yield BulkRun(info["run_id"], int(info["start_time"]), info["status"] == "FINISHED", said)
 
     def deleted(self, known: Collection[str]) -> set[str]:
         if not known:
@@ -130,11 +130,11 @@ class _Database:
         self._id = found[0][0]
         return f"{self._id} of {found[0][1]}"
 
-    def packs(self, known: Collection[str]) -> Iterator[Pack]:
+    def packs(self, known: Collection[str]) -> Iterator[BulkRun]:
         for run, start, status in self._runs():
             if run not in known:
                 tags = self._rows("SELECT key, value FROM tags WHERE run_uuid = :run", run=run)
-                yield Pack(run, int(start), status == "FINISHED", dict(map(tuple, tags)))
+                yield BulkRun(run, int(start), status == "FINISHED", dict(map(tuple, tags)))
 
     def deleted(self, known: Collection[str]) -> set[str]:
         return set(known) - {run for run, _, _ in self._runs()}

@@ -17,11 +17,11 @@ from plastibench.errors import RequestError
 from plastibench.store.record import Record
 from plastibench.system.files import write
 from plastibench.tracking.bulk import encoding
-from plastibench.tracking.bulk.reader import Pack, asked
+from plastibench.tracking.bulk.reader import BulkRun, asked
 from plastibench.tracking.server import Server
 
 
-class Tracked:
+class TrackedRuns:
     """What a tracking server says of finished runs. Their stages are not there."""
 
     def __init__(self, server: Server, cache: Path) -> None:
@@ -49,7 +49,7 @@ class Tracked:
         return hashlib.sha256(said.encode()).hexdigest()
 
     @cached_property
-    def packs(self) -> list[Pack]:
+    def packs(self) -> list[BulkRun]:
         """Return all packs, in the order in which they were begun. Raises RequestError."""
         try:
             return self._read()
@@ -63,7 +63,7 @@ class Tracked:
             f"runs in MLflow at {self.server.shown} cannot be read ({self.server.plain(error)})"
         )
 
-    def _read(self) -> list[Pack]:
+    def _read(self) -> list[BulkRun]:
         kept = self._kept()
         with asked(self.server) as place:
             experiment = place.experiment()
@@ -78,15 +78,15 @@ class Tracked:
             self._keep(experiment, known | closed)
         return sorted((known | fresh).values(), key=lambda pack: (pack.start, pack.id))
 
-    def _kept(self) -> dict[str, dict[str, Pack]]:
+    def _kept(self) -> dict[str, dict[str, BulkRun]]:
         """Return closed packs by experiment and id; nothing where the file is missing or damaged."""
         try:
             plain = json.loads(self.file.read_text(encoding="utf-8"))
-            return {plain["experiment"]: {pack["id"]: Pack(**pack) for pack in plain["packs"]}}
+            return {plain["experiment"]: {pack["id"]: BulkRun(**pack) for pack in plain["packs"]}}
         except (OSError, ValueError, KeyError, TypeError):
             return {}
 
-    def _keep(self, experiment: str, closed: Mapping[str, Pack]) -> None:
+    def _keep(self, experiment: str, closed: Mapping[str, BulkRun]) -> None:
         plain = {"experiment": experiment, "packs": [vars(pack) for pack in closed.values()]}
         with suppress(OSError):  # without the file everything takes longer, no more
             self.file.parent.mkdir(parents=True, exist_ok=True)
