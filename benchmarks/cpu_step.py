@@ -34,7 +34,7 @@ def measured(way: str, options: argparse.Namespace) -> dict[str, float]:
     from plastibench.profiling import throughput
 
     class GivesBack(Cpu):
-        place = Device.place
+        prepare_model = Device.prepare_model
 
     torch.set_num_threads(options.threads)
     if way != "gathered":

@@ -97,7 +97,7 @@ def speed(options: argparse.Namespace, results: Results) -> Iterator[Part]:
     asked = [("sgd", precision) for precision in reversed(device.supported_precisions())]
     asked += [(optimizer, device.supported_precisions()[-1]) for optimizer in ("sam", "adam")]
     asked = asked[:2] if options.quick else asked
-    records = device.recorder() is not None
+    records = device.graph_capturer() is not None
     for place, (optimizer, precision) in enumerate(asked):
         ways = ["recorded", "python"] if records else ["python"]
         for way in ways + (["tried", "compiled"] if records and not place else []):
@@ -368,20 +368,20 @@ class Watching:
         self.then = then
         self.finished_runs = 0
 
-    def started(self, spec: Spec, num_stages: int) -> None: ...
+    def on_run_start(self, spec: Spec, num_stages: int) -> None: ...
 
-    def epoch(self, run: str, where: dict[str, Any]) -> None: ...
+    def on_epoch_end(self, run: str, where: dict[str, Any]) -> None: ...
 
-    def stage(self, run: str, row: dict[str, Any]) -> None: ...
+    def on_stage_end(self, run: str, row: dict[str, Any]) -> None: ...
 
-    def finished(self, record: Record) -> None:
+    def on_run_end(self, record: Record) -> None:
         self.finished_runs += 1
         self.then(record)
 
-    def failed(self, spec: Spec, message: str) -> None:
+    def on_run_error(self, spec: Spec, message: str) -> None:
         print(f"{spec.method.name} seed {spec.seed}: failed: {message}", flush=True)
 
-    def note(self, spec: Spec, message: str) -> None:
+    def on_log(self, spec: Spec, message: str) -> None:
         print(f"{spec.method.name} seed {spec.seed}: {message}", flush=True)
 
 

@@ -53,7 +53,7 @@ def prepared(options: argparse.Namespace) -> Learner:
         learner.loss(learner.model(x), y).backward()
         learner.optimizer.step()
     next(stages)
-    learner.begin(next(stages))
+    learner.begin_stage(next(stages))
     return learner
 
 
@@ -63,7 +63,7 @@ def compare_dash(theirs: Any, learner: Learner, mode: str) -> float:
     arguments = types.SimpleNamespace(device="cpu", dash_alpha=0.3, dash_lambda=0.3)
     # The same layout for both: another one adds in another order, and a cosine with a gradient that is
     # nearly zero magnifies the rounding.
-    layout = learner.device.layout(before)
+    layout = learner.device.memory_format(before)
     chunks = [(x.contiguous(memory_format=layout), y) for x, y in learner.stage.train.batches(1000)]
     model = copy.deepcopy(before).train(mode == "train")
     shrunk = theirs.dash(arguments, model, nn.CrossEntropyLoss(), chunks)

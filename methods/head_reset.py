@@ -42,7 +42,7 @@ class HeadReset(Method):
             for parameter, drawn in zip(layer.parameters(), fresh.parameters(), strict=True):
                 parameter.copy_(drawn)
             if self.optimizer_state == "clear_touched":
-                learner.forget(layer.parameters())
+                learner.reset_optimizer_state(layer.parameters())
 
     def unsupported(self, task: Task) -> str | None:
         """Return the reason where the model has fewer layers than are to be redrawn."""

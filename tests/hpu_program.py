@@ -21,7 +21,7 @@ from plastibench.workflows import doctor
 class Contiguous(Cpu):
     """The CPU with the layout that is used on Gaudi: another layout rounds differently."""
 
-    def layout(self, model: nn.Module) -> torch.memory_format:
+    def memory_format(self, model: nn.Module) -> torch.memory_format:
         return torch.contiguous_format
 
 
@@ -36,8 +36,8 @@ def main(optimizer: str, precision: str) -> None:
         for name in registry.names("method"):
             kind = registry.load("method", name)
             fake_hpu.calls.clear()
-            company = Listening()
-            results = list(protocol.run(task, kind(), 0, site(get_device("hpu")), company))
+            callback = Listening()
+            results = list(protocol.run(task, kind(), 0, site(get_device("hpu")), callback))
             asked = dict(fake_hpu.calls)
             there, here = run(task, kind(), device=get_device("hpu")), run(task, kind(), device=Contiguous())
             found[name] = {
@@ -48,7 +48,7 @@ def main(optimizer: str, precision: str) -> None:
                 "epochs": sum(result.epochs for result in results),
                 "stages": len(results),
                 "asked": asked,
-                "said": sorted(set(company.said)),
+                "said": sorted(set(callback.said)),
             }
         told = dict(doctor.report("hpu", Path("no-data"), Path()))
     print(json.dumps({"methods": found, "doctor": told}))

@@ -137,7 +137,7 @@ def test_the_law_catches_what_no_capture_allows(registry: Registry, kind: type[M
 
 def test_a_rate_that_is_no_tensor_is_frozen_in_a_recording(registry: Registry) -> None:
     class Forgetful(Taping):
-        def rate(self, rate: float) -> float | Tensor:
+        def make_lr(self, rate: float) -> float | Tensor:
             return rate
 
     task = captured_digits(registry)
@@ -146,10 +146,10 @@ def test_a_rate_that_is_no_tensor_is_frozen_in_a_recording(registry: Registry) -
 
 
 def test_a_method_that_does_not_declare_it_is_not_recorded_and_the_run_says_so(registry: Registry) -> None:
-    taping, company, task = Taping(), Listening(), captured_digits(registry)
-    found = run(task, SaysNothing(), device=taping, company=company)
+    taping, callback, task = Taping(), Listening(), captured_digits(registry)
+    found = run(task, SaysNothing(), device=taping, callback=callback)
     assert taping.tapes.recorded == 0
-    assert set(company.said) == {
+    assert set(callback.said) == {
         "SaysNothing does not declare its hooks capturable: each step is taken anew, none is replayed"
     }
     assert same_bits(found.weights, run(task, SaysNothing(), device=Twin()).weights)
@@ -160,15 +160,15 @@ def test_a_run_says_a_thing_once_however_many_stages_it_has(tmp_path: Path) -> N
     keeper = Checkpointer(Checkpoint(tmp_path, "a-run"), RunHistory(), 60.0)
     keeper.say = said.append
     for _ in range(3):
-        keeper.note("not recorded")
+        keeper.on_log("not recorded")
     assert said == ["not recorded"]
 
 
 def test_what_cannot_be_recorded_is_done_by_python_and_the_run_says_so(registry: Registry) -> None:
-    taping, company, task = Taping(), Listening(), captured_digits(registry, optimizer="sgd")
-    run(task, ReadsTheRate(), device=taping, company=company)
+    taping, callback, task = Taping(), Listening(), captured_digits(registry, optimizer="sgd")
+    run(task, ReadsTheRate(), device=taping, callback=callback)
     assert taping.tapes.replayed == 0
-    assert "cannot be recorded and replayed, each is taken anew: RuntimeError" in company.said[0]
+    assert "cannot be recorded and replayed, each is taken anew: RuntimeError" in callback.said[0]
 
 
 def test_a_recording_that_memory_does_not_suffice_for_ends_the_run(registry: Registry) -> None:
@@ -226,12 +226,12 @@ def test_a_state_kept_with_plain_numbers_is_loaded_into_a_fused_optimizer(name: 
         optimizer.step(closure)  # type: ignore[arg-type]
         return weights[0].detach().clone()
 
-    plain = optimizers.build(recipe, weights)
+    plain = optimizers.build_optimizer(recipe, weights)
     optimizers.set_learning_rate(plain, 0.05)
     stepped(plain)
     rate = torch.tensor(0.1)
-    fused = optimizers.build(recipe, weights, rate)
-    optimizers.load(fused, copy.deepcopy(plain.state_dict()))
+    fused = optimizers.build_optimizer(recipe, weights, rate)
+    optimizers.load_optimizer_state(fused, copy.deepcopy(plain.state_dict()))
     assert fused.param_groups[0]["lr"] is rate
     assert float(rate) == pytest.approx(0.05)
     assert fused.param_groups[0]["fused"]
@@ -273,5 +273,5 @@ def test_a_step_after_forgetting_is_a_first_step(registry: Registry, name: str, 
 
         learner.optimizer.step(closure)  # type: ignore[arg-type]
         moved.append([w.detach().clone() for w in learner.model.parameters()])
-        learner.forget(learner.model.parameters())
+        learner.reset_optimizer_state(learner.model.parameters())
     assert all(torch.equal(a, b) for a, b in zip(*moved, strict=True))

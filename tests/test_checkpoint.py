@@ -137,19 +137,19 @@ class Keeping(TrainingCallback):
     def __init__(self) -> None:
         self.states: list[State] = []
 
-    def due(self, *, border: bool = False) -> bool:
-        return border
+    def should_checkpoint(self, *, between_stages: bool = False) -> bool:
+        return between_stages
 
-    def keep(self, state: State) -> None:
+    def save_state(self, state: State) -> None:
         self.states.append(state)
 
 
 def test_state_shares_no_memory_with_the_run() -> None:
     from plastibench.plugins.registry import Registry
 
-    company = Keeping()
-    list(protocol.run(small_digits(Registry()), Method(), 0, site(), company))
-    first, second, third = (state["model"]["tensors"] for state in company.states)
+    callback = Keeping()
+    list(protocol.run(small_digits(Registry()), Method(), 0, site(), callback))
+    first, second, third = (state["model"]["tensors"] for state in callback.states)
     weights = [name for name in first if name.endswith("weight")]
     assert not any(torch.equal(second[name], third[name]) for name in weights)
     assert all(torch.isfinite(first[name]).all() for name in weights)
@@ -165,11 +165,11 @@ class Missing(Checkpoint):
 def test_keeping_never_is_only_when_asked_and_a_full_disk_is_said_once(tmp_path: Path) -> None:
     never = Checkpointer(Checkpoint(tmp_path, "a-run"), RunHistory(), math.inf)
     never.last = -math.inf
-    assert not never.due()
-    assert not never.due(border=True)
+    assert not never.should_checkpoint()
+    assert not never.should_checkpoint(between_stages=True)
     always, said = Checkpointer(Missing(tmp_path, "a-run"), RunHistory(), 0), list[str]()
     always.say = said.append
     for _ in range(3):
-        assert always.due()
-        always.keep({})
+        assert always.should_checkpoint()
+        always.save_state({})
     assert said == ["no checkpoint could be written: No space left on device"]

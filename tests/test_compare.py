@@ -255,8 +255,9 @@ def test_a_tuned_method_goes_with_the_one_of_its_name(tmp_path: Path) -> None:
     a = a_home(tmp_path / "a", [run])
     chosen = edited(better(run), settings={"strength": 2.0})
     b = a_home(tmp_path / "b", [chosen])
-    tuned_settings.remember(
-        b, {tuned_settings.variant(chosen.spec): tuned_settings.TunedSettings(study="s", trials=9, trial=4)}
+    tuned_settings.save(
+        b,
+        {tuned_settings.variant_id(chosen.spec): tuned_settings.TunedSettings(study="s", trials=9, trial=4)},
     )
     row = plain(a, b)["settings"][0]["rows"][0]
     assert (row["A"]["method"], row["B"]["method"]) == ("mine", "mine (tuned, 9 trials)")

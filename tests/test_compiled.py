@@ -42,15 +42,15 @@ def count(graph: torch.fx.GraphModule, inputs: list[Any]) -> Any:
 class Plain(Cpu):
     """The CPU with the layout that is used on Gaudi: another layout rounds differently."""
 
-    def layout(self, model: nn.Module) -> torch.memory_format:
+    def memory_format(self, model: nn.Module) -> torch.memory_format:
         return torch.contiguous_format
 
 
 class Compiling(Plain):
     """The same, with what a Gaudi card says of compilers."""
 
-    def compiler(self) -> str | None:
-        return Hpu().compiler()
+    def compile_backend(self) -> str | None:
+        return Hpu().compile_backend()
 
 
 @dataclass(kw_only=True)
@@ -66,7 +66,7 @@ class CountsInPython(Method):
 
 
 @pytest.fixture(autouse=True)
-def compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+def compile_backend(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PT_HPU_LAZY_MODE", "0")
     if "hpu_backend" not in torch.compiler.list_backends():
         torch._dynamo.register_backend(count, name="hpu_backend")
@@ -163,12 +163,12 @@ def test_lazy_mode_makes_its_own_graphs(registry: Registry, monkeypatch: pytest.
 
 def test_a_compiler_that_torch_lacks_is_said_and_done_without(registry: Registry) -> None:
     class RunLockedError(Plain):
-        def compiler(self) -> str | None:
+        def compile_backend(self) -> str | None:
             return "a_vendors_backend"
 
-    task, company = digits(registry), Listening()
-    found = run(task, Method(), device=RunLockedError(), company=company)
+    task, callback = digits(registry), Listening()
+    found = run(task, Method(), device=RunLockedError(), callback=callback)
     assert same_bits(found.weights, run(task, Method(), device=Plain()).weights)
-    assert set(company.said) == {
+    assert set(callback.said) == {
         "torch has no compiler 'a_vendors_backend' here: passes are computed operation by operation"
     }

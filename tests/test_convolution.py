@@ -103,7 +103,7 @@ def test_wide_layers_in_bf16_are_rounded_once(size: int, stride: int) -> None:
     """
     torch.manual_seed(0)
     layer = Conv3x3(128, 128, stride).bfloat16()
-    get_device("cpu").place(layer)
+    get_device("cpu").prepare_model(layer)
     x = torch.randn(8, 128, size, size, dtype=torch.bfloat16, requires_grad=True)
     found = layer(x)
     assert "Gathered" in str(found.grad_fn)
@@ -119,7 +119,7 @@ def test_wide_layers_in_bf16_are_rounded_once(size: int, stride: int) -> None:
 def test_narrow_layers_and_float32_keep_their_bits() -> None:
     for channels, dtype in ((64, torch.bfloat16), (128, torch.float32)):
         layer = Conv3x3(channels, channels, 2).to(dtype)
-        get_device("cpu").place(layer)
+        get_device("cpu").prepare_model(layer)
         x = torch.randn(2, channels, 4, 4, dtype=dtype)
         assert torch.equal(layer(x), F.conv2d(x, layer.weight, None, 2, 1))
 

@@ -59,7 +59,7 @@ def test_cores_are_shared_out_and_a_process_takes_no_more_than_it_is_allowed(
         monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     else:
         monkeypatch.setenv("OMP_NUM_THREADS", said)
-    threads = [Cpu().threads(runs) for runs in (1, 2, 3, 8, 20)]
+    threads = [Cpu().num_threads(runs) for runs in (1, 2, 3, 8, 20)]
     assert threads == [min(most, share) for share in (8, 4, 2, 1, 1)]
 
 
@@ -72,26 +72,26 @@ def test_the_user_says_how_many_threads_a_run_takes(tmp_path: Path) -> None:
 
 def test_a_precision_that_a_device_lacks_is_refused() -> None:
     with pytest.raises(RequestError, match=r"precision=tf32 is not allowed on cpu: it can be fp32, bf16"):
-        get_device("cpu").precision("tf32")
+        get_device("cpu").autocast("tf32")
 
 
 def test_bf16_is_computed_in_bf16() -> None:
-    with get_device("cpu").precision("bf16"):
+    with get_device("cpu").autocast("bf16"):
         assert nn.Linear(3, 3)(torch.randn(2, 3)).dtype == torch.bfloat16
     assert nn.Linear(3, 3)(torch.randn(2, 3)).dtype == torch.float32
 
 
 def test_models_are_laid_out_for_the_device() -> None:
     device = get_device("cpu")
-    model = device.place(nn.Sequential(nn.Conv2d(3, 16, 3), nn.Conv2d(16, 32, 1, stride=2)))
-    assert device.layout(model) == torch.channels_last
+    model = device.prepare_model(nn.Sequential(nn.Conv2d(3, 16, 3), nn.Conv2d(16, 32, 1, stride=2)))
+    assert device.memory_format(model) == torch.channels_last
     assert next(model.parameters()).is_contiguous(memory_format=torch.channels_last)
 
 
 def test_a_model_that_breaks_torchs_kernel_is_laid_out_otherwise() -> None:
     # In channels last the backward pass of this convolution ends the process (torch 2.15, CPU).
-    narrow = get_device("cpu").place(nn.Conv2d(4, 8, 1, stride=2))
-    layout = get_device("cpu").layout(narrow)
+    narrow = get_device("cpu").prepare_model(nn.Conv2d(4, 8, 1, stride=2))
+    layout = get_device("cpu").memory_format(narrow)
     assert layout == torch.contiguous_format
     for _ in range(3):
         images = torch.randn(32, 4, 64, 64).contiguous(memory_format=layout).requires_grad_()
@@ -128,12 +128,12 @@ def test_cuda_says_what_it_held() -> None:
 def test_cuda_gives_no_process_more_than_its_part() -> None:
     device = get_device("cuda")
     whole = torch.cuda.get_device_properties(device.torch).total_memory
-    device.share(4)
+    device.limit_memory(4)
     try:
         with pytest.raises(torch.OutOfMemoryError):
             torch.empty(whole // 3, dtype=torch.uint8, device=device.torch)
     finally:
-        device.share(1)
+        device.limit_memory(1)
         device.empty_cache()
 
 
@@ -141,13 +141,13 @@ def test_cuda_gives_no_process_more_than_its_part() -> None:
 @pytest.mark.parametrize("optimizer", ["sgd", "sam", "adam"])
 def test_cuda_graphs_give_what_steps_by_python_give(registry: Registry, optimizer: str) -> None:
     class ByPython(Cuda):
-        def recorder(self) -> GraphCapturer | None:
+        def graph_capturer(self) -> GraphCapturer | None:
             return None
 
     task = captured_digits(registry, optimizer=optimizer)
     told = Listening()
     replayed, taken = (
-        run(task, Method(), device=get_device("cuda"), company=told),
+        run(task, Method(), device=get_device("cuda"), callback=told),
         run(task, Method(), device=ByPython()),
     )
     assert told.said == []

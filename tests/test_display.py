@@ -39,48 +39,48 @@ def display() -> Display:
 
 
 def test_run_is_shown_from_its_first_epoch_to_its_end(display: Display) -> None:
-    display.started(a_spec(), 3)
-    display.epoch(a_spec().id, {"stage": 1, "epoch": 4, "train_accuracy": 0.25})
+    display.on_run_start(a_spec(), 3)
+    display.on_epoch_end(a_spec().id, {"stage": 1, "epoch": 4, "train_accuracy": 0.25})
     assert "x x x seed 0" in told(display)
     assert "stage 2/3 epoch 4" in told(display)
-    display.finished(a_record(0, 7.0))
+    display.on_run_end(a_record(0, 7.0))
     assert "2/5 x x x seed 0: 50.00 % at the last stage, 7.0 s" in told(display)
     assert display.running == {}
 
 
 def test_time_left_is_that_of_the_runs_left_over_the_processes(display: Display) -> None:
     assert "not known" in told(display)
-    display.started(a_spec(), 4)
+    display.on_run_start(a_spec(), 4)
     display.running[a_spec().id] |= {"began": time.monotonic() - 10, "stage": 1}
     # Four runs of 40 s, 10 s of which have gone, by two processes.
     assert "at least 1:15 left" in told(display)
-    display.finished(a_record(0, 20.0))
+    display.on_run_end(a_record(0, 20.0))
     assert "about 0:30 left" in told(display)
-    display.finished(a_record(1, 20.0))
-    display.failed(a_spec(2), "no idea")
+    display.on_run_end(a_record(1, 20.0))
+    display.on_run_error(a_spec(2), "no idea")
     assert display._left() == "about 0:20 left", "one run cannot be divided between two processes"
-    display.finished(a_record(3, 20.0))
+    display.on_run_end(a_record(3, 20.0))
     assert display._left() == "about 0:00 left"
 
 
 def test_a_run_that_goes_on_has_taken_the_seconds_of_its_stages(display: Display) -> None:
-    display.started(a_spec(), 4)
-    display.stage(a_spec().id, {"index": 0, "train_seconds": 8.0, "evaluation_seconds": 1.0})
-    display.stage(a_spec().id, {"index": 1, "train_seconds": 8.0, "evaluation_seconds": 3.0})
+    display.on_run_start(a_spec(), 4)
+    display.on_stage_end(a_spec().id, {"index": 0, "train_seconds": 8.0, "evaluation_seconds": 1.0})
+    display.on_stage_end(a_spec().id, {"index": 1, "train_seconds": 8.0, "evaluation_seconds": 3.0})
     # Four runs of 40 s, 20 s of which have gone, by two processes.
     assert "at least 1:10 left" in told(display)
 
 
 def test_news_of_a_run_that_is_not_shown_is_no_error(display: Display) -> None:
     for seed in (1, 2):
-        display.epoch(a_spec(seed).id, {"epoch": 1})
-        display.stage(a_spec(seed).id, {"index": 0, "test_accuracy": 0.1})
-    display.failed(a_spec(3), "no idea")
+        display.on_epoch_end(a_spec(seed).id, {"epoch": 1})
+        display.on_stage_end(a_spec(seed).id, {"index": 0, "test_accuracy": 0.1})
+    display.on_run_error(a_spec(3), "no idea")
     assert "failed: no idea" in told(display)
 
 
 def test_message_with_brackets_is_shown_as_it_is(display: Display) -> None:
-    display.failed(a_spec(), "[/bold] wrong :smile: [red]")
+    display.on_run_error(a_spec(), "[/bold] wrong :smile: [red]")
     assert "failed: [/bold] wrong :smile: [red]" in told(display)
 
 
@@ -92,10 +92,10 @@ class Gone(io.StringIO):
 @pytest.mark.parametrize("terminal", [False, True])
 def test_terminal_that_is_gone_harms_no_run(terminal: bool) -> None:
     display = Display(Screen(file=Gone(), force_terminal=terminal), 3, 0, 1)
-    display.started(a_spec(), 3)
-    display.stage(a_spec().id, {"index": 0, "test_accuracy": 0.5})
-    display.finished(a_record(0, 1.0))
-    display.failed(a_spec(1), "no idea")
+    display.on_run_start(a_spec(), 3)
+    display.on_stage_end(a_spec().id, {"index": 0, "test_accuracy": 0.5})
+    display.on_run_end(a_record(0, 1.0))
+    display.on_run_error(a_spec(1), "no idea")
     assert (display.done, display.failures) == (1, 1)
 
 

@@ -37,7 +37,7 @@ def make(request: pytest.FixtureRequest, registry: Registry) -> Make:
 def at_third_stage(task: Task, method: Method) -> Learner:
     learner = Learner(task, method, 0, get_device("cpu"))
     stages = list(task.stream(0, site()))
-    learner.begin(stages[0])
+    learner.begin_stage(stages[0])
     with torch.no_grad():
         method.start(learner)
         for parameter in learner.model.parameters():
@@ -46,7 +46,7 @@ def at_third_stage(task: Task, method: Method) -> Learner:
         learner.optimizer.zero_grad()
         learner.loss(learner.model(x), y).backward()
         learner.optimizer.step()
-    learner.begin(stages[2])
+    learner.begin_stage(stages[2])
     return learner
 
 

@@ -32,7 +32,7 @@ def _files_settle_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def shown(records: list[Record], home: Path) -> str:
-    found = tables(tuned_settings.attached(records, home), "warm", "cold")
+    found = tables(tuned_settings.attach(records, home), "warm", "cold")
     return "".join(render(found, form) for form in ("json", "csv", "md", "latex"))
 
 
@@ -77,9 +77,9 @@ def home(tmp_path: Path) -> Path:
     stages = [{**row, "test_accuracy": None} for row in sealed.stages]
     runs.append(replace(sealed, spec=replace(sealed.spec, sealed=True), stages=stages))
     a_home(tmp_path, [*runs, a_run("warm", 9)])
-    tuned_settings.remember(
+    tuned_settings.save(
         tmp_path,
-        {tuned_settings.variant(runs[2].spec): tuned_settings.TunedSettings(study="s", trials=9, trial=4)},
+        {tuned_settings.variant_id(runs[2].spec): tuned_settings.TunedSettings(study="s", trials=9, trial=4)},
     )
     (Store(tmp_path).folder(a_run("warm", 9).id) / "run.json").write_text("{")
     return tmp_path

@@ -43,7 +43,7 @@ def sam_by_the_paper(rho: float, adaptive: bool, steps: int) -> list[Tensor]:
 def test_sam_is_its_papers_algorithm(adaptive: bool) -> None:
     weights, loss = problem()
     recipe = Recipe(optimizer="sam", rho=0.2, adaptive=adaptive, learning_rate=0.05, weight_decay=0.01)
-    optimizer = optimizers.build(recipe, weights)
+    optimizer = optimizers.build_optimizer(recipe, weights)
 
     def closure() -> Tensor:
         optimizer.zero_grad()
@@ -61,7 +61,7 @@ def test_sam_without_radius_is_sgd_to_the_bit() -> None:
     found = []
     for recipe in (Recipe(learning_rate=0.1), Recipe(optimizer="sam", rho=0.0, learning_rate=0.1)):
         weights, loss = problem()
-        optimizer = optimizers.build(recipe, weights)
+        optimizer = optimizers.build_optimizer(recipe, weights)
 
         def closure(loss: Any = loss, weights: Any = weights, optimizer: Any = optimizer) -> Tensor:
             optimizer.zero_grad()
@@ -76,14 +76,16 @@ def test_sam_without_radius_is_sgd_to_the_bit() -> None:
 
 
 def test_sam_needs_a_closure() -> None:
-    optimizer = optimizers.build(Recipe(optimizer="sam"), problem()[0])
+    optimizer = optimizers.build_optimizer(Recipe(optimizer="sam"), problem()[0])
     with pytest.raises(TypeError, match="closure"):
         optimizer.step()
 
 
 @pytest.mark.parametrize(("name", "kind"), [("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)])
 def test_adam_takes_its_first_decay_from_momentum(name: Any, kind: type) -> None:
-    optimizer = optimizers.build(Recipe(optimizer=name, momentum=0.8, weight_decay=0.1), problem()[0])
+    optimizer = optimizers.build_optimizer(
+        Recipe(optimizer=name, momentum=0.8, weight_decay=0.1), problem()[0]
+    )
     assert type(optimizer) is kind
     assert optimizer.param_groups[0]["betas"] == (0.8, 0.999)
     assert optimizer.param_groups[0]["weight_decay"] == 0.1

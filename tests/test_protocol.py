@@ -193,9 +193,9 @@ class Listening(TrainingCallback):
 
 
 def test_company_is_told_of_every_epoch(task: Task) -> None:
-    company = Listening()
-    results = list(protocol.run(task, Method(), 0, site(), company))
-    assert [(epoch.stage, epoch.epoch) for epoch in company.told] == [
+    callback = Listening()
+    results = list(protocol.run(task, Method(), 0, site(), callback))
+    assert [(epoch.stage, epoch.epoch) for epoch in callback.told] == [
         (result.index, epoch + 1) for result in results for epoch in range(result.epochs)
     ]
 

@@ -93,7 +93,7 @@ def test_a_sealed_run_is_kept_and_is_in_no_table(registry: Registry, tmp_path: P
     place = RunContext(tmp_path, tmp_path, tmp_path, "cpu")
     with Display(Screen(quiet=True), 1, 0, 1) as display:
         record = execute(spec_of(registry, seal=True), place, registry, display)
-        display.finished(record)
+        display.on_run_end(record)
         assert display.done == 1
     kept = Store(tmp_path).read(record.id)
     assert kept is not None

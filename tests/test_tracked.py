@@ -40,7 +40,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("home")
     small_run(home, *GRID)
     first, *_ = Store(home).records()
-    tuned_settings.remember(home, {tuned_settings.variant(first.spec): TunedSettings("a/study", 20, 7)})
+    tuned_settings.save(home, {tuned_settings.variant_id(first.spec): TunedSettings("a/study", 20, 7)})
     assert command("sync", "--home", home).status == 0
     return home
 

@@ -197,7 +197,7 @@ def test_sync_takes_leaderboards_runs_and_files_and_names_what_it_does_not_know(
     home, page = tmp_path / "home", tmp_path / "page.html"
     page.write_text("<p>hello</p>")
     records = [finish(home, a_record(seed)) for seed in range(3)]
-    leaderboards.remember(home, "mine", [records[0].id, records[1].id])
+    leaderboards.add_runs(home, "mine", [records[0].id, records[1].id])
     wrong = command("sync", "--home", home, "mien")
     assert (wrong.status, "did you mean 'mine'?" in wrong.err) == (2, True)
     answer = command("sync", "--home", home, "mine", records[2].id[:6], "--attach", page)

@@ -45,23 +45,23 @@ class Notes:
         self.told: list[tuple[str, int]] = []
         self.seeds: dict[str, int] = {}
 
-    def started(self, spec: Spec, num_stages: int) -> None:
+    def on_run_start(self, spec: Spec, num_stages: int) -> None:
         self.seeds[spec.id] = spec.seed
         self.told.append(("started", spec.seed))
 
-    def epoch(self, run: str, where: dict[str, Any]) -> None:
+    def on_epoch_end(self, run: str, where: dict[str, Any]) -> None:
         self.told.append(("epoch", self.seeds[run]))
 
-    def stage(self, run: str, row: dict[str, Any]) -> None:
+    def on_stage_end(self, run: str, row: dict[str, Any]) -> None:
         self.told.append(("stage", self.seeds[run]))
 
-    def finished(self, record: Record) -> None:
+    def on_run_end(self, record: Record) -> None:
         self.told.append(("finished", record.spec.seed))
 
-    def failed(self, spec: Spec, message: str) -> None:
+    def on_run_error(self, spec: Spec, message: str) -> None:
         self.told.append(("failed", spec.seed))
 
-    def note(self, spec: Spec, message: str) -> None:
+    def on_log(self, spec: Spec, message: str) -> None:
         self.told.append((message, spec.seed))
 
 

@@ -16,7 +16,7 @@ class Listening(TrainingCallback):
     def __init__(self) -> None:
         self.said: list[str] = []
 
-    def note(self, message: str) -> None:
+    def on_log(self, message: str) -> None:
         self.said.append(message)
 
 

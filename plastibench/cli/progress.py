@@ -34,19 +34,19 @@ class Display(Shown):
         self.said = 0.0
 
     @_harmless
-    def started(self, spec: Spec, num_stages: int) -> None:
+    def on_run_start(self, spec: Spec, num_stages: int) -> None:
         """Show a run."""
         self.running[spec.id] = {"name": name_of(spec), "stages": num_stages, "began": time.monotonic()}
 
     @_harmless
-    def epoch(self, run: str, where: dict[str, Any]) -> None:
+    def on_epoch_end(self, run: str, where: dict[str, Any]) -> None:
         """Move a run on."""
         state = self.running.get(run)
         if state is not None:
             state |= where
 
     @_harmless
-    def stage(self, run: str, row: dict[str, Any]) -> None:
+    def on_stage_end(self, run: str, row: dict[str, Any]) -> None:
         """Note a stage that ended."""
         state = self.running.get(run)
         if state is None:
@@ -58,7 +58,7 @@ class Display(Shown):
             self._print(f"  {state['name']}: stage {state['stage']}/{state['stages']}, {self._left()}")
 
     @_harmless
-    def finished(self, record: Record) -> None:
+    def on_run_end(self, record: Record) -> None:
         """Count a run that is on the disk."""
         self.done += 1
         self.running.pop(record.id, None)
@@ -71,14 +71,14 @@ class Display(Shown):
         )
 
     @_harmless
-    def failed(self, spec: Spec, message: str) -> None:
+    def on_run_error(self, spec: Spec, message: str) -> None:
         """Say why a run failed."""
         self.running.pop(spec.id, None)
         self.failures += 1
         self._print(f"{name_of(spec)}: failed: {message}")
 
     @_harmless
-    def note(self, spec: Spec, message: str) -> None:
+    def on_log(self, spec: Spec, message: str) -> None:
         """Say something about a run."""
         self._print(f"{name_of(spec)}: {message}")
 

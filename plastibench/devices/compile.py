@@ -26,7 +26,7 @@ class CompiledForward:
     def __init__(self, device: Device, whole: int, say: Say = lambda _: None) -> None:
         """Prepare for batches of `whole` examples; `say` is told where torch lacks the device's compiler."""
         self._whole = whole
-        wanted, self._backend = device.compiler(), backend(device)
+        wanted, self._backend = device.compile_backend(), backend(device)
         self._known: tuple[nn.Module, Callable[[Tensor], Tensor]] | None = None
         if wanted != self._backend:
             say(f"torch has no compiler {wanted!r} here: passes are computed operation by operation")
@@ -43,7 +43,7 @@ class CompiledForward:
 
 def backend(device: Device) -> str | None:
     """Return the compiler that passes on a device go through; None where none is used."""
-    wanted = device.compiler()
+    wanted = device.compile_backend()
     return wanted if wanted is not None and is_registered(wanted) else None
 
 

@@ -17,7 +17,7 @@ class Cpu(Device):
     kind = "cpu"
     matrix_side = 2048
 
-    def layout(self, model: nn.Module) -> torch.memory_format:
+    def memory_format(self, model: nn.Module) -> torch.memory_format:
         """Return channels last, except for models on which torch's kernel for it fails.
 
         torch 2.15 writes outside its memory in the backward pass of a strided 1x1 convolution of
@@ -48,10 +48,10 @@ class Cpu(Device):
     def use_deterministic_algorithms(self) -> None:
         """Do nothing."""
 
-    def place(self, model: nn.Module) -> nn.Module:
+    def prepare_model(self, model: nn.Module) -> nn.Module:
         """Return the model in its fastest layout and form; from now on this process holds its memory."""
         malloc.hold()
         for part in model.modules():
             if isinstance(part, Conv3x3):
                 part.gathers = True  # oneDNN, torch's library here, is slow at these
-        return super().place(model)
+        return super().prepare_model(model)

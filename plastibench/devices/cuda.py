@@ -21,7 +21,7 @@ class Cuda(Device):
 
     kind = "cuda"
 
-    def layout(self, model: nn.Module) -> torch.memory_format:
+    def memory_format(self, model: nn.Module) -> torch.memory_format:
         """Return channels last: the layout of tensor cores."""
         return torch.channels_last
 
@@ -48,13 +48,13 @@ class Cuda(Device):
         """Seed the CPU and every GPU."""
         torch.manual_seed(seed)
 
-    def streams(self) -> list[torch.Tensor]:
+    def rng_state(self) -> list[torch.Tensor]:
         """Return the states of the CPU's stream and the GPU's."""
-        return [*super().streams(), torch.cuda.get_rng_state(self.torch)]
+        return [*super().rng_state(), torch.cuda.get_rng_state(self.torch)]
 
-    def restore_streams(self, states: list[torch.Tensor]) -> None:
+    def set_rng_state(self, states: list[torch.Tensor]) -> None:
         """Set the CPU's stream and the GPU's."""
-        super().restore_streams(states)
+        super().set_rng_state(states)
         torch.cuda.set_rng_state(states[1], self.torch)
 
     def is_deterministic(self) -> bool:
@@ -72,13 +72,13 @@ class Cuda(Device):
         """Wait for the GPU."""
         torch.cuda.synchronize(self.torch)
 
-    def recorder(self) -> GraphCapturer | None:
+    def graph_capturer(self) -> GraphCapturer | None:
         """Return CUDA graphs: Python launches the kernels of a small batch slower than they run."""
         from plastibench.devices.cuda_graphs import CudaGraphs
 
         return CudaGraphs(self.torch)
 
-    def rate(self, rate: float) -> float | torch.Tensor:
+    def make_lr(self, rate: float) -> float | torch.Tensor:
         """Return a tensor on the GPU."""
         return torch.tensor(rate, device=self.torch)
 
@@ -94,7 +94,7 @@ class Cuda(Device):
         """Start a new peak."""
         torch.cuda.reset_peak_memory_stats(self.torch)
 
-    def share(self, runs: int) -> None:
+    def limit_memory(self, runs: int) -> None:
         """Limit torch's allocator; what the driver holds for each process comes on top."""
         torch.cuda.set_per_process_memory_fraction(1 / runs, self.torch.index)
 
@@ -102,8 +102,8 @@ class Cuda(Device):
         """Empty torch's cache."""
         torch.cuda.empty_cache()
 
-    def precision(self, precision: str) -> AbstractContextManager[object]:
+    def autocast(self, precision: str) -> AbstractContextManager[object]:
         """Return the context of a forward pass; TF32 is a global switch, set to match each time."""
         torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
         torch.backends.cudnn.allow_tf32 = precision == "tf32"
-        return super().precision(precision)
+        return super().autocast(precision)

@@ -50,7 +50,7 @@ class Device:
         """Return how many runs go side by side on it unless a user says otherwise."""
         return 1
 
-    def threads(self, runs: int) -> int:
+    def num_threads(self, runs: int) -> int:
         """Return how many threads of the processor each of `runs` side by side takes unless a user says it.
 
         They share the cores out, and none takes more than OMP_NUM_THREADS allows.
@@ -61,11 +61,11 @@ class Device:
         """Seed the global streams that layers such as dropout draw from, on the CPU and here."""
         torch.manual_seed(seed)
 
-    def streams(self) -> list[torch.Tensor]:
+    def rng_state(self) -> list[torch.Tensor]:
         """Return the states of the global streams that `seed` sets."""
         return [torch.get_rng_state()]
 
-    def restore_streams(self, states: list[torch.Tensor]) -> None:
+    def set_rng_state(self, states: list[torch.Tensor]) -> None:
         """Set the global streams to states that `streams` returned."""
         torch.set_rng_state(states[0])
 
@@ -83,15 +83,15 @@ class Device:
     def mark_step(self) -> None:
         """Say that a piece of work is complete, where the device collects work until told."""
 
-    def recorder(self) -> GraphCapturer | None:
+    def graph_capturer(self) -> GraphCapturer | None:
         """Return what records work here so that it can be replayed, or None where nothing does."""
         return None
 
-    def compiler(self) -> str | None:
+    def compile_backend(self) -> str | None:
         """Return the backend of torch.compile that passes of whole batches go through here, or None."""
         return None
 
-    def rate(self, rate: float) -> float | torch.Tensor:
+    def make_lr(self, rate: float) -> float | torch.Tensor:
         """Return a learning rate as optimizers take it here.
 
         A tensor is read anew at every replay of a recorded step, and asks for optimizers that are fused.
@@ -105,7 +105,7 @@ class Device:
     def reset_peak_memory(self) -> None:
         """Start a new peak."""
 
-    def share(self, runs: int) -> None:
+    def limit_memory(self, runs: int) -> None:
         """Let this process hold no more than its part of the device's memory: `runs` of them use it."""
 
     def empty_cache(self) -> None:
@@ -115,7 +115,7 @@ class Device:
         """Read the device's own energy counters, or return None where it has none."""
         return None
 
-    def precision(self, precision: str) -> AbstractContextManager[object]:
+    def autocast(self, precision: str) -> AbstractContextManager[object]:
         """Return the context in which a forward pass computes in `precision`."""
         if precision not in self.supported_precisions():
             allowed = ", ".join(self.supported_precisions())
@@ -128,10 +128,10 @@ class Device:
         """Return the precisions that exist here."""
         return ("fp32", "bf16")
 
-    def layout(self, model: nn.Module) -> torch.memory_format:
+    def memory_format(self, model: nn.Module) -> torch.memory_format:
         """Return the layout of images and convolution weights in which a model is fastest here."""
         return torch.contiguous_format
 
-    def place(self, model: nn.Module) -> nn.Module:
+    def prepare_model(self, model: nn.Module) -> nn.Module:
         """Return the model on this device, in its fastest layout."""
-        return model.to(self.torch).to(memory_format=self.layout(model))
+        return model.to(self.torch).to(memory_format=self.memory_format(model))

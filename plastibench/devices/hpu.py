@@ -40,13 +40,13 @@ class Hpu(Device):
         torch.manual_seed(seed)
         _hpu().manual_seed_all(seed)
 
-    def streams(self) -> list[torch.Tensor]:
+    def rng_state(self) -> list[torch.Tensor]:
         """Return the states of the CPU's stream and the card's."""
-        return [*super().streams(), _hpu().get_rng_state()]
+        return [*super().rng_state(), _hpu().get_rng_state()]
 
-    def restore_streams(self, states: list[torch.Tensor]) -> None:
+    def set_rng_state(self, states: list[torch.Tensor]) -> None:
         """Set the CPU's stream and the card's."""
-        super().restore_streams(states)
+        super().set_rng_state(states)
         _hpu().set_rng_state(states[1])
 
     def synchronize(self) -> None:
@@ -58,7 +58,7 @@ class Hpu(Device):
         if _lazy():
             _mark_step()()
 
-    def compiler(self) -> str | None:
+    def compile_backend(self) -> str | None:
         """Return the vendor's, by which eager mode is meant to be fast; lazy mode makes graphs by itself."""
         return None if _lazy() else "hpu_backend"
 

@@ -123,8 +123,8 @@ def _trained(load: Load, which: tuple[int, int], start: Barrier) -> Share:
     from plastibench.profiling.throughput import epoch, noise, trainer
 
     (seed, runs), device = which, get_device(load.device)
-    torch.set_num_threads(load.threads or device.threads(runs))
-    device.share(runs)
+    torch.set_num_threads(load.threads or device.num_threads(runs))
+    device.limit_memory(runs)
     architecture = Registry(load.plugins).load("model", load.model)()
     engine = trainer(noise(architecture, load.recipe, load.images), device, seed)
     for _ in range(2):  # kernels are chosen in the first epoch, and steps recorded in the second

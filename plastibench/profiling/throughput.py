@@ -117,7 +117,7 @@ def noise(architecture: Architecture, recipe: Recipe, images: int = 1024) -> Noi
 def trainer(task: Noise, device: Device, seed: int = 0) -> TrainStep:
     """Return an engine ready to train on all images."""
     learner = Learner(task, Method(), seed, device)
-    learner.begin(list(task.stream(seed, DataContext(device, Path(), Path())))[-1])
+    learner.begin_stage(list(task.stream(seed, DataContext(device, Path(), Path())))[-1])
     learner.model.train()
     return TrainStep(learner, Method())
 
@@ -170,7 +170,7 @@ def matrix_rate(device: Device, precision: str) -> float:
     side = device.matrix_side
     kind = AUTOCAST.get(precision, torch.float32)
     a, b = (torch.randn(side, side, generator=generator("bench", n)).to(device.torch, kind) for n in "ab")
-    with device.precision(precision):
+    with device.autocast(precision):
         torch.mm(a, b)
         fastest = min(seconds(device, lambda: torch.mm(a, b)) for _ in range(3))
     return 2 * side**3 / fastest

@@ -72,47 +72,47 @@ class Checkpointer(TrainingCallback):
         self.weights: str | None = None
         """Digest of the weights that the run ended with."""
 
-    def epoch(self, epoch: Epoch) -> None:
+    def on_epoch_end(self, epoch: Epoch) -> None:
         """Pass on."""
         self.tell(epoch)
 
-    def note(self, message: str) -> None:
+    def on_log(self, message: str) -> None:
         """Pass on what was not said before."""
         if message not in self.said:
             self.said.add(message)
             self.say(message)
 
-    def found(self) -> State | None:
+    def resume_state(self) -> State | None:
         """Return where the run goes on."""
         return self.history.progress
 
-    def due(self, *, border: bool = False) -> bool:
+    def should_checkpoint(self, *, between_stages: bool = False) -> bool:
         """Return whether to write now: between stages, too, only as often as costs next to nothing."""
         self.asked = monotonic()
-        if signals.asked() or not self.interval:
+        if signals.stop_requested() or not self.interval:
             return True
         if isinf(self.interval):
             return False
         rest = self.cost / SHARE
-        return self.asked - self.last >= (rest if border else max(rest, self.interval))
+        return self.asked - self.last >= (rest if between_stages else max(rest, self.interval))
 
-    def keep(self, state: State) -> None:
+    def save_state(self, state: State) -> None:
         """Write the state; end the run where it was asked to stop."""
         try:
             self.checkpoint.write(asdict(self._now()) | {"progress": state})
         except OSError as error:  # a full disk: the state before is still there, and the run can go on
-            self.note(f"no checkpoint could be written: {error.strerror or error}")
+            self.on_log(f"no checkpoint could be written: {error.strerror or error}")
         self.last = monotonic()
         self.cost = self.last - self.asked  # with taking the state, which waits for the device
         self.spent += self.cost
-        if signals.asked():
+        if signals.stop_requested():
             raise StopRequested("asked to stop")
 
-    def ended(self, model: nn.Module) -> None:
+    def on_train_end(self, model: nn.Module) -> None:
         """Take the digest of the weights."""
-        from plastibench.training.state import digest
+        from plastibench.training.state import weights_digest
 
-        self.weights = digest(model)
+        self.weights = weights_digest(model)
 
     def seconds(self) -> float:
         """Return the seconds of the run so far, over all its attempts."""

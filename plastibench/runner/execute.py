@@ -58,7 +58,7 @@ def _claimed(spec: Spec, place: RunContext, registry: Registry, watcher: RunCall
     try:
         return _carry_out(spec, place, registry, watcher)
     except IncompatibleCheckpointError as error:
-        watcher.note(spec, f"its checkpoint cannot be used ({error}): the run begins anew")
+        watcher.on_log(spec, f"its checkpoint cannot be used ({error}): the run begins anew")
         Checkpoint(store.folder(spec.id), spec.id).remove()
         return _carry_out(spec, place, registry, watcher)
 
@@ -74,16 +74,16 @@ def _carry_out(spec: Spec, place: RunContext, registry: Registry, watcher: RunCa
     task, method = build(spec, registry)
     origin = provenance(device)
     keeper = _keeper(spec, place, watcher, origin)
-    watcher.started(spec, task.num_stages())
+    watcher.on_run_start(spec, task.num_stages())
     for row in keeper.history.rows:
-        watcher.stage(spec.id, row)
+        watcher.on_stage_end(spec.id, row)
     with store.open(spec, keeper.history.rows) as attempt:
         keeper.history.rows = attempt.stages
         site = DataContext(device=device, data=place.data, cache=place.cache)
         for result in protocol.run(task, method, spec.seed, site, keeper):
             row = _finite(result.as_dict())
             attempt.append(row)
-            watcher.stage(spec.id, row)
+            watcher.on_stage_end(spec.id, row)
         status = DIVERGED if result.stop == DIVERGED else "done"
         record = attempt.finish(status, origin | _times(keeper) | {"data": result.data})
     keeper.checkpoint.remove()
@@ -93,14 +93,14 @@ def _carry_out(spec: Spec, place: RunContext, registry: Registry, watcher: RunCa
 def _keeper(spec: Spec, place: RunContext, watcher: RunCallback, origin: Mapping[str, Any]) -> Checkpointer:
     """Return what keeps the run's state, and knows where it goes on; the watcher is told."""
     checkpoint = Checkpoint(Store(place.home).folder(spec.id), spec.id)
-    say = partial(watcher.note, spec)
+    say = partial(watcher.on_log, spec)
     history = find(checkpoint, say)
     if history.progress is not None:
         stage, epoch = history.where()
         say(f"goes on at stage {stage}, epoch {epoch}")
     history.begin(origin)
     keeper = Checkpointer(checkpoint, history, place.interval)
-    keeper.tell, keeper.say = (lambda epoch: watcher.epoch(spec.id, vars(epoch))), say
+    keeper.tell, keeper.say = (lambda epoch: watcher.on_epoch_end(spec.id, vars(epoch))), say
     return keeper
 
 
@@ -129,7 +129,7 @@ def attempt(
 
     Raises Elsewhere where another process is at it.
     """
-    if signals.asked():
+    if signals.stop_requested():
         raise StopRequested("asked to stop")
     try:
         record = execute(spec, place, prepare(), watcher)
@@ -138,10 +138,10 @@ def attempt(
     except BaseException as error:  # a plug-in may raise anything, SystemExit too
         message = explain(error)
     else:
-        watcher.finished(record)
+        watcher.on_run_end(record)
         return None
     _give_back(place)
-    watcher.failed(spec, message)
+    watcher.on_run_error(spec, message)
     return message
 
 
@@ -166,5 +166,5 @@ def init_worker(place: RunContext) -> Registry:
     if place.deterministic:
         get_device(place.device).use_deterministic_algorithms()
     if place.together > 1:
-        get_device(place.device).share(place.together)
+        get_device(place.device).limit_memory(place.together)
     return Registry(place.plugins)

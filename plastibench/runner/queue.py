@@ -37,4 +37,4 @@ class Queue:
         self._waiting.append((spec, monotonic() + RETRY_SECONDS))
         if spec.id not in self._told:
             self._told.add(spec.id)
-            watcher.note(spec, f"{holder} is at it: its result is waited for")
+            watcher.on_log(spec, f"{holder} is at it: its result is waited for")

@@ -28,7 +28,7 @@ def run_specs(
     prepare = cache(partial(init_worker, place))
     failed: list[tuple[Spec, str]] = []
     queue = Queue(todo)
-    with signals.by_signals():
+    with signals.stop_on_signals():
         while queue:
             spec = queue.next()
             if spec is None:

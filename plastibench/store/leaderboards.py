@@ -13,7 +13,7 @@ from plastibench.system.locks import file_lock
 NAME = "leaderboards.json"
 
 
-def known(home: Path) -> dict[str, list[str]]:
+def load(home: Path) -> dict[str, list[str]]:
     """Return the ids of the runs of each leaderboard; nothing where the file is missing or damaged."""
     try:
         plain = json.loads((home / NAME).read_text(encoding="utf-8"))
@@ -22,32 +22,32 @@ def known(home: Path) -> dict[str, list[str]]:
         return {}
 
 
-def remember(home: Path, name: str, runs: Iterable[str]) -> None:
+def add_runs(home: Path, name: str, runs: Iterable[str]) -> None:
     """Add runs to those that a leaderboard is known to have."""
     wanted = set(runs)
-    if wanted <= set(known(home).get(name, ())):
+    if wanted <= set(load(home).get(name, ())):
         return
     with file_lock(home / f".{NAME}.lock"):
-        found = known(home)
+        found = load(home)
         found[name] = sorted(wanted | set(found.get(name, ())))
         write(home / NAME, json.dumps(found, indent=1, sort_keys=True) + "\n")
 
 
-def asked_for(home: Path, name: str | None, specs: Iterable[Spec]) -> dict[str, list[Spec]]:
+def assign(home: Path, name: str | None, specs: Iterable[Spec]) -> dict[str, list[Spec]]:
     """Return runs by leaderboard, and remember them as those of `name` where there is one."""
     if name is None:
-        return sorted_out(home, specs)
+        return group_specs(home, specs)
     found = list(specs)
-    remember(home, name, (spec.id for spec in found))
+    add_runs(home, name, (spec.id for spec in found))
     return {name: found}
 
 
-def sorted_out(home: Path, specs: Iterable[Spec]) -> dict[str, list[Spec]]:
+def group_specs(home: Path, specs: Iterable[Spec]) -> dict[str, list[Spec]]:
     """Return runs by the leaderboards that they are of; those of none are of one with their task's name.
 
     Sealed runs, those of a tuning, are in no leaderboard.
     """
-    boards = known(home)
+    boards = load(home)
     names: dict[str, list[str]] = {}
     for board, runs in boards.items():
         for run in runs:

@@ -39,7 +39,7 @@ class TunedSettings:
     """Whether nothing better than the published settings was found: they are what was chosen."""
 
 
-def variant(spec: Spec) -> str:
+def variant_id(spec: Spec) -> str:
     """Return what the runs of a method under one setting have in common: all but the seed."""
     return hashlib.sha256(canonical(replace(spec, seed=0).as_dict()).encode()).hexdigest()[:16]
 
@@ -56,7 +56,7 @@ def names(home: Path) -> list[str]:
     return sorted(file.stem for file in (home / FOLDER).glob("*.toml"))
 
 
-def remember(home: Path, chosen: Mapping[str, TunedSettings]) -> None:
+def save(home: Path, chosen: Mapping[str, TunedSettings]) -> None:
     """Add settings to those that are known to be chosen, by their variant."""
     known = _read(home)
     found = known | {name: asdict(one) for name, one in chosen.items()}
@@ -65,12 +65,12 @@ def remember(home: Path, chosen: Mapping[str, TunedSettings]) -> None:
         write(home / FOLDER / REGISTRY, json.dumps(found, indent=1, sort_keys=True) + "\n")
 
 
-def known(home: Path) -> dict[str, TunedSettings]:
+def load(home: Path) -> dict[str, TunedSettings]:
     """Return the settings that are known to be chosen, by their variant."""
     return {name: _tuned(plain) for name, plain in _read(home).items()}
 
 
-def attached(records: Iterable[Record], home: Path) -> list[Record]:
+def attach(records: Iterable[Record], home: Path) -> list[Record]:
     """Return records that say where their settings come from, where that is known."""
     known, found = _read(home), list(records)
     if not known:
@@ -79,7 +79,7 @@ def attached(records: Iterable[Record], home: Path) -> list[Record]:
     return [_attached(record, known, variants) for record in found]
 
 
-def chosen(grids: Iterable[Grid], registry: Registry) -> dict[str, TunedSettings]:
+def from_grids(grids: Iterable[Grid], registry: Registry) -> dict[str, TunedSettings]:
     """Return which settings of a suite a tuning chose, by their variant.
 
     Raises RequestError for a table that no tuning writes.
@@ -88,9 +88,9 @@ def chosen(grids: Iterable[Grid], registry: Registry) -> dict[str, TunedSettings
     for grid in grids:
         for spec in grid.specs(registry):
             if grid.tuned is None:
-                given.add(variant(spec))
+                given.add(variant_id(spec))
             else:
-                found[variant(spec)] = _tuned(grid.tuned)
+                found[variant_id(spec)] = _tuned(grid.tuned)
     return {name: replace(one, published=name in given) for name, one in found.items()}
 
 
@@ -136,17 +136,17 @@ def _attached(record: Record, known: Mapping[str, Any], variants: dict[tuple[obj
         spec.sealed,
     )
     if parts not in variants:
-        variants[parts] = variant(spec)
+        variants[parts] = variant_id(spec)
     found = known.get(variants[parts])
     return record if found is None else record.known_as(**{KEY: found})
 
 
 def condition_id(record: Record) -> str:
     """Return what a record has in common with those that it may be compared with."""
-    return record.condition_id if of(record) is None else untuned(record).condition_id()
+    return record.condition_id if of(record) is None else untuned_spec(record).condition_id()
 
 
-def untuned(record: Record) -> Spec:
+def untuned_spec(record: Record) -> Spec:
     """Return the description with the recipe that the methods beside it are trained with."""
     found = of(record)
     if found is None:

@@ -17,18 +17,18 @@ _asked = threading.Event()
 """Of the process: so are signals."""
 
 
-def asked() -> bool:
+def stop_requested() -> bool:
     """Return whether runs in this process are to stop."""
     return _asked.is_set()
 
 
-def ask() -> None:
+def request_stop() -> None:
     """Ask the runs in this process to stop at the end of a step."""
     _asked.set()
 
 
 @contextmanager
-def by_signals() -> Iterator[None]:
+def stop_on_signals() -> Iterator[None]:
     """Inside, take the first sign as a wish to stop, and the second as Ctrl-C is taken elsewhere."""
     if threading.current_thread() is not threading.main_thread():
         yield  # signals are the main thread's

@@ -163,14 +163,14 @@ def its_state_survives_a_checkpoint(task: Task, kind: Kind) -> None:
 
     def take(learner: Learner) -> None:
         ordinary(learner)
-        taken[:] = [state.take(learner, method)]
+        taken[:] = [state.state_dict(learner, method)]
         fresh = Learner(task, other, learner.seed, learner.device)
-        fresh.begin(learner.stage)
+        fresh.begin_stage(learner.stage)
         with tempfile.TemporaryDirectory() as folder:
             checkpoint = Checkpoint(Path(folder), "a-law")
             checkpoint.write(taken[0])
-            state.restore(checkpoint.read(print) or {}, fresh, other)
-        taken.append(state.take(fresh, other))
+            state.load_state_dict(checkpoint.read(print) or {}, fresh, other)
+        taken.append(state.state_dict(fresh, other))
 
     vars(method)["after_stage"] = take
     for _ in protocol.run(task, method, 0, site()):

@@ -96,7 +96,7 @@ def _memory(tensor: Tensor) -> int:
 class Twin(Cpu):
     """The CPU with what recording asks of a device: fused optimizers that read their rate from memory."""
 
-    def rate(self, rate: float) -> float | Tensor:
+    def make_lr(self, rate: float) -> float | Tensor:
         """Return a tensor."""
         return torch.tensor(rate)
 
@@ -108,6 +108,6 @@ class Taping(Twin):
         super().__init__(index)
         self.tapes = Tapes()
 
-    def recorder(self) -> GraphCapturer | None:
+    def graph_capturer(self) -> GraphCapturer | None:
         """Return the tapes."""
         return self.tapes

@@ -43,7 +43,7 @@ def run(
     method: Method,
     seed: int = 0,
     device: Device | None = None,
-    company: TrainingCallback | None = None,
+    callback: TrainingCallback | None = None,
 ) -> Trial:
     """Carry out a whole run and keep its weights. No data set outside the package may be needed.
 
@@ -59,7 +59,7 @@ def run(
 
     vars(method)["after_stage"] = after_stage
     try:
-        trial.results.extend(protocol.run(task, method, seed, site(device), company))
+        trial.results.extend(protocol.run(task, method, seed, site(device), callback))
     except StopRequested:
         pass
     finally:
@@ -78,11 +78,11 @@ def run_in_pieces(
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = Checkpoint(Path(folder), "a-trial")
         for stops in count():
-            company = _Stopping(checkpoint, every)
-            piece = run(task, kind(), device=device, company=company)
+            callback = _Stopping(checkpoint, every)
+            piece = run(task, kind(), device=device, callback=callback)
             whole.results.extend(piece.results)
             whole.weights.extend(piece.weights)
-            if not company.stopped:
+            if not callback.stopped:
                 return whole, stops
     raise AssertionError("a run without an end")
 
@@ -94,14 +94,14 @@ class _Stopping(TrainingCallback):
         self.checkpoint, self.left = checkpoint, every
         self.stopped = False
 
-    def found(self) -> State | None:
+    def resume_state(self) -> State | None:
         return self.checkpoint.read(_never)
 
-    def due(self, *, border: bool = False) -> bool:
+    def should_checkpoint(self, *, between_stages: bool = False) -> bool:
         self.left -= 1
         return self.left == 0
 
-    def keep(self, state: State) -> None:
+    def save_state(self, state: State) -> None:
         self.checkpoint.write(state)
         self.stopped = True
         raise StopRequested

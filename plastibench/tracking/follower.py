@@ -128,7 +128,7 @@ class Follower:
 
     def _record(self, spec: Spec) -> Record | None:
         record = self.store.read(spec.id)
-        return None if record is None else tuned_settings.attached([record], self.store.home)[0]
+        return None if record is None else tuned_settings.attach([record], self.store.home)[0]
 
     def _has_changed(self, spec: Spec) -> bool:
         return self._size(spec) != self._sizes.get(spec.id, 0)

@@ -33,25 +33,25 @@ class Epoch:
 class TrainingCallback:
     """Goes along with a run: is told of its epochs and may keep its state. This one keeps nothing."""
 
-    def epoch(self, epoch: Epoch) -> None:
+    def on_epoch_end(self, epoch: Epoch) -> None:
         """Take note of an epoch that ended."""
 
-    def note(self, message: str) -> None:
+    def on_log(self, message: str) -> None:
         """Take note of something about the run that is worth a line, once."""
 
-    def found(self) -> State | None:
+    def resume_state(self) -> State | None:
         """Return the state that the run is to go on from, or None for a run from the start."""
         return None
 
-    def due(self, *, border: bool = False) -> bool:
+    def should_checkpoint(self, *, between_stages: bool = False) -> bool:
         """Return whether the state is to be kept now: asked after every step, and before every stage.
 
         Must be quick and must not wait for the device.
         """
         return False
 
-    def keep(self, state: State) -> None:
+    def save_state(self, state: State) -> None:
         """Keep a state. May raise Stopped, which ends the run here."""
 
-    def ended(self, model: nn.Module) -> None:
+    def on_train_end(self, model: nn.Module) -> None:
         """Take note of what the last stage left, however it ended."""

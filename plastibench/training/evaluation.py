@@ -77,11 +77,11 @@ class RunningMetrics:
 
 def evaluate(model: nn.Module, data: Data, recipe: Recipe, device: Device) -> Accuracy:
     """Return the accuracy of `model` on `data`, leaving the model as it was."""
-    tally, layout = RunningMetrics(device), device.layout(model)
+    tally, layout = RunningMetrics(device), device.memory_format(model)
     forward = CompiledForward(device, recipe.test_batch_size)
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
-    with torch.no_grad(), device.precision(recipe.precision):
+    with torch.no_grad(), device.autocast(recipe.precision):
         work, works = flops.ZERO_FLOPS, flops.cached_pass_flops(model, backward=False)
         for x, y in data.batches(recipe.test_batch_size):
             work = flops.add(work, works(x.shape))

@@ -147,7 +147,7 @@ def _traced_update(model: nn.Module, recipe: Recipe) -> Work | None:
         weights = [p for p in _shadow(model).parameters() if p.requires_grad]
         for weight in weights:
             weight.grad = torch.empty_like(weight)
-        optimizer = optimizers.build(recipe, weights)
+        optimizer = optimizers.build_optimizer(recipe, weights)
         nothing = torch.zeros((), device="meta")
         # The first step makes momentum and moments.
         optimizer.step(lambda: nothing)  # type: ignore[arg-type, return-value]

@@ -38,13 +38,13 @@ class Learner:
         self._drawn = 0
         self.restart()
 
-    def begin(self, stage: Stage) -> None:
+    def begin_stage(self, stage: Stage) -> None:
         """Enter a stage."""
         self.stage = stage
         self.cost = Cost()
         self._drawn = 0 if stage.index else 1  # the first stage's first draw made the model itself
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """Return, beside the model, all that the learner is: what `restore` takes."""
         return {
             "step": self.step,
@@ -54,12 +54,12 @@ class Learner:
             "optimizer": self.optimizer.state_dict(),
         }
 
-    def restore(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Become what `state` says, in the stage that has begun; the model has its weights already."""
         self.step, self._drawn = state["step"], state["drawn"]
         self.cost = Cost(**state["cost"])
         self.generator.set_state(state["generator"])
-        optimizers.load(self.optimizer, state["optimizer"])
+        optimizers.load_optimizer_state(self.optimizer, state["optimizer"])
 
     def loss(self, logits: Tensor, y: Tensor) -> Tensor:
         """Return the task's loss alone, the mean cross-entropy; logits (b, classes), y (b,)."""
@@ -75,15 +75,15 @@ class Learner:
         with seeded_init(self.seed, "init", index, self._drawn):
             model = self._method.build(self.task)
         self._drawn += 1
-        return self.device.place(model)
+        return self.device.prepare_model(model)
 
     def reset_optimizer(self) -> None:
         """Forget momentum and moments."""
         recipe = self.task.recipe
-        rate = self.device.rate(recipe.learning_rate)
-        self.optimizer = optimizers.build(recipe, self.model.parameters(), rate)
+        rate = self.device.make_lr(recipe.learning_rate)
+        self.optimizer = optimizers.build_optimizer(recipe, self.model.parameters(), rate)
 
-    def forget(self, parameters: Iterable[Tensor]) -> None:
+    def reset_optimizer_state(self, parameters: Iterable[Tensor]) -> None:
         """Forget momentum and moments of some parameters only."""
         for parameter in parameters:
             for kept in self.optimizer.state.get(parameter, {}).values():
@@ -100,8 +100,8 @@ class Learner:
         For passes of the remedy itself: they are counted as its own.
         """
         with torch.enable_grad():
-            with self.device.precision(self.task.recipe.precision):
-                logits = model(x.contiguous(memory_format=self.device.layout(model)))
+            with self.device.autocast(self.task.recipe.precision):
+                logits = model(x.contiguous(memory_format=self.device.memory_format(model)))
             (self.loss(logits, y) * weight).backward()
         self.device.mark_step()
         self.cost.remedy_passes += len(y)
@@ -122,9 +122,9 @@ class Learner:
             norm.reset_running_stats()
             norm.momentum = None  # torch's sign for a plain average over batches
         self.model.train()
-        layout = self.device.layout(self.model)
+        layout = self.device.memory_format(self.model)
         works = flops.cached_pass_flops(self.model, backward=False)
-        with torch.no_grad(), self.device.precision(self.task.recipe.precision):
+        with torch.no_grad(), self.device.autocast(self.task.recipe.precision):
             for x, y in self.stage.train.batches(self.task.recipe.batch_size):
                 self.model(x.contiguous(memory_format=layout))
                 self.cost.remedy_forwards += len(y)

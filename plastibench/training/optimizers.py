@@ -70,7 +70,9 @@ class SAM(Optimizer):
         return list(torch._foreach_mul(gradients, scale))
 
 
-def build(recipe: Recipe, parameters: Iterable[Tensor], rate: float | Tensor | None = None) -> Optimizer:
+def build_optimizer(
+    recipe: Recipe, parameters: Iterable[Tensor], rate: float | Tensor | None = None
+) -> Optimizer:
     """Return the recipe's optimizer over `parameters`.
 
     `rate` is its learning rate in the form that the device wants, the recipe's own where None. With a
@@ -87,7 +89,7 @@ def build(recipe: Recipe, parameters: Iterable[Tensor], rate: float | Tensor | N
     return SAM(sgd, recipe.rho, recipe.adaptive) if recipe.optimizer == "sam" else sgd
 
 
-def load(optimizer: Optimizer, state: dict[str, Any]) -> None:
+def load_optimizer_state(optimizer: Optimizer, state: dict[str, Any]) -> None:
     """Give an optimizer a state that was kept; where its rate lies and how it computes stay as they are."""
     here = [{name: group[name] for name in HOW if name in group} for group in optimizer.param_groups]
     groups = [kept | mine for kept, mine in zip(state["param_groups"], here, strict=True)]

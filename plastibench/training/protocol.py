@@ -57,7 +57,7 @@ class StageResult:
 
 
 def run(
-    task: Task, method: Method, seed: int, site: DataContext, company: TrainingCallback | None = None
+    task: Task, method: Method, seed: int, site: DataContext, callback: TrainingCallback | None = None
 ) -> Iterator[StageResult]:
     """Take a method through the stages of a task; yield the result of each.
 
@@ -68,16 +68,16 @@ def run(
     reason = method.unsupported(task)
     if reason is not None:
         raise RequestError(f"{type(method).__name__} cannot run on {type(task).__name__}: {reason}")
-    company = company or TrainingCallback()
-    kept = company.found()
+    callback = callback or TrainingCallback()
+    kept = callback.resume_state()
     learner: Learner | None = None
     for stage in task.stream(seed, site):
         if kept is not None and stage.index < kept["stage"]:
             continue
         if learner is None:
             learner = Learner(task, method, seed, site.device)
-        learner.begin(stage)
-        trained = _training(learner, method, company, kept).run()
+        learner.begin_stage(stage)
+        trained = _training(learner, method, callback, kept).run()
         kept = None
         result = _measure(learner, method, trained)
         method.after_stage(learner)
@@ -85,20 +85,20 @@ def run(
         if result.stop == DIVERGED:
             break
     if learner is not None:
-        company.ended(learner.model)
+        callback.on_train_end(learner.model)
 
 
-def _training(learner: Learner, method: Method, company: TrainingCallback, kept: State | None) -> Trainer:
+def _training(learner: Learner, method: Method, callback: TrainingCallback, kept: State | None) -> Trainer:
     """Return the training of a stage, prepared, or as far as it was when its state was kept."""
     if kept is not None:
-        state.restore(kept, learner, method)
+        state.load_state_dict(kept, learner, method)
         if "training" in kept:
-            return Trainer(learner, method, company, kept)
-        state.restore_streams(kept, learner)
-    elif company.due(border=True):
-        company.keep(state.take(learner, method))
+            return Trainer(learner, method, callback, kept)
+        state.load_rng_state(kept, learner)
+    elif callback.should_checkpoint(between_stages=True):
+        callback.save_state(state.state_dict(learner, method))
     _prepare(learner, method)
-    return Trainer(learner, method, company, None)
+    return Trainer(learner, method, callback, None)
 
 
 def _prepare(learner: Learner, method: Method) -> None:

@@ -19,7 +19,7 @@ from plastibench.training.learner import Learner
 PLAIN = (bool, int, float, str, type(None))
 
 
-def take(learner: Learner, method: Method) -> State:
+def state_dict(learner: Learner, method: Method) -> State:
     """Return the state of a learner, its method and every random stream; it shares no memory with them.
 
     Raises RequestError where the method keeps something that a checkpoint cannot hold.
@@ -27,16 +27,16 @@ def take(learner: Learner, method: Method) -> State:
     state: State = _copied(
         {
             "stage": learner.stage.index,
-            "learner": learner.state(),
+            "learner": learner.state_dict(),
             "model": _module_state(learner.model),
             "method": _method_state(learner, method),
-            "streams": learner.device.streams(),
+            "streams": learner.device.rng_state(),
         }
     )
     return state
 
 
-def restore(state: State, learner: Learner, method: Method) -> None:
+def load_state_dict(state: State, learner: Learner, method: Method) -> None:
     """Give a learner that has begun the same stage, and its method, the state that was taken.
 
     The global random streams are left to `restore_streams`: data may have to be skipped before.
@@ -44,19 +44,19 @@ def restore(state: State, learner: Learner, method: Method) -> None:
     """
     try:
         _load_module(learner.model, state["model"])
-        learner.restore(state["learner"])
+        learner.load_state_dict(state["learner"])
         for name, kept in state["method"].items():
             setattr(method, name, _decode(kept, learner))
     except Exception as error:  # a missing key, a shape, a word that Cost does not know
         raise IncompatibleCheckpointError(f"{type(error).__name__}: {error}") from error
 
 
-def restore_streams(state: State, learner: Learner) -> None:
+def load_rng_state(state: State, learner: Learner) -> None:
     """Set torch's global streams, on the CPU and on the device, as they were."""
-    learner.device.restore_streams(state["streams"])
+    learner.device.set_rng_state(state["streams"])
 
 
-def digest(module: nn.Module) -> str:
+def weights_digest(module: nn.Module) -> str:
     """Return what names a module's weights and buffers, bit for bit: 16 hexadecimal digits."""
     found = hashlib.sha256()
     for name, value in module.state_dict().items():

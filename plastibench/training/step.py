@@ -27,14 +27,14 @@ class TrainStep:
         self.method = method
         self.recipe: Recipe = learner.task.recipe
         self.tally = RunningMetrics(learner.device)
-        self.layout = learner.device.layout(learner.model)
+        self.layout = learner.device.memory_format(learner.model)
         self._pass = flops.cached_pass_flops(learner.model, backward=True)
         self._forward = CompiledForward(learner.device, self.recipe.batch_size, say)
         self._recorded = self._recorder(say)
 
     def _recorder(self, say: Say) -> GraphedStep | None:
         """Return what records steps and replays them, or None where Python takes each one."""
-        recorder = self.learner.device.recorder()
+        recorder = self.learner.device.graph_capturer()
         if recorder is None:
             return None
         if not self.method.can_be_captured():
@@ -67,7 +67,7 @@ class TrainStep:
 
         def closure() -> Tensor:
             learner.optimizer.zero_grad(set_to_none=True)
-            with self._statistics(len(passes)), device.precision(self.recipe.precision):
+            with self._statistics(len(passes)), device.autocast(self.recipe.precision):
                 logits = self._forward(learner.model, images)
             loss = learner.loss(logits, y)
             passes.append((logits.detach(), loss.detach()))

@@ -33,16 +33,16 @@ class Trainer:
     """Steps taken in the epoch after them."""
 
     def __init__(
-        self, learner: Learner, method: Method, company: TrainingCallback, kept: State | None
+        self, learner: Learner, method: Method, callback: TrainingCallback, kept: State | None
     ) -> None:
         """Begin; or go on from `kept`, which the learner and the method have been given already."""
-        self.learner, self.method, self.company = learner, method, company
+        self.learner, self.method, self.callback = learner, method, callback
         recipe, where = learner.task.recipe, learner.stage.index
         # Layers that draw, such as dropout, use the global stream: it starts afresh at every stage.
         learner.device.seed(derive_seed(learner.seed, "layers", where))
         self._order = generator(learner.seed, "order", where)
         self._changes = generator(learner.seed, "augment", where) if recipe.augment else None
-        self.engine = TrainStep(learner, method, company.note)
+        self.engine = TrainStep(learner, method, callback.on_log)
         self.epoch = self.batch = 0
         self._kept = kept
         if kept is None:
@@ -58,7 +58,7 @@ class Trainer:
                 ended = next(work)
             if ended is not None:
                 return ended
-            self.company.keep(self.state())
+            self.callback.save_state(self.state())
 
     def state(self) -> State:
         """Return the whole state of the run, between two steps."""
@@ -68,7 +68,7 @@ class Trainer:
             "tally": self.engine.tally.state(),
             **self._began,
         }
-        return state.take(self.learner, self.method) | {"training": training}
+        return state.state_dict(self.learner, self.method) | {"training": training}
 
     def _go_on(self, training: dict[str, Any]) -> None:
         self.epoch, self.batch = training["epoch"], training["batch"]
@@ -85,7 +85,9 @@ class Trainer:
             self.epoch, self.batch = self.epoch + 1, 0
             stop = _stop(recipe, train, self.epoch, self.learner.cost.steps)
             accuracy = train.by(recipe.train_accuracy)
-            self.company.epoch(Epoch(self.learner.stage.index, self.epoch, accuracy, self.learner.step))
+            self.callback.on_epoch_end(
+                Epoch(self.learner.stage.index, self.epoch, accuracy, self.learner.step)
+            )
         yield self.epoch, stop, train
 
     def _batches(self) -> Iterator[Batch]:
@@ -103,7 +105,7 @@ class Trainer:
             for _ in range(self.batch):
                 next(batches)
             self.engine.tally.restore(self._kept["training"]["tally"])
-            state.restore_streams(self._kept, self.learner)
+            state.load_rng_state(self._kept, self.learner)
             self._kept = None
         return batches
 
@@ -119,7 +121,7 @@ class Trainer:
                 set_learning_rate(learner.optimizer, rate)
             self.engine.step(*batch)
             self.batch += 1
-            if self.company.due():
+            if self.callback.should_checkpoint():
                 yield
 
 

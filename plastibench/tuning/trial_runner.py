@@ -65,7 +65,7 @@ def work(assignment: WorkerConfig, position: int = 0, after: Callable[[], None] 
 
 
 def _check() -> None:
-    if signals.asked():
+    if signals.stop_requested():
         raise StopRequested("asked to stop")
 
 
@@ -123,7 +123,7 @@ class TrialRunner:
         finally:
             self.in_runs += time.perf_counter() - start - (self.telling - told)
         for row in record.stages[len(self.runs[-1]) :]:
-            self.stage(spec.id, row)
+            self.on_stage_end(spec.id, row)
 
     def _executed(self, spec: Spec) -> Record:
         """Carry a run out, or wait for who is at it: another trial may have the same settings."""
@@ -140,7 +140,7 @@ class TrialRunner:
         self.trial.set_user_attr("seconds", time.perf_counter() - start)
         self.trial.set_user_attr("in_runs", self.in_runs)
 
-    def stage(self, run: str, row: dict[str, Any]) -> None:
+    def on_stage_end(self, run: str, row: dict[str, Any]) -> None:
         """Tell the study how the trial stands. Raises Pruned where that is not worth going on."""
         start = time.perf_counter()
         try:
@@ -158,17 +158,17 @@ class TrialRunner:
         if self.trial.should_prune():
             raise Pruned
 
-    def started(self, spec: Spec, num_stages: int) -> None:
+    def on_run_start(self, spec: Spec, num_stages: int) -> None:
         """A run begins."""
 
-    def epoch(self, run: str, where: dict[str, Any]) -> None:
+    def on_epoch_end(self, run: str, where: dict[str, Any]) -> None:
         """A run has trained another epoch."""
 
-    def finished(self, record: Record) -> None:
+    def on_run_end(self, record: Record) -> None:
         """A run is on the disk."""
 
-    def failed(self, spec: Spec, message: str) -> None:
+    def on_run_error(self, spec: Spec, message: str) -> None:
         """A run ended without a result."""
 
-    def note(self, spec: Spec, message: str) -> None:
+    def on_log(self, spec: Spec, message: str) -> None:
         """Something about a run is worth a line."""

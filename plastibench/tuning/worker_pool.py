@@ -76,7 +76,7 @@ def _end(team: list[BaseProcess]) -> None:
 def _work(assignment: WorkerConfig, position: int) -> None:
     """Be a worker, for as long as the process lives that this one works for."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
-    signal.signal(signal.SIGTERM, lambda *_: signals.ask())  # and says it so
+    signal.signal(signal.SIGTERM, lambda *_: signals.request_stop())  # and says it so
     parent = multiprocessing.parent_process()
     assert parent is not None
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()

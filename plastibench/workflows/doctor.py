@@ -32,7 +32,7 @@ def report(device: str, data: Path, home: Path) -> Iterator[tuple[str, str]]:
         )
     chosen = get_device(device)
     yield "chosen", f"{chosen}, {chosen.default_num_processes()} runs at a time"
-    compiler = chosen.compiler()
+    compiler = chosen.compile_backend()
     if compiler is not None:
         yield "compiler", f"{compiler}, which torch {'has' if is_registered(compiler) else 'does not have'}"
     yield "data", f"{data} ({_contents(data)})"

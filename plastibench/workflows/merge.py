@@ -102,16 +102,16 @@ class _Merging:
 
     def take_tuned(self) -> None:
         """Copy, too, which settings were chosen by a tuning: tables say so."""
-        known = tuned_settings.known(self.store.home)
+        known = tuned_settings.load(self.store.home)
         for source in self.sources:
-            for variant, origin in tuned_settings.known(source.home).items():
+            for variant, origin in tuned_settings.load(source.home).items():
                 if known.setdefault(variant, origin) != origin:
                     self._print(
                         f"settings that study {origin.study} chose in {source.home} are kept as those of "
                         f"study {known[variant].study}"
                     )
         if known:
-            tuned_settings.remember(self.store.home, known)
+            tuned_settings.save(self.store.home, known)
 
     def sum_up(self) -> int:
         """Say what became of the runs; return the exit status."""

@@ -31,7 +31,7 @@ def carry_out(request: Request, jobs: int | None, server: Server | None) -> int:
     The runs are mirrored to `server`, if there is one.
     """
     specs, device = request.specs(), get_device(request.device_name())
-    chosen = tuned_settings.chosen(request.leaderboard.grids, request.registry)
+    chosen = tuned_settings.from_grids(request.leaderboard.grids, request.registry)
     _check_precisions(specs, device)
     if request.deterministic:
         device.use_deterministic_algorithms()
@@ -43,19 +43,19 @@ def carry_out(request: Request, jobs: int | None, server: Server | None) -> int:
     todo = len(specs) - len(before)
     num_processes = max(1, min(jobs or device.default_num_processes(), todo))
     say(_plan(request.leaderboard.name, (len(specs), todo), f"on {device.name()}, {num_processes} at a time"))
-    threads = request.threads or device.threads(num_processes)
+    threads = request.threads or device.num_threads(num_processes)
     where = (request.home, request.data, request.cache)
     place = RunContext(*where, str(device), request.plugins, threads)
     place = replace(place, interval=request.interval, deterministic=request.deterministic)
     prepare_data(_missing(specs, before), place, request.registry)
     if chosen:
-        tuned_settings.remember(request.home, chosen)
-    wanted = leaderboards.asked_for(request.home, request.board, specs)
+        tuned_settings.save(request.home, chosen)
+    wanted = leaderboards.assign(request.home, request.board, specs)
     errand = MirrorJob(server, wanted) if server is not None and wanted else None
     with mirrored(errand, say) as mirror:
         with Display(console, len(specs), len(before), num_processes) as display:
             failed = run_specs(specs, place, display, num_processes)
-        records = tuned_settings.attached(Store(request.home).finished(specs), request.home)
+        records = tuned_settings.attach(Store(request.home).finished(specs), request.home)
         if records:
             board = request.leaderboard
             show(sheets(tables(records, board.baseline, board.cost_reference)))
@@ -80,7 +80,7 @@ def _plan(name: str, counts: tuple[int, int], how: str) -> str:
 def _check_precisions(specs: list[Spec], device: Device) -> None:
     """Refuse at once what every run would fail with."""
     for precision in dict.fromkeys(spec.recipe["precision"] for spec in specs):
-        device.precision(precision)
+        device.autocast(precision)
 
 
 def _verdict(failed: list[tuple[Spec, str]], total: int, say: partial[None]) -> int:

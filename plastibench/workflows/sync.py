@@ -42,7 +42,7 @@ def sync(home: Path, uri: str | None, names: Sequence[str], beside: Beside) -> i
     if not tracking.available():
         raise RequestError("mlflow is not installed: there is nothing to bring up to date")
     server, store = Server.of(uri, home), Store(home)
-    records = {record.id: record for record in tuned_settings.attached(store.records(), home)}
+    records = {record.id: record for record in tuned_settings.attach(store.records(), home)}
     say = partial(say_line, Screen(stderr=True))
     say_damaged(store, say, "the run is left out; `run` makes it again")
     studies = _studies(home)
@@ -87,7 +87,7 @@ def _studies(home: Path) -> list[str]:
 
 def _boards(home: Path, records: dict[str, Record]) -> dict[str, list[Record]]:
     """Return all runs by leaderboard."""
-    sorted_out = leaderboards.sorted_out(home, (record.spec for record in records.values()))
+    sorted_out = leaderboards.group_specs(home, (record.spec for record in records.values()))
     return {name: [records[spec.id] for spec in specs] for name, specs in sorted_out.items()}
 
 
@@ -160,10 +160,10 @@ def _write_trials(server: Server, studies: list[str]) -> int:
 
 def known_texts(home: Path, names: Iterable[str]) -> dict[str, dict[str, str]]:
     """Return the tables of leaderboards, with all the runs that they are known to have."""
-    store, known = Store(home), leaderboards.known(home)
+    store, known = Store(home), leaderboards.load(home)
     read = {name: [store.read(run) for run in known.get(name, ())] for name in names}
     found = {name: [record for record in runs if record is not None] for name, runs in read.items()}
-    return {name: texts(tuned_settings.attached(runs, home)) for name, runs in found.items()}
+    return {name: texts(tuned_settings.attach(runs, home)) for name, runs in found.items()}
 
 
 def texts(records: Sequence[Record]) -> dict[str, str]:

@@ -58,7 +58,7 @@ def finished(request: Request, *, everything: bool, short: bool = False) -> RunS
     say_damaged(store, partial(say_line, Screen(stderr=True)), "the run is left out; `run` makes it again")
     if not records and not store.damaged:
         raise RequestError(f"no finished runs of this kind in {request.home}{_instead(store, specs)}")
-    attached = tuned_settings.attached(records, request.home)
+    attached = tuned_settings.attach(records, request.home)
     return RunSelection(attached, usual.baseline, usual.cost_reference, bool(store.damaged))
 
 

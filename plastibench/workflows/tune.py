@@ -83,7 +83,7 @@ def tune(request: Request, ask: Ask, server: Server | None = None) -> int:
         _say(console, f"{head}: used already, nothing to do")
     else:
         _say(console, f"{head}, on {device.name()}, {ask.jobs} at a time")
-        threads = request.threads or device.threads(ask.jobs)
+        threads = request.threads or device.num_threads(ask.jobs)
         place = RunContext(
             request.home, request.data, request.cache, str(device), request.plugins, threads, ask.jobs
         )
@@ -110,7 +110,7 @@ def _carry_out(assignment: WorkerConfig, studies: list[Study], jobs: int, consol
     try:
         with Board(console, studies, assignment.budget, jobs) as board:
             if jobs == 1:
-                with signals.by_signals():
+                with signals.stop_on_signals():
                     work(assignment, after=board.look)
             else:
                 work_together(assignment, jobs, board.look)

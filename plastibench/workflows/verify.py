@@ -69,7 +69,7 @@ def _again(record: Record, place: RunContext, display: Display) -> Record:
         # Older records do not say it: those of before were made without.
         there = replace(there, deterministic=origin.get("deterministic", False))
         again = execute(record.spec, there, init_worker(there), display)
-    display.finished(again)
+    display.on_run_end(again)
     return again
 
 

@@ -92,7 +92,7 @@ def _alone_by(items: Sequence[Item], key: Callable[[Item], object]) -> dict[obje
 
 
 def _spec(table: Table) -> Spec:
-    return tuned_settings.untuned(table.rows[0].runs[0])
+    return tuned_settings.untuned_spec(table.rows[0].runs[0])
 
 
 def _setting_id(table: Table) -> str:

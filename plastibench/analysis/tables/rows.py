@@ -13,7 +13,7 @@ from plastibench.analysis.tables.short_stages import short_stages
 from plastibench.experiments.spec import Spec
 from plastibench.store.record import Record
 from plastibench.store.run_metrics import Costs, RunMetrics, hardware_of, mean_cost, on, relative_cost
-from plastibench.store.tuned_settings import condition_id, untuned
+from plastibench.store.tuned_settings import condition_id, untuned_spec
 
 MARGIN = 0.5
 """Points of accuracy by which a method may lie below the cost reference and still be "no worse"."""
@@ -101,7 +101,7 @@ def tables(records: Iterable[Record], baseline: str | None, cost_reference: str 
     for record in records:
         if not record.spec.sealed:
             groups.setdefault(condition_id(record), []).append(record)
-    titles = _titles([untuned(group[0]) for group in groups.values()])
+    titles = _titles([untuned_spec(group[0]) for group in groups.values()])
     found = [
         _table(title, group, (baseline, cost_reference))
         for title, group in zip(titles, groups.values(), strict=True)

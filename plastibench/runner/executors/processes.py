@@ -185,17 +185,17 @@ def _cause(status: int | None) -> str:
 def _tell(watcher: RunCallback, what: str, about: tuple[Spec, Any]) -> None:
     spec, content = about
     if what == "started":
-        watcher.started(spec, content)
+        watcher.on_run_start(spec, content)
     elif what == "epoch":
-        watcher.epoch(spec.id, content)
+        watcher.on_epoch_end(spec.id, content)
     elif what == "stage":
-        watcher.stage(spec.id, content)
+        watcher.on_stage_end(spec.id, content)
     elif what == "finished":
-        watcher.finished(content)
+        watcher.on_run_end(content)
     elif what == "note":
-        watcher.note(spec, content)
+        watcher.on_log(spec, content)
     else:
-        watcher.failed(spec, content)
+        watcher.on_run_error(spec, content)
 
 
 class _Sender:
@@ -205,24 +205,24 @@ class _Sender:
         self.pipe = pipe
         self.last = 0.0
 
-    def started(self, spec: Spec, num_stages: int) -> None:
+    def on_run_start(self, spec: Spec, num_stages: int) -> None:
         tell(self.pipe, "started", num_stages)
 
-    def epoch(self, run: str, where: dict[str, Any]) -> None:
+    def on_epoch_end(self, run: str, where: dict[str, Any]) -> None:
         if time.monotonic() - self.last > 1 / EPOCHS_A_SECOND:
             self.last = time.monotonic()
             tell(self.pipe, "epoch", where)
 
-    def stage(self, run: str, row: dict[str, Any]) -> None:
+    def on_stage_end(self, run: str, row: dict[str, Any]) -> None:
         tell(self.pipe, "stage", row)
 
-    def finished(self, record: Record) -> None:
+    def on_run_end(self, record: Record) -> None:
         tell(self.pipe, "finished", record)
 
-    def failed(self, spec: Spec, message: str) -> None:
+    def on_run_error(self, spec: Spec, message: str) -> None:
         tell(self.pipe, "failed", message)
 
-    def note(self, spec: Spec, message: str) -> None:
+    def on_log(self, spec: Spec, message: str) -> None:
         tell(self.pipe, "note", message)
 
     def elsewhere(self, holder: str) -> None:
@@ -233,7 +233,7 @@ class _Sender:
 def _work(pipe: Connection, place: RunContext) -> None:
     """Carry out the runs that come through the pipe, until it closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
-    signal.signal(signal.SIGTERM, lambda *_: signals.ask())  # and says it so
+    signal.signal(signal.SIGTERM, lambda *_: signals.request_stop())  # and says it so
     prepare = cache(partial(init_worker, place))
     sender = _Sender(pipe)
     while True:
@@ -248,4 +248,4 @@ def _work(pipe: Connection, place: RunContext) -> None:
         except RunLockedError as error:
             sender.elsewhere(str(error))
         except KeyboardInterrupt as error:  # from a plug-in: Ctrl-C does not come here
-            sender.failed(spec, explain(error))
+            sender.on_run_error(spec, explain(error))
