@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from browser_support import no_browser
-from tests_support import small_digits
+from support.browser import no_browser
+from support.tasks import small_digits
 
 from plastibench.plugins.registry import Registry
 from plastibench.plugins.task import Task

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import pytest
-from browser_support import WIDE, Visit, chromium
+from support.browser import WIDE, Visit, chromium
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

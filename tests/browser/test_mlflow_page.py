@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from browser_support import Visit
-from command_support import command, program
-from report_support import a_home, some_runs
-from tracking_support import QUIET, WHEN
+from support.browser import Visit
+from support.commands import command, program
+from support.reports import a_home, some_runs
+from support.tracking import QUIET, WHEN
 
 pytestmark = [pytest.mark.browser, *(pytest.mark.filterwarnings(words) for words in QUIET)]
 

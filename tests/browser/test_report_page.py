@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from browser_support import NARROW, VIEWS, Visit
-from report_support import HOSTILE, a_run, some_runs
+from support.browser import NARROW, VIEWS, Visit
+from support.reports import HOSTILE, a_run, some_runs
 
 from plastibench.analysis.report.page import page
 from plastibench.analysis.tables import tables

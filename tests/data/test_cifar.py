@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from damage_support import NOWHERE, Damage, damages, md5, truncated
+from support.damage import NOWHERE, Damage, damages, md5, truncated
 
 from plastibench.data.cifar import (
     CIFAR10,

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from fault_support import Trial, empty_database
+from support.faults import Trial, empty_database
 
 from plastibench.runner.provenance import commit
 from plastibench.system.cpu import num_cores, processor

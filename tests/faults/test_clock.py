@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from fault_support import Trial, doomed, ended, goes_on, grid, same_as_undisturbed, starts, wait_for
+from support.faults import Trial, doomed, ended, goes_on, grid, same_as_undisturbed, starts, wait_for
 
 from plastibench.store.run_store import Store
 

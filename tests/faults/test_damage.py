@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from command_support import command
-from damage_support import flipped, truncated
-from fault_support import Trial, doomed, ended, goes_on, grid, run_files
+from support.commands import command
+from support.damage import flipped, truncated
+from support.faults import Trial, doomed, ended, goes_on, grid, run_files
 
 from plastibench.store.run_store import Store
 

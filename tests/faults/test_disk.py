@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from fault_support import Trial, doomed, ended, goes_on, grid, is_root, small_disk, starts, wait_for
+from support.faults import Trial, doomed, ended, goes_on, grid, is_root, small_disk, starts, wait_for
 
 WORDS = grid("warm", seeds=2)
 

@@ -12,10 +12,10 @@ from types import FrameType
 from typing import Any
 
 import pytest
-from command_support import PLAIN, Answer, command
-from fault_support import Trial, grid, run_files
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from support.commands import PLAIN, Answer, command
+from support.faults import Trial, grid, run_files
 
 from plastibench.store.index import index
 from plastibench.store.record import digest

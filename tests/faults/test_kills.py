@@ -13,7 +13,7 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-from fault_support import (
+from support.faults import (
     METHODS,
     OPTIMIZERS,
     Trial,

@@ -16,8 +16,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from command_support import command
-from fault_support import (
+from support.commands import command
+from support.faults import (
     Trial,
     doomed,
     ended,

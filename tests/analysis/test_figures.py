@@ -1,0 +1,215 @@
+"""Pictures: the same bytes from the same runs, one mark a method, nothing from outside."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import replace
+from itertools import combinations
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from colorspacious import cspace_convert
+from support.commands import child
+from support.reports import HOSTILE, a_run, some_runs
+
+from plastibench.analysis.figures import FORMATS, parse_formats, pictures, save
+from plastibench.analysis.figures.aggregate import missing, places
+from plastibench.analysis.figures.series import diagnostics, over_stages, pareto
+from plastibench.analysis.figures.style import COLORS, drawn, inline, marks
+from plastibench.analysis.report.page import page
+from plastibench.analysis.tables import as_cost_adds_up, tables
+from plastibench.errors import RequestError
+from plastibench.plugins.registry import Registry
+
+TWO = [*some_runs(), *some_runs(task="other_task")]
+
+PROGRAM = "import sys; sys.path.insert(0, sys.argv[1]); from analysis.test_figures import digests; print(*digests())"
+
+
+def luminance(color: str) -> float:
+    parts = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def digests() -> list[str]:
+    """Draw every kind of picture in every format, by day and by night, and write a page."""
+    found = tables(TWO, "warm")
+    first = [p for p in pictures(found) if not p.name.startswith("setting-2")]
+    ways = [*((form, False) for form in FORMATS), ("svg", True)]
+    drawings = [drawn(picture, form, night=night) for picture in first for form, night in ways]
+    return [hashlib.sha256(data).hexdigest() for data in (*drawings, page(found, "x").encode())]
+
+
+def test_two_processes_draw_the_same_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = []
+    for seed in ("1", "2"):
+        monkeypatch.setenv("PYTHONHASHSEED", seed)
+        done = child("-c", PROGRAM, str(Path(__file__).parents[1]))
+        assert done.returncode == 0, done.stderr
+        answers.append(done.stdout.split())
+    assert len(answers[0]) == len(set(answers[0])) == 9 * 4 + 1
+    assert answers[0] == answers[1]
+
+
+def test_a_method_looks_the_same_beside_any_others() -> None:
+    assert marks(["warm", "mine"])["warm"] == marks(["warm", "cold", "dash", "other"])["warm"]
+
+
+def test_no_two_methods_look_the_same() -> None:
+    many = [*Registry().names("method"), *(f"mine_{i}" for i in range(25))]
+    assert len(set(marks(many).values())) == len(many)
+
+
+def test_methods_of_one_color_differ_in_their_marker_and_their_dash() -> None:
+    looks = list(marks([f"mine_{number:02}" for number in range(25)]).values())
+    for one, other in combinations(looks, 2):
+        if one.color == other.color:
+            assert one.marker != other.marker
+            assert one.dash != other.dash
+
+
+@pytest.mark.parametrize("kind", [None, "deuteranomaly", "protanomaly", "tritanomaly"])
+def test_any_two_colors_are_apart_for_every_kind_of_eye(kind: str | None) -> None:
+    """Ten in CAM02-UCS is far: what is just told apart differs by one."""
+    colors = np.array([[int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)] for color in COLORS])
+    if kind is not None:
+        eye = {"name": "sRGB1+CVD", "cvd_type": kind, "severity": 100}
+        colors = np.clip(cspace_convert(colors, eye, "sRGB1"), 0, 1)
+    for one, other in combinations(cspace_convert(colors, "sRGB1", "CAM02-UCS"), 2):
+        assert np.linalg.norm(one - other) > 15
+
+
+@pytest.mark.parametrize("paper", ["#ffffff", "#14171b"])
+def test_every_color_stands_out_on_light_and_on_dark(paper: str) -> None:
+    for color in COLORS:
+        light, dark = sorted((luminance(color), luminance(paper)), reverse=True)
+        assert (light + 0.05) / (dark + 0.05) >= 2.9, color
+
+
+def test_a_picture_in_a_page_is_whole_and_takes_the_colors_of_the_page() -> None:
+    for picture in pictures(tables([*TWO, a_run(HOSTILE, 0), a_run("_hidden", 0)], "warm")):
+        text = inline(picture)
+        ElementTree.fromstring(text)
+        assert "<g>" not in text
+        assert text.count("<g ") == text.count("</g>")
+        assert "#1b1f24" not in text
+        assert "var(--ink)" in text
+        assert "<script" not in text
+        ids = re.findall(r'\bid="([^"]*)"', text)
+        assert len(ids) == len(set(ids))
+        assert set(re.findall(r'(?:url\(#|href="#)([^")]*)', text)) <= set(ids)
+
+
+def test_a_name_cannot_pass_for_a_style_of_the_page() -> None:
+    bad = ' style="}body{display:none" id="main" d="M0 0"'
+    found = tables([*some_runs(2), a_run(bad, 0), a_run(bad + "2", 0)], "warm")
+    for picture in pictures(found):
+        style = "".join(re.findall(r"<style[^>]*>(.*?)</style>", inline(picture), re.DOTALL))
+        assert "body" not in style
+        assert 'id="main"' not in inline(picture)
+
+
+def test_gains_over_both_references_are_drawn_and_filled_where_the_test_supports_them() -> None:
+    found = tables(some_runs(), "warm", "cold")
+    assert [picture.title for picture in pictures(found)][:2] == ["Gain over warm", "Gain over cold"]
+    for level, filled in ((0.01, True), (0.9, False)):
+        rows = tuple(
+            replace(row, gains={name: replace(gain, p=level) for name, gain in row.gains.items()})
+            for row in found[0].rows
+        )
+        text = drawn(next(pictures([replace(found[0], rows=rows)])), "svg").decode()
+        paper = 1  # behind all
+        assert (text.count("fill: #ffffff") == paper) == filled
+
+
+def test_by_night_a_picture_has_the_colors_of_the_night() -> None:
+    picture = next(pictures(tables(TWO, "warm")))
+    day, night = (drawn(picture, "svg", night=dark).decode() for dark in (False, True))
+    assert "#1b1f24" in day
+    assert "#e8eaed" not in day
+    assert "#e8eaed" in night
+    assert "#1b1f24" not in night
+
+
+def test_over_settings_there_is_a_picture_or_the_reason_why_not() -> None:
+    names = [picture.name for picture in pictures(tables(TWO, "warm"))]
+    assert names[-4:] == [f"settings-{what}" for what in ("gains", "profiles", "improvement", "ranks")]
+    assert missing(tables(TWO, "warm")) == []
+    apart = tables([*some_runs(), *some_runs(methods=["warm"], task="other_task")], "warm")
+    (reason,) = missing(apart)
+    assert reason.startswith("No profiles and no probabilities over settings")
+    strangers = tables([*some_runs(methods=["mine"]), *some_runs(methods=["warm"], task="other")], "warm")
+    assert [picture.name for picture in pictures(strangers) if picture.name.startswith("settings")] == []
+    assert "No ranks over settings" in missing(strangers)[1]
+    (alone,) = missing(tables(some_runs(), "warm"))
+    assert alone.startswith("There is one setting")
+
+
+@pytest.mark.parametrize(("settings", "said"), [(2, "Descriptive: no ranks: Friedman"), (6, "Friedman")])
+def test_ranks_say_what_the_test_of_them_says(settings: int, said: str) -> None:
+    runs = [run for number in range(settings) for run in some_runs(task=f"task_{number}")]
+    ranks = list(pictures(tables(runs, "warm")))[-1]
+    assert said in ranks.caption
+    assert ("no ranks" in ranks.caption) == (settings == 2)
+    assert drawn(ranks, "svg")
+
+
+def test_the_cost_of_a_picture_adds_up_stage_by_stage() -> None:
+    (table,) = tables(some_runs(2, stages=4), "warm")
+    points = as_cost_adds_up(table.rows[0].outcomes)
+    assert [spent for spent, _ in points] == [6400.0 * stage for stage in (1, 2, 3, 4)]
+    last = [100 * run.stages[-1]["test_accuracy"] for run in table.rows[0].runs]
+    assert points[-1][1] == pytest.approx(sum(last) / 2)
+
+
+def test_a_name_is_shown_as_it_is_written() -> None:
+    stages = next(p for p in pictures(tables([a_run("_a$b$", 0)], None)) if p.name.endswith("stages"))
+    assert "_a$b$" in inline(stages)
+
+
+def test_the_front_holds_what_nothing_beats() -> None:
+    points = [(1.0, 5.0), (2.0, 4.0), (2.0, 7.0), (3.0, 7.0), (4.0, 9.0), (0.5, 1.0)]
+    assert pareto(points) == [(0.5, 1.0), (1.0, 5.0), (2.0, 7.0), (4.0, 9.0)]
+
+
+def test_ranks_are_shared_by_equals_and_need_the_method_everywhere() -> None:
+    found = tables([*some_runs(), a_run("lonely", 0), *some_runs(task="other_task")], "warm")
+    assert set(places(found)) == {"warm", "cold", "mine"}
+    same = replace(
+        found[0], rows=tuple(replace(row, average=found[0].rows[0].average) for row in found[0].rows)
+    )
+    assert {tuple(ranks) for ranks in places([same, same]).values()} == {(2.0, 2.0)}
+
+
+def test_a_stage_is_averaged_over_the_finished_runs_that_have_it() -> None:
+    lost = replace(a_run("warm", 9), status="diverged")
+    (table,) = tables([a_run("warm", 0), a_run("warm", 1), lost], None)
+    found = over_stages(table.rows[0], "train_loss")
+    assert [(stage, estimate.n) for stage, estimate in found] == [(0, 2), (1, 2), (2, 2)]
+    values = [a_run("warm", seed).stages[1]["train_loss"] for seed in (0, 1)]
+    assert found[1][1].mean == pytest.approx(sum(values) / 2)
+    assert diagnostics(table.rows) == ["epochs", "train_loss"]
+
+
+def test_an_unknown_format_is_refused_with_the_nearest() -> None:
+    assert parse_formats("pdf, svg,pdf") == ("pdf", "svg")
+    with pytest.raises(RequestError, match="did you mean 'png'"):
+        parse_formats("svg,pngg")
+    with pytest.raises(RequestError, match="names no figure format"):
+        parse_formats(" ,")
+
+
+def test_every_picture_is_a_file_in_every_format(tmp_path: Path) -> None:
+    files = save(tables(some_runs(1), "warm"), tmp_path / "new", (("svg", "png"), False))
+    assert len(files) == len(set(files)) == 2 * 5
+    assert all(file.read_bytes().startswith((b"<?xml", b"\x89PNG")) for file in files)
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RequestError, match=r"figures cannot be written to .*file"):
+        save(tables(TWO, "warm"), tmp_path / "file" / "figures", (("svg",), False))

@@ -1,0 +1,316 @@
+"""The page: self-contained, honest, escaped, the same bytes from the same runs."""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import re
+import shlex
+from base64 import b64encode
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from support.commands import PLAIN, command, plugin, small_run
+from support.reports import HOSTILE, a_home, a_run, some_runs
+
+from plastibench.analysis.figures import save
+from plastibench.analysis.report import rerun_command
+from plastibench.analysis.report.bibliography import bibliography
+from plastibench.analysis.report.page import page
+from plastibench.analysis.report.sentences import headline, overall, sentences
+from plastibench.analysis.report.typography import breakable, parted, typeset
+from plastibench.analysis.tables import across, tables
+from plastibench.console import Advance
+from plastibench.store.index import reader
+from plastibench.store.record import Record
+from plastibench.store.run_store import Store
+
+
+class Reader(HTMLParser):
+    """Collects what a page would ask for, its ids and its links."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: Counter[str] = Counter()
+        self.attributes: list[tuple[str, str]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags[tag] += 1
+        self.attributes += [(name, value or "") for name, value in attrs]
+
+    def values(self, *names: str) -> list[str]:
+        return [value for name, value in self.attributes if name in names]
+
+
+def read(text: str) -> Reader:
+    reader = Reader()
+    reader.feed(text)
+    return reader
+
+
+def words(records: list[object], baseline: str | None = "warm") -> str:
+    (table,) = tables(records, baseline)  # type: ignore[arg-type]
+    return " ".join(sentences(table))
+
+
+def test_a_page_asks_for_nothing_outside_and_all_its_links_lead_somewhere() -> None:
+    found = read(page(tables([*some_runs(), *some_runs(task="other_task")], "warm"), "x"))
+    ids = found.values("id")
+    assert len(ids) == len(set(ids))
+    for link in found.values("href", "src", "xlink:href"):
+        assert link == "data:," or link[1:] in ids, link
+    assert "default-src 'none'" in " ".join(found.values("content"))
+
+
+def test_the_policy_of_a_page_allows_its_own_script_alone() -> None:
+    text = page(tables(some_runs(), "warm"), "x")
+    (script,) = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
+    assert f"script-src 'sha256-{b64encode(hashlib.sha256(script.encode()).digest()).decode()}'" in text
+
+
+def test_hostile_names_are_text() -> None:
+    plain = a_run("mine", 0, note=HOSTILE)
+    hostile = replace(
+        a_run(HOSTILE, 0), provenance={**plain.provenance, "device": HOSTILE, "commit": HOSTILE}
+    )
+    text = page(tables([a_run("warm", 0), hostile, a_run(HOSTILE, 0, task=HOSTILE)], "warm"), HOSTILE)
+    found = read(text)
+    assert found.tags["script"] == 1
+    assert not [name for name, _ in found.attributes if name.startswith("on")]
+    assert html.escape(HOSTILE, quote=False).split("$")[0] in text
+
+
+def test_what_a_plug_in_says_is_text(tmp_path: Path) -> None:
+    evil = "<img src=x onerror=alert(1)>"
+    source = PLAIN.replace("import Learner, Method", "import Learner, Method\nfrom typing import Literal")
+    source = source.replace("Do nothing", f"{evil} Do nothing").replace('"""A method', f'"""{evil} A method')
+    path = plugin(tmp_path, "mine", f'shape: Literal["{evil}", "b"] = "{evil}"', source)
+    made = small_run(tmp_path, "--plugin", path, "--method", "warm,mine", "--seeds", "1")
+    assert made.status == 0, made.err
+    out = tmp_path / "page.html"
+    done = command("report", "--home", tmp_path, "--out", out)
+    assert done.status == 0, done.err
+    text = out.read_text(encoding="utf-8")
+    assert html.escape(evil) in text
+    assert "img" not in read(text).tags
+
+
+def test_no_style_of_a_picture_is_another_ones() -> None:
+    text = page(tables([*some_runs(), *some_runs(task="other_task")], "warm"), "x")
+    names = re.findall(r"^\.([\w-]+-\d+)\{", text.replace("<style>", "<style>\n"), re.MULTILINE)
+    assert len(names) > 20
+    assert len(names) == len(set(names))
+
+
+def test_the_page_says_in_short_what_each_setting_and_all_of_them_come_to() -> None:
+    runs = [run for number in range(2) for run in _clear(f"task_{number}")]
+    found = tables(runs, "warm")
+    assert headline(found[0]).startswith("good has the highest mean of stages, ")
+    assert headline(found[0]).endswith("above warm: good; below warm: bad.")
+    joined = across(found)
+    assert joined is not None
+    above, below, ranks = overall(joined)
+    assert re.match(
+        r"Above warm over all 2 settings, .*: good \(\+\d.*better in 100 % of pairs of runs \[100, 100\]\)",
+        above,
+    )
+    assert re.match(r"Below warm over all 2 settings, .*: bad \(-\d", below)
+    assert ranks.startswith("No ranks: Friedman's test needs")
+    text = page(found, "x")
+    assert text.index("Above warm over all 2 settings") < text.index("<table")
+    assert "There is one setting" in page(tables(some_runs(), "warm"), "x")
+
+
+def test_what_is_said_in_short_stays_short_with_many_methods() -> None:
+    names = [f"method_{number:02}" for number in range(12)]
+    lost = [
+        replace(
+            run, stages=[{**stage, "test_accuracy": stage["test_accuracy"] - 0.2} for stage in run.stages]
+        )
+        for run in some_runs(12, names)
+    ]
+    (table,) = tables([*some_runs(12, ["warm"]), *lost], "warm")
+    assert "and 9 others." in headline(table)
+    assert headline(table).count("method_") == 3
+
+
+def _clear(task: str) -> list[Record]:
+    """Return runs of methods that differ by more than their seeds do."""
+    shifts = {"warm": 0.0, "good": 0.1, "bad": -0.1}
+    return [
+        replace(
+            run, stages=[{**stage, "test_accuracy": stage["test_accuracy"] + shift} for stage in run.stages]
+        )
+        for method, shift in shifts.items()
+        for run in some_runs(8, [method], task=task)
+    ]
+
+
+def test_a_page_sets_signs_and_parts_a_number_from_its_interval() -> None:
+    assert typeset(
+        "-1.50 [-2.00, +0.50], a-1, learning_rate=1e-05"
+    ) == "~1.50 [~2.00, +0.50], a-1, learning_rate=1e-05".replace("~", "\N{MINUS SIGN}")
+    assert parted("61.62 +- 0.16") == "61.62<small> ± 0.16</small>"
+    assert parted("<b> (1)") == "&lt;b&gt;<small> (1)</small>"
+    assert parted("-") == "-"
+    assert breakable("a_<b>") == "a_<wbr>&lt;b&gt;"
+
+
+def test_the_same_runs_in_any_order_give_the_same_page() -> None:
+    assert page(tables(some_runs(), "warm"), "x") == page(tables(some_runs()[::-1], "warm"), "x")
+
+
+def test_a_page_of_twenty_methods_six_tasks_and_ten_seeds_is_below_two_megabytes() -> None:
+    methods = [f"method_{number:02}" for number in range(20)]
+    records = [run for task in range(6) for run in some_runs(10, methods, task=f"task_{task}", stages=10)]
+    text = page(tables(records, "method_00"), "x")
+    assert len(text.encode()) < 2_000_000
+    assert all(record.id in text for record in records)
+
+
+def test_one_seed_is_said_to_prove_nothing() -> None:
+    found = words(list(some_runs(1)))
+    assert "With one seed there is no spread and no interval" in found
+    assert "free of 0" not in found
+
+
+def test_words_sort_methods_by_their_intervals() -> None:
+    base = [a_run("warm", seed) for seed in range(4)]
+
+    def shifted(name: str, *by: float) -> list[object]:
+        return [
+            replace(
+                a_run(name, run.spec.seed),
+                stages=[{**stage, "test_accuracy": stage["test_accuracy"] + shift} for stage in run.stages],
+            )
+            for run, shift in zip(base, by, strict=True)
+        ]
+
+    found = words(
+        [
+            *base,
+            *shifted("better", 0.05, 0.051, 0.052, 0.05),
+            *shifted("worse", -0.05, -0.051, -0.052, -0.05),
+            *shifted("open", -0.05, 0.05, -0.05, 0.05),
+        ]
+    )
+    assert re.search(r"Above warm, with a 95 % interval free of 0: better \(\+5\.\d\d \[", found)
+    assert re.search(r"Below warm, with a 95 % interval free of 0: worse \(-5\.\d\d \[", found)
+    assert "Not separated from warm: open. That is no proof that they are equal." in found
+    assert "among 3 of them" in found
+
+
+def test_words_name_what_is_missing() -> None:
+    assert "The baseline has no finished runs" in words(list(some_runs(methods=["mine"])))
+    lost = replace(a_run("mine", 0), status="diverged")
+    assert "Diverged, and in no average, which flatters the method: mine (1)" in words([*some_runs(), lost])
+    other = replace(a_run("new", 0), provenance={"device": "another chip"})
+    assert "2 kinds of hardware: their seconds cannot be compared" in words([*some_runs(), other])
+
+
+def test_a_page_is_made_where_every_run_diverged() -> None:
+    lost = [replace(run, status="diverged") for run in some_runs()]
+    assert "No run of this setting ended with a finite loss" in page(tables(lost, "warm"), "x")
+
+
+def test_the_printed_command_finds_the_very_runs(tmp_path: Path) -> None:
+    made = small_run(tmp_path, "--method", "warm,dash", "--seeds", "2-3", "--set", "dash.floor=0.1234")
+    assert made.status == 0, made.err
+    by_method: dict[str, list[object]] = {}
+    for record in Store(tmp_path).records():
+        by_method.setdefault(record.spec.method.name, []).append(record.spec)
+    for specs in by_method.values():
+        line = rerun_command.command(specs)  # type: ignore[arg-type]
+        _, verb, *words = shlex.split(line)
+        again = command(verb, "--no-mlflow", "--home", tmp_path, *words)
+        assert "all 2 runs are finished already" in again.err, (line, again.err)
+
+
+def test_every_paper_that_a_method_names_is_cited_once() -> None:
+    found = bibliography(["dash", "shrink_perturb", "warm", "nobody"])
+    assert found.count("eprint        = {2410.23495}") == 1
+    assert "author        = {Shin and others}" in found
+    assert "author        = {Ash and Adams}" in found
+
+
+def test_report_writes_a_page_and_figures(tmp_path: Path) -> None:
+    home = a_home(tmp_path / "home", some_runs())
+    out, figures = tmp_path / "new" / "page.html", tmp_path / "figures"
+    words = ("--home", home, "--out", out, "--figures", figures, "--format", "svg,pdf", "--dark")
+    done = command("report", *words)
+    assert done.status == 0, done.err
+    assert out.read_text(encoding="utf-8").startswith("<!doctype html>")
+    assert {file.suffix for file in figures.iterdir()} == {".svg", ".pdf"}
+    by_day = {file.stem for file in figures.iterdir() if not file.stem.endswith("-dark")}
+    assert {file.stem for file in figures.iterdir()} == by_day | {f"{name}-dark" for name in by_day}
+
+
+class Waited:
+    """A wait that is shown to nobody, and remembered."""
+
+    def __init__(self) -> None:
+        self.total = self.done = 0
+
+    @contextmanager
+    def __call__(self, total: int) -> Iterator[Advance]:
+        self.total = total
+        yield self.advance
+
+    def advance(self, more: int) -> None:
+        self.done += more
+
+
+def test_who_waits_for_pictures_sees_how_many_are_drawn(tmp_path: Path) -> None:
+    found, drawn, saved = tables(some_runs(), "warm"), Waited(), Waited()
+    text = page(found, "x", drawn)
+    assert drawn.done == drawn.total == text.count("<figure")
+    files = save(found, tmp_path, (("svg",), True), saved)
+    assert saved.done == saved.total == len(files) == 2 * drawn.total
+
+
+def test_who_waits_for_a_report_is_told_what_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = a_home(tmp_path / "home", some_runs())
+    monkeypatch.setattr(reader, "MANY", len(some_runs()))
+    done = command(
+        "report", "--home", home, "--out", tmp_path / "page.html", "--figures", tmp_path / "figures"
+    )
+    said = [line for line in done.lines() if line.endswith("...")]
+    assert said == [
+        f"reading {len(some_runs())} runs ...",
+        "drawing the page's pictures ...",
+        "drawing figures ...",
+    ]
+
+
+def test_a_damaged_run_is_named_and_left_out(tmp_path: Path) -> None:
+    home = a_home(tmp_path / "home", some_runs())
+    path = next(home.glob("runs/??/*/run.json"))
+    path.write_text("{")
+    done = command("report", "--home", home, "--out", tmp_path / "page.html")
+    assert done.status == 1
+    assert f"{path} is damaged" in done.err
+    assert path.parent.name not in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (("--out", "{tmp}"), "is a folder"),
+        (("--out", "{tmp}/file/page.html"), "cannot be written"),
+        (("--format", "gif"), "no figure format named 'gif'"),
+        (("--home", "{tmp}/nowhere"), "no finished runs"),
+        (("--method", "warm"), "no finished runs of this kind"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_line(tmp_path: Path, more: tuple[str, ...], said: str) -> None:
+    (tmp_path / "file").write_text("")
+    home = a_home(tmp_path / "home", some_runs(1))
+    done = command("report", "--home", home, *(word.format(tmp=tmp_path) for word in more))
+    assert done.status == 2
+    assert len(done.lines()) == 1
+    assert said in done.err

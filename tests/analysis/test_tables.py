@@ -1,0 +1,409 @@
+"""From records to tables: grouping, pairing, sums, forms."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats as scipy_stats
+from support.reports import ORIGIN, a_spec_of
+
+from plastibench.analysis.dataframe import frame
+from plastibench.analysis.stats import mean, paired
+from plastibench.analysis.tables import (
+    COLUMNS,
+    STYLES,
+    Row,
+    Table,
+    across,
+    choose,
+    render,
+    sheet,
+    sheets,
+    tables,
+)
+from plastibench.analysis.tables import markdown as markdown_of
+from plastibench.analysis.tables.formats import latex
+from plastibench.errors import RequestError
+from plastibench.experiments.spec import Part, Spec
+from plastibench.store.record import Record
+
+Change = Callable[[Spec], Spec]
+
+COST = {
+    "steps": 10,
+    "samples": 100,
+    "train_passes": 100,
+    "remedy_passes": 0,
+    "train_seconds": 1.0,
+    "remedy_seconds": 0.25,
+    "evaluation_seconds": 0.5,
+}
+
+
+def record(method: str, seed: int, accuracies: list[float], status: str = "done", **more: Any) -> Record:
+    stages = [{"index": i, "test_accuracy": a, **COST} for i, a in enumerate(accuracies)]
+    return Record(a_spec_of(method, seed, stages=2, **more), status, stages, dict(ORIGIN))
+
+
+RECORDS = [
+    record("warm", 0, [0.5, 0.6]),
+    record("warm", 1, [0.4, 0.7]),
+    record("warm", 2, [0.6, 0.5]),
+    record("new", 0, [0.6, 0.7]),
+    record("new", 1, [0.5, 0.9]),
+    record("new", 2, [0.6, 0.6]),
+]
+
+
+def only(records: list[Record], baseline: str | None = "warm", cost_reference: str | None = None) -> Table:
+    (table,) = tables(records, baseline, cost_reference)
+    return table
+
+
+def named(table: Table, method: str) -> Row:
+    return next(row for row in table.rows if row.method == method)
+
+
+def markdown(table: Table) -> str:
+    return markdown_of(sheet(table))
+
+
+def test_a_row_has_last_stage_and_mean_of_stages() -> None:
+    row = next(row for row in only(RECORDS).rows if row.method == "warm")
+    assert row.seeds == (0, 1, 2)
+    assert row.last.mean == pytest.approx(60)
+    assert row.last.sd == pytest.approx(10)
+    assert row.average.mean == pytest.approx(55)
+
+
+def with_steps(method: str, seed: int, steps: list[int]) -> Record:
+    found = record(method, seed, [0.5] * len(steps))
+    return replace(found, stages=[{**row, "steps": n} for row, n in zip(found.stages, steps, strict=True)])
+
+
+def test_stages_too_short_for_running_statistics_are_counted_by_method() -> None:
+    runs = [with_steps("warm", 0, [65, 66]), with_steps("warm", 1, [3, 65]), with_steps("cold", 0, [66, 900])]
+    (line,) = (note for note in only(runs).notes if "running statistics" in note)
+    assert line.startswith("stages of fewer than 66 steps,")
+    assert line.endswith("over 0.1 % of what they were before: warm 3 of 4")
+    assert line in markdown(only(runs))
+
+
+def test_nothing_is_said_of_running_statistics_where_every_stage_is_long() -> None:
+    runs = [with_steps("warm", 0, [66, 80]), with_steps("cold", 0, [66, 900])]
+    assert not any("running statistics" in note for note in only(runs).notes)
+
+
+def test_gains_are_paired_by_seed() -> None:
+    row = next(row for row in only(RECORDS).rows if row.method == "new")
+    gain = row.gains["warm"].estimate
+    # Of the mean over stages: 65-55, 70-55, 60-55.
+    expected = scipy_stats.ttest_rel([65, 70, 60], [55, 55, 55]).confidence_interval(0.95)
+    assert gain.mean == pytest.approx(10)
+    assert (gain.low, gain.high) == pytest.approx((expected.low, expected.high))
+
+
+def test_a_seed_without_its_twin_is_in_no_gain() -> None:
+    row = next(row for row in only([*RECORDS, record("new", 9, [0.0, 0.0])]).rows if row.method == "new")
+    assert row.seeds == (0, 1, 2, 9)
+    assert row.gains["warm"].estimate.n == 3
+
+
+def test_a_diverged_run_is_counted_and_never_averaged() -> None:
+    row = next(
+        row for row in only([*RECORDS, record("new", 9, [0.1], "diverged")]).rows if row.method == "new"
+    )
+    assert row.diverged == 1
+    assert row.last.n == 3
+    assert "3 + 1 diverged" in markdown(only([*RECORDS, record("new", 9, [0.1], "diverged")]))
+
+
+def test_a_row_leads_to_its_runs() -> None:
+    lost = record("new", 9, [0.1], "diverged")
+    row = next(row for row in only([*RECORDS[::-1], lost]).rows if row.method == "new")
+    assert list(row.runs) == [*RECORDS[3:], lost]
+
+
+def test_costs_are_summed_over_stages_and_averaged_over_seeds() -> None:
+    row = only(RECORDS).rows[0]
+    assert row.cost["steps"] == 20
+    assert row.cost["remedy_seconds"] == 0.5
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"precision": "bf16"},
+        {"learning_rate": 0.2},
+        {"weight_decay": 0.5},
+    ],
+)
+def test_runs_of_another_setting_are_in_another_table(other: dict[str, Any]) -> None:
+    found = tables([*RECORDS, record("new", 0, [0.9, 0.9], **other)], "warm")
+    assert sorted(len(table.rows) for table in found) == [1, 2]
+    assert found[0].title != found[1].title
+    name, value = next(iter(other.items()))
+    assert [f"{name}={value}" in table.title for table in found] == [len(table.rows) == 1 for table in found]
+
+
+@pytest.mark.parametrize("part", ["task", "model"])
+def test_runs_of_other_code_are_in_another_table(part: str) -> None:
+    changed = replace(RECORDS[0].spec, **{part: replace(getattr(RECORDS[0].spec, part), code="edited")})
+    found = tables([*RECORDS, replace(RECORDS[0], spec=changed)], "warm")
+    assert [f"{part}.code=edited" in table.title for table in found] == [len(t.rows) == 1 for t in found]
+
+
+def test_one_name_with_two_settings_shows_what_differs() -> None:
+    weak = replace(RECORDS[3].spec, method=Part("new", {"strength": 0.5}, "c"))
+    rows = only([*RECORDS, replace(RECORDS[3], spec=weak)]).rows
+    assert [row.method for row in rows] == ["new[strength=0.5]", "new[strength=1]", "warm"]
+
+
+def test_one_seed_has_no_interval() -> None:
+    table = only([RECORDS[0], RECORDS[3]])
+    assert "+10.00 |" in markdown(table)
+    assert math.isnan(table.rows[0].last.sd)
+
+
+def test_without_the_baseline_there_are_no_gains() -> None:
+    table = only([r for r in RECORDS if r.spec.method.name == "new"])
+    assert table.baseline is None
+    assert "gain" not in markdown(table).split("accuracy on")[0]
+
+
+def test_markdown_is_as_printed() -> None:
+    lines = markdown(only(RECORDS)).splitlines()
+    assert lines[2].startswith("| method | n | last stage % | mean of stages % | gain over warm | steps |")
+    assert lines[4].startswith(
+        "| new | 3 | 73.33 +- 15.28 | 65.00 +- 5.00 | +10.00 [-2.42, +22.42] | 20 | 200 | 0 |"
+    )
+    assert any("device a chip; torch 2.11" in line for line in lines)
+    assert any(line.startswith("new: strength=1") for line in lines)
+
+
+def test_csv_and_json_hold_the_same_numbers() -> None:
+    found = tables(RECORDS, "warm")
+    rows = list(csv.DictReader(io.StringIO(render(found, "csv"))))
+    plain = json.loads(render(found, "json"))["tables"][0]["rows"]
+    assert [row["method"] for row in rows] == [row["method"] for row in plain] == ["new", "warm"]
+    assert float(rows[0]["gain_low"]) == plain[0]["gains"]["warm"]["low"]
+    assert rows[1]["gain_mean"] == ""
+
+
+def test_a_frame_has_a_row_for_every_stage() -> None:
+    found = frame(RECORDS)
+    assert len(found) == 12
+    assert found.groupby("method")["test_accuracy"].mean().to_dict() == pytest.approx(
+        {"new": 0.65, "warm": 0.55}
+    )
+
+
+@given(st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=12))
+def test_the_mean_lies_inside_its_interval(values: list[float]) -> None:
+    found = mean(values)
+    assert found.low <= found.mean + 1e-9
+    assert found.mean <= found.high + 1e-9
+    if found.sd > 1e-6:
+        expected = scipy_stats.t.interval(0.95, len(values) - 1, found.mean, scipy_stats.sem(values))
+        assert (found.low, found.high) == pytest.approx(expected, rel=1e-6, abs=1e-6)
+
+
+def test_nothing_has_no_mean() -> None:
+    assert mean([]).n == 0
+    assert paired([]).text() == "-"
+
+
+def test_the_order_of_records_does_not_matter() -> None:
+    assert [markdown(table) for table in tables(RECORDS, "warm")] == [
+        markdown(table) for table in tables(RECORDS[::-1], "warm")
+    ]
+    more = [*RECORDS, record("new", 0, [0.9, 0.9], precision="bf16")]
+    assert render(tables(more, "warm"), "md") == render(tables(more[::-1], "warm"), "md")
+
+
+COLD = [record("cold", seed, [0.5, 0.65 + 0.01 * seed]) for seed in range(3)]
+
+
+def test_costs_stand_beside_the_cost_reference() -> None:
+    dear = [
+        replace(one, stages=[{**stage, "train_passes": 300, "steps": 20} for stage in one.stages])
+        for one in COLD
+    ]
+    table = only([*RECORDS, *dear], cost_reference="cold")
+    row = named(table, "warm")
+    assert row.relative["steps"] == 0.5
+    assert row.relative["passes"] == pytest.approx(1 / 3)
+    assert named(table, "cold").relative["passes"] == 1
+    assert named(table, "new").gains["cold"].estimate.mean == pytest.approx(65 - 58)
+    # The new method's mean curve is 56.67, 73.33 after 100, 200 passes: cold's last 66 lies between them.
+    reached = 100 + 100 * (66 - 170 / 3) / (220 / 3 - 170 / 3)
+    assert named(table, "new").match == pytest.approx(reached / 600)
+    assert row.match is None
+    assert "never" in markdown(table)
+
+
+def test_what_was_not_measured_is_absent_and_never_zero() -> None:
+    table = only(RECORDS)
+    assert named(table, "warm").cost["flops"] is None
+    assert " absent |" in markdown(table)
+    known = [
+        replace(one, stages=[{**s, "train_flops": 1e12, "remedy_flops": 5e11} for s in one.stages])
+        for one in RECORDS
+    ]
+    assert named(only(known), "warm").cost["flops"] == 3e12
+    assert named(only([*known[:2], RECORDS[2]]), "warm").cost["flops"] is None
+
+
+def test_seconds_are_never_averaged_over_hardware() -> None:
+    def made(one: Record, device: str, threads: int, seconds: float) -> Record:
+        stages = [{**stage, "train_seconds": seconds} for stage in one.stages]
+        return replace(one, stages=stages, provenance={**ORIGIN, "device": device, "threads": threads})
+
+    found = [made(one, "a chip", 1, 1.0) for one in [*RECORDS[:2], *RECORDS[3:5], *COLD[:2]]]
+    found += [made(one, "a chip", 2, 5.0) for one in (RECORDS[2], COLD[2])]
+    table = only(found, cost_reference="cold")
+    assert table.hardware == ("a chip, 1 threads", "a chip, 2 threads")
+    assert named(table, "warm").cost["train_seconds"] is None
+    assert named(table, "warm").cost["steps"] == 20
+    assert named(table, "new").cost["train_seconds"] == 2.0
+    assert named(table, "new").relative["train_seconds"] is None
+    shown = sheet(table, choose("standard", "train_seconds,relative_seconds,energy"))
+    assert [[cell.text for cell in row] for row in shown.rows] == [
+        ["cold", "2.0 (h1) / 10.0 (h2)", "1.00 (h1) / 1.00 (h2)", "absent"],
+        ["new", "2.0 (h1)", "1.00 (h1)", "absent"],
+        ["warm", "2.0 (h1) / 10.0 (h2)", "1.00 (h1) / 1.00 (h2)", "absent"],
+    ]
+    assert "h1: a chip, 1 threads; h2: a chip, 2 threads" in " ".join(shown.notes)
+
+
+def many(seeds: int, gain: float) -> list[Record]:
+    noise = [0.001 * (seed % 3) for seed in range(seeds)]
+    warm = [record("warm", seed, [0.5, 0.5 + noise[seed]]) for seed in range(seeds)]
+    return warm + [record("new", s, [0.5 + gain + noise[s] * (s % 2), 0.5]) for s in range(seeds)]
+
+
+def test_bold_is_only_what_the_test_supports() -> None:
+    few, enough, nothing = only(many(5, 0.1)), only(many(6, 0.1)), only(many(6, 0.0))
+    assert named(enough, "new").gains["warm"].p == pytest.approx(2 / 2**6)
+    assert "| **+" in markdown(enough)
+    assert "**" not in markdown(few)
+    assert "n = 5: no single comparison can reach p < 0.05 after correction for one with warm" in markdown(
+        few
+    )
+    assert "that takes 6 seeds" in markdown(few)
+    assert "**" not in markdown(nothing)
+
+
+def test_the_family_of_the_correction_is_the_tables_methods() -> None:
+    more = [
+        *many(6, 0.1),
+        *(replace(r, spec=replace(r.spec, method=Part("other", {}, "c"))) for r in many(6, 0.1)[6:]),
+    ]
+    assert named(only(more), "new").gains["warm"].p == pytest.approx(2 * 2 / 2**6)
+
+
+def test_latex_is_escaped_and_has_its_rules() -> None:
+    found = render(only_list(RECORDS), "latex")
+    assert r"\toprule" in found
+    assert r"some\_task" in found
+    assert r"73.33 $\pm$ 15.28" in found
+    assert "%" not in found.replace(r"\%", "").replace("% ", "")
+
+
+def only_list(records: list[Record]) -> list[Table]:
+    return tables(records, "warm", "cold")
+
+
+def test_the_papers_style_is_population_spread_and_steps_cut_off() -> None:
+    one = sheet(only(RECORDS), STYLES["paper"])
+    row = [cell.text for cell in next(row for row in one.rows if row[0].text == "warm")]
+    assert one.head[2:] == ["last test acc", "last steps", "average acc", "average steps"]
+    assert row[2:] == ["60.00 (8.16)", "10 (0)", "55.00 (0.00)", "10 (0)"]
+
+
+def test_every_column_can_be_asked_for_and_no_other() -> None:
+    table = only([*RECORDS, *COLD], cost_reference="cold")
+    for name in COLUMNS:
+        shown = sheet(table, choose("standard", name))
+        assert len(shown.head) == len(shown.rows[0]) == (1 if name == "method" else 2)
+    with pytest.raises(RequestError, match="did you mean 'steps'"):
+        choose("standard", "stps")
+    with pytest.raises(RequestError, match="did you mean 'paper'"):
+        choose("papr", None)
+
+
+def test_several_tables_are_joined_by_their_common_methods_and_seeds() -> None:
+    other = [
+        replace(r, spec=replace(r.spec, recipe={**r.spec.recipe, "learning_rate": 0.2})) for r in RECORDS
+    ]
+    joined = across(only_list([*RECORDS, *other]))
+    assert joined is not None
+    (row,) = joined.rows
+    assert (row.method, row.runs) == ("new", 6)
+    # Gains 10, 15, 5 twice: the middle half of six runs, one cut off at each end.
+    assert row.iqm == pytest.approx(10)
+    assert row.mean == pytest.approx(10)
+    assert row.low < row.iqm < row.high
+    assert (row.improves, row.improves_low, row.improves_high) == (1.0, 1.0, 1.0)
+    assert joined.sheet().rows[0][6].text == "1.00 [1.00, 1.00]"
+    tiny = replace(joined, rows=(replace(row, p=2e-17),))
+    assert tiny.sheet().rows[0][7].text == "< 0.001"
+    assert "$<$ 0.001" in latex(tiny.sheet())
+    assert row.rank is None
+    assert "at least 5 tasks" in joined.note
+    assert "over 2 tables" in [shown.title for shown in sheets(only_list([*RECORDS, *other]))]
+    assert json.loads(render(only_list([*RECORDS, *other]), "json"))["across"]["rows"][0]["runs"] == 6
+    assert across(only_list(RECORDS)) is None
+
+
+CODE_OF_TODAY: dict[str, tuple[Change, str]] = {
+    "precision": (
+        lambda spec: replace(spec, recipe={**spec.recipe, "precision": "bf16"}),
+        "more than one precision (bf16, fp32)",
+    ),
+    "protocol": (lambda spec: replace(spec, protocol=2), "more than one version of the protocol (1, 2)"),
+    "task": (
+        lambda spec: replace(spec, task=replace(spec.task, code="u")),
+        "more than one version of the code of task some_task (t, u)",
+    ),
+    "model": (
+        lambda spec: replace(spec, model=replace(spec.model, code="u")),
+        "more than one version of the code of model some_model (m, u)",
+    ),
+    "method": (
+        lambda spec: replace(
+            spec,
+            recipe={**spec.recipe, "learning_rate": 0.2},
+            method=replace(spec.method, code="u" if spec.method.name == "new" else "c"),
+        ),
+        "more than one version of the code of method new (c, u)",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", CODE_OF_TODAY)
+def test_runs_of_another_precision_or_code_are_split_and_no_table_is_over_them(what: str) -> None:
+    change, said = CODE_OF_TODAY[what]
+    other = [replace(run, spec=change(run.spec)) for run in RECORDS]
+    found = only_list([*RECORDS, *other])
+    assert [row.seeds for table in found for row in table.rows] == [(0, 1, 2)] * 4
+    joined = across(found)
+    assert joined is not None
+    assert joined.rows == ()
+    assert said in joined.note
+    for form in ("md", "latex", "json"):
+        assert said in render(found, form)
+
+
+def test_two_versions_of_a_methods_code_are_two_rows() -> None:
+    edited = [replace(r, spec=replace(r.spec, method=replace(r.spec.method, code="u"))) for r in RECORDS[3:]]
+    assert [row.method for row in only([*RECORDS, *edited]).rows] == ["new[code=c]", "new[code=u]", "warm"]

@@ -1,0 +1,103 @@
+"""SVHN and Fashion-MNIST from files made here in the true formats."""
+
+from __future__ import annotations
+
+import gzip
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.io import savemat
+from support.damage import NOWHERE, Damage, damages, md5, truncated
+
+from plastibench.data import fashion_mnist, svhn
+from plastibench.data.fashion_mnist import load_fashion_mnist, read_idx
+from plastibench.data.fetch import RemoteFile
+from plastibench.data.svhn import load_svhn, read_mat
+from plastibench.errors import DataError
+
+
+@pytest.fixture
+def digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A data folder with a small SVHN whose checksums are the ones expected."""
+    (tmp_path / "svhn").mkdir()
+    for part, file in svhn.SVHN.items():
+        path = tmp_path / "svhn" / file.name
+        pixels = np.random.default_rng(len(part)).integers(0, 256, (32, 32, 3, 4), dtype=np.uint8)
+        savemat(path, {"X": pixels, "y": np.array([[10], [1], [9], [10]], np.uint8)}, do_compression=True)
+        digest = f"md5:{md5(path.read_bytes())}"
+        monkeypatch.setitem(svhn.SVHN, part, replace(file, digest=digest, urls=(NOWHERE,)))
+    return tmp_path
+
+
+def test_svhn(digits: Path) -> None:
+    train, test = load_svhn(digits)
+    assert train.x.shape == test.x.shape == (4, 3, 32, 32)
+    assert train.y.tolist() == [0, 1, 9, 0]
+    pixels = np.random.default_rng(len("train")).integers(0, 256, (32, 32, 3, 4), dtype=np.uint8)
+    assert train.x[2, 1, 30, 5] == pixels[30, 5, 1, 2]
+
+
+@damages
+def test_damaged_svhn_is_refused(digits: Path, damage: Damage) -> None:
+    path = digits / "svhn" / "train_32x32.mat"
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(DataError, match="truncated or altered"):
+        load_svhn(digits)
+    # And the reader alone, without the checksum, takes no half file.
+    path.write_bytes(truncated(path.read_bytes()))
+    with pytest.raises(DataError, match="is not a whole MATLAB file"):
+        read_mat(path)
+
+
+def test_other_mat_is_refused(tmp_path: Path) -> None:
+    savemat(tmp_path / "a.mat", {"X": np.zeros((32, 32, 3, 2), np.uint8), "y": np.array([[0], [11]])})
+    with pytest.raises(DataError, match="which is not SVHN"):
+        read_mat(tmp_path / "a.mat")
+
+
+def idx(array: np.ndarray) -> bytes:
+    header = bytes([0, 0, 8, array.ndim]) + b"".join(size.to_bytes(4, "big") for size in array.shape)
+    return gzip.compress(header + array.tobytes())
+
+
+@pytest.fixture
+def clothes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A data folder with a small Fashion-MNIST in torchvision's layout."""
+    raw = tmp_path / "FashionMNIST" / "raw"
+    raw.mkdir(parents=True)
+    numbers = np.random.default_rng(0)
+    for name, file in fashion_mnist.FASHION_MNIST.items():
+        shape = (5, 28, 28) if "images" in name else (5,)
+        content = idx(numbers.integers(0, 10, shape, dtype=np.uint8))
+        (raw / file.name).write_bytes(content)
+        expected = RemoteFile(file.name, (NOWHERE,), f"md5:{md5(content)}")
+        monkeypatch.setitem(fashion_mnist.FASHION_MNIST, name, expected)
+    return tmp_path
+
+
+def test_fashion_mnist(clothes: Path) -> None:
+    train, _ = load_fashion_mnist(clothes)
+    first = np.random.default_rng(0).integers(0, 10, (5, 28, 28), dtype=np.uint8)
+    assert train.x.shape == (5, 1, 28, 28)
+    assert np.array_equal(train.x[:, 0].numpy(), first)
+
+
+@damages
+def test_damaged_fashion_mnist_is_refused(clothes: Path, damage: Damage) -> None:
+    path = clothes / "FashionMNIST" / "raw" / "t10k-images-idx3-ubyte.gz"
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(DataError, match="truncated or altered"):
+        load_fashion_mnist(clothes)
+    with pytest.raises(DataError, match="is not a whole gzip file"):
+        read_idx(path)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\0\0\x08", b"\0\0\x08\x01\0\0\0\x05abc", b"\0\0\x0d\x01\0\0\0\x01abcd"]
+)
+def test_other_idx_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.gz").write_bytes(gzip.compress(content))
+    with pytest.raises(DataError, match="is not an IDX file of bytes"):
+        read_idx(tmp_path / "a.gz")

@@ -1,0 +1,180 @@
+"""The scripts that run other code: on a program that logs as that code does."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from support.reports import a_home, a_run
+
+ROOT = Path(__file__).parents[2]
+PROGRAM = """
+import argparse, types, wandb
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--seed", type=int)
+parser.add_argument("--model")
+parser.add_argument("--optimizer_type")
+parser.add_argument("--train_type", default="warm")
+args = parser.parse_args()
+assert open("data/here").read() == "yes"
+wandb.init(project="x")
+wandb.config.update(args, allow_val_change=True)
+wandb.run.name = "y"
+for stage in range(50):
+    accuracy = 0.1 * stage + 0.01 * len(args.train_type) * (stage > 0)
+    logs = {"train_metrics/test_acc": accuracy, "train_metrics/num_steps": 8, "train_metrics/num_epochs": 1}
+    wandb.log(logs, step=stage + 1)
+"""
+
+
+def checkout(folder: Path) -> list[str]:
+    """Write the program and data it looks for; return the options that name them."""
+    for name, content in (("code/main.py", PROGRAM), ("data/here", "yes")):
+        (folder / name).parent.mkdir()
+        (folder / name).write_text(content)
+    return ["--reference", str(folder / "code"), "--data", str(folder / "data")]
+
+
+def reference_rows(tmp_path: Path, *words: str) -> list[dict[str, Any]]:
+    """Return what the program logs for seed 7."""
+    out = tmp_path / "out.jsonl"
+    words = (*checkout(tmp_path), "--out", str(out), "--seed", "7", "--stages", "3", *words)
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "benchmarks/reference_run.py"), *words, "--model", "resnet18"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in out.read_text().splitlines()]
+
+
+def test_one_method_runs_without_a_fork(tmp_path: Path) -> None:
+    rows = reference_rows(tmp_path, "--alone", "sp")
+    assert [(row["method"], row["stage"]) for row in rows] == [("sp", stage) for stage in range(3)]
+    assert [round(row["test_accuracy"], 2) for row in rows] == [0, 0.12, 0.22]
+
+
+def test_the_first_stage_is_trained_once_and_then_forked(tmp_path: Path) -> None:
+    rows = reference_rows(tmp_path, "--methods", "cold,sp")
+    assert [(row["method"], row["stage"]) for row in rows] == [
+        (m, s) for m in ("cold", "sp") for s in range(3)
+    ]
+    assert [round(row["test_accuracy"], 2) for row in rows] == [0, 0.14, 0.24, 0, 0.12, 0.22]
+    assert {row["seed"] for row in rows} == {7}
+
+
+def test_the_comparison_reads_what_is_there(tmp_path: Path) -> None:
+    rows = [
+        {"method": "cold", "seed": seed, "stage": 0, "test_accuracy": 0.3 + 0.01 * seed, "steps": 150 + seed}
+        for seed in (1, 2, 3)
+    ]
+    (tmp_path / "reference.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"cut off')
+    words = ["--reference", ".", "--data", ".", "--home", tmp_path, "--only", "table"]
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "benchmarks/vs_reference.py"), *map(str, words)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    lines = done.stdout.splitlines()
+    assert len(lines) == 3
+    assert lines[1].split()[:7] == ["cold", "1", "acc", "32.00", "+-", "1.00", "(3)"]
+    assert "152.00 +- 1.00 (3)" in lines[2]
+
+
+MISSING = """
+import sys
+for name in ("click", "rich", "mlflow", "optuna", "pandas", "matplotlib", "jinja2", "torchvision"):
+    sys.modules[name] = None
+import runpy
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def gpu(out: Path, *words: object) -> subprocess.CompletedProcess[str]:
+    """Run the script for the GPU rows where few of our dependencies are installed."""
+    command = [sys.executable, "-c", MISSING, str(ROOT / "benchmarks/gpu.py"), "--device", "cpu", "--quick"]
+    return subprocess.run(
+        [*command, "--out", str(out), *map(str, words)], capture_output=True, text=True, check=False
+    )
+
+
+def test_the_script_for_gpu_rows_runs_on_the_cpu_and_goes_on_where_it_was(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    first = gpu(out, "--jobs", 1, *checkout(tmp_path))
+    assert first.returncode == 0, first.stderr
+    rows = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
+    keys = [row["key"] for row in rows]
+    assert not [row for row in rows if "failed" in row]
+    assert {"speed/sgd/fp32/python", "speed/sgd/bf16/python", "together/processes/2", "clock/0"} <= set(keys)
+    assert sum(key.startswith("column/") for key in keys) == 2
+    table = (out / "table.md").read_text()
+    assert "these are no measurements" in table
+    assert "minutes for 2 runs" in table
+    (ratio,) = (line for line in table.splitlines() if "against the reference code, bf16" in line)
+    assert re.search(r"\| 20x \| \d+\.\dx \(\d+\.\d to \d+\.\d\) \| 1 \|", ratio)
+    assert "| cold | sgd | yes | 0 |" in table
+    # On the CPU a step is over when it is launched: an interpreter has time for one run, more or less.
+    (alone,) = (line for line in table.splitlines() if line.startswith("| sgd | bf16 | python |"))
+    assert 0.2 < float(alone.split("|")[-2]) < 5
+    # Nothing is measured twice, and lines of a command on another machine count as well.
+    known = tmp_path / "known.jsonl"
+    (out / "results.jsonl").rename(known)
+    again = gpu(out, "--known", known)
+    assert again.returncode == 0, again.stderr
+    assert not (out / "results.jsonl").exists()
+    assert (out / "table.md").read_text() == table
+    assert "waits: " not in again.stdout
+    late = gpu(tmp_path / "late", "--seconds", 1)
+    assert "waits: speed/sgd/bf16/python: no time left, give the command again" in late.stdout
+    assert "waits: staged/reference/0: no checkout of the reference code was given" in late.stdout
+
+
+def test_data_may_come_in_pieces(tmp_path: Path) -> None:
+    for number in (1, 2):
+        piece = tmp_path / f"piece{number}"
+        piece.mkdir()
+        (piece / f"data_batch_{number}.gz").write_bytes(gzip.compress(b"pixels %d" % number))
+        done = gpu(tmp_path / "out", "--pieces", piece, "--only", "column", "--seconds", 1)
+        assert done.returncode == 0, done.stderr
+    folder = tmp_path / "out/home/data/cifar-10-batches-py"
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == {
+        "data_batch_1": b"pixels 1",
+        "data_batch_2": b"pixels 2",
+    }
+
+
+def test_ways_of_a_step_are_timed_in_turn() -> None:
+    words = [sys.executable, str(ROOT / "benchmarks/cpu_step.py"), "--steps", "1", "--repeats", "1"]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    head, *lines = done.stdout.splitlines()
+    assert head == "bf16, threads: 1, n = 1: median (smallest to largest)"
+    assert [line.split()[0] for line in lines] == ["plain", "held", "gathered"]
+    assert all(re.search(r"clock \d+ \(\d+ to \d+\), \d+\.\d\dx; processor \d+", line) for line in lines)
+
+
+def test_overhead_of_runs_is_what_their_stages_do_not_account_for(tmp_path: Path) -> None:
+    script = [sys.executable, str(ROOT / "benchmarks/run_overhead.py"), str(tmp_path)]
+    nothing = subprocess.run(script, capture_output=True, text=True, check=False)
+    assert (nothing.returncode, nothing.stdout) == (2, "")
+    assert "there are no finished runs" in nothing.stderr
+    runs = []
+    for seed, more in ((0, 1.0), (1, 3.0)):
+        run = a_run("warm", seed)
+        spent = sum(row["train_seconds"] for row in run.stages)
+        stages = [{**row, "train_seconds": 9.0 * row["train_seconds"] / spent} for row in run.stages]
+        runs.append(replace(run, stages=stages, provenance={**run.provenance, "seconds": 9.0 + more}))
+    a_home(tmp_path, runs)
+    done = subprocess.run(script, capture_output=True, text=True, check=True)
+    assert done.stdout == (
+        "2 runs, 22.0 s: 18.18% neither training, evaluation nor remedy; of a run 17.50% (10.00% to 25.00%)\n"
+    )

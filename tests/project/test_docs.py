@@ -1,0 +1,120 @@
+"""What the documents say is true: names, files, examples."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from support.tasks import small_digits
+
+from plastibench.cli.main import cli
+from plastibench.experiments import suites
+from plastibench.plugins.registry import Registry
+from plastibench.testing import laws
+
+ROOT = Path(__file__).parents[2]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    ROOT / "results/README.md",
+]
+
+
+def examples(page: Path, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+
+
+@pytest.mark.parametrize("kind", ["method", "task", "model"])
+def test_every_plug_in_has_its_line(registry: Registry, kind: str) -> None:
+    text = "".join(page.read_text(encoding="utf-8") for page in (ROOT / "docs").glob("*.md"))
+    assert [name for name in registry.names(kind) if f"`{name}`" not in text] == []
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\((?!http)([^)#]+)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/methods.md"])
+def test_the_method_to_copy_keeps_the_laws(page: str, tmp_path: Path) -> None:
+    source = next(text for text in examples(ROOT / page, "python") if "class MyIdea" in text)
+    (tmp_path / "my_idea.py").write_text(source, encoding="utf-8")
+    registry = Registry((tmp_path / "my_idea.py",))
+    kind = registry.load("method", "my_idea")
+    task = small_digits(registry)
+    laws.is_well_formed(kind)
+    laws.imports_only_what_it_may(kind)
+    laws.disabled_setting_is_a_warm_start(task, kind)
+    laws.default_setting_is_not_a_warm_start(task, kind)
+    laws.first_stage_is_a_warm_starts(task, kind)
+
+
+def commands() -> list[list[str]]:
+    found = []
+    for page in PAGES:
+        for block in re.findall(r"```\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
+            joined = block.replace("\\\n", " ")
+            for line in joined.splitlines():
+                words = line.split("#")[0].split()
+                if words[:1] == ["plastibench"]:
+                    found.append(words[1:])
+    return found
+
+
+def test_every_command_in_the_documents_is_understood() -> None:
+    shown = commands()
+    assert len(shown) >= 8
+    for words in shown:
+        # --help after the words: the options are parsed, and nothing is run.
+        outcome = CliRunner().invoke(cli, [*words, "--help"])
+        assert outcome.exit_code == 0, words
+        options = {word.split("=")[0] for word in words if word.startswith("--")}
+        assert all(option in outcome.output for option in options), words
+
+
+@pytest.mark.parametrize("name", suites.names())
+def test_every_suite_makes_runs(registry: Registry, name: str) -> None:
+    suite = suites.load(name)
+    specs = [spec for grid in suite.grids for spec in grid.specs(registry)]
+    assert len(specs) == len({spec.id for spec in specs})
+    assert suite.baseline in {spec.method.name for spec in specs}
+    assert suite.summary
+
+
+def test_the_core_names_no_method_or_task(registry: Registry) -> None:
+    words = [*registry.names("method"), *registry.names("task")]
+    plain = [word for word in words if word not in ("cold", "warm", "digits")]  # ordinary words, too
+    for path in (ROOT / "plastibench").glob("*.py"):
+        code = re.sub(r'""".*?"""|#.*', "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+        # api.py hands out the loaders of published sets by their names.
+        found = [word for word in plain if re.search(rf"\b{word}\b", code)] if path.name != "api.py" else []
+        assert found == [], path.name
+
+
+def test_the_suite_to_copy_makes_runs(registry: Registry, tmp_path: Path) -> None:
+    (source,) = examples(ROOT / "docs/running.md", "toml")
+    path = tmp_path / "my_suite.toml"
+    path.write_text(source, encoding="utf-8")
+    specs = [spec for grid in suites.load(str(path)).grids for spec in grid.specs(registry)]
+    assert len(specs) == 15
+    assert {spec.method.settings.get("floor") for spec in specs} == {None, 0.1}
+
+
+def test_the_notebook_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (source,) = examples(ROOT / "docs/running.md", "python")
+    found: dict[str, object] = {}
+    exec(source, found)
+    assert len(found["stages"]) == 0  # type: ignore[arg-type]
+
+
+def test_the_readme_shows_the_published_quick_start() -> None:
+    published = (ROOT / "results/quickstart.md").read_text(encoding="utf-8")
+    shown = (ROOT / "README.md").read_text(encoding="utf-8").split("<!-- quickstart -->")[1]
+    rows = [line for line in published.splitlines() if line.startswith("|")]
+    assert len(rows) == 9
+    assert [line for line in shown.splitlines() if line.startswith("|")] == rows

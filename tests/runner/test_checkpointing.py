@@ -1,0 +1,175 @@
+"""The file that a run goes on from: whole or known to be damaged, and never code."""
+
+from __future__ import annotations
+
+import math
+import os
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from support.tasks import small_digits
+
+from plastibench.plugins.method import Method
+from plastibench.runner.checkpointing import Checkpointer, RunHistory
+from plastibench.store.checkpoint import HEAD, MAGIC, NAMES, Checkpoint
+from plastibench.testing.trial import site
+from plastibench.training import protocol
+from plastibench.training.callbacks import State, TrainingCallback
+
+
+def written(folder: Path, times: int = 2) -> Checkpoint:
+    checkpoint = Checkpoint(folder, "a-run")
+    for number in range(times):
+        checkpoint.write({"number": number, "weights": torch.arange(1000.0)})
+    return checkpoint
+
+
+def read(checkpoint: Checkpoint) -> tuple[int | None, list[str]]:
+    said: list[str] = []
+    state = checkpoint.read(said.append)
+    return (None if state is None else state["number"]), said
+
+
+def test_newest_state_is_read_and_the_one_before_is_kept(tmp_path: Path) -> None:
+    checkpoint = written(tmp_path, 3)
+    assert read(checkpoint) == (2, [])
+    (tmp_path / NAMES[0]).unlink()
+    assert read(checkpoint) == (1, []), "a process killed between two renames leaves this"
+    checkpoint.remove()
+    assert list(tmp_path.iterdir()) == []
+    assert read(checkpoint) == (None, [])
+
+
+def _flip(position: int) -> Callable[[Path], None]:
+    def damage(path: Path) -> None:
+        content = bytearray(path.read_bytes())
+        content[position] ^= 1
+        path.write_bytes(content)
+
+    return damage
+
+
+def _empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def _cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def _folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def _of_another_run(path: Path) -> None:
+    other = path.parent / "other"
+    other.mkdir(exist_ok=True)
+    Checkpoint(other, "another-run").write({"number": 7})
+    (other / NAMES[0]).replace(path)
+
+
+class Malice:
+    def __reduce__(self) -> tuple[Callable[[str], int], tuple[str]]:
+        return os.system, ("touch harm",)
+
+
+def _malicious(path: Path) -> None:
+    import hashlib
+
+    payload = pickle.dumps({"run": "a-run", "state": Malice()})
+    path.write_bytes(MAGIC + hashlib.sha256(payload).hexdigest().encode() + b"\n" + payload)
+
+
+DAMAGES: dict[str, Callable[[Path], None]] = {
+    "empty": _empty,
+    "cut": _cut,
+    "a byte of the weights": _flip(HEAD + 1500),
+    "a byte of the head": _flip(3),
+    "a byte of the digest": _flip(len(MAGIC) + 5),
+    "a folder": _folder,
+    "of another run": _of_another_run,
+    "code": _malicious,
+}
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+def test_damaged_state_is_named_and_the_one_before_is_taken(
+    how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    checkpoint = written(tmp_path)
+    DAMAGES[how](tmp_path / NAMES[0])
+    number, said = read(checkpoint)
+    assert number == 0
+    assert len(said) == 1
+    assert NAMES[0] in said[0]
+    assert said[0].endswith("the one before is taken")
+    DAMAGES[how](tmp_path / NAMES[1])
+    number, said = read(checkpoint)
+    assert number is None
+    assert len(said) == 2
+    assert said[1].endswith("the run begins anew")
+    assert not (tmp_path / "harm").exists()
+
+
+def test_state_that_cannot_be_written_leaves_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = written(tmp_path)
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        checkpoint.write({"number": 9})
+    assert read(checkpoint) == (1, [])
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(NAMES)
+
+
+class Keeping(TrainingCallback):
+    """Keeps what is there before every stage."""
+
+    def __init__(self) -> None:
+        self.states: list[State] = []
+
+    def should_checkpoint(self, *, between_stages: bool = False) -> bool:
+        return between_stages
+
+    def save_state(self, state: State) -> None:
+        self.states.append(state)
+
+
+def test_state_shares_no_memory_with_the_run() -> None:
+    from plastibench.plugins.registry import Registry
+
+    callback = Keeping()
+    list(protocol.run(small_digits(Registry()), Method(), 0, site(), callback))
+    first, second, third = (state["model"]["tensors"] for state in callback.states)
+    weights = [name for name in first if name.endswith("weight")]
+    assert not any(torch.equal(second[name], third[name]) for name in weights)
+    assert all(torch.isfinite(first[name]).all() for name in weights)
+
+
+class Missing(Checkpoint):
+    """On a disk that is full."""
+
+    def write(self, state: State) -> None:
+        raise OSError(28, "No space left on device")
+
+
+def test_keeping_never_is_only_when_asked_and_a_full_disk_is_said_once(tmp_path: Path) -> None:
+    never = Checkpointer(Checkpoint(tmp_path, "a-run"), RunHistory(), math.inf)
+    never.last = -math.inf
+    assert not never.should_checkpoint()
+    assert not never.should_checkpoint(between_stages=True)
+    always, said = Checkpointer(Missing(tmp_path, "a-run"), RunHistory(), 0), list[str]()
+    always.say = said.append
+    for _ in range(3):
+        assert always.should_checkpoint()
+        always.save_state({})
+    assert said == ["no checkpoint could be written: No space left on device"]

@@ -1,0 +1,58 @@
+"""Run methods on the stand-in for Gaudi and on the CPU; print as JSON what was equal and what was asked."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from plastibench.devices import Cpu, get_device
+from plastibench.plugins.registry import Registry
+from plastibench.testing.trial import run, same_bits, site
+from plastibench.training import protocol
+from plastibench.workflows import doctor
+from support import fake_hpu
+from support.tasks import Listening, small_digits
+
+
+class Contiguous(Cpu):
+    """The CPU with the layout that is used on Gaudi: another layout rounds differently."""
+
+    def memory_format(self, model: nn.Module) -> torch.memory_format:
+        return torch.contiguous_format
+
+
+def main(optimizer: str, precision: str) -> None:
+    fake_hpu.install()
+    torch.set_num_threads(1)
+    registry = Registry()
+    recipe = {"optimizer": optimizer, "precision": precision}
+    task = small_digits(registry, recipe=recipe, train_size=50, stages=2)
+    found = {}
+    with fake_hpu.FakeHpu():
+        for name in registry.names("method"):
+            kind = registry.load("method", name)
+            fake_hpu.calls.clear()
+            callback = Listening()
+            results = list(protocol.run(task, kind(), 0, site(get_device("hpu")), callback))
+            asked = dict(fake_hpu.calls)
+            there, here = run(task, kind(), device=get_device("hpu")), run(task, kind(), device=Contiguous())
+            found[name] = {
+                "equal": same_bits(there.weights, here.weights) and there.rows() == here.rows(),
+                "steps": sum(result.cost.steps for result in results),
+                "passes": sum(result.cost.train_passes for result in results),
+                "samples": sum(result.cost.samples for result in results),
+                "epochs": sum(result.epochs for result in results),
+                "stages": len(results),
+                "asked": asked,
+                "said": sorted(set(callback.said)),
+            }
+        told = dict(doctor.report("hpu", Path("no-data"), Path()))
+    print(json.dumps({"methods": found, "doctor": told}))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,115 @@
+"""The ledger: FLOPs against counts by hand, energy counters, and what is absent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from support.tasks import small_digits
+from torch import nn
+
+from plastibench.devices import get_device
+from plastibench.models.layers.conv3x3 import Conv3x3
+from plastibench.plugins.recipe import Recipe
+from plastibench.plugins.registry import Registry
+from plastibench.system import energy
+from plastibench.training import flops
+from plastibench.training.cost import Cost
+
+SHAPES = {"mlp_bn": (1, 8, 8)}
+
+
+def by_hand(model: nn.Module, shape: tuple[int, ...]) -> tuple[int, int]:
+    """Return the FLOPs of one image forward, and of its way back: outputs times inputs of each layer."""
+    forward, back, first = 0, 0, True
+
+    def hook(module: nn.Module, inputs: tuple[torch.Tensor], out: torch.Tensor) -> None:
+        nonlocal forward, back, first
+        if isinstance(module, nn.Conv2d):
+            height, width = module.kernel_size
+            pixels = out[0, 0].numel()
+            # On 2x2 pixels and less a 3x3 kernel always covers all: nothing is multiplied by padding.
+            small = isinstance(module, Conv3x3) and module.stride == (1, 1) and pixels <= 4
+            one = 2 * out[0].numel() * module.in_channels * (pixels if small else height * width)
+        elif isinstance(module, nn.Linear):
+            one = 2 * module.in_features * module.out_features
+        else:
+            return
+        forward += one
+        # The first layer's images need no gradient: it goes back to its weights alone.
+        back += one if first else 2 * one
+        first = False
+
+    handles = [module.register_forward_hook(hook) for module in model.modules()]
+    model.eval()(torch.zeros(1, *shape))
+    for handle in handles:
+        handle.remove()
+    return forward, back
+
+
+@pytest.mark.parametrize("name", Registry().names("model"))
+def test_flops_of_a_pass_are_those_counted_by_hand(name: str, registry: Registry) -> None:
+    task = small_digits(registry, "mlp_bn")
+    architecture = registry.load("model", name)()
+    shape = SHAPES.get(name, (3, 32, 32))
+    kind = registry.load("task", "cifar10")
+    if name not in SHAPES:
+        task = kind(recipe=kind.recipes(architecture)["standard"], architecture=architecture)
+    model = task.model().train()
+    forward, back = by_hand(model, shape)
+    model.train()
+    for examples in (2, 7):
+        there = flops.pass_flops(model, (examples, *shape), backward=True)
+        only = flops.pass_flops(model, (examples, *shape), backward=False)
+        assert there is not None
+        assert only is not None
+        assert (only.matrix, there.matrix) == (examples * forward, examples * (forward + back))
+        assert there.elementwise > only.elementwise > 0
+
+
+def test_tracing_leaves_model_and_streams_as_they_are(registry: Registry) -> None:
+    model = small_digits(registry).model().train()
+    before, stream = {k: v.clone() for k, v in model.state_dict().items()}, torch.get_rng_state()
+    assert flops.pass_flops(model, (3, 1, 8, 8), backward=True) is not None
+    assert flops.update_flops(model, Recipe(optimizer="adam")) is not None
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    assert torch.equal(stream, torch.get_rng_state())
+    assert all(weight.grad is None for weight in model.parameters())
+    assert model.training
+
+
+def test_a_model_that_cannot_be_traced_has_absent_flops() -> None:
+    class Odd(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.flatten(1)[:, : int(x.sum().item() > 0) + 1]
+
+    assert flops.pass_flops(Odd(), (2, 1, 4, 4), backward=False) is None
+    cost = Cost()
+    cost.work("train", flops.Work(10, 1))
+    assert (cost.train_flops, cost.elementwise_flops) == (10, 1)
+    cost.work("train", None)
+    assert (cost.train_flops, cost.matrix_flops()) == (None, None)
+
+
+def test_energy_is_read_from_the_processors_counters_and_absent_without(tmp_path: Path) -> None:
+    assert energy.processor(tmp_path) is None
+    for zone, joules in (("intel-rapl:0", 5), ("intel-rapl:1", 7), ("intel-rapl:0:0", 99)):
+        (tmp_path / zone).mkdir()
+        (tmp_path / zone / "energy_uj").write_text(f"{joules}000000\n")
+        (tmp_path / zone / "max_energy_range_uj").write_text("10000000\n")
+    before = energy.processor(tmp_path)
+    (tmp_path / "intel-rapl:0" / "energy_uj").write_text("6500000\n")
+    (tmp_path / "intel-rapl:1" / "energy_uj").write_text("1000000\n")  # began anew at 10 J
+    assert energy.spent(before, energy.processor(tmp_path)) == pytest.approx(1.5 + 4)
+    assert energy.spent(None, before) is None
+
+
+def test_each_phase_has_its_own_seconds() -> None:
+    cost = Cost()
+    with cost.timing("remedy", get_device("cpu")):
+        pass
+    assert cost.remedy_seconds > 0
+    assert cost.train_seconds == cost.evaluation_seconds == 0
+    assert cost.peak_memory() is None
+    assert Cost(**cost.as_dict()) == cost  # type: ignore[arg-type]

@@ -1,0 +1,262 @@
+"""Tuning from end to end: what is tried, what is kept, what comes out, and what is refused."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import statistics
+from pathlib import Path
+
+import optuna
+import pytest
+from support.commands import SMALL, command, plugin
+from support.tuning import COSTLY, NAME, small_tune, studies, trials
+
+from plastibench.experiments import suites
+from plastibench.experiments.grid import FIRST_TUNING_SEED
+from plastibench.plugins.registry import Registry
+from plastibench.store.run_store import Store
+from plastibench.tuning.study import SPENT
+from plastibench.tuning.summary import expected
+
+SECRET = "postgresql+psycopg://me:pw@127.0.0.1:1/x"
+METHODS = ("--method", "warm,shrink_perturb", "--tune", "learning_rate")
+
+GUARDED = '''"""A task of a test."""
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from plastibench.api import ImageSet, ImageTask, Site, Stage, load_digits
+
+
+class Untouchable:
+    def __getattribute__(self, name):
+        raise AssertionError(f"the test data were touched: {name}")
+
+    def __len__(self):
+        raise AssertionError("the test data were counted")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Guarded(ImageTask):
+    """Digits whose test split raises when it is touched."""
+
+    default_architecture = "small_resnet"
+    shape = (1, 8, 8)
+    num_classes = 10
+
+    def load(self, site: Site) -> ImageSet:
+        return self.prepared(load_digits(), site)
+
+    def stream(self, seed: int, site: Site) -> Iterator[Stage]:
+        for stage in super().stream(seed, site):
+            yield replace(stage, test=Untouchable())
+'''
+
+
+@pytest.fixture(scope="module")
+def tuned_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a home folder in which two methods were tuned with two trials of two seeds."""
+    home = tmp_path_factory.mktemp("home")
+    answer = small_tune(home, *METHODS, "--trials", 2, "--tuning-seeds", 2, "--seeds", "7,")
+    assert answer.status == 0, answer.err
+    return home
+
+
+def test_trial_0_has_the_published_values_and_each_method_its_number_of_trials(tuned_home: Path) -> None:
+    perturb, warm = studies(tuned_home)
+    assert len(trials(perturb)) == len(trials(warm)) == 2
+    assert trials(perturb)[0].params == {
+        "shrink_perturb.shrink": 0.4,
+        "shrink_perturb.noise": 0.1,
+        "learning_rate": 0.01,
+    }
+    assert trials(warm)[0].params == {"learning_rate": 0.01}
+    assert trials(warm)[1].params != {"learning_rate": 0.01}
+
+
+def test_trials_are_sealed_runs_of_the_store_on_seeds_that_no_report_has(tuned_home: Path) -> None:
+    for study in studies(tuned_home):
+        for trial in trials(study):
+            records = [Store(tuned_home).read(run) for run in trial.user_attrs["runs"]]
+            assert [r.spec.seed for r in records if r] == [FIRST_TUNING_SEED, FIRST_TUNING_SEED + 1]
+            accuracies = [row["validation_accuracy"] for r in records if r for row in r.stages]
+            assert trial.value == pytest.approx(100 * sum(accuracies) / len(accuracies))
+            assert all(r.spec.sealed for r in records if r)
+            assert all(row["test_accuracy"] is None for r in records if r for row in r.stages)
+
+
+def test_the_same_command_does_nothing_and_says_so(tuned_home: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in tuned_home.rglob("run.json")}
+    answer = small_tune(tuned_home, *METHODS, "--trials", 2, "--tuning-seeds", 2, "--seeds", "7,")
+    assert answer.status == 0
+    assert "used already, nothing to do" in answer.err
+    assert before == {path: path.stat().st_mtime_ns for path in tuned_home.rglob("run.json")}
+
+
+def test_what_is_chosen_is_a_suite_with_published_and_chosen_settings(tuned_home: Path) -> None:
+    suite = suites.load(str(tuned_home / "tuned" / f"{NAME}.toml"))
+    specs = [spec for grid in suite.grids for spec in grid.specs(Registry())]
+    assert [grid.tuned is not None for grid in suite.grids] == [False, True, False, True]
+    assert {spec.seed for spec in specs} == {7}
+    assert not any(spec.sealed or spec.task.settings["validation"] for spec in specs)
+    _, warm = studies(tuned_home)
+    assert specs[-1].recipe["learning_rate"] == warm.best_params["learning_rate"]
+
+
+def test_default_and_tuned_rows_stand_side_by_side(tuned_home: Path, tmp_path: Path) -> None:
+    suite = tuned_home / "tuned" / f"{NAME}.toml"
+    for words in (("--tuned", NAME, "--home", tuned_home), (suite, "--home", tmp_path)):
+        answer = command("run", "--no-mlflow", *words)
+        assert answer.status == 0, answer.err
+        assert answer.out.count("gain over warm") == 1
+        home = words[-1]
+        (table,) = json.loads(command("table", "--format", "json", "--home", home).out)["tables"]
+        default = {"warm", "shrink_perturb"}
+        labels = {row["method"] for row in table["rows"]}
+        assert default <= labels <= {*default, *(f"{name} (tuned, 2 trials)" for name in default)}
+        assert any("2 trials in study digits-small_resnet/warm-" in note for note in table["notes"])
+
+
+def test_a_tuning_cannot_read_the_test_data(tmp_path: Path) -> None:
+    task = plugin(tmp_path, "guarded", source=GUARDED)
+    words = (
+        "--plugin",
+        task,
+        "--task",
+        "guarded",
+        "--method",
+        "shrink_perturb",
+        "--home",
+        tmp_path / "home",
+        *SMALL,
+    )
+    answer = command("tune", "--no-mlflow", *words, "--trials", 1, "--tuning-seeds", 1)
+    assert answer.status == 0, answer.err
+    reported = command("run", "--no-mlflow", "--seeds", 1, *words)
+    assert reported.status == 1
+    assert "the test data were" in reported.err
+
+
+def test_a_method_that_costs_twice_as_much_has_half_the_trials(tmp_path: Path) -> None:
+    mine = plugin(tmp_path, "mine", source=COSTLY)
+    home = tmp_path / "home"
+    words = ("--plugin", mine, "--method", "mine,warm", "--tune", "learning_rate", "--no-pruning")
+    answer = small_tune(home, *words, "--budget", "1400passes", "--threads", 2)
+    assert answer.status == 0, answer.err
+    assert {record.provenance["threads"] for record in Store(home).records()} == {2}
+    costly, warm = studies(home)
+    # 117 + 2 * 59 examples, less the tenth that is set aside, in one epoch a stage.
+    assert [len(trials(costly)), len(trials(warm))] == [4, 8]
+    for study, each in ((costly, 352), (warm, 176)):
+        assert trials(study)[0].user_attrs["spent"]["passes"] == pytest.approx(each, abs=4)
+
+
+def test_a_budget_in_flops_counts_what_the_remedy_takes(tmp_path: Path) -> None:
+    mine = plugin(tmp_path, "mine", source=COSTLY)
+    home = tmp_path / "home"
+    words = ("--plugin", mine, "--method", "mine,warm", "--tune", "learning_rate", "--no-pruning")
+    assert small_tune(home, *words, "--trials", 1, "--name", "one").status == 0
+    costs = [trials(study)[0].user_attrs["spent"]["flops"] for study in studies(home, "one")]
+    assert costs[0] == pytest.approx(2 * costs[1], rel=0.05)
+    answer = small_tune(home, *words, "--budget", f"{3.5 * costs[1]:.0f}flops", "--name", "two")
+    assert answer.status == 0, answer.err
+    assert [len(trials(study)) for study in studies(home, "two")] == [2, 4]
+
+
+def test_accuracy_per_cost_and_two_objectives_are_what_the_runs_say(tmp_path: Path) -> None:
+    words = ("--method", "shrink_perturb", "--trials", 3)
+    assert small_tune(tmp_path, *words, "--objective", "per_cost", "--name", "one").status == 0
+    assert small_tune(tmp_path, *words, "--objective", "mean,cost", "--name", "two").status == 0
+    for name in ("one", "two"):
+        (study,) = studies(tmp_path, name)
+        assert len(trials(study)) == 3
+        for trial in trials(study):
+            record = Store(tmp_path).read(trial.user_attrs["runs"][0])
+            assert record is not None
+            accuracy = 100 * statistics.fmean(row["validation_accuracy"] for row in record.stages)
+            cost = sum(row["train_passes"] + row["remedy_passes"] for row in record.stages)
+            cost += sum(row["remedy_forwards"] for row in record.stages) / 3
+            expected = [accuracy / (cost / 1e6)] if name == "one" else [accuracy, cost]
+            assert trial.values == pytest.approx(expected)
+    suite = suites.load(str(tmp_path / "tuned" / "two.toml"))
+    front = {trial.number for trial in study.best_trials}
+    assert {grid.tuned["trial"] for grid in suite.grids if grid.tuned is not None} == front
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--method", "warm", "--trials", 2), "method warm declares no tune() field"),
+        (("--method", "dash", "--trials", 0), "--trials 0 is not allowed"),
+        (("--method", "dash", "--trials", -3), "--trials -3 is not allowed"),
+        (("--method", "dash"), "no budget"),
+        (("--method", "dash", "--trials", 2, "--budget", "1h"), "not both"),
+        (("--method", "dash", "--budget", "5 apples"), "--budget 5 apples is not allowed"),
+        (("--method", "dash", "--budget", "-1h"), "--budget -1h is not allowed"),
+        (("--method", "dash", "--trials", 2, "--objective", "lats"), "did you mean 'last'?"),
+        (("--method", "dash", "--trials", 2, "--objective", "last,last"), "two that differ"),
+        (("--method", "dash", "--trials", 2, "--tune", "learning_rat"), "did you mean 'learning_rate'?"),
+        (("--method", "dash", "--trials", 2, "--tune", "optimizer"), "no number to tune named 'optimizer'"),
+        (("--method", "dash", "--trials", 2, "--tune", "learning_rate=1"), "write learning_rate=LOW:HIGH"),
+        (("--method", "dash", "--trials", 2, "--tune", "learning_rate=0:1:log"), "above 0"),
+        (
+            ("--method", "dash", "--trials", 2, "--tune", "learning_rate=1:2"),
+            "does not hold its published value",
+        ),
+        (("--method", "dash", "--trials", 2, "--tune", "momentum=0:2"), "momentum=2 is not allowed"),
+        (("--method", "dash", "--trials", 2, "--tune", "weight_decay"), "needs a range"),
+        (("--method", "dash", "--trials", 2, "--name", "a/b"), "a name without slashes"),
+        (
+            ("--method", "dash", "--trials", 2, "--storage", "postgresql://me:pw@127.0.0.1:1/x"),
+            "cannot be reached",
+        ),
+        (("--method", "dash", "--trials", 2, "--storage", "nonsense"), "cannot be reached"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(tmp_path: Path, words: tuple[object, ...], said: str) -> None:
+    answer = small_tune(tmp_path / "home", *words)
+    assert answer.status == 2, answer.err
+    assert said in answer.lines()[-1]
+    assert ":pw@" not in answer.err
+    assert "pw" not in answer.err
+    assert not list(tmp_path.rglob("run.json"))
+
+
+def test_a_study_whose_space_has_changed_is_named(tuned_home: Path) -> None:
+    changed = ("--method", "warm", "--tune", "learning_rate=0.001:0.02", "--trials", 3, "--tuning-seeds", 2)
+    answer = small_tune(tuned_home, *changed)
+    assert answer.status == 2
+    assert f"study {NAME}/warm-" in answer.err
+    assert "another search space (learning_rate 0.001..0.1 log; now learning_rate 0.001..0.02)" in answer.err
+    assert "--name" in answer.err
+    other = small_tune(tuned_home, *changed, "--objective", "last", "--name", "other")
+    assert other.status == 0, other.err
+
+
+def test_run_tuned_needs_a_tuning(tmp_path: Path) -> None:
+    answer = command("run", "--tuned", "--home", tmp_path)
+    assert answer.status == 2
+    assert "needs the name of one tuning" in answer.err
+
+
+def test_the_report_says_and_draws_what_the_trials_have_taught(tuned_home: Path) -> None:
+    answer = command("tune", "--report", "--home", tuned_home, "--name", NAME)
+    assert answer.status == 0, answer.err
+    _, warm = studies(tuned_home)
+    top = max(trial.value or 0.0 for trial in trials(warm))
+    assert f"trial {warm.best_trial.number}: {top:.6g} with learning_rate=" in answer.out
+    assert answer.out.count("2 judged, 0 pruned, 0 failed") == 2
+    drawn = sorted(path.name for path in (tuned_home / "tuned").glob("*.svg"))
+    assert drawn == [f"{NAME}-{kind}.svg" for kind in ("expected", "history", "slices")]
+    refused = command("tune", "--report", "--home", tuned_home, "--name", NAME[:-1])
+    assert (refused.status, f"did you mean '{NAME}'" in refused.err) == (2, True)
+
+
+def test_the_expected_best_is_the_mean_over_all_draws() -> None:
+    values = [3.0, 1.0, 2.0]
+    made = [optuna.trial.create_trial(value=value, user_attrs={SPENT: {"passes": 10.0}}) for value in values]
+    for point in expected(made):
+        best = [max(draw) for draw in itertools.product(values, repeat=point.trials)]
+        assert point.mean == pytest.approx(statistics.fmean(best))
+        assert point.sd == pytest.approx(statistics.pstdev(best))
+        assert point.passes == 10 * point.trials

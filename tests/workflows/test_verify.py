@@ -1,0 +1,91 @@
+"""A reviewer runs a row again: the same, or what differs is named, tampered records too."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.commands import command, small_run
+
+from plastibench.store.record import digest
+from plastibench.store.run_store import Store
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("home")
+    assert small_run(folder, "--method", "warm,dash").status == 0
+    return folder
+
+
+def test_a_true_record_is_the_same_and_is_left_alone(home: Path) -> None:
+    before = {path: path.read_bytes() for path in home.rglob("run.json")}
+    records = list(Store(home).records())
+    answer = command("verify", "--home", home, *(record.id for record in records))
+    assert answer.status == 0, answer.err
+    assert answer.err.count("the same, number for number, in 2 stages") == 2
+    assert before == {path: path.read_bytes() for path in home.rglob("run.json")}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda plain: plain["stages"][1].update(test_correct=1), "stage 2, test_correct: 1 in the record"),
+        (lambda plain: plain["stages"][0].update(steps=999), "stage 1, steps: 999 in the record"),
+        (lambda plain: plain.update(status="diverged"), "status: diverged in the record, done now"),
+    ],
+)
+def test_a_record_that_was_tampered_with_is_caught(change: Any, said: str, tmp_path: Path) -> None:
+    assert small_run(tmp_path, "--method", "warm").status == 0
+    (path,) = tmp_path.rglob("run.json")
+    plain = json.loads(path.read_text())
+    change(plain)
+    del plain["digest"]
+    # Whoever changes a record can make its digest anew: only running it again shows the truth.
+    path.write_text(json.dumps(plain | {"digest": digest(plain)}))
+    answer = command("verify", "--home", tmp_path, path.parent.name[:6])
+    assert answer.status == 1
+    assert said in answer.err
+
+
+def test_other_versions_are_named_where_numbers_differ(tmp_path: Path) -> None:
+    assert small_run(tmp_path, "--method", "warm").status == 0
+    (path,) = tmp_path.rglob("run.json")
+    plain = json.loads(path.read_text())
+    plain["stages"][0]["train_loss"] += 1e-6
+    plain["provenance"]["torch"] = "2.99"
+    del plain["digest"]
+    path.write_text(json.dumps(plain | {"digest": digest(plain)}))
+    answer = command("verify", "--home", tmp_path, path.parent.name)
+    assert answer.status == 1
+    assert "equal bits are not promised: torch 2.99 and" in answer.err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["zzz"], "no finished run named 'zzz'"),
+        ([""], "no finished run named ''"),
+        (["../../etc/passwd"], "no finished run named"),
+        ([], "Missing argument"),
+    ],
+)
+def test_a_run_that_is_not_there_is_one_line(words: list[str], said: str, home: Path) -> None:
+    answer = command("verify", "--home", home, *words)
+    assert (answer.status, len(answer.lines())) == (2, 1)
+    assert said in answer.err
+
+
+def test_a_beginning_of_two_ids_is_refused(home: Path, tmp_path: Path) -> None:
+    ids = [record.id for record in Store(home).records()]
+    (tmp_path / "runs").mkdir()
+    for run in ids:
+        twin = tmp_path / "runs" / "ab" / f"ab{run[2:]}"
+        twin.mkdir(parents=True)
+        (twin / "run.json").write_text("{}")
+    refused = command("verify", "--home", tmp_path, "ab")
+    assert (refused.status, "2 begin so" in refused.err) == (2, True)
+    damaged = command("verify", "--home", tmp_path, f"ab{ids[0][2:]}")
+    assert (damaged.status, "is damaged" in damaged.err) == (2, True)
