@@ -26,7 +26,12 @@ from plastibench.plugins.registry import Registry
 
 TWO = [*some_runs(), *some_runs(task="other_task")]
 
-PROGRAM = "import sys; sys.path.insert(0, sys.argv[1]); from analysis.test_figures import digests; print(*digests())"
+PROGRAM = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from analysis.test_figures import digests
+print(*digests())
+"""
 
 
 def luminance(color: str) -> float:

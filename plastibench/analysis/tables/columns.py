@@ -249,7 +249,7 @@ def legend(table: Table, names: Sequence[str]) -> list[str]:
     lines += hardware_note(table.hardware)
     if "match" in names:
         lines.append(
-            f"to match: share of {table.cost_reference}'s passes with which the mean accuracy reaches its last one"
+            f"to match: share of {table.cost_reference}'s passes at which the mean reaches its last accuracy"
         )
     return [*lines, *table.notes]
 

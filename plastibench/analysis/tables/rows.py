@@ -50,7 +50,7 @@ class Row:
     machines: Mapping[str, tuple[Costs, Costs]]
     """Both once more by hardware, in the table's order; those of runs that were made with it."""
     match: float | None
-    """Share of the cost reference's passes with which its last accuracy is reached; None where it never is."""
+    """Share of the cost reference's passes at which its last accuracy is reached; None if it never is."""
     diverged: int
     """Runs that ended with an infinite or undefined loss; they are in no average."""
 
