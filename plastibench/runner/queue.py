@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from time import monotonic
 
 from plastibench.experiments.spec import Spec
-from plastibench.runner.events import RunCallback
+from plastibench.runner.callbacks import RunCallback
 
 RETRY_SECONDS = 2.0
 """How long until a run that another process was at is looked at again."""
