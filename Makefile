@@ -37,6 +37,7 @@ faults: .venv/installed-dev
 lint: .venv/installed-dev
 	"$(BIN)/ruff" format --check .
 	"$(BIN)/ruff" check .
+	"$(BIN)/lint-imports" --no-logo --no-cache
 	"$(BIN)/mypy"
 
 format: .venv/installed-dev

@@ -12,9 +12,9 @@ from typing import Any
 from plastibench.errors import RequestError, explain
 from plastibench.experiments.spec import Spec, build
 from plastibench.plugins.registry import Registry
+from plastibench.runner.callbacks import RunCallback
 from plastibench.runner.checkpointing import Checkpointer, find
 from plastibench.runner.context import RunContext
-from plastibench.runner.callbacks import RunCallback
 from plastibench.store.checkpoint import Checkpoint
 from plastibench.store.record import Record
 from plastibench.store.run_status import RunLockedError, run_lock

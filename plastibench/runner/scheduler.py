@@ -6,8 +6,8 @@ from functools import cache, partial
 from time import sleep
 
 from plastibench.experiments.spec import Spec
-from plastibench.runner.context import RunContext
 from plastibench.runner.callbacks import RunCallback
+from plastibench.runner.context import RunContext
 from plastibench.runner.execute import attempt, init_worker
 from plastibench.runner.queue import RETRY_SECONDS, Queue
 from plastibench.store.run_status import RunLockedError

@@ -17,8 +17,8 @@ from typing import Any
 
 from plastibench.errors import HINT, explain
 from plastibench.experiments.spec import Spec
-from plastibench.runner.context import RunContext
 from plastibench.runner.callbacks import RunCallback
+from plastibench.runner.context import RunContext
 from plastibench.runner.execute import attempt, init_worker
 from plastibench.runner.executors.messages import tell
 from plastibench.runner.queue import RETRY_SECONDS, Queue
