@@ -1,12 +1,12 @@
 """The names that a method or a task may import from plastibench."""
 
-from plastibench.data.augment import Augmentation, Chain, Crop, Flip, Rotation
+from plastibench.data.augment import Augmentation, Compose, RandomCrop, RandomHorizontalFlip, RandomRotation
 from plastibench.data.cifar import load_cifar10, load_cifar100
-from plastibench.data.dataset import Data, InMemoryDataset
+from plastibench.data.dataset import Dataset, InMemoryDataset
 from plastibench.data.digits import load_digits
 from plastibench.data.fashion_mnist import load_fashion_mnist
 from plastibench.data.imagenet import load_imagenet_packed, open_imagenet
-from plastibench.data.images import Images, ImageSet, resident
+from plastibench.data.images import DatasetSplits, LabeledImages, in_memory_splits
 from plastibench.data.random_resized_crop import RandomResizedCrop
 from plastibench.data.svhn import load_svhn
 from plastibench.data.tiny_imagenet import load_tiny_imagenet
@@ -24,25 +24,26 @@ __all__ = [
     "Architecture",
     "Augmentation",
     "BatchNorm",
-    "Chain",
-    "Crop",
-    "Data",
+    "Compose",
     "DataContext",
-    "Flip",
-    "ImageSet",
+    "Dataset",
+    "DatasetSplits",
     "ImageTask",
-    "Images",
     "InMemoryDataset",
+    "LabeledImages",
     "Learner",
     "Method",
     "OptimizerState",
+    "RandomCrop",
+    "RandomHorizontalFlip",
     "RandomResizedCrop",
+    "RandomRotation",
     "Recipe",
     "Regime",
-    "Rotation",
     "Scope",
     "Stage",
     "Task",
+    "in_memory_splits",
     "load_cifar10",
     "load_cifar100",
     "load_digits",
@@ -52,7 +53,6 @@ __all__ = [
     "load_tiny_imagenet",
     "open_imagenet",
     "parameters_in",
-    "resident",
     "setting",
     "tune",
     "weight_layers",

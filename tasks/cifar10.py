@@ -5,7 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from plastibench.api import Chain, Crop, DataContext, Flip, ImageSet, ImageTask, load_cifar10
+from plastibench.api import (
+    Compose,
+    DataContext,
+    DatasetSplits,
+    ImageTask,
+    RandomCrop,
+    RandomHorizontalFlip,
+    load_cifar10,
+)
 
 CHANNELS = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
 """Mean and standard deviation in the DASH code (arXiv 2410.23495), as fractions of full brightness."""
@@ -20,8 +28,8 @@ class Cifar10(ImageTask):
 
     shape = (3, 32, 32)
     num_classes = 10
-    augmentation = Chain((Crop(padding=4), Flip()))
+    augmentation = Compose((RandomCrop(padding=4), RandomHorizontalFlip()))
 
-    def load(self, site: DataContext) -> ImageSet:
+    def load(self, site: DataContext) -> DatasetSplits:
         """Return the data set on the site's device."""
-        return self.prepared(load_cifar10(site.data, self.edition), site, CHANNELS)
+        return self.preprocess(load_cifar10(site.data, self.edition), site, CHANNELS)

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from plastibench.api import Chain, Crop, DataContext, Flip, ImageSet, ImageTask, Rotation, load_cifar100
+from plastibench.api import (
+    Compose,
+    DataContext,
+    DatasetSplits,
+    ImageTask,
+    RandomCrop,
+    RandomHorizontalFlip,
+    RandomRotation,
+    load_cifar100,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,8 +22,8 @@ class Cifar100(ImageTask):
 
     shape = (3, 32, 32)
     num_classes = 100
-    augmentation = Chain((Crop(padding=4), Flip(), Rotation(degrees=15)))
+    augmentation = Compose((RandomCrop(padding=4), RandomHorizontalFlip(), RandomRotation(degrees=15)))
 
-    def load(self, site: DataContext) -> ImageSet:
+    def load(self, site: DataContext) -> DatasetSplits:
         """Return the data set on the site's device, normalized as its training images are spread."""
-        return self.prepared(load_cifar100(site.data), site)
+        return self.preprocess(load_cifar100(site.data), site)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from plastibench.api import Architecture, DataContext, ImageSet, ImageTask, Recipe, load_digits
+from plastibench.api import Architecture, DataContext, DatasetSplits, ImageTask, Recipe, load_digits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,9 +16,9 @@ class Digits(ImageTask):
     shape = (1, 8, 8)
     num_classes = 10
 
-    def load(self, site: DataContext) -> ImageSet:
+    def load(self, site: DataContext) -> DatasetSplits:
         """Return the data set on the site's device; no file is needed."""
-        return self.prepared(load_digits(), site)
+        return self.preprocess(load_digits(), site)
 
     @classmethod
     def recipes(cls, architecture: Architecture) -> Mapping[str, Recipe]:

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from plastibench.api import Chain, Crop, DataContext, Flip, ImageSet, ImageTask, load_fashion_mnist
+from plastibench.api import (
+    Compose,
+    DataContext,
+    DatasetSplits,
+    ImageTask,
+    RandomCrop,
+    RandomHorizontalFlip,
+    load_fashion_mnist,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,8 +21,8 @@ class FashionMnist(ImageTask):
 
     shape = (1, 28, 28)
     num_classes = 10
-    augmentation = Chain((Crop(padding=4), Flip()))
+    augmentation = Compose((RandomCrop(padding=4), RandomHorizontalFlip()))
 
-    def load(self, site: DataContext) -> ImageSet:
+    def load(self, site: DataContext) -> DatasetSplits:
         """Return the data set on the site's device, normalized as its training images are spread."""
-        return self.prepared(load_fashion_mnist(site.data), site)
+        return self.preprocess(load_fashion_mnist(site.data), site)

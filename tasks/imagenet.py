@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 
 from plastibench.api import (
     Architecture,
-    Chain,
+    Compose,
     DataContext,
-    Flip,
-    ImageSet,
+    DatasetSplits,
     ImageTask,
+    RandomHorizontalFlip,
     RandomResizedCrop,
     Recipe,
     Regime,
@@ -38,9 +38,9 @@ class Imagenet(ImageTask):
 
     shape = (3, STREAMED, STREAMED)
     num_classes = 1000
-    augmentation = Chain((RandomResizedCrop(), Flip()))
+    augmentation = Compose((RandomResizedCrop(), RandomHorizontalFlip()))
 
-    def load(self, site: DataContext) -> ImageSet:
+    def load(self, site: DataContext) -> DatasetSplits:
         """Return the data set, streamed to the site's device or kept there."""
         edition = "official" if self.classes == self.num_classes else "subset"
         if self.resolution == STREAMED:
@@ -48,7 +48,7 @@ class Imagenet(ImageTask):
             found = open_imagenet(site.data, STREAMED, site.device.torch, edition, normalize=normalize)
         else:
             packed = load_imagenet_packed(site.data, site.cache, self.resolution, edition)
-            found = self.prepared(packed, site, CHANNELS)
+            found = self.preprocess(packed, site, CHANNELS)
         return found.require_classes(self.classes)
 
     def input_shape(self) -> tuple[int, int, int]:

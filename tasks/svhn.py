@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from plastibench.api import Chain, Crop, DataContext, ImageSet, ImageTask, load_svhn, setting
+from plastibench.api import Compose, DataContext, DatasetSplits, ImageTask, RandomCrop, load_svhn, setting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,8 +17,8 @@ class Svhn(ImageTask):
     shape = (3, 32, 32)
     num_classes = 10
     # No flip: a mirrored digit is no digit.
-    augmentation = Chain((Crop(padding=4),))
+    augmentation = Compose((RandomCrop(padding=4),))
 
-    def load(self, site: DataContext) -> ImageSet:
+    def load(self, site: DataContext) -> DatasetSplits:
         """Return the data set on the site's device, normalized as its training images are spread."""
-        return self.prepared(load_svhn(site.data), site)
+        return self.preprocess(load_svhn(site.data), site)

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from plastibench.api import (
     Architecture,
-    Chain,
+    Compose,
     DataContext,
-    Flip,
-    ImageSet,
+    DatasetSplits,
     ImageTask,
+    RandomHorizontalFlip,
     RandomResizedCrop,
     load_tiny_imagenet,
     setting,
@@ -29,12 +29,12 @@ class TinyImagenet(ImageTask):
 
     shape = (3, 64, 64)
     num_classes = 200
-    augmentation = Chain((Flip(), RandomResizedCrop(64)))
+    augmentation = Compose((RandomHorizontalFlip(), RandomResizedCrop(64)))
 
-    def load(self, site: DataContext) -> ImageSet:
+    def load(self, site: DataContext) -> DatasetSplits:
         """Return the data set on the site's device."""
         edition = "official" if self.classes == self.num_classes else "subset"
-        found = self.prepared(load_tiny_imagenet(site.data, site.cache, edition), site, CHANNELS)
+        found = self.preprocess(load_tiny_imagenet(site.data, site.cache, edition), site, CHANNELS)
         return found.require_classes(self.classes)
 
     def output_classes(self) -> int:

@@ -36,17 +36,17 @@ class Augmentation(ABC):
         """Return changed images: (b, c, h, w) in [0, 1] and (b, k) give (b, c, h', w')."""
 
     @property
-    def columns(self) -> int:
+    def num_draws(self) -> int:
         """Numbers drawn an image, k."""
         return 0
 
-    def output(self, shape: Shape) -> Shape:
+    def output_shape(self, shape: Shape) -> Shape:
         """Return the shape of a changed image."""
         return shape
 
 
 @dataclass(frozen=True)
-class Unchanged(Augmentation):
+class NoAugmentation(Augmentation):
     """No augmentation."""
 
     def draw(self, num_images: int, shape: Shape, generator: torch.Generator) -> Tensor:
@@ -59,47 +59,47 @@ class Unchanged(Augmentation):
 
 
 @dataclass(frozen=True)
-class Chain(Augmentation):
+class Compose(Augmentation):
     """Several augmentations, one after another."""
 
-    steps: tuple[Augmentation, ...]
+    transforms: tuple[Augmentation, ...]
 
     @property
-    def columns(self) -> int:
-        """Numbers drawn an image, over all steps."""
-        return sum(step.columns for step in self.steps)
+    def num_draws(self) -> int:
+        """Numbers drawn an image, over all transforms."""
+        return sum(transform.num_draws for transform in self.transforms)
 
-    def output(self, shape: Shape) -> Shape:
-        """Return the shape after the last step."""
-        for step in self.steps:
-            shape = step.output(shape)
+    def output_shape(self, shape: Shape) -> Shape:
+        """Return the shape after the last transform."""
+        for transform in self.transforms:
+            shape = transform.output_shape(shape)
         return shape
 
     def draw(self, num_images: int, shape: Shape, generator: torch.Generator) -> Tensor:
-        """Draw for each step in turn; the columns stand side by side."""
+        """Draw for each transform in turn; the columns stand side by side."""
         drawn = [torch.empty(num_images, 0)]
-        for step in self.steps:
-            drawn.append(step.draw(num_images, shape, generator))
-            shape = step.output(shape)
+        for transform in self.transforms:
+            drawn.append(transform.draw(num_images, shape, generator))
+            shape = transform.output_shape(shape)
         return torch.cat(drawn, dim=1)
 
     def apply(self, images: Tensor, draws: Tensor) -> Tensor:
-        """Apply each step in turn."""
+        """Apply each transform in turn."""
         start = 0
-        for step in self.steps:
-            images = step.apply(images, draws[:, start : start + step.columns])
-            start += step.columns
+        for transform in self.transforms:
+            images = transform.apply(images, draws[:, start : start + transform.num_draws])
+            start += transform.num_draws
         return images
 
 
 @dataclass(frozen=True)
-class Flip(Augmentation):
+class RandomHorizontalFlip(Augmentation):
     """Left and right swapped with the given probability; exactly torchvision's pixels."""
 
-    probability: float = 0.5
+    p: float = 0.5
 
     @property
-    def columns(self) -> int:
+    def num_draws(self) -> int:
         """One number, uniform in [0, 1)."""
         return 1
 
@@ -109,19 +109,19 @@ class Flip(Augmentation):
 
     def apply(self, images: Tensor, draws: Tensor) -> Tensor:
         """Flip the images whose number is below the probability."""
-        flipped = (draws[:, 0] < self.probability).view(-1, 1, 1, 1)
+        flipped = (draws[:, 0] < self.p).view(-1, 1, 1, 1)
         return torch.where(flipped, images.flip(-1), images)
 
 
 @dataclass(frozen=True)
-class Crop(Augmentation):
+class RandomCrop(Augmentation):
     """A crop of the image's own size out of it and a black frame; exactly torchvision's pixels."""
 
     padding: int = 4
     """Width of the frame on each side, in pixels."""
 
     @property
-    def columns(self) -> int:
+    def num_draws(self) -> int:
         """Top and left of the crop, whole numbers from 0 to twice the padding."""
         return 2
 
@@ -140,7 +140,7 @@ class Crop(Augmentation):
 
 
 @dataclass(frozen=True)
-class Rotation(Augmentation):
+class RandomRotation(Augmentation):
     """A rotation about the center, nearest pixel, black outside.
 
     The source of a pixel is computed in float32 in another order of operations than torchvision's,
@@ -152,7 +152,7 @@ class Rotation(Augmentation):
     """The angle is uniform between minus and plus this, counter-clockwise."""
 
     @property
-    def columns(self) -> int:
+    def num_draws(self) -> int:
         """The angle, in degrees."""
         return 1
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from plastibench.data.fetch import RemoteFile, obtain
-from plastibench.data.images import Images
+from plastibench.data.images import LabeledImages
 from plastibench.errors import DataError, unknown
 
 _NUMPY_GLOBALS = {
@@ -97,7 +97,7 @@ CIFAR100 = Publication(
 )
 
 
-def load_cifar(publication: Publication, data: Path, edition: str) -> tuple[Images, Images]:
+def load_cifar(publication: Publication, data: Path, edition: str) -> tuple[LabeledImages, LabeledImages]:
     """Return train and test images, (n, 3, 32, 32), of an edition of a publication found in `data`.
 
     The unpacked folder is read where its files are of the edition asked for, else the archive,
@@ -187,7 +187,7 @@ def _refuse(reason: str) -> NoReturn:
     raise DataError(f"a batch file is not a CIFAR batch: {reason}")
 
 
-def decode_batches(files: list[bytes], label_key: bytes) -> Images:
+def decode_batches(files: list[bytes], label_key: bytes) -> LabeledImages:
     """Return the images of batch files, one file after another, shape (n, 3, 32, 32).
 
     Raises `DataError` for a file that is not such a batch, without running what it holds.
@@ -205,10 +205,10 @@ def decode_batches(files: list[bytes], label_key: bytes) -> Images:
             _refuse("its pixels are not rows of 3072 bytes, one for each label")
         pixels.append(rows.reshape(-1, 3, 32, 32))
         labels.extend(classes)
-    return Images(torch.from_numpy(np.concatenate(pixels)), torch.tensor(labels, dtype=torch.int64))
+    return LabeledImages(torch.from_numpy(np.concatenate(pixels)), torch.tensor(labels, dtype=torch.int64))
 
 
-def load_cifar10(data: Path, edition: str = "official") -> tuple[Images, Images]:
+def load_cifar10(data: Path, edition: str = "official") -> tuple[LabeledImages, LabeledImages]:
     """Return CIFAR-10: 50,000 train and 10,000 test images, (3, 32, 32), 10 classes.
 
     Editions are "official", and "restored": pixels of the training part exact, 23 test images
@@ -217,6 +217,6 @@ def load_cifar10(data: Path, edition: str = "official") -> tuple[Images, Images]
     return load_cifar(CIFAR10, data, edition)
 
 
-def load_cifar100(data: Path) -> tuple[Images, Images]:
+def load_cifar100(data: Path) -> tuple[LabeledImages, LabeledImages]:
     """Return CIFAR-100: 50,000 train and 10,000 test images, (3, 32, 32), 100 fine classes."""
     return load_cifar(CIFAR100, data, "official")

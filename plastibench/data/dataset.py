@@ -28,7 +28,7 @@ def batch_bounds(num_examples: int, batch_size: int) -> list[tuple[int, int]]:
     return list(zip(starts, [*starts[1:], num_examples], strict=True))
 
 
-class Data(ABC):
+class Dataset(ABC):
     """Examples in a fixed order, the order of their arrival."""
 
     @property
@@ -63,7 +63,7 @@ class Data(ABC):
 
 
 @dataclass(frozen=True, eq=False)
-class InMemoryDataset(Data):
+class InMemoryDataset(Dataset):
     """Images decoded once and kept as bytes in the memory of the device they are trained on."""
 
     x: Tensor

@@ -22,7 +22,7 @@ import torch
 
 from plastibench.console import progress
 from plastibench.data.fetch import digest_of
-from plastibench.data.images import Images
+from plastibench.data.images import LabeledImages
 from plastibench.errors import DataError
 from plastibench.system.cpu import num_cores
 from plastibench.system.locks import file_lock
@@ -76,7 +76,7 @@ def cached(cache: Path, recipe: Recipe) -> Path:
     return folder
 
 
-def load(folder: Path) -> dict[str, Images]:
+def load(folder: Path) -> dict[str, LabeledImages]:
     """Return the parts of a store, mapped from disk; raise `DataError` when it is damaged."""
     try:
         header = json.loads((folder / "header.json").read_text(encoding="utf-8"))
@@ -96,7 +96,7 @@ def load(folder: Path) -> dict[str, Images]:
     labels = torch.from_numpy(np.fromfile(folder / "labels.i64", "<i8").astype(np.int64))
     edges = accumulate(counts.values(), initial=0)
     return {
-        part: Images(pixels[start:end], labels[start:end])
+        part: LabeledImages(pixels[start:end], labels[start:end])
         for part, (start, end) in zip(counts, pairwise(edges), strict=True)
     }
 

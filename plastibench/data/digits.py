@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from plastibench.data.images import Images
+from plastibench.data.images import LabeledImages
 from plastibench.seeding import generator
 
 NUM_TEST_DIGITS = 600
@@ -17,7 +17,7 @@ FILE = "sklearn/datasets/data/digits.csv.gz"
 """In the distribution of scikit-learn: a row an image, its 64 pixels and its label."""
 
 
-def load_digits() -> tuple[Images, Images]:
+def load_digits() -> tuple[LabeledImages, LabeledImages]:
     """Return scikit-learn's handwritten digits as (train, test): 1,197 and 600 images of shape (1, 8, 8).
 
     The part to test on is drawn once and for all; it does not depend on a run's seed.
@@ -28,7 +28,7 @@ def load_digits() -> tuple[Images, Images]:
     y = rows[:, -1].long()
     order = torch.randperm(len(y), generator=generator("digits", "test"))
     test, train = order[:NUM_TEST_DIGITS], order[NUM_TEST_DIGITS:]
-    return Images(x[train], y[train]), Images(x[test], y[test])
+    return LabeledImages(x[train], y[train]), LabeledImages(x[test], y[test])
 
 
 def _rows() -> np.ndarray[Any, np.dtype[np.float64]]:

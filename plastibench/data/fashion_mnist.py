@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from plastibench.data.fetch import RemoteFile, obtain
-from plastibench.data.images import Images
+from plastibench.data.images import LabeledImages
 from plastibench.errors import DataError
 
 _FASHION_SITES = (
@@ -40,18 +40,18 @@ FASHION_MNIST = {
 }
 
 
-def load_fashion_mnist(data: Path) -> tuple[Images, Images]:
+def load_fashion_mnist(data: Path) -> tuple[LabeledImages, LabeledImages]:
     """Return Fashion-MNIST: 60,000 train and 10,000 test images, (1, 28, 28), 10 classes."""
     train, test = (_read_idx_pair(data, part) for part in ("train", "t10k"))
     return train, test
 
 
-def _read_idx_pair(data: Path, part: str) -> Images:
+def _read_idx_pair(data: Path, part: str) -> LabeledImages:
     """Return the images of one part of Fashion-MNIST, named as its files are."""
     image_file, label_file = FASHION_MNIST[f"{part}-images-idx3"], FASHION_MNIST[f"{part}-labels-idx1"]
     pixels = read_idx(obtain(image_file, data, _FASHION_PLACES))
     labels = read_idx(obtain(label_file, data, _FASHION_PLACES))
-    return Images(
+    return LabeledImages(
         torch.from_numpy(pixels).unsqueeze(1).contiguous(), torch.from_numpy(labels.astype(np.int64))
     )
 

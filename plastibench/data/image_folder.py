@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Self
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils import data
 
 from plastibench.data.archives import FolderSource, decode
-from plastibench.data.dataset import Batch, Data, batch_bounds
+from plastibench.data.dataset import Batch, Dataset, batch_bounds
 from plastibench.errors import DataError
 from plastibench.system.cpu import num_cores
 
@@ -48,7 +48,7 @@ class Files:
 
 
 @dataclass(frozen=True, eq=False)
-class StreamingDataset(Data):
+class StreamingDataset(Dataset):
     """Images read from files whenever they are needed, at one size.
 
     Augmented: a random resized crop and a flip. Else: the central square of an image whose shorter
@@ -109,9 +109,9 @@ class StreamingDataset(Data):
     def _channels(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         return (MEAN, STD) if self.normalize else ((0.0,) * 3, (1.0,) * 3)
 
-    def _loader(self, epoch: _Epoch) -> DataLoader[_Sample]:
+    def _loader(self, epoch: _Epoch) -> data.DataLoader[_Sample]:
         # With a generator of its own: a loader would else draw from torch's global one.
-        return DataLoader(
+        return data.DataLoader(
             _Decoder(self.files.root, self.size),
             batch_sampler=epoch,
             num_workers=min(self.workers, epoch.num_batches),
@@ -145,7 +145,7 @@ class _Epoch:
             yield list(zip(names, labels, self.seeds[start:end].tolist(), strict=True))
 
 
-class _Decoder(Dataset[_Sample]):
+class _Decoder(data.Dataset[_Sample]):
     """Turns keys into images; all that is sent to a worker process."""
 
     def __init__(self, root: Path, size: int) -> None:

@@ -14,7 +14,7 @@ import torch
 from plastibench.data.archives import FolderSource, decode
 from plastibench.data.decoded_cache import Pixels, Recipe, cached, load
 from plastibench.data.image_folder import Files, StreamingDataset, usual_workers
-from plastibench.data.images import Images, ImageSet
+from plastibench.data.images import DatasetSplits, LabeledImages
 from plastibench.errors import DataError, unknown
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Listing:
 
 def open_imagenet(
     data: Path, size: int, device: torch.device, edition: str = "official", *, normalize: bool = True
-) -> ImageSet:
+) -> DatasetSplits:
     """Return ImageNet streamed at `size` pixels a side onto `device`.
 
     Editions are "official", 1,000 classes with every image there, and "subset", at least 2 classes.
@@ -60,7 +60,7 @@ def open_imagenet(
         index = torch.arange(len(files.names))
         return StreamingDataset(files, index, size, device, usual_workers(), normalize)
 
-    return ImageSet(
+    return DatasetSplits(
         name="ImageNet",
         train=part(listing.train),
         test=part(listing.test),
@@ -71,7 +71,7 @@ def open_imagenet(
 
 def load_imagenet_packed(
     data: Path, cache: Path, size: int, edition: str = "official"
-) -> tuple[Images, Images]:
+) -> tuple[LabeledImages, LabeledImages]:
     """Return train and test (val) images, (n, 3, size, size), packed in `cache` at the first call."""
     return load_packed(pack(find_imagenet(data, edition), size, cache, edition))
 
@@ -101,7 +101,7 @@ def pack(folder: Path, size: int, cache: Path, edition: str = "official") -> Pat
     return cached(cache, recipe)
 
 
-def load_packed(path: Path) -> tuple[Images, Images]:
+def load_packed(path: Path) -> tuple[LabeledImages, LabeledImages]:
     """Return train and test images of a pack, mapped from disk; raise `DataError` when it is damaged."""
     parts = load(path)
     return parts["train"], parts["test"]

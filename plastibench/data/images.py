@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from plastibench.data.augment import Augmentation, Unchanged
-from plastibench.data.dataset import Data, InMemoryDataset
+from plastibench.data.augment import Augmentation, NoAugmentation
+from plastibench.data.dataset import Dataset, InMemoryDataset
 from plastibench.errors import DataError
 
 
 @dataclass(frozen=True, eq=False)
-class Images:
+class LabeledImages:
     """Decoded images with their labels, on the CPU."""
 
     x: Tensor
@@ -38,12 +38,12 @@ class Images:
 
 
 @dataclass(frozen=True, eq=False)
-class ImageSet:
+class DatasetSplits:
     """The two parts of a data set, ready to train on and to test on."""
 
     name: str
-    train: Data
-    test: Data
+    train: Dataset
+    test: Dataset
     num_classes: int
     checksum: str
     """SHA-256, hexadecimal: of decoded pixels and labels, or of the listing of a streamed folder."""
@@ -66,21 +66,21 @@ class Preprocessing:
     """Subtracted from each channel, in units of a pixel in [0, 1]."""
     std: tuple[float, ...]
     """Each channel is divided by it, in units of a pixel in [0, 1]."""
-    augmentation: Augmentation = field(default_factory=Unchanged)
+    augmentation: Augmentation = field(default_factory=NoAugmentation)
     """Of training images only."""
 
     @classmethod
-    def plain(cls, channels: int, augmentation: Augmentation | None = None) -> Preprocessing:
+    def unnormalized(cls, channels: int, augmentation: Augmentation | None = None) -> Preprocessing:
         """Return a preparation that leaves pixels in [0, 1]."""
-        return cls((0.0,) * channels, (1.0,) * channels, augmentation or Unchanged())
+        return cls((0.0,) * channels, (1.0,) * channels, augmentation or NoAugmentation())
 
     @classmethod
-    def measured(cls, train: Images, augmentation: Augmentation | None = None) -> Preprocessing:
+    def from_statistics(cls, train: LabeledImages, augmentation: Augmentation | None = None) -> Preprocessing:
         """Return a preparation that normalizes with the statistics of `train`."""
-        return cls(*channel_statistics(train), augmentation or Unchanged())
+        return cls(*channel_statistics(train), augmentation or NoAugmentation())
 
 
-def channel_statistics(images: Images) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def channel_statistics(images: LabeledImages) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return the mean and the population standard deviation of each channel, in [0, 1] units.
 
     Exact up to the last rounding: pixels have 256 values, so their histogram holds every sum.
@@ -97,7 +97,7 @@ def channel_statistics(images: Images) -> tuple[tuple[float, ...], tuple[float, 
     return tuple(means), tuple(deviations)
 
 
-def checksum(*parts: Images) -> str:
+def checksum(*parts: LabeledImages) -> str:
     """Return the SHA-256 of shapes, pixels and labels, hexadecimal."""
     state = hashlib.sha256()
     for part in parts:
@@ -107,9 +107,9 @@ def checksum(*parts: Images) -> str:
     return state.hexdigest()
 
 
-def resident(
-    name: str, train: Images, test: Images, preparation: Preprocessing, device: torch.device
-) -> ImageSet:
+def in_memory_splits(
+    name: str, train: LabeledImages, test: LabeledImages, preprocessing: Preprocessing, device: torch.device
+) -> DatasetSplits:
     """Return the set with its bytes on `device`, normalized and augmented there batch by batch.
 
     Raises `DataError` when a class has no training image or a test label has no class.
@@ -117,22 +117,22 @@ def resident(
     num_classes = _count_classes(name, train, test)
     mean, std = (
         torch.tensor(numbers, dtype=torch.float32).view(-1, 1, 1).to(device)
-        for numbers in (preparation.mean, preparation.std)
+        for numbers in (preprocessing.mean, preprocessing.std)
     )
 
-    def place(part: Images, augmentation: Augmentation) -> InMemoryDataset:
+    def place(part: LabeledImages, augmentation: Augmentation) -> InMemoryDataset:
         return InMemoryDataset(part.x.to(device), part.y.to(device), mean, std, augmentation)
 
-    return ImageSet(
+    return DatasetSplits(
         name=name,
-        train=place(train, preparation.augmentation),
-        test=place(test, Unchanged()),
+        train=place(train, preprocessing.augmentation),
+        test=place(test, NoAugmentation()),
         num_classes=num_classes,
         checksum=checksum(train, test),
     )
 
 
-def _count_classes(name: str, train: Images, test: Images) -> int:
+def _count_classes(name: str, train: LabeledImages, test: LabeledImages) -> int:
     """Return the number of classes, after checking that labels are 0, 1, ... without a gap."""
     present = torch.unique(train.y).tolist()
     num_classes = len(present)

@@ -31,11 +31,11 @@ class RandomResizedCrop(Augmentation):
     ATTEMPTS: ClassVar[int] = 10
 
     @property
-    def columns(self) -> int:
+    def num_draws(self) -> int:
         """Top, left, height and width of the crop, whole pixels."""
         return 4
 
-    def output(self, shape: Shape) -> Shape:
+    def output_shape(self, shape: Shape) -> Shape:
         """Return the square shape, or the image's."""
         return shape if self.size is None else (shape[0], self.size, self.size)
 
@@ -69,7 +69,7 @@ class RandomResizedCrop(Augmentation):
     def apply(self, images: Tensor, draws: Tensor) -> Tensor:
         """Crop and resize as two matrix products, one an axis, so that nothing is looped over."""
         shape = images.shape[1], images.shape[2], images.shape[3]
-        _, height, width = self.output(shape)
+        _, height, width = self.output_shape(shape)
         rows = resize_weights(draws[:, 0], draws[:, 2], shape[1], height).to(images.dtype)
         columns = resize_weights(draws[:, 1], draws[:, 3], shape[2], width).to(images.dtype)
         return rows[:, None] @ images @ columns[:, None].transpose(-1, -2)

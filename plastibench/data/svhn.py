@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from plastibench.data.fetch import RemoteFile, obtain
-from plastibench.data.images import Images
+from plastibench.data.images import LabeledImages
 from plastibench.errors import DataError
 
 _SVHN_SITE = "http://ufldl.stanford.edu/housenumbers/"
@@ -35,13 +35,13 @@ SVHN = {
 }
 
 
-def load_svhn(data: Path) -> tuple[Images, Images]:
+def load_svhn(data: Path) -> tuple[LabeledImages, LabeledImages]:
     """Return SVHN, cropped digits: 73,257 train and 26,032 test images, (3, 32, 32), 10 classes."""
     train, test = (read_mat(obtain(SVHN[part], data, _SVHN_PLACES)) for part in ("train", "test"))
     return train, test
 
 
-def read_mat(path: Path) -> Images:
+def read_mat(path: Path) -> LabeledImages:
     """Return the images of a MATLAB file with `X`, (32, 32, 3, n) bytes, and `y`, digits 1 to 10.
 
     10 stands for the digit 0. Raises `DataError` for any other file.
@@ -59,4 +59,4 @@ def read_mat(path: Path) -> Images:
     if not well_formed or not np.isin(digits, np.arange(1, 11)).all():
         raise DataError(f"{path} holds {pixels.shape} pixels and {len(digits)} labels, which is not SVHN")
     images = np.ascontiguousarray(pixels.transpose(3, 2, 0, 1))
-    return Images(torch.from_numpy(images), torch.from_numpy(digits.astype(np.int64) % 10))
+    return LabeledImages(torch.from_numpy(images), torch.from_numpy(digits.astype(np.int64) % 10))

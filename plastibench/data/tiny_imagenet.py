@@ -10,7 +10,7 @@ import numpy as np
 from plastibench.data.archives import FolderSource, Source, ZipSource, decode
 from plastibench.data.decoded_cache import Pixels, Recipe, cached, load
 from plastibench.data.fetch import RemoteFile, find, obtain
-from plastibench.data.images import Images
+from plastibench.data.images import LabeledImages
 from plastibench.errors import DataError, unknown
 
 TINY_IMAGENET = RemoteFile(
@@ -40,7 +40,9 @@ class Listing:
     test: tuple[tuple[str, int], ...]
 
 
-def load_tiny_imagenet(data: Path, cache: Path, edition: str = "official") -> tuple[Images, Images]:
+def load_tiny_imagenet(
+    data: Path, cache: Path, edition: str = "official"
+) -> tuple[LabeledImages, LabeledImages]:
     """Return Tiny-ImageNet: 500 train and 50 test images a class, (3, 64, 64); test is its val part.
 
     Editions are "official", 200 classes, downloaded when missing, and "subset", a folder whose

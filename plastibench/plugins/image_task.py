@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from plastibench.data.augment import Augmentation, Unchanged
-from plastibench.data.images import Images, ImageSet, Preprocessing, resident
+from plastibench.data.augment import Augmentation, NoAugmentation
+from plastibench.data.images import DatasetSplits, LabeledImages, Preprocessing, in_memory_splits
 from plastibench.errors import RequestError
 from plastibench.plugins.architecture import Architecture, LayerFactories
 from plastibench.plugins.fields import setting
@@ -21,7 +21,7 @@ from plastibench.plugins.task import DataContext, Stage, Task
 from plastibench.seeding import generator
 
 if TYPE_CHECKING:
-    from plastibench.data.dataset import Data
+    from plastibench.data.dataset import Dataset
     from plastibench.plugins.architecture import Shape
 
 Channels = tuple[tuple[float, ...], tuple[float, ...]]
@@ -48,7 +48,7 @@ class ImageTask(Task):
 
     shape: ClassVar[Shape]
     num_classes: ClassVar[int]
-    augmentation: ClassVar[Augmentation] = Unchanged()
+    augmentation: ClassVar[Augmentation] = NoAugmentation()
     """How training images are changed where the recipe says `augment`."""
     sota: ClassVar[Mapping[str, Any]] = {
         "learning_rate": 0.1,
@@ -81,12 +81,12 @@ class ImageTask(Task):
             raise RequestError(f"{model} cannot be trained on {task}: {reason}")
 
     @abstractmethod
-    def load(self, site: DataContext) -> ImageSet:
+    def load(self, site: DataContext) -> DatasetSplits:
         """Return the whole data set on the site's device. Raises DataError where it is missing."""
 
-    def prepared(
-        self, parts: tuple[Images, Images], site: DataContext, channels: Channels | None = None
-    ) -> ImageSet:
+    def preprocess(
+        self, parts: tuple[LabeledImages, LabeledImages], site: DataContext, channels: Channels | None = None
+    ) -> DatasetSplits:
         """Return decoded (train, test) images on the site's device, as the recipe wants them.
 
         `channels` holds the mean and the standard deviation of each channel in [0, 1]; None
@@ -94,12 +94,12 @@ class ImageTask(Task):
         """
         train, test = parts
         if not self.recipe.normalize:
-            preparation = Preprocessing.plain(train.x.shape[1], self.augmentation)
+            preprocessing = Preprocessing.unnormalized(train.x.shape[1], self.augmentation)
         elif channels is None:
-            preparation = Preprocessing.measured(train, self.augmentation)
+            preprocessing = Preprocessing.from_statistics(train, self.augmentation)
         else:
-            preparation = Preprocessing(*channels, self.augmentation)
-        return resident(type(self).__name__, train, test, preparation, site.device.torch)
+            preprocessing = Preprocessing(*channels, self.augmentation)
+        return in_memory_splits(type(self).__name__, train, test, preprocessing, site.device.torch)
 
     def input_shape(self) -> Shape:
         """Return the shape of one prepared image: (channels, height, width)."""
@@ -181,7 +181,7 @@ class ImageTask(Task):
         return round(self.buffer * sum(held_sizes) / sum(train_sizes))
 
 
-def _part(data: Data, start: int, end: int) -> Data:
+def _part(data: Dataset, start: int, end: int) -> Dataset:
     if start == end:
         raise RequestError("validation is too small a share: a chunk gives no example to it")
     return data[start:end]

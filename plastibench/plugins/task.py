@@ -14,7 +14,7 @@ from plastibench.plugins.recipe import Recipe
 if TYPE_CHECKING:
     from torch import nn
 
-    from plastibench.data.dataset import Data
+    from plastibench.data.dataset import Dataset
     from plastibench.devices import Device
     from plastibench.plugins.architecture import Architecture
 
@@ -24,13 +24,13 @@ class Stage:
     """The period between two arrivals of data."""
 
     index: int
-    train: Data
+    train: Dataset
     """All that may be trained on, in order of arrival."""
     chunks: tuple[int, ...]
     """How many training examples came with each arrival still in `train`, oldest first."""
-    validation: Data | None
+    validation: Dataset | None
     """Set aside from the same chunks, for tuning; None where none was asked for."""
-    test: Data | None
+    test: Dataset | None
     """Read once a stage, for tables; None where the run is sealed."""
     checksum: str
     """Of the whole data set, as it was decoded."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from plastibench.data.images import Images, ImageSet
+from plastibench.data.images import DatasetSplits, LabeledImages
 from plastibench.devices import AUTOCAST, Device
 from plastibench.plugins.architecture import Architecture
 from plastibench.plugins.fields import setting
@@ -38,15 +38,15 @@ class Noise(ImageTask):
     images: int = setting(1024, within=(4, None))
     """To train on; half as many to test on."""
 
-    def load(self, site: DataContext) -> ImageSet:
+    def load(self, site: DataContext) -> DatasetSplits:
         """Return the images on the site's device."""
         draw = generator("bench", "images")
 
-        def images(count: int) -> Images:
+        def images(count: int) -> LabeledImages:
             pixels = torch.randint(256, (count, *self.shape), generator=draw, dtype=torch.uint8)
-            return Images(pixels, torch.arange(count) % self.num_classes)
+            return LabeledImages(pixels, torch.arange(count) % self.num_classes)
 
-        return self.prepared((images(self.images), images(self.images // 2)), site)
+        return self.preprocess((images(self.images), images(self.images // 2)), site)
 
 
 @dataclass(frozen=True)

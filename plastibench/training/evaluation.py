@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from plastibench.data.dataset import Data
+from plastibench.data.dataset import Dataset
 from plastibench.devices import Device
 from plastibench.devices.compile import CompiledForward
 from plastibench.plugins.recipe import AccuracyAverage, Recipe
@@ -75,7 +75,7 @@ class RunningMetrics:
         return Accuracy(int(correct), self._total, shares / self._batches, loss / self._total)
 
 
-def evaluate(model: nn.Module, data: Data, recipe: Recipe, device: Device) -> Accuracy:
+def evaluate(model: nn.Module, data: Dataset, recipe: Recipe, device: Device) -> Accuracy:
     """Return the accuracy of `model` on `data`, leaving the model as it was."""
     tally, layout = RunningMetrics(device), device.memory_format(model)
     forward = CompiledForward(device, recipe.test_batch_size)

@@ -10,18 +10,25 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional
 
-from plastibench.data.augment import Augmentation, Chain, Crop, Flip, Rotation, Unchanged
+from plastibench.data.augment import (
+    Augmentation,
+    Compose,
+    NoAugmentation,
+    RandomCrop,
+    RandomHorizontalFlip,
+    RandomRotation,
+)
 from plastibench.data.dataset import InMemoryDataset
 from plastibench.data.random_resized_crop import RandomResizedCrop
 
 EVERY = [
-    Unchanged(),
-    Flip(),
-    Crop(4),
-    Rotation(15),
+    NoAugmentation(),
+    RandomHorizontalFlip(),
+    RandomCrop(4),
+    RandomRotation(15),
     RandomResizedCrop(20),
     RandomResizedCrop(),
-    Chain((Crop(2), Rotation(15), Flip(), RandomResizedCrop(12))),
+    Compose((RandomCrop(2), RandomRotation(15), RandomHorizontalFlip(), RandomResizedCrop(12))),
 ]
 
 
@@ -37,11 +44,11 @@ def drawn(augmentation: Augmentation, num: int, shape: tuple[int, int, int], see
 def test_contract(augmentation: Augmentation) -> None:
     x = images(9, 24, 28)
     draws = drawn(augmentation, 9, (3, 24, 28))
-    assert draws.shape == (9, augmentation.columns)
+    assert draws.shape == (9, augmentation.num_draws)
     assert draws.dtype == torch.float32
     before, state = x.clone(), torch.get_rng_state()
     out = augmentation.apply(x, draws)
-    assert out.shape == (9, *augmentation.output((3, 24, 28)))
+    assert out.shape == (9, *augmentation.output_shape((3, 24, 28)))
     assert out.dtype == x.dtype
     assert torch.equal(x, before)
     assert torch.equal(torch.get_rng_state(), state)
@@ -65,8 +72,8 @@ def test_nothing_waits_for_the_device(augmentation: Augmentation) -> None:
 
 
 def test_flip_is_torchvisions() -> None:
-    x, draws = images(), drawn(Flip(), 40, (3, 32, 32))
-    out = Flip().apply(x, draws)
+    x, draws = images(), drawn(RandomHorizontalFlip(), 40, (3, 32, 32))
+    out = RandomHorizontalFlip().apply(x, draws)
     flips = draws[:, 0] < 0.5
     assert 5 < int(flips.sum()) < 35
     for image, result, flip in zip(x, out, flips, strict=True):
@@ -74,15 +81,15 @@ def test_flip_is_torchvisions() -> None:
 
 
 def test_crop_is_torchvisions() -> None:
-    x, draws = images(40, 28, 32), drawn(Crop(4), 40, (3, 28, 32))
-    out = Crop(4).apply(x, draws)
+    x, draws = images(40, 28, 32), drawn(RandomCrop(4), 40, (3, 28, 32))
+    out = RandomCrop(4).apply(x, draws)
     for image, result, (top, left) in zip(x, out, draws.int().tolist(), strict=True):
         assert torch.equal(result, functional.crop(functional.pad(image, [4]), top, left, 28, 32))
 
 
 def test_rotation_is_torchvisions() -> None:
-    x, draws = images(200, 32, 30), drawn(Rotation(15), 200, (3, 32, 30))
-    out = Rotation(15).apply(x, draws)
+    x, draws = images(200, 32, 30), drawn(RandomRotation(15), 200, (3, 32, 30))
+    out = RandomRotation(15).apply(x, draws)
     expected = torch.stack(
         [
             functional.rotate(image, angle, InterpolationMode.NEAREST, fill=[0.0])
@@ -113,15 +120,17 @@ def test_resized_crop_is_torchvisions(side: int, size: int) -> None:
 
 def test_draws_of_flip_crop_and_rotation_are_uniform() -> None:
     shape = (3, 32, 32)
-    assert float((drawn(Flip(), 20_000, shape) < 0.5).float().mean()) == pytest.approx(0.5, abs=0.02)
-    corners = drawn(Crop(4), 20_000, shape)
+    assert float((drawn(RandomHorizontalFlip(), 20_000, shape) < 0.5).float().mean()) == pytest.approx(
+        0.5, abs=0.02
+    )
+    corners = drawn(RandomCrop(4), 20_000, shape)
     for axis in range(2):
         shares = torch.bincount(corners[:, axis].int(), minlength=9) / 20_000
         assert len(shares) == 9
         assert float((shares - 1 / 9).abs().max()) < 0.015
     both = (corners[:, 0] * 9 + corners[:, 1]).int()
     assert len(both.unique()) == 81
-    angles = drawn(Rotation(15), 20_000, shape)[:, 0]
+    angles = drawn(RandomRotation(15), 20_000, shape)[:, 0]
     assert float(angles.abs().max()) <= 15
     assert float(angles.mean()) == pytest.approx(0, abs=0.3)
     assert float(angles.std()) == pytest.approx(30 / math.sqrt(12), rel=0.02)
@@ -158,7 +167,7 @@ def test_impossible_crops_fall_back_to_the_central_one() -> None:
 
 
 def test_chain_draws_for_the_shape_it_has_by_then() -> None:
-    step = Chain((RandomResizedCrop(16), RandomResizedCrop(8)))
+    step = Compose((RandomResizedCrop(16), RandomResizedCrop(8)))
     draws = drawn(step, 200, (3, 64, 64))
     assert float((draws[:, 4] + draws[:, 6]).max()) <= 16
     assert step.apply(images(200, 64, 64), draws).shape == (200, 3, 8, 8)
@@ -167,7 +176,7 @@ def test_chain_draws_for_the_shape_it_has_by_then() -> None:
 def test_resident_data_augments_by_position_in_the_epoch() -> None:
     x = (images(10) * 255).to(torch.uint8)
     zero, one = torch.zeros(3, 1, 1), torch.ones(3, 1, 1)
-    step = Chain((Crop(4), Flip()))
+    step = Compose((RandomCrop(4), RandomHorizontalFlip()))
     data = InMemoryDataset(x, torch.arange(10), zero, one, step)
     order = torch.randperm(10, generator=torch.Generator().manual_seed(5))
     batches = list(data.batches(4, order, torch.Generator().manual_seed(1)))

@@ -15,7 +15,7 @@ from torchvision.transforms import v2
 from plastibench.data.dataset import Batch
 from plastibench.data.image_folder import MEAN, STD, StreamingDataset, usual_workers
 from plastibench.data.imagenet import list_imagenet, load_imagenet_packed, load_packed, open_imagenet, pack
-from plastibench.data.images import ImageSet
+from plastibench.data.images import DatasetSplits
 from plastibench.errors import DataError, RequestError
 
 Jpeg = Callable[..., bytes]
@@ -37,7 +37,7 @@ def folder(tmp_path: Path, jpeg: Jpeg) -> Path:
     return tmp_path
 
 
-def opened(folder: Path, monkeypatch: pytest.MonkeyPatch, workers: int = 0, size: int = 32) -> ImageSet:
+def opened(folder: Path, monkeypatch: pytest.MonkeyPatch, workers: int = 0, size: int = 32) -> DatasetSplits:
     monkeypatch.setenv("PLASTIBENCH_DECODERS", str(workers))
     return open_imagenet(folder, size, CPU, "subset")
 

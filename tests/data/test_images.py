@@ -7,18 +7,24 @@ import hashlib
 import pytest
 import torch
 
-from plastibench.data.augment import Flip, Unchanged
+from plastibench.data.augment import NoAugmentation, RandomHorizontalFlip
 from plastibench.data.dataset import InMemoryDataset
-from plastibench.data.images import Images, Preprocessing, channel_statistics, checksum, resident
+from plastibench.data.images import (
+    LabeledImages,
+    Preprocessing,
+    channel_statistics,
+    checksum,
+    in_memory_splits,
+)
 from plastibench.errors import DataError
 
 CPU = torch.device("cpu")
 
 
-def made(labels: list[int], seed: int = 0, channels: int = 3) -> Images:
+def made(labels: list[int], seed: int = 0, channels: int = 3) -> LabeledImages:
     numbers = torch.Generator().manual_seed(seed)
     shape = (len(labels), channels, 5, 4)
-    return Images(
+    return LabeledImages(
         torch.randint(0, 256, shape, dtype=torch.uint8, generator=numbers),
         torch.tensor(labels, dtype=torch.int64),
     )
@@ -34,20 +40,22 @@ def test_channel_statistics() -> None:
 
 def test_prepared_images_are_normalized() -> None:
     train, test = made([0, 1, 2, 0]), made([2, 1], seed=1)
-    found = resident("set", train, test, Preprocessing.measured(train, Flip()), CPU)
+    found = in_memory_splits(
+        "set", train, test, Preprocessing.from_statistics(train, RandomHorizontalFlip()), CPU
+    )
     x, y = next(found.train.batches(4))
     assert torch.allclose(x.mean((0, 2, 3)), torch.zeros(3), atol=1e-6)
     assert torch.allclose(x.var((0, 2, 3), correction=0), torch.ones(3), atol=1e-5)
     assert y.tolist() == [0, 1, 2, 0]
     assert isinstance(found.train, InMemoryDataset)
     assert isinstance(found.test, InMemoryDataset)
-    assert (found.train.augmentation, found.test.augmentation) == (Flip(), Unchanged())
+    assert (found.train.augmentation, found.test.augmentation) == (RandomHorizontalFlip(), NoAugmentation())
     assert (found.name, found.num_classes) == ("set", 3)
 
 
 def test_plain_preparation_leaves_pixels_in_the_unit_range() -> None:
     train = made([0, 1], channels=1)
-    found = resident("set", train, train, Preprocessing.plain(1), CPU)
+    found = in_memory_splits("set", train, train, Preprocessing.unnormalized(1), CPU)
     x, _ = next(found.train.batches(2))
     assert torch.equal(x, train.x.float().div(255))
 
@@ -58,7 +66,7 @@ def test_checksum_sees_every_pixel_and_label() -> None:
     other.x[1, 2, 4, 3] ^= 1
     assert checksum(one) != checksum(other)
     assert checksum(one) != checksum(made([1, 0]))
-    flat = Images(one.x.reshape(2, 3, 4, 5), one.y)
+    flat = LabeledImages(one.x.reshape(2, 3, 4, 5), one.y)
     assert checksum(one) != checksum(flat)
     expected = hashlib.sha256(b"(2, 3, 5, 4)" + one.x.numpy().tobytes() + one.y.numpy().tobytes())
     assert checksum(one) == expected.hexdigest()
@@ -66,18 +74,18 @@ def test_checksum_sees_every_pixel_and_label() -> None:
 
 def test_checksum_does_not_depend_on_the_layout_in_memory() -> None:
     one = made([0, 1])
-    strided = Images(one.x.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2), one.y)
+    strided = LabeledImages(one.x.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2), one.y)
     assert checksum(one) == checksum(strided)
 
 
 @pytest.mark.parametrize(("train", "test"), [([0, 2], [0]), ([0, 0], [0]), ([1, 2], [1]), ([0, 1], [2])])
 def test_labels_with_gaps_are_refused(train: list[int], test: list[int]) -> None:
     with pytest.raises(DataError, match="set"):
-        resident("set", made(train), made(test), Preprocessing.plain(3), CPU)
+        in_memory_splits("set", made(train), made(test), Preprocessing.unnormalized(3), CPU)
 
 
 def test_number_of_classes_is_checked() -> None:
-    found = resident("set", made([0, 1]), made([0]), Preprocessing.plain(3), CPU)
+    found = in_memory_splits("set", made([0, 1]), made([0]), Preprocessing.unnormalized(3), CPU)
     assert found.require_classes(2) is found
     with pytest.raises(DataError, match="has 2 classes, not 12; ask for classes=2"):
         found.require_classes(12)
@@ -86,6 +94,6 @@ def test_number_of_classes_is_checked() -> None:
 def test_wrong_types_are_refused() -> None:
     good = made([0, 1])
     with pytest.raises(TypeError, match="images are uint8"):
-        Images(good.x.float(), good.y)
+        LabeledImages(good.x.float(), good.y)
     with pytest.raises(TypeError, match="labels are int64, one an image"):
-        Images(good.x, good.y[:1])
+        LabeledImages(good.x, good.y[:1])

@@ -13,7 +13,7 @@ from support.tasks import small_digits
 from plastibench.analysis.tables import tables
 from plastibench.cli.progress import Display
 from plastibench.cli.screen import Screen
-from plastibench.data.dataset import Data
+from plastibench.data.dataset import Dataset
 from plastibench.errors import RequestError
 from plastibench.experiments.grid import FIRST_TUNING_SEED, Grid, parse_seeds
 from plastibench.experiments.spec import Spec
@@ -117,4 +117,4 @@ def test_the_seed_below_those_for_tuning_can() -> None:
 
 def test_test_data_type_is_what_the_guard_replaces(registry: Registry) -> None:
     stage = next(iter(small_digits(registry).stream(0, site())))
-    assert isinstance(stage.test, Data)
+    assert isinstance(stage.test, Dataset)

@@ -257,9 +257,9 @@ def test_sam_statistics_move_in_both_passes_or_in_the_first(registry: Registry) 
 
 def test_augmentation_changes_training_and_leaves_the_test_set(registry: Registry) -> None:
     class Flipping(type(small_digits(registry))):  # type: ignore[misc]
-        from plastibench.data.augment import Flip
+        from plastibench.data.augment import RandomHorizontalFlip
 
-        augmentation = Flip()
+        augmentation = RandomHorizontalFlip()
 
     plain = small_digits(registry, recipe={"augment": True})
     task = Flipping(recipe=plain.recipe, architecture=plain.architecture, stages=3, train_size=130)

@@ -25,7 +25,7 @@ METHODS = ("--method", "warm,shrink_perturb", "--tune", "learning_rate")
 GUARDED = '''"""A task of a test."""
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from plastibench.api import ImageSet, ImageTask, Site, Stage, load_digits
+from plastibench.api import DataContext, DatasetSplits, ImageTask, Stage, load_digits
 
 
 class Untouchable:
@@ -44,10 +44,10 @@ class Guarded(ImageTask):
     shape = (1, 8, 8)
     num_classes = 10
 
-    def load(self, site: Site) -> ImageSet:
-        return self.prepared(load_digits(), site)
+    def load(self, site: DataContext) -> DatasetSplits:
+        return self.preprocess(load_digits(), site)
 
-    def stream(self, seed: int, site: Site) -> Iterator[Stage]:
+    def stream(self, seed: int, site: DataContext) -> Iterator[Stage]:
         for stage in super().stream(seed, site):
             yield replace(stage, test=Untouchable())
 '''
