@@ -1,38 +1,79 @@
-"""A digest of what code does: comments, docstrings and layout do not count, nor does the Python version."""
+"""A digest of what code does: comments, docstrings, layout and imports do not count, nor does the Python version."""
 
 from __future__ import annotations
 
 import ast
 import hashlib
 import json
+from functools import cache
+from pathlib import Path
+
+HASH_VERSION = 2
+"""Raised whenever the digest of unchanged code changes: it makes every run a new one."""
 
 IGNORED = ("ctx", "kind", "type_comment", "type_ignores")
 """Parts of a syntax tree that change nothing, or that only some versions of Python have."""
 
 
-def digest(source: str) -> str:
+def digest(source: str | ast.Module) -> str:
     """Return 16 hexadecimal digits for a module's source. Raises SyntaxError."""
-    shape = json.dumps(_shape(ast.parse(source)), sort_keys=True)
+    tree = ast.parse(source) if isinstance(source, str) else source
+    shape = json.dumps([HASH_VERSION, _shape(tree, _aliases(tree))], sort_keys=True)
     return hashlib.sha256(shape.encode()).hexdigest()[:16]
 
 
-def _shape(node: object) -> object:
+def parse(path: Path) -> ast.Module:
+    """Return the syntax tree of a file, parsed once until the file changes. Raises OSError or SyntaxError."""
+    stats = path.stat()
+    return _parse(path, stats.st_mtime_ns, stats.st_size)
+
+
+def file_digest(path: Path) -> str:
+    """Return the digest of a file, computed once until the file changes. Raises OSError or SyntaxError."""
+    stats = path.stat()
+    return _file_digest(path, stats.st_mtime_ns, stats.st_size)
+
+
+@cache
+def _parse(path: Path, mtime_ns: int, size: int) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+
+
+@cache
+def _file_digest(path: Path, mtime_ns: int, size: int) -> str:
+    return digest(_parse(path, mtime_ns, size))
+
+
+def _aliases(tree: ast.Module) -> dict[str, str]:
+    """Return the names that imports give to things, with the things' own names."""
+    imports = (node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom))
+    return {alias.asname: alias.name for node in imports for alias in node.names if alias.asname}
+
+
+def _shape(node: object, aliases: dict[str, str]) -> object:
     """Return a syntax tree as plain lists, without what is empty: newer Pythons add empty parts."""
+    if isinstance(node, ast.Name):
+        node = ast.Name(aliases.get(node.id, node.id))
     if isinstance(node, ast.AST):
-        fields = {name: _shape(_real(value)) for name, value in ast.iter_fields(node) if name not in IGNORED}
+        fields = {k: _shape(_relevant(v), aliases) for k, v in ast.iter_fields(node) if k not in IGNORED}
         return [
             type(node).__name__,
             {name: value for name, value in fields.items() if value not in (None, [])},
         ]
     if isinstance(node, list):
-        return [_shape(item) for item in node]
+        return [_shape(item, aliases) for item in node]
     return None if node is None else f"{type(node).__name__} {node!r}"
 
 
-def _real(value: object) -> object:
-    """Return a list of statements without those that are a constant alone: docstrings."""
-    if not isinstance(value, list):
-        return value
-    return [
-        line for line in value if not (isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant))
-    ]
+def _relevant(value: object) -> object:
+    """Return a list of statements without docstrings and imports."""
+    return [node for node in value if not _is_irrelevant(node)] if isinstance(value, list) else value
+
+
+def _is_irrelevant(node: object) -> bool:
+    match node:
+        case ast.Import() | ast.ImportFrom() | ast.Expr(value=ast.Constant()):
+            return True
+        case ast.If(test=ast.Name(id="TYPE_CHECKING") | ast.Attribute(attr="TYPE_CHECKING"), orelse=[]):
+            return True
+    return False

@@ -21,7 +21,7 @@ from typing import Any
 
 import plastibench
 from plastibench.errors import RequestError, explain, unknown
-from plastibench.plugins.code_hash import digest
+from plastibench.plugins.code_hash import file_digest, parse
 
 FOLDERS = {"method": "methods", "task": "tasks", "model": "models"}
 """Kinds of plug-in and the subpackage that holds those shipped here."""
@@ -48,7 +48,7 @@ class Plugin:
         if self.path is None:
             return f"(from {self.module})"
         try:
-            tree = _parse(self.path)
+            tree = parse(self.path)
         except (OSError, SyntaxError, ValueError) as error:
             return f"(cannot be loaded: {explain(error)})"
         return (ast.get_docstring(tree) or "").partition("\n")[0]
@@ -166,7 +166,7 @@ def _is_plugin(path: Path) -> bool:
     A file that cannot be read is one, too: it is named when it is used, and the others go on.
     """
     try:
-        classes = [node for node in _parse(path).body if isinstance(node, ast.ClassDef)]
+        classes = [node for node in parse(path).body if isinstance(node, ast.ClassDef)]
     except FileNotFoundError:
         return False
     except (OSError, SyntaxError, ValueError):
@@ -232,14 +232,10 @@ def _contract(kind: str) -> type:
     return getattr(importlib.import_module(module), name)  # type: ignore[no-any-return]
 
 
-def _parse(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
-
-
 def fingerprint(plugin: Plugin) -> str:
-    """Return a digest of what a plug-in's code does: comments, docstrings and layout do not count."""
+    """Return a digest of what a plug-in's code does, or an empty text if there is no source."""
     path = plugin.path
     if path is None:
         source = importlib.util.find_spec(plugin.module)
         path = Path(source.origin) if source is not None and source.origin else None
-    return "" if path is None else digest(path.read_text(encoding="utf-8"))
+    return "" if path is None else file_digest(path)

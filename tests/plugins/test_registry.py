@@ -115,7 +115,27 @@ def test_whatever_changes_what_code_does_counts(old: str, new: str) -> None:
 
 def test_digest_does_not_depend_on_the_version_of_python() -> None:
     # Newer versions add fields (type_params in 3.12), and print f-strings differently.
-    assert digest(SOURCE) == "183341eafd8378a2"
+    assert digest(SOURCE) == "0b38838bd04430f4"
+
+
+def test_imports_do_not_count_but_what_an_alias_stands_for_does() -> None:
+    body = "def f(x):\n    return F.relu(zeros(x))\n"
+    one = "import torch.nn.functional as F\nfrom torch import zeros\n" + body
+    moved = (
+        "from __future__ import annotations\nfrom typing import TYPE_CHECKING\n"
+        "import torch.nn.functional as functional\nfrom elsewhere import zeros as zero\n"
+        "if TYPE_CHECKING:\n    from torch import Tensor\n"
+    ) + body.replace("F.", "functional.").replace("zeros", "zero")
+    assert digest(one) == digest(moved)
+    other = one.replace("import zeros", "import ones as zeros")
+    assert digest(one) != digest(other)
+
+
+def test_digest_of_a_file_is_computed_again_when_the_file_changes(tmp_path: Path) -> None:
+    file = plugin(tmp_path, "mine")
+    before = fingerprint(Plugin("method", "mine", "mine", file))
+    plugin(tmp_path, "mine", "x: int = 1")
+    assert fingerprint(Plugin("method", "mine", "mine", file)) != before
 
 
 @given(st.text(alphabet="ab\u00e9 '\"\n#", max_size=30))
