@@ -1,4 +1,4 @@
-"""A digest of what code does: comments, docstrings, layout and imports do not count, nor does the Python version."""
+"""A digest of what code does: not of comments, docstrings, layout, imports or the version of Python."""
 
 from __future__ import annotations
 
