@@ -1,31 +1,37 @@
-"""Progress of slow preparations: a bar on a terminal, two plain lines elsewhere, on stderr."""
+"""Progress of slow preparations: a bar on a terminal, two log lines elsewhere."""
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
+logger = logging.getLogger(__name__)
+
 Advance = Callable[[int], None]
-"""Called with how much was done since the last call: bytes or items."""
-Waiting = Callable[[int], AbstractContextManager[Advance]]
-"""Shows how far a number of items has come, for those who wait."""
+"""Called with the number of bytes or items done since the last call."""
+Progress = Callable[[int], AbstractContextManager[Advance]]
+"""Shows the progress of work on a number of items."""
 
 
-def silently(_: int) -> AbstractContextManager[Advance]:
+def no_progress(_: int) -> AbstractContextManager[Advance]:
     """Show nothing."""
     return nullcontext(lambda _: None)
 
 
 @contextmanager
 def progress(label: str, total: int | None, *, count_bytes: bool = False) -> Iterator[Advance]:
-    """Show how far a piece of work of `total` bytes or items has come; None is an unknown total."""
-    if not sys.stderr.isatty():
-        print(f"{label} ...", file=sys.stderr, flush=True)
+    """Show the progress of work on `total` bytes or items; None if the total is unknown.
+
+    Nothing is shown unless the logger "plastibench" is enabled for INFO, as it is on the command line.
+    """
+    if not (sys.stderr.isatty() and logger.isEnabledFor(logging.INFO)):
+        logger.info("%s ...", label)
         yield lambda done: None
-        print(f"{label}: done", file=sys.stderr, flush=True)
+        logger.info("%s: done", label)
         return
-    from rich import progress as rich
+    from rich import progress as rich  # late: rich is not needed, nor always installed, where data are read
     from rich.console import Console
 
     amount = rich.DownloadColumn() if count_bytes else rich.MofNCompleteColumn()

@@ -1,4 +1,4 @@
-"""What goes wrong through a user's request, and the sentence that says so."""
+"""Errors of a request, and one-line messages for any error."""
 
 from __future__ import annotations
 
@@ -10,74 +10,75 @@ from pathlib import Path
 
 
 class RequestError(ValueError):
-    """A request that cannot be met: the message says what is wrong, the value, what is allowed."""
+    """A request that cannot be met: the message names what is wrong, the value, and what is allowed."""
 
 
 class DataError(RequestError):
-    """A data set that is missing, incomplete or not what its checksum says."""
+    """A data set that is missing, incomplete, or differs from its checksum."""
 
 
 def unknown(kind: str, value: str, allowed: Iterable[str]) -> RequestError:
-    """Return the error for a name that does not exist, with the nearest one that does."""
+    """Return the error for a name that does not exist, with the closest name that does."""
     names = sorted(allowed)
-    near = get_close_matches(value, names, n=1, cutoff=0.5)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    listed = ", ".join(names) if names else "none"
-    return RequestError(f"no {kind} named {value!r}{hint} (there are: {listed})")
+    matches = get_close_matches(value, names, n=1, cutoff=0.5)
+    hint = f"; did you mean {matches[0]!r}?" if matches else ""
+    return RequestError(f"no {kind} named {value!r}{hint} (there are: {', '.join(names) or 'none'})")
 
 
-LONGEST = 600
-HINT = "lower batch_size, the model's width, or --jobs"
-ASKED = re.compile(r"[Tt]ried to allocate ([\d.]+) (bytes|[KMGT]iB)")
-NO_MEMORY_WORDS = ("not enough memory", "can't allocate memory", "out of memory")
+MAX_LENGTH = 600
+"""Longest message, in characters."""
+MEMORY_HINT = "lower batch_size, the model's width, or --jobs"
+_ALLOCATION = re.compile(r"[Tt]ried to allocate ([\d.]+) (bytes|[KMGT]iB)")
+_OUT_OF_MEMORY = ("not enough memory", "can't allocate memory", "out of memory")
 
 
 def explain(error: BaseException) -> str:
-    """Return one line for whatever was raised."""
+    """Return a one-line message for any exception."""
     if isinstance(error, RequestError):
         return one_line(str(error))
-    if out_of_memory(error):
-        return f"out of memory{_asked(error)}: {HINT} ({_named(error)})"
+    if is_out_of_memory(error):
+        return f"out of memory{_allocation(error)}: {MEMORY_HINT} ({_summary(error)})"
     if isinstance(error, OSError) and error.strerror:
         return one_line(f"{error.strerror}: {error.filename}" if error.filename else error.strerror)
-    place = "" if isinstance(error, SyntaxError) else _place(error)
-    return f"{_named(error)} ({place})" if place else _named(error)
+    location = "" if isinstance(error, SyntaxError) else _location(error)
+    return f"{_summary(error)} ({location})" if location else _summary(error)
 
 
 def one_line(text: str) -> str:
-    """Return text without line breaks, control characters and words of no end."""
-    words = (word if len(word) <= LONGEST // 4 else f"{word[:60]}...{word[-10:]}" for word in text.split())
+    """Return the text without line breaks and control characters, with long words shortened."""
+    words = (word if len(word) <= MAX_LENGTH // 4 else f"{word[:60]}...{word[-10:]}" for word in text.split())
     line = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in " ".join(words))
-    return line if len(line) <= LONGEST else f"{line[:LONGEST]}..."
+    return line if len(line) <= MAX_LENGTH else f"{line[:MAX_LENGTH]}..."
 
 
-def _named(error: BaseException) -> str:
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether the host or a device ran out of memory."""
+    # By name: the class of an accelerator's error is torch's, and this module does not import torch.
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _OUT_OF_MEMORY)
+
+
+def _summary(error: BaseException) -> str:
+    """Return the class and the first line of the message."""
     first = next((line for line in str(error).splitlines() if line.strip()), "")
     return one_line(f"{type(error).__name__}: {first}").rstrip(": ")
 
 
-def out_of_memory(error: BaseException) -> bool:
-    """Return whether it says that memory, the host's or a device's, ran out."""
-    # By name, since the class of an accelerator's error is torch's, and this file is read without torch.
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in NO_MEMORY_WORDS)
-
-
-def _asked(error: BaseException) -> str:
-    """Return how much memory was asked for, where torch's allocator says it: one in bytes, one in GiB."""
-    found = ASKED.search(str(error))
-    if found is None:
+def _allocation(error: BaseException) -> str:
+    """Return how much memory was requested, if torch's allocator names it: some do in bytes, some in GiB."""
+    match = _ALLOCATION.search(str(error))
+    if match is None:
         return ""
-    amount, unit = float(found[1]), found[2]
-    text = f"{amount / 2**30:,.2f} GiB" if unit == "bytes" else f"{amount:,.2f} {unit}"
-    return f", {text} asked for"
+    amount, unit = float(match[1]), match[2]
+    size = f"{amount / 2**30:,.2f} GiB" if unit == "bytes" else f"{amount:,.2f} {unit}"
+    return f", {size} requested"
 
 
-def _place(error: BaseException) -> str:
-    """Return the file and line of our own or of a plug-in's code where it came from; torch's says nothing."""
-    found = ""
+def _location(error: BaseException) -> str:
+    """Return the innermost file and line of plastibench or a plug-in; lines inside torch do not help."""
+    location = ""
     for frame, line in traceback.walk_tb(error.__traceback__):
         if str(frame.f_globals.get("__name__", "")).startswith("plastibench"):
-            found = f"{Path(frame.f_code.co_filename).name}, line {line}"
-    return found
+            location = f"{Path(frame.f_code.co_filename).name}, line {line}"
+    return location

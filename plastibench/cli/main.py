@@ -1,4 +1,4 @@
-"""The command line: finds its verbs, and turns every way to end into one line and an exit status."""
+"""Entry point: finds the commands, and ends with an exit code and, for an error, one line on stderr."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from typing import Any
 import click
 
 from plastibench.cli import commands
+from plastibench.cli.exit_codes import ExitCode
+from plastibench.cli.logs import log_to_console
 from plastibench.errors import RequestError, explain, one_line
 from plastibench.version import __version__
 
 TRACEBACK_VARIABLE = "PLASTIBENCH_TRACEBACK"
-DONE, SOME_FAILED, WRONG_REQUEST, INTERRUPTED = 0, 1, 2, 130
 
 
 class _Commands(click.Group):
-    """click prints an empty line of its own for Ctrl-C and takes the end of a file for it: not for ours."""
+    """A group that leaves Ctrl-C to `main`: click would print an empty line, and treat EOFError alike."""
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - as click has it
         try:
@@ -32,7 +33,7 @@ class _Commands(click.Group):
 
 
 class _Interrupted(Exception):  # noqa: N818 - not an error
-    """The user, or the system, wants the program to stop."""
+    """The user, or the system, asked the program to stop."""
 
 
 @click.group(
@@ -43,48 +44,51 @@ def cli() -> None:
     """Find out which remedy for loss of plasticity works, and what it costs."""
 
 
-for _verb in pkgutil.iter_modules(commands.__path__):
-    cli.add_command(importlib.import_module(f"{commands.__name__}.{_verb.name}").command)
+for _module in pkgutil.iter_modules(commands.__path__):
+    cli.add_command(importlib.import_module(f"{commands.__name__}.{_module.name}").command)
 
 
 def main() -> None:
-    """Run the command line; every error is one line on stderr."""
-    # Closing the terminal or `kill` stops a run as Ctrl-C does: no process stays behind.
+    """Run the command line and end the process."""
+    # Closing the terminal or `kill` stops a run as Ctrl-C does: no process is left behind.
     for name in ("SIGTERM", "SIGHUP"):
-        sign = getattr(signal, name, None)
-        if sign is not None and signal.getsignal(sign) == signal.SIG_DFL:
-            signal.signal(sign, signal.default_int_handler)
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
     try:
-        sys.exit(_status())
+        sys.exit(_exit_code())
     except BrokenPipeError:
-        # The reader of our output, `head` say, has gone: not an error of ours.
+        # The reader of the output, such as `head`, has ended: not an error of ours.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(DONE)
+        sys.exit(ExitCode.SUCCESS)
 
 
-def _status() -> int:
+def _exit_code() -> int:
     try:
-        try:
-            cli.main(prog_name="plastibench", standalone_mode=False)
-        finally:
-            sys.stdout.flush()
-    except SystemExit as end:
-        return end.code if isinstance(end.code, int) else DONE
-    except (RequestError, click.ClickException) as error:
-        return _say(
-            error.format_message() if isinstance(error, click.ClickException) else str(error), WRONG_REQUEST
-        )
+        return _run_command()
+    except click.ClickException as error:
+        return _fail(error.format_message(), ExitCode.USAGE)
+    except RequestError as error:
+        return _fail(str(error), ExitCode.USAGE)
     except (KeyboardInterrupt, _Interrupted, click.Abort):
-        return _say("interrupted; the same command goes on with the runs that are not finished", INTERRUPTED)
+        return _fail("interrupted; run the same command again to continue", ExitCode.INTERRUPTED)
     except BrokenPipeError:
         raise
     except Exception as error:
         if os.environ.get(TRACEBACK_VARIABLE):
             raise
-        return _say(f"{explain(error)} (set {TRACEBACK_VARIABLE}=1 for the whole traceback)", SOME_FAILED)
-    return DONE
+        return _fail(f"{explain(error)} (set {TRACEBACK_VARIABLE}=1 for the traceback)", ExitCode.FAILURE)
 
 
-def _say(message: str, status: int) -> int:
+def _run_command() -> int:
+    """Run the command that the arguments name; return its exit code, which is None for success."""
+    with log_to_console() as handler:
+        try:
+            return int(cli.main(prog_name="plastibench", standalone_mode=False, obj=handler) or 0)
+        finally:
+            sys.stdout.flush()
+
+
+def _fail(message: str, code: ExitCode) -> ExitCode:
     click.echo(f"plastibench: {one_line(message)}", err=True)
-    return status
+    return code

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from plastibench.errors import explain, out_of_memory
+from plastibench.errors import explain, is_out_of_memory
 
 Work = Callable[[Tensor, Tensor], int]
 """All that a step does on the device, for images (b, c, h, w) and labels (b,); returns its passes."""
@@ -86,7 +86,7 @@ class GraphedStep:
         try:
             replay = self._recorder.record(lambda: passes.append(work(still_x, still_y)))
         except Exception as error:
-            if out_of_memory(error):
+            if is_out_of_memory(error):
                 raise
             # A plug-in's model may do what no recording can hold. A capture computes nothing, so the step is
             # still to take.

@@ -131,7 +131,7 @@ def test_method_that_raises_costs_its_own_runs_only(tmp_path: Path) -> None:
         ),
         (
             "__import__('torch').OutOfMemoryError('Out of memory. Tried to allocate 2.50 GiB. GPU')",
-            "out of memory, 2.50 GiB asked for: lower batch_size",
+            "out of memory, 2.50 GiB requested: lower batch_size",
         ),
         ("OSError(28, 'No space left on device', 'x/y')", "failed: No space left on device: x/y"),
     ],
@@ -149,7 +149,7 @@ def test_a_run_that_asks_for_more_memory_than_there_is_fails_alone_and_says_how_
     answer = small_run(tmp_path / "home", "--plugin", plugin(tmp_path, "mine", hook), "--method", "mine,warm")
     assert answer.status == 1
     (line,) = (line for line in answer.lines() if "out of memory" in line)
-    assert "failed: out of memory, 262,144.00 GiB asked for: lower batch_size, the model's width, or" in line
+    assert "failed: out of memory, 262,144.00 GiB requested: lower batch_size, the model's width, or" in line
     assert len(records(tmp_path / "home")) == 1
 
 
@@ -220,7 +220,7 @@ def test_interrupted_grid_says_that_it_stops_and_leaves_no_process(tmp_path: Pat
     assert running.returncode == 130, err
     assert [line for line in err.splitlines() if "to do" not in line and "stage" not in line] == [
         "plastibench: stopping after this step, to go on later from there; Ctrl-C again stops at once",
-        "plastibench: interrupted; the same command goes on with the runs that are not finished",
+        "plastibench: interrupted; run the same command again to continue",
     ]
     assert records(tmp_path) == []
     _wait_for_end(running.pid)

@@ -40,13 +40,13 @@ def test_download_is_verified_and_kept(server: Server, file: RemoteFile, tmp_pat
     assert len(server.requests) == 1
 
 
-def test_download_is_announced_on_stderr_only(
-    file: RemoteFile, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_download_is_logged_and_nothing_is_printed(
+    file: RemoteFile, tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    caplog.set_level("INFO", logger="plastibench")
     obtain(file, tmp_path)
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert said.err.splitlines() == [f"downloading {file.urls[0]} ...", f"downloading {file.urls[0]}: done"]
+    assert caplog.messages == [f"downloading {file.urls[0]} ...", f"downloading {file.urls[0]}: done"]
+    assert capfd.readouterr() == ("", "")
 
 
 def test_cut_connection_is_resumed(server: Server, file: RemoteFile, tmp_path: Path) -> None:

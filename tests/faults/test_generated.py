@@ -111,7 +111,7 @@ def answered(*words: object) -> Answer:
         answer = command(*words)
     assert answer.status in (0, 1, 2), answer
     assert "Traceback" not in answer.err + answer.out
-    assert "for the whole traceback" not in answer.err, f"not foreseen: {words}: {answer.err}"
+    assert "for the traceback" not in answer.err, f"not foreseen: {words}: {answer.err}"
     if answer.status == 2:
         assert len(answer.lines()) == 1, answer.err
         assert answer.err.startswith("plastibench: ")

@@ -51,7 +51,7 @@ def test_a_run_that_fails_ends_its_count_and_says_why(tmp_path: Path) -> None:
     (found,) = together(load, [2])
     assert found.images_per_second() is None
     assert found.reason is not None
-    assert found.reason.startswith("out of memory, 1,048,576.00 GiB asked for")
+    assert found.reason.startswith("out of memory, 1,048,576.00 GiB requested")
 
 
 def test_the_fewest_runs_that_reach_the_most_are_chosen() -> None:

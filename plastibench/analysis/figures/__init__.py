@@ -7,7 +7,7 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from plastibench.console import Waiting, silently
+from plastibench.console import Progress, no_progress
 from plastibench.errors import RequestError, unknown
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def pictures(found: Sequence[Table]) -> Iterator[Picture]:
 
 
 def save(
-    found: Sequence[Table], folder: Path, forms: tuple[Sequence[str], bool], waiting: Waiting = silently
+    found: Sequence[Table], folder: Path, forms: tuple[Sequence[str], bool], waiting: Progress = no_progress
 ) -> list[Path]:
     """Write every picture in every format, and return the files. Raises RequestError where it cannot.
 

@@ -16,7 +16,7 @@ from plastibench.analysis.report.sentences import headline, overall, sentences
 from plastibench.analysis.report.typography import breakable, parted, typeset
 from plastibench.analysis.tables import SECONDS, STYLES, Cell, Row, Sheet, Table, sheet
 from plastibench.analysis.tables import across as tables_across
-from plastibench.console import Waiting, silently
+from plastibench.console import Progress, no_progress
 from plastibench.store.record import Record
 from plastibench.version import __version__
 
@@ -59,7 +59,7 @@ class Section:
     origins: list[tuple[str, str]]
 
 
-def page(found: Sequence[Table], name: str, waiting: Waiting = silently) -> str:
+def page(found: Sequence[Table], name: str, waiting: Progress = no_progress) -> str:
     """Return the page of some tables as HTML; the same tables give the same text.
 
     Most of its time goes into drawing: `waiting` shows how many pictures are drawn.

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from plastibench.console import Advance, progress, silently
+from plastibench.console import Advance, no_progress, progress
 from plastibench.store.index.database import Entry
 from plastibench.store.index.file_stats import FileStats
 from plastibench.store.index.run_summary import head, pack
@@ -33,7 +33,7 @@ class Batch(NamedTuple):
 
 def shown(count: int) -> AbstractContextManager[Advance]:
     """Show how far the reading of so many runs has come, where they are many."""
-    return progress(f"reading {count:,} runs", count) if count >= MANY else silently(count)
+    return progress(f"reading {count:,} runs", count) if count >= MANY else no_progress(count)
 
 
 def batches(home: Path, wanted: Sequence[Wanted]) -> Iterator[Batch]:
