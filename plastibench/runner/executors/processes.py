@@ -178,7 +178,7 @@ def _cause(status: int | None) -> str:
     if status is None or status >= 0:
         return f"its process ended with exit status {status}"
     name = signal.Signals(-status).name
-    hint = f" (by the system, if memory ran out: {HINT})" if name == "SIGKILL" else ""
+    hint = f" (by the system, if memory ran out: {MEMORY_HINT})" if name == "SIGKILL" else ""
     return f"its process was killed by {name}{hint}"
 
 
