@@ -20,6 +20,7 @@ from time import process_time
 from plastibench.devices import get_device
 from plastibench.experiments.grid import Grid
 from plastibench.experiments.spec import Spec
+from plastibench.runner.callbacks import RunCallback
 from plastibench.runner.context import RunContext
 from plastibench.runner.execute import execute, init_worker
 from plastibench.store.record import Record
@@ -27,14 +28,9 @@ from plastibench.store.record import Record
 USUAL = {"stages": "6", "max_epochs": "6", "target_accuracy": "none"}
 
 
-class Silent:
-    """A watcher that says nothing, but what goes wrong."""
+class RaiseLogs(RunCallback):
+    """Raise an error for anything worth a line."""
 
-    def on_run_start(self, spec: Spec, num_stages: int) -> None: ...
-    def on_epoch_end(self, run: str, where: object) -> None: ...
-    def on_stage_end(self, run: str, row: object) -> None: ...
-    def on_run_end(self, record: Record) -> None: ...
-    def on_run_error(self, spec: Spec, message: str) -> None: ...
     def on_log(self, spec: Spec, message: str) -> None:
         raise RuntimeError(message)
 
@@ -62,7 +58,7 @@ def a_run(spec: Spec, place: RunContext, interval: float) -> tuple[Record, float
     start = process_time()
     with tempfile.TemporaryDirectory() as home:
         there = replace(place, home=Path(home), interval=interval)
-        return execute(spec, there, init_worker(there), Silent()), process_time() - start
+        return execute(spec, there, init_worker(there), RaiseLogs()), process_time() - start
 
 
 def pairs(spec: Spec, place: RunContext, count: int) -> list[Pair]:

@@ -29,6 +29,7 @@ from plastibench.plugins.recipe import Recipe
 from plastibench.plugins.registry import Registry
 from plastibench.profiling import throughput
 from plastibench.profiling.concurrency import Load, best, together
+from plastibench.runner.callbacks import RunCallback
 from plastibench.runner.context import RunContext
 from plastibench.runner.execute import execute
 from plastibench.runner.scheduler import run_specs
@@ -278,7 +279,7 @@ def _ours(options: argparse.Namespace, precision: str, seed: int) -> Row:
 
 def _carry_out(grid: Grid, place: RunContext) -> None:
     registry = Registry()
-    execute(grid.specs(registry)[0], place, registry, Watching())
+    execute(grid.specs(registry)[0], place, registry, PrintErrors())
 
 
 def _reference(options: argparse.Namespace, seed: int) -> Row:
@@ -320,7 +321,7 @@ def _column(options: argparse.Namespace, results: Results, todo: list[Spec]) -> 
     jobs = options.jobs or chosen_jobs(results)
     place = RunContext(options.home, options.data, options.home / "cache", options.device, threads=1)
     start = perf_counter()
-    watcher = Watching(lambda record: results.add(f"column/{record.id}", _told(record)))
+    watcher = PrintErrors(lambda record: results.add(f"column/{record.id}", _told(record)))
     with _until(options.until - monotonic() - 30):
         run_specs(todo, place, watcher, jobs)
     seconds = perf_counter() - start
@@ -361,18 +362,12 @@ def _told(record: Record) -> Row:
 PHASES = ("train", "evaluation", "remedy")
 
 
-class Watching:
-    """A watcher that hears of finished and failed runs."""
+class PrintErrors(RunCallback):
+    """Count finished runs, and print what goes wrong."""
 
     def __init__(self, then: Callable[[Record], None] = lambda _: None) -> None:
         self.then = then
         self.finished_runs = 0
-
-    def on_run_start(self, spec: Spec, num_stages: int) -> None: ...
-
-    def on_epoch_end(self, run: str, where: dict[str, Any]) -> None: ...
-
-    def on_stage_end(self, run: str, row: dict[str, Any]) -> None: ...
 
     def on_run_end(self, record: Record) -> None:
         self.finished_runs += 1

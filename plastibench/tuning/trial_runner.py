@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from plastibench.errors import explain
+from plastibench.runner.callbacks import RunCallback
 from plastibench.runner.context import RunContext
 from plastibench.runner.execute import execute, init_worker
 from plastibench.runner.queue import RETRY_SECONDS
@@ -79,7 +80,7 @@ def _next(study: Study, assignment: WorkerConfig, worker: Worker, registry: Regi
     return True
 
 
-class TrialRunner:
+class TrialRunner(RunCallback):
     """One trial being carried out: its runs one after the other, each stage told to the study."""
 
     def __init__(self, study: Study, trial: Trial, place: RunContext, registry: Registry) -> None:
@@ -157,18 +158,3 @@ class TrialRunner:
         self.trial.report(value, (len(self.runs) - 1) * plan.num_stages + int(row["index"]))
         if self.trial.should_prune():
             raise Pruned
-
-    def on_run_start(self, spec: Spec, num_stages: int) -> None:
-        """A run begins."""
-
-    def on_epoch_end(self, run: str, where: dict[str, Any]) -> None:
-        """A run has trained another epoch."""
-
-    def on_run_end(self, record: Record) -> None:
-        """A run is on the disk."""
-
-    def on_run_error(self, spec: Spec, message: str) -> None:
-        """A run ended without a result."""
-
-    def on_log(self, spec: Spec, message: str) -> None:
-        """Something about a run is worth a line."""

@@ -17,6 +17,7 @@ from support.commands import child, plugin
 from plastibench.experiments.grid import Grid
 from plastibench.experiments.spec import Spec
 from plastibench.plugins.registry import Registry
+from plastibench.runner.callbacks import RunCallback
 from plastibench.runner.context import RunContext
 from plastibench.runner.executors import processes
 from plastibench.runner.executors.processes import _stop, _Worker, run_in_processes
@@ -38,7 +39,7 @@ def start(self, learner):
 """
 
 
-class Notes:
+class Notes(RunCallback):
     """A watcher that writes down what it is told."""
 
     def __init__(self) -> None:

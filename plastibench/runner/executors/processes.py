@@ -198,7 +198,7 @@ def _tell(watcher: RunCallback, what: str, about: tuple[Spec, Any]) -> None:
         watcher.on_run_error(spec, content)
 
 
-class _Sender:
+class _Sender(RunCallback):
     """A watcher that sends what it is told through a pipe."""
 
     def __init__(self, pipe: Connection) -> None:
