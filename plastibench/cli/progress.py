@@ -12,6 +12,7 @@ from rich.text import Text
 
 from plastibench.cli.screen import Shown, _harmless, clock
 from plastibench.experiments.spec import Spec, name_of
+from plastibench.runner.callbacks import RunCallback
 from plastibench.store.record import Record
 from plastibench.training.cost import PHASES
 
@@ -20,7 +21,7 @@ PLAIN_SECONDS = 10.0
 """At least so long between two lines about stages where there is no terminal."""
 
 
-class Display(Shown):
+class Display(Shown, RunCallback):
     """A watcher that shows the runs of a grid: what is done, where each run stands, how long it will take."""
 
     def __init__(self, console: Console, total: int, finished: int, jobs: int) -> None:

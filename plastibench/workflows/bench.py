@@ -17,14 +17,13 @@ from plastibench.errors import RequestError
 from plastibench.experiments import suites
 from plastibench.plugins.recipe import Recipe
 from plastibench.plugins.registry import Registry
+from plastibench.runner.callbacks import RunCallback
 from plastibench.runner.context import RunContext
 from plastibench.runner.execute import execute
 
 if TYPE_CHECKING:
-    from plastibench.experiments.spec import Spec
     from plastibench.profiling.concurrency import Together
     from plastibench.profiling.throughput import Speed, Split
-    from plastibench.store.record import Record
 
 HEAD = f"{'model':<16}{'precision':>10}{'train images/s':>26}{'test images/s':>15}{'peak':>8}"
 
@@ -87,7 +86,7 @@ def _split(device: str, registry: Registry) -> Split:
     grid = replace(usual, methods=(suites.defaults().baseline,), seeds=(0, 1), device=device)
     with tempfile.TemporaryDirectory() as home:
         place = RunContext(Path(home), Path(home), Path(home), device)
-        records = [execute(spec, place, registry, _Silent()) for spec in grid.specs(registry)]
+        records = [execute(spec, place, registry, RunCallback()) for spec in grid.specs(registry)]
     return Split.of(records[-1])
 
 
@@ -135,19 +134,3 @@ def _together_line(row: Together) -> str:
     held = [share.peak_memory for share in row.shares if share.peak_memory is not None]
     memory = f", {max(held) / 2**30:.1f} GiB each" if held else ""
     return f"{head}{rate:>12,.0f} images/s ({min(each):,.0f} to {max(each):,.0f} each{memory})"
-
-
-class _Silent:
-    """A watcher that tells nobody."""
-
-    def on_run_start(self, spec: Spec, num_stages: int) -> None: ...
-
-    def on_epoch_end(self, run: str, where: dict[str, object]) -> None: ...
-
-    def on_stage_end(self, run: str, row: dict[str, object]) -> None: ...
-
-    def on_run_end(self, record: Record) -> None: ...
-
-    def on_run_error(self, spec: Spec, message: str) -> None: ...
-
-    def on_log(self, spec: Spec, message: str) -> None: ...

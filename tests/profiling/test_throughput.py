@@ -13,9 +13,9 @@ from plastibench.experiments.grid import Grid
 from plastibench.plugins.recipe import Recipe
 from plastibench.plugins.registry import Registry
 from plastibench.profiling.throughput import Noise, Split, flop_per_image, matrix_rate, speeds
+from plastibench.runner.callbacks import RunCallback
 from plastibench.runner.context import RunContext
 from plastibench.runner.execute import execute
-from plastibench.workflows.bench import _Silent
 
 
 def test_flop_of_a_perceptron_are_those_counted_by_hand(registry: Registry) -> None:
@@ -51,7 +51,7 @@ def test_the_split_of_a_run_adds_up(registry: Registry, tmp_path: Path) -> None:
     settings = {"stages": "2", "max_epochs": "2", "width": "4", "train_size": "130"}
     grid = Grid(tasks=("digits",), methods=("dash",), seeds=(0,), settings=settings)
     record = execute(
-        grid.specs(registry)[0], RunContext(tmp_path, tmp_path, tmp_path, "cpu"), registry, _Silent()
+        grid.specs(registry)[0], RunContext(tmp_path, tmp_path, tmp_path, "cpu"), registry, RunCallback()
     )
     split = Split.of(record)
     assert sum(split.shares().values()) == pytest.approx(1)
