@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from support.commands import child
 from support.tasks import small_digits
 
 from plastibench.cli.main import cli
@@ -110,6 +111,11 @@ def test_the_notebook_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     found: dict[str, object] = {}
     exec(source, found)
     assert len(found["stages"]) == 0  # type: ignore[arg-type]
+
+
+def test_the_picture_of_the_rooms_is_current() -> None:
+    done = child(str(ROOT / "docs/rooms.py"), "--check")
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_readme_shows_the_published_quick_start() -> None:

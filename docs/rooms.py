@@ -1,0 +1,169 @@
+"""Draw the rooms of the package and what imports what into docs/architecture.md, or count them.
+
+python docs/rooms.py [--check]               write the picture, or fail if it is not current
+python docs/rooms.py --numbers [--tree DIR]  print files, lines and imports of each room
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import grimp
+
+PACKAGE = "plastibench"
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs/architecture.md"
+BEGIN, END = "<!-- rooms: python docs/rooms.py -->\n", "<!-- end of rooms -->"
+
+
+def import_graph(tree: Path) -> grimp.ImportGraph:
+    """Return which file imports which, late imports included and type-only ones not."""
+    sys.path.insert(0, str(tree))
+    try:
+        return grimp.build_graph(PACKAGE, exclude_type_checking_imports=True, cache_dir=None)
+    finally:
+        sys.path.remove(str(tree))
+
+
+def room_graph(tree: Path) -> grimp.ImportGraph:
+    """Return which room imports which; a file in the package's root is a room of its own."""
+    graph = import_graph(tree)
+    for room in graph.find_children(PACKAGE):
+        graph.squash_module(room)
+    return graph
+
+
+def arrows(graph: grimp.ImportGraph) -> Iterator[tuple[str, str]]:
+    """Yield each pair of importer and imported."""
+    for importer in sorted(graph.modules):
+        for imported in sorted(graph.find_modules_directly_imported_by(importer) - {importer}):
+            yield importer, imported
+
+
+def direct_arrows(graph: grimp.ImportGraph) -> Iterator[tuple[str, str]]:
+    """Yield the arrows that no longer way implies (the transitive reduction)."""
+    for importer, imported in arrows(graph):
+        siblings = graph.find_modules_directly_imported_by(importer) - {importer, imported}
+        if not any(imported in graph.find_upstream_modules(sibling) for sibling in siblings):
+            yield importer, imported
+
+
+def cycles(graph: grimp.ImportGraph) -> set[frozenset[str]]:
+    """Return the largest groups of files that all import each other, directly or not."""
+    groups = (
+        graph.find_upstream_modules(name) & graph.find_downstream_modules(name) | {name}
+        for name in graph.modules
+    )
+    return {frozenset(group) for group in groups if len(group) > 1}
+
+
+def num_floors(graph: grimp.ImportGraph) -> int:
+    """Return the length of the longest chain of imports; a cycle counts as one floor."""
+    together = {name: group for group in cycles(graph) for name in group}
+
+    @cache
+    def floor(group: frozenset[str]) -> int:
+        below = {
+            together.get(name, frozenset({name}))
+            for member in group
+            for name in graph.find_modules_directly_imported_by(member)
+        }
+        return 1 + max((floor(lower) for lower in below - {group}), default=0)
+
+    return max(floor(together.get(name, frozenset({name}))) for name in graph.modules)
+
+
+def late_imports(tree: Path) -> tuple[int, int]:
+    """Return how many imports stand inside functions: of the package's own files, and of other packages."""
+    num_internal = num_external = 0
+    for path in (tree / PACKAGE).rglob("*.py"):
+        functions = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        inner = {
+            node
+            for function in functions
+            if isinstance(function, ast.FunctionDef)
+            for node in ast.walk(function)
+            if isinstance(node, ast.Import | ast.ImportFrom)
+        }
+        names = [getattr(node, "module", None) or node.names[0].name for node in inner]
+        internal = [name for name in names if name.partition(".")[0] == PACKAGE]
+        num_internal += len(internal)
+        num_external += len(names) - len(internal)
+    return num_internal, num_external
+
+
+def room_sizes(tree: Path) -> dict[str, tuple[int, int]]:
+    """Return the files and lines of each room; the package's root comes first."""
+    sizes: dict[str, tuple[int, int]] = {"(root)": (0, 0)}
+    for path in sorted((tree / PACKAGE).rglob("*.py")):
+        inside = path.relative_to(tree / PACKAGE).parts
+        room = inside[0] if len(inside) > 1 else "(root)"
+        files, lines = sizes.get(room, (0, 0))
+        sizes[room] = files + 1, lines + len(path.read_text(encoding="utf-8").splitlines())
+    return sizes
+
+
+def numbers(tree: Path) -> str:
+    """Return a Markdown table of the rooms and what there is between them."""
+    files, rooms, sizes = import_graph(tree), room_graph(tree), room_sizes(tree)
+    total = [sum(column) for column in zip(*sizes.values(), strict=True)]
+    num_internal, num_external = late_imports(tree)
+    rows = [*sizes.items(), ("all", tuple(total))]
+    return "\n".join(
+        [
+            "| room | files | lines |",
+            "|---|---|---|",
+            *(f"| {room} | {num_files} | {lines} |" for room, (num_files, lines) in rows),
+            "",
+            "| | files | rooms |",
+            "|---|---|---|",
+            f"| floors | {num_floors(files)} | {num_floors(rooms)} |",
+            f"| arrows | {len([*arrows(files)])} | {len([*arrows(rooms)])} |",
+            f"| cycles | {len(cycles(files))} | {len(cycles(rooms))} |",
+            "",
+            f"late imports: {num_internal} of this package, {num_external} of others",
+        ]
+    )
+
+
+def picture(tree: Path) -> str:
+    """Return a Mermaid diagram of the rooms."""
+    graph = room_graph(tree)
+    shown = [tuple(name.removeprefix(f"{PACKAGE}.") for name in arrow) for arrow in direct_arrows(graph)]
+    lines = "".join(f"    {importer} --> {imported}\n" for importer, imported in shown)
+    return f"```mermaid\nflowchart TD\n{lines}```\n"
+
+
+def with_picture(text: str, tree: Path) -> str:
+    """Return a page with the picture between its markers."""
+    before, _, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    assert end, f"{PAGE} has no markers for the picture"
+    return before + BEGIN + picture(tree) + END + after
+
+
+def main() -> None:
+    """Write the picture, check it, or print the numbers."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="fail if the picture is not current")
+    parser.add_argument("--numbers", action="store_true", help="print the numbers instead")
+    parser.add_argument("--tree", type=Path, default=ROOT, help="the checkout to count")
+    options = parser.parse_args()
+    if options.numbers:
+        print(numbers(options.tree))
+        return
+    text = PAGE.read_text(encoding="utf-8")
+    current = with_picture(text, ROOT)
+    if not options.check:
+        PAGE.write_text(current, encoding="utf-8")
+    elif current != text:
+        sys.exit(f"the picture in {PAGE} is not current: run python docs/rooms.py")
+
+
+if __name__ == "__main__":
+    main()
