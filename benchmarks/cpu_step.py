@@ -40,12 +40,12 @@ def measured(way: str, options: argparse.Namespace) -> dict[str, float]:
     if way != "gathered":
         conv3x3.WIDE = sys.maxsize
     recipe = Recipe(precision=options.precision)
-    task = throughput.noise(ResNet18(), recipe, images=recipe.batch_size * options.steps)
-    engine = throughput.trainer(task, GivesBack() if way == "plain" else Cpu())
+    task = throughput.random_images(ResNet18(), recipe, recipe.batch_size * options.steps)
+    engine = throughput.make_train_step(task, GivesBack() if way == "plain" else Cpu())
     for _ in range(2):
-        throughput.epoch(engine)
+        throughput.train_epoch(engine)
     faults, used, begun = resource.getrusage(resource.RUSAGE_SELF).ru_minflt, process_time(), perf_counter()
-    throughput.epoch(engine)
+    throughput.train_epoch(engine)
     clock, used = perf_counter() - begun, process_time() - used
     faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - faults
     return {

@@ -28,8 +28,8 @@ from plastibench.experiments.grid import Grid
 from plastibench.plugins.recipe import Recipe
 from plastibench.plugins.registry import Registry
 from plastibench.profiling import throughput
-from plastibench.profiling.concurrency import Load, best, together
 from plastibench.runner.callbacks import RunCallback
+from plastibench.profiling.concurrency import Workload, best_num_runs, measure_concurrency
 from plastibench.runner.context import RunContext
 from plastibench.runner.execute import execute
 from plastibench.runner.scheduler import run_specs
@@ -119,21 +119,21 @@ def _speed_of(options: argparse.Namespace, recipe: Recipe, way: str) -> Row:
     device = by_python(options.device) if way == "python" else get_device(options.device)
     if way == "compiled":
         vars(device)["compiler"] = lambda: "inductor"
-    task = throughput.noise(_model(options), recipe, 256 if options.quick else 16_384)
-    engine, flop = throughput.trainer(task, device), throughput.flop_per_image(task)
+    task = throughput.random_images(_model(options), recipe, 256 if options.quick else 16_384)
+    engine, flop = throughput.make_train_step(task, device), throughput.flops_per_image(task)
     model, test = engine.learner.model, engine.learner.stage.test
     assert test is not None
     for _ in range(2):  # what a shape's first steps choose, compile and record is behind it then
-        throughput.epoch(engine)
+        throughput.train_epoch(engine)
         evaluate(model, test, recipe, device)
     rates, peaks, issues = [], [], []
     for _ in range(1 if options.quick else 5):
-        peaks.append(throughput.matrix_rate(device, recipe.precision))
+        peaks.append(throughput.matmul_rate(device, recipe.precision))
         rates.append(
-            len(engine.learner.stage.train) / throughput.seconds(device, lambda: throughput.epoch(engine))
+            len(engine.learner.stage.train) / throughput.time_call(device, lambda: throughput.train_epoch(engine))
         )
         issues.append(_issue(engine))
-    evaluated = throughput.seconds(device, lambda: evaluate(model, test, recipe, device))
+    evaluated = throughput.time_call(device, lambda: evaluate(model, test, recipe, device))
     return {
         "images_per_second": rates,
         "utilization": statistics.median(rate * flop / peak for rate, peak in zip(rates, peaks, strict=True)),
@@ -180,7 +180,7 @@ def equal(options: argparse.Namespace, results: Results) -> Iterator[Part]:
 
 def _difference(name: str, kind: type[Method], optimizer: str) -> Row:
     recipe = Recipe(batch_size=48, max_epochs=3, target_accuracy=None).from_strings({"optimizer": optimizer})
-    task = throughput.noise(Registry().load("model", "small_resnet")(width=8), recipe, 256)
+    task = throughput.random_images(Registry().load("model", "small_resnet")(width=8), recipe, 256)
     torch.backends.cudnn.deterministic = True
     try:
         one, other = (
@@ -212,10 +212,10 @@ def side_by_side(options: argparse.Namespace, results: Results) -> Iterator[Part
 
 def _together(options: argparse.Namespace, precision: str, way: str, runs: int) -> Row:
     recipe = Recipe().from_strings({"precision": precision})
-    full = Load("resnet18", recipe, options.device, seconds=8.0, images=16_384)
-    load = Load("small_resnet", recipe, options.device, 0.3, 128) if options.quick else full
+    full = Workload("resnet18", recipe, options.device, seconds=8.0, num_images=16_384)
+    load = Workload("small_resnet", recipe, options.device, 0.3, 128) if options.quick else full
     with _mps() if way == "mps" else nullcontext():
-        (found,) = together(load, [runs])
+        (found,) = measure_concurrency(load, [runs])
     if found.reason is not None:
         raise RuntimeError(found.reason)
     return found.as_dict()
@@ -330,10 +330,13 @@ def _column(options: argparse.Namespace, results: Results, todo: list[Spec]) -> 
 
 def chosen_jobs(results: Results) -> int:
     """Return how many runs side by side were measured best, 1 where nothing was measured."""
-    from plastibench.profiling.concurrency import Share, Together
+    from plastibench.profiling.concurrency import ConcurrencyResult, RunThroughput
 
-    rows = [row for row in results.rows if row["key"].startswith("together/processes/") and "runs" in row]
-    return best([Together("", "", row["runs"], (Share(row["images_per_second"], None),)) for row in rows])
+    rows = [row for row in results.rows if row["key"].startswith("together/processes/") and "num_runs" in row]
+    found = [
+        ConcurrencyResult("", "", row["num_runs"], (RunThroughput(row["images_per_second"], None),)) for row in rows
+    ]
+    return best_num_runs(found)
 
 
 def _grid(options: argparse.Namespace, settings: dict[str, str]) -> Grid:

@@ -97,8 +97,8 @@ def _speeds(done: dict[str, Row]) -> Iterator[Sequence[str]]:
 
 def _together(done: dict[str, Row]) -> Iterator[Sequence[str]]:
     for row in _with(done, "together/"):
-        each = _spread([share["images_per_second"] for share in row["shares"]])[0]
-        yield row["key"].split("/")[1], str(row["runs"]), f"{row['images_per_second']:,.0f}", each
+        each = _spread([run["images_per_second"] for run in row["per_run"]])[0]
+        yield row["key"].split("/")[1], str(row["num_runs"]), f"{row['images_per_second']:,.0f}", each
 
 
 def _equal(done: dict[str, Row]) -> Iterator[Sequence[str]]:

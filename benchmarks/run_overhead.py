@@ -13,14 +13,14 @@ import argparse
 import statistics
 from pathlib import Path
 
-from plastibench.profiling.throughput import Split
+from plastibench.profiling.time_breakdown import TimeBreakdown
 from plastibench.store.record import Record
 from plastibench.store.run_store import Store
 
 
 def overhead(record: Record) -> float:
     """Return the share of a run, in 0..1."""
-    shares = Split.of(record).shares()
+    shares = TimeBreakdown.from_record(record).fractions()
     return shares["store"] + shares["rest"]
 
 

@@ -1,1 +1,1 @@
-"""How fast a device trains the models."""
+"""Throughput of devices, and where the seconds of a run go."""

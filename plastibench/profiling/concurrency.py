@@ -1,4 +1,4 @@
-"""What a device trains in all when several runs share it: processes side by side, started at one moment."""
+"""Total throughput of several runs that share a device: one process each, all started at the same moment."""
 
 from __future__ import annotations
 
@@ -20,118 +20,119 @@ from plastibench.errors import explain
 if TYPE_CHECKING:
     from plastibench.plugins.recipe import Recipe
 
-PATIENCE = 300.0
-"""Seconds after which a process that has not begun is taken to be lost."""
+START_TIMEOUT = 300.0
+"""Seconds after which a process that has not started is considered lost."""
 
 
 @dataclass(frozen=True)
-class Load:
-    """What each run trains, as plain values that travel to other processes."""
+class Workload:
+    """What each run trains; plain values that are sent to other processes."""
 
     model: str
     recipe: Recipe
     device: str
     seconds: float = 3.0
-    """How long it is measured."""
-    images: int = 1024
-    """Images of an epoch."""
+    """Duration of the measurement."""
+    num_images: int = 1024
+    """Images per epoch."""
     threads: int | None = None
-    """Threads of each run on the CPU; None shares the cores out."""
+    """CPU threads per run; None divides the cores among the runs."""
     plugins: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
-class Share:
-    """What one run of several reached."""
+class RunThroughput:
+    """Throughput of one of several concurrent runs."""
 
     images_per_second: float
     peak_memory: int | None
-    """Bytes on the device, where that is known."""
+    """Bytes on the device, or None if unknown."""
 
 
 @dataclass(frozen=True)
-class Together:
-    """What so many runs reached on one device."""
+class ConcurrencyResult:
+    """Throughput of a number of concurrent runs."""
 
     model: str
     precision: str
-    runs: int
-    shares: tuple[Share, ...]
-    """Of each run; none where they failed."""
+    num_runs: int
+    per_run: tuple[RunThroughput, ...]
+    """Empty if a run failed."""
     reason: str | None = None
-    """Why they failed: too little memory, perhaps."""
+    """Why a run failed, such as too little memory."""
 
     def images_per_second(self) -> float | None:
-        """Return what all of them trained in a second; None where they failed."""
-        return sum(share.images_per_second for share in self.shares) if self.shares else None
+        """Return the total over all runs, or None if a run failed."""
+        return sum(run.images_per_second for run in self.per_run) if self.per_run else None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the fields by name, with the sum."""
+        """Return the fields by name, with the total."""
         return asdict(self) | {"images_per_second": self.images_per_second()}
 
 
-def together(load: Load, counts: Sequence[int]) -> Iterator[Together]:
-    """Measure so many runs side by side, for one count after another.
+def measure_concurrency(workload: Workload, counts: Sequence[int]) -> Iterator[ConcurrencyResult]:
+    """Yield the throughput of each number of concurrent runs.
 
-    The runs of a count train the same thing with seeds of their own, and begin when all are warm. One
-    that fails ends its count, and the next count is measured.
+    Runs differ in their seed and start when all of them are warm. A run that fails ends the
+    measurement of its count; the next count is then measured.
     """
-    for runs in counts:
+    for count in counts:
+        runs, reason = (), None
         try:
-            yield Together(load.model, load.recipe.precision, runs, tuple(_side_by_side(load, runs)))
+            runs = tuple(_measure(workload, count))
         except Exception as error:
-            yield Together(load.model, load.recipe.precision, runs, (), explain(error))
+            reason = explain(error)
+        yield ConcurrencyResult(workload.model, workload.recipe.precision, count, runs, reason)
 
 
-def best(found: Sequence[Together]) -> int:
-    """Return the number of runs with the most images a second; the smallest of those within 2 % of it.
+def best_num_runs(results: Sequence[ConcurrencyResult]) -> int:
+    """Return the smallest number of runs within 2 % of the highest total throughput.
 
-    More runs than pay cost memory, and make each one late.
+    More runs than that need memory, and each of them finishes later.
     """
-    rates = {one.runs: rate for one in found if (rate := one.images_per_second()) is not None}
-    return min((runs for runs, rate in rates.items() if rate >= 0.98 * max(rates.values())), default=1)
+    rates = {result.num_runs: result.images_per_second() or 0.0 for result in results if result.per_run}
+    return min((count for count, rate in rates.items() if rate >= 0.98 * max(rates.values())), default=1)
 
 
-def _side_by_side(load: Load, runs: int) -> list[Share]:
+def _measure(workload: Workload, num_runs: int) -> list[RunThroughput]:
     context = multiprocessing.get_context("spawn")
-    with context.Manager() as manager, ProcessPoolExecutor(runs, mp_context=context) as pool:
-        start = manager.Barrier(runs)
-        futures = [pool.submit(_one, load, (seed, runs), start) for seed in range(runs)]
-        return _results(futures)
+    with context.Manager() as manager, ProcessPoolExecutor(num_runs, mp_context=context) as pool:
+        start = manager.Barrier(num_runs)
+        return _results([pool.submit(_run, workload, seed, num_runs, start) for seed in range(num_runs)])
 
 
-def _results(futures: list[Future[Share]]) -> list[Share]:
-    """Return what the runs reached; raise why one failed, rather than that the others waited for it."""
+def _results(futures: list[Future[RunThroughput]]) -> list[RunThroughput]:
+    """Return all results; raise the first failure itself, not that the other runs waited in vain."""
     errors = [error for future in futures if (error := future.exception()) is not None]
     for error in sorted(errors, key=lambda error: isinstance(error, BrokenBarrierError)):
         raise error
     return [future.result() for future in futures]
 
 
-def _one(load: Load, which: tuple[int, int], start: Barrier) -> Share:
-    """Train one run of `which` (seed, runs), from the moment at which all are ready."""
+def _run(workload: Workload, seed: int, num_runs: int, start: Barrier) -> RunThroughput:
     try:
-        return _trained(load, which, start)
+        return _train(workload, seed, num_runs, start)
     except BaseException:
         with suppress(Exception):
             start.abort()
         raise
 
 
-def _trained(load: Load, which: tuple[int, int], start: Barrier) -> Share:
+def _train(workload: Workload, seed: int, num_runs: int, start: Barrier) -> RunThroughput:
+    """Train one of the concurrent runs from the moment at which all of them are warm."""
     from plastibench.plugins.registry import Registry
-    from plastibench.profiling.throughput import epoch, noise, trainer
+    from plastibench.profiling.throughput import make_train_step, random_images, train_epoch
 
-    (seed, runs), device = which, get_device(load.device)
-    torch.set_num_threads(load.threads or device.num_threads(runs))
-    device.limit_memory(runs)
-    architecture = Registry(load.plugins).load("model", load.model)()
-    engine = trainer(noise(architecture, load.recipe, load.images), device, seed)
-    for _ in range(2):  # kernels are chosen in the first epoch, and steps recorded in the second
-        epoch(engine)
-    start.wait(PATIENCE)
-    begun, images = perf_counter(), 0
-    while perf_counter() - begun < load.seconds:
-        epoch(engine)
-        images += len(engine.learner.stage.train)
-    return Share(images / (perf_counter() - begun), device.peak_memory())
+    device = get_device(workload.device)
+    torch.set_num_threads(workload.threads or device.num_threads(num_runs))
+    device.limit_memory(num_runs)
+    architecture = Registry(workload.plugins).load("model", workload.model)()
+    step = make_train_step(random_images(architecture, workload.recipe, workload.num_images), device, seed)
+    for _ in range(2):  # the first epoch chooses kernels, the second one captures steps
+        train_epoch(step)
+    start.wait(START_TIMEOUT)
+    begin, images = perf_counter(), 0
+    while perf_counter() - begin < workload.seconds:
+        train_epoch(step)
+        images += len(step.learner.stage.train)
+    return RunThroughput(images / (perf_counter() - begin), device.peak_memory())

@@ -1,4 +1,4 @@
-"""How fast a device trains the models, measured with the code that runs use."""
+"""Training throughput of models on a device, measured with the code that runs use."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from plastibench.plugins.method import Method
 from plastibench.plugins.recipe import Recipe
 from plastibench.plugins.task import DataContext
 from plastibench.seeding import generator
-from plastibench.store.record import Record
 from plastibench.training import flops
 from plastibench.training.evaluation import evaluate
 from plastibench.training.learner import Learner
@@ -30,13 +29,13 @@ REPEATS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
-class Noise(ImageTask):
-    """Random images of 3x32x32: speed does not depend on what they show."""
+class RandomImages(ImageTask):
+    """Random images of shape (3, 32, 32): throughput does not depend on their content."""
 
     shape = (3, 32, 32)
     num_classes = 10
-    images: int = setting(1024, within=(4, None))
-    """To train on; half as many to test on."""
+    num_images: int = setting(1024, within=(4, None))
+    """Training images; there are half as many test images."""
 
     def load(self, site: DataContext) -> DatasetSplits:
         """Return the images on the site's device."""
@@ -46,12 +45,12 @@ class Noise(ImageTask):
             pixels = torch.randint(256, (count, *self.shape), generator=draw, dtype=torch.uint8)
             return LabeledImages(pixels, torch.arange(count) % self.num_classes)
 
-        return self.preprocess((images(self.images), images(self.images // 2)), site)
+        return self.preprocess((images(self.num_images), images(self.num_images // 2)), site)
 
 
 @dataclass(frozen=True)
-class Speed:
-    """What one model reached; rates are medians over repeats, with the smallest and the largest."""
+class Throughput:
+    """Throughput of one model; rates are medians over repeats, with the slowest and the fastest."""
 
     model: str
     precision: str
@@ -61,123 +60,95 @@ class Speed:
     train_fastest: float
     evaluation_images_per_second: float
     gigaflop_per_image: float
-    """Of a forward and a backward pass, by torch's counter: convolutions and matrix products."""
+    """Of a forward and a backward pass: matrix products and convolutions, by torch's counter."""
     matrix_gigaflop_per_second: float
-    """What a plain matrix product reached between the repeats: the device's peak at this precision."""
+    """Rate of a plain matrix product, measured between the repeats: the device's peak at this precision."""
     utilization: float
-    """Share of that peak that training reached."""
+    """Fraction of that peak that training reached."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields by name."""
         return asdict(self)
 
 
-@dataclass(frozen=True)
-class Split:
-    """Where the seconds of a run went, a mean over its stages."""
-
-    train: float
-    evaluation: float
-    remedy: float
-    store: float
-    """Writing results to disk."""
-    rest: float
-    """Reading data, building models, and whatever else."""
-
-    @classmethod
-    def of(cls, record: Record) -> Split:
-        """Return the split of a finished run."""
-        stages, origin = record.stages, record.provenance
-        parts = {
-            name: float(sum(row[f"{name}_seconds"] for row in stages))
-            for name in ("train", "evaluation", "remedy")
-        }
-        parts["store"] = float(origin["store_seconds"])
-        parts["rest"] = max(0.0, float(origin["seconds"]) - sum(parts.values()))
-        return cls(**{name: seconds / len(stages) for name, seconds in parts.items()})
-
-    def shares(self) -> dict[str, float]:
-        """Return each part's share of the whole."""
-        parts = asdict(self)
-        return {name: seconds / sum(parts.values()) for name, seconds in parts.items()}
-
-
-def speeds(models: Sequence[tuple[str, Architecture]], recipe: Recipe, device: Device) -> Iterator[Speed]:
-    """Measure one model after another with a recipe's optimizer, batch size and precision."""
+def measure_throughput(
+    models: Sequence[tuple[str, Architecture]], recipe: Recipe, device: Device
+) -> Iterator[Throughput]:
+    """Yield the throughput of each model, trained as the recipe says."""
     for name, architecture in models:
-        yield _speed(name, noise(architecture, recipe), device)
+        yield _measure(name, random_images(architecture, recipe), device)
 
 
-def noise(architecture: Architecture, recipe: Recipe, images: int = 1024) -> Noise:
-    """Return what is trained to measure a model with a recipe's optimizer, batch size and precision."""
-    shaped = replace(recipe, normalize=True)
-    return Noise(recipe=shaped, architecture=architecture, stages=2, images=images)
+def random_images(architecture: Architecture, recipe: Recipe, num_images: int = 1024) -> RandomImages:
+    """Return a task that trains a model on random images, normalized as in most recipes."""
+    recipe = replace(recipe, normalize=True)
+    return RandomImages(recipe=recipe, architecture=architecture, stages=2, num_images=num_images)
 
 
-def trainer(task: Noise, device: Device, seed: int = 0) -> TrainStep:
-    """Return an engine ready to train on all images."""
+def make_train_step(task: RandomImages, device: Device, seed: int = 0) -> TrainStep:
+    """Return a training step whose learner holds all images."""
     learner = Learner(task, Method(), seed, device)
     learner.begin_stage(list(task.stream(seed, DataContext(device, Path(), Path())))[-1])
     learner.model.train()
     return TrainStep(learner, Method())
 
 
-def _speed(name: str, task: Noise, device: Device) -> Speed:
-    engine = trainer(task, device)
-    learner = engine.learner
-    test = learner.stage.test
-    assert test is not None, "no sealed task is measured"
-    train, tested, peak = [], [], []
-    epoch(engine)  # the first one allocates and chooses kernels
+def _measure(name: str, task: RandomImages, device: Device) -> Throughput:
+    step = make_train_step(task, device)
+    model, stage = step.learner.model, step.learner.stage
+    test = stage.test
+    assert test is not None, "the task has test images"
+    train, evaluation, peak = [], [], []
+    train_epoch(step)  # the first epoch allocates memory and chooses kernels
     for _ in range(REPEATS):
-        peak.append(matrix_rate(device, task.recipe.precision))
-        train.append(len(learner.stage.train) / seconds(device, lambda: epoch(engine)))
-        tested.append(len(test) / seconds(device, lambda: evaluate(learner.model, test, task.recipe, device)))
-    flop = flop_per_image(task)
-    return Speed(
+        peak.append(matmul_rate(device, task.recipe.precision))
+        train.append(len(stage.train) / time_call(device, lambda: train_epoch(step)))
+        evaluation.append(len(test) / time_call(device, lambda: evaluate(model, test, task.recipe, device)))
+    flop = flops_per_image(task)
+    return Throughput(
         model=name,
         precision=task.recipe.precision,
         batch_size=task.recipe.batch_size,
         train_images_per_second=statistics.median(train),
         train_slowest=min(train),
         train_fastest=max(train),
-        evaluation_images_per_second=statistics.median(tested),
+        evaluation_images_per_second=statistics.median(evaluation),
         gigaflop_per_image=flop / 1e9,
         matrix_gigaflop_per_second=statistics.median(peak) / 1e9,
         utilization=statistics.median(rate * flop / top for rate, top in zip(train, peak, strict=True)),
     )
 
 
-def epoch(engine: TrainStep) -> None:
-    """Train on every image once, and wait for it."""
-    engine.begin_epoch()
-    for x, y in engine.learner.stage.train.batches(engine.recipe.batch_size):
-        engine.step(x, y)
-    engine.tally.read()
+def train_epoch(step: TrainStep) -> None:
+    """Train on every image once, and wait for the device."""
+    step.begin_epoch()
+    for x, y in step.learner.stage.train.batches(step.recipe.batch_size):
+        step.step(x, y)
+    step.tally.read()
 
 
-def seconds(device: Device, work: Callable[[], object]) -> float:
-    """Return how long work takes on the device, to its end."""
+def time_call(device: Device, function: Callable[[], object]) -> float:
+    """Return the seconds that a call takes on the device."""
     device.synchronize()
     start = perf_counter()
-    work()
+    function()
     device.synchronize()
     return perf_counter() - start
 
 
-def matrix_rate(device: Device, precision: str) -> float:
-    """Return the FLOP a second of a square matrix product in a precision, the best of three."""
+def matmul_rate(device: Device, precision: str) -> float:
+    """Return the FLOPs per second of a square matrix product in a precision, the best of three."""
     side = device.matrix_side
-    kind = AUTOCAST.get(precision, torch.float32)
-    a, b = (torch.randn(side, side, generator=generator("bench", n)).to(device.torch, kind) for n in "ab")
+    dtype = AUTOCAST.get(precision, torch.float32)
+    a, b = (torch.randn(side, side, generator=generator("bench", n)).to(device.torch, dtype) for n in "ab")
     with device.autocast(precision):
         torch.mm(a, b)
-        fastest = min(seconds(device, lambda: torch.mm(a, b)) for _ in range(3))
+        fastest = min(time_call(device, lambda: torch.mm(a, b)) for _ in range(3))
     return 2 * side**3 / fastest
 
 
-def flop_per_image(task: ImageTask) -> float:
-    """Return the FLOP of a forward and a backward pass of one image, a multiply-add counted as two."""
-    law = flops.flop_model(task.model(), task.input_shape(), backward=True)
-    assert law is not None, "a model that is measured can be traced"
-    return float(law.example.matrix)
+def flops_per_image(task: ImageTask) -> float:
+    """Return the FLOPs of a forward and a backward pass of one image; a multiply-add counts as two."""
+    model = flops.flop_model(task.model(), task.input_shape(), backward=True)
+    assert model is not None, "models that are measured can be traced"
+    return float(model.example.matrix)

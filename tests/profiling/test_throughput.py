@@ -1,4 +1,4 @@
-"""Measuring speed: counts by hand, sums that add up, the command."""
+"""Throughput: FLOPs counted by hand, breakdowns that add up, the command."""
 
 from __future__ import annotations
 
@@ -12,24 +12,25 @@ from plastibench.devices import get_device
 from plastibench.experiments.grid import Grid
 from plastibench.plugins.recipe import Recipe
 from plastibench.plugins.registry import Registry
-from plastibench.profiling.throughput import Noise, Split, flop_per_image, matrix_rate, speeds
 from plastibench.runner.callbacks import RunCallback
+from plastibench.profiling.throughput import RandomImages, flops_per_image, matmul_rate, measure_throughput
+from plastibench.profiling.time_breakdown import TimeBreakdown
 from plastibench.runner.context import RunContext
 from plastibench.runner.execute import execute
 
 
-def test_flop_of_a_perceptron_are_those_counted_by_hand(registry: Registry) -> None:
+def test_flops_of_a_perceptron_match_a_count_by_hand(registry: Registry) -> None:
     architecture = registry.load("model", "mlp_bn")(depth=3, width=50)
     first, second, third = 3 * 32 * 32 * 50, 50 * 50, 50 * 10
     # Forward, gradient of the weights, gradient of the input: each a product, but the images need none.
     expected = 2 * (3 * (first + second + third) - first)
-    assert flop_per_image(Noise(recipe=Recipe(), architecture=architecture)) == expected
+    assert flops_per_image(RandomImages(recipe=Recipe(), architecture=architecture)) == expected
 
 
-def test_flop_of_a_convolution_are_those_counted_by_hand(registry: Registry) -> None:
+def test_flops_of_a_convolution_match_a_count_by_hand(registry: Registry) -> None:
     plain, deeper = (
-        flop_per_image(
-            Noise(recipe=Recipe(), architecture=registry.load("model", "small_resnet")(blocks=blocks))
+        flops_per_image(
+            RandomImages(recipe=Recipe(), architecture=registry.load("model", "small_resnet")(blocks=blocks))
         )
         for blocks in (1, 2)
     )
@@ -38,28 +39,28 @@ def test_flop_of_a_convolution_are_those_counted_by_hand(registry: Registry) -> 
     assert deeper - plain == 2 * 3 * layers
 
 
-def test_a_model_is_measured_with_the_code_that_runs_use(registry: Registry) -> None:
+def test_throughput_is_measured_with_the_training_code(registry: Registry) -> None:
     model = registry.load("model", "mlp_bn")(width=16)
-    (speed,) = speeds([("mlp_bn", model)], Recipe(optimizer="sam"), get_device("cpu"))
+    (speed,) = measure_throughput([("mlp_bn", model)], Recipe(optimizer="sam"), get_device("cpu"))
     assert speed.train_slowest <= speed.train_images_per_second <= speed.train_fastest
     assert speed.evaluation_images_per_second > 0
     assert 0 < speed.utilization < 1.5
-    assert matrix_rate(get_device("cpu"), "bf16") > 0
+    assert matmul_rate(get_device("cpu"), "bf16") > 0
 
 
-def test_the_split_of_a_run_adds_up(registry: Registry, tmp_path: Path) -> None:
+def test_the_time_breakdown_of_a_run_adds_up(registry: Registry, tmp_path: Path) -> None:
     settings = {"stages": "2", "max_epochs": "2", "width": "4", "train_size": "130"}
     grid = Grid(tasks=("digits",), methods=("dash",), seeds=(0,), settings=settings)
     record = execute(
         grid.specs(registry)[0], RunContext(tmp_path, tmp_path, tmp_path, "cpu"), registry, RunCallback()
     )
-    split = Split.of(record)
-    assert sum(split.shares().values()) == pytest.approx(1)
-    assert sum(vars(split).values()) * 2 == pytest.approx(record.provenance["seconds"])
-    assert min(split.train, split.evaluation, split.remedy, split.store) > 0
+    breakdown = TimeBreakdown.from_record(record)
+    assert sum(breakdown.fractions().values()) == pytest.approx(1)
+    assert sum(vars(breakdown).values()) * 2 == pytest.approx(record.provenance["seconds"])
+    assert min(breakdown.train, breakdown.evaluation, breakdown.remedy, breakdown.store) > 0
 
 
-def test_the_command_prints_json_that_holds_every_number() -> None:
+def test_bench_prints_every_number_as_json() -> None:
     answer = command("bench", "--model", "mlp_bn", "--set", "batch_size=64", "--json")
     assert answer.status == 0, answer.err
     found = json.loads(answer.out)
@@ -69,7 +70,7 @@ def test_the_command_prints_json_that_holds_every_number() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("options", "message"),
     [
         (("--model", "resnet"), "no model named 'resnet'; did you mean 'resnet18'"),
         (("--set", "precision=fp16"), "precision=fp16 is not allowed"),
@@ -78,8 +79,8 @@ def test_the_command_prints_json_that_holds_every_number() -> None:
         (("--device", "cuda:99"), "cuda"),
     ],
 )
-def test_a_wrong_request_is_one_line(words: tuple[str, str], said: str) -> None:
-    answer = command("bench", *words)
+def test_an_invalid_request_prints_one_line(options: tuple[str, str], message: str) -> None:
+    answer = command("bench", *options)
     assert answer.status == 2
     assert len(answer.lines()) == 1
-    assert said in answer.err
+    assert message in answer.err

@@ -22,12 +22,12 @@ class GivesBack(Cpu):
 
 torch.set_num_threads(1)
 device = {"held": Cpu, "given back": GivesBack}[sys.argv[1]]()
-engine = throughput.trainer(throughput.noise(SmallResNet(width=4), Recipe(), images=256), device)
+engine = throughput.make_train_step(throughput.random_images(SmallResNet(width=4), Recipe(), 256), device)
 for _ in range(3):
-    throughput.epoch(engine)
+    throughput.train_epoch(engine)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(4):
-    throughput.epoch(engine)
+    throughput.train_epoch(engine)
 faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 weights = [w.double().sum().item() for w in engine.learner.model.parameters()]
 print(json.dumps({"faults": faults, "weights": weights}))
