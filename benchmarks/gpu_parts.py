@@ -28,8 +28,8 @@ from plastibench.experiments.grid import Grid
 from plastibench.plugins.recipe import Recipe
 from plastibench.plugins.registry import Registry
 from plastibench.profiling import throughput
-from plastibench.runner.callbacks import RunCallback
 from plastibench.profiling.concurrency import Workload, best_num_runs, measure_concurrency
+from plastibench.runner.callbacks import RunCallback
 from plastibench.runner.context import RunContext
 from plastibench.runner.execute import execute
 from plastibench.runner.scheduler import run_specs
@@ -129,9 +129,8 @@ def _speed_of(options: argparse.Namespace, recipe: Recipe, way: str) -> Row:
     rates, peaks, issues = [], [], []
     for _ in range(1 if options.quick else 5):
         peaks.append(throughput.matmul_rate(device, recipe.precision))
-        rates.append(
-            len(engine.learner.stage.train) / throughput.time_call(device, lambda: throughput.train_epoch(engine))
-        )
+        seconds = throughput.time_call(device, lambda: throughput.train_epoch(engine))
+        rates.append(len(engine.learner.stage.train) / seconds)
         issues.append(_issue(engine))
     evaluated = throughput.time_call(device, lambda: evaluate(model, test, recipe, device))
     return {
@@ -332,11 +331,11 @@ def chosen_jobs(results: Results) -> int:
     """Return how many runs side by side were measured best, 1 where nothing was measured."""
     from plastibench.profiling.concurrency import ConcurrencyResult, RunThroughput
 
-    rows = [row for row in results.rows if row["key"].startswith("together/processes/") and "num_runs" in row]
-    found = [
-        ConcurrencyResult("", "", row["num_runs"], (RunThroughput(row["images_per_second"], None),)) for row in rows
-    ]
-    return best_num_runs(found)
+    rows = (row for row in results.rows if row["key"].startswith("together/processes/"))
+    rates = {row["num_runs"]: row["images_per_second"] for row in rows if "num_runs" in row}
+    return best_num_runs(
+        [ConcurrencyResult("", "", runs, (RunThroughput(rate, None),)) for runs, rate in rates.items()]
+    )
 
 
 def _grid(options: argparse.Namespace, settings: dict[str, str]) -> Grid:

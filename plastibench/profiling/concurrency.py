@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from threading import Barrier, BrokenBarrierError
 from time import perf_counter
@@ -77,12 +78,11 @@ def measure_concurrency(workload: Workload, counts: Sequence[int]) -> Iterator[C
     measurement of its count; the next count is then measured.
     """
     for count in counts:
-        runs, reason = (), None
+        result = partial(ConcurrencyResult, workload.model, workload.recipe.precision, count)
         try:
-            runs = tuple(_measure(workload, count))
+            yield result(tuple(_measure(workload, count)))
         except Exception as error:
-            reason = explain(error)
-        yield ConcurrencyResult(workload.model, workload.recipe.precision, count, runs, reason)
+            yield result((), explain(error))
 
 
 def best_num_runs(results: Sequence[ConcurrencyResult]) -> int:

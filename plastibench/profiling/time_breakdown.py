@@ -24,9 +24,9 @@ class TimeBreakdown:
     @classmethod
     def from_record(cls, record: Record) -> Self:
         """Return the breakdown of a finished run."""
-        parts = {
-            phase: float(sum(row[f"{phase}_seconds"] for row in record.stages)) for phase in PHASES
-        } | {"store": float(record.provenance["store_seconds"])}
+        parts = {phase: float(sum(row[f"{phase}_seconds"] for row in record.stages)) for phase in PHASES} | {
+            "store": float(record.provenance["store_seconds"])
+        }
         parts["rest"] = max(0.0, float(record.provenance["seconds"]) - sum(parts.values()))
         return cls(**{name: seconds / len(record.stages) for name, seconds in parts.items()})
 

@@ -18,7 +18,7 @@ from plastibench.models.small_resnet import SmallResNet
 from plastibench.plugins.task import Recipe
 
 class GivesBack(Cpu):
-    place = Device.place  # what the C library does by itself
+    prepare_model = Device.prepare_model  # what the C library does by itself
 
 torch.set_num_threads(1)
 device = {"held": Cpu, "given back": GivesBack}[sys.argv[1]]()
