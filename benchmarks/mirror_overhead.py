@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 from plastibench.store.run_store import Store
-from plastibench.tracking import Server
+from plastibench.tracking import TrackingServer
 from plastibench.tracking.writer import MlflowWriter
 
 RUN = ("run", "--task", "digits", "--set", "stages=10", "--method", "warm", "--jobs", "1")
@@ -47,14 +47,14 @@ def _train(home: Path, runs: int, *words: str) -> float:
 def _writer(home: Path, other: Path) -> None:
     """Print the seconds of writing one finished run, first use and import left out."""
     records = list(Store(home).records())
-    mirror = MlflowWriter(Server.of(None, other))
+    mirror = MlflowWriter(TrackingServer.from_uri(None, other))
     with mirror.writing():
-        mirror.finish(mirror.board("digits"), records[0])
+        mirror.finish(mirror.experiment("digits"), records[0])
     spent = []
     for record in records[1:]:
         start = time.perf_counter()
         with mirror.writing():
-            mirror.finish(mirror.board("digits"), record)
+            mirror.finish(mirror.experiment("digits"), record)
         spent.append(time.perf_counter() - start)
     print(
         f"writer: {1000 * statistics.median(spent):.0f} ms a run (median of {len(spent)}; "

@@ -27,7 +27,7 @@ from typing import Any
 from benchmarks import synthetic_store
 from plastibench.store.record import Record
 from plastibench.store.run_store import Store
-from plastibench.tracking import Server, payload
+from plastibench.tracking import TrackingServer, payload
 from plastibench.tracking.bulk import encoding
 from plastibench.tracking.bulk.writer import MOST
 from plastibench.tracking.writer import MlflowWriter, content
@@ -35,20 +35,20 @@ from plastibench.tracking.writer import MlflowWriter, content
 START = 1_700_000_000_000
 
 
-def fill(server: Server, records: list[Record]) -> None:
+def fill(server: TrackingServer, records: list[Record]) -> None:
     """Write the rows of finished runs into MLflow's tables."""
     from mlflow.store.tracking.dbmodels import models
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     mirror = MlflowWriter(server)
     with mirror.writing():
-        board = mirror.board("synthetic")
+        board = mirror.experiment("synthetic")
         mirror.pack.say(records[0], {})  # makes the experiment of packs
         mirror.close()
         packs = mirror.client.get_experiment_by_name("plastibench-records")
     assert packs is not None
     make: Any = SqlAlchemyStore
-    store = make(server.uri, server.artifacts("synthetic"))
+    store = make(server.uri, server.artifact_location("synthetic"))
     for start in range(0, len(records), MOST):
         batch = records[start : start + MOST]
         children = [uuid.uuid4().hex for _ in batch]
@@ -113,7 +113,7 @@ def _child(run: str, board: Any, record: Record) -> dict[str, Any]:
 
 
 @contextmanager
-def served(server: Server) -> Iterator[str]:
+def served(server: TrackingServer) -> Iterator[str]:
     """Run MLflow's server on the database; give its address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -156,7 +156,7 @@ def main() -> None:
     parser.add_argument("--server", action="store_true")
     words = parser.parse_args()
     synthetic_store.make(words.home, words.runs)
-    server = Server.of(None, words.home)
+    server = TrackingServer.from_uri(None, words.home)
     if not (words.home / "mlflow.db").exists():
         start = time.perf_counter()
         fill(server, list(Store(words.home).records()))

@@ -24,7 +24,7 @@ def mirrored(errand: MirrorJob | None, say: Callable[[str], None]) -> Iterator[B
     """Mirror what an errand names while inside; None where nothing is to be mirrored or nothing can be."""
     if errand is None:
         yield None
-    elif not tracking.available():
+    elif not tracking.is_available():
         say("mlflow is not installed: nothing is mirrored")
         yield None
     else:
@@ -86,10 +86,18 @@ class BackgroundMirror:
     def _say_result(self, added: int, links: Mapping[str, str]) -> None:
         """Say what was written, and where it is seen."""
         server, what = self.errand.server, "runs" if self.errand.tuning is None else "trials"
-        self.say(f"MLflow: {added} {what} added to {server.shown}")
-        words = f"--home {shlex.quote(str(server.home))}" if server.own else f"--tracking {server.shown}"
+        self.say(f"MLflow: {added} {what} added to {server.display_uri}")
+        words = (
+            f"--home {shlex.quote(str(server.home))}"
+            if server.is_default
+            else f"--tracking {server.display_uri}"
+        )
         for link in links.values():
-            page = f"`plastibench ui {words}`, then <address>/" if server.is_database else f"{server.shown}/"
+            page = (
+                f"`plastibench ui {words}`, then <address>/"
+                if server.is_database
+                else f"{server.display_uri}/"
+            )
             self.say(f"        {page}{link}")
 
     def _listen(self) -> None:
@@ -109,6 +117,6 @@ class BackgroundMirror:
     def _complain(self, reason: str) -> None:
         self.broken = True
         self.say(
-            f"MLflow at {self.errand.server.shown} cannot be written ({reason}): the runs go on and are safe "
-            "in the store; `plastibench sync` brings them later"
+            f"MLflow at {self.errand.server.display_uri} cannot be written ({reason}): the runs go on "
+            "and are safe in the store; `plastibench sync` brings them later"
         )

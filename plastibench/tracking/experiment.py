@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from plastibench.tracking import payload
 from plastibench.tracking.bulk.reader import BulkRun, asked
-from plastibench.tracking.server import PREFIX, VIEW, Server
+from plastibench.tracking.server import PREFIX, VIEW, TrackingServer
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -45,7 +45,7 @@ class ChildRun:
 
 
 @dataclass
-class Board:
+class MlflowExperiment:
     """One leaderboard as MLflow has it."""
 
     experiment: str
@@ -59,16 +59,18 @@ class Board:
 class ExperimentLoader:
     """Finds leaderboards, and makes those that are missing."""
 
-    def __init__(self, client: MlflowClient, server: Server, known: dict[str, BulkRun]) -> None:
+    def __init__(self, client: MlflowClient, server: TrackingServer, known: dict[str, BulkRun]) -> None:
         """Take packs that were read before, by their ids; those that are new are added."""
         self.client = client
         self.server = server
         self.known = known
 
-    def board(self, name: str) -> Board:
+    def experiment(self, name: str) -> MlflowExperiment:
         """Return a leaderboard."""
         experiment = self._experiment(name)
-        board = Board(experiment, self._parent(experiment, name), children=self._unfinished(experiment))
+        board = MlflowExperiment(
+            experiment, self._parent(experiment, name), children=self._unfinished(experiment)
+        )
         board.whole = self._whole(board)
         return board
 
@@ -76,7 +78,7 @@ class ExperimentLoader:
         name = f"{PREFIX}{leaderboard}"
         found = self.client.get_experiment_by_name(name)
         if found is None:
-            experiment = self.client.create_experiment(name, self.server.artifacts(leaderboard))
+            experiment = self.client.create_experiment(name, self.server.artifact_location(leaderboard))
             found = self.client.get_experiment(experiment)
         elif found.lifecycle_stage == "deleted":  # a user's click on the page
             self.client.restore_experiment(found.experiment_id)
@@ -104,7 +106,7 @@ class ExperimentLoader:
             for run in found
         }
 
-    def _whole(self, board: Board) -> dict[str, str]:
+    def _whole(self, board: MlflowExperiment) -> dict[str, str]:
         """Return what packs say of whole runs; one that a user has deleted is not there."""
         deleted = search(self.client, board.experiment, "tags.kind = 'run'", DELETED)
         gone = {run.info.run_id for run in deleted}

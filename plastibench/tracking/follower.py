@@ -20,12 +20,12 @@ from plastibench.store.run_status import LOCK_FILE
 from plastibench.store.run_store import Store
 from plastibench.store.run_writer import FAILURE_FILE
 from plastibench.system.locks import is_locked
-from plastibench.tracking.experiment import Board
-from plastibench.tracking.server import PATIENCE_SECONDS, Server, prepare
+from plastibench.tracking.experiment import MlflowExperiment
+from plastibench.tracking.server import PATIENCE_SECONDS, TrackingServer, configure_mlflow
 from plastibench.tracking.writer import MlflowWriter
 
 if TYPE_CHECKING:
-    from plastibench.tracking.studies import Studies
+    from plastibench.tracking.studies import TuningMirror
 
 LOOK_SECONDS = 1.0
 """How often the store is looked at."""
@@ -41,14 +41,14 @@ POLITENESS = 5
 class MirrorJob:
     """What is to be followed, as plain values that travel to other processes."""
 
-    server: Server
-    boards: Mapping[str, Sequence[Spec]]
+    server: TrackingServer
+    leaderboards: Mapping[str, Sequence[Spec]]
     tuning: tuple[str, str | None] | None = None
     """The name of a tuning, and the address of its Optuna storage."""
 
 
 @dataclass
-class Follower:
+class StoreFollower:
     """Brings the runs of leaderboards up to date, again and again."""
 
     errand: MirrorJob
@@ -59,7 +59,7 @@ class Follower:
 
     def __post_init__(self) -> None:
         """Begin with nothing known."""
-        self._studies: Studies | None = None
+        self._studies: TuningMirror | None = None
         self.store = Store(self.errand.server.home)
         self.mirror = MlflowWriter(self.errand.server)
 
@@ -74,10 +74,10 @@ class Follower:
         self._sizes.clear()
 
     def _look_at_trials(self, tuning: tuple[str, str | None]) -> None:
-        from plastibench.tracking.studies import Studies
+        from plastibench.tracking.studies import TuningMirror
 
         if self._studies is None:
-            self._studies = Studies(self.mirror, self.store.home, *tuning)
+            self._studies = TuningMirror(self.mirror, self.store.home, *tuning)
         if self._studies.changed():
             with self.mirror.writing():
                 self.added += self._studies.bring()
@@ -85,7 +85,7 @@ class Follower:
     def _look_at_runs(self, alive: Beat | None) -> None:
         changed = [
             (name, spec)
-            for name, specs in self.errand.boards.items()
+            for name, specs in self.errand.leaderboards.items()
             for spec in specs
             if (name, spec.id) not in self._over and self._has_changed(spec)
         ]
@@ -95,26 +95,26 @@ class Follower:
             for name, spec in changed:
                 if alive is not None:
                     alive.beat()
-                self._bring(self.mirror.board(name), name, spec)
+                self._bring(self.mirror.experiment(name), name, spec)
         for _, spec in changed:
             self._sizes[spec.id] = self._size(spec)
 
     def leave(self) -> None:
         """Say which runs nobody is at any more."""
-        unfinished = {spec.id for specs in self.errand.boards.values() for spec in specs}
-        if not any(board.children for board in self.mirror.boards.values()):
+        unfinished = {spec.id for specs in self.errand.leaderboards.values() for spec in specs}
+        if not any(board.children for board in self.mirror.experiments.values()):
             self.mirror.close()
             return
         with self.mirror.writing():
-            for name in self.errand.boards:
-                board = self.mirror.board(name)
+            for name in self.errand.leaderboards:
+                board = self.mirror.experiment(name)
                 for run in [run for run in board.children if run in unfinished]:
                     folder = self.store.folder(run)
                     if not is_locked(folder / LOCK_FILE):
                         self.mirror.leave(board, run, failed=(folder / FAILURE_FILE).exists())
             self.mirror.close()
 
-    def _bring(self, board: Board, name: str, spec: Spec) -> None:
+    def _bring(self, board: MlflowExperiment, name: str, spec: Spec) -> None:
         if not (self.store.folder(spec.id) / "run.json").exists():
             rows = stages(self.store, spec)
             if rows:
@@ -164,9 +164,9 @@ def began(store: Store, spec: Spec) -> str | None:
 class Beat:
     """What is told to the process for which this one works."""
 
-    def __init__(self, pipe: Connection, server: Server) -> None:
+    def __init__(self, pipe: Connection, server: TrackingServer) -> None:
         self.pipe = pipe
-        self.patience = PATIENCE_SECONDS if server.file is None else OWN_SECONDS
+        self.patience = PATIENCE_SECONDS if server.sqlite_path is None else OWN_SECONDS
 
     def beat(self, patience: float | None = None) -> None:
         """Say that this process lives, and how long it may be until it says so again."""
@@ -180,16 +180,16 @@ def follow(pipe: Connection, errand: MirrorJob) -> None:
         os.nice(POLITENESS)
     beat = Beat(pipe, errand.server)
     beat.beat(OWN_SECONDS)
-    prepare()
+    configure_mlflow()
     try:
         import mlflow  # noqa: F401 - before the server's patience counts
     except Exception as error:
-        tell(beat.pipe, "broken", errand.server.plain(error))
+        tell(beat.pipe, "broken", errand.server.explain(error))
         return
-    _look_until_told(Follower(errand), beat)
+    _look_until_told(StoreFollower(errand), beat)
 
 
-def _look_until_told(follower: Follower, beat: Beat) -> None:
+def _look_until_told(follower: StoreFollower, beat: Beat) -> None:
     again, broken = 0.0, False
     while True:
         texts = _told(beat.pipe)
@@ -204,21 +204,21 @@ def _look_until_told(follower: Follower, beat: Beat) -> None:
                 broken = False
             except Exception as error:  # whatever MLflow and its database raise
                 broken, again = True, time.monotonic() + RETRY_SECONDS
-                follower.mirror.boards.clear()  # what was under way is looked up anew
-                tell(beat.pipe, "broken", follower.errand.server.plain(error))
+                follower.mirror.experiments.clear()  # what was under way is looked up anew
+                tell(beat.pipe, "broken", follower.errand.server.explain(error))
         if texts is not None:
             if not broken:
-                links = {name: follower.mirror.link(name) for name in follower.mirror.boards}
+                links = {name: follower.mirror.link(name) for name in follower.mirror.experiments}
                 tell(beat.pipe, "done", (follower.added, links))
             return
 
 
-def _end(follower: Follower, texts: Mapping[str, Mapping[str, str]]) -> None:
+def _end(follower: StoreFollower, texts: Mapping[str, Mapping[str, str]]) -> None:
     """Lay texts with their leaderboards, and leave."""
     follower.leave()
     with follower.mirror.writing():
         for name, named in texts.items():
-            follower.mirror.attach(follower.mirror.board(name), named)
+            follower.mirror.attach(follower.mirror.experiment(name), named)
 
 
 def _told(pipe: Connection) -> Mapping[str, Mapping[str, str]] | None:

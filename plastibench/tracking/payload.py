@@ -41,7 +41,7 @@ ORIGIN = ("commit", "plastibench", "torch", "device", "host", "threads")
 
 
 @dataclass(frozen=True)
-class Point:
+class MetricPoint:
     """One value of a curve."""
 
     name: str
@@ -51,25 +51,25 @@ class Point:
     """Milliseconds after the run's start: the same each time that the point is made."""
 
 
-def points(rows: Rows, first: int = 0) -> list[Point]:
+def points(rows: Rows, first: int = 0) -> list[MetricPoint]:
     """Return the points of the stages from `first` on; a value that is not there has none."""
     ends = accumulate(_seconds(row) for row in rows)
     return [
-        Point(name, float(row[name]), int(row["index"]), int(1000 * end))
+        MetricPoint(name, float(row[name]), int(row["index"]), int(1000 * end))
         for row, end in list(zip(rows, ends, strict=True))[first:]
         for name in CURVES
         if row.get(name) is not None
     ]
 
 
-def sums(rows: Rows) -> list[Point]:
+def sums(rows: Rows) -> list[MetricPoint]:
     """Return what a whole run came to."""
     when, last = int(1000 * sum(map(_seconds, rows))), int(rows[-1]["index"])
     found: dict[str, float | None] = {f"total_{name}": total_cost(rows)[name] for name in SUMS}
     accuracies = [row["test_accuracy"] for row in rows if row.get("test_accuracy") is not None]
     if accuracies:
         found["test_accuracy_mean"] = sum(accuracies) / len(accuracies)
-    return [Point(name, value, last, when) for name, value in found.items() if value is not None]
+    return [MetricPoint(name, value, last, when) for name, value in found.items() if value is not None]
 
 
 def _seconds(row: Mapping[str, Any]) -> float:

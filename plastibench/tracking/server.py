@@ -41,20 +41,20 @@ SETTINGS = {
 """Of MLflow and of what it builds on; what the user has set stays."""
 
 
-def available() -> bool:
+def is_available() -> bool:
     """Return whether mlflow is installed."""
     return importlib.util.find_spec("mlflow") is not None
 
 
 @dataclass(frozen=True)
-class Server:
+class TrackingServer:
     """A place that MLflow writes to, as one home folder uses it."""
 
     uri: str
     home: Path
 
     @classmethod
-    def of(cls, text: str | None, home: Path) -> Server:
+    def from_uri(cls, text: str | None, home: Path) -> TrackingServer:
         """Return the place that a user named, or the database in the home folder.
 
         Raises RequestError for an address of another kind.
@@ -77,12 +77,12 @@ class Server:
         )
 
     @property
-    def shown(self) -> str:
+    def display_uri(self) -> str:
         """Return the address without its password."""
         return hidden(self.uri)
 
     @property
-    def own(self) -> bool:
+    def is_default(self) -> bool:
         """Return whether it is the database in the home folder."""
         return self.uri == f"sqlite:///{(self.home / DATABASE).resolve()}"
 
@@ -92,12 +92,12 @@ class Server:
         return not self.uri.startswith(SERVERS)
 
     @property
-    def file(self) -> Path | None:
+    def sqlite_path(self) -> Path | None:
         """Return the file of an SQLite database."""
         head, _, path = self.uri.partition(":///")
         return Path(path.partition("?")[0]) if head.startswith("sqlite") else None
 
-    def artifacts(self, leaderboard: str) -> str | None:
+    def artifact_location(self, leaderboard: str) -> str | None:
         """Return where artifacts go; None leaves that to the server.
 
         Without a location MLflow would put them into whatever folder the user is in.
@@ -105,7 +105,7 @@ class Server:
         return (self.home / ARTIFACTS / leaderboard).resolve().as_uri() if self.is_database else None
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
+    def write_lock(self) -> Iterator[None]:
         """Hold the right to write: no two processes of a home folder write to its mirror at once."""
         self.home.mkdir(parents=True, exist_ok=True)
         with file_lock(self.lock):
@@ -114,7 +114,7 @@ class Server:
     @property
     def lock(self) -> Path:
         """Return the file whose lock is the right to write."""
-        file = self.file
+        file = self.sqlite_path
         return self.home / LOCK if file is None else file.with_name(f"{file.name}.lock")
 
     def connect(self) -> MlflowClient:
@@ -129,9 +129,9 @@ class Server:
 
     def check(self) -> None:
         """Raise an error where nothing answers or nothing can be written: MLflow would try for minutes."""
-        prepare()
-        if self.file is not None:
-            with closing(sqlite3.connect(self.file)) as store:
+        configure_mlflow()
+        if self.sqlite_path is not None:
+            with closing(sqlite3.connect(self.sqlite_path)) as store:
                 store.execute("BEGIN IMMEDIATE")
         elif self.is_database:
             import sqlalchemy
@@ -146,7 +146,7 @@ class Server:
 
             post(self.uri, "experiments/search", {"max_results": 1})
 
-    def plain(self, error: BaseException) -> str:
+    def explain(self, error: BaseException) -> str:
         """Return what went wrong in one line without the password."""
         text, password = explain(error), _password(self.uri)
         return text.replace(password, "***") if password else text
@@ -162,13 +162,13 @@ def _password(uri: str) -> str:
     return uri.rpartition("@")[0].partition("://")[2].partition(":")[2]
 
 
-def leaderboards(server: Server) -> list[tuple[str, str]]:
+def leaderboard_links(server: TrackingServer) -> list[tuple[str, str]]:
     """Return the name and the link of each leaderboard in an SQLite mirror, without importing mlflow."""
     query = "SELECT name, experiment_id FROM experiments WHERE lifecycle_stage = 'active' ORDER BY name"
-    if server.file is None:
+    if server.sqlite_path is None:
         return []
     try:
-        with closing(sqlite3.connect(f"{server.file.resolve().as_uri()}?mode=ro", uri=True)) as store:
+        with closing(sqlite3.connect(f"{server.sqlite_path.resolve().as_uri()}?mode=ro", uri=True)) as store:
             found = store.execute(query).fetchall()
     except sqlite3.Error:
         return []
@@ -180,7 +180,7 @@ def link(experiment: object) -> str:
     return f"#/experiments/{experiment}/runs?viewStateShareKey={VIEW}"
 
 
-def prepare() -> None:
+def configure_mlflow() -> None:
     """Set what MLflow reads from the environment, where the user has set nothing."""
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from plastibench.tracking.experiment import search
 from plastibench.tracking.payload import LONGEST_VALUE, text
-from plastibench.tuning.storage import named, storage
-from plastibench.tuning.study import REASON, SPENT, best, counted
+from plastibench.tuning.storage import load_studies, open_storage
+from plastibench.tuning.study import REASON, SPENT, best_trials, finished_trials
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import optuna
     from optuna.trial import FrozenTrial
 
-    from plastibench.tracking.experiment import Board
+    from plastibench.tracking.experiment import MlflowExperiment
     from plastibench.tracking.writer import MlflowWriter, Value
 
 ENDS = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
@@ -29,25 +29,25 @@ def board_name(tuning: str) -> str:
     return f"tuning/{tuning}"
 
 
-class Studies:
+class TuningMirror:
     """The studies of one tuning, brought up to date again and again. Inside the mirror's `writing`."""
 
     def __init__(self, mirror: MlflowWriter, home: Path, tuning: str, url: str | None) -> None:
         self.mirror = mirror
         self.tuning = tuning
-        self.store = storage(home, url)
+        self.store = open_storage(home, url)
         self._told: dict[str, int] = {}
 
     def changed(self) -> list[tuple[optuna.Study, list[FrozenTrial]]]:
         """Return the studies that have trials which ended since the last time, with all that ended."""
-        found = [(study, counted(study)) for study in named(self.store, self.tuning)]
+        found = [(study, finished_trials(study)) for study in load_studies(self.store, self.tuning)]
         return [(study, trials) for study, trials in found if len(trials) != self._told.get(study.study_name)]
 
     def bring(self) -> int:
         """Write the trials that are not there yet; return how many."""
         added = 0
         for study, trials in self.changed():
-            board = self.mirror.board(board_name(self.tuning))
+            board = self.mirror.experiment(board_name(self.tuning))
             parent, known = self._parent(board, study), self._known(board, study)
             missing = [trial for trial in trials if trial.number not in known]
             for trial in missing:
@@ -58,7 +58,7 @@ class Studies:
             added += len(missing)
         return added
 
-    def _known(self, board: Board, study: optuna.Study) -> set[int]:
+    def _known(self, board: MlflowExperiment, study: optuna.Study) -> set[int]:
         """Return the numbers of the trials that are there whole; what a dead process left is removed."""
         known = set()
         for run in search(self.mirror.client, board.experiment, f"tags.kind = 'trial' and {_of(study)}"):
@@ -68,7 +68,7 @@ class Studies:
                 known.add(int(run.data.tags["trial"]))
         return known
 
-    def _parent(self, board: Board, study: optuna.Study) -> str:
+    def _parent(self, board: MlflowExperiment, study: optuna.Study) -> str:
         what = f"tags.kind = 'study' and {_of(study)}"
         for run in search(self.mirror.client, board.experiment, what):
             return str(run.info.run_id)
@@ -79,7 +79,7 @@ class Studies:
         self.mirror.client.log_text(made.info.run_id, facts + "\n", "study.json")
         return str(made.info.run_id)
 
-    def _write(self, board: Board, parent: str, study: optuna.Study, trial: FrozenTrial) -> None:
+    def _write(self, board: MlflowExperiment, parent: str, study: optuna.Study, trial: FrozenTrial) -> None:
         client, start = self.mirror.client, _milliseconds(trial.datetime_start)
         tags = {
             "kind": "trial",
@@ -100,7 +100,7 @@ class Studies:
         client.set_terminated(run, status=ENDS[trial.state.name], end_time=end)
 
     def _sum_up(self, parent: str, study: optuna.Study, trials: Sequence[FrozenTrial]) -> None:
-        top = ",".join(str(trial.number) for trial in best(study, trials))
+        top = ",".join(str(trial.number) for trial in best_trials(study, trials))
         states = {state: sum(trial.state.name == state for trial in trials) for state in ENDS}
         tags = {"trials": str(len(trials)), "best_trial": top[:LONGEST_VALUE]}
         self.mirror.log(parent, [], tags | {state.lower(): str(count) for state, count in states.items()})

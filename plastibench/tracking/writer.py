@@ -21,9 +21,9 @@ from plastibench.store.record import Record
 from plastibench.tracking import payload
 from plastibench.tracking.bulk import writer
 from plastibench.tracking.bulk.reader import BulkRun
-from plastibench.tracking.experiment import STAGES, Board, ChildRun, ExperimentLoader, key
-from plastibench.tracking.payload import Point, Rows
-from plastibench.tracking.server import Server, link
+from plastibench.tracking.experiment import STAGES, ChildRun, ExperimentLoader, MlflowExperiment, key
+from plastibench.tracking.payload import MetricPoint, Rows
+from plastibench.tracking.server import TrackingServer, link
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -37,21 +37,21 @@ PARAMS_A_CALL = 100
 class MlflowWriter:
     """Writes to a place of MLflow's, inside `writing`, where several processes may be in turn."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: TrackingServer) -> None:
         self.server = server
         self.name = uuid.uuid4().hex
-        self.boards: dict[str, Board] = {}
+        self.experiments: dict[str, MlflowExperiment] = {}
         self._packs: dict[str, BulkRun] = {}
 
     @contextmanager
     def writing(self) -> Iterator[None]:
         """Be the one process that writes. What was known is forgotten where another wrote in between."""
-        with self.server.alone():
+        with self.server.write_lock():
             if not hasattr(self, "client"):
                 self.client: MlflowClient = self.server.connect()
                 self.pack = writer.Writer(self.client, self.server)
             if self.server.lock.read_text() != self.name:
-                self.boards.clear()
+                self.experiments.clear()
                 self.server.lock.write_text(self.name)
             yield
 
@@ -60,22 +60,22 @@ class MlflowWriter:
         if hasattr(self, "pack"):
             self.pack.close()
 
-    def board(self, name: str) -> Board:
+    def experiment(self, name: str) -> MlflowExperiment:
         """Return a leaderboard, made where it is missing."""
-        if name not in self.boards:
-            self.boards[name] = ExperimentLoader(self.client, self.server, self._packs).board(name)
-        return self.boards[name]
+        if name not in self.experiments:
+            self.experiments[name] = ExperimentLoader(self.client, self.server, self._packs).experiment(name)
+        return self.experiments[name]
 
     def link(self, name: str) -> str:
         """Return the page's address behind the server's own, best accuracy first."""
-        return link(self.boards[name].experiment)
+        return link(self.experiments[name].experiment)
 
-    def stages(self, board: Board, spec: Spec, rows: Rows, start: str | None = None) -> ChildRun:
+    def stages(self, board: MlflowExperiment, spec: Spec, rows: Rows, start: str | None = None) -> ChildRun:
         """Bring the curves of a run up to date; `start` is when it began, as text."""
         return self._bring(board, spec, rows, start)
 
     def _bring(
-        self, board: Board, spec: Spec, rows: Rows, start: str | None, end: Record | None = None
+        self, board: MlflowExperiment, spec: Spec, rows: Rows, start: str | None, end: Record | None = None
     ) -> ChildRun:
         """Write what is missing of a run in one call: settings, stages, and at the end what it came to."""
         child, done = self._child(board, spec, rows, start)
@@ -87,7 +87,9 @@ class MlflowWriter:
         board.children[spec.id] = replace(child, stages=stages, running=True)
         return child
 
-    def _child(self, board: Board, spec: Spec, rows: Rows, start: str | None) -> tuple[ChildRun, int]:
+    def _child(
+        self, board: MlflowExperiment, spec: Spec, rows: Rows, start: str | None
+    ) -> tuple[ChildRun, int]:
         """Return the child of a run, made where it is missing, and how many of its stages are there."""
         child = board.children.get(spec.id)
         if child is not None:
@@ -99,7 +101,7 @@ class MlflowWriter:
             self.client.delete_run(child.id)  # it was made anew since, with other numbers
         return self._begin(board, spec, start), 0
 
-    def finish(self, board: Board, record: Record) -> bool:
+    def finish(self, board: MlflowExperiment, record: Record) -> bool:
         """Bring a finished run up to date; return whether anything had to be done."""
         digest = content(record)
         old, _, shown = board.whole.get(record.id, "").partition(" ")
@@ -116,14 +118,14 @@ class MlflowWriter:
         board.whole[record.id] = said
         return True
 
-    def leave(self, board: Board, run: str, *, failed: bool) -> None:
+    def leave(self, board: MlflowExperiment, run: str, *, failed: bool) -> None:
         """Say that nobody is at an unfinished run any more."""
         child = board.children.get(run)
         if child is not None and child.running:
             self.client.set_terminated(child.id, status="FAILED" if failed else "KILLED")
             board.children[run] = replace(child, running=False)
 
-    def attach(self, board: Board, texts: Mapping[str, str], files: tuple[Path, ...] = ()) -> None:
+    def attach(self, board: MlflowExperiment, texts: Mapping[str, str], files: tuple[Path, ...] = ()) -> None:
         """Lay texts by their names, and files, with the leaderboard."""
         for name, text in texts.items():
             self.client.log_text(board.parent, text, name)
@@ -132,7 +134,7 @@ class MlflowWriter:
                 board.parent, str(path)
             )
 
-    def _begin(self, board: Board, spec: Spec, start: str | None) -> ChildRun:
+    def _begin(self, board: MlflowExperiment, spec: Spec, start: str | None) -> ChildRun:
         when = int(time.time() * 1000) if start is None else _milliseconds(start)
         made = self.client.create_run(
             board.experiment,
@@ -179,7 +181,7 @@ class MlflowWriter:
             self.client.log_inputs(child.id, datasets=[DatasetInput(dataset=data, tags=[])])
 
 
-def _timed(child: ChildRun, points: Sequence[Point]) -> list[Value]:
+def _timed(child: ChildRun, points: Sequence[MetricPoint]) -> list[Value]:
     return [(one.name, one.value, child.start + one.when, one.step) for one in points]
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from plastibench.errors import RequestError
-from plastibench.tuning.objective import Rows, passes
+from plastibench.tuning.objective import Rows, total_passes
 
 UNITS = ("passes", "flops", "hours")
 SECONDS = ("train_seconds", "remedy_seconds", "evaluation_seconds")
@@ -25,12 +25,12 @@ class Budget:
     """trials, passes, flops or hours."""
     amount: float
 
-    def text(self) -> str:
+    def describe(self) -> str:
         """Return the budget for people."""
         return f"{self.amount:,.6g} {self.unit}"
 
 
-def parse(trials: int | None, text: str | None) -> Budget:
+def parse_budget(trials: int | None, text: str | None) -> Budget:
     """Return the budget of `--trials` or `--budget`. Raises RequestError for both, none, or too little."""
     if trials is not None and text is not None:
         raise RequestError(f"give either --trials {trials} or --budget {text}, not both")
@@ -53,10 +53,10 @@ def parse(trials: int | None, text: str | None) -> Budget:
     return Budget("hours" if unit == "h" else unit, amount)
 
 
-def spent(runs: Iterable[Rows]) -> dict[str, float]:
+def run_costs(runs: Iterable[Rows]) -> dict[str, float]:
     """Return what runs cost in each unit; FLOPs are left out where a stage was not counted in them."""
     rows = [row for run in runs for row in run]
-    found = {"passes": passes(rows), "hours": _sum(rows, SECONDS) / 3600}
+    found = {"passes": total_passes(rows), "hours": _sum(rows, SECONDS) / 3600}
     if all(row.get(name) is not None for row in rows for name in FLOPS):
         found["flops"] = _sum(rows, FLOPS)
     return found

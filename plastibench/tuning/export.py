@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from plastibench.experiments import suites
 from plastibench.store import tuned_settings
 from plastibench.system.files import write
-from plastibench.tuning.storage import named
-from plastibench.tuning.study import best, counted
+from plastibench.tuning.storage import load_studies
+from plastibench.tuning.study import best_trials, finished_trials
 
 if TYPE_CHECKING:
     import optuna
@@ -22,14 +22,14 @@ BARE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789
 
 def write_suite(store: BaseStorage, name: str, home: Path) -> Path | None:
     """Write the suite of a tuning; return where it is, or None where no trial was judged yet."""
-    studies = [study for study in named(store, name) if best(study, counted(study))]
+    studies = [study for study in load_studies(store, name) if best_trials(study, finished_trials(study))]
     if not studies:
         return None
     lines = [f"summary = {_text(_summary(studies))}", f"baseline = {_text(suites.defaults().baseline)}", ""]
     for study in studies:
         grid = study.user_attrs["grid"]
         lines += _table(grid)
-        for trial in best(study, counted(study)):
+        for trial in best_trials(study, finished_trials(study)):
             lines += [f"# {_words(study, trial)}", *_table(_chosen(study, trial))]
     path = tuned_settings.path(home, name)
     write(path, "\n".join(lines))
@@ -37,13 +37,14 @@ def write_suite(store: BaseStorage, name: str, home: Path) -> Path | None:
 
 
 def _summary(studies: list[optuna.Study]) -> str:
-    trials = sum(len(counted(study)) for study in studies)
+    trials = sum(len(finished_trials(study)) for study in studies)
     return f"published and tuned settings side by side; {len(studies)} studies, {trials} trials"
 
 
 def _words(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> str:
     values = ", ".join(f"{name} {value:.6g}" for name, value in _values(study, trial))
-    return f"trial {trial.number} of {len(counted(study))} in {study.study_name}: {values} on validation data"
+    count = len(finished_trials(study))
+    return f"trial {trial.number} of {count} in {study.study_name}: {values} on validation data"
 
 
 def _values(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> Iterator[tuple[str, float]]:
@@ -57,7 +58,7 @@ def _chosen(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> dict[str, A
     instead_of = {name: defaults[name] for name in changed if "." not in name}
     where: dict[str, Any] = {
         "study": study.study_name,
-        "trials": len(counted(study)),
+        "trials": len(finished_trials(study)),
         "trial": trial.number,
     }
     if instead_of:

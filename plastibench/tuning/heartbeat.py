@@ -21,7 +21,7 @@ GRACE_SECONDS = 300.0
 """A worker of another host that says nothing for so long is dead; clocks may differ by less."""
 
 
-class Worker:
+class TuningWorker:
     """A process at work: a lock on a file that vanishes with it, and a sign of life now and then."""
 
     def __init__(self, home: Path, position: int = 0, *, shared: bool = False) -> None:
@@ -50,15 +50,15 @@ class Worker:
         place = {"host": socket.gethostname(), "home": str(self.home.resolve()), "pid": os.getpid()}
         return {"worker": self.name, **place, "beat": time.time()}
 
-    def beating(self, tell: Callable[[dict[str, Any]], None]) -> Beat:
+    def beating(self, tell: Callable[[dict[str, Any]], None]) -> HeartbeatThread:
         """Return a context in which `tell` is given a fresh owner from time to time."""
-        return Beat(self, tell)
+        return HeartbeatThread(self, tell)
 
 
-class Beat:
+class HeartbeatThread:
     """Says that a worker lives, from a thread of its own, while it is inside."""
 
-    def __init__(self, worker: Worker, tell: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(self, worker: TuningWorker, tell: Callable[[dict[str, Any]], None]) -> None:
         self.worker = worker
         self.tell = tell
         self.stop = threading.Event()

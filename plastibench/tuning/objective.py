@@ -27,7 +27,7 @@ class Objective:
     """Of the runs so far, one for each seed, and the number of stages of a whole run."""
 
 
-def parse(text: str) -> tuple[str, ...]:
+def parse_objectives(text: str) -> tuple[str, ...]:
     """Return the objectives of `last` or `last,cost`. Raises RequestError for others."""
     names = tuple(word.strip() for word in text.split(",") if word.strip())
     for name in names:
@@ -38,12 +38,12 @@ def parse(text: str) -> tuple[str, ...]:
     return names
 
 
-def values(names: Sequence[str], runs: Sequence[Rows], num_stages: int) -> list[float]:
+def objective_values(names: Sequence[str], runs: Sequence[Rows], num_stages: int) -> list[float]:
     """Return what the runs of a trial come to, also while they go on."""
     return [OBJECTIVES[name].value(runs, num_stages) for name in names]
 
 
-def passes(rows: Rows) -> float:
+def total_passes(rows: Rows) -> float:
     """Return what stages cost in examples taken forward and backward, the remedy's own among them."""
     return float(
         sum(row["train_passes"] + row["remedy_passes"] + FORWARD * row["remedy_forwards"] for row in rows)
@@ -67,7 +67,7 @@ def _mean(runs: Sequence[Rows], num_stages: int) -> float:
 
 
 def _cost(runs: Sequence[Rows], num_stages: int) -> float:
-    return statistics.fmean(passes(rows) for rows in runs)
+    return statistics.fmean(total_passes(rows) for rows in runs)
 
 
 def _per_cost(runs: Sequence[Rows], num_stages: int) -> float:

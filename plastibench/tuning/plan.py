@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from plastibench.errors import RequestError
 from plastibench.experiments.grid import FIRST_TUNING_SEED, Grid
 from plastibench.experiments.spec import Part, Spec, build, canonical
-from plastibench.tuning.search_space import Dimension, applied, check_names, dimensions
+from plastibench.tuning.search_space import SearchDimension, applied, check_names, dimensions
 
 if TYPE_CHECKING:
     from plastibench.plugins.registry import Registry
@@ -25,10 +25,10 @@ class StudyConfig:
     """What all methods of a tuning have in common."""
 
     objectives: tuple[str, ...]
-    seeds: int
+    num_seeds: int
     """Runs of a trial; their seeds are none that a reported run can have."""
     pruning: bool
-    added: Mapping[str, str] = field(default_factory=dict)
+    extra_dimensions: Mapping[str, str] = field(default_factory=dict)
     """Dimensions beside those of the methods: name to range, as text."""
 
 
@@ -40,24 +40,27 @@ class StudyPlan:
     """The name that the studies of one comparison share."""
     grid: Grid
     """The method alone, as a user would ask for it, with the seeds to report."""
-    base: Spec
+    base_spec: Spec
     """The sealed run with the published values and the first tuning seed."""
-    dimensions: tuple[Dimension, ...]
-    terms: StudyConfig
+    dimensions: tuple[SearchDimension, ...]
+    config: StudyConfig
     num_stages: int
 
     @property
-    def study(self) -> str:
+    def study_name(self) -> str:
         """Return the study's name: the same for the same setting, whatever is searched in it."""
-        parts = (self.base.task, self.base.model, self.base.method)
-        setting = [[part.name, part.settings] for part in parts] + [self.base.recipe, self.base.device]
+        parts = (self.base_spec.task, self.base_spec.model, self.base_spec.method)
+        setting = [[part.name, part.settings] for part in parts] + [
+            self.base_spec.recipe,
+            self.base_spec.device,
+        ]
         digest = hashlib.sha256(canonical(setting).encode()).hexdigest()[:6]
-        return f"{self.tuning}/{self.base.method.name}-{digest}"
+        return f"{self.tuning}/{self.base_spec.method.name}-{digest}"
 
     def specs(self, values: Mapping[str, Any]) -> list[Spec]:
         """Return the runs of a trial, one for each tuning seed."""
-        changed = applied(self.base, values)
-        return [replace(changed, seed=FIRST_TUNING_SEED + k) for k in range(self.terms.seeds)]
+        changed = applied(self.base_spec, values)
+        return [replace(changed, seed=FIRST_TUNING_SEED + k) for k in range(self.config.num_seeds)]
 
     def defaults(self) -> dict[str, float]:
         """Return the published values, trial 0."""
@@ -65,27 +68,30 @@ class StudyPlan:
 
     def facts(self) -> dict[str, Any]:
         """Return what may not change while a study goes on, each under a name for people."""
-        code = {part.name: part.code for part in (self.base.task, self.base.model, self.base.method)}
+        code = {
+            part.name: part.code
+            for part in (self.base_spec.task, self.base_spec.model, self.base_spec.method)
+        }
         return {
             "search space": [dimension.as_dict() for dimension in self.dimensions],
-            "objective": list(self.terms.objectives),
-            "number of tuning seeds": self.terms.seeds,
-            "pruning": self.terms.pruning,
-            "code": {**code, "protocol": self.base.protocol},
+            "objective": list(self.config.objectives),
+            "number of tuning seeds": self.config.num_seeds,
+            "pruning": self.config.pruning,
+            "code": {**code, "protocol": self.base_spec.protocol},
         }
 
 
-def plans(request: Request, terms: StudyConfig, name: str | None) -> list[StudyPlan]:
+def make_plans(request: Request, terms: StudyConfig, name: str | None) -> list[StudyPlan]:
     """Return a plan for each task, model, method and recipe that is named.
 
     Raises RequestError for what does not exist, is not allowed, or leaves nothing to search.
     """
     specs = request.specs()
-    check_names(terms.added, specs)
+    check_names(terms.extra_dimensions, specs)
     name = name or _name(request, specs)
     grids = [grid for whole in request.leaderboard.grids for grid in _single(whole, request.registry)]
     made = [_plan(name, grid, terms, request.registry) for grid in grids]
-    return list({plan.study: plan for plan in made}.values())
+    return list({plan.study_name: plan for plan in made}.values())
 
 
 def _single(grid: Grid, registry: Registry) -> Iterator[Grid]:
@@ -100,7 +106,7 @@ def _single(grid: Grid, registry: Registry) -> Iterator[Grid]:
 
 def _plan(name: str, grid: Grid, terms: StudyConfig, registry: Registry) -> StudyPlan:
     spec = grid.specs(registry)[0]
-    space = dimensions(spec, registry.load("method", spec.method.name), terms.added)
+    space = dimensions(spec, registry.load("method", spec.method.name), terms.extra_dimensions)
     base = replace(spec, task=_validating(spec.task), seed=FIRST_TUNING_SEED, sealed=True)
     for end in ("low", "high"):
         # A range must lie inside what is allowed at all: the settings themselves know.

@@ -18,7 +18,7 @@ FORM = "svg"
 MARK, LINE = "#8fb3d9", "#1f5fa8"
 
 
-def draw(found: Sequence[StudySummary], folder: Path, name: str) -> list[Path]:
+def save_plots(found: Sequence[StudySummary], folder: Path, name: str) -> list[Path]:
     """Write the pictures of a tuning; return where they are."""
     slices = [(one, setting) for one in found for setting in one.slices]
     pictures: dict[str, list[Callable[[Axes], None]]] = {

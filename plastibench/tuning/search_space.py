@@ -15,7 +15,7 @@ DECADE = 10
 
 
 @dataclass(frozen=True)
-class Dimension:
+class SearchDimension:
     """One setting that is searched, by the name that `--set` has for it."""
 
     name: str
@@ -29,7 +29,7 @@ class Dimension:
     """The published value, which trial 0 has."""
 
     @classmethod
-    def of(cls, name: str, default: float, searched: Range) -> Dimension:
+    def of(cls, name: str, default: float, searched: Range) -> SearchDimension:
         """Make one. Raises RequestError for a range that does not hold the published value."""
         if not searched.low <= default <= searched.high:
             raise RequestError(
@@ -39,7 +39,7 @@ class Dimension:
         whole = all(isinstance(number, int) for number in (default, searched.low, searched.high))
         return cls(name, searched.low, searched.high, searched.log, whole, default)
 
-    def text(self) -> str:
+    def describe(self) -> str:
         """Return the range for people."""
         return f"{self.name} {show(self.low)}..{show(self.high)}{' log' if self.log else ''}"
 
@@ -48,7 +48,7 @@ class Dimension:
         return vars(self).copy()
 
 
-def dimensions(spec: Spec, kind: type[Any], added: Mapping[str, str]) -> tuple[Dimension, ...]:
+def dimensions(spec: Spec, kind: type[Any], added: Mapping[str, str]) -> tuple[SearchDimension, ...]:
     """Return the space of a run's method, `kind`, and of what the user added: name to range, as text.
 
     Raises RequestError where nothing can be searched, or a range does not hold the published value.
@@ -65,7 +65,7 @@ def dimensions(spec: Spec, kind: type[Any], added: Mapping[str, str]) -> tuple[D
             f"method {name} declares no tune() field, so there is nothing to search: add a setting of the "
             "recipe, such as --tune learning_rate"
         )
-    return tuple(Dimension.of(full, _value(spec, full), searched) for full, searched in found.items())
+    return tuple(SearchDimension.of(full, _value(spec, full), searched) for full, searched in found.items())
 
 
 def applied(spec: Spec, values: Mapping[str, Any]) -> Spec:
@@ -76,7 +76,7 @@ def applied(spec: Spec, values: Mapping[str, Any]) -> Spec:
     return replace(spec, method=method, recipe={**spec.recipe, **shared})
 
 
-def parse(texts: tuple[str, ...]) -> dict[str, str]:
+def parse_dimensions(texts: tuple[str, ...]) -> dict[str, str]:
     """Return the dimensions of `NAME` or `NAME=LOW:HIGH[:log]`; the range of the first is empty."""
     found: dict[str, str] = {}
     for text in texts:

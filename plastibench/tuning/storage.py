@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 JOURNAL = "journal.log"
 
 
-def storage(home: Path, url: str | None) -> BaseStorage:
+def open_storage(home: Path, url: str | None) -> BaseStorage:
     """Return the trials kept under `home`, or those at the address of an Optuna storage.
 
     Raises RequestError where it cannot be reached.
@@ -93,7 +93,7 @@ def _is_cut(journal: Path) -> bool:
         return file.read(1) not in (b"", b"\n")
 
 
-def named(store: BaseStorage, tuning: str) -> list[optuna.Study]:
+def load_studies(store: BaseStorage, tuning: str) -> list[optuna.Study]:
     """Return the studies of a tuning, sorted by name."""
     import optuna
 
@@ -101,7 +101,7 @@ def named(store: BaseStorage, tuning: str) -> list[optuna.Study]:
     return [optuna.load_study(study_name=name, storage=store) for name in names]
 
 
-def tunings(store: BaseStorage) -> list[str]:
+def tuning_names(store: BaseStorage) -> list[str]:
     """Return the names of the tunings in a storage."""
     import optuna
 

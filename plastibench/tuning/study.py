@@ -31,7 +31,7 @@ SURPLUS, REASON, RETRY, OWNER, SPENT = "surplus", "reason", "retry_of", "owner",
 
 
 @dataclass
-class Study:
+class TuningStudy:
     """The trials of one plan."""
 
     plan: StudyPlan
@@ -40,14 +40,14 @@ class Study:
     """Held while trials are counted and asked for: workers of one host never take more than there are."""
 
     @classmethod
-    def open(cls, plan: StudyPlan, store: BaseStorage, home: Path) -> Study:
+    def open(cls, plan: StudyPlan, store: BaseStorage, home: Path) -> TuningStudy:
         """Find or make the study. Raises RequestError where it was made on other terms."""
         import optuna
 
         study = optuna.create_study(
-            study_name=plan.study,
+            study_name=plan.study_name,
             storage=store,
-            directions=[OBJECTIVES[name].direction for name in plan.terms.objectives],
+            directions=[OBJECTIVES[name].direction for name in plan.config.objectives],
             load_if_exists=True,
             pruner=_pruner(plan),
         )
@@ -57,21 +57,23 @@ class Study:
                 study.enqueue_trial(plan.defaults(), skip_if_exists=True)
         return cls(plan, study, home / FOLDER / LOCK)
 
-    def trials(self) -> list[FrozenTrial]:
+    def counted_trials(self) -> list[FrozenTrial]:
         """Return the trials that count, in the order of their numbers."""
         return _counting(self.study)
 
-    def ended(self) -> list[FrozenTrial]:
+    def finished_trials(self) -> list[FrozenTrial]:
         """Return the trials that count and are over: judged, pruned or failed."""
-        return counted(self.study)
+        return finished_trials(self.study)
 
-    def spent(self, budget: Budget) -> float:
+    def used(self, budget: Budget) -> float:
         """Return what the ended trials used of a budget, in its unit."""
         if budget.unit == "trials":
-            return len(self.ended())
-        return sum(float(trial.user_attrs.get(SPENT, {}).get(budget.unit, 0.0)) for trial in self.ended())
+            return len(self.finished_trials())
+        return sum(
+            float(trial.user_attrs.get(SPENT, {}).get(budget.unit, 0.0)) for trial in self.finished_trials()
+        )
 
-    def repair(self, home: Path) -> int:
+    def requeue_lost_trials(self, home: Path) -> int:
         """Put the parameters of trials whose process died back into the queue; return how many."""
         from optuna.trial import TrialState
 
@@ -97,26 +99,26 @@ class Study:
             return  # another process saw it first
 
     @contextmanager
-    def asking(self, budget: Budget, worker: heartbeat.Worker) -> Iterator[Trial | None]:
+    def next_trial(self, budget: Budget, worker: heartbeat.TuningWorker) -> Iterator[Trial | None]:
         """Give the next trial, or None where the budget is used up; it is told how it ended inside."""
         with file_lock(self.lock):
-            self.repair(worker.home)
+            self.requeue_lost_trials(worker.home)
             trial = self._ask(worker) if self._may_ask(budget) else None
         if trial is not None and self._is_surplus(trial, budget):
             trial.set_user_attr(SURPLUS, True)
-            self.give_up(trial)
+            self.fail(trial)
             trial = None
         try:
             yield trial
         except BaseException as error:
             if trial is not None:
                 reason = None if isinstance(error, KeyboardInterrupt | SystemExit) else explain(error)
-                self.give_up(trial, reason)
+                self.fail(trial, reason)
                 if reason is None:
-                    self.repair(worker.home)
+                    self.requeue_lost_trials(worker.home)
             raise
 
-    def give_up(self, trial: Trial, reason: str | None = None) -> None:
+    def fail(self, trial: Trial, reason: str | None = None) -> None:
         """End a trial without a value; without a reason its parameters are tried again."""
         from optuna.trial import TrialState
 
@@ -124,7 +126,7 @@ class Study:
             trial.set_user_attr(REASON, reason)
         self.study.tell(trial, state=TrialState.FAIL)
 
-    def judge(self, trial: Trial, values: Sequence[float]) -> None:
+    def complete(self, trial: Trial, values: Sequence[float]) -> None:
         """End a trial with its values."""
         self.study.tell(trial, list(values))
 
@@ -136,31 +138,33 @@ class Study:
 
     def _may_ask(self, budget: Budget) -> bool:
         """Count what is used, and what trials under way will use, taken to be as dear as the others."""
-        trials = self.trials()
+        trials = self.counted_trials()
         under_way = sum(not trial.state.is_finished() and not _waits(trial) for trial in trials)
         if budget.unit == "trials":
             return len(trials) - sum(map(_waits, trials)) < budget.amount
         ended = len(trials) - under_way - sum(map(_waits, trials))
-        used = self.spent(budget)
+        used = self.used(budget)
         return used + (under_way * used / ended if ended else 0.0) < budget.amount
 
     def _is_surplus(self, trial: Trial, budget: Budget) -> bool:
         """Two hosts may ask at the same moment: the numbers of the trials decide who stands back."""
-        earlier = [other for other in self.trials() if other.number < trial.number and not _waits(other)]
+        earlier = [
+            other for other in self.counted_trials() if other.number < trial.number and not _waits(other)
+        ]
         return budget.unit == "trials" and len(earlier) >= budget.amount
 
-    def _ask(self, worker: heartbeat.Worker) -> Trial:
+    def _ask(self, worker: heartbeat.TuningWorker) -> Trial:
         """The proposal depends on the trials so far and on the worker, on nothing that a restart changes."""
         from optuna.samplers import TPESampler
 
-        seed = derive_seed("tuning", self.plan.study, len(self.trials()), worker.stream) % 2**32
+        seed = derive_seed("tuning", self.plan.study_name, len(self.counted_trials()), worker.stream) % 2**32
         self.study.sampler = TPESampler(seed=seed, n_startup_trials=STARTUP)
         trial = self.study.ask(fixed_distributions=_distributions(self.plan))
         trial.set_user_attr(OWNER, worker.owner())
         return trial
 
 
-def counted(study: optuna.Study) -> list[FrozenTrial]:
+def finished_trials(study: optuna.Study) -> list[FrozenTrial]:
     """Return the trials that a budget counts and that are over: judged, pruned or failed."""
     return [trial for trial in _counting(study) if trial.state.is_finished()]
 
@@ -202,7 +206,7 @@ def _pruner(plan: StudyPlan) -> optuna.pruners.BasePruner:
     """Return the rule by which stages end a trial early, the same for every method."""
     from optuna.pruners import MedianPruner, NopPruner
 
-    if not plan.terms.pruning or len(plan.terms.objectives) > 1:
+    if not plan.config.pruning or len(plan.config.objectives) > 1:
         return NopPruner()
     return MedianPruner(n_startup_trials=STARTUP // 2, n_warmup_steps=0)
 
@@ -216,7 +220,7 @@ def _agree(study: optuna.Study, plan: StudyPlan) -> None:
     for what, now in facts.items():
         if known is not None and known.get(what) != now:
             raise RequestError(
-                f"study {plan.study} was made with another {what} ({_told(known.get(what))}; now "
+                f"study {plan.study_name} was made with another {what} ({_told(known.get(what))}; now "
                 f"{_told(now)}): give the old one, or begin another tuning with --name"
             )
     study.set_user_attr("grid", _grid(plan))
@@ -243,7 +247,7 @@ def _grid(plan: StudyPlan) -> dict[str, Any]:
     return words | {"seeds": list(grid.seeds), "device": grid.device, "set": dict(grid.settings)}
 
 
-def best(study: optuna.Study, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+def best_trials(study: optuna.Study, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     """Return the judged trial with the best value, or those that no other beats in both."""
     judged = [trial for trial in trials if trial.state.name == "COMPLETE"]
     if len(study.directions) == 1:

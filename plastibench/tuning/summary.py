@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from plastibench.tuning.objective import OBJECTIVES
-from plastibench.tuning.study import SPENT, best, counted
+from plastibench.tuning.study import SPENT, best_trials, finished_trials
 
 if TYPE_CHECKING:
     import optuna
@@ -21,7 +21,7 @@ ENOUGH = 4
 
 
 @dataclass(frozen=True)
-class Point:
+class ExpectedBest:
     """What a number of trials can be expected to give."""
 
     trials: int
@@ -53,12 +53,12 @@ class StudySummary:
     """Setting to (its value, the trial's value) of each judged trial."""
     logs: frozenset[str]
     """Settings that were searched on a logarithmic scale."""
-    expected: list[Point]
+    expected: list[ExpectedBest]
 
 
-def insight(study: optuna.Study) -> StudySummary:
+def summarize(study: optuna.Study) -> StudySummary:
     """Return what a study has taught so far."""
-    trials = counted(study)
+    trials = finished_trials(study)
     judged = [trial for trial in trials if trial.state.name == "COMPLETE"]
     facts = study.user_attrs["facts"]
     sign = 1 if OBJECTIVES[facts["objective"][0]].direction == "maximize" else -1
@@ -68,7 +68,7 @@ def insight(study: optuna.Study) -> StudySummary:
         method=study.user_attrs["grid"]["method"],
         objective=OBJECTIVES[facts["objective"][0]].text,
         published=None if first is None else first.values[0],
-        chosen="; ".join(f"trial {trial.number}: {_text(trial)}" for trial in best(study, trials)),
+        chosen="; ".join(f"trial {trial.number}: {_text(trial)}" for trial in best_trials(study, trials)),
         ended={state: sum(t.state.name == state for t in trials) for state in ("COMPLETE", "PRUNED", "FAIL")},
         history=_history(judged, sign),
         importance=_importance(study, judged, sign),
@@ -77,7 +77,7 @@ def insight(study: optuna.Study) -> StudySummary:
             for one in facts["search space"]
         },
         logs=frozenset(one["name"] for one in facts["search space"] if one["log"]),
-        expected=expected(trials, sign),
+        expected=expected_best(trials, sign),
     )
 
 
@@ -105,7 +105,7 @@ def _importance(study: optuna.Study, judged: Sequence[FrozenTrial], sign: int) -
         return {name: float(share) for name, share in get_param_importances(study, target=target).items()}
 
 
-def expected(trials: Sequence[FrozenTrial], sign: int = 1) -> list[Point]:
+def expected_best(trials: Sequence[FrozenTrial], sign: int = 1) -> list[ExpectedBest]:
     """Return the expected best value of 1, 2, ... trials and its standard deviation.
 
     By Dodge et al. (2019, arXiv 1909.03004, equation 4): as though trials were drawn at random from those
@@ -120,7 +120,7 @@ def expected(trials: Sequence[FrozenTrial], sign: int = 1) -> list[Point]:
     found = []
     for n in range(1, len(values) + 1):
         mean, second = (_expected_maximum([v**power for v in values], n) for power in (1, 2))
-        found.append(Point(n, n * each, sign * mean, math.sqrt(max(0.0, second - mean * mean))))
+        found.append(ExpectedBest(n, n * each, sign * mean, math.sqrt(max(0.0, second - mean * mean))))
     return found
 
 
@@ -130,7 +130,7 @@ def _expected_maximum(ranked: Sequence[float], n: int) -> float:
     return sum(value * ((k / size) ** n - ((k - 1) / size) ** n) for k, value in enumerate(ranked, 1))
 
 
-def summary(found: Sequence[StudySummary]) -> str:
+def format_summaries(found: Sequence[StudySummary]) -> str:
     """Return what studies have taught, as text, one after the other."""
     return "\n".join(line for one in found for line in [*_lines(one), ""])
 

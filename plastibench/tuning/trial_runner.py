@@ -16,11 +16,11 @@ from plastibench.store.run_status import RunLockedError
 from plastibench.system import signals
 from plastibench.training.callbacks import StopRequested
 from plastibench.tuning import objective
-from plastibench.tuning.budget import Budget, spent
-from plastibench.tuning.heartbeat import Worker
+from plastibench.tuning.budget import Budget, run_costs
+from plastibench.tuning.heartbeat import TuningWorker
 from plastibench.tuning.plan import StudyPlan
-from plastibench.tuning.storage import storage
-from plastibench.tuning.study import OWNER, SPENT, Study
+from plastibench.tuning.storage import open_storage
+from plastibench.tuning.study import OWNER, SPENT, TuningStudy
 
 if TYPE_CHECKING:
     from optuna.trial import Trial
@@ -36,8 +36,8 @@ class WorkerConfig:
 
     plans: tuple[StudyPlan, ...]
     budget: Budget
-    place: RunContext
-    url: str | None
+    context: RunContext
+    storage_url: str | None
     """Of an Optuna storage; None keeps the trials in the home folder."""
 
 
@@ -45,20 +45,20 @@ class Pruned(Exception):  # noqa: N818 - not an error
     """A trial is worse than the others were at the same stage of the same seed."""
 
 
-def work(assignment: WorkerConfig, position: int = 0, after: Callable[[], None] | None = None) -> None:
+def run_worker(assignment: WorkerConfig, position: int = 0, after: Callable[[], None] | None = None) -> None:
     """Carry out trials until every study has used its budget; `after` is called after each.
 
     Raises Stopped where it is asked to stop: the trial under way is tried again, from where its runs are.
     """
-    home, url = assignment.place.home, assignment.url
-    store = storage(home, url)
-    studies = [Study.open(plan, store, home) for plan in assignment.plans]
-    registry = init_worker(assignment.place)
-    with Worker(home, position, shared=url is not None) as worker:
+    home, url = assignment.context.home, assignment.storage_url
+    store = open_storage(home, url)
+    studies = [TuningStudy.open(plan, store, home) for plan in assignment.plans]
+    registry = init_worker(assignment.context)
+    with TuningWorker(home, position, shared=url is not None) as worker:
         open_ones = list(studies)
         while open_ones:
             _check()
-            study = min(open_ones, key=lambda one: (one.spent(assignment.budget), one.plan.study))
+            study = min(open_ones, key=lambda one: (one.used(assignment.budget), one.plan.study_name))
             if not _next(study, assignment, worker, registry):
                 open_ones.remove(study)
             elif after is not None:
@@ -70,20 +70,20 @@ def _check() -> None:
         raise StopRequested("asked to stop")
 
 
-def _next(study: Study, assignment: WorkerConfig, worker: Worker, registry: Registry) -> bool:
+def _next(study: TuningStudy, assignment: WorkerConfig, worker: TuningWorker, registry: Registry) -> bool:
     """Carry out the next trial of a study; return False where its budget is used up."""
-    with study.asking(assignment.budget, worker) as trial:
+    with study.next_trial(assignment.budget, worker) as trial:
         if trial is None:
             return False
         with worker.beating(lambda owner: trial.set_user_attr(OWNER, owner)):
-            TrialRunner(study, trial, assignment.place, registry).carry_out()
+            TrialRunner(study, trial, assignment.context, registry).carry_out()
     return True
 
 
 class TrialRunner(RunCallback):
     """One trial being carried out: its runs one after the other, each stage told to the study."""
 
-    def __init__(self, study: Study, trial: Trial, place: RunContext, registry: Registry) -> None:
+    def __init__(self, study: TuningStudy, trial: Trial, place: RunContext, registry: Registry) -> None:
         self.study = study
         self.trial = trial
         self.place = place
@@ -108,12 +108,12 @@ class TrialRunner(RunCallback):
             raise
         except BaseException as error:  # a plug-in may raise anything; other trials must go on
             self._close(specs, start)
-            self.study.give_up(self.trial, explain(error))
+            self.study.fail(self.trial, explain(error))
         else:
             self._close(specs, start)
             plan = self.study.plan
-            values = objective.values(plan.terms.objectives, self.runs, plan.num_stages)
-            self.study.judge(self.trial, values)
+            values = objective.objective_values(plan.config.objectives, self.runs, plan.num_stages)
+            self.study.complete(self.trial, values)
 
     def _run(self, spec: Spec) -> None:
         """Carry out a run, or read it where it is finished: the study is told the same in both cases."""
@@ -137,7 +137,7 @@ class TrialRunner(RunCallback):
 
     def _close(self, specs: Sequence[Spec], start: float) -> None:
         self.trial.set_user_attr("runs", [spec.id for spec in specs[: len(self.runs)]])
-        self.trial.set_user_attr(SPENT, spent(self.runs))
+        self.trial.set_user_attr(SPENT, run_costs(self.runs))
         self.trial.set_user_attr("seconds", time.perf_counter() - start)
         self.trial.set_user_attr("in_runs", self.in_runs)
 
@@ -152,9 +152,9 @@ class TrialRunner(RunCallback):
     def _stage(self, row: dict[str, Any]) -> None:
         self.runs[-1].append(row)
         plan = self.study.plan
-        if len(plan.terms.objectives) > 1 or not plan.terms.pruning:
+        if len(plan.config.objectives) > 1 or not plan.config.pruning:
             return
-        (value,) = objective.values(plan.terms.objectives, self.runs, plan.num_stages)
+        (value,) = objective.objective_values(plan.config.objectives, self.runs, plan.num_stages)
         self.trial.report(value, (len(self.runs) - 1) * plan.num_stages + int(row["index"]))
         if self.trial.should_prune():
             raise Pruned

@@ -13,7 +13,7 @@ from multiprocessing.process import BaseProcess
 
 from plastibench.system import signals
 from plastibench.training.callbacks import StopRequested
-from plastibench.tuning.trial_runner import WorkerConfig, work
+from plastibench.tuning.trial_runner import WorkerConfig, run_worker
 
 LOOK_SECONDS = 1.0
 """How often the team is looked at."""
@@ -23,11 +23,11 @@ MOST_DEATHS = 10
 """Workers that may die before something is taken to be wrong with the runs themselves."""
 
 
-class LostError(RuntimeError):
+class WorkersLostError(RuntimeError):
     """Workers died again and again."""
 
 
-def work_together(assignment: WorkerConfig, jobs: int, look: Callable[[], None]) -> None:
+def run_workers(assignment: WorkerConfig, jobs: int, look: Callable[[], None]) -> None:
     """Carry out trials in `jobs` processes until every budget is used; `look` is called every second.
 
     Raises LostError where worker after worker dies. No process is left when this returns or raises.
@@ -41,7 +41,9 @@ def work_together(assignment: WorkerConfig, jobs: int, look: Callable[[], None])
                 if not member.is_alive() and member.exitcode:
                     deaths += 1
                     if deaths > MOST_DEATHS:
-                        raise LostError(f"{deaths} workers died, the last with exit status {member.exitcode}")
+                        raise WorkersLostError(
+                            f"{deaths} workers died, the last with exit status {member.exitcode}"
+                        )
                     team[position] = _start(assignment, position)
             look()
     except KeyboardInterrupt:
@@ -81,7 +83,7 @@ def _work(assignment: WorkerConfig, position: int) -> None:
     assert parent is not None
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     with suppress(StopRequested):
-        work(assignment, position)
+        run_worker(assignment, position)
 
 
 def _end_with(parent: BaseProcess) -> None:

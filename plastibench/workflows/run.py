@@ -17,7 +17,7 @@ from plastibench.runner.scheduler import run_specs
 from plastibench.store import leaderboards, tuned_settings
 from plastibench.store.record import Record
 from plastibench.store.run_store import Store
-from plastibench.tracking import Server
+from plastibench.tracking import TrackingServer
 from plastibench.tracking.background import mirrored
 from plastibench.tracking.follower import MirrorJob
 from plastibench.workflows.request import Request
@@ -25,7 +25,7 @@ from plastibench.workflows.sync import known_texts
 from plastibench.workflows.table import DONE, SOME_FAILED
 
 
-def carry_out(request: Request, jobs: int | None, server: Server | None) -> int:
+def carry_out(request: Request, jobs: int | None, server: TrackingServer | None) -> int:
     """Run what is missing, print the table and where everything lies; return the exit status.
 
     The runs are mirrored to `server`, if there is one.

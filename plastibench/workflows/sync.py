@@ -18,9 +18,9 @@ from plastibench.experiments import suites
 from plastibench.store import leaderboards, tuned_settings
 from plastibench.store.record import Record
 from plastibench.store.run_store import Store
-from plastibench.tracking import Server
+from plastibench.tracking import TrackingServer
 from plastibench.tracking.writer import MlflowWriter
-from plastibench.tuning.storage import JOURNAL, storage, tunings
+from plastibench.tuning.storage import JOURNAL, open_storage, tuning_names
 from plastibench.workflows.table import DONE, SOME_FAILED
 
 
@@ -39,9 +39,9 @@ def sync(home: Path, uri: str | None, names: Sequence[str], beside: Beside) -> i
 
     Raises RequestError where mlflow is not installed, a name is unknown, or the place cannot be written.
     """
-    if not tracking.available():
+    if not tracking.is_available():
         raise RequestError("mlflow is not installed: there is nothing to bring up to date")
-    server, store = Server.of(uri, home), Store(home)
+    server, store = TrackingServer.from_uri(uri, home), Store(home)
     records = {record.id: record for record in tuned_settings.attach(store.records(), home)}
     say = partial(say_line, Screen(stderr=True))
     say_damaged(store, say, "the run is left out; `run` makes it again")
@@ -63,26 +63,28 @@ def sync(home: Path, uri: str | None, names: Sequence[str], beside: Beside) -> i
                 _attach(server, name, texts(runs), (*pages.get(name, ()), *beside.files))
             trials = _write_trials(server, chosen)
     also = f" and {trials} trials of {len(chosen)} tunings" if chosen else ""
-    say(f"MLflow: {added} of {total} runs{also} brought up to date in {server.shown}")
+    say(f"MLflow: {added} of {total} runs{also} brought up to date in {server.display_uri}")
     return SOME_FAILED if store.damaged else DONE
 
 
 @contextmanager
-def _explained(server: Server) -> Iterator[None]:
+def _explained(server: TrackingServer) -> Iterator[None]:
     """Turn whatever MLflow and its database raise into one sentence."""
     try:
         yield
     except RequestError:
         raise
     except Exception as error:
-        raise RequestError(f"MLflow at {server.shown} cannot be written: {server.plain(error)}") from error
+        raise RequestError(
+            f"MLflow at {server.display_uri} cannot be written: {server.explain(error)}"
+        ) from error
 
 
 def _studies(home: Path) -> list[str]:
     """Return the names of the tunings whose trials are kept in the home folder."""
     if not (home / tuned_settings.FOLDER / JOURNAL).is_file():
         return []
-    return tunings(storage(home, None))
+    return tuning_names(open_storage(home, None))
 
 
 def _boards(home: Path, records: dict[str, Record]) -> dict[str, list[Record]]:
@@ -107,14 +109,14 @@ def _wanted(
     return {board: records for board, records in chosen.items() if records}
 
 
-def _write(server: Server, wanted: dict[str, list[Record]]) -> int:
+def _write(server: TrackingServer, wanted: dict[str, list[Record]]) -> int:
     mirror, added = MlflowWriter(server), 0
     total = sum(map(len, wanted.values()))
     with progress(f"bringing {total:,} runs to MLflow", total) if total > 1 else nullcontext() as advance:
         for name, records in wanted.items():
             for record in records:
                 with mirror.writing():
-                    added += mirror.finish(mirror.board(name), record)
+                    added += mirror.finish(mirror.experiment(name), record)
                 if advance is not None:
                     advance(1)
     if total:
@@ -123,11 +125,11 @@ def _write(server: Server, wanted: dict[str, list[Record]]) -> int:
     return added
 
 
-def _attach(server: Server, name: str, named: dict[str, str], files: tuple[Path, ...]) -> None:
+def _attach(server: TrackingServer, name: str, named: dict[str, str], files: tuple[Path, ...]) -> None:
     """Lay tables and files with a leaderboard."""
     mirror = MlflowWriter(server)
     with mirror.writing():
-        mirror.attach(mirror.board(name), named, files)
+        mirror.attach(mirror.experiment(name), named, files)
 
 
 def _pages(shown: dict[str, list[Record]], folder: Path) -> dict[str, tuple[Path, ...]]:
@@ -147,14 +149,14 @@ def _pages(shown: dict[str, list[Record]], folder: Path) -> dict[str, tuple[Path
     return made
 
 
-def _write_trials(server: Server, studies: list[str]) -> int:
+def _write_trials(server: TrackingServer, studies: list[str]) -> int:
     added = 0
     if studies:
-        from plastibench.tracking.studies import Studies
+        from plastibench.tracking.studies import TuningMirror
 
         mirror = MlflowWriter(server)
         with mirror.writing():
-            added = sum(Studies(mirror, server.home, name, None).bring() for name in studies)
+            added = sum(TuningMirror(mirror, server.home, name, None).bring() for name in studies)
     return added
 
 

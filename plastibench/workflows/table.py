@@ -25,7 +25,7 @@ from plastibench.store.index.reader import shown
 from plastibench.store.record import Record
 from plastibench.store.run_status import begun, entry
 from plastibench.store.run_store import Store
-from plastibench.tracking import Server
+from plastibench.tracking import TrackingServer
 from plastibench.workflows.request import Request
 
 DONE, SOME_FAILED = 0, 1
@@ -97,7 +97,7 @@ class TableOptions:
 
 
 def print_tables(
-    request: Request, look: TableOptions, server: Server | None = None, *, everything: bool
+    request: Request, look: TableOptions, server: TrackingServer | None = None, *, everything: bool
 ) -> int:
     """Print the tables of finished runs, the home folder's or those that MLflow has; return a status."""
     check_form(look.form)
@@ -135,7 +135,7 @@ def _text(selection: RunSelection, look: TableOptions, columns: Sequence[str]) -
     return laid_out(sheets(found, columns)) if look.form == "text" else render(found, look.form, columns)
 
 
-def _tracked(request: Request, look: TableOptions, server: Server, *, everything: bool) -> str:
+def _tracked(request: Request, look: TableOptions, server: TrackingServer, *, everything: bool) -> str:
     """Return the tables of the runs that MLflow has, made anew where anything that they say has changed.
 
     Raises RequestError where there are none or MLflow cannot be read.
@@ -150,7 +150,7 @@ def _tracked(request: Request, look: TableOptions, server: Server, *, everything
     def made() -> str:
         records = place.records(ids)
         if not records:
-            raise RequestError(f"no finished runs of this kind in {server.shown}")
+            raise RequestError(f"no finished runs of this kind in {server.display_uri}")
         selection = RunSelection(records, usual.baseline, usual.cost_reference, damaged=False)
         return _text(selection, look, choose(look.style, look.columns))
 

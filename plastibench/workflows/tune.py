@@ -22,16 +22,16 @@ from plastibench.runner.execute import prepare_data
 from plastibench.store import tuned_settings
 from plastibench.store.run_store import Store
 from plastibench.system import signals
-from plastibench.tracking import Server
+from plastibench.tracking import TrackingServer
 from plastibench.tracking.background import mirrored
 from plastibench.tracking.follower import MirrorJob
 from plastibench.tuning import budget, export, objective, plots, search_space, summary
 from plastibench.tuning.budget import Budget
-from plastibench.tuning.plan import StudyConfig, StudyPlan, plans
-from plastibench.tuning.storage import named, storage, tunings
-from plastibench.tuning.study import Study, best
-from plastibench.tuning.trial_runner import WorkerConfig, work
-from plastibench.tuning.worker_pool import work_together
+from plastibench.tuning.plan import StudyConfig, StudyPlan, make_plans
+from plastibench.tuning.storage import load_studies, open_storage, tuning_names
+from plastibench.tuning.study import TuningStudy, best_trials
+from plastibench.tuning.trial_runner import WorkerConfig, run_worker
+from plastibench.tuning.worker_pool import run_workers
 
 if TYPE_CHECKING:
     from plastibench.workflows.request import Request
@@ -55,31 +55,35 @@ class Ask:
 def ask(words: Mapping[str, Any]) -> Ask:
     """Return what the options of the command line ask for. Raises RequestError for what is not allowed."""
     terms = StudyConfig(
-        objectives=objective.parse(words["objective"]),
-        seeds=words["tuning_seeds"],
+        objectives=objective.parse_objectives(words["objective"]),
+        num_seeds=words["tuning_seeds"],
         pruning=words["pruning"],
-        added=search_space.parse(words["added"]),
+        extra_dimensions=search_space.parse_dimensions(words["added"]),
     )
     return Ask(
-        terms, budget.parse(words["trials"], words["budget"]), words["name"], words["url"], words["jobs"]
+        terms,
+        budget.parse_budget(words["trials"], words["budget"]),
+        words["name"],
+        words["url"],
+        words["jobs"],
     )
 
 
-def tune(request: Request, ask: Ask, server: Server | None = None) -> int:
+def tune(request: Request, ask: Ask, server: TrackingServer | None = None) -> int:
     """Try what each method's budget allows, write the suite of what was best; return the exit status.
 
     The trials are mirrored to `server`, if there is one.
     """
     console = Screen(stderr=True)
-    found = plans(request, ask.terms, ask.name)
+    found = make_plans(request, ask.terms, ask.name)
     name = tuned_settings.path(request.home, found[0].tuning).stem
-    device, store = _ready(request, found), storage(request.home, ask.url)
-    studies = [Study.open(plan, store, request.home) for plan in found]
-    again = sum(study.repair(request.home) for study in studies)
+    device, store = _ready(request, found), open_storage(request.home, ask.url)
+    studies = [TuningStudy.open(plan, store, request.home) for plan in found]
+    again = sum(study.requeue_lost_trials(request.home) for study in studies)
     if again:
         _say(console, f"{again} trials whose process died are tried again")
-    head = f"{name}: {len(studies)} studies, {ask.budget.text()} each"
-    if all(study.spent(ask.budget) >= ask.budget.amount for study in studies):
+    head = f"{name}: {len(studies)} studies, {ask.budget.describe()} each"
+    if all(study.used(ask.budget) >= ask.budget.amount for study in studies):
         _say(console, f"{head}: used already, nothing to do")
     else:
         _say(console, f"{head}, on {device.name()}, {ask.jobs} at a time")
@@ -101,43 +105,46 @@ def _ready(request: Request, found: list[StudyPlan]) -> Device:
     device = get_device(request.device_name())
     Store(request.home).prepare()
     place = RunContext(request.home, request.data, request.cache, str(device), request.plugins)
-    prepare_data([plan.base for plan in found], place, request.registry)
+    prepare_data([plan.base_spec for plan in found], place, request.registry)
     return device
 
 
-def _carry_out(assignment: WorkerConfig, studies: list[Study], jobs: int, console: Screen) -> None:
+def _carry_out(assignment: WorkerConfig, studies: list[TuningStudy], jobs: int, console: Screen) -> None:
     start, before = time.perf_counter(), _seconds(studies)
     try:
         with Board(console, studies, assignment.budget, jobs) as board:
             if jobs == 1:
                 with signals.stop_on_signals():
-                    work(assignment, after=board.look)
+                    run_worker(assignment, after=board.look)
             else:
-                work_together(assignment, jobs, board.look)
+                run_workers(assignment, jobs, board.look)
     finally:
         for study in studies:  # what a worker that was stopped had under way
-            study.repair(assignment.place.home)
+            study.requeue_lost_trials(assignment.context.home)
     whole, runs = time.perf_counter() - start, _seconds(studies) - before
     _say(console, f"{whole:.1f} s gone, {runs:.1f} s of them in runs, {jobs} at a time")
 
 
-def _seconds(studies: list[Study]) -> float:
-    return sum(float(trial.user_attrs.get("in_runs", 0.0)) for study in studies for trial in study.ended())
+def _seconds(studies: list[TuningStudy]) -> float:
+    return sum(
+        float(trial.user_attrs.get("in_runs", 0.0)) for study in studies for trial in study.finished_trials()
+    )
 
 
-def _failed(study: Study) -> bool:
-    return any(trial.state.name == "FAIL" for trial in study.ended())
+def _failed(study: TuningStudy) -> bool:
+    return any(trial.state.name == "FAIL" for trial in study.finished_trials())
 
 
-def _conclude(studies: list[Study], path: Path | None, home: Path, console: Screen) -> None:
+def _conclude(studies: list[TuningStudy], path: Path | None, home: Path, console: Screen) -> None:
     """Say what was best of each study, and how to go on."""
     for study in studies:
-        trials = study.ended()
-        for trial in best(study.study, trials):
+        trials = study.finished_trials()
+        for trial in best_trials(study.study, trials):
             values = ", ".join(f"{value:.6g}" for value in trial.values)
             params = ", ".join(f"{name}={value:.6g}" for name, value in trial.params.items())
             _say(
-                console, f"{study.plan.study}: trial {trial.number} of {len(trials)}: {values} with {params}"
+                console,
+                f"{study.plan.study_name}: trial {trial.number} of {len(trials)}: {values} with {params}",
             )
     if path is None:
         _say(console, "no trial was judged: there is nothing to choose from")
@@ -158,16 +165,16 @@ def report(request: Request, words: Mapping[str, Any]) -> int:
 
     Raises RequestError where there is no such tuning.
     """
-    store = storage(request.home, words["url"])
-    known = tunings(store)
+    store = open_storage(request.home, words["url"])
+    known = tuning_names(store)
     name = words["name"] or request.suite or (known[0] if len(known) == 1 else None)
     if name is None:
         listed = ", ".join(known) or "none"
         raise RequestError(f"--report needs the --name of a tuning (there are: {listed})")
     if name not in known:
         raise unknown("tuning", name, known)
-    found = [summary.insight(study) for study in named(store, name)]
-    click.echo(summary.summary(found), nl=False)
-    for path in plots.draw(found, tuned_settings.path(request.home, name).parent, name):
+    found = [summary.summarize(study) for study in load_studies(store, name)]
+    click.echo(summary.format_summaries(found), nl=False)
+    for path in plots.save_plots(found, tuned_settings.path(request.home, name).parent, name):
         click.echo(f"picture: {path.resolve()}", err=True)
     return DONE

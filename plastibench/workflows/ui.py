@@ -15,23 +15,23 @@ from typing import IO
 
 from plastibench import tracking
 from plastibench.errors import RequestError
-from plastibench.tracking import Server
+from plastibench.tracking import TrackingServer
 
 HOST = "127.0.0.1"
 PATIENCE_SECONDS = 120.0
 
 
-def serve(place: Server, port: int, say: Callable[[str], None]) -> int:
+def serve(place: TrackingServer, port: int, say: Callable[[str], None]) -> int:
     """Start the page on a database, print its address once it answers, wait until Ctrl-C; return a status.
 
     Raises RequestError where there is no database, or the port is taken.
     """
-    if not tracking.available():
+    if not tracking.is_available():
         raise RequestError("mlflow is not installed: there is no page to open")
     if not place.is_database:
-        raise RequestError(f"{place.shown} is a server with a page of its own: open it in a browser")
-    if place.file is not None and not place.file.is_file():
-        raise RequestError(f"no MLflow store in {place.file.parent}: `plastibench run` makes one")
+        raise RequestError(f"{place.display_uri} is a server with a page of its own: open it in a browser")
+    if place.sqlite_path is not None and not place.sqlite_path.is_file():
+        raise RequestError(f"no MLflow store in {place.sqlite_path.parent}: `plastibench run` makes one")
     port = _free_port(port)
     with tempfile.TemporaryFile() as log:
         server = subprocess.Popen(
@@ -40,7 +40,7 @@ def serve(place: Server, port: int, say: Callable[[str], None]) -> int:
         try:
             if _answers(server, port):
                 say(f"MLflow: http://{HOST}:{port} (Ctrl-C to stop)")
-                for name, link in tracking.leaderboards(place):
+                for name, link in tracking.leaderboard_links(place):
                     say(f"  {name}, best first: http://{HOST}:{port}/{link}")
             status = server.wait()
             raise RequestError(f"MLflow's server ended with exit status {status}: {_last_line(log)}")
@@ -56,7 +56,7 @@ def _last_line(log: IO[bytes]) -> str:
     return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
 
 
-def _command(place: Server, port: int) -> list[str]:
+def _command(place: TrackingServer, port: int) -> list[str]:
     words = [
         "ui",
         "--backend-store-uri",

@@ -7,7 +7,7 @@ from typing import TextIO
 
 import optuna
 
-from plastibench.tuning.storage import named, storage, tunings
+from plastibench.tuning.storage import load_studies, open_storage, tuning_names
 from support.commands import SMALL, Answer, command
 
 NAME = "digits-small_resnet"
@@ -42,9 +42,9 @@ def small_tune(home: Path, *words: object, err: TextIO | None = None) -> Answer:
 
 def studies(home: Path, name: str = NAME, url: str | None = None) -> list[optuna.Study]:
     """Return the studies of a tuning."""
-    store = storage(home, url)
-    assert name in tunings(store)
-    return named(store, name)
+    store = open_storage(home, url)
+    assert name in tuning_names(store)
+    return load_studies(store, name)
 
 
 def trials(study: optuna.Study, state: str = "COMPLETE") -> list[optuna.trial.FrozenTrial]:

@@ -17,7 +17,7 @@ from plastibench.analysis.tables import FORMATS
 from plastibench.store import tuned_settings
 from plastibench.store.run_store import Store
 from plastibench.store.tuned_settings import TunedSettings
-from plastibench.tracking import DATABASE, Server
+from plastibench.tracking import DATABASE, TrackingServer
 from plastibench.tracking.bulk.memo import remembered
 
 pytestmark = [pytest.mark.filterwarnings(words) for words in QUIET]
@@ -65,7 +65,7 @@ def same(home: Path, uri: str) -> None:
 
 
 def test_table_from_the_database_is_that_of_the_store(home: Path) -> None:
-    same(home, Server.of(None, home).uri)
+    same(home, TrackingServer.from_uri(None, home).uri)
 
 
 def test_table_from_a_server_is_that_of_the_store(home: Path, tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def seeds(uri: str) -> str:
 
 
 def test_new_runs_are_seen_beside_those_that_are_in_the_cache(mine: Path, tmp_path: Path) -> None:
-    uri = Server.of(None, mine).uri
+    uri = TrackingServer.from_uri(None, mine).uri
     assert seeds(uri) == "1"
     (cache,) = (tmp_path / "cache").rglob("*.json")
     before = cache.read_text()
@@ -112,7 +112,7 @@ def test_new_runs_are_seen_beside_those_that_are_in_the_cache(mine: Path, tmp_pa
 def test_what_is_gone_from_mlflow_is_not_in_the_cache_either(mine: Path, tmp_path: Path) -> None:
     from mlflow import MlflowClient
 
-    uri = Server.of(None, mine).uri
+    uri = TrackingServer.from_uri(None, mine).uri
     finish(mine, a_record(1))
     command("sync", "--home", mine)
     assert seeds(uri) == "2"

@@ -16,7 +16,7 @@ from support.servers import free_port, mlflow_server, postgres
 from support.tracking import QUIET, a_record, finish
 
 from plastibench.store.run_store import Store
-from plastibench.tracking import Server
+from plastibench.tracking import TrackingServer
 from plastibench.tracking.background import BackgroundMirror
 from plastibench.tracking.follower import MirrorJob
 from plastibench.tracking.server import PATIENCE_SECONDS
@@ -91,7 +91,7 @@ def test_server_that_cannot_be_reached_is_noticed_before_pages_are_drawn(
 def test_end_of_a_run_waits_a_few_seconds_for_a_silent_server(tmp_path: Path) -> None:
     record, said = finish(tmp_path, a_record(0)), list[str]()
     with silent() as uri:
-        errand = MirrorJob(Server.of(uri, tmp_path), {"board": (record.spec,)})
+        errand = MirrorJob(TrackingServer.from_uri(uri, tmp_path), {"board": (record.spec,)})
         with BackgroundMirror(errand, said.append) as mirroring:
             while mirroring._until > time.monotonic() + PATIENCE_SECONDS:  # until it has asked the server
                 time.sleep(0.01)

@@ -16,7 +16,7 @@ from support.tracking import QUIET, WHEN, a_record, contents, finish, values
 from plastibench import tracking
 from plastibench.store import leaderboards
 from plastibench.store.run_store import Store
-from plastibench.tracking import Server, payload
+from plastibench.tracking import TrackingServer, payload
 from plastibench.tracking.writer import MlflowWriter
 
 pytestmark = [pytest.mark.filterwarnings(words) for words in QUIET]
@@ -24,16 +24,16 @@ pytestmark = [pytest.mark.filterwarnings(words) for words in QUIET]
 
 def mirrored(home: Path, board: str, *records: Any) -> MlflowWriter:
     """Mirror records as a process does that then ends."""
-    mirror = MlflowWriter(Server.of(None, home))
+    mirror = MlflowWriter(TrackingServer.from_uri(None, home))
     with mirror.writing():
         for record in records:
-            mirror.finish(mirror.board(board), record)
+            mirror.finish(mirror.experiment(board), record)
         mirror.close()
     return mirror
 
 
 def children(mirror: MlflowWriter, board: str) -> list[Any]:
-    return list(mirror.client.search_runs([mirror.board(board).experiment], "tags.kind = 'run'"))
+    return list(mirror.client.search_runs([mirror.experiment(board).experiment], "tags.kind = 'run'"))
 
 
 def history(mirror: MlflowWriter, child: str, name: str) -> list[tuple[int, float]]:
@@ -56,7 +56,7 @@ def test_run_is_mirrored_whole_and_once(home: Path, tmp_path: Path, monkeypatch:
     first = next(run for run in children(mirror, "board") if run.data.tags["seed"] == "0")
     assert len(children(mirror, "board")) == 2
     assert first.data.tags["run_id"] == records[0].id == first.data.tags["spec_hash"][:16]
-    assert first.data.tags["mlflow.parentRunId"] == mirror.board("board").parent
+    assert first.data.tags["mlflow.parentRunId"] == mirror.experiment("board").parent
     assert (first.data.params["mine.strength"], first.data.params["method"]) == ("0.123456789", "mine")
     assert history(mirror, first.info.run_id, "test_accuracy") == [(0, 0.25), (1, 0.5), (2, 0.75)]
     assert first.data.metrics["test_accuracy_mean"] == 0.5
@@ -69,9 +69,9 @@ def test_run_is_mirrored_whole_and_once(home: Path, tmp_path: Path, monkeypatch:
 
 
 def test_run_that_was_there_in_part_goes_on_without_a_doubled_point(home: Path) -> None:
-    record, killed = a_record(0), MlflowWriter(Server.of(None, home))
+    record, killed = a_record(0), MlflowWriter(TrackingServer.from_uri(None, home))
     with killed.writing():
-        child = killed.stages(killed.board("killed"), record.spec, record.stages[:2])
+        child = killed.stages(killed.experiment("killed"), record.spec, record.stages[:2])
         # As if the process had died between the points of a stage and the word that they are there.
         points = payload.points(record.stages, 2)
         killed.log(child.id, [(one.name, one.value, child.start + one.when, one.step) for one in points])
@@ -79,15 +79,15 @@ def test_run_that_was_there_in_part_goes_on_without_a_doubled_point(home: Path) 
     (whole,) = children(again, "killed")
     assert (whole.info.run_id, whole.info.status) == (child.id, "FINISHED")
     assert history(again, child.id, "test_accuracy") == [(0, 0.25), (1, 0.5), (2, 0.75)]
-    assert again.boards["killed"].parent == killed.boards["killed"].parent
+    assert again.experiments["killed"].parent == killed.experiments["killed"].parent
 
 
 def test_run_that_was_made_again_with_other_numbers_replaces_what_was_there(home: Path) -> None:
     old, new = a_record(0), a_record(0)
     new.stages[1]["train_seconds"] = 7.0
-    killed = MlflowWriter(Server.of(None, home))
+    killed = MlflowWriter(TrackingServer.from_uri(None, home))
     with killed.writing():
-        killed.stages(killed.board("other"), old.spec, old.stages[:2])
+        killed.stages(killed.experiment("other"), old.spec, old.stages[:2])
     again = mirrored(home, "other", new)
     (whole,) = children(again, "other")
     assert history(again, whole.info.run_id, "train_seconds") == [(0, 0.25), (1, 7.0), (2, 0.75)]
@@ -105,15 +105,15 @@ def test_run_that_a_user_deleted_comes_back(home: Path) -> None:
 
 
 def test_leaderboards_are_listed_with_links(home: Path) -> None:
-    server = Server.of(None, home)
+    server = TrackingServer.from_uri(None, home)
     mirror = mirrored(home, "listed")
     with mirror.writing():
-        experiment = mirror.board("listed").experiment
-    found = dict(tracking.leaderboards(server))
+        experiment = mirror.experiment("listed").experiment
+    found = dict(tracking.leaderboard_links(server))
     assert found["listed"] == mirror.link("listed")
     assert found["listed"].startswith(f"#/experiments/{experiment}/runs?viewStateShareKey=")
     mirror.client.delete_experiment(experiment)
-    assert "listed" not in dict(tracking.leaderboards(server))
+    assert "listed" not in dict(tracking.leaderboard_links(server))
     assert children(mirrored(home, "listed", a_record(0)), "listed"), "a deleted leaderboard comes back"
 
 
@@ -213,7 +213,7 @@ def test_tuning_is_a_parent_for_each_study_with_its_trials_as_children(tmp_path:
     answer = command("tune", *words, *methods, "--trials", 2)
     assert answer.status == 0, answer.err
     assert "MLflow: 4 trials added" in answer.err
-    client = MlflowWriter(Server.of(None, tmp_path)).server.connect()
+    client = MlflowWriter(TrackingServer.from_uri(None, tmp_path)).server.connect()
     experiment = client.get_experiment_by_name("plastibench/tuning/digits-small_resnet")
     assert experiment is not None
     found = [run.data for run in client.search_runs([experiment.experiment_id])]

@@ -17,7 +17,7 @@ from plastibench.experiments.grid import FIRST_TUNING_SEED
 from plastibench.plugins.registry import Registry
 from plastibench.store.run_store import Store
 from plastibench.tuning.study import SPENT
-from plastibench.tuning.summary import expected
+from plastibench.tuning.summary import expected_best
 
 SECRET = "postgresql+psycopg://me:pw@127.0.0.1:1/x"
 METHODS = ("--method", "warm,shrink_perturb", "--tune", "learning_rate")
@@ -44,11 +44,11 @@ class Guarded(ImageTask):
     shape = (1, 8, 8)
     num_classes = 10
 
-    def load(self, site: DataContext) -> DatasetSplits:
-        return self.preprocess(load_digits(), site)
+    def load(self, context: DataContext) -> DatasetSplits:
+        return self.preprocess(load_digits(), context)
 
-    def stream(self, seed: int, site: DataContext) -> Iterator[Stage]:
-        for stage in super().stream(seed, site):
+    def stream(self, seed: int, context: DataContext) -> Iterator[Stage]:
+        for stage in super().stream(seed, context):
             yield replace(stage, test=Untouchable())
 '''
 
@@ -255,7 +255,7 @@ def test_the_report_says_and_draws_what_the_trials_have_taught(tuned_home: Path)
 def test_the_expected_best_is_the_mean_over_all_draws() -> None:
     values = [3.0, 1.0, 2.0]
     made = [optuna.trial.create_trial(value=value, user_attrs={SPENT: {"passes": 10.0}}) for value in values]
-    for point in expected(made):
+    for point in expected_best(made):
         best = [max(draw) for draw in itertools.product(values, repeat=point.trials)]
         assert point.mean == pytest.approx(statistics.fmean(best))
         assert point.sd == pytest.approx(statistics.pstdev(best))

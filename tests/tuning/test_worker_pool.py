@@ -22,7 +22,7 @@ from support.tracking import QUIET
 from support.tuning import NAME, small_tune, studies, trials
 
 from plastibench.store.run_store import Store
-from plastibench.tuning.storage import storage
+from plastibench.tuning.storage import open_storage
 
 pytestmark = [pytest.mark.filterwarnings(words) for words in QUIET]
 
@@ -152,7 +152,7 @@ def _page(address: str) -> str:
 
 def journal(home: Path) -> Path:
     """Return a journal with one study in it."""
-    storage(home, None).create_new_study([StudyDirection.MAXIMIZE], "one")
+    open_storage(home, None).create_new_study([StudyDirection.MAXIMIZE], "one")
     return home / "tuned" / "journal.log"
 
 
@@ -160,7 +160,7 @@ def test_a_line_that_a_killed_writer_left_unfinished_is_cut_off(tmp_path: Path) 
     path = journal(tmp_path)
     whole = path.read_bytes()
     path.write_bytes(whole + b'{"op_code":0,"worker')
-    assert [study.study_name for study in storage(tmp_path, None).get_all_studies()] == ["one"]
+    assert [study.study_name for study in open_storage(tmp_path, None).get_all_studies()] == ["one"]
     assert path.read_bytes() == whole
 
 
@@ -173,7 +173,7 @@ def test_a_line_that_is_still_being_written_is_not_cut_off(tmp_path: Path) -> No
     lock.acquire()
     path.write_bytes(whole + line[:20])
     with ThreadPoolExecutor() as pool:
-        opened = pool.submit(storage, tmp_path, None)
+        opened = pool.submit(open_storage, tmp_path, None)
         early = wait_for([opened], timeout=0.5).done
         path.write_bytes(whole + line)
         lock.release()

@@ -15,7 +15,7 @@ import pytest
 from support.commands import command, program
 
 from plastibench import tracking
-from plastibench.tracking import Server
+from plastibench.tracking import TrackingServer
 from plastibench.workflows import ui
 
 
@@ -23,7 +23,7 @@ def a_store(home: Path) -> None:
     """Make what MLflow's server itself brings up to date."""
     from mlflow import MlflowClient
 
-    client = MlflowClient(tracking_uri=Server.of(None, home).uri)
+    client = MlflowClient(tracking_uri=TrackingServer.from_uri(None, home).uri)
     client.create_experiment("plastibench/board", artifact_location=(home / "x").as_uri())
 
 
@@ -44,12 +44,12 @@ def test_port_in_use_is_one_line(tmp_path: Path) -> None:
 
 
 def test_links_are_read_without_mlflow_and_absent_ones_are_no_error(tmp_path: Path) -> None:
-    assert tracking.leaderboards(Server.of(None, tmp_path)) == []
+    assert tracking.leaderboard_links(TrackingServer.from_uri(None, tmp_path)) == []
     with sqlite3.connect(tmp_path / tracking.DATABASE) as store:
         store.execute("CREATE TABLE experiments (name TEXT, experiment_id INTEGER, lifecycle_stage TEXT)")
         store.execute("INSERT INTO experiments VALUES ('plastibench/a', 4, 'active'), ('other', 5, 'active')")
     store.close()
-    (found,) = tracking.leaderboards(Server.of(None, tmp_path))
+    (found,) = tracking.leaderboard_links(TrackingServer.from_uri(None, tmp_path))
     assert found[0] == "a"
     assert found[1].startswith("#/experiments/4/runs?")
 

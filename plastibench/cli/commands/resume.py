@@ -25,7 +25,7 @@ def command(runs: tuple[str, ...], jobs: int | None, mlflow: bool, uri: str | No
     runs that were not begun, too.
     """
     from plastibench.cli.screen import Screen, say_damaged, say_line
-    from plastibench.tracking import Server
+    from plastibench.tracking import TrackingServer
     from plastibench.workflows.request import Begun
     from plastibench.workflows.run import carry_out
     from plastibench.workflows.table import DONE, SOME_FAILED
@@ -33,7 +33,7 @@ def command(runs: tuple[str, ...], jobs: int | None, mlflow: bool, uri: str | No
     nothing = dict.fromkeys(("suite", "task", "method", "model", "recipe", "seeds"))
     where = {"data": words.pop("data") or options.default_data(), "cache": options.cache_folder()}
     request = Begun(**nothing, settings={}, **where, **words, runs=runs)  # type: ignore[arg-type]
-    status = carry_out(request, jobs, Server.of(uri, request.home) if mlflow else None)
+    status = carry_out(request, jobs, TrackingServer.from_uri(uri, request.home) if mlflow else None)
     say = partial(say_line, Screen(stderr=True))
     say_damaged(request.descriptions, say, "the command that began the run makes it again")
     sys.exit(status or (SOME_FAILED if request.descriptions.damaged else DONE))

@@ -23,8 +23,8 @@ def command(jobs: int | None, mlflow: bool, uri: str | None, **words: Any) -> No
     Without SUITE and --task it runs the quick start: real data, no download, about a minute.
     Finished runs are not repeated.
     """
-    from plastibench.tracking import Server
+    from plastibench.tracking import TrackingServer
     from plastibench.workflows.run import carry_out
 
     request = options.request(words)
-    sys.exit(carry_out(request, jobs, Server.of(uri, request.home) if mlflow else None))
+    sys.exit(carry_out(request, jobs, TrackingServer.from_uri(uri, request.home) if mlflow else None))

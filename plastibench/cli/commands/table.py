@@ -29,11 +29,11 @@ from plastibench.cli import options
 @options.home
 def command(uri: str | None, **words: Any) -> None:  # noqa: ANN401
     """Print the table of finished runs: of a suite, of a grid, or of everything in the home folder."""
-    from plastibench.tracking import Server
+    from plastibench.tracking import TrackingServer
     from plastibench.workflows.table import TableOptions, print_tables
 
     look = TableOptions(**{name: words.pop(name) for name in ("form", "against", "style", "columns")})
     everything = options.names_nothing(words)
     request = options.request(words)
-    server = None if uri is None else Server.of(uri, request.home)
+    server = None if uri is None else TrackingServer.from_uri(uri, request.home)
     sys.exit(print_tables(request, look, server, everything=everything))

@@ -53,7 +53,7 @@ def command(report: bool, mlflow: bool, uri: str | None, **words: Any) -> None: 
     The test set stays sealed. What is chosen is written as a suite: `run --tuned` measures it on seeds of
     its own. --seeds are those to report.
     """
-    from plastibench.tracking import Server
+    from plastibench.tracking import TrackingServer
     from plastibench.workflows import tune
 
     ours = {
@@ -62,4 +62,6 @@ def command(report: bool, mlflow: bool, uri: str | None, **words: Any) -> None: 
     request = options.request(words)
     if report:
         sys.exit(tune.report(request, ours))
-    sys.exit(tune.tune(request, tune.ask(ours), Server.of(uri, request.home) if mlflow else None))
+    sys.exit(
+        tune.tune(request, tune.ask(ours), TrackingServer.from_uri(uri, request.home) if mlflow else None)
+    )

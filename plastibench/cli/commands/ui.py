@@ -16,7 +16,7 @@ from plastibench.cli import options
 @options.home
 def command(port: int, uri: str | None, home: Path) -> None:
     """Open MLflow's page on the runs of the home folder, on this machine alone, until Ctrl-C."""
-    from plastibench.tracking import Server
+    from plastibench.tracking import TrackingServer
     from plastibench.workflows.ui import serve
 
-    sys.exit(serve(Server.of(uri, home), port, click.echo))
+    sys.exit(serve(TrackingServer.from_uri(uri, home), port, click.echo))

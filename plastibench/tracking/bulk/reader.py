@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from plastibench.tracking.rest import post
-from plastibench.tracking.server import Server, prepare
+from plastibench.tracking.server import TrackingServer, configure_mlflow
 
 if TYPE_CHECKING:
     import sqlalchemy
@@ -46,14 +46,14 @@ class BulkReader(Protocol):
 
 
 @contextmanager
-def asked(server: Server) -> Iterator[BulkReader]:
+def asked(server: TrackingServer) -> Iterator[BulkReader]:
     """Give a place to ask. Raises what the database or the server raises."""
-    prepare()
+    configure_mlflow()
     if not server.is_database:
         yield _Rest(server.uri)
         return
-    if server.file is not None and not server.file.is_file():
-        raise FileNotFoundError(errno.ENOENT, "there is no such database", str(server.file))
+    if server.sqlite_path is not None and not server.sqlite_path.is_file():
+        raise FileNotFoundError(errno.ENOENT, "there is no such database", str(server.sqlite_path))
     import sqlalchemy
 
     engine = sqlalchemy.create_engine(server.uri)

@@ -18,13 +18,13 @@ from plastibench.store.record import Record
 from plastibench.system.files import write
 from plastibench.tracking.bulk import encoding
 from plastibench.tracking.bulk.reader import BulkRun, asked
-from plastibench.tracking.server import Server
+from plastibench.tracking.server import TrackingServer
 
 
 class TrackedRuns:
     """What a tracking server says of finished runs. Their stages are not there."""
 
-    def __init__(self, server: Server, cache: Path) -> None:
+    def __init__(self, server: TrackingServer, cache: Path) -> None:
         self.server = server
         self.folder = cache / "tracking"
         self.file = self.folder / f"{hashlib.sha256(server.uri.encode()).hexdigest()[:16]}.json"
@@ -60,7 +60,7 @@ class TrackedRuns:
 
     def _unreadable(self, error: Exception) -> RequestError:
         return RequestError(
-            f"runs in MLflow at {self.server.shown} cannot be read ({self.server.plain(error)})"
+            f"runs in MLflow at {self.server.display_uri} cannot be read ({self.server.explain(error)})"
         )
 
     def _read(self) -> list[BulkRun]:
@@ -68,7 +68,7 @@ class TrackedRuns:
         with asked(self.server) as place:
             experiment = place.experiment()
             if experiment is None:
-                raise RequestError(f"no runs of plastibench's in {self.server.shown}")
+                raise RequestError(f"no runs of plastibench's in {self.server.display_uri}")
             known = kept.get(experiment, {})
             for run in place.deleted(known):
                 del known[run]

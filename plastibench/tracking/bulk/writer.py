@@ -13,7 +13,7 @@ from plastibench.store.record import Record
 from plastibench.tracking.bulk import encoding
 from plastibench.tracking.bulk.reader import EXPERIMENT, KIND
 from plastibench.tracking.payload import batches
-from plastibench.tracking.server import Server
+from plastibench.tracking.server import TrackingServer
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -26,7 +26,7 @@ TAGS_A_CALL = 100
 class Writer:
     """The pack of this process; begun with the first thing that is said."""
 
-    def __init__(self, client: MlflowClient, server: Server) -> None:
+    def __init__(self, client: MlflowClient, server: TrackingServer) -> None:
         self.client = client
         self.server = server
         self.run: str | None = None
@@ -57,7 +57,7 @@ class Writer:
     def _experiment(self) -> str:
         found = self.client.get_experiment_by_name(EXPERIMENT)
         if found is None:
-            return str(self.client.create_experiment(EXPERIMENT, self.server.artifacts(KIND)))
+            return str(self.client.create_experiment(EXPERIMENT, self.server.artifact_location(KIND)))
         if found.lifecycle_stage == "deleted":
             self.client.restore_experiment(found.experiment_id)
         return str(found.experiment_id)
