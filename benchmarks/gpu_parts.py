@@ -35,7 +35,7 @@ from plastibench.runner.execute import execute
 from plastibench.runner.scheduler import run_specs
 from plastibench.store.record import Record
 from plastibench.store.run_store import Store
-from plastibench.testing.trial import run, same_bits
+from plastibench.testing.run_trace import equal_weights, trace_run
 from plastibench.training.evaluation import evaluate
 from plastibench.training.step import TrainStep
 
@@ -85,7 +85,7 @@ def parts(options: argparse.Namespace, results: Results) -> Iterator[Part]:
 def by_python(name: str) -> Device:
     """Return a device on which no step is recorded."""
     device = get_device(name)
-    vars(device)["recorder"] = lambda: None
+    vars(device)["graph_capturer"] = lambda: None
     return device
 
 
@@ -118,7 +118,7 @@ def _speed(options: argparse.Namespace, recipe: Recipe, way: str) -> Row:
 def _speed_of(options: argparse.Namespace, recipe: Recipe, way: str) -> Row:
     device = by_python(options.device) if way == "python" else get_device(options.device)
     if way == "compiled":
-        vars(device)["compiler"] = lambda: "inductor"
+        vars(device)["compile_backend"] = lambda: "inductor"
     task = throughput.random_images(_model(options), recipe, 256 if options.quick else 16_384)
     engine, flop = throughput.make_train_step(task, device), throughput.flops_per_image(task)
     model, test = engine.learner.model, engine.learner.stage.test
@@ -139,7 +139,7 @@ def _speed_of(options: argparse.Namespace, recipe: Recipe, way: str) -> Row:
         "evaluation_images_per_second": len(test) / evaluated,
         "issue_seconds": issues,
         "runs_issued": recipe.batch_size / statistics.median(rates) / statistics.median(issues),
-        "peak_memory": device.peak_memory(),
+        "peak_memory": device.max_memory_allocated(),
     }
 
 
@@ -183,7 +183,7 @@ def _difference(name: str, kind: type[Method], optimizer: str) -> Row:
     torch.backends.cudnn.deterministic = True
     try:
         one, other = (
-            run(task, kind(), device=device).weights for device in (get_device(name), by_python(name))
+            trace_run(task, kind(), device=device).weights for device in (get_device(name), by_python(name))
         )
     finally:
         torch.backends.cudnn.deterministic = False
@@ -192,7 +192,7 @@ def _difference(name: str, kind: type[Method], optimizer: str) -> Row:
         for a_stage, b in zip(one, other, strict=True)
         for key, a in a_stage.items()
     )
-    return {"same_bits": same_bits(one, other), "largest_difference": largest}
+    return {"same_bits": equal_weights(one, other), "largest_difference": largest}
 
 
 # Several runs at once.

@@ -45,7 +45,7 @@ class Imagenet(ImageTask):
         edition = "official" if self.classes == self.num_classes else "subset"
         if self.resolution == STREAMED:
             normalize = self.recipe.normalize
-            found = open_imagenet(site.data, STREAMED, site.device.torch, edition, normalize=normalize)
+            found = open_imagenet(site.data, STREAMED, site.device.torch_device, edition, normalize=normalize)
         else:
             packed = load_imagenet_packed(site.data, site.cache, self.resolution, edition)
             found = self.preprocess(packed, site, CHANNELS)

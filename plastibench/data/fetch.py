@@ -13,6 +13,7 @@ from pathlib import Path
 
 from plastibench.data.transfer import TransferError, receive
 from plastibench.errors import DataError
+from plastibench.system.files import fsync_directory
 from plastibench.system.locks import file_lock
 
 MIRROR_VARIABLE = "PLASTIBENCH_MIRROR"
@@ -129,18 +130,8 @@ def _receive_verified(file: RemoteFile, url: str, part: Path, path: Path) -> boo
             part.unlink()
             return False
         part.replace(path)
-        _sync_folder(path.parent)
+        fsync_directory(path.parent)
         return True
-
-
-def _sync_folder(folder: Path) -> None:
-    """Write the folder's entries to disk, so that a power cut does not undo a rename."""
-    if os.name == "posix":
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 @contextmanager

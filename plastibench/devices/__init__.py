@@ -8,9 +8,9 @@ from plastibench.devices.device import AUTOCAST, Device
 from plastibench.devices.hpu import Hpu
 from plastibench.errors import RequestError, unknown
 
-__all__ = ["AUTOCAST", "KINDS", "Cpu", "Cuda", "Device", "Hpu", "get_device"]
+__all__ = ["AUTOCAST", "DEVICES", "Cpu", "Cuda", "Device", "Hpu", "get_device"]
 
-KINDS: dict[str, type[Device]] = {kind.kind: kind for kind in (Cpu, Cuda, Hpu)}
+DEVICES: dict[str, type[Device]] = {cls.device_type: cls for cls in (Cpu, Cuda, Hpu)}
 
 
 def get_device(text: str) -> Device:
@@ -20,15 +20,15 @@ def get_device(text: str) -> Device:
     in its place.
     """
     kind, _, index = text.partition(":")
-    if kind not in KINDS:
-        raise unknown("device", text, KINDS)
-    reason = KINDS[kind].unavailable_reason()
+    if kind not in DEVICES:
+        raise unknown("device", text, DEVICES)
+    reason = DEVICES[kind].unavailable_reason()
     if reason is not None:
         raise RequestError(f"device {text!r} cannot be used: {reason}")
     if not index:
-        return KINDS[kind]()
-    if not index.isdecimal() or int(index) >= KINDS[kind].count():
+        return DEVICES[kind]()
+    if not index.isdecimal() or int(index) >= DEVICES[kind].device_count():
         raise RequestError(
-            f"no device {text!r}: {kind} devices here are numbered 0 to {KINDS[kind].count() - 1}"
+            f"no device {text!r}: {kind} devices here are numbered 0 to {DEVICES[kind].device_count() - 1}"
         )
-    return KINDS[kind](int(index))
+    return DEVICES[kind](int(index))

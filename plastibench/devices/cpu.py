@@ -8,14 +8,14 @@ from torch import nn
 from plastibench.devices.device import Device
 from plastibench.models.layers.conv3x3 import Conv3x3
 from plastibench.system import energy, malloc
-from plastibench.system.cpu import num_cores, processor
+from plastibench.system.cpu import num_cores, processor_name
 
 
 class Cpu(Device):
     """The processor."""
 
-    kind = "cpu"
-    matrix_side = 2048
+    device_type = "cpu"
+    matmul_size = 2048
 
     def memory_format(self, model: nn.Module) -> torch.memory_format:
         """Return channels last, except for models on which torch's kernel for it fails.
@@ -31,11 +31,11 @@ class Cpu(Device):
 
     def name(self) -> str:
         """Return the name of the processor and how many cores this process may use."""
-        return f"{processor()}, {num_cores()} cores"
+        return f"{processor_name()}, {num_cores()} cores"
 
-    def energy(self) -> energy.Reading | None:
+    def read_energy(self) -> energy.Reading | None:
         """Read the counters of the processor's packages."""
-        return energy.processor()
+        return energy.read_rapl()
 
     def default_num_processes(self) -> int:
         """Return the number of cores: small runs gain more from company than from threads."""
@@ -50,7 +50,7 @@ class Cpu(Device):
 
     def prepare_model(self, model: nn.Module) -> nn.Module:
         """Return the model in its fastest layout and form; from now on this process holds its memory."""
-        malloc.hold()
+        malloc.keep_freed_memory()
         for part in model.modules():
             if isinstance(part, Conv3x3):
                 part.gathers = True  # oneDNN, torch's library here, is slow at these

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class Cuda(Device):
     """An NVIDIA (or, through ROCm, AMD) GPU."""
 
-    kind = "cuda"
+    device_type = "cuda"
 
     def memory_format(self, model: nn.Module) -> torch.memory_format:
         """Return channels last: the layout of tensor cores."""
@@ -31,7 +31,7 @@ class Cuda(Device):
         return None if torch.cuda.is_available() else "torch sees no CUDA device on this machine"
 
     @classmethod
-    def count(cls) -> int:
+    def device_count(cls) -> int:
         """Return how many GPUs torch sees."""
         return torch.cuda.device_count()
 
@@ -42,20 +42,20 @@ class Cuda(Device):
 
     def name(self) -> str:
         """Return the GPU's name."""
-        return torch.cuda.get_device_name(self.torch)
+        return torch.cuda.get_device_name(self.torch_device)
 
-    def seed(self, seed: int) -> None:
+    def manual_seed(self, seed: int) -> None:
         """Seed the CPU and every GPU."""
         torch.manual_seed(seed)
 
     def rng_state(self) -> list[torch.Tensor]:
         """Return the states of the CPU's stream and the GPU's."""
-        return [*super().rng_state(), torch.cuda.get_rng_state(self.torch)]
+        return [*super().rng_state(), torch.cuda.get_rng_state(self.torch_device)]
 
     def set_rng_state(self, states: list[torch.Tensor]) -> None:
         """Set the CPU's stream and the GPU's."""
         super().set_rng_state(states)
-        torch.cuda.set_rng_state(states[1], self.torch)
+        torch.cuda.set_rng_state(states[1], self.torch_device)
 
     def is_deterministic(self) -> bool:
         """Return whether torch was told to use such kernels alone."""
@@ -70,33 +70,33 @@ class Cuda(Device):
 
     def synchronize(self) -> None:
         """Wait for the GPU."""
-        torch.cuda.synchronize(self.torch)
+        torch.cuda.synchronize(self.torch_device)
 
     def graph_capturer(self) -> GraphCapturer | None:
         """Return CUDA graphs: Python launches the kernels of a small batch slower than they run."""
         from plastibench.devices.cuda_graphs import CudaGraphs
 
-        return CudaGraphs(self.torch)
+        return CudaGraphs(self.torch_device)
 
     def make_lr(self, rate: float) -> float | torch.Tensor:
         """Return a tensor on the GPU."""
-        return torch.tensor(rate, device=self.torch)
+        return torch.tensor(rate, device=self.torch_device)
 
-    def energy(self) -> energy.Reading | None:
+    def read_energy(self) -> energy.Reading | None:
         """Read the GPU's counter through NVML."""
-        return energy.gpu(self.torch)
+        return energy.read_nvml(self.torch_device)
 
-    def peak_memory(self) -> int | None:
+    def max_memory_allocated(self) -> int | None:
         """Return the most bytes allocated since the last reset."""
-        return torch.cuda.max_memory_allocated(self.torch)
+        return torch.cuda.max_memory_allocated(self.torch_device)
 
-    def reset_peak_memory(self) -> None:
+    def reset_peak_memory_stats(self) -> None:
         """Start a new peak."""
-        torch.cuda.reset_peak_memory_stats(self.torch)
+        torch.cuda.reset_peak_memory_stats(self.torch_device)
 
     def limit_memory(self, runs: int) -> None:
         """Limit torch's allocator; what the driver holds for each process comes on top."""
-        torch.cuda.set_per_process_memory_fraction(1 / runs, self.torch.index)
+        torch.cuda.set_per_process_memory_fraction(1 / runs, self.torch_device.index)
 
     def empty_cache(self) -> None:
         """Empty torch's cache."""

@@ -15,7 +15,7 @@ class CudaGraphs(GraphCapturer):
     def __init__(self, device: torch.device) -> None:
         self.stream = torch.cuda.Stream(device)
 
-    def ahead(self, work: Callable[[], None]) -> None:
+    def warm_up(self, work: Callable[[], None]) -> None:
         """Do the work on the stream that will record it; the current stream waits for it."""
         current = torch.cuda.current_stream(self.stream.device)
         self.stream.wait_stream(current)
@@ -23,7 +23,7 @@ class CudaGraphs(GraphCapturer):
             work()
         current.wait_stream(self.stream)
 
-    def record(self, work: Callable[[], None]) -> Callable[[], None]:
+    def capture(self, work: Callable[[], None]) -> Callable[[], None]:
         """Capture the work, in which nothing is computed, and launch it once."""
         graph, device = torch.cuda.CUDAGraph(), self.stream.device
         with torch.cuda.device(device):

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from plastibench.errors import RequestError
-from plastibench.system.cpu import most_threads
+from plastibench.system.cpu import max_threads
 
 if TYPE_CHECKING:
     from plastibench.devices.graph_capture import GraphCapturer
@@ -21,16 +21,18 @@ AUTOCAST = {"bf16": torch.bfloat16}
 class Device:
     """A device that can train. `torch` is what tensors are moved to."""
 
-    kind: ClassVar[str]
-    matrix_side: ClassVar[int] = 8192
+    device_type: ClassVar[str]
+    matmul_size: ClassVar[int] = 8192
     """Side of square matrices whose product shows the peak rate: more would only take longer."""
 
     def __init__(self, index: int | None = None) -> None:
-        self.torch = torch.device(self.kind) if index is None else torch.device(self.kind, index)
+        self.torch_device = (
+            torch.device(self.device_type) if index is None else torch.device(self.device_type, index)
+        )
 
     def __str__(self) -> str:
         """Return the name torch gives it."""
-        return str(self.torch)
+        return str(self.torch_device)
 
     @classmethod
     def unavailable_reason(cls) -> str | None:
@@ -38,7 +40,7 @@ class Device:
         return None
 
     @classmethod
-    def count(cls) -> int:
+    def device_count(cls) -> int:
         """Return how many there are."""
         return 1
 
@@ -55,9 +57,9 @@ class Device:
 
         They share the cores out, and none takes more than OMP_NUM_THREADS allows.
         """
-        return max(1, min(self.default_num_processes() // runs, most_threads()))
+        return max(1, min(self.default_num_processes() // runs, max_threads()))
 
-    def seed(self, seed: int) -> None:
+    def manual_seed(self, seed: int) -> None:
         """Seed the global streams that layers such as dropout draw from, on the CPU and here."""
         torch.manual_seed(seed)
 
@@ -75,7 +77,7 @@ class Device:
 
     def use_deterministic_algorithms(self) -> None:
         """From now on, in this process, give the same bits for the same work. Raises RequestError."""
-        raise RequestError(f"nothing makes {self.kind} give the same bits twice: leave --deterministic out")
+        raise RequestError(f"{self.device_type} has no deterministic algorithms: leave --deterministic out")
 
     def synchronize(self) -> None:
         """Wait until everything queued here is done."""
@@ -98,11 +100,11 @@ class Device:
         """
         return rate
 
-    def peak_memory(self) -> int | None:
+    def max_memory_allocated(self) -> int | None:
         """Return the most bytes held since `reset_peak_memory`, or None where that is not known."""
         return None
 
-    def reset_peak_memory(self) -> None:
+    def reset_peak_memory_stats(self) -> None:
         """Start a new peak."""
 
     def limit_memory(self, runs: int) -> None:
@@ -111,7 +113,7 @@ class Device:
     def empty_cache(self) -> None:
         """Give memory that is held and not used back to the device: others may want it."""
 
-    def energy(self) -> Reading | None:
+    def read_energy(self) -> Reading | None:
         """Read the device's own energy counters, or return None where it has none."""
         return None
 
@@ -119,9 +121,11 @@ class Device:
         """Return the context in which a forward pass computes in `precision`."""
         if precision not in self.supported_precisions():
             allowed = ", ".join(self.supported_precisions())
-            raise RequestError(f"precision={precision} is not allowed on {self.kind}: it can be {allowed}")
+            raise RequestError(
+                f"precision={precision} is not allowed on {self.device_type}: it can be {allowed}"
+            )
         dtype = AUTOCAST.get(precision)
-        return nullcontext() if dtype is None else torch.autocast(self.kind, dtype=dtype)
+        return nullcontext() if dtype is None else torch.autocast(self.device_type, dtype=dtype)
 
     @classmethod
     def supported_precisions(cls) -> tuple[str, ...]:
@@ -134,4 +138,4 @@ class Device:
 
     def prepare_model(self, model: nn.Module) -> nn.Module:
         """Return the model on this device, in its fastest layout."""
-        return model.to(self.torch).to(memory_format=self.memory_format(model))
+        return model.to(self.torch_device).to(memory_format=self.memory_format(model))

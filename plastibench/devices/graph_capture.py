@@ -24,11 +24,11 @@ class GraphCapturer(ABC):
     """Records what is done on a device, and does it again on the same memory."""
 
     @abstractmethod
-    def ahead(self, work: Callable[[], None]) -> None:
+    def warm_up(self, work: Callable[[], None]) -> None:
         """Do the work once, unrecorded, where it will be recorded: it chooses kernels and makes its state."""
 
     @abstractmethod
-    def record(self, work: Callable[[], None]) -> Callable[[], None]:
+    def capture(self, work: Callable[[], None]) -> Callable[[], None]:
         """Do the work once, and return what does it again.
 
         Raises RuntimeError for work that cannot be recorded, such as what makes the host wait.
@@ -78,13 +78,13 @@ class GraphedStep:
 
     def _ahead(self, work: Work, x: Tensor, y: Tensor) -> int:
         passes: list[int] = []
-        self._recorder.ahead(lambda: passes.append(work(x, y)))
+        self._recorder.warm_up(lambda: passes.append(work(x, y)))
         return passes[0]
 
     def _record(self, work: Work, x: Tensor, y: Tensor) -> int:
         still_x, still_y, passes = x.clone(), y.clone(), list[int]()
         try:
-            replay = self._recorder.record(lambda: passes.append(work(still_x, still_y)))
+            replay = self._recorder.capture(lambda: passes.append(work(still_x, still_y)))
         except Exception as error:
             if is_out_of_memory(error):
                 raise

@@ -15,7 +15,7 @@ from plastibench.devices.device import Device
 class Hpu(Device):
     """An Intel Gaudi card. No card has run this yet; tests use a stand-in backed by the CPU."""
 
-    kind = "hpu"
+    device_type = "hpu"
 
     @classmethod
     def unavailable_reason(cls) -> str | None:
@@ -27,7 +27,7 @@ class Hpu(Device):
         return "torch sees no Gaudi card on this machine (is habana_frameworks installed?)"
 
     @classmethod
-    def count(cls) -> int:
+    def device_count(cls) -> int:
         """Return how many cards torch sees."""
         return int(_hpu().device_count())
 
@@ -35,7 +35,7 @@ class Hpu(Device):
         """Return the card's name."""
         return str(_hpu().get_device_name())
 
-    def seed(self, seed: int) -> None:
+    def manual_seed(self, seed: int) -> None:
         """Seed the CPU and the cards: torch's own manual_seed knows nothing of the latter."""
         torch.manual_seed(seed)
         _hpu().manual_seed_all(seed)
@@ -62,11 +62,11 @@ class Hpu(Device):
         """Return the vendor's, by which eager mode is meant to be fast; lazy mode makes graphs by itself."""
         return None if _lazy() else "hpu_backend"
 
-    def peak_memory(self) -> int | None:
+    def max_memory_allocated(self) -> int | None:
         """Return the most bytes allocated since the last reset."""
         return int(_hpu().max_memory_allocated())
 
-    def reset_peak_memory(self) -> None:
+    def reset_peak_memory_stats(self) -> None:
         """Start a new peak."""
         _hpu().reset_peak_memory_stats()
 

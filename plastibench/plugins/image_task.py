@@ -99,7 +99,7 @@ class ImageTask(Task):
             preprocessing = Preprocessing.from_statistics(train, self.augmentation)
         else:
             preprocessing = Preprocessing(*channels, self.augmentation)
-        return in_memory_splits(type(self).__name__, train, test, preprocessing, site.device.torch)
+        return in_memory_splits(type(self).__name__, train, test, preprocessing, site.device.torch_device)
 
     def input_shape(self) -> Shape:
         """Return the shape of one prepared image: (channels, height, width)."""

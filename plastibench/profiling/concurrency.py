@@ -135,4 +135,4 @@ def _train(workload: Workload, seed: int, num_runs: int, start: Barrier) -> RunT
     while perf_counter() - begin < workload.seconds:
         train_epoch(step)
         images += len(step.learner.stage.train)
-    return RunThroughput(images / (perf_counter() - begin), device.peak_memory())
+    return RunThroughput(images / (perf_counter() - begin), device.max_memory_allocated())

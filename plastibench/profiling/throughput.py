@@ -124,7 +124,7 @@ def train_epoch(step: TrainStep) -> None:
     step.begin_epoch()
     for x, y in step.learner.stage.train.batches(step.recipe.batch_size):
         step.step(x, y)
-    step.tally.read()
+    step.metrics.compute()
 
 
 def time_call(device: Device, function: Callable[[], object]) -> float:
@@ -138,9 +138,11 @@ def time_call(device: Device, function: Callable[[], object]) -> float:
 
 def matmul_rate(device: Device, precision: str) -> float:
     """Return the FLOPs per second of a square matrix product in a precision, the best of three."""
-    side = device.matrix_side
+    side = device.matmul_size
     dtype = AUTOCAST.get(precision, torch.float32)
-    a, b = (torch.randn(side, side, generator=generator("bench", n)).to(device.torch, dtype) for n in "ab")
+    a, b = (
+        torch.randn(side, side, generator=generator("bench", n)).to(device.torch_device, dtype) for n in "ab"
+    )
     with device.autocast(precision):
         torch.mm(a, b)
         fastest = min(time_call(device, lambda: torch.mm(a, b)) for _ in range(3))
@@ -151,4 +153,4 @@ def flops_per_image(task: ImageTask) -> float:
     """Return the FLOPs of a forward and a backward pass of one image; a multiply-add counts as two."""
     model = flops.flop_model(task.model(), task.input_shape(), backward=True)
     assert model is not None, "models that are measured can be traced"
-    return float(model.example.matrix)
+    return float(model.per_example.matrix)

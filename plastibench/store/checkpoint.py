@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from plastibench.system.files import fsync_directory
 from plastibench.training.callbacks import State
 
 NAMES = ("checkpoint.pt", "checkpoint.previous.pt")
@@ -48,7 +49,7 @@ class Checkpoint:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
             raise
-        _sync_folder(self.folder)
+        fsync_directory(self.folder)
 
     def read(self, say: Callable[[str], None]) -> State | None:
         """Return the newest state that is whole, or None; `say` is told of every one that is damaged."""
@@ -81,16 +82,6 @@ def _write_whole(path: Path, payload: memoryview) -> None:
         file.write(payload)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make renames last through a loss of power, where the system can."""
-    with suppress(OSError):
-        where = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(where)
-        finally:
-            os.close(where)
 
 
 def _read(path: Path, run: str) -> State:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from plastibench.experiments.spec import Spec
-from plastibench.system.files import write
+from plastibench.system.files import write_atomic
 from plastibench.system.locks import file_lock
 
 NAME = "leaderboards.json"
@@ -30,7 +30,7 @@ def add_runs(home: Path, name: str, runs: Iterable[str]) -> None:
     with file_lock(home / f".{NAME}.lock"):
         found = load(home)
         found[name] = sorted(wanted | set(found.get(name, ())))
-        write(home / NAME, json.dumps(found, indent=1, sort_keys=True) + "\n")
+        write_atomic(home / NAME, json.dumps(found, indent=1, sort_keys=True) + "\n")
 
 
 def assign(home: Path, name: str | None, specs: Iterable[Spec]) -> dict[str, list[Spec]]:

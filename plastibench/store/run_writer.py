@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from plastibench.experiments.spec import Spec, canonical
 from plastibench.store.record import Record, as_text
-from plastibench.system.files import write
+from plastibench.system.files import write_atomic
 
 FAILURE_FILE = "failed.json"
 """Why the last attempt failed; not there while one is under way."""
@@ -35,9 +35,9 @@ class RunWriter:
         """Make the folder and write the description."""
         self.number = _attempts(self.folder) + 1
         self.folder.mkdir(parents=True, exist_ok=True)
-        write(self.folder / "spec.json", canonical(self.spec.as_dict()) + "\n")
+        write_atomic(self.folder / "spec.json", canonical(self.spec.as_dict()) + "\n")
         # A new file, not the old one cut: a process that lost the run may still hold that one.
-        write(self.folder / "stages.jsonl", "".join(canonical(row) + "\n" for row in self.stages))
+        write_atomic(self.folder / "stages.jsonl", "".join(canonical(row) + "\n" for row in self.stages))
         self._file = (self.folder / "stages.jsonl").open("a", encoding="utf-8")
         (self.folder / FAILURE_FILE).unlink(missing_ok=True)
         self.event("start", attempt=self.number, stages=len(self.stages))
@@ -98,14 +98,14 @@ def put(folder: Path, text: str) -> None:
     if path.exists():
         # A damaged one: it was not believed, but somebody may want to look at it.
         path.replace(path.with_name("run.damaged.json"))
-    write(path, text)
+    write_atomic(path, text)
 
 
 def write_failure(folder: Path, reason: str, trace: str = "") -> None:
     """Keep why a run failed, until it is tried again; a full disk may be the reason and prevent that."""
     plain = {"error": reason, "traceback": trace}
     with suppress(OSError):
-        write(folder / FAILURE_FILE, json.dumps(plain, indent=1) + "\n")
+        write_atomic(folder / FAILURE_FILE, json.dumps(plain, indent=1) + "\n")
 
 
 def _attempts(folder: Path) -> int:

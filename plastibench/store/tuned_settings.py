@@ -16,7 +16,7 @@ from plastibench.experiments.spec import Spec, canonical
 from plastibench.experiments.suites import Suite
 from plastibench.plugins.registry import Registry
 from plastibench.store.record import Record
-from plastibench.system.files import write
+from plastibench.system.files import write_atomic
 
 FOLDER = "tuned"
 REGISTRY = "chosen.json"
@@ -62,7 +62,7 @@ def save(home: Path, chosen: Mapping[str, TunedSettings]) -> None:
     found = known | {name: asdict(one) for name, one in chosen.items()}
     if found != known:
         (home / FOLDER).mkdir(parents=True, exist_ok=True)
-        write(home / FOLDER / REGISTRY, json.dumps(found, indent=1, sort_keys=True) + "\n")
+        write_atomic(home / FOLDER / REGISTRY, json.dumps(found, indent=1, sort_keys=True) + "\n")
 
 
 def load(home: Path) -> dict[str, TunedSettings]:

@@ -11,13 +11,13 @@ def num_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def most_threads() -> int:
+def max_threads() -> int:
     """Return how many threads each process may have: what OMP_NUM_THREADS says, or the number of cores."""
     levels = os.environ.get("OMP_NUM_THREADS", "").split(",")  # one number for each depth of nesting
     return max(1, int(levels[0])) if levels[0].strip().isdecimal() else num_cores()
 
 
-def processor() -> str:
+def processor_name() -> str:
     """Return the processor's name."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123 - not a regular file

@@ -23,7 +23,7 @@ class Counter(NamedTuple):
 Reading = tuple[Counter, ...]
 
 
-def spent(before: Reading | None, after: Reading | None) -> float | None:
+def joules_between(before: Reading | None, after: Reading | None) -> float | None:
     """Return the joules between two readings, or None where there is no counter.
 
     A counter that began anew in between is taken to have done so once.
@@ -37,7 +37,7 @@ def spent(before: Reading | None, after: Reading | None) -> float | None:
     return total
 
 
-def processor(root: Path = POWERCAP) -> Reading | None:
+def read_rapl(root: Path = POWERCAP) -> Reading | None:
     """Read the packages' RAPL counters of Linux, or return None where there are none or they are secret.
 
     They count whatever runs on the package, not this process alone.
@@ -57,7 +57,7 @@ def _microjoules(path: Path) -> float:
     return int(path.read_text(encoding="ascii")) / 1e6
 
 
-def gpu(device: torch.device) -> Reading | None:
+def read_nvml(device: torch.device) -> Reading | None:
     """Read an NVIDIA GPU's counter (NVML, since the driver was loaded), or return None."""
     import torch
 

@@ -1,33 +1,39 @@
-"""Files that are there whole or not at all, and the space for them."""
+"""Atomic file writes, and the space for them."""
 
 from __future__ import annotations
 
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 
-def write(path: Path, text: str) -> None:
-    """Write a text so that it is there whole or not at all, also after a crash."""
-    write_bytes(path, text.encode())
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file so that it is there whole or not at all, also after a crash."""
+def write_atomic(path: Path, content: str | bytes) -> None:
+    """Write a file atomically: after a crash it has its old content or the new one, complete."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with temporary.open("wb") as file:
-            file.write(content)
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except BaseException:  # also Ctrl-C: nothing half-written stays
+    except BaseException:  # also Ctrl-C: leave no partial file behind
         temporary.unlink(missing_ok=True)
         raise
 
 
+def fsync_directory(folder: Path) -> None:
+    """Flush a directory's entries to disk, so that a power failure does not undo a rename in it."""
+    with suppress(OSError):  # not every file system can, and Windows cannot
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
 def free_bytes(path: Path) -> int:
-    """Return the free space where `path` is or would be made."""
+    """Return the free disk space at `path`, which need not exist yet."""
     while not path.exists():
         path = path.parent
     return shutil.disk_usage(path).free

@@ -18,7 +18,7 @@ MMAP_MAX = -4
 
 
 @cache
-def hold() -> bool:
+def keep_freed_memory() -> bool:
     """Let this process keep freed memory for its next allocations; return whether the C library can.
 
     Of glibc: its heap serves every size and never shrinks, so the process holds its peak until it ends.

@@ -19,8 +19,14 @@ from plastibench.plugins.method import Method
 from plastibench.plugins.task import Task
 from plastibench.seeding import derive_seed
 from plastibench.store.checkpoint import Checkpoint
-from plastibench.testing.tape import Taping, Twin
-from plastibench.testing.trial import counting_passes, run, run_in_pieces, same_bits, site
+from plastibench.testing.cpu_graphs import CapturingCpu, FusedCpu
+from plastibench.testing.run_trace import (
+    count_passes,
+    data_context,
+    equal_weights,
+    trace_interrupted_run,
+    trace_run,
+)
 from plastibench.training import protocol, state
 from plastibench.training.callbacks import State
 from plastibench.training.evaluation import evaluate
@@ -42,7 +48,7 @@ def is_well_formed(kind: Kind) -> None:
         assert space.low <= settings[name] <= space.high, f"the default of {name} lies outside its own range"
 
 
-def imports_only_what_it_may(kind: Kind) -> None:
+def imports_only_allowed_modules(kind: Kind) -> None:
     """A plug-in knows torch, the standard library and plastibench.api, and nothing else."""
     tree = ast.parse(Path(inspect.getfile(kind)).read_text(encoding="utf-8"))
     for node in ast.walk(tree):
@@ -55,42 +61,42 @@ def imports_only_what_it_may(kind: Kind) -> None:
             )
 
 
-def disabled_setting_is_a_warm_start(task: Task, kind: Kind) -> None:
+def disabled_method_equals_warm_start(task: Task, kind: Kind) -> None:
     """With its strength off a remedy equals the method without hooks, bit for bit."""
     assert kind.disabled is not None
-    warm, off = run(task, Method()), run(task, kind(**kind.disabled))
-    assert same_bits(warm.weights, off.weights)
+    warm, off = trace_run(task, Method()), trace_run(task, kind(**kind.disabled))
+    assert equal_weights(warm.weights, off.weights)
     drop = {"remedy_passes", "remedy_forwards", "remedy_flops", "elementwise_flops"}
     assert [{k: v for k, v in row.items() if k not in drop} for row in warm.rows()] == [
         {k: v for k, v in row.items() if k not in drop} for row in off.rows()
     ]
 
 
-def default_setting_is_not_a_warm_start(task: Task, kind: Kind) -> None:
+def default_settings_differ_from_warm_start(task: Task, kind: Kind) -> None:
     """With its published settings a remedy does something: the law above is not kept by doing nothing."""
-    assert not same_bits(run(task, Method()).weights, run(task, kind()).weights)
+    assert not equal_weights(trace_run(task, Method()).weights, trace_run(task, kind()).weights)
 
 
-def same_seed_same_result(task: Task, kind: Kind) -> None:
+def same_seed_gives_same_result(task: Task, kind: Kind) -> None:
     """The seed decides everything, and another seed decides otherwise."""
-    one, again, other = (run(task, kind(), seed) for seed in (3, 3, 4))
-    assert same_bits(one.weights, again.weights)
+    one, again, other = (trace_run(task, kind(), seed) for seed in (3, 3, 4))
+    assert equal_weights(one.weights, again.weights)
     assert one.rows() == again.rows()
-    assert not same_bits(one.weights, other.weights)
+    assert not equal_weights(one.weights, other.weights)
 
 
-def first_stage_is_a_warm_starts(task: Task, kind: Kind) -> None:
+def first_stage_equals_warm_start(task: Task, kind: Kind) -> None:
     """What acts only between stages shares the first one with every other such method."""
     assert kind.acts_only_between_stages()
-    warm, remedy = run(task, Method()), run(task, kind())
-    assert same_bits(warm.weights[:1], remedy.weights[:1])
+    warm, remedy = trace_run(task, Method()), trace_run(task, kind())
+    assert equal_weights(warm.weights[:1], remedy.weights[:1])
     assert warm.rows()[0] == remedy.rows()[0]
 
 
-def measuring_changes_nothing(task: Task, kind: Kind) -> None:
+def evaluation_changes_nothing(task: Task, kind: Kind) -> None:
     """However often a learner is measured, it stays as it is: weights, modes, and the streams of chance."""
     method = kind()
-    plain = run(task, kind())
+    plain = trace_run(task, kind())
     ordinary = method.after_stage
 
     def measure_more(learner: Learner) -> None:
@@ -99,63 +105,66 @@ def measuring_changes_nothing(task: Task, kind: Kind) -> None:
         modes = [module.training for module in learner.model.modules()]
         assert learner.stage.test is not None
         evaluate(method.evaluated(learner), learner.stage.test, task.recipe, learner.device)
-        assert same_bits([before], [learner.model.state_dict()])
+        assert equal_weights([before], [learner.model.state_dict()])
         assert modes == [module.training for module in learner.model.modules()]
         assert torch.equal(streams[0], torch.get_rng_state())
         assert torch.equal(streams[1], learner.generator.get_state())
         ordinary(learner)
 
     vars(method)["after_stage"] = measure_more
-    assert same_bits(run(task, method).weights, plain.weights)
+    assert equal_weights(trace_run(task, method).weights, plain.weights)
 
 
-def counted_cost_is_real_cost(task: Task, kind: Kind, num_classes: int) -> None:
+def counted_cost_equals_real_cost(task: Task, kind: Kind, num_classes: int) -> None:
     """The ledger agrees with independent counts: of examples that went through models, and of FLOPs."""
-    with counting_passes(num_classes) as real:
-        results = run(task, kind()).results
+    with count_passes(num_classes) as real:
+        results = trace_run(task, kind()).results
     costs = [result.cost for result in results]
-    assert real.with_gradient == sum(cost.train_passes + cost.remedy_passes for cost in costs)
-    assert real.without_gradient == sum(cost.evaluation_forwards + cost.remedy_forwards for cost in costs)
+    assert real.forward_backward == sum(cost.train_passes + cost.remedy_passes for cost in costs)
+    assert real.forward_only == sum(cost.evaluation_forwards + cost.remedy_forwards for cost in costs)
     # Once more, now that nothing is left to trace, under a counter that sees every operation.
     with FlopCounterMode(display=False) as counter:
-        costs = [result.cost for result in run(task, kind()).results]
+        costs = [result.cost for result in trace_run(task, kind()).results]
     assert counter.get_total_flops() == sum(cost.matrix_flops() or 0 for cost in costs)
 
 
-def others_are_left_alone(task: Task, kind: Kind) -> None:
+def global_random_state_is_ignored(task: Task, kind: Kind) -> None:
     """A run neither reads nor leaves a trace in torch's global stream before its own seeding."""
     torch.manual_seed(derive_seed("a"))
-    one = run(task, kind())
+    one = trace_run(task, kind())
     torch.manual_seed(derive_seed("b"))
     torch.rand(7)
-    assert same_bits(one.weights, run(task, kind()).weights)
+    assert equal_weights(one.weights, trace_run(task, kind()).weights)
 
 
-def stopping_anywhere_changes_nothing(
+def interruption_changes_nothing(
     task: Task, kind: Kind, every: int = 1, device: Device | None = None
 ) -> None:
     """A run that is stopped after every step, each time gone on with from a file, ends with the same bits."""
-    whole, (pieces, stops) = run(task, kind(), device=device), run_in_pieces(task, kind, every, device)
+    whole, (pieces, stops) = (
+        trace_run(task, kind(), device=device),
+        trace_interrupted_run(task, kind, every, device),
+    )
     assert stops >= sum(result.cost.steps for result in whole.results) // every
     assert pieces.rows() == whole.rows()
-    assert same_bits(pieces.weights, whole.weights)
+    assert equal_weights(pieces.weights, whole.weights)
 
 
-def captured_equals_uncaptured(task: Task, kind: Kind) -> None:
+def captured_steps_equal_eager_steps(task: Task, kind: Kind) -> None:
     """Where steps are recorded once and replayed, every bit is that of steps which Python takes one by one.
 
     For a method that declares it, or has no hook inside a step. What Python decides at a step is frozen in a
     recording, so the task needs epochs of several steps, and rates that vary.
     """
-    taping = Taping()
-    replayed, taken = run(task, kind(), device=taping), run(task, kind(), device=Twin())
-    assert not taping.tapes.refused, f"{kind.__name__} cannot be recorded: {taping.tapes.refused[0]}"
-    assert bool(taping.tapes.replayed) == kind.can_be_captured()
-    assert same_bits(replayed.weights, taken.weights), f"{kind.__name__} is another one when it is replayed"
+    taping = CapturingCpu()
+    replayed, taken = trace_run(task, kind(), device=taping), trace_run(task, kind(), device=FusedCpu())
+    assert not taping.capturer.failures, f"{kind.__name__} cannot be recorded: {taping.capturer.failures[0]}"
+    assert bool(taping.capturer.num_replayed) == kind.can_be_captured()
+    assert equal_weights(replayed.weights, taken.weights), f"{kind.__name__} differs when replayed"
     assert replayed.rows() == taken.rows()
 
 
-def its_state_survives_a_checkpoint(task: Task, kind: Kind) -> None:
+def state_survives_checkpointing(task: Task, kind: Kind) -> None:
     """What the method keeps between hooks can be written to a file, and is the same when read from it."""
     method, other = kind(), kind()
     taken: list[State] = []
@@ -173,7 +182,7 @@ def its_state_survives_a_checkpoint(task: Task, kind: Kind) -> None:
         taken.append(state.state_dict(fresh, other))
 
     vars(method)["after_stage"] = take
-    for _ in protocol.run(task, method, 0, site()):
+    for _ in protocol.run(task, method, 0, data_context()):
         assert _same_tree(*taken), f"what {kind.__name__} keeps is another after a checkpoint"
 
 

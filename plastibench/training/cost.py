@@ -11,11 +11,11 @@ from dataclasses import asdict, dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Literal
 
-from plastibench.system.energy import spent
+from plastibench.system.energy import joules_between
 
 if TYPE_CHECKING:
     from plastibench.devices import Device
-    from plastibench.training.flops import Work
+    from plastibench.training.flops import Flops
 
 Phase = Literal["train", "remedy", "evaluation"]
 PHASES: tuple[Phase, ...] = ("train", "remedy", "evaluation")
@@ -73,7 +73,7 @@ class Cost:
         parts = (self.train_flops, self.remedy_flops, self.evaluation_flops)
         return None if None in parts else sum(part for part in parts if part is not None)
 
-    def work(self, phase: Phase, work: Work | None) -> None:
+    def add_flops(self, phase: Phase, work: Flops | None) -> None:
         """Add the FLOPs of a phase; None, for what could not be counted, makes the sum absent."""
         for name, more in (
             (f"{phase}_flops", work and work.matrix),
@@ -83,21 +83,21 @@ class Cost:
             setattr(self, name, None if known is None or more is None else known + more)
 
     @contextmanager
-    def timing(self, phase: Phase, device: Device) -> Iterator[None]:
+    def measure(self, phase: Phase, device: Device) -> Iterator[None]:
         """Add the seconds and joules spent inside to those of `phase`, and note its peak memory.
 
         Waits for the device at both ends, so that no phase pays for another one's work.
         """
         device.synchronize()
-        device.reset_peak_memory()
-        energy, start = device.energy(), perf_counter()
+        device.reset_peak_memory_stats()
+        energy, start = device.read_energy(), perf_counter()
         try:
             yield
         finally:
             device.synchronize()
             setattr(self, f"{phase}_seconds", getattr(self, f"{phase}_seconds") + perf_counter() - start)
-            self._add_energy(phase, spent(energy, device.energy()))
-            self._note_memory(phase, device.peak_memory())
+            self._add_energy(phase, joules_between(energy, device.read_energy()))
+            self._note_memory(phase, device.max_memory_allocated())
 
     def _add_energy(self, phase: Phase, joules: float | None) -> None:
         if joules is not None:

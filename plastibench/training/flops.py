@@ -30,46 +30,46 @@ SMALL, LARGE = 2, 4
 
 
 @dataclass(frozen=True)
-class Work:
+class Flops:
     """FLOPs."""
 
     matrix: int
     elementwise: int
 
-    def __mul__(self, times: int) -> Work:
+    def __mul__(self, times: int) -> Flops:
         """Return the work done `times` over."""
-        return Work(self.matrix * times, self.elementwise * times)
+        return Flops(self.matrix * times, self.elementwise * times)
 
-    def __add__(self, other: Work) -> Work:
+    def __add__(self, other: Flops) -> Flops:
         """Return the sum."""
-        return Work(self.matrix + other.matrix, self.elementwise + other.elementwise)
+        return Flops(self.matrix + other.matrix, self.elementwise + other.elementwise)
 
 
-ZERO_FLOPS: Work | None = Work(0, 0)
+ZERO_FLOPS: Flops | None = Flops(0, 0)
 
 
-def add(one: Work | None, other: Work | None) -> Work | None:
+def add_flops(one: Flops | None, other: Flops | None) -> Flops | None:
     """Return the sum; None, what could not be counted, makes it None."""
     return None if one is None or other is None else one + other
 
 
 @dataclass(frozen=True)
-class Law:
+class FlopModel:
     """Work as a function of the batch size: a part for each call, and a part for each example."""
 
-    call: Work
-    example: Work
+    per_call: Flops
+    per_example: Flops
 
-    def of(self, examples: int) -> Work:
+    def flops(self, examples: int) -> Flops:
         """Return the work of one call on a batch."""
-        return self.call + self.example * examples
+        return self.per_call + self.per_example * examples
 
 
-_laws: dict[Any, Law | None] = {}
+_laws: dict[Any, FlopModel | None] = {}
 _texts: WeakKeyDictionary[nn.Module, str] = WeakKeyDictionary()
 
 
-def flop_model(model: nn.Module, shape: tuple[int, ...], *, backward: bool) -> Law | None:
+def flop_model(model: nn.Module, shape: tuple[int, ...], *, backward: bool) -> FlopModel | None:
     """Return the work of a pass of (b, *shape) images, with or without the way back to the weights.
 
     None where the model cannot be traced: it is then "absent". The first call for a kind of model
@@ -81,13 +81,13 @@ def flop_model(model: nn.Module, shape: tuple[int, ...], *, backward: bool) -> L
     return _laws[key]
 
 
-def pass_flops(model: nn.Module, shape: tuple[int, ...], *, backward: bool) -> Work | None:
+def pass_flops(model: nn.Module, shape: tuple[int, ...], *, backward: bool) -> Flops | None:
     """Return the work of one pass of a batch of `shape`, (b, c, h, w); None where it cannot be traced."""
     law = flop_model(model, shape[1:], backward=backward)
-    return None if law is None else law.of(shape[0])
+    return None if law is None else law.flops(shape[0])
 
 
-def cached_pass_flops(model: nn.Module, *, backward: bool) -> Callable[[torch.Size], Work | None]:
+def cached_pass_flops(model: nn.Module, *, backward: bool) -> Callable[[torch.Size], Flops | None]:
     """Return `pass_work` of one model for many batches: looked up once for each shape.
 
     Valid as long as the model's layers, modes and weights are the same ones.
@@ -95,16 +95,16 @@ def cached_pass_flops(model: nn.Module, *, backward: bool) -> Callable[[torch.Si
     return cache(lambda shape: pass_flops(model, shape, backward=backward))
 
 
-def update_flops(model: nn.Module, recipe: Recipe) -> Work | None:
+def update_flops(model: nn.Module, recipe: Recipe) -> Flops | None:
     """Return the work of one update of the weights by the recipe's optimizer."""
     weights = tuple((p.shape, p.requires_grad) for p in model.parameters())
     rule = (recipe.optimizer, recipe.momentum, recipe.weight_decay, recipe.adaptive)
     key = (weights, rule)
     if key not in _laws:
         work = _traced_update(model, recipe)
-        _laws[key] = None if work is None else Law(work, Work(0, 0))
+        _laws[key] = None if work is None else FlopModel(work, Flops(0, 0))
     law = _laws[key]
-    return None if law is None else law.call
+    return None if law is None else law.per_call
 
 
 def _kind(model: nn.Module) -> Any:  # noqa: ANN401 - a key
@@ -115,7 +115,7 @@ def _kind(model: nn.Module) -> Any:  # noqa: ANN401 - a key
     return _texts[model], layers, tuple((p.shape, p.requires_grad) for p in model.parameters())
 
 
-def _traced(model: nn.Module, shape: tuple[int, ...], backward: bool) -> Law | None:
+def _traced(model: nn.Module, shape: tuple[int, ...], backward: bool) -> FlopModel | None:
     # A plug-in's model may do anything: that it cannot be traced must not end a run.
     try:
         small, large = (_trace(_shadow(model), (batch, *shape), backward) for batch in (SMALL, LARGE))
@@ -125,12 +125,12 @@ def _traced(model: nn.Module, shape: tuple[int, ...], backward: bool) -> Law | N
         (b - a) // (LARGE - SMALL)
         for a, b in ((small.matrix, large.matrix), (small.elementwise, large.elementwise))
     )
-    example = Work(matrix, elementwise)
-    call = Work(small.matrix - SMALL * matrix, small.elementwise - SMALL * elementwise)
-    return Law(call, example)
+    example = Flops(matrix, elementwise)
+    call = Flops(small.matrix - SMALL * matrix, small.elementwise - SMALL * elementwise)
+    return FlopModel(call, example)
 
 
-def _trace(model: nn.Module, shape: tuple[int, ...], backward: bool) -> Work:
+def _trace(model: nn.Module, shape: tuple[int, ...], backward: bool) -> Flops:
     x = torch.empty(shape, device="meta")
     y = torch.empty(shape[0], device="meta", dtype=torch.long)
     with _counting() as found, torch.set_grad_enabled(backward):
@@ -140,7 +140,7 @@ def _trace(model: nn.Module, shape: tuple[int, ...], backward: bool) -> Work:
     return found[0]
 
 
-def _traced_update(model: nn.Module, recipe: Recipe) -> Work | None:
+def _traced_update(model: nn.Module, recipe: Recipe) -> Flops | None:
     from plastibench.training import optimizers
 
     try:
@@ -169,12 +169,12 @@ def _shadow(model: nn.Module) -> nn.Module:
 
 
 @contextmanager
-def _counting() -> Iterator[list[Work]]:
+def _counting() -> Iterator[list[Flops]]:
     """Count, inside; the list holds the sum afterwards. torch's global stream is as it was before."""
-    found: list[Work] = []
+    found: list[Flops] = []
     with torch.random.fork_rng(devices=[]), _Elements() as elements, FlopCounterMode(display=False) as matrix:
         yield found
-    found.append(Work(matrix.get_total_flops(), elements.count))
+    found.append(Flops(matrix.get_total_flops(), elements.count))
 
 
 class _Elements(TorchDispatchMode):

@@ -105,7 +105,7 @@ class Learner:
             (self.loss(logits, y) * weight).backward()
         self.device.mark_step()
         self.cost.remedy_passes += len(y)
-        self.cost.work("remedy", flops.pass_flops(model, x.shape, backward=True))
+        self.cost.add_flops("remedy", flops.pass_flops(model, x.shape, backward=True))
 
     def reset_batch_norm(self) -> None:
         """Set the running statistics of batch normalization to mean 0 and variance 1."""
@@ -122,13 +122,13 @@ class Learner:
             norm.reset_running_stats()
             norm.momentum = None  # torch's sign for a plain average over batches
         self.model.train()
-        layout = self.device.memory_format(self.model)
+        memory_format = self.device.memory_format(self.model)
         works = flops.cached_pass_flops(self.model, backward=False)
         with torch.no_grad(), self.device.autocast(self.task.recipe.precision):
             for x, y in self.stage.train.batches(self.task.recipe.batch_size):
-                self.model(x.contiguous(memory_format=layout))
+                self.model(x.contiguous(memory_format=memory_format))
                 self.cost.remedy_forwards += len(y)
-                self.cost.work("remedy", works(x.shape))
+                self.cost.add_flops("remedy", works(x.shape))
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
 

@@ -17,7 +17,7 @@ from plastibench.plugins.task import DataContext, Task
 from plastibench.training import state
 from plastibench.training.callbacks import State, TrainingCallback
 from plastibench.training.cost import Cost
-from plastibench.training.evaluation import Accuracy, evaluate
+from plastibench.training.evaluation import Metrics, evaluate
 from plastibench.training.learner import Learner
 from plastibench.training.trainer import DIVERGED, Trainer
 
@@ -103,7 +103,7 @@ def _training(learner: Learner, method: Method, callback: TrainingCallback, kept
 
 def _prepare(learner: Learner, method: Method) -> None:
     """Let the method act between stages, then apply the two policies that it declares."""
-    with learner.cost.timing("remedy", learner.device), torch.no_grad():
+    with learner.cost.measure("remedy", learner.device), torch.no_grad():
         if learner.stage.index == 0:
             method.start(learner)
         else:
@@ -116,11 +116,11 @@ def _prepare(learner: Learner, method: Method) -> None:
                 learner.reestimate_batch_norm()
 
 
-def _measure(learner: Learner, method: Method, trained: tuple[int, str, Accuracy]) -> StageResult:
+def _measure(learner: Learner, method: Method, trained: tuple[int, str, Metrics]) -> StageResult:
     """Evaluate what the method wants evaluated, on test and validation data, where there are any."""
     recipe, stage, cost = learner.task.recipe, learner.stage, learner.cost
     epochs, stop, train = trained
-    with cost.timing("evaluation", learner.device):
+    with cost.measure("evaluation", learner.device):
         model = method.evaluated(learner)
         test, held = (
             None if data is None else evaluate(model, data, recipe, learner.device)
@@ -129,7 +129,7 @@ def _measure(learner: Learner, method: Method, trained: tuple[int, str, Accuracy
     for found in (test, held):
         if found is not None:
             cost.evaluation_forwards += found.total
-            cost.work("evaluation", found.work)
+            cost.add_flops("evaluation", found.work)
     return StageResult(
         index=stage.index,
         num_train=len(stage.train),

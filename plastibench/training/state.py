@@ -124,7 +124,7 @@ def _decode(kept: tuple[str, Any], learner: Learner) -> Any:  # noqa: ANN401 - w
         "parameter": lambda: learner.model.get_parameter(value),
         "model": lambda: learner.model,
         "generator": lambda: _generator(value),
-        "tensor": lambda: value[0].to(learner.device.torch).requires_grad_(value[1]),
+        "tensor": lambda: value[0].to(learner.device.torch_device).requires_grad_(value[1]),
         "module": lambda: _load_module(copy.deepcopy(learner.model), value),
     }
     return makers[tag]()

@@ -26,8 +26,8 @@ class TrainStep:
         self.learner = learner
         self.method = method
         self.recipe: Recipe = learner.task.recipe
-        self.tally = RunningMetrics(learner.device)
-        self.layout = learner.device.memory_format(learner.model)
+        self.metrics = RunningMetrics(learner.device)
+        self.memory_format = learner.device.memory_format(learner.model)
         self._pass = flops.cached_pass_flops(learner.model, backward=True)
         self._forward = CompiledForward(learner.device, self.recipe.batch_size, say)
         self._recorded = self._recorder(say)
@@ -45,19 +45,19 @@ class TrainStep:
 
     def begin_epoch(self) -> None:
         """Start counting anew."""
-        self.tally.clear()
+        self.metrics.reset()
 
     def step(self, x: Tensor, y: Tensor) -> None:
         """Update the weights once on a batch: x (b, c, h, w) prepared, y (b,)."""
         self._number = self.learner.step
-        images = x.contiguous(memory_format=self.layout)
+        images = x.contiguous(memory_format=self.memory_format)
         if self._recorded is None:
             passes = self._update(images, y)
         else:
             passes = self._recorded.take(self._update, images, y)
         # What only the host counts. A step that is replayed has not run the line of `_update` for it.
         self.learner.step = self._number + 1
-        self.tally.number(len(y))
+        self.metrics.count_batch(len(y))
         self._count(x.shape, passes)
 
     def _update(self, images: Tensor, y: Tensor) -> int:
@@ -84,7 +84,7 @@ class TrainStep:
             self.method.after_step(learner)
         device.mark_step()
         # Accuracy is that of the weights the step started from, as SAM's paper and the DASH code have it.
-        self.tally.sum(passes[0][0], y, passes[0][1])
+        self.metrics.update_sums(passes[0][0], y, passes[0][1])
         return len(passes)
 
     def _count(self, shape: torch.Size, passes: int) -> None:
@@ -94,10 +94,10 @@ class TrainStep:
         cost.train_passes += examples * passes
         cost.second_passes += examples * (passes - 1)
         a_pass, update = self._pass(shape), self._update_work
-        cost.work("train", None if a_pass is None or update is None else a_pass * passes + update)
+        cost.add_flops("train", None if a_pass is None or update is None else a_pass * passes + update)
 
     @cached_property
-    def _update_work(self) -> flops.Work | None:
+    def _update_work(self) -> flops.Flops | None:
         return flops.update_flops(self.learner.model, self.recipe)
 
     def _statistics(self, passes_before: int) -> AbstractContextManager[None]:

@@ -15,7 +15,7 @@ from plastibench.plugins.recipe import Recipe
 from plastibench.seeding import derive_seed, generator
 from plastibench.training import state
 from plastibench.training.callbacks import Epoch, State, TrainingCallback
-from plastibench.training.evaluation import Accuracy
+from plastibench.training.evaluation import Metrics
 from plastibench.training.learner import Learner
 from plastibench.training.optimizers import learning_rate, set_learning_rate
 from plastibench.training.step import TrainStep
@@ -39,7 +39,7 @@ class Trainer:
         self.learner, self.method, self.callback = learner, method, callback
         recipe, where = learner.task.recipe, learner.stage.index
         # Layers that draw, such as dropout, use the global stream: it starts afresh at every stage.
-        learner.device.seed(derive_seed(learner.seed, "layers", where))
+        learner.device.manual_seed(derive_seed(learner.seed, "layers", where))
         self._order = generator(learner.seed, "order", where)
         self._changes = generator(learner.seed, "augment", where) if recipe.augment else None
         self.engine = TrainStep(learner, method, callback.on_log)
@@ -50,11 +50,11 @@ class Trainer:
         else:
             self._go_on(kept["training"])
 
-    def run(self) -> tuple[int, str, Accuracy]:
+    def run(self) -> tuple[int, str, Metrics]:
         """Train until a stop rule holds; return the epochs taken, the rule, the last epoch's accuracy."""
         work, learner = self._work(), self.learner
         while True:
-            with learner.cost.timing("train", learner.device):
+            with learner.cost.measure("train", learner.device):
                 ended = next(work)
             if ended is not None:
                 return ended
@@ -65,7 +65,7 @@ class Trainer:
         training = {
             "epoch": self.epoch,
             "batch": self.batch,
-            "tally": self.engine.tally.state(),
+            "tally": self.engine.metrics.state_dict(),
             **self._began,
         }
         return state.state_dict(self.learner, self.method) | {"training": training}
@@ -76,12 +76,12 @@ class Trainer:
         if self._changes is not None:
             self._changes.set_state(training["changes"])
 
-    def _work(self) -> Iterator[tuple[int, str, Accuracy] | None]:
+    def _work(self) -> Iterator[tuple[int, str, Metrics] | None]:
         """Yield None wherever the state is to be kept, and at last what the training came to."""
         recipe, stop = self.learner.task.recipe, None
         while stop is None:
             yield from self._steps(self._batches())
-            train = self.engine.tally.read()
+            train = self.engine.metrics.compute()
             self.epoch, self.batch = self.epoch + 1, 0
             stop = _stop(recipe, train, self.epoch, self.learner.cost.steps)
             accuracy = train.by(recipe.train_accuracy)
@@ -104,7 +104,7 @@ class Trainer:
         if self._kept is not None:
             for _ in range(self.batch):
                 next(batches)
-            self.engine.tally.restore(self._kept["training"]["tally"])
+            self.engine.metrics.load_state_dict(self._kept["training"]["tally"])
             state.load_rng_state(self._kept, self.learner)
             self._kept = None
         return batches
@@ -129,7 +129,7 @@ def _used_up(recipe: Recipe, steps: int) -> bool:
     return recipe.max_steps is not None and steps >= recipe.max_steps
 
 
-def _stop(recipe: Recipe, train: Accuracy, epochs: int, steps: int) -> str | None:
+def _stop(recipe: Recipe, train: Metrics, epochs: int, steps: int) -> str | None:
     """Return the name of the rule that ends the stage, or None."""
     if not math.isfinite(train.loss):
         return DIVERGED

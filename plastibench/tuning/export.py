@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from plastibench.experiments import suites
 from plastibench.store import tuned_settings
-from plastibench.system.files import write
+from plastibench.system.files import write_atomic
 from plastibench.tuning.storage import load_studies
 from plastibench.tuning.study import best_trials, finished_trials
 
@@ -32,7 +32,7 @@ def write_suite(store: BaseStorage, name: str, home: Path) -> Path | None:
         for trial in best_trials(study, finished_trials(study)):
             lines += [f"# {_words(study, trial)}", *_table(_chosen(study, trial))]
     path = tuned_settings.path(home, name)
-    write(path, "\n".join(lines))
+    write_atomic(path, "\n".join(lines))
     return path
 
 

@@ -17,14 +17,14 @@ GIB = 1024**3
 
 def report(device: str, data: Path, home: Path) -> Iterator[tuple[str, str]]:
     """Yield (what, answer). Raises RequestError where the device asked for is not there."""
-    from plastibench.devices import KINDS, get_device
+    from plastibench.devices import DEVICES, get_device
     from plastibench.devices.compile import is_registered
 
     yield "plastibench", __version__
     yield "python", f"{platform.python_version()} on {platform.platform()}"
     for package in PACKAGES:
         yield package, _version(package)
-    for kind, made in KINDS.items():
+    for kind, made in DEVICES.items():
         yield (
             kind,
             made.unavailable_reason()

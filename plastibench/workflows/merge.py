@@ -22,7 +22,7 @@ from plastibench.store.record_diff import differences, origins
 from plastibench.store.run_status import RunLockedError, run_lock
 from plastibench.store.run_store import Store
 from plastibench.store.run_writer import FAILURE_FILE, put
-from plastibench.system.files import write, write_bytes
+from plastibench.system.files import write_atomic
 
 DONE, SOME_LEFT_OUT = 0, 1
 
@@ -172,10 +172,10 @@ def put_copy(copy: Copy, store: Store) -> bool:
     with run_lock(folder):
         if store.read(run) is not None:
             return False
-        write(folder / "spec.json", canonical(copy.record.spec.as_dict()) + "\n")
-        write(folder / "stages.jsonl", "".join(canonical(row) + "\n" for row in copy.record.stages))
+        write_atomic(folder / "spec.json", canonical(copy.record.spec.as_dict()) + "\n")
+        write_atomic(folder / "stages.jsonl", "".join(canonical(row) + "\n" for row in copy.record.stages))
         with suppress(FileNotFoundError):
-            write_bytes(folder / "events.jsonl", (origin / "events.jsonl").read_bytes())
+            write_atomic(folder / "events.jsonl", (origin / "events.jsonl").read_bytes())
         put(folder, copy.text)
         (folder / FAILURE_FILE).unlink(missing_ok=True)
         Checkpoint(folder, run).remove()

@@ -16,7 +16,7 @@ from plastibench.analysis.report.page import page
 from plastibench.analysis.tables import tables
 from plastibench.console import progress
 from plastibench.errors import RequestError
-from plastibench.system.files import write
+from plastibench.system.files import write_atomic
 from plastibench.workflows.request import Request
 from plastibench.workflows.table import DONE, SOME_FAILED, finished
 
@@ -68,7 +68,7 @@ def _prepare(path: Path) -> None:
 
 def _write(path: Path, text: str) -> None:
     try:
-        write(path, text)
+        write_atomic(path, text)
     except OSError as error:
         raise _unwritable(path, error) from error
 

@@ -60,7 +60,7 @@ def verify(ids: Sequence[str], place: RunContext, device: str | None) -> int:
 
 def _again(record: Record, place: RunContext, display: Display) -> Record:
     """Carry a run out anew in a folder that is thrown away, with threads and kernels as the first time."""
-    kind = get_device(place.device).kind
+    kind = get_device(place.device).device_type
     if kind != record.spec.device:
         raise RequestError(f"run {record.id} is one on {record.spec.device}: it cannot be verified on {kind}")
     with tempfile.TemporaryDirectory() as home:

@@ -25,7 +25,7 @@ from plastibench.plugins.registry import Registry
 from plastibench.plugins.task import Task
 from plastibench.runner.provenance import provenance
 from plastibench.testing import laws
-from plastibench.testing.trial import run, same_bits
+from plastibench.testing.run_trace import equal_weights, trace_run
 from plastibench.training.learner import Learner
 
 MADE: list[tuple[int, bool]] = []
@@ -81,15 +81,15 @@ def digits(registry: Registry, optimizer: str = "sgd", model: str = "mlp_bn", **
 
 
 def agree(task: Task, kind: type[Method]) -> None:
-    compiled, plain = run(task, kind(), device=Compiling()), run(task, kind(), device=Plain())
-    assert same_bits(compiled.weights, plain.weights), kind.__name__
+    compiled, plain = trace_run(task, kind(), device=Compiling()), trace_run(task, kind(), device=Plain())
+    assert equal_weights(compiled.weights, plain.weights), kind.__name__
     assert compiled.rows() == plain.rows(), kind.__name__
 
 
 def test_a_record_says_through_which_compiler_passes_went(monkeypatch: pytest.MonkeyPatch) -> None:
     assert provenance(Compiling())["compiler"] == "hpu_backend"
     assert provenance(Plain())["compiler"] is None
-    monkeypatch.setattr(Compiling, "compiler", lambda _: "of nobody")
+    monkeypatch.setattr(Compiling, "compile_backend", lambda _: "of nobody")
     assert provenance(Compiling())["compiler"] is None, "torch does not have it: nothing is compiled"
 
 
@@ -122,8 +122,8 @@ def test_hooks_are_not_compiled_so_python_may_decide_in_them(registry: Registry)
 
 def test_stopped_runs_go_on_and_their_weights_have_the_names_of_the_models(registry: Registry) -> None:
     task = digits(registry)
-    laws.stopping_anywhere_changes_nothing(task, registry.load("method", "dash"), 5, Compiling())
-    assert run(task, Method(), device=Compiling()).weights[0].keys() == task.model().state_dict().keys()
+    laws.interruption_changes_nothing(task, registry.load("method", "dash"), 5, Compiling())
+    assert trace_run(task, Method(), device=Compiling()).weights[0].keys() == task.model().state_dict().keys()
     assert len(MADE) == 2
 
 
@@ -134,7 +134,7 @@ def test_no_model_outlives_its_stage(registry: Registry) -> None:
         def after_stage(self, learner: Learner) -> None:
             models.append(weakref.ref(learner.model))
 
-    run(digits(registry), Watched(), device=Compiling())
+    trace_run(digits(registry), Watched(), device=Compiling())
     gc.collect()
     assert len(models) == 3
     assert [found() for found in models] == [None] * 3
@@ -157,18 +157,18 @@ def test_a_process_may_compile_many_kinds_of_models() -> None:
 
 def test_lazy_mode_makes_its_own_graphs(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PT_HPU_LAZY_MODE", "1")
-    run(digits(registry), Method(), device=Compiling())
+    trace_run(digits(registry), Method(), device=Compiling())
     assert MADE == []
 
 
 def test_a_compiler_that_torch_lacks_is_said_and_done_without(registry: Registry) -> None:
-    class RunLockedError(Plain):
+    class Elsewhere(Plain):
         def compile_backend(self) -> str | None:
             return "a_vendors_backend"
 
     task, callback = digits(registry), Listening()
-    found = run(task, Method(), device=RunLockedError(), callback=callback)
-    assert same_bits(found.weights, run(task, Method(), device=Plain()).weights)
+    found = trace_run(task, Method(), device=Elsewhere(), callback=callback)
+    assert equal_weights(found.weights, trace_run(task, Method(), device=Plain()).weights)
     assert set(callback.said) == {
         "torch has no compiler 'a_vendors_backend' here: passes are computed operation by operation"
     }

@@ -18,7 +18,7 @@ from plastibench.plugins.method import Method
 from plastibench.plugins.registry import Registry
 from plastibench.store.record_diff import differences
 from plastibench.store.run_store import Store
-from plastibench.testing.trial import run, same_bits
+from plastibench.testing.run_trace import equal_weights, trace_run
 
 
 def test_a_device_is_picked_by_name() -> None:
@@ -100,16 +100,19 @@ def test_a_model_that_breaks_torchs_kernel_is_laid_out_otherwise() -> None:
 
 def test_precision_changes_the_result_and_is_in_the_recipe(registry: Registry) -> None:
     trials = [
-        run(small_digits(registry, recipe={"precision": precision}), Method())
+        trace_run(small_digits(registry, recipe={"precision": precision}), Method())
         for precision in ("fp32", "bf16")
     ]
-    assert not same_bits(trials[0].weights, trials[1].weights)
+    assert not equal_weights(trials[0].weights, trials[1].weights)
 
 
 @pytest.mark.cuda
 def test_cuda_gives_the_accuracy_of_the_cpu(registry: Registry) -> None:
     task = small_digits(registry, recipe={"max_epochs": 20})
-    here, there = run(task, Method(), device=Cpu()), run(task, Method(), device=get_device("cuda"))
+    here, there = (
+        trace_run(task, Method(), device=Cpu()),
+        trace_run(task, Method(), device=get_device("cuda")),
+    )
     for a, b in zip(here.results, there.results, strict=True):
         assert a.num_train == b.num_train
         assert a.test_accuracy == pytest.approx(b.test_accuracy, abs=0.1)
@@ -118,20 +121,20 @@ def test_cuda_gives_the_accuracy_of_the_cpu(registry: Registry) -> None:
 @pytest.mark.cuda
 def test_cuda_says_what_it_held() -> None:
     device = get_device("cuda")
-    device.reset_peak_memory()
-    torch.zeros(1024, device=device.torch)
+    device.reset_peak_memory_stats()
+    torch.zeros(1024, device=device.torch_device)
     device.synchronize()
-    assert (device.peak_memory() or 0) >= 4096
+    assert (device.max_memory_allocated() or 0) >= 4096
 
 
 @pytest.mark.cuda
 def test_cuda_gives_no_process_more_than_its_part() -> None:
     device = get_device("cuda")
-    whole = torch.cuda.get_device_properties(device.torch).total_memory
+    whole = torch.cuda.get_device_properties(device.torch_device).total_memory
     device.limit_memory(4)
     try:
         with pytest.raises(torch.OutOfMemoryError):
-            torch.empty(whole // 3, dtype=torch.uint8, device=device.torch)
+            torch.empty(whole // 3, dtype=torch.uint8, device=device.torch_device)
     finally:
         device.limit_memory(1)
         device.empty_cache()
@@ -147,8 +150,8 @@ def test_cuda_graphs_give_what_steps_by_python_give(registry: Registry, optimize
     task = captured_digits(registry, optimizer=optimizer)
     told = Listening()
     replayed, taken = (
-        run(task, Method(), device=get_device("cuda"), callback=told),
-        run(task, Method(), device=ByPython()),
+        trace_run(task, Method(), device=get_device("cuda"), callback=told),
+        trace_run(task, Method(), device=ByPython()),
     )
     assert told.said == []
     for one, other in zip(replayed.weights[-1].values(), taken.weights[-1].values(), strict=True):
@@ -160,7 +163,7 @@ import os, torch
 from plastibench.devices import Cuda
 device = Cuda()
 print(device.is_deterministic())
-device.be_deterministic()
+device.use_deterministic_algorithms()
 print(device.is_deterministic(), os.environ["CUBLAS_WORKSPACE_CONFIG"], torch.backends.cudnn.benchmark)
 """
 
@@ -174,7 +177,7 @@ def test_the_processor_is_always_deterministic_and_a_device_that_cannot_be_refus
     get_device("cpu").use_deterministic_algorithms()
     assert get_device("cpu").is_deterministic()
     assert not torch.are_deterministic_algorithms_enabled(), "what is not needed is not switched on"
-    with pytest.raises(RequestError, match="nothing makes hpu give the same bits twice"):
+    with pytest.raises(RequestError, match="hpu has no deterministic algorithms"):
         Hpu.use_deterministic_algorithms(Hpu.__new__(Hpu))
 
 

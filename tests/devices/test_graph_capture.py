@@ -22,8 +22,8 @@ from plastibench.plugins.task import Task
 from plastibench.runner.checkpointing import Checkpointer, RunHistory
 from plastibench.store.checkpoint import Checkpoint
 from plastibench.testing import laws
-from plastibench.testing.tape import Taping, Twin
-from plastibench.testing.trial import run, same_bits
+from plastibench.testing.cpu_graphs import CapturingCpu, FusedCpu
+from plastibench.testing.run_trace import equal_weights, trace_run
 from plastibench.training import optimizers
 from plastibench.training.learner import Learner
 
@@ -114,45 +114,47 @@ class SaysNothing(BranchesOnTheStep):
 
 
 def test_a_hook_that_keeps_its_numbers_in_tensors_can_be_recorded(registry: Registry) -> None:
-    laws.captured_equals_uncaptured(captured_digits(registry), Honest)
+    laws.captured_steps_equal_eager_steps(captured_digits(registry), Honest)
 
 
 def test_a_layer_that_draws_draws_anew_at_every_replay(registry: Registry) -> None:
     task = captured_digits(registry)
-    laws.captured_equals_uncaptured(task, Drops)
-    assert not same_bits(run(task, Drops(), seed=0).weights, run(task, Method(), seed=0).weights)
+    laws.captured_steps_equal_eager_steps(task, Drops)
+    assert not equal_weights(
+        trace_run(task, Drops(), seed=0).weights, trace_run(task, Method(), seed=0).weights
+    )
 
 
 @pytest.mark.parametrize("kind", [BranchesOnTheStep, CountsInPython])
 def test_the_law_catches_what_python_decides(registry: Registry, kind: type[Method]) -> None:
-    with pytest.raises(AssertionError, match="is another one when it is replayed"):
-        laws.captured_equals_uncaptured(captured_digits(registry), kind)
+    with pytest.raises(AssertionError, match="differs when replayed"):
+        laws.captured_steps_equal_eager_steps(captured_digits(registry), kind)
 
 
 @pytest.mark.parametrize(("kind", "why"), [(ReadsTheRate, "host wait"), (DrawsOnTheHost, "on the host")])
 def test_the_law_catches_what_no_capture_allows(registry: Registry, kind: type[Method], why: str) -> None:
     with pytest.raises(AssertionError, match=f"cannot be recorded: .*{why}"):
-        laws.captured_equals_uncaptured(captured_digits(registry), kind)
+        laws.captured_steps_equal_eager_steps(captured_digits(registry), kind)
 
 
 def test_a_rate_that_is_no_tensor_is_frozen_in_a_recording(registry: Registry) -> None:
-    class Forgetful(Taping):
+    class Forgetful(CapturingCpu):
         def make_lr(self, rate: float) -> float | Tensor:
             return rate
 
     task = captured_digits(registry)
-    found = run(task, Method(), device=Forgetful())
-    assert not same_bits(found.weights, run(task, Method()).weights)
+    found = trace_run(task, Method(), device=Forgetful())
+    assert not equal_weights(found.weights, trace_run(task, Method()).weights)
 
 
 def test_a_method_that_does_not_declare_it_is_not_recorded_and_the_run_says_so(registry: Registry) -> None:
-    taping, callback, task = Taping(), Listening(), captured_digits(registry)
-    found = run(task, SaysNothing(), device=taping, callback=callback)
-    assert taping.tapes.recorded == 0
+    taping, callback, task = CapturingCpu(), Listening(), captured_digits(registry)
+    found = trace_run(task, SaysNothing(), device=taping, callback=callback)
+    assert taping.capturer.num_captured == 0
     assert set(callback.said) == {
         "SaysNothing does not declare its hooks capturable: each step is taken anew, none is replayed"
     }
-    assert same_bits(found.weights, run(task, SaysNothing(), device=Twin()).weights)
+    assert equal_weights(found.weights, trace_run(task, SaysNothing(), device=FusedCpu()).weights)
 
 
 def test_a_run_says_a_thing_once_however_many_stages_it_has(tmp_path: Path) -> None:
@@ -165,33 +167,33 @@ def test_a_run_says_a_thing_once_however_many_stages_it_has(tmp_path: Path) -> N
 
 
 def test_what_cannot_be_recorded_is_done_by_python_and_the_run_says_so(registry: Registry) -> None:
-    taping, callback, task = Taping(), Listening(), captured_digits(registry, optimizer="sgd")
-    run(task, ReadsTheRate(), device=taping, callback=callback)
-    assert taping.tapes.replayed == 0
+    taping, callback, task = CapturingCpu(), Listening(), captured_digits(registry, optimizer="sgd")
+    trace_run(task, ReadsTheRate(), device=taping, callback=callback)
+    assert taping.capturer.num_replayed == 0
     assert "cannot be recorded and replayed, each is taken anew: RuntimeError" in callback.said[0]
 
 
 def test_a_recording_that_memory_does_not_suffice_for_ends_the_run(registry: Registry) -> None:
     with pytest.raises(RuntimeError, match="tried to allocate"):
-        run(captured_digits(registry), AsksForTooMuch(), device=Taping())
+        trace_run(captured_digits(registry), AsksForTooMuch(), device=CapturingCpu())
 
 
 def test_every_stage_records_each_shape_of_batch_once(registry: Registry) -> None:
-    taping, task = Taping(), captured_digits(registry)
-    results = run(task, Method(), device=taping).results
+    taping, task = CapturingCpu(), captured_digits(registry)
+    results = trace_run(task, Method(), device=taping).results
     sizes = [{min(32, left) for left in range(result.num_train, 0, -32)} for result in results]
     assert [len(found) for found in sizes] == [2, 2, 2]
-    assert taping.tapes.recorded == sum(map(len, sizes))
+    assert taping.capturer.num_captured == sum(map(len, sizes))
     # One step by Python and one recorded for each; all others are replayed.
     steps = sum(result.cost.steps for result in results)
-    assert taping.tapes.replayed == steps - 2 * taping.tapes.recorded
+    assert taping.capturer.num_replayed == steps - 2 * taping.capturer.num_captured
 
 
 def test_nothing_that_was_recorded_outlives_its_stage(registry: Registry) -> None:
     gc.collect()
     gc.disable()
     try:
-        run(captured_digits(registry), Method(), device=Taping())
+        trace_run(captured_digits(registry), Method(), device=CapturingCpu())
         assert [thing for thing in gc.get_objects() if type(thing) is CapturedGraph] == []
     finally:
         gc.enable()
@@ -200,13 +202,13 @@ def test_nothing_that_was_recorded_outlives_its_stage(registry: Registry) -> Non
 @pytest.mark.parametrize("optimizer", ["sgd", "sam", "adam", "adamw"])
 def test_a_recording_run_goes_on_where_it_stopped(registry: Registry, optimizer: str) -> None:
     task = captured_digits(registry, optimizer=optimizer)
-    laws.stopping_anywhere_changes_nothing(task, Honest, every=7, device=Taping())
+    laws.interruption_changes_nothing(task, Honest, every=7, device=CapturingCpu())
 
 
 def test_fused_optimizers_round_like_torchs_others(registry: Registry) -> None:
     for optimizer in ("sgd", "adam"):
         task = small_digits(registry, recipe={"optimizer": optimizer})
-        usual, fused = run(task, Method()), run(task, Method(), device=Twin())
+        usual, fused = trace_run(task, Method()), trace_run(task, Method(), device=FusedCpu())
         for one, other in zip(usual.weights[-1].values(), fused.weights[-1].values(), strict=True):
             torch.testing.assert_close(one, other, rtol=1e-2, atol=1e-3)
 
@@ -245,17 +247,19 @@ def test_a_state_kept_with_plain_numbers_is_loaded_into_a_fused_optimizer(name: 
 @pytest.mark.parametrize("optimizer", ["sgd", "sam", "adam"])
 def test_what_is_forgotten_is_forgotten_by_fused_optimizers_too(registry: Registry, optimizer: str) -> None:
     kind, task = registry.load("method", "head_reset"), captured_digits(registry, optimizer=optimizer)
-    taping, twin = Taping(), Twin()
+    taping, twin = CapturingCpu(), FusedCpu()
     replayed, taken = (
-        run(task, kind(optimizer_state="clear_touched"), device=device) for device in (taping, twin)
+        trace_run(task, kind(optimizer_state="clear_touched"), device=device) for device in (taping, twin)
     )
-    assert taping.tapes.replayed
-    assert same_bits(replayed.weights, taken.weights)
-    assert not same_bits(taken.weights, run(task, kind(optimizer_state="keep"), device=twin).weights)
+    assert taping.capturer.num_replayed
+    assert equal_weights(replayed.weights, taken.weights)
+    assert not equal_weights(
+        taken.weights, trace_run(task, kind(optimizer_state="keep"), device=twin).weights
+    )
 
 
 @pytest.mark.parametrize("name", ["sgd", "sam", "adam", "adamw"])
-@pytest.mark.parametrize("device", [Cpu, Twin])
+@pytest.mark.parametrize("device", [Cpu, FusedCpu])
 def test_a_step_after_forgetting_is_a_first_step(registry: Registry, name: str, device: type[Cpu]) -> None:
     learner = Learner(captured_digits(registry, optimizer=name), Method(), 0, device())
     start = [w.detach().clone() for w in learner.model.parameters()]

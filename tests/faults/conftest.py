@@ -12,7 +12,7 @@ import pytest
 from support.faults import Trial, empty_database
 
 from plastibench.runner.provenance import commit
-from plastibench.system.cpu import num_cores, processor
+from plastibench.system.cpu import num_cores, processor_name
 
 COUNTS = pytest.StashKey[dict[str, list[int]]]()
 """By fault, how often it was tried and survived."""
@@ -70,7 +70,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 def _page(table: str) -> str:
-    where = f"{processor()}, {num_cores()} cores; Python {platform.python_version()}; commit {commit()}"
+    where = f"{processor_name()}, {num_cores()} cores; Python {platform.python_version()}; commit {commit()}"
     return (
         "# Faults\n\nReal runs in processes of their own, disturbed. Survived: no traceback, no hang, and "
         "every weight and row is that of a run\nwithout faults, bit for bit, and none is lost or invented. "

@@ -16,7 +16,7 @@ from plastibench.devices import get_device
 from plastibench.plugins.method import Method
 from plastibench.plugins.registry import Registry
 from plastibench.plugins.task import Stage, Task
-from plastibench.testing.trial import site
+from plastibench.testing.run_trace import data_context
 from plastibench.training.learner import Learner
 
 Make = Callable[..., tuple[Any, Learner]]
@@ -36,7 +36,7 @@ def make(request: pytest.FixtureRequest, registry: Registry) -> Make:
 
 def at_third_stage(task: Task, method: Method) -> Learner:
     learner = Learner(task, method, 0, get_device("cpu"))
-    stages = list(task.stream(0, site()))
+    stages = list(task.stream(0, data_context()))
     learner.begin_stage(stages[0])
     with torch.no_grad():
         method.start(learner)

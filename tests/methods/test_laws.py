@@ -24,53 +24,53 @@ def test_a_method_is_well_formed(kind: type[Method]) -> None:
 
 
 def test_a_method_imports_only_what_it_may(kind: type[Method]) -> None:
-    laws.imports_only_what_it_may(kind)
+    laws.imports_only_allowed_modules(kind)
 
 
 def test_neutral_setting_is_a_warm_start(task: Task, kind: type[Method]) -> None:
     if kind.disabled is None:
         pytest.skip("this method has no strength that could be off")
-    laws.disabled_setting_is_a_warm_start(task, kind)
+    laws.disabled_method_equals_warm_start(task, kind)
 
 
 def test_default_setting_is_not_a_warm_start(task: Task, kind: type[Method]) -> None:
     if kind.disabled == {}:
         pytest.skip("this method is the warm start")
-    laws.default_setting_is_not_a_warm_start(task, kind)
+    laws.default_settings_differ_from_warm_start(task, kind)
 
 
 def test_same_seed_same_result(task: Task, kind: type[Method]) -> None:
-    laws.same_seed_same_result(task, kind)
+    laws.same_seed_gives_same_result(task, kind)
 
 
 def test_first_stage_is_a_warm_starts(task: Task, kind: type[Method]) -> None:
     if not kind.acts_only_between_stages():
         pytest.skip("this method acts within stages")
-    laws.first_stage_is_a_warm_starts(task, kind)
+    laws.first_stage_equals_warm_start(task, kind)
 
 
 def test_measuring_changes_nothing(task: Task, kind: type[Method]) -> None:
-    laws.measuring_changes_nothing(task, kind)
+    laws.evaluation_changes_nothing(task, kind)
 
 
 def test_counted_cost_is_real_cost(task: Task, kind: type[Method]) -> None:
-    laws.counted_cost_is_real_cost(task, kind, num_classes=10)
+    laws.counted_cost_equals_real_cost(task, kind, num_classes=10)
 
 
 def test_global_stream_does_not_matter(task: Task, kind: type[Method]) -> None:
-    laws.others_are_left_alone(task, kind)
+    laws.global_random_state_is_ignored(task, kind)
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "sam", "adam"])
 def test_stopping_anywhere_changes_nothing(registry: Registry, kind: type[Method], optimizer: str) -> None:
     task = small_digits(registry, recipe={"optimizer": optimizer, "max_epochs": 2})
-    laws.stopping_anywhere_changes_nothing(task, kind)
+    laws.interruption_changes_nothing(task, kind)
 
 
 def test_its_state_survives_a_checkpoint(task: Task, kind: type[Method]) -> None:
-    laws.its_state_survives_a_checkpoint(task, kind)
+    laws.state_survives_checkpointing(task, kind)
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "sam", "adam"])
 def test_captured_equals_uncaptured(registry: Registry, kind: type[Method], optimizer: str) -> None:
-    laws.captured_equals_uncaptured(captured_digits(registry, optimizer=optimizer), kind)
+    laws.captured_steps_equal_eager_steps(captured_digits(registry, optimizer=optimizer), kind)

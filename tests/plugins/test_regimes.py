@@ -14,7 +14,7 @@ from plastibench.errors import RequestError
 from plastibench.plugins.regimes import Window, chunk_sizes, windows
 from plastibench.plugins.registry import Registry
 from plastibench.plugins.task import Stage
-from plastibench.testing.trial import site
+from plastibench.testing.run_trace import data_context
 
 
 def test_chunks_that_do_not_divide_differ_by_one() -> None:
@@ -57,7 +57,7 @@ def test_every_window_ends_with_the_newest_example(sizes: list[int], regime: Any
 
 
 def stages(registry: Registry, seed: int = 0, model: str = "small_resnet", **settings: Any) -> list[Stage]:
-    return list(small_digits(registry, model=model, **settings).stream(seed, site()))
+    return list(small_digits(registry, model=model, **settings).stream(seed, data_context()))
 
 
 def pixels(stage: Stage, part: str = "train") -> torch.Tensor:

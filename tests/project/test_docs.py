@@ -50,10 +50,10 @@ def test_the_method_to_copy_keeps_the_laws(page: str, tmp_path: Path) -> None:
     kind = registry.load("method", "my_idea")
     task = small_digits(registry)
     laws.is_well_formed(kind)
-    laws.imports_only_what_it_may(kind)
-    laws.disabled_setting_is_a_warm_start(task, kind)
-    laws.default_setting_is_not_a_warm_start(task, kind)
-    laws.first_stage_is_a_warm_starts(task, kind)
+    laws.imports_only_allowed_modules(kind)
+    laws.disabled_method_equals_warm_start(task, kind)
+    laws.default_settings_differ_from_warm_start(task, kind)
+    laws.first_stage_equals_warm_start(task, kind)
 
 
 def commands() -> list[list[str]]:

@@ -15,7 +15,7 @@ from support.tasks import small_digits
 from plastibench.plugins.method import Method
 from plastibench.runner.checkpointing import Checkpointer, RunHistory
 from plastibench.store.checkpoint import HEAD, MAGIC, NAMES, Checkpoint
-from plastibench.testing.trial import site
+from plastibench.testing.run_trace import data_context
 from plastibench.training import protocol
 from plastibench.training.callbacks import State, TrainingCallback
 
@@ -148,7 +148,7 @@ def test_state_shares_no_memory_with_the_run() -> None:
     from plastibench.plugins.registry import Registry
 
     callback = Keeping()
-    list(protocol.run(small_digits(Registry()), Method(), 0, site(), callback))
+    list(protocol.run(small_digits(Registry()), Method(), 0, data_context(), callback))
     first, second, third = (state["model"]["tensors"] for state in callback.states)
     weights = [name for name in first if name.endswith("weight")]
     assert not any(torch.equal(second[name], third[name]) for name in weights)

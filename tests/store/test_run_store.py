@@ -16,7 +16,7 @@ from support.stores import a_row, a_spec, finish
 from plastibench.errors import RequestError
 from plastibench.store.record import _is_plain, _odd
 from plastibench.store.run_store import Store
-from plastibench.system.files import free_bytes, write
+from plastibench.system.files import free_bytes, write_atomic
 
 
 def test_finished_run_is_read_back_as_it_was_written(tmp_path: Path) -> None:
@@ -169,9 +169,9 @@ def test_full_disk_leaves_nothing_that_counts_as_a_run(tmp_path: Path) -> None:
 
 def test_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "x"
-    write(path, "old")
+    write_atomic(path, "old")
     with pytest.raises(UnicodeEncodeError):
-        write(path, "new \udcff")
+        write_atomic(path, "new \udcff")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 

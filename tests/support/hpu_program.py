@@ -11,7 +11,7 @@ from torch import nn
 
 from plastibench.devices import Cpu, get_device
 from plastibench.plugins.registry import Registry
-from plastibench.testing.trial import run, same_bits, site
+from plastibench.testing.run_trace import data_context, equal_weights, trace_run
 from plastibench.training import protocol
 from plastibench.workflows import doctor
 from support import fake_hpu
@@ -37,11 +37,14 @@ def main(optimizer: str, precision: str) -> None:
             kind = registry.load("method", name)
             fake_hpu.calls.clear()
             callback = Listening()
-            results = list(protocol.run(task, kind(), 0, site(get_device("hpu")), callback))
+            results = list(protocol.run(task, kind(), 0, data_context(get_device("hpu")), callback))
             asked = dict(fake_hpu.calls)
-            there, here = run(task, kind(), device=get_device("hpu")), run(task, kind(), device=Contiguous())
+            there, here = (
+                trace_run(task, kind(), device=get_device("hpu")),
+                trace_run(task, kind(), device=Contiguous()),
+            )
             found[name] = {
-                "equal": same_bits(there.weights, here.weights) and there.rows() == here.rows(),
+                "equal": equal_weights(there.weights, here.weights) and there.rows() == here.rows(),
                 "steps": sum(result.cost.steps for result in results),
                 "passes": sum(result.cost.train_passes for result in results),
                 "samples": sum(result.cost.samples for result in results),

@@ -14,7 +14,7 @@ from plastibench.plugins.fields import settings_of
 from plastibench.plugins.method import Method
 from plastibench.plugins.registry import Registry
 from plastibench.plugins.task import DataContext, Task
-from plastibench.testing.trial import run, same_bits
+from plastibench.testing.run_trace import equal_weights, trace_run
 from plastibench.training import protocol
 
 NAMES = Registry().names("task")
@@ -130,6 +130,6 @@ def test_augmented_training_on_real_data_is_repeatable(
 
 def test_a_run_does_not_depend_on_the_one_before(registry: Registry) -> None:
     task = made(registry, "digits", stages=2, train_size=64)
-    alone = run(task, Method(), seed=1)
-    run(task, Method(), seed=0)
-    assert same_bits(run(task, Method(), seed=1).weights, alone.weights)
+    alone = trace_run(task, Method(), seed=1)
+    trace_run(task, Method(), seed=0)
+    assert equal_weights(trace_run(task, Method(), seed=1).weights, alone.weights)

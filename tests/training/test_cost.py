@@ -86,28 +86,28 @@ def test_a_model_that_cannot_be_traced_has_absent_flops() -> None:
 
     assert flops.pass_flops(Odd(), (2, 1, 4, 4), backward=False) is None
     cost = Cost()
-    cost.work("train", flops.Work(10, 1))
+    cost.add_flops("train", flops.Flops(10, 1))
     assert (cost.train_flops, cost.elementwise_flops) == (10, 1)
-    cost.work("train", None)
+    cost.add_flops("train", None)
     assert (cost.train_flops, cost.matrix_flops()) == (None, None)
 
 
 def test_energy_is_read_from_the_processors_counters_and_absent_without(tmp_path: Path) -> None:
-    assert energy.processor(tmp_path) is None
+    assert energy.read_rapl(tmp_path) is None
     for zone, joules in (("intel-rapl:0", 5), ("intel-rapl:1", 7), ("intel-rapl:0:0", 99)):
         (tmp_path / zone).mkdir()
         (tmp_path / zone / "energy_uj").write_text(f"{joules}000000\n")
         (tmp_path / zone / "max_energy_range_uj").write_text("10000000\n")
-    before = energy.processor(tmp_path)
+    before = energy.read_rapl(tmp_path)
     (tmp_path / "intel-rapl:0" / "energy_uj").write_text("6500000\n")
     (tmp_path / "intel-rapl:1" / "energy_uj").write_text("1000000\n")  # began anew at 10 J
-    assert energy.spent(before, energy.processor(tmp_path)) == pytest.approx(1.5 + 4)
-    assert energy.spent(None, before) is None
+    assert energy.joules_between(before, energy.read_rapl(tmp_path)) == pytest.approx(1.5 + 4)
+    assert energy.joules_between(None, before) is None
 
 
 def test_each_phase_has_its_own_seconds() -> None:
     cost = Cost()
-    with cost.timing("remedy", get_device("cpu")):
+    with cost.measure("remedy", get_device("cpu")):
         pass
     assert cost.remedy_seconds > 0
     assert cost.train_seconds == cost.evaluation_seconds == 0

@@ -24,7 +24,7 @@ from plastibench.plugins.task import Task, sealed
 from plastibench.runner.context import RunContext
 from plastibench.runner.execute import execute
 from plastibench.store.run_store import Store
-from plastibench.testing.trial import run, same_bits, site
+from plastibench.testing.run_trace import data_context, equal_weights, trace_run
 from plastibench.training import protocol
 
 SMALL = {"stages": "2", "max_epochs": "1", "width": "4", "train_size": "130", "validation": "0.2"}
@@ -62,8 +62,8 @@ def spec_of(registry: Registry, *, seal: bool) -> Spec:
 def test_a_sealed_run_never_touches_the_test_split(registry: Registry) -> None:
     task = small_digits(registry, validation=0.2)
     with pytest.raises(AssertionError, match="the test data were"):
-        list(protocol.run(guarded(task, seal=False), Method(), 0, site()))
-    for result in protocol.run(guarded(task, seal=True), Method(), 0, site()):
+        list(protocol.run(guarded(task, seal=False), Method(), 0, data_context()))
+    for result in protocol.run(guarded(task, seal=True), Method(), 0, data_context()):
         assert result.validation_accuracy is not None
         row = result.as_dict()
         assert [row[name] for name in ("test_accuracy", "test_correct", "num_test", "test_loss")] == [
@@ -74,8 +74,8 @@ def test_a_sealed_run_never_touches_the_test_split(registry: Registry) -> None:
 def test_the_seal_changes_nothing_of_the_training(registry: Registry) -> None:
     task = small_digits(registry, validation=0.2)
     closed = sealed(type(task))(recipe=task.recipe, architecture=task.architecture, **settings_of(task))
-    one, two = run(task, Method()), run(closed, Method())
-    assert same_bits(one.weights, two.weights)
+    one, two = trace_run(task, Method()), trace_run(closed, Method())
+    assert equal_weights(one.weights, two.weights)
     assert [row.validation_accuracy for row in one.results] == [
         row.validation_accuracy for row in two.results
     ]
@@ -116,5 +116,5 @@ def test_the_seed_below_those_for_tuning_can() -> None:
 
 
 def test_test_data_type_is_what_the_guard_replaces(registry: Registry) -> None:
-    stage = next(iter(small_digits(registry).stream(0, site())))
+    stage = next(iter(small_digits(registry).stream(0, data_context())))
     assert isinstance(stage.test, Dataset)

@@ -16,7 +16,7 @@ from plastibench.plugins.method import Method
 from plastibench.plugins.recipe import Recipe
 from plastibench.plugins.registry import Registry
 from plastibench.plugins.task import Task
-from plastibench.testing.trial import run, same_bits, site
+from plastibench.testing.run_trace import data_context, equal_weights, trace_run
 from plastibench.training import protocol
 from plastibench.training.callbacks import Epoch, TrainingCallback
 from plastibench.training.evaluation import evaluate
@@ -48,7 +48,7 @@ class Diary(Method):
 
 def test_hooks_are_called_in_their_order(registry: Registry) -> None:
     diary = Diary()
-    run(small_digits(registry, recipe={"max_steps": 2}, max_stages=2), diary)
+    trace_run(small_digits(registry, recipe={"max_steps": 2}, max_stages=2), diary)
     inside = ["loss", "step 1", "loss", "step 2"]
     later = ["loss", "step 3", "loss", "step 4"]
     assert diary.entries == ["start", *inside, "after 0", "before 1", *later, "after 1"]
@@ -56,7 +56,9 @@ def test_hooks_are_called_in_their_order(registry: Registry) -> None:
 
 def test_sam_asks_for_the_loss_term_in_both_passes(registry: Registry) -> None:
     diary = Diary()
-    trial = run(small_digits(registry, recipe={"max_steps": 1, "optimizer": "sam"}, max_stages=1), diary)
+    trial = trace_run(
+        small_digits(registry, recipe={"max_steps": 1, "optimizer": "sam"}, max_stages=1), diary
+    )
     assert diary.entries == ["start", "loss", "loss", "step 1", "after 0"]
     cost = trial.results[0].cost
     assert (cost.steps, cost.samples, cost.train_passes) == (1, 32, 64)
@@ -74,7 +76,7 @@ def test_sam_asks_for_the_loss_term_in_both_passes(registry: Registry) -> None:
 def test_a_stage_ends_by_the_rule_that_holds_first(
     registry: Registry, recipe: dict[str, Any], stop: str, steps: list[int]
 ) -> None:
-    results = run(small_digits(registry, recipe=recipe), Method()).results
+    results = trace_run(small_digits(registry, recipe=recipe), Method()).results
     assert [result.stop for result in results] == [stop] * 3
     assert [result.cost.steps for result in results] == steps
 
@@ -107,7 +109,7 @@ def test_a_last_batch_of_one_joins_the_one_before() -> None:
 
 
 def test_training_goes_on_where_a_last_batch_would_have_one_example(registry: Registry) -> None:
-    trial = run(
+    trial = trace_run(
         small_digits(registry, model="mlp_bn", train_size=97, stages=3, recipe={"max_epochs": 1}), Method()
     )
     assert [result.cost.steps for result in trial.results] == [1, 2, 3]
@@ -115,8 +117,8 @@ def test_training_goes_on_where_a_last_batch_would_have_one_example(registry: Re
 
 
 def test_accuracy_is_a_count_over_a_count_or_the_mean_of_batches(registry: Registry) -> None:
-    by_example = run(small_digits(registry), Method()).results[-1]
-    legacy = run(small_digits(registry, recipe={"test_accuracy": "batches"}), Method()).results[-1]
+    by_example = trace_run(small_digits(registry), Method()).results[-1]
+    legacy = trace_run(small_digits(registry, recipe={"test_accuracy": "batches"}), Method()).results[-1]
     assert by_example.num_test == 600
     assert by_example.test_correct is not None
     assert by_example.test_accuracy == by_example.test_correct / 600
@@ -127,8 +129,8 @@ def test_accuracy_is_a_count_over_a_count_or_the_mean_of_batches(registry: Regis
 
 def test_the_legacy_mean_of_batches_is_that_of_a_plain_loop(registry: Registry) -> None:
     task = small_digits(registry, recipe={"test_accuracy": "batches"})
-    learner = Learner(task, Method(), 0, site().device)
-    test = next(iter(task.stream(0, site()))).test
+    learner = Learner(task, Method(), 0, data_context().device)
+    test = next(iter(task.stream(0, data_context()))).test
     assert test is not None
     learner.model.eval()
     shares = [float((learner.model(x).argmax(1) == y).float().mean()) for x, y in test.batches(256)]
@@ -139,9 +141,9 @@ def test_the_legacy_mean_of_batches_is_that_of_a_plain_loop(registry: Registry) 
 def test_training_accuracy_is_measured_both_ways(registry: Registry) -> None:
     sizes: dict[str, Any] = {"train_size": 72, "stages": 2, "max_stages": 1}
     rates = {
-        counting: run(small_digits(registry, recipe={"train_accuracy": counting}, **sizes), Method()).results[
-            0
-        ]
+        counting: trace_run(
+            small_digits(registry, recipe={"train_accuracy": counting}, **sizes), Method()
+        ).results[0]
         for counting in ("examples", "batches")
     }
     # 36 = 32 + 4: four examples weigh half in the mean of batches.
@@ -152,7 +154,7 @@ def test_training_accuracy_is_measured_both_ways(registry: Registry) -> None:
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_as_diverged(registry: Registry) -> None:
-    results = run(small_digits(registry, recipe={"learning_rate": 1e30}), Method()).results
+    results = trace_run(small_digits(registry, recipe={"learning_rate": 1e30}), Method()).results
     assert [result.stop for result in results] == ["diverged"]
 
 
@@ -165,7 +167,7 @@ def test_methods_meet_the_same_order_of_batches(registry: Registry) -> None:
             return 0.0
 
     for optimizer in ("sgd", "adam"):
-        run(small_digits(registry, recipe={"optimizer": optimizer}), Spy())
+        trace_run(small_digits(registry, recipe={"optimizer": optimizer}), Spy())
     assert all(torch.equal(a, b) for a, b in zip(seen["SGD"], seen["Adam"], strict=True))
 
 
@@ -180,7 +182,7 @@ def test_a_method_that_stops_a_stage_early_does_not_move_the_next_ones_order(reg
 
     for epochs in (1, 2):
         orders.append([])
-        run(small_digits(registry, recipe={"max_epochs": epochs}), Spy())
+        trace_run(small_digits(registry, recipe={"max_epochs": epochs}), Spy())
     assert all(torch.equal(a, b) for a, b in zip(orders[0], orders[1], strict=False))
 
 
@@ -188,22 +190,22 @@ class Listening(TrainingCallback):
     def __init__(self) -> None:
         self.told: list[Epoch] = []
 
-    def epoch(self, epoch: Epoch) -> None:
+    def on_epoch_end(self, epoch: Epoch) -> None:
         self.told.append(epoch)
 
 
 def test_company_is_told_of_every_epoch(task: Task) -> None:
     callback = Listening()
-    results = list(protocol.run(task, Method(), 0, site(), callback))
+    results = list(protocol.run(task, Method(), 0, data_context(), callback))
     assert [(epoch.stage, epoch.epoch) for epoch in callback.told] == [
         (result.index, epoch + 1) for result in results for epoch in range(result.epochs)
     ]
 
 
 def test_validation_is_measured_where_it_was_carved(registry: Registry) -> None:
-    with_it = run(small_digits(registry, validation=0.2), Method()).results
+    with_it = trace_run(small_digits(registry, validation=0.2), Method()).results
     assert all(result.validation_accuracy is not None for result in with_it)
-    assert run(small_digits(registry), Method()).results[0].validation_accuracy is None
+    assert trace_run(small_digits(registry), Method()).results[0].validation_accuracy is None
 
 
 def test_a_method_that_cannot_run_says_why(task: Task) -> None:
@@ -213,7 +215,7 @@ def test_a_method_that_cannot_run_says_why(task: Task) -> None:
             return "it has no head"
 
     with pytest.raises(RequestError, match="Never cannot run on Digits: it has no head"):
-        next(protocol.run(task, Never(), 0, site()))
+        next(protocol.run(task, Never(), 0, data_context()))
 
 
 @pytest.mark.parametrize("policy", ["keep", "reset", "reestimate"])
@@ -231,24 +233,24 @@ def test_the_policy_on_batch_norm_is_applied_between_stages(registry: Registry, 
                 assert norm.momentum == 0.1
                 seen.append(norm.running_mean.clone())
 
-    trial = run(small_digits(registry), Spy(batch_norm=policy))
+    trial = trace_run(small_digits(registry), Spy(batch_norm=policy))
     forwards = [result.cost.remedy_forwards for result in trial.results]
     assert forwards == ([0, 87, 130] if policy == "reestimate" else [0, 0, 0])
-    baseline = run(small_digits(registry), Method())
-    assert same_bits(trial.weights[:1], baseline.weights[:1])
-    assert same_bits(trial.weights[1:], baseline.weights[1:]) == (policy == "keep")
+    baseline = trace_run(small_digits(registry), Method())
+    assert equal_weights(trial.weights[:1], baseline.weights[:1])
+    assert equal_weights(trial.weights[1:], baseline.weights[1:]) == (policy == "keep")
 
 
 def test_clearing_the_optimizer_forgets_momentum(registry: Registry) -> None:
-    kept = run(small_digits(registry), Method()).weights
-    cleared = run(small_digits(registry), Method(optimizer_state="clear")).weights
-    assert same_bits(kept[:1], cleared[:1])
-    assert not same_bits(kept[1:], cleared[1:])
+    kept = trace_run(small_digits(registry), Method()).weights
+    cleared = trace_run(small_digits(registry), Method(optimizer_state="clear")).weights
+    assert equal_weights(kept[:1], cleared[:1])
+    assert not equal_weights(kept[1:], cleared[1:])
 
 
 def test_sam_statistics_move_in_both_passes_or_in_the_first(registry: Registry) -> None:
     both, first = (
-        run(small_digits(registry, recipe={"optimizer": "sam", "sam_statistics": which}), Method())
+        trace_run(small_digits(registry, recipe={"optimizer": "sam", "sam_statistics": which}), Method())
         for which in ("both", "first")
     )
     names = [name for name in both.weights[0] if "num_batches" in name]
@@ -263,6 +265,6 @@ def test_augmentation_changes_training_and_leaves_the_test_set(registry: Registr
 
     plain = small_digits(registry, recipe={"augment": True})
     task = Flipping(recipe=plain.recipe, architecture=plain.architecture, stages=3, train_size=130)
-    a, b, without = run(task, Method()), run(task, Method()), run(plain, Method())
-    assert same_bits(a.weights, b.weights)
-    assert not same_bits(a.weights, without.weights)
+    a, b, without = trace_run(task, Method()), trace_run(task, Method()), trace_run(plain, Method())
+    assert equal_weights(a.weights, b.weights)
+    assert not equal_weights(a.weights, without.weights)

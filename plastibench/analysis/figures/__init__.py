@@ -47,7 +47,7 @@ def save(
     as NAME-dark. `waiting` shows how many are written.
     """
     from plastibench.analysis.figures.style import drawn
-    from plastibench.system.files import write_bytes
+    from plastibench.system.files import write_atomic
 
     formats, night = forms
     todo = list(product(pictures(found), formats, (False, True) if night else (False,)))
@@ -57,7 +57,7 @@ def save(
         with waiting(len(todo)) as advance:
             for picture, form, dark in todo:
                 files.append(folder / f"{picture.name}{'-dark' if dark else ''}.{form}")
-                write_bytes(files[-1], drawn(picture, form, night=dark))
+                write_atomic(files[-1], drawn(picture, form, night=dark))
                 advance(1)
     except OSError as error:
         raise RequestError(f"figures cannot be written to {folder}: {error.strerror}") from error

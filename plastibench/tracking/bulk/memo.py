@@ -11,7 +11,7 @@ from pathlib import Path
 
 import plastibench
 from plastibench.experiments.spec import canonical
-from plastibench.system.files import write
+from plastibench.system.files import write_atomic
 
 MOST = 20
 """Texts that are kept; the oldest goes first."""
@@ -29,7 +29,7 @@ def remembered(folder: Path, made_of: object, make: Callable[[], str]) -> str:
     text = make()
     with suppress(OSError):  # without the file it takes as long again, no more
         folder.mkdir(parents=True, exist_ok=True)
-        write(path, f"{_digest(text)}\n{text}")
+        write_atomic(path, f"{_digest(text)}\n{text}")
         for old in sorted(folder.glob("*.txt"), key=lambda one: one.stat().st_mtime)[:-MOST]:
             old.unlink()
     return text

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from plastibench.errors import RequestError
 from plastibench.store.record import Record
-from plastibench.system.files import write
+from plastibench.system.files import write_atomic
 from plastibench.tracking.bulk import encoding
 from plastibench.tracking.bulk.reader import BulkRun, asked
 from plastibench.tracking.server import TrackingServer
@@ -90,4 +90,4 @@ class TrackedRuns:
         plain = {"experiment": experiment, "packs": [vars(pack) for pack in closed.values()]}
         with suppress(OSError):  # without the file everything takes longer, no more
             self.file.parent.mkdir(parents=True, exist_ok=True)
-            write(self.file, json.dumps(plain))
+            write_atomic(self.file, json.dumps(plain))

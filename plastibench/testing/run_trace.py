@@ -25,7 +25,7 @@ from plastibench.training.protocol import StageResult
 
 
 @dataclass(frozen=True)
-class Trial:
+class RunTrace:
     """What a run came to: its results, and all weights and buffers after each stage."""
 
     results: list[StageResult]
@@ -38,18 +38,18 @@ class Trial:
         return [{k: v for k, v in row.items() if not k.endswith(machine)} for row in rows]
 
 
-def run(
+def trace_run(
     task: Task,
     method: Method,
     seed: int = 0,
     device: Device | None = None,
     callback: TrainingCallback | None = None,
-) -> Trial:
+) -> RunTrace:
     """Carry out a whole run and keep its weights. No data set outside the package may be needed.
 
     Where `company` stops the run, the trial is what came before.
     """
-    trial = Trial([], [])
+    trial = RunTrace([], [])
     inherited = method.after_stage
 
     def after_stage(learner: Learner) -> None:
@@ -59,7 +59,7 @@ def run(
 
     vars(method)["after_stage"] = after_stage
     try:
-        trial.results.extend(protocol.run(task, method, seed, site(device), callback))
+        trial.results.extend(protocol.run(task, method, seed, data_context(device), callback))
     except StopRequested:
         pass
     finally:
@@ -67,19 +67,19 @@ def run(
     return trial
 
 
-def run_in_pieces(
+def trace_interrupted_run(
     task: Task, kind: Callable[[], Method], every: int, device: Device | None = None
-) -> tuple[Trial, int]:
+) -> tuple[RunTrace, int]:
     """Carry out a run that is stopped again and again; return it, and how often it was stopped.
 
     Each piece has a new learner and a new method, and knows nothing but the file that the piece before left.
     """
-    whole = Trial([], [])
+    whole = RunTrace([], [])
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = Checkpoint(Path(folder), "a-trial")
         for stops in count():
             callback = _Stopping(checkpoint, every)
-            piece = run(task, kind(), device=device, callback=callback)
+            piece = trace_run(task, kind(), device=device, callback=callback)
             whole.results.extend(piece.results)
             whole.weights.extend(piece.weights)
             if not callback.stopped:
@@ -111,13 +111,13 @@ def _never(damage: str) -> None:
     raise AssertionError(damage)
 
 
-def site(device: Device | None = None) -> DataContext:
+def data_context(device: Device | None = None) -> DataContext:
     """Return a place to run at that has no data folder."""
     nowhere = Path("no-data-needed")
     return DataContext(device=device or get_device("cpu"), data=nowhere, cache=nowhere)
 
 
-def same_bits(a: list[dict[str, Tensor]], b: list[dict[str, Tensor]]) -> bool:
+def equal_weights(a: list[dict[str, Tensor]], b: list[dict[str, Tensor]]) -> bool:
     """Return whether two lists of weights are equal, number for number."""
     return len(a) == len(b) and all(
         one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
@@ -126,30 +126,30 @@ def same_bits(a: list[dict[str, Tensor]], b: list[dict[str, Tensor]]) -> bool:
 
 
 @dataclass
-class Passes:
+class PassCounts:
     """Examples that went through whole models."""
 
-    with_gradient: int = 0
-    without_gradient: int = 0
+    forward_backward: int = 0
+    forward_only: int = 0
 
 
 @contextmanager
-def counting_passes(num_classes: int) -> Iterator[Passes]:
+def count_passes(num_classes: int) -> Iterator[PassCounts]:
     """Count, inside, the examples that reach the head of any model: an independent count of the cost.
 
     The head is taken to be the linear layer with `num_classes` outputs: no hidden layer of the
     task's model may have that width.
     """
-    passes = Passes()
+    passes = PassCounts()
 
     def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         if inputs[0].is_meta:
             return  # nothing is computed there: the ledger traces a pass
         if isinstance(module, nn.Linear) and module.out_features == num_classes:
             if torch.is_grad_enabled():
-                passes.with_gradient += len(inputs[0])
+                passes.forward_backward += len(inputs[0])
             else:
-                passes.without_gradient += len(inputs[0])
+                passes.forward_only += len(inputs[0])
 
     handle = register_module_forward_pre_hook(hook)
     try:

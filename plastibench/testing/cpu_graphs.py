@@ -23,31 +23,31 @@ WAITS = (torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape)
 
 
 @dataclass
-class Tapes(GraphCapturer):
+class CpuGraphs(GraphCapturer):
     """Records on the CPU."""
 
-    recorded: int = 0
-    replayed: int = 0
-    refused: list[str] = field(default_factory=list)
+    num_captured: int = 0
+    num_replayed: int = 0
+    failures: list[str] = field(default_factory=list)
     """Why work could not be recorded."""
 
-    def ahead(self, work: Callable[[], None]) -> None:
+    def warm_up(self, work: Callable[[], None]) -> None:
         """Do the work; there is nothing to make ready."""
         work()
 
-    def record(self, work: Callable[[], None]) -> Callable[[], None]:
+    def capture(self, work: Callable[[], None]) -> Callable[[], None]:
         """Do the work and write down every operation."""
         tape = _Tape()
         try:
             with tape:
                 work()
         except RuntimeError as error:
-            self.refused.append(str(error))
+            self.failures.append(str(error))
             raise
-        self.recorded += 1
+        self.num_captured += 1
 
         def replay() -> None:
-            self.replayed += 1
+            self.num_replayed += 1
             tape.replay()
 
         return replay
@@ -93,7 +93,7 @@ def _memory(tensor: Tensor) -> int:
     return int(tensor.untyped_storage()._cdata)
 
 
-class Twin(Cpu):
+class FusedCpu(Cpu):
     """The CPU with what recording asks of a device: fused optimizers that read their rate from memory."""
 
     def make_lr(self, rate: float) -> float | Tensor:
@@ -101,13 +101,13 @@ class Twin(Cpu):
         return torch.tensor(rate)
 
 
-class Taping(Twin):
+class CapturingCpu(FusedCpu):
     """The same device, recording."""
 
     def __init__(self, index: int | None = None) -> None:
         super().__init__(index)
-        self.tapes = Tapes()
+        self.capturer = CpuGraphs()
 
     def graph_capturer(self) -> GraphCapturer | None:
         """Return the tapes."""
-        return self.tapes
+        return self.capturer
