@@ -29,7 +29,7 @@ def method_labels(parts: Sequence[Part]) -> list[str]:
 
 def record_labels(records: Sequence[Record]) -> list[str]:
     """Return a name for the method of each record; one whose settings a tuning chose says so."""
-    chosen = [tuned_settings.of(record) for record in records]
+    chosen = [tuned_settings.from_record(record) for record in records]
     pairs = list(zip(records, chosen, strict=True))
     given = iter(method_labels([record.spec.method for record, origin in pairs if _is_given(origin)]))
     trials: dict[str, set[tuple[str, int]]] = {}
@@ -63,7 +63,7 @@ def _tuned(record: Record, origin: TunedSettings) -> str:
 
 def record_settings(record: Record) -> str:
     """Return a record's method with all its settings in a line, and where they come from."""
-    origin, text = tuned_settings.of(record), settings_text(record.spec.method)
+    origin, text = tuned_settings.from_record(record), settings_text(record.spec.method)
     if origin is None:
         return text
     more = [f"{name}={show(_plain(record.spec.recipe[name]))}" for name in origin.instead_of]

@@ -68,11 +68,9 @@ def cached(cache: Path, recipe: Recipe) -> Path:
         return folder
     with _explained(cache):
         cache.mkdir(parents=True, exist_ok=True)
-        lock = cache / f"{recipe.folder}.lock"
-        with file_lock(lock):
+        with file_lock(cache / f"{recipe.folder}.lock", remove=True):
             if not folder.is_dir():
                 _build(recipe, cache / f"{recipe.folder}.part").replace(folder)
-            lock.unlink(missing_ok=True)
     return folder
 
 

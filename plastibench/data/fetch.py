@@ -115,7 +115,8 @@ def _download(file: RemoteFile, folder: Path) -> Path:
 
 def _receive_verified(file: RemoteFile, url: str, part: Path, path: Path) -> bool:
     """Return whether `url` gave the published file, which then lies at `path`."""
-    with file_lock(part):
+    with file_lock(path.with_name(f".{path.name}.lock"), remove=True):
+        part.touch()
         if path.is_file() and file.matches(path):
             # Another process was first.
             part.unlink(missing_ok=True)

@@ -27,7 +27,7 @@ def add_runs(home: Path, name: str, runs: Iterable[str]) -> None:
     wanted = set(runs)
     if wanted <= set(load(home).get(name, ())):
         return
-    with file_lock(home / f".{NAME}.lock"):
+    with file_lock(home / f".{NAME}.lock", remove=True):
         found = load(home)
         found[name] = sorted(wanted | set(found.get(name, ())))
         write_atomic(home / NAME, json.dumps(found, indent=1, sort_keys=True) + "\n")

@@ -35,7 +35,7 @@ class Record:
         """Return the run's id."""
         return self.spec.id
 
-    def known_as(self, **more: object) -> Record:
+    def with_provenance(self, **more: object) -> Record:
         """Return the same with more in its provenance."""
         return replace(self, provenance={**self.provenance, **more})
 
@@ -50,7 +50,7 @@ class Record:
         return hardware(self.provenance)
 
     @cached_property
-    def outcome(self) -> RunMetrics:
+    def metrics(self) -> RunMetrics:
         """Return the accuracies and sums of a run that was tested: not of a sealed one."""
         return RunMetrics(
             seed=self.spec.seed,

@@ -38,7 +38,7 @@ def _compared(row: Mapping[str, Any]) -> list[str]:
     return [name for name in row if not name.endswith(HARDWARE_DEPENDENT)]
 
 
-def origins(first: Record, second: Record) -> str:
+def likely_causes(first: Record, second: Record) -> str:
     """Return what could make the bits of two runs differ, in a line; empty where nothing is known to."""
     return ", ".join(
         f"{what} {first.provenance.get(what)} and {second.provenance.get(what)}"

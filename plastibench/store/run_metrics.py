@@ -98,7 +98,7 @@ def mean_cost(runs: Iterable[RunMetrics]) -> Costs:
     Seconds, memory and energy of several kinds of hardware have none either.
     """
     found = list(runs)
-    mixed = len(hardware_of(found)) > 1
+    mixed = len(hardware_names(found)) > 1
     if not found:
         return dict.fromkeys(COSTS)
     sums = dict(zip(COSTS, map(_sum, zip(*(_in_order(run.cost) for run in found), strict=True)), strict=True))
@@ -119,11 +119,11 @@ def relative_cost(cost: Costs, unit: Costs, *, same_hardware: bool) -> Costs:
     return {name: ratio(name) for name in COSTS}
 
 
-def on(hardware: str, runs: Iterable[RunMetrics]) -> list[RunMetrics]:
+def runs_on(hardware: str, runs: Iterable[RunMetrics]) -> list[RunMetrics]:
     """Return those runs that were made with some hardware."""
     return [run for run in runs if run.hardware == hardware]
 
 
-def hardware_of(runs: Iterable[RunMetrics]) -> list[str]:
+def hardware_names(runs: Iterable[RunMetrics]) -> list[str]:
     """Return what the runs were made with, sorted."""
     return sorted({run.hardware for run in runs})

@@ -23,7 +23,7 @@ from plastibench.store.run_store import Store
 from plastibench.store.run_writer import FAILURE_FILE
 from plastibench.system.locks import file_lock, is_locked
 
-LOCK_FILE = "claim"
+LOCK_FILE = "run.lock"
 
 State = Literal["queued", "running", "stopped", "failed", "done", "diverged", "damaged"]
 """Stopped: begun, by nobody now; a process that died leaves that, too. The next `run` goes on with it."""
@@ -35,23 +35,17 @@ class RunLockedError(Exception):
 
 @contextmanager
 def run_lock(folder: Path) -> Iterator[None]:
-    """Hold a run inside. Raises Elsewhere, with the holder's name, where another process has it."""
+    """Lock a run. Raises RunLockedError with the holder's name if another process has locked it."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / LOCK_FILE
-    with ExitStack() as held:
+    with ExitStack() as stack:
         try:
-            held.enter_context(file_lock(path, wait=False))
+            stack.enter_context(file_lock(path, wait=False, remove=True))
         except BlockingIOError as error:
             raise RunLockedError(holder(folder) or "another process") from error
-        held.callback(_forget, path)  # before the lock is given back
-        with suppress(OSError):  # on a full disk the lock alone must do
+        with suppress(OSError):  # a full disk, or Windows: the lock itself must do
             path.write_text(json.dumps({"host": platform.node(), "process": os.getpid()}), encoding="utf-8")
         yield
-
-
-def _forget(path: Path) -> None:
-    with suppress(OSError):
-        path.unlink()
 
 
 def holder(folder: Path) -> str | None:
@@ -64,7 +58,7 @@ def holder(folder: Path) -> str | None:
 
 
 @dataclass(frozen=True)
-class Entry:
+class RunStatus:
     """How one run stands."""
 
     run: str
@@ -80,7 +74,7 @@ class Entry:
         return asdict(self)
 
 
-def begun(store: Store, ids: Sequence[str] = ()) -> list[Spec]:
+def started_specs(store: Store, ids: Sequence[str] = ()) -> list[Spec]:
     """Return the descriptions of all runs that were ever begun here, or of those named by id.
 
     Each of `ids` is an id or the beginning of one. Raises RequestError where there is no such run.
@@ -113,31 +107,33 @@ def _recorded(store: Store, run: str) -> Spec | None:
     return None if record is None else record.spec
 
 
-def damaged_specs(store: Store) -> list[Entry]:
+def damaged_statuses(store: Store) -> list[RunStatus]:
     """Return the runs that `begun` met whose description is damaged: the command that began them mends it."""
     return [
-        Entry(path.parent.name, "?", "damaged", _lines(path.with_name("stages.jsonl")), f"{path}: {reason}")
+        RunStatus(
+            path.parent.name, "?", "damaged", _lines(path.with_name("stages.jsonl")), f"{path}: {reason}"
+        )
         for path, reason in store.damaged.items()
         if path.name == "spec.json"
     ]
 
 
-def entry(store: Store, spec: Spec, name: str) -> Entry:
+def get_status(store: Store, spec: Spec, name: str) -> RunStatus:
     """Return how a run stands at this moment."""
     folder = store.folder(spec.id)
     record = store.read(spec.id)
     if record is not None:
-        return Entry(spec.id, name, _ended(record.status), len(record.stages), "")
+        return RunStatus(spec.id, name, _ended(record.status), len(record.stages), "")
     stages, about = _lines(folder / "stages.jsonl"), holder(folder)
     if is_locked(folder / LOCK_FILE):
-        return Entry(spec.id, name, "running", stages, about or "")
+        return RunStatus(spec.id, name, "running", stages, about or "")
     if folder / "run.json" in store.damaged:
-        return Entry(spec.id, name, "damaged", stages, store.damaged[folder / "run.json"])
+        return RunStatus(spec.id, name, "damaged", stages, store.damaged[folder / "run.json"])
     reason = _failure(folder)
     if reason is not None:
-        return Entry(spec.id, name, "failed", stages, reason)
-    begun = stages > 0 or Checkpoint(folder, spec.id).exists() or (folder / "events.jsonl").exists()
-    return Entry(spec.id, name, "stopped" if begun else "queued", stages, "")
+        return RunStatus(spec.id, name, "failed", stages, reason)
+    started = stages > 0 or Checkpoint(folder, spec.id).exists() or (folder / "events.jsonl").exists()
+    return RunStatus(spec.id, name, "stopped" if started else "queued", stages, "")
 
 
 def _ended(status: str) -> State:

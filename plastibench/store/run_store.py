@@ -43,10 +43,10 @@ class Store:
 
     def read(self, run: str) -> Record | None:
         """Return a finished run, or None where there is none or its file is damaged."""
-        found = self.load(run)
+        found = self.read_with_text(run)
         return None if found is None else found[0]
 
-    def load(self, run: str) -> tuple[Record, str] | None:
+    def read_with_text(self, run: str) -> tuple[Record, str] | None:
         """Return a finished run with the very text that it was read from; None as `read` does."""
         path = self.folder(run) / "run.json"
         try:

@@ -44,14 +44,14 @@ def variant_id(spec: Spec) -> str:
     return hashlib.sha256(canonical(replace(spec, seed=0).as_dict()).encode()).hexdigest()[:16]
 
 
-def path(home: Path, name: str) -> Path:
+def suite_path(home: Path, name: str) -> Path:
     """Return the suite that a tuning wrote. Raises RequestError for a name that is a path."""
     if not name or name != Path(name).name:
         raise RequestError(f"tuning {name!r} is not allowed: a name without slashes is needed")
     return home / FOLDER / f"{name}.toml"
 
 
-def names(home: Path) -> list[str]:
+def suite_names(home: Path) -> list[str]:
     """Return the tunings whose suites are in a home folder."""
     return sorted(file.stem for file in (home / FOLDER).glob("*.toml"))
 
@@ -102,15 +102,15 @@ def _tuned(plain: Mapping[str, Any]) -> TunedSettings:
         raise RequestError(f"tuned = {dict(plain)} is not what a tuning writes: {allowed}") from error
 
 
-def suite(home: Path, name: str | None, task: str | None) -> Suite:
+def load_suite(home: Path, name: str | None, task: str | None) -> Suite:
     """Return the suite that a tuning wrote: by its name, or the only one there is of a task.
 
     Raises RequestError where there is none, or more than one.
     """
-    known = names(home)
+    known = suite_names(home)
     if name is not None and name not in known:
         raise unknown("tuning in this home folder", name, known)
-    found = [suites.load(str(path(home, one))) for one in ([name] if name else known)]
+    found = [suites.load(str(suite_path(home, one))) for one in ([name] if name else known)]
     if task is not None:
         found = [one for one in found if any(task in grid.tasks for grid in one.grids)]
     if len(found) != 1:
@@ -121,7 +121,7 @@ def suite(home: Path, name: str | None, task: str | None) -> Suite:
     return found[0]
 
 
-def of(record: Record) -> TunedSettings | None:
+def from_record(record: Record) -> TunedSettings | None:
     """Return where the settings of a record come from; None for those that somebody gave."""
     found = record.provenance.get(KEY)
     return None if found is None else TunedSettings(**found)
@@ -138,17 +138,17 @@ def _attached(record: Record, known: Mapping[str, Any], variants: dict[tuple[obj
     if parts not in variants:
         variants[parts] = variant_id(spec)
     found = known.get(variants[parts])
-    return record if found is None else record.known_as(**{KEY: found})
+    return record if found is None else record.with_provenance(**{KEY: found})
 
 
 def condition_id(record: Record) -> str:
     """Return what a record has in common with those that it may be compared with."""
-    return record.condition_id if of(record) is None else untuned_spec(record).condition_id()
+    return record.condition_id if from_record(record) is None else untuned_spec(record).condition_id()
 
 
 def untuned_spec(record: Record) -> Spec:
     """Return the description with the recipe that the methods beside it are trained with."""
-    found = of(record)
+    found = from_record(record)
     if found is None:
         return record.spec
     return replace(record.spec, recipe={**record.spec.recipe, **found.instead_of})

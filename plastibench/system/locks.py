@@ -1,46 +1,44 @@
-"""One process at a time: a lock that is held on a file and vanishes with its process."""
+"""Locks between processes, held on a file and released by the system when the holder ends."""
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
 @contextmanager
-def file_lock(path: Path, *, wait: bool = True) -> Iterator[None]:
-    """Hold the lock on the file at `path`, created where missing; wait for it, or raise BlockingIOError.
+def file_lock(path: Path, *, wait: bool = True, remove: bool = False) -> Iterator[None]:
+    """Hold an exclusive lock on the file at `path`, created if missing; `remove` deletes it afterwards.
 
-    The holder may move or remove the file. On Windows, where an open file cannot be moved, nothing
-    is locked: work there with one process.
+    Raises BlockingIOError if another holder has the lock and `wait` is false. The lock belongs to the open
+    file, so neither a clock nor a stale file plays a part.
     """
-    if sys.platform == "win32":
-        path.touch()
-        yield
-        return
-    import fcntl
+    from filelock import FileLock, Timeout
 
-    while True:
-        with path.open("ab") as stream:
-            fcntl.flock(stream, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if not path.exists() or not os.path.samestat(os.fstat(stream.fileno()), path.stat()):
-                # The process that held the lock moved or removed the file: what is locked is not there.
-                continue
-            yield
-            return
+    # Without flock, filelock would fall back to files that outlive a process that was killed.
+    lock = FileLock(path, thread_local=False, fallback_to_soft=False)
+    try:
+        lock.acquire(blocking=wait)
+    except Timeout as error:
+        raise BlockingIOError(f"{path} is locked by another process") from error
+    try:
+        yield
+    finally:
+        if remove:
+            with suppress(OSError):  # Windows: a file that is open cannot be removed, filelock removes it
+                path.unlink()
+        lock.release()
 
 
 def is_locked(path: Path) -> bool:
-    """Return whether a process holds the lock on the file at `path`; a file that nobody holds is removed."""
+    """Return whether a process holds the lock on the file at `path`; remove the file if none does."""
     if not path.exists():
         return False
     try:
-        with file_lock(path, wait=False):
-            path.unlink(missing_ok=True)
+        with file_lock(path, wait=False, remove=True):
             return False
     except BlockingIOError:
         return True
-    except OSError:  # a folder that can only be read
+    except OSError:  # a read-only folder
         return False

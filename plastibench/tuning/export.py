@@ -31,7 +31,7 @@ def write_suite(store: BaseStorage, name: str, home: Path) -> Path | None:
         lines += _table(grid)
         for trial in best_trials(study, finished_trials(study)):
             lines += [f"# {_words(study, trial)}", *_table(_chosen(study, trial))]
-    path = tuned_settings.path(home, name)
+    path = tuned_settings.suite_path(home, name)
     write_atomic(path, "\n".join(lines))
     return path
 

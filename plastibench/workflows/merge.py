@@ -18,7 +18,7 @@ from plastibench.experiments.spec import canonical, name_of
 from plastibench.store import tuned_settings
 from plastibench.store.checkpoint import Checkpoint
 from plastibench.store.record import Record
-from plastibench.store.record_diff import differences, origins
+from plastibench.store.record_diff import differences, likely_causes
 from plastibench.store.run_status import RunLockedError, run_lock
 from plastibench.store.run_store import Store
 from plastibench.store.run_writer import FAILURE_FILE, put
@@ -142,7 +142,7 @@ class _Merging:
     def _say_conflict(self, first: Copy, second: Copy, differing: list[str]) -> None:
         kept = "that one stays" if first.home == self.store.home else "none is taken"
         self._say(first, f"{len(differing)} numbers differ ({differing[0]}): {kept}")
-        other = origins(first.record, second.record)
+        other = likely_causes(first.record, second.record)
         self._print(f"  {other or 'made by the same device and versions: one of them is wrong'}")
 
     def _say(self, copy: Copy, what: str) -> None:
@@ -157,7 +157,7 @@ def _where(first: Copy, second: Copy) -> tuple[str, str]:
 
 
 def _copy(store: Store, run: str) -> Copy | None:
-    found = store.load(run)
+    found = store.read_with_text(run)
     return None if found is None else Copy(store.home, *found)
 
 

@@ -14,7 +14,7 @@ from plastibench.experiments.spec import Spec
 from plastibench.experiments.suites import Suite
 from plastibench.plugins.registry import Registry
 from plastibench.store import tuned_settings
-from plastibench.store.run_status import begun
+from plastibench.store.run_status import started_specs
 from plastibench.store.run_store import Store
 
 
@@ -83,7 +83,7 @@ class Request:
 
     def _chosen(self) -> Suite:
         """Return the suite that a tuning wrote, with those of its methods that the user named."""
-        suite = tuned_settings.suite(self.home, self.suite, self.task)
+        suite = tuned_settings.load_suite(self.home, self.suite, self.task)
         methods = self._named("method")
         found = [grid for grid in suite.grids if methods is None or set(grid.methods) <= set(methods)]
         if not found:
@@ -145,7 +145,7 @@ class Begun(Request):
     @cached_property
     def _unfinished(self) -> list[Spec]:
         store = Store(self.home)
-        return [spec for spec in begun(self.descriptions, self.runs) if store.read(spec.id) is None]
+        return [spec for spec in started_specs(self.descriptions, self.runs) if store.read(spec.id) is None]
 
     def specs(self) -> list[Spec]:
         """Return the runs. Raises RequestError for an id that no run has."""

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from plastibench.errors import RequestError
 from plastibench.experiments.spec import name_of
-from plastibench.store.run_status import Entry, begun, damaged_specs, entry
+from plastibench.store.run_status import RunStatus, damaged_statuses, get_status, started_specs
 from plastibench.store.run_store import Store
 from plastibench.workflows.request import Request
 
@@ -42,14 +42,14 @@ def show(request: Request, *, everything: bool, watch: bool, as_json: bool) -> N
             live.update(picture(standing(request, everything=everything)), refresh=True)
 
 
-def standing(request: Request, *, everything: bool) -> list[Entry]:
+def standing(request: Request, *, everything: bool) -> list[RunStatus]:
     """Return how each run stands at this moment."""
     store = Store(request.home)
-    specs = begun(store) if everything else request.specs()
-    return [*(entry(store, spec, name_of(spec)) for spec in specs), *damaged_specs(store)]
+    specs = started_specs(store) if everything else request.specs()
+    return [*(get_status(store, spec, name_of(spec)) for spec in specs), *damaged_statuses(store)]
 
 
-def picture(found: list[Entry]) -> Layout:
+def picture(found: list[RunStatus]) -> Layout:
     """Return a line for each run, and the counts below."""
     counts = Counter(one.state for one in found)
     total = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))

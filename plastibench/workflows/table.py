@@ -20,10 +20,10 @@ from plastibench.errors import RequestError, unknown
 from plastibench.experiments import suites
 from plastibench.experiments.spec import Spec, name_of
 from plastibench.store import tuned_settings
-from plastibench.store.index.index import summaries
-from plastibench.store.index.reader import shown
+from plastibench.store.index.index import load_summaries
+from plastibench.store.index.reader import reading_progress
 from plastibench.store.record import Record
-from plastibench.store.run_status import begun, entry
+from plastibench.store.run_status import get_status, started_specs
 from plastibench.store.run_store import Store
 from plastibench.tracking import TrackingServer
 from plastibench.workflows.request import Request
@@ -53,7 +53,7 @@ def finished(request: Request, *, everything: bool, short: bool = False) -> RunS
     store = Store(request.home)
     specs = None if everything else request.specs()
     ids = None if specs is None else [spec.id for spec in specs]
-    records = summaries(store, ids) if short else _read(store, ids)
+    records = load_summaries(store, ids) if short else _read(store, ids)
     usual = suites.defaults() if everything else request.leaderboard
     say_damaged(store, partial(say_line, Screen(stderr=True)), "the run is left out; `run` makes it again")
     if not records and not store.damaged:
@@ -64,7 +64,9 @@ def finished(request: Request, *, everything: bool, short: bool = False) -> RunS
 
 def _instead(store: Store, specs: list[Spec] | None) -> str:
     """Return how the runs stand that are not finished: nothing where none was begun."""
-    found = [entry(store, spec, name_of(spec)) for spec in (begun(store) if specs is None else specs)]
+    found = [
+        get_status(store, spec, name_of(spec)) for spec in (started_specs(store) if specs is None else specs)
+    ]
     parts = []
     for state, count in sorted(Counter(one.state for one in found).items()):
         first = next(one for one in found if one.state == state)
@@ -77,7 +79,7 @@ def _instead(store: Store, specs: list[Spec] | None) -> str:
 
 def _read(store: Store, ids: list[str] | None) -> list[Record]:
     wanted, found = store.ids() if ids is None else ids, []
-    with shown(len(wanted)) as advance:
+    with reading_progress(len(wanted)) as advance:
         for run in wanted:
             record = store.read(run)
             found += [] if record is None else [record]

@@ -76,7 +76,7 @@ def tune(request: Request, ask: Ask, server: TrackingServer | None = None) -> in
     """
     console = Screen(stderr=True)
     found = make_plans(request, ask.terms, ask.name)
-    name = tuned_settings.path(request.home, found[0].tuning).stem
+    name = tuned_settings.suite_path(request.home, found[0].tuning).stem
     device, store = _ready(request, found), open_storage(request.home, ask.url)
     studies = [TuningStudy.open(plan, store, request.home) for plan in found]
     again = sum(study.requeue_lost_trials(request.home) for study in studies)
@@ -175,6 +175,6 @@ def report(request: Request, words: Mapping[str, Any]) -> int:
         raise unknown("tuning", name, known)
     found = [summary.summarize(study) for study in load_studies(store, name)]
     click.echo(summary.format_summaries(found), nl=False)
-    for path in plots.save_plots(found, tuned_settings.path(request.home, name).parent, name):
+    for path in plots.save_plots(found, tuned_settings.suite_path(request.home, name).parent, name):
         click.echo(f"picture: {path.resolve()}", err=True)
     return DONE

@@ -17,7 +17,7 @@ from plastibench.experiments.spec import name_of
 from plastibench.runner.context import RunContext
 from plastibench.runner.execute import execute, init_worker
 from plastibench.store.record import Record
-from plastibench.store.record_diff import differences, origins
+from plastibench.store.record_diff import differences, likely_causes
 from plastibench.store.run_store import Store
 
 SAME, DIFFERENT = 0, 1
@@ -79,6 +79,6 @@ def _verdict(record: Record, again: Record, found: list[str]) -> Iterator[str]:
         yield f"{name}: the same, number for number, in {len(record.stages)} stages"
         return
     yield f"{name}: {len(found)} numbers differ; the first: {found[0]}"
-    other = origins(record, again)
+    other = likely_causes(record, again)
     if other:
         yield f"  made with another machine or version, equal bits are not promised: {other}"

@@ -15,7 +15,14 @@ from plastibench.store.run_store import Store
 
 WORDS = grid("warm", seeds=2)
 FINISHED = ("spec.json", "stages.jsonl", "events.jsonl", "run.json")
-UNFINISHED = ("spec.json", "stages.jsonl", "events.jsonl", "checkpoint.pt", "checkpoint.previous.pt", "claim")
+UNFINISHED = (
+    "spec.json",
+    "stages.jsonl",
+    "events.jsonl",
+    "checkpoint.pt",
+    "checkpoint.previous.pt",
+    "run.lock",
+)
 
 
 def _rewritten(change: Callable[[bytes], bytes]) -> Callable[[Path, Path], None]:

@@ -37,7 +37,7 @@ PAIRS = sorted(product(METHODS, OPTIMIZERS), key=lambda pair: (METHODS.index(pai
 """Every method with every optimizer; each method once before any comes again."""
 
 KEEPING = ["checkpoint"]
-WRITING = ["stages.jsonl", "run.json", "spec.json", "failed.json", "events.jsonl", "claim"]
+WRITING = ["stages.jsonl", "run.json", "spec.json", "failed.json", "events.jsonl", "run.lock"]
 
 
 class Chain:

@@ -21,7 +21,7 @@ from support.reports import a_home, a_run, some_runs
 from plastibench.analysis.tables import render, tables
 from plastibench.store import tuned_settings
 from plastibench.store.index import database, index, reader
-from plastibench.store.index.index import NAME, summaries
+from plastibench.store.index.index import NAME, load_summaries
 from plastibench.store.record import Record
 from plastibench.store.run_store import Store
 
@@ -42,7 +42,7 @@ def plainly(home: Path) -> str:
 
 
 def indexed(home: Path) -> str:
-    return shown(summaries(Store(home)), home)
+    return shown(load_summaries(Store(home)), home)
 
 
 def entries(home: Path) -> dict[str, str]:
@@ -89,35 +89,35 @@ def test_tables_are_the_same_bytes_with_and_without_the_index(home: Path) -> Non
     assert plainly(home) == indexed(home) == indexed(home)
     assert len(entries(home)) == 17
     store = Store(home)
-    assert [record.id for record in summaries(store)] == [record.id for record in Store(home).records()]
+    assert [record.id for record in load_summaries(store)] == [record.id for record in Store(home).records()]
     assert [path.parent.name for path in store.damaged] == [a_run("warm", 9).id]
     wanted = [a_run("mine", 1).spec, a_run("warm", 9).spec, a_run("warm", 0).spec, a_run("new", 0).spec]
-    found = [record.id for record in summaries(store, [spec.id for spec in wanted])]
+    found = [record.id for record in load_summaries(store, [spec.id for spec in wanted])]
     assert found == [record.id for record in store.finished(wanted)]
 
 
 def test_a_warm_index_reads_no_run_file(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = indexed(home)
     reads: list[str] = []
-    load = Store.load
+    load = Store.read_with_text
 
     def noted(store: Store, run: str) -> tuple[Record, str] | None:
         reads.append(run)
         return load(store, run)
 
-    monkeypatch.setattr(Store, "load", noted)
+    monkeypatch.setattr(Store, "read_with_text", noted)
     assert indexed(home) == expected
     assert reads == [a_run("warm", 9).id]
 
 
 def test_several_processes_read_what_one_does(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     alone = Store(home)
-    expected = [record.id for record in summaries(alone)]
+    expected = [record.id for record in load_summaries(alone)]
     (home / NAME).unlink()
     monkeypatch.setattr(reader, "MANY", 3)
     monkeypatch.setattr(reader, "BATCH", 4)
     together = Store(home)
-    assert [record.id for record in summaries(together)] == expected
+    assert [record.id for record in load_summaries(together)] == expected
     assert together.damaged == alone.damaged != {}
     assert len(entries(home)) == 17
     assert indexed(home) == plainly(home)
@@ -281,7 +281,7 @@ def test_a_home_that_can_only_be_read_has_tables(had_one: bool) -> None:
 def test_stages_are_read_when_they_are_asked_for(home: Path) -> None:
     indexed(home)
     store = Store(home)
-    one, other = (next(r for r in summaries(store) if r.id == a_run("warm", seed).id) for seed in (1, 2))
+    one, other = (next(r for r in load_summaries(store) if r.id == a_run("warm", seed).id) for seed in (1, 2))
     assert one.stages == a_run("warm", 1).stages
     (store.folder(other.id) / "run.json").unlink()
     with pytest.raises(ValueError, match="removed or damaged"):
@@ -290,5 +290,5 @@ def test_stages_are_read_when_they_are_asked_for(home: Path) -> None:
 
 def test_where_there_are_no_runs_no_index_is_made(tmp_path: Path) -> None:
     (tmp_path / "runs").mkdir()
-    assert summaries(Store(tmp_path)) == summaries(Store(tmp_path / "nowhere")) == []
+    assert load_summaries(Store(tmp_path)) == load_summaries(Store(tmp_path / "nowhere")) == []
     assert [path.name for path in tmp_path.iterdir()] == ["runs"]

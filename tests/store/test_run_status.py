@@ -20,8 +20,8 @@ from plastibench.store.run_store import Store
 HOLD = """
 import sys, time
 from pathlib import Path
-from plastibench.store.run_status import claimed
-with claimed(Path(sys.argv[1])):
+from plastibench.store.run_status import run_lock
+with run_lock(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(600)
 """

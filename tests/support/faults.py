@@ -165,7 +165,7 @@ def processes_below(parent: int) -> Iterable[int]:
 def claimant(home: Path, parent: int) -> int | None:
     """Return a child of `parent` that is at a run, or None."""
     children = set(processes_below(parent))
-    for path in run_files(home, "claim"):
+    for path in run_files(home, "run.lock"):
         try:
             process = int(json.loads(path.read_text())["process"])
         except (OSError, ValueError):

@@ -88,8 +88,8 @@ def test_worker_that_is_killed_loses_no_trial(tmp_path: Path) -> None:
     home = tmp_path / "home"
     with subprocess.Popen(tuning(tmp_path, 2), stderr=subprocess.PIPE, text=True) as team:
         wait(lambda: len(begun(home)) >= 2, "the tuning")
-        (claim, *_) = home.glob("runs/??/*/claim")
-        os.kill(int(claim.read_text().partition('"process": ')[2].strip("} \n")), signal.SIGKILL)
+        (lock, *_) = home.glob("runs/??/*/run.lock")
+        os.kill(int(lock.read_text().partition('"process": ')[2].strip("} \n")), signal.SIGKILL)
         _, said = team.communicate(timeout=120)
     assert team.returncode == 0, said
     (study,) = studies(home)

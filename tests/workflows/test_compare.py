@@ -49,7 +49,7 @@ def edited(record: Record, **more: Any) -> Record:
 
 
 def average(record: Record) -> float:
-    return record.outcome.average
+    return record.metrics.average
 
 
 def test_differences_are_paired_by_seed(tmp_path: Path) -> None:

@@ -167,7 +167,7 @@ def test_a_run_finished_meanwhile_is_compared_and_not_replaced(tmp_path: Path) -
     run = a_run("warm", 0)
     a, target = a_home(tmp_path / "a", [shifted(run, test_accuracy=0.25)]), a_home(tmp_path / "t", [run])
     before = files(target)
-    found = Store(a).load(run.id)
+    found = Store(a).read_with_text(run.id)
     assert found is not None
     assert not put_copy(Copy(a, *found), Store(target))
     assert files(target) == before

@@ -118,7 +118,7 @@ def _beside(first: Table, second: Table) -> Beside:
 
 def _settings_of(row: Row) -> str:
     run = row.runs[0]
-    origin = tuned_settings.of(run)
+    origin = tuned_settings.from_record(run)
     chosen = [(name, run.spec.recipe[name]) for name in sorted(origin.instead_of)] if origin else []
     return canonical([asdict(run.spec.method), chosen])
 

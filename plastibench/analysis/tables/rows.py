@@ -12,7 +12,7 @@ from plastibench.analysis.stats import Estimate, above_margin, differences, holm
 from plastibench.analysis.tables.short_stages import short_stages
 from plastibench.experiments.spec import Spec
 from plastibench.store.record import Record
-from plastibench.store.run_metrics import Costs, RunMetrics, hardware_of, mean_cost, on, relative_cost
+from plastibench.store.run_metrics import Costs, RunMetrics, hardware_names, mean_cost, relative_cost, runs_on
 from plastibench.store.tuned_settings import condition_id, untuned_spec
 
 MARGIN = 0.5
@@ -129,13 +129,13 @@ def _table(title: str, group: list[Record], wanted: tuple[str | None, str | None
         every.setdefault(label, []).append(record)
         runs = sound.setdefault(label, {})
         if record.status == "done":
-            runs[record.spec.seed] = record.outcome
+            runs[record.spec.seed] = record.metrics
         else:
             diverged[label] += 1
     baseline, cost_reference = (name if name in sound else None for name in wanted)
     gains = {name: _gains(sound, name) for name in dict.fromkeys((baseline, cost_reference)) if name}
     unit = list(sound[cost_reference].values()) if cost_reference else []
-    one, hardware = mean_cost(unit), hardware_of(run for runs in sound.values() for run in runs.values())
+    one, hardware = mean_cost(unit), hardware_names(run for runs in sound.values() for run in runs.values())
     same = len(hardware) == 1
     rows = [
         Row(
@@ -162,9 +162,9 @@ def _table(title: str, group: list[Record], wanted: tuple[str | None, str | None
 
 def _machines(runs: Iterable[RunMetrics], unit: Sequence[RunMetrics]) -> dict[str, tuple[Costs, Costs]]:
     found = {}
-    for name in hardware_of(runs):
-        cost = mean_cost(on(name, runs))
-        found[name] = cost, relative_cost(cost, mean_cost(on(name, unit)), same_hardware=True)
+    for name in hardware_names(runs):
+        cost = mean_cost(runs_on(name, runs))
+        found[name] = cost, relative_cost(cost, mean_cost(runs_on(name, unit)), same_hardware=True)
     return found
 
 

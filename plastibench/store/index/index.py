@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from plastibench.experiments.spec import Spec
 from plastibench.store.index.database import Cache, Entry
 from plastibench.store.index.file_stats import stamps
-from plastibench.store.index.reader import batches, shown
+from plastibench.store.index.reader import batches, reading_progress
 from plastibench.store.index.run_summary import RunSummary
 from plastibench.store.record import Record, hardware
 from plastibench.store.run_store import Store
@@ -26,7 +26,7 @@ SETTLED_SECONDS = 2.0
 """A file younger than this is not entered: it could change once more within one tick of its clock."""
 
 
-def summaries(store: Store, ids: Sequence[str] | None = None) -> list[Record]:
+def load_summaries(store: Store, ids: Sequence[str] | None = None) -> list[Record]:
     """Return the finished runs of a store in short: all by id, or those of `ids` in their order.
 
     They are the runs that `Store.records` and `Store.finished` give, and damaged ones are noted in the same
@@ -38,7 +38,7 @@ def summaries(store: Store, ids: Sequence[str] | None = None) -> list[Record]:
     cache = Cache(store.home / NAME)
     entries = cache.entries(seen)
     missing = [(run, stamp) for run, stamp in seen.items() if run not in entries]
-    with shown(len(missing)) as advance:
+    with reading_progress(len(missing)) as advance:
         for batch in batches(store.home, missing):
             store.damaged |= batch.damaged
             cache.enter(_settled(batch.entries))

@@ -31,7 +31,7 @@ class Batch(NamedTuple):
     """Files that cannot be believed, with the reason."""
 
 
-def shown(count: int) -> AbstractContextManager[Advance]:
+def reading_progress(count: int) -> AbstractContextManager[Advance]:
     """Show how far the reading of so many runs has come, where they are many."""
     return progress(f"reading {count:,} runs", count) if count >= MANY else no_progress(count)
 

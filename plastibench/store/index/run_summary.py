@@ -39,11 +39,11 @@ class RunSummary(Record):
         return record.stages
 
     @cached_property
-    def outcome(self) -> RunMetrics:
+    def metrics(self) -> RunMetrics:
         """Return the accuracies and sums of a run that was tested."""
         return unpack(self.packed, self.spec.seed, self.hardware)
 
-    def known_as(self, **more: object) -> Record:
+    def with_provenance(self, **more: object) -> Record:
         """Return the same with more in its provenance."""
         return RunSummary(self.spec, self.status, {**self.provenance, **more}, self.packed, self.store)
 
@@ -60,7 +60,7 @@ def pack(record: Record) -> bytes:
     """Return the outcome of a run in eight bytes a number; nothing for a run that no average has."""
     if record.spec.sealed or record.status != "done":
         return b""
-    found = record.outcome
+    found = record.metrics
     costs = (math.nan if (value := found.cost[name]) is None else value for name in COSTS)
     return array("d", [*found.accuracies, *found.steps, *found.passes, *costs]).tobytes()
 

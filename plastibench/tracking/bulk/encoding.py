@@ -28,7 +28,7 @@ def said(record: Record, there: Collection[str]) -> dict[str, str]:
     text = run_summary.head(record)
     key = hashlib.sha256(text.encode()).hexdigest()[:16]
     counts = record.status == "done" and not record.spec.sealed
-    entry = [key, record.spec.seed, record.status, _packed(_numbers(record.outcome)) if counts else ""]
+    entry = [key, record.spec.seed, record.status, _packed(_numbers(record.metrics)) if counts else ""]
     head = {} if f"{HEAD}{key}" in there else _cut(f"{HEAD}{key}", _packed(text))
     return head | _cut(f"{RUN}{record.id}", canonical(entry))
 
