@@ -62,7 +62,7 @@ def _record(head: tuple[Spec, Mapping[str, Any]], seed: int, status: str, packed
         plain = json.loads(_unpacked(packed))
         accuracies, steps, passes = (tuple(plain[name]) for name in ("accuracies", "steps", "passes"))
         # In place of what a record would sum up from its stages when it is first asked for.
-        vars(record)["outcome"] = RunMetrics(seed, accuracies, steps, passes, plain["cost"], record.hardware)
+        vars(record)["metrics"] = RunMetrics(seed, accuracies, steps, passes, plain["cost"], record.hardware)
     return record
 
 
