@@ -26,7 +26,7 @@ from typing import Any
 from plastibench.experiments.spec import Part, Spec
 from plastibench.store.index.index import NAME
 from plastibench.store.run_store import Store
-from plastibench.training.cost import Cost
+from plastibench.training.cost import Cost, PhaseCost
 
 METHODS, SEEDS, STAGES = 20, 10, 10
 TASK = {"buffer": None, "max_stages": None, "regime": "accumulate", "stages": STAGES, "validation": 0.0}
@@ -90,12 +90,12 @@ def rows(spec: Spec) -> Iterator[dict[str, Any]]:
             samples=12800,
             train_passes=12800 + draw.randint(0, 999),
             evaluation_forwards=600,
-            train_flops=draw.randint(10**11, 10**12),
-            evaluation_flops=10**9,
             elementwise_flops=10**8,
-            train_seconds=draw.random(),
-            remedy_seconds=draw.random() / 100,
-            evaluation_seconds=draw.random() / 10,
+            phases={
+                "train": PhaseCost(flops=draw.randint(10**11, 10**12), seconds=draw.random()),
+                "remedy": PhaseCost(seconds=draw.random() / 100),
+                "evaluation": PhaseCost(flops=10**9, seconds=draw.random() / 10),
+            },
         )
         yield {
             "index": index,
@@ -110,7 +110,6 @@ def rows(spec: Spec) -> Iterator[dict[str, Any]]:
             "num_test": 600,
             "test_loss": draw.random(),
             "validation_accuracy": None,
-            "peak_memory": None,
             "data": ORIGIN["data"],
             **cost.as_dict(),
         }

@@ -8,36 +8,20 @@ from functools import cached_property
 from operator import itemgetter
 from typing import cast
 
-SUMMED = (
-    "steps",
-    "samples",
-    "train_passes",
-    "second_passes",
-    "remedy_passes",
-    "remedy_forwards",
-    "evaluation_forwards",
-    "train_flops",
-    "remedy_flops",
-    "evaluation_flops",
-    "elementwise_flops",
-    "train_seconds",
-    "remedy_seconds",
-    "evaluation_seconds",
-    "train_energy",
-    "remedy_energy",
-    "evaluation_energy",
-)
+from plastibench.training.cost import COST_COLUMNS
+
+SUMMED = tuple(name for name, column in COST_COLUMNS.items() if column.total == "sum")
 """Costs of a stage that add up over a run."""
-SECONDS = ("train_seconds", "remedy_seconds", "evaluation_seconds")
+HIGHEST = tuple(name for name, column in COST_COLUMNS.items() if column.total == "max" and not column.phase)
+"""Costs of which a run has the highest of its stages; the peaks of single phases stay in the stages."""
+SECONDS = tuple(name for name, column in COST_COLUMNS.items() if column.unit == "s")
 DERIVED = {
     "passes": ("train_passes", "remedy_passes"),
     "flops": ("train_flops", "remedy_flops"),
     "seconds": SECONDS,
-    "energy": ("train_energy", "remedy_energy", "evaluation_energy"),
+    "energy": tuple(name for name, column in COST_COLUMNS.items() if column.unit == "J"),
 }
-"""Costs made of others: what a method itself takes; what it takes to measure it is not in `flops`."""
-HIGHEST = ("peak_memory",)
-"""Costs of which a run's is the highest of its stages'."""
+"""Sums of other costs; `passes` and `flops` leave out what it takes to measure a method."""
 COSTS = (*SUMMED, *DERIVED, *HIGHEST)
 HARDWARE_DEPENDENT = ("seconds", "memory", "energy")
 """Ends of the names of costs that no two runs share, and that mean nothing without their hardware."""

@@ -125,7 +125,7 @@ def counted_cost_equals_real_cost(task: Task, kind: Kind, num_classes: int) -> N
     # Once more, now that nothing is left to trace, under a counter that sees every operation.
     with FlopCounterMode(display=False) as counter:
         costs = [result.cost for result in trace_run(task, kind()).results]
-    assert counter.get_total_flops() == sum(cost.matrix_flops() or 0 for cost in costs)
+    assert counter.get_total_flops() == sum(cost.matrix_flops or 0 for cost in costs)
 
 
 def global_random_state_is_ignored(task: Task, kind: Kind) -> None:

@@ -1,15 +1,15 @@
-"""What a run costs, counted where the work is done; the remedy's own work is kept apart.
+"""What a stage costs, counted where the work is done; the method's own work is kept apart.
 
-docs/cost.md says what each number holds. None is "absent": nothing counted it. It is never 0.
+docs/cost.md explains each number. None means that a number was not measured; it never stands for 0.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field, fields
 from time import perf_counter
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 from plastibench.system.energy import joules_between
 
@@ -18,91 +18,130 @@ if TYPE_CHECKING:
     from plastibench.training.flops import Flops
 
 Phase = Literal["train", "remedy", "evaluation"]
-PHASES: tuple[Phase, ...] = ("train", "remedy", "evaluation")
+PHASES: tuple[Phase, ...] = get_args(Phase)
+
+
+@dataclass(frozen=True)
+class CostColumn:
+    """What a cost in the row of a stage is."""
+
+    unit: str
+    total: Literal["sum", "max"] = "sum"
+    """How the stages of a run are combined."""
+    phase: Phase | None = None
+    """The phase that it is measured in, or None if it is of the whole stage."""
+
+
+def _count(unit: str) -> Any:  # noqa: ANN401 - stands for its value, as dataclasses.field does
+    return field(default=0, metadata={"unit": unit})
+
+
+@dataclass
+class PhaseCost:
+    """What one phase of a stage costs."""
+
+    flops: int | None = field(default=0, metadata={"unit": "FLOPs"})
+    """Of matrix products, convolutions and attention in its passes; a multiply-add counts as two."""
+    seconds: float = field(default=0.0, metadata={"unit": "s"})
+    memory: int | None = field(default=None, metadata={"unit": "bytes", "total": "max"})
+    """Peak memory on the device."""
+    energy: float | None = field(default=None, metadata={"unit": "J"})
+    """By the device's own counter."""
 
 
 @dataclass
 class Cost:
-    """Counts of one stage. A pass is counted in examples, whatever the batch it came in."""
+    """What one stage costs. Passes are counted in examples, whatever the batch size."""
 
-    steps: int = 0
+    steps: int = _count("steps")
     """Updates of the weights; SAM's two passes are one step."""
-    samples: int = 0
+    samples: int = _count("examples")
     """Training examples drawn for those updates."""
-    train_passes: int = 0
+    train_passes: int = _count("examples")
     """Examples taken forward and backward for updates; SAM takes each one twice."""
-    second_passes: int = 0
-    """Those among `train_passes` that are not the first of their step, such as SAM's."""
-    remedy_passes: int = 0
-    """Examples taken forward and backward by the remedy itself."""
-    remedy_forwards: int = 0
-    """Examples taken forward only by the remedy itself."""
-    evaluation_forwards: int = 0
+    second_passes: int = _count("examples")
+    """Those of `train_passes` that are not in the first pass of their step, such as SAM's."""
+    remedy_passes: int = _count("examples")
+    """Examples taken forward and backward by the method itself."""
+    remedy_forwards: int = _count("examples")
+    """Examples taken forward only by the method itself."""
+    evaluation_forwards: int = _count("examples")
     """Examples taken forward to measure accuracy."""
-    train_flops: int | None = 0
-    """Of matrix products, convolutions and attention in `train_passes`; a multiply-add is two."""
-    remedy_flops: int | None = 0
-    """The same in the remedy's passes and forwards, and what its hooks add."""
-    evaluation_flops: int | None = 0
-    """The same in `evaluation_forwards`."""
-    elementwise_flops: int | None = 0
-    """All else in all passes and in the optimizer's updates, one for each element written."""
-    train_seconds: float = 0.0
-    remedy_seconds: float = 0.0
-    evaluation_seconds: float = 0.0
-    train_memory: int | None = None
-    """The most bytes held on the device while training."""
-    remedy_memory: int | None = None
-    evaluation_memory: int | None = None
-    train_energy: float | None = None
-    """Joules that the device's own counter went on by while training."""
-    remedy_energy: float | None = None
-    evaluation_energy: float | None = None
+    elementwise_flops: int | None = _count("FLOPs")
+    """Everything else in all passes and in the optimizer's updates, one per element written."""
+    phases: dict[Phase, PhaseCost] = field(default_factory=lambda: {phase: PhaseCost() for phase in PHASES})
 
-    def as_dict(self) -> dict[str, int | float | None]:
-        """Return the counts by name."""
-        return asdict(self)
-
+    @property
     def peak_memory(self) -> int | None:
-        """Return the most bytes held on the device in any phase, or None where that is not known."""
-        peaks = (self.train_memory, self.remedy_memory, self.evaluation_memory)
+        """Return the peak memory of all phases in bytes, or None if it was not measured."""
+        peaks = (part.memory for part in self.phases.values())
         return max((peak for peak in peaks if peak is not None), default=None)
 
+    @property
     def matrix_flops(self) -> int | None:
-        """Return the FLOPs of all phases together, without the elementwise ones."""
-        parts = (self.train_flops, self.remedy_flops, self.evaluation_flops)
-        return None if None in parts else sum(part for part in parts if part is not None)
+        """Return the FLOPs of all phases without the elementwise ones, or None if one was not counted."""
+        total: int | None = 0
+        for part in self.phases.values():
+            total = _add(total, part.flops)
+        return total
 
-    def add_flops(self, phase: Phase, work: Flops | None) -> None:
-        """Add the FLOPs of a phase; None, for what could not be counted, makes the sum absent."""
-        for name, more in (
-            (f"{phase}_flops", work and work.matrix),
-            ("elementwise_flops", work and work.elementwise),
-        ):
-            known = getattr(self, name)
-            setattr(self, name, None if known is None or more is None else known + more)
+    def as_dict(self) -> dict[str, int | float | None]:
+        """Return a flat dictionary with the keys of `COST_COLUMNS`."""
+        costs = {name: getattr(self, name) for name in _COUNTS}
+        for name in _PHASE_COSTS:
+            costs |= {f"{phase}_{name}": getattr(part, name) for phase, part in self.phases.items()}
+        return costs | {"peak_memory": self.peak_memory}
+
+    @classmethod
+    def from_dict(cls, costs: Mapping[str, Any]) -> Self:
+        """Return the cost that `as_dict` made `costs` from."""
+        phases = {
+            phase: PhaseCost(**{name: costs[f"{phase}_{name}"] for name in _PHASE_COSTS}) for phase in PHASES
+        }
+        return cls(**{name: costs[name] for name in _COUNTS}, phases=phases)
+
+    def add_flops(self, phase: Phase, flops: Flops | None) -> None:
+        """Add FLOPs to a phase; None, if they could not be counted, makes the sum None."""
+        matrix, elementwise = (flops.matrix, flops.elementwise) if flops else (None, None)
+        self.phases[phase].flops = _add(self.phases[phase].flops, matrix)
+        self.elementwise_flops = _add(self.elementwise_flops, elementwise)
 
     @contextmanager
     def measure(self, phase: Phase, device: Device) -> Iterator[None]:
-        """Add the seconds and joules spent inside to those of `phase`, and note its peak memory.
+        """Add the seconds and joules spent in the context to a phase, and update its peak memory.
 
-        Waits for the device at both ends, so that no phase pays for another one's work.
+        Waits for the device on entry and on exit, so that no phase pays for the work of another.
         """
         device.synchronize()
         device.reset_peak_memory_stats()
         energy, start = device.read_energy(), perf_counter()
+        part = self.phases[phase]
         try:
             yield
         finally:
             device.synchronize()
-            setattr(self, f"{phase}_seconds", getattr(self, f"{phase}_seconds") + perf_counter() - start)
-            self._add_energy(phase, joules_between(energy, device.read_energy()))
-            self._note_memory(phase, device.max_memory_allocated())
+            part.seconds += perf_counter() - start
+            joules, peak = joules_between(energy, device.read_energy()), device.max_memory_allocated()
+            if joules is not None:
+                part.energy = (part.energy or 0.0) + joules
+            if peak is not None:
+                part.memory = max(peak, part.memory or 0)
 
-    def _add_energy(self, phase: Phase, joules: float | None) -> None:
-        if joules is not None:
-            setattr(self, f"{phase}_energy", (getattr(self, f"{phase}_energy") or 0.0) + joules)
 
-    def _note_memory(self, phase: Phase, peak: int | None) -> None:
-        if peak is not None:
-            setattr(self, f"{phase}_memory", max(peak, getattr(self, f"{phase}_memory") or 0))
+def _add(total: int | None, amount: int | None) -> int | None:
+    return None if total is None or amount is None else total + amount
+
+
+_COUNTS = {f.name: f.metadata for f in fields(Cost) if f.metadata}
+_PHASE_COSTS = {f.name: f.metadata for f in fields(PhaseCost)}
+
+COST_COLUMNS: Mapping[str, CostColumn] = {
+    **{name: CostColumn(**about) for name, about in _COUNTS.items()},
+    **{
+        f"{phase}_{name}": CostColumn(phase=phase, **about)
+        for name, about in _PHASE_COSTS.items()
+        for phase in PHASES
+    },
+    "peak_memory": CostColumn("bytes", total="max"),
+}
+"""Every cost in the row of a stage, by name: the one list of them."""

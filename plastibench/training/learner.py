@@ -57,7 +57,7 @@ class Learner:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Become what `state` says, in the stage that has begun; the model has its weights already."""
         self.step, self._drawn = state["step"], state["drawn"]
-        self.cost = Cost(**state["cost"])
+        self.cost = Cost.from_dict(state["cost"])
         self.generator.set_state(state["generator"])
         optimizers.load_optimizer_state(self.optimizer, state["optimizer"])
 

@@ -45,8 +45,6 @@ class StageResult:
     test_loss: float | None
     validation_accuracy: float | None
     cost: Cost
-    peak_memory: int | None
-    """Bytes on the device, or None where that is not known."""
     data: str
     """Checksum of the data set."""
 
@@ -144,6 +142,5 @@ def _measure(learner: Learner, method: Method, trained: tuple[int, str, Metrics]
         test_loss=None if test is None else test.loss,
         validation_accuracy=None if held is None else held.by(recipe.test_accuracy),
         cost=cost,
-        peak_memory=cost.peak_memory(),
         data=stage.checksum,
     )

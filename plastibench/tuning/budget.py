@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from plastibench.errors import RequestError
+from plastibench.store.run_metrics import DERIVED, SECONDS
 from plastibench.tuning.objective import Rows, total_passes
 
 UNITS = ("passes", "flops", "hours")
-SECONDS = ("train_seconds", "remedy_seconds", "evaluation_seconds")
-FLOPS = ("train_flops", "remedy_flops")
 PATTERN = re.compile(r"([0-9.eE+-]+?)\s*(passes|flops|hours|h)", re.IGNORECASE)
 
 
@@ -57,8 +56,8 @@ def run_costs(runs: Iterable[Rows]) -> dict[str, float]:
     """Return what runs cost in each unit; FLOPs are left out where a stage was not counted in them."""
     rows = [row for run in runs for row in run]
     found = {"passes": total_passes(rows), "hours": _sum(rows, SECONDS) / 3600}
-    if all(row.get(name) is not None for row in rows for name in FLOPS):
-        found["flops"] = _sum(rows, FLOPS)
+    if all(row.get(name) is not None for row in rows for name in DERIVED["flops"]):
+        found["flops"] = _sum(rows, DERIVED["flops"])
     return found
 
 

@@ -46,7 +46,8 @@ def a_run(method: str, seed: int, task: str = "some_task", stages: int = 3, **mo
 
 
 def _stage(index: int, level: float, draw: random.Random) -> dict[str, Any]:
-    cost = Cost(steps=draw.randint(50, 90), samples=6400, train_passes=6400, train_seconds=draw.random())
+    cost = Cost(steps=draw.randint(50, 90), samples=6400, train_passes=6400)
+    cost.phases["train"].seconds = draw.random()
     return {
         "index": index,
         "test_accuracy": level + draw.gauss(0, 0.01),

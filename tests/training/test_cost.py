@@ -15,7 +15,7 @@ from plastibench.plugins.recipe import Recipe
 from plastibench.plugins.registry import Registry
 from plastibench.system import energy
 from plastibench.training import flops
-from plastibench.training.cost import Cost
+from plastibench.training.cost import COST_COLUMNS, PHASES, Cost
 
 SHAPES = {"mlp_bn": (1, 8, 8)}
 
@@ -87,9 +87,9 @@ def test_a_model_that_cannot_be_traced_has_absent_flops() -> None:
     assert flops.pass_flops(Odd(), (2, 1, 4, 4), backward=False) is None
     cost = Cost()
     cost.add_flops("train", flops.Flops(10, 1))
-    assert (cost.train_flops, cost.elementwise_flops) == (10, 1)
+    assert (cost.phases["train"].flops, cost.elementwise_flops) == (10, 1)
     cost.add_flops("train", None)
-    assert (cost.train_flops, cost.matrix_flops()) == (None, None)
+    assert (cost.phases["train"].flops, cost.matrix_flops) == (None, None)
 
 
 def test_energy_is_read_from_the_processors_counters_and_absent_without(tmp_path: Path) -> None:
@@ -109,7 +109,12 @@ def test_each_phase_has_its_own_seconds() -> None:
     cost = Cost()
     with cost.measure("remedy", get_device("cpu")):
         pass
-    assert cost.remedy_seconds > 0
-    assert cost.train_seconds == cost.evaluation_seconds == 0
-    assert cost.peak_memory() is None
-    assert Cost(**cost.as_dict()) == cost  # type: ignore[arg-type]
+    assert cost.phases["remedy"].seconds > 0
+    assert cost.phases["train"].seconds == cost.phases["evaluation"].seconds == 0
+    assert cost.peak_memory is None
+    assert Cost.from_dict(cost.as_dict()) == cost
+
+
+def test_every_cost_of_a_row_is_described_once() -> None:
+    assert list(Cost().as_dict()) == list(COST_COLUMNS)
+    assert {column.phase for column in COST_COLUMNS.values()} == {None, *PHASES}

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import fields
 from typing import TypeGuard
 
 from plastibench.analysis.stats import Estimate, mean
 from plastibench.analysis.tables import Row
-from plastibench.training.cost import Cost
+from plastibench.training.cost import COST_COLUMNS
 
 SHOWN_ELSEWHERE = {
     "index",
@@ -18,8 +17,7 @@ SHOWN_ELSEWHERE = {
     "num_test",
     "test_accuracy",
     "test_correct",
-    "peak_memory",
-    *(field.name for field in fields(Cost)),
+    *COST_COLUMNS,
 }
 """Numbers of a stage that are no diagnostics: sizes, the result itself, and costs."""
 MOST = 8
