@@ -22,7 +22,8 @@ from plastibench.experiments.grid import Grid
 from plastibench.experiments.spec import Spec
 from plastibench.runner.callbacks import RunCallback
 from plastibench.runner.context import RunContext
-from plastibench.runner.execute import execute, init_worker
+from plastibench.runner.execute import execute
+from plastibench.runner.worker import init_worker
 from plastibench.store.record import Record
 
 USUAL = {"stages": "6", "max_epochs": "6", "target_accuracy": "none"}
@@ -53,22 +54,25 @@ class Pair:
         return float(self.kept.provenance["checkpoint_seconds"] / self.kept.provenance["seconds"])
 
 
-def a_run(spec: Spec, place: RunContext, interval: float) -> tuple[Record, float]:
+def a_run(spec: Spec, context: RunContext, interval: float) -> tuple[Record, float]:
     """Carry out a run in a home of its own; return its record and the processor's seconds."""
     start = process_time()
     with tempfile.TemporaryDirectory() as home:
-        there = replace(place, home=Path(home), interval=interval)
-        return execute(spec, there, init_worker(there), RaiseLogs()), process_time() - start
+        there = replace(context, home=Path(home), checkpoint_interval=interval)
+        init_worker(there)
+        return execute(spec, there, [RaiseLogs()]), process_time() - start
 
 
-def pairs(spec: Spec, place: RunContext, count: int) -> list[Pair]:
+def pairs(spec: Spec, context: RunContext, count: int) -> list[Pair]:
     """Carry out pairs of runs after one that warms everything up; they must have the same bits."""
-    a_run(spec, place, math.inf)
+    a_run(spec, context, math.inf)
     found = []
     for number in range(count):
-        first = (place.interval, math.inf) if number % 2 else (math.inf, place.interval)
-        made = {interval: a_run(spec, place, interval) for interval in first}
-        (kept, with_it), (never, without) = made[place.interval], made[math.inf]
+        first = (
+            (context.checkpoint_interval, math.inf) if number % 2 else (math.inf, context.checkpoint_interval)
+        )
+        made = {interval: a_run(spec, context, interval) for interval in first}
+        (kept, with_it), (never, without) = made[context.checkpoint_interval], made[math.inf]
         pair = Pair(kept, never, with_it / without)
         assert pair.kept.provenance["weights"] == pair.never.provenance["weights"]
         found.append(pair)
@@ -79,7 +83,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument(
-        "--every", type=float, default=RunContext.interval, help="seconds between checkpoints"
+        "--every", type=float, default=RunContext.checkpoint_interval, help="seconds between checkpoints"
     )
     parser.add_argument("--task", default="digits")
     parser.add_argument("--method", default="warm")
@@ -87,13 +91,13 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("data"))
     words = parser.parse_args()
     given = USUAL | dict(text.split("=", 1) for text in words.set)
-    place = RunContext(Path(), words.data, words.data, "cpu", threads=1, interval=words.every)
-    (spec,) = Grid((words.task,), (words.method,), seeds=(0,), settings=given).specs(init_worker(place))
-    found = pairs(spec, place, words.pairs)
+    context = RunContext(Path(), words.data, words.data, "cpu", threads=1, checkpoint_interval=words.every)
+    (spec,) = Grid((words.task,), (words.method,), seeds=(0,), settings=given).specs(context.registry)
+    found = pairs(spec, context, words.pairs)
     shares = [pair.share() for pair in found]
     seconds = statistics.mean(pair.never.provenance["seconds"] for pair in found)
     print(f"{words.task}, {words.method}, {given}; {get_device('cpu').name()}, 1 thread")
-    print(f"{len(found)} pairs of runs of {seconds:.1f} s, interval {place.interval:g} s and between stages")
+    print(f"{len(found)} pairs of runs of {seconds:.1f} s, interval {words.every:g} s and between stages")
     print(f"time with / without: {_spread([pair.ratio() for pair in found])}")
     print(f"processor's time with / without: {_spread([pair.processor for pair in found])}")
     print(

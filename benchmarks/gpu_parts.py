@@ -13,7 +13,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -99,9 +99,9 @@ def speed(options: argparse.Namespace, results: Results) -> Iterator[Part]:
     asked += [(optimizer, device.supported_precisions()[-1]) for optimizer in ("sam", "adam")]
     asked = asked[:2] if options.quick else asked
     records = device.graph_capturer() is not None
-    for place, (optimizer, precision) in enumerate(asked):
+    for index, (optimizer, precision) in enumerate(asked):
         ways = ["recorded", "python"] if records else ["python"]
-        for way in ways + (["tried", "compiled"] if records and not place else []):
+        for way in ways + (["tried", "compiled"] if records and not index else []):
             recipe = Recipe().from_strings({"optimizer": optimizer, "precision": precision})
             yield Part(f"speed/{optimizer}/{precision}/{way}", 60.0, partial(_speed, options, recipe, way))
 
@@ -266,19 +266,18 @@ def _ours(options: argparse.Namespace, precision: str, seed: int) -> Row:
     grid = _grid(options, settings)
     grid = Grid(grid.tasks, ("warm",), grid.models, seeds=(seed,), device=grid.device, settings=grid.settings)
     with tempfile.TemporaryDirectory() as home:
-        place = RunContext(Path(home), options.data, Path(home), options.device)
+        context = RunContext(Path(home), options.data, Path(home), options.device)
         start = perf_counter()
-        process = multiprocessing.get_context("spawn").Process(target=_carry_out, args=(grid, place))
+        process = multiprocessing.get_context("spawn").Process(target=_carry_out, args=(grid, context))
         process.start()
         process.join()
         seconds = perf_counter() - start
-        (record,) = Store(place.home).records()
+        (record,) = Store(context.home).records()
     return {"seconds": seconds, **_told(record)}
 
 
-def _carry_out(grid: Grid, place: RunContext) -> None:
-    registry = Registry()
-    execute(grid.specs(registry)[0], place, registry, PrintErrors())
+def _carry_out(grid: Grid, context: RunContext) -> None:
+    execute(grid.specs(context.registry)[0], context, [PrintErrors()])
 
 
 def _reference(options: argparse.Namespace, seed: int) -> Row:
@@ -318,13 +317,14 @@ def column(options: argparse.Namespace, results: Results) -> Iterator[Part]:
 
 def _column(options: argparse.Namespace, results: Results, todo: list[Spec]) -> Row:
     jobs = options.jobs or chosen_jobs(results)
-    place = RunContext(options.home, options.data, options.home / "cache", options.device, threads=1)
+    context = RunContext(options.home, options.data, options.home / "cache", options.device, threads=1)
+    context = replace(context, num_processes=jobs)
     start = perf_counter()
-    watcher = PrintErrors(lambda record: results.add(f"column/{record.id}", _told(record)))
+    callback = PrintErrors(lambda record: results.add(f"column/{record.id}", _told(record)))
     with _until(options.until - monotonic() - 30):
-        run_specs(todo, place, watcher, jobs)
+        run_specs(todo, context, [callback])
     seconds = perf_counter() - start
-    return {"seconds": seconds, "finished": watcher.finished_runs, "jobs": jobs}
+    return {"seconds": seconds, "finished": callback.finished_runs, "jobs": jobs}
 
 
 def chosen_jobs(results: Results) -> int:

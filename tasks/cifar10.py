@@ -30,6 +30,6 @@ class Cifar10(ImageTask):
     num_classes = 10
     augmentation = Compose((RandomCrop(padding=4), RandomHorizontalFlip()))
 
-    def load(self, site: DataContext) -> DatasetSplits:
-        """Return the data set on the site's device."""
-        return self.preprocess(load_cifar10(site.data, self.edition), site, CHANNELS)
+    def load(self, context: DataContext) -> DatasetSplits:
+        """Return the data set on the context's device."""
+        return self.preprocess(load_cifar10(context.data, self.edition), context, CHANNELS)

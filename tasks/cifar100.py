@@ -24,6 +24,6 @@ class Cifar100(ImageTask):
     num_classes = 100
     augmentation = Compose((RandomCrop(padding=4), RandomHorizontalFlip(), RandomRotation(degrees=15)))
 
-    def load(self, site: DataContext) -> DatasetSplits:
-        """Return the data set on the site's device, normalized as its training images are spread."""
-        return self.preprocess(load_cifar100(site.data), site)
+    def load(self, context: DataContext) -> DatasetSplits:
+        """Return the data set on the context's device, normalized as its training images are spread."""
+        return self.preprocess(load_cifar100(context.data), context)

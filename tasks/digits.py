@@ -16,9 +16,9 @@ class Digits(ImageTask):
     shape = (1, 8, 8)
     num_classes = 10
 
-    def load(self, site: DataContext) -> DatasetSplits:
-        """Return the data set on the site's device; no file is needed."""
-        return self.preprocess(load_digits(), site)
+    def load(self, context: DataContext) -> DatasetSplits:
+        """Return the data set on the context's device; no file is needed."""
+        return self.preprocess(load_digits(), context)
 
     @classmethod
     def recipes(cls, architecture: Architecture) -> Mapping[str, Recipe]:

@@ -23,6 +23,6 @@ class FashionMnist(ImageTask):
     num_classes = 10
     augmentation = Compose((RandomCrop(padding=4), RandomHorizontalFlip()))
 
-    def load(self, site: DataContext) -> DatasetSplits:
-        """Return the data set on the site's device, normalized as its training images are spread."""
-        return self.preprocess(load_fashion_mnist(site.data), site)
+    def load(self, context: DataContext) -> DatasetSplits:
+        """Return the data set on the context's device, normalized as its training images are spread."""
+        return self.preprocess(load_fashion_mnist(context.data), context)

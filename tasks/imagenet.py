@@ -40,15 +40,17 @@ class Imagenet(ImageTask):
     num_classes = 1000
     augmentation = Compose((RandomResizedCrop(), RandomHorizontalFlip()))
 
-    def load(self, site: DataContext) -> DatasetSplits:
-        """Return the data set, streamed to the site's device or kept there."""
+    def load(self, context: DataContext) -> DatasetSplits:
+        """Return the data set, streamed to the context's device or kept there."""
         edition = "official" if self.classes == self.num_classes else "subset"
         if self.resolution == STREAMED:
             normalize = self.recipe.normalize
-            found = open_imagenet(site.data, STREAMED, site.device.torch_device, edition, normalize=normalize)
+            found = open_imagenet(
+                context.data, STREAMED, context.device.torch_device, edition, normalize=normalize
+            )
         else:
-            packed = load_imagenet_packed(site.data, site.cache, self.resolution, edition)
-            found = self.preprocess(packed, site, CHANNELS)
+            packed = load_imagenet_packed(context.data, context.cache, self.resolution, edition)
+            found = self.preprocess(packed, context, CHANNELS)
         return found.require_classes(self.classes)
 
     def input_shape(self) -> tuple[int, int, int]:

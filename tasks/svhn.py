@@ -19,6 +19,6 @@ class Svhn(ImageTask):
     # No flip: a mirrored digit is no digit.
     augmentation = Compose((RandomCrop(padding=4),))
 
-    def load(self, site: DataContext) -> DatasetSplits:
-        """Return the data set on the site's device, normalized as its training images are spread."""
-        return self.preprocess(load_svhn(site.data), site)
+    def load(self, context: DataContext) -> DatasetSplits:
+        """Return the data set on the context's device, normalized as its training images are spread."""
+        return self.preprocess(load_svhn(context.data), context)

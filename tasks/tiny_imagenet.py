@@ -31,10 +31,10 @@ class TinyImagenet(ImageTask):
     num_classes = 200
     augmentation = Compose((RandomHorizontalFlip(), RandomResizedCrop(64)))
 
-    def load(self, site: DataContext) -> DatasetSplits:
-        """Return the data set on the site's device."""
+    def load(self, context: DataContext) -> DatasetSplits:
+        """Return the data set on the context's device."""
         edition = "official" if self.classes == self.num_classes else "subset"
-        found = self.preprocess(load_tiny_imagenet(site.data, site.cache, edition), site, CHANNELS)
+        found = self.preprocess(load_tiny_imagenet(context.data, context.cache, edition), context, CHANNELS)
         return found.require_classes(self.classes)
 
     def output_classes(self) -> int:

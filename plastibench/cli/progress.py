@@ -14,6 +14,7 @@ from plastibench.cli.screen import Shown, _harmless, clock
 from plastibench.experiments.spec import Spec, name_of
 from plastibench.runner.callbacks import RunCallback
 from plastibench.store.record import Record
+from plastibench.training.callbacks import EpochProgress
 from plastibench.training.cost import PHASES
 
 REFRESH_PER_SECOND = 4
@@ -22,7 +23,7 @@ PLAIN_SECONDS = 10.0
 
 
 class Display(Shown, RunCallback):
-    """A watcher that shows the runs of a grid: what is done, where each run stands, how long it will take."""
+    """Callback that shows the runs of a grid: what is done, where each run stands, how long it will take."""
 
     def __init__(self, console: Console, total: int, finished: int, jobs: int) -> None:
         super().__init__(console, REFRESH_PER_SECOND)
@@ -40,16 +41,16 @@ class Display(Shown, RunCallback):
         self.running[spec.id] = {"name": name_of(spec), "stages": num_stages, "began": time.monotonic()}
 
     @_harmless
-    def on_epoch_end(self, run: str, where: dict[str, Any]) -> None:
+    def on_epoch_end(self, spec: Spec, epoch: EpochProgress) -> None:
         """Move a run on."""
-        state = self.running.get(run)
+        state = self.running.get(spec.id)
         if state is not None:
-            state |= where
+            state |= vars(epoch)
 
     @_harmless
-    def on_stage_end(self, run: str, row: dict[str, Any]) -> None:
+    def on_stage_end(self, spec: Spec, row: dict[str, Any]) -> None:
         """Note a stage that ended."""
-        state = self.running.get(run)
+        state = self.running.get(spec.id)
         if state is None:
             return
         state |= {"stage": row["index"] + 1, "epoch": 0}

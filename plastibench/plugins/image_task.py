@@ -81,13 +81,16 @@ class ImageTask(Task):
             raise RequestError(f"{model} cannot be trained on {task}: {reason}")
 
     @abstractmethod
-    def load(self, site: DataContext) -> DatasetSplits:
-        """Return the whole data set on the site's device. Raises DataError where it is missing."""
+    def load(self, context: DataContext) -> DatasetSplits:
+        """Return the whole data set on the context's device. Raises DataError where it is missing."""
 
     def preprocess(
-        self, parts: tuple[LabeledImages, LabeledImages], site: DataContext, channels: Channels | None = None
+        self,
+        parts: tuple[LabeledImages, LabeledImages],
+        context: DataContext,
+        channels: Channels | None = None,
     ) -> DatasetSplits:
-        """Return decoded (train, test) images on the site's device, as the recipe wants them.
+        """Return decoded (train, test) images on the context's device, as the recipe wants them.
 
         `channels` holds the mean and the standard deviation of each channel in [0, 1]; None
         measures them on the training images.
@@ -99,7 +102,7 @@ class ImageTask(Task):
             preprocessing = Preprocessing.from_statistics(train, self.augmentation)
         else:
             preprocessing = Preprocessing(*channels, self.augmentation)
-        return in_memory_splits(type(self).__name__, train, test, preprocessing, site.device.torch_device)
+        return in_memory_splits(type(self).__name__, train, test, preprocessing, context.device.torch_device)
 
     def input_shape(self) -> Shape:
         """Return the shape of one prepared image: (channels, height, width)."""
@@ -117,9 +120,9 @@ class ImageTask(Task):
         """Return how many stages are run."""
         return min(self.num_chunks(), self.max_stages or self.num_chunks())
 
-    def stream(self, seed: int, site: DataContext) -> Iterator[Stage]:
+    def stream(self, seed: int, context: DataContext) -> Iterator[Stage]:
         """Yield the stages of one seed; each is a part of one tensor, so nothing is copied."""
-        whole = self.load(site)
+        whole = self.load(context)
         order, train_sizes, held_sizes = self._split(len(whole.train), seed)
         train = whole.train.take(order[: sum(train_sizes)])
         held = whole.train.take(order[sum(train_sizes) :])

@@ -43,7 +43,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class DataContext:
-    """Where a run happens. None of it decides the numbers."""
+    """Device and folders that a task loads its data with; none of it decides the numbers."""
 
     device: Device
     data: Path
@@ -62,8 +62,8 @@ class Task(Settings, ABC):
     default_architecture: ClassVar[str] = "resnet18"
 
     @abstractmethod
-    def stream(self, seed: int, site: DataContext) -> Iterator[Stage]:
-        """Yield the stages of one seed, with their data on the site's device.
+    def stream(self, seed: int, context: DataContext) -> Iterator[Stage]:
+        """Yield the stages of one seed, with their data on the context's device.
 
         Must not depend on the model or on the method. Raises DataError where data are missing.
         """
@@ -89,9 +89,9 @@ class Task(Settings, ABC):
 class _Sealed:
     """Put in front of a task: its stages come without their test data."""
 
-    def stream(self, seed: int, site: DataContext) -> Iterator[Stage]:
+    def stream(self, seed: int, context: DataContext) -> Iterator[Stage]:
         """Yield the task's own stages, the test data taken out."""
-        stages: Iterator[Stage] = super().stream(seed, site)  # type: ignore[misc]  # of the task behind
+        stages: Iterator[Stage] = super().stream(seed, context)  # type: ignore[misc]  # of the task behind
         for stage in stages:
             yield replace(stage, test=None)
 

@@ -37,15 +37,15 @@ class RandomImages(ImageTask):
     num_images: int = setting(1024, within=(4, None))
     """Training images; there are half as many test images."""
 
-    def load(self, site: DataContext) -> DatasetSplits:
-        """Return the images on the site's device."""
+    def load(self, context: DataContext) -> DatasetSplits:
+        """Return the images on the context's device."""
         draw = generator("bench", "images")
 
         def images(count: int) -> LabeledImages:
             pixels = torch.randint(256, (count, *self.shape), generator=draw, dtype=torch.uint8)
             return LabeledImages(pixels, torch.arange(count) % self.num_classes)
 
-        return self.preprocess((images(self.num_images), images(self.num_images // 2)), site)
+        return self.preprocess((images(self.num_images), images(self.num_images // 2)), context)
 
 
 @dataclass(frozen=True)

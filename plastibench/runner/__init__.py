@@ -1,1 +1,1 @@
-"""Executes runs: one here, or many across worker processes."""
+"""Execution of runs: one in this process, or many by an executor."""

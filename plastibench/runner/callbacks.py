@@ -1,33 +1,35 @@
-"""Callbacks of runs: what happens while runs are executed."""
+"""The base class of callbacks for runs."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from plastibench.experiments.spec import Spec
-from plastibench.store.record import Record
+if TYPE_CHECKING:
+    from plastibench.experiments.spec import Spec
+    from plastibench.store.record import Record
+    from plastibench.training.callbacks import EpochProgress
 
 
 class RunCallback:
-    """Base class of callbacks; every hook does nothing until a subclass overrides it."""
+    """Base class of callbacks for runs; every hook does nothing. Override those that you need."""
 
     def on_start(self, num_runs: int, num_finished: int, num_processes: int) -> None:
-        """Called once, before the first run."""
+        """Handle the start of a whole grid, before its first run."""
 
     def on_run_start(self, spec: Spec, num_stages: int) -> None:
-        """Called when a run begins."""
+        """Handle the start of a run, or its resumption: `on_stage_end` follows for every complete stage."""
 
-    def on_epoch_end(self, run: str, where: dict[str, Any]) -> None:
-        """Called when a run has trained another epoch."""
+    def on_epoch_end(self, spec: Spec, epoch: EpochProgress) -> None:
+        """Handle the end of an epoch; with several processes, a few epochs a second are reported."""
 
-    def on_stage_end(self, run: str, row: dict[str, Any]) -> None:
-        """Called when a run has ended a stage."""
+    def on_stage_end(self, spec: Spec, row: dict[str, Any]) -> None:
+        """Handle the end of a stage: `row` is the stage's row of the record."""
 
     def on_run_end(self, record: Record) -> None:
-        """Called when a run is finished and on disk."""
+        """Handle the end of a run; its record is in the store."""
 
     def on_run_error(self, spec: Spec, message: str) -> None:
-        """Called when a run has failed."""
+        """Handle a failed run."""
 
     def on_log(self, spec: Spec, message: str) -> None:
-        """Called with a line about a run, for example that it continues from a checkpoint."""
+        """Handle a message about a run, such as the stage that it resumes at."""

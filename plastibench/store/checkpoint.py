@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from plastibench.system.files import fsync_directory
-from plastibench.training.callbacks import State
+from plastibench.training.callbacks import StateDict
 
 NAMES = ("checkpoint.pt", "checkpoint.previous.pt")
 """The newest state, and the one before it."""
@@ -29,7 +29,7 @@ class Checkpoint:
         self.run = run
         """The id of the run: the state of another one is refused."""
 
-    def write(self, state: State) -> None:
+    def write(self, state: StateDict) -> None:
         """Put a state on the disk in place of the one before.
 
         Whenever this is interrupted, one whole state is there. Raises OSError, a full disk's say.
@@ -51,7 +51,7 @@ class Checkpoint:
             raise
         fsync_directory(self.folder)
 
-    def read(self, say: Callable[[str], None]) -> State | None:
+    def read(self, say: Callable[[str], None]) -> StateDict | None:
         """Return the newest state that is whole, or None; `say` is told of every one that is damaged."""
         for name in NAMES:
             path = self.folder / name
@@ -84,7 +84,7 @@ def _write_whole(path: Path, payload: memoryview) -> None:
         os.fsync(file.fileno())
 
 
-def _read(path: Path, run: str) -> State:
+def _read(path: Path, run: str) -> StateDict:
     """Read a file. Raises ValueError, or what torch raises, where it is not what was written."""
     import torch
 
@@ -97,5 +97,5 @@ def _read(path: Path, run: str) -> State:
     kept = torch.load(io.BytesIO(content[HEAD:]), map_location="cpu", weights_only=True)
     if kept["run"] != run:
         raise ValueError(f"it belongs to run {kept['run']}")
-    state: State = kept["state"]
+    state: StateDict = kept["state"]
     return state

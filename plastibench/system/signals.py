@@ -1,4 +1,4 @@
-"""Being asked to stop: the first Ctrl-C, SIGTERM or closed terminal lets a run end its step."""
+"""Requests to stop: the first Ctrl-C, SIGTERM or SIGHUP lets a run finish its step and save its state."""
 
 from __future__ import annotations
 
@@ -9,43 +9,59 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
-SIGNS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+STOP_SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
 
-SAID = b"plastibench: stopping after this step, to go on later from there; Ctrl-C again stops at once\n"
+STOP_NOTICE = (
+    b"plastibench: stopping after this step and saving the state; press Ctrl-C again to stop at once\n"
+)
 
-_asked = threading.Event()
-"""Of the process: so are signals."""
+_stop = threading.Event()
+"""Of the whole process, as signals are."""
 
 
 def stop_requested() -> bool:
     """Return whether runs in this process are to stop."""
-    return _asked.is_set()
+    return _stop.is_set()
 
 
 def request_stop() -> None:
     """Ask the runs in this process to stop at the end of a step."""
-    _asked.set()
+    _stop.set()
+
+
+def announce_stop() -> None:
+    """Tell the user that runs stop; safe in a signal handler, unlike Python's streams and logging."""
+    with suppress(OSError):
+        os.write(2, STOP_NOTICE)
 
 
 @contextmanager
 def stop_on_signals() -> Iterator[None]:
-    """Inside, take the first sign as a wish to stop, and the second as Ctrl-C is taken elsewhere."""
+    """Take the first stop signal as a request to stop, and the second as an interrupt."""
     if threading.current_thread() is not threading.main_thread():
-        yield  # signals are the main thread's
+        yield  # only the main thread can handle signals
         return
-    _asked.clear()
-    before = {sign: signal.signal(sign, _first) for sign in SIGNS if signal.getsignal(sign) != signal.SIG_IGN}
+    _stop.clear()
+    ignored = signal.SIG_IGN
+    before = {s: signal.signal(s, _handle) for s in STOP_SIGNALS if signal.getsignal(s) != ignored}
     try:
         yield
     finally:
-        for sign, handler in before.items():
-            signal.signal(sign, handler)
-        _asked.clear()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        _stop.clear()
 
 
-def _first(sign: int, frame: FrameType | None) -> None:
-    if _asked.is_set():
+def follow_parent() -> None:
+    """Let this worker process stop when its parent terminates it, and only then: Ctrl-C is the parent's."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: request_stop())
+
+
+def _handle(number: int, frame: FrameType | None) -> None:
+    if _stop.is_set():
         raise KeyboardInterrupt
-    _asked.set()
-    with suppress(OSError):  # not through Python's streams: they may be in the middle of a line
-        os.write(2, SAID)
+    _stop.set()
+    announce_stop()

@@ -28,7 +28,7 @@ from plastibench.testing.run_trace import (
     trace_run,
 )
 from plastibench.training import protocol, state
-from plastibench.training.callbacks import State
+from plastibench.training.callbacks import StateDict
 from plastibench.training.evaluation import evaluate
 from plastibench.training.learner import Learner
 
@@ -167,7 +167,7 @@ def captured_steps_equal_eager_steps(task: Task, kind: Kind) -> None:
 def state_survives_checkpointing(task: Task, kind: Kind) -> None:
     """What the method keeps between hooks can be written to a file, and is the same when read from it."""
     method, other = kind(), kind()
-    taken: list[State] = []
+    taken: list[StateDict] = []
     ordinary = method.after_stage
 
     def take(learner: Learner) -> None:

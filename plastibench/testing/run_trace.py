@@ -19,7 +19,7 @@ from plastibench.plugins.method import Method
 from plastibench.plugins.task import DataContext, Task
 from plastibench.store.checkpoint import Checkpoint
 from plastibench.training import protocol
-from plastibench.training.callbacks import State, StopRequested, TrainingCallback
+from plastibench.training.callbacks import Checkpointer, StateDict, StopRequested, TrainingCallback
 from plastibench.training.learner import Learner
 from plastibench.training.protocol import StageResult
 
@@ -43,11 +43,13 @@ def trace_run(
     method: Method,
     seed: int = 0,
     device: Device | None = None,
+    *,
     callback: TrainingCallback | None = None,
+    checkpointer: Checkpointer | None = None,
 ) -> RunTrace:
-    """Carry out a whole run and keep its weights. No data set outside the package may be needed.
+    """Execute a whole run and keep its weights; its data set must be embedded in the package.
 
-    Where `company` stops the run, the trial is what came before.
+    If `checkpointer` stops the run, the trace is what came before.
     """
     trial = RunTrace([], [])
     inherited = method.after_stage
@@ -59,7 +61,10 @@ def trace_run(
 
     vars(method)["after_stage"] = after_stage
     try:
-        trial.results.extend(protocol.run(task, method, seed, data_context(device), callback))
+        results = protocol.run(
+            task, method, seed, data_context(device), callback=callback, checkpointer=checkpointer
+        )
+        trial.results.extend(results)
     except StopRequested:
         pass
     finally:
@@ -78,30 +83,30 @@ def trace_interrupted_run(
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = Checkpoint(Path(folder), "a-trial")
         for stops in count():
-            callback = _Stopping(checkpoint, every)
-            piece = trace_run(task, kind(), device=device, callback=callback)
+            checkpointer = _Stopping(checkpoint, every)
+            piece = trace_run(task, kind(), device=device, checkpointer=checkpointer)
             whole.results.extend(piece.results)
             whole.weights.extend(piece.weights)
-            if not callback.stopped:
+            if not checkpointer.stopped:
                 return whole, stops
     raise AssertionError("a run without an end")
 
 
-class _Stopping(TrainingCallback):
+class _Stopping(Checkpointer):
     """Stops a run the `every`-th time that this would be possible."""
 
     def __init__(self, checkpoint: Checkpoint, every: int) -> None:
         self.checkpoint, self.left = checkpoint, every
         self.stopped = False
 
-    def resume_state(self) -> State | None:
+    def resume_state(self) -> StateDict | None:
         return self.checkpoint.read(_never)
 
     def should_checkpoint(self, *, between_stages: bool = False) -> bool:
         self.left -= 1
         return self.left == 0
 
-    def save_state(self, state: State) -> None:
+    def save_state(self, state: StateDict) -> None:
         self.checkpoint.write(state)
         self.stopped = True
         raise StopRequested
@@ -112,7 +117,7 @@ def _never(damage: str) -> None:
 
 
 def data_context(device: Device | None = None) -> DataContext:
-    """Return a place to run at that has no data folder."""
+    """Return a context without a data folder."""
     nowhere = Path("no-data-needed")
     return DataContext(device=device or get_device("cpu"), data=nowhere, cache=nowhere)
 

@@ -13,13 +13,13 @@ from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
 from plastibench.experiments.spec import Spec
-from plastibench.runner.executors.messages import tell
 from plastibench.store import tuned_settings
 from plastibench.store.record import Record
 from plastibench.store.run_status import LOCK_FILE
 from plastibench.store.run_store import Store
 from plastibench.store.run_writer import FAILURE_FILE
 from plastibench.system.locks import is_locked
+from plastibench.system.processes import send_to_parent
 from plastibench.tracking.experiment import MlflowExperiment
 from plastibench.tracking.server import PATIENCE_SECONDS, TrackingServer, configure_mlflow
 from plastibench.tracking.writer import MlflowWriter
@@ -170,7 +170,7 @@ class Beat:
 
     def beat(self, patience: float | None = None) -> None:
         """Say that this process lives, and how long it may be until it says so again."""
-        tell(self.pipe, "alive", self.patience if patience is None else patience)
+        send_to_parent(self.pipe, ("alive", self.patience if patience is None else patience))
 
 
 def follow(pipe: Connection, errand: MirrorJob) -> None:
@@ -184,7 +184,7 @@ def follow(pipe: Connection, errand: MirrorJob) -> None:
     try:
         import mlflow  # noqa: F401 - before the server's patience counts
     except Exception as error:
-        tell(beat.pipe, "broken", errand.server.explain(error))
+        send_to_parent(beat.pipe, ("broken", errand.server.explain(error)))
         return
     _look_until_told(StoreFollower(errand), beat)
 
@@ -205,11 +205,11 @@ def _look_until_told(follower: StoreFollower, beat: Beat) -> None:
             except Exception as error:  # whatever MLflow and its database raise
                 broken, again = True, time.monotonic() + RETRY_SECONDS
                 follower.mirror.experiments.clear()  # what was under way is looked up anew
-                tell(beat.pipe, "broken", follower.errand.server.explain(error))
+                send_to_parent(beat.pipe, ("broken", follower.errand.server.explain(error)))
         if texts is not None:
             if not broken:
                 links = {name: follower.mirror.link(name) for name in follower.mirror.experiments}
-                tell(beat.pipe, "done", (follower.added, links))
+                send_to_parent(beat.pipe, ("done", (follower.added, links)))
             return
 
 

@@ -1,4 +1,4 @@
-"""How far a run is: what is told of it, when its state is kept, and from what it goes on."""
+"""Callbacks of a training run: what is reported, and when its state is saved and resumed."""
 
 from __future__ import annotations
 
@@ -8,50 +8,57 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import nn
 
-State = dict[str, Any]
-"""The whole state of a run as tensors and plain values: see `snapshot`."""
+StateDict = dict[str, Any]
+"""The whole state of a run as tensors and plain values: see `plastibench.training.state`."""
 
 
 class StopRequested(KeyboardInterrupt):
-    """A run was asked to stop and did, at the end of a step; its state is kept."""
+    """A run stopped at the end of a step because it was asked to; its state is saved."""
 
 
 class IncompatibleCheckpointError(RuntimeError):
-    """A state that was kept does not fit the run any more: other code wrote it."""
+    """A saved state does not fit the run: other code wrote it."""
 
 
 @dataclass(frozen=True)
-class Epoch:
-    """Where a run stands after an epoch: for a progress display."""
+class EpochProgress:
+    """Progress of a run at the end of an epoch."""
 
     stage: int
+    """From 0."""
     epoch: int
+    """Epochs of the stage that are complete."""
     train_accuracy: float
     steps: int
+    """Steps since the start of the run."""
 
 
 class TrainingCallback:
-    """Goes along with a run: is told of its epochs and may keep its state. This one keeps nothing."""
+    """Base class of callbacks for one training run; every hook does nothing."""
 
-    def on_epoch_end(self, epoch: Epoch) -> None:
-        """Take note of an epoch that ended."""
+    def on_epoch_end(self, epoch: EpochProgress) -> None:
+        """Handle the end of an epoch."""
 
     def on_log(self, message: str) -> None:
-        """Take note of something about the run that is worth a line, once."""
+        """Handle a message for the user; the same one may come again at every stage."""
 
-    def resume_state(self) -> State | None:
-        """Return the state that the run is to go on from, or None for a run from the start."""
+    def on_train_end(self, model: nn.Module) -> None:
+        """Handle the end of the last stage, whatever its stop reason."""
+
+
+class Checkpointer:
+    """Base class of what saves and resumes the state of a run; this one never does."""
+
+    def resume_state(self) -> StateDict | None:
+        """Return the state to resume from, or None to start from the beginning."""
         return None
 
     def should_checkpoint(self, *, between_stages: bool = False) -> bool:
-        """Return whether the state is to be kept now: asked after every step, and before every stage.
+        """Return whether to save the state now: asked after every step and before every stage.
 
-        Must be quick and must not wait for the device.
+        Must be quick and must not synchronize with the device.
         """
         return False
 
-    def save_state(self, state: State) -> None:
-        """Keep a state. May raise Stopped, which ends the run here."""
-
-    def on_train_end(self, model: nn.Module) -> None:
-        """Take note of what the last stage left, however it ended."""
+    def save_state(self, state: StateDict) -> None:
+        """Save a state. May raise StopRequested to end the run here."""

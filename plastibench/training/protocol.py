@@ -15,7 +15,7 @@ from plastibench.errors import RequestError
 from plastibench.plugins.method import Method
 from plastibench.plugins.task import DataContext, Task
 from plastibench.training import state
-from plastibench.training.callbacks import State, TrainingCallback
+from plastibench.training.callbacks import Checkpointer, StateDict, TrainingCallback
 from plastibench.training.cost import Cost
 from plastibench.training.evaluation import Metrics, evaluate
 from plastibench.training.learner import Learner
@@ -55,28 +55,34 @@ class StageResult:
 
 
 def run(
-    task: Task, method: Method, seed: int, site: DataContext, callback: TrainingCallback | None = None
+    task: Task,
+    method: Method,
+    seed: int,
+    context: DataContext,
+    *,
+    callback: TrainingCallback | None = None,
+    checkpointer: Checkpointer | None = None,
 ) -> Iterator[StageResult]:
     """Take a method through the stages of a task; yield the result of each.
 
-    Raises RequestError where the method says that it cannot run on the task, DataError where data
-    are missing. `company` is told of every epoch, and may stop the run and let it go on: the first
-    result is then that of the stage it stopped in.
+    A resumed run yields first the result of the stage that its state was saved in. Raises RequestError
+    if the method does not support the task, DataError if data are missing.
     """
     reason = method.unsupported(task)
     if reason is not None:
         raise RequestError(f"{type(method).__name__} cannot run on {type(task).__name__}: {reason}")
-    callback = callback or TrainingCallback()
-    kept = callback.resume_state()
+    callback, checkpointer = callback or TrainingCallback(), checkpointer or Checkpointer()
+    resumed = checkpointer.resume_state()
     learner: Learner | None = None
-    for stage in task.stream(seed, site):
-        if kept is not None and stage.index < kept["stage"]:
+    for stage in task.stream(seed, context):
+        if resumed is not None and stage.index < resumed["stage"]:
             continue
         if learner is None:
-            learner = Learner(task, method, seed, site.device)
+            learner = Learner(task, method, seed, context.device)
         learner.begin_stage(stage)
-        trained = _training(learner, method, callback, kept).run()
-        kept = None
+        _start_stage(learner, method, checkpointer, resumed)
+        trained = Trainer(learner, method, callback, checkpointer, resumed).run()
+        resumed = None
         result = _measure(learner, method, trained)
         method.after_stage(learner)
         yield result
@@ -86,17 +92,18 @@ def run(
         callback.on_train_end(learner.model)
 
 
-def _training(learner: Learner, method: Method, callback: TrainingCallback, kept: State | None) -> Trainer:
-    """Return the training of a stage, prepared, or as far as it was when its state was kept."""
-    if kept is not None:
-        state.load_state_dict(kept, learner, method)
-        if "training" in kept:
-            return Trainer(learner, method, callback, kept)
-        state.load_rng_state(kept, learner)
-    elif callback.should_checkpoint(between_stages=True):
-        callback.save_state(state.state_dict(learner, method))
+def _start_stage(
+    learner: Learner, method: Method, checkpointer: Checkpointer, resumed: StateDict | None
+) -> None:
+    """Prepare a stage, or load the state that was saved before or during its training."""
+    if resumed is not None:
+        state.load_state_dict(resumed, learner, method)
+        if "training" in resumed:
+            return
+        state.load_rng_state(resumed, learner)
+    elif checkpointer.should_checkpoint(between_stages=True):
+        checkpointer.save_state(state.state_dict(learner, method))
     _prepare(learner, method)
-    return Trainer(learner, method, callback, None)
 
 
 def _prepare(learner: Learner, method: Method) -> None:

@@ -13,18 +13,18 @@ from torch import Tensor, nn
 
 from plastibench.errors import RequestError
 from plastibench.plugins.method import Method
-from plastibench.training.callbacks import IncompatibleCheckpointError, State
+from plastibench.training.callbacks import IncompatibleCheckpointError, StateDict
 from plastibench.training.learner import Learner
 
 PLAIN = (bool, int, float, str, type(None))
 
 
-def state_dict(learner: Learner, method: Method) -> State:
+def state_dict(learner: Learner, method: Method) -> StateDict:
     """Return the state of a learner, its method and every random stream; it shares no memory with them.
 
     Raises RequestError where the method keeps something that a checkpoint cannot hold.
     """
-    state: State = _copied(
+    state: StateDict = _copied(
         {
             "stage": learner.stage.index,
             "learner": learner.state_dict(),
@@ -36,7 +36,7 @@ def state_dict(learner: Learner, method: Method) -> State:
     return state
 
 
-def load_state_dict(state: State, learner: Learner, method: Method) -> None:
+def load_state_dict(state: StateDict, learner: Learner, method: Method) -> None:
     """Give a learner that has begun the same stage, and its method, the state that was taken.
 
     The global random streams are left to `restore_streams`: data may have to be skipped before.
@@ -51,7 +51,7 @@ def load_state_dict(state: State, learner: Learner, method: Method) -> None:
         raise IncompatibleCheckpointError(f"{type(error).__name__}: {error}") from error
 
 
-def load_rng_state(state: State, learner: Learner) -> None:
+def load_rng_state(state: StateDict, learner: Learner) -> None:
     """Set torch's global streams, on the CPU and on the device, as they were."""
     learner.device.set_rng_state(state["streams"])
 
@@ -65,7 +65,7 @@ def weights_digest(module: nn.Module) -> str:
     return found.hexdigest()[:16]
 
 
-def _method_state(learner: Learner, method: Method) -> State:
+def _method_state(learner: Learner, method: Method) -> StateDict:
     names = [field.name for field in fields(method) if not field.init]
     known = {field.name for field in fields(method)}
     # What hides a hook of its class, or is cached by one, is no state.
@@ -141,7 +141,7 @@ def _same_shape(one: nn.Module, other: nn.Module) -> bool:
     return {k: v.shape for k, v in mine.items()} == {k: v.shape for k, v in theirs.items()}
 
 
-def _module_state(module: nn.Module) -> State:
+def _module_state(module: nn.Module) -> StateDict:
     """Return weights and buffers, modes, and which parameters are trained."""
     return {
         "tensors": dict(module.state_dict()),
@@ -150,7 +150,7 @@ def _module_state(module: nn.Module) -> State:
     }
 
 
-def _load_module(module: nn.Module, state: State) -> nn.Module:
+def _load_module(module: nn.Module, state: StateDict) -> nn.Module:
     module.load_state_dict(state["tensors"])
     for part, training in zip(module.modules(), state["training"], strict=True):
         part.training = training

@@ -14,7 +14,7 @@ from plastibench.plugins.method import Method
 from plastibench.plugins.recipe import Recipe
 from plastibench.seeding import derive_seed, generator
 from plastibench.training import state
-from plastibench.training.callbacks import Epoch, State, TrainingCallback
+from plastibench.training.callbacks import Checkpointer, EpochProgress, StateDict, TrainingCallback
 from plastibench.training.evaluation import Metrics
 from plastibench.training.learner import Learner
 from plastibench.training.optimizers import learning_rate, set_learning_rate
@@ -33,10 +33,16 @@ class Trainer:
     """Steps taken in the epoch after them."""
 
     def __init__(
-        self, learner: Learner, method: Method, callback: TrainingCallback, kept: State | None
+        self,
+        learner: Learner,
+        method: Method,
+        callback: TrainingCallback,
+        checkpointer: Checkpointer,
+        resumed: StateDict | None,
     ) -> None:
-        """Begin; or go on from `kept`, which the learner and the method have been given already."""
-        self.learner, self.method, self.callback = learner, method, callback
+        """Start, or resume if the state was saved during training; learner and method have loaded it."""
+        self.learner, self.method = learner, method
+        self.callback, self.checkpointer = callback, checkpointer
         recipe, where = learner.task.recipe, learner.stage.index
         # Layers that draw, such as dropout, use the global stream: it starts afresh at every stage.
         learner.device.manual_seed(derive_seed(learner.seed, "layers", where))
@@ -44,11 +50,11 @@ class Trainer:
         self._changes = generator(learner.seed, "augment", where) if recipe.augment else None
         self.engine = TrainStep(learner, method, callback.on_log)
         self.epoch = self.batch = 0
-        self._kept = kept
-        if kept is None:
+        self._resumed = resumed if resumed is not None and "training" in resumed else None
+        if self._resumed is None:
             learner.model.train()
         else:
-            self._go_on(kept["training"])
+            self._resume(self._resumed["training"])
 
     def run(self) -> tuple[int, str, Metrics]:
         """Train until a stop rule holds; return the epochs taken, the rule, the last epoch's accuracy."""
@@ -58,9 +64,9 @@ class Trainer:
                 ended = next(work)
             if ended is not None:
                 return ended
-            self.callback.save_state(self.state())
+            self.checkpointer.save_state(self.state())
 
-    def state(self) -> State:
+    def state(self) -> StateDict:
         """Return the whole state of the run, between two steps."""
         training = {
             "epoch": self.epoch,
@@ -70,7 +76,7 @@ class Trainer:
         }
         return state.state_dict(self.learner, self.method) | {"training": training}
 
-    def _go_on(self, training: dict[str, Any]) -> None:
+    def _resume(self, training: dict[str, Any]) -> None:
         self.epoch, self.batch = training["epoch"], training["batch"]
         self._order.set_state(training["order"])
         if self._changes is not None:
@@ -86,7 +92,7 @@ class Trainer:
             stop = _stop(recipe, train, self.epoch, self.learner.cost.steps)
             accuracy = train.by(recipe.train_accuracy)
             self.callback.on_epoch_end(
-                Epoch(self.learner.stage.index, self.epoch, accuracy, self.learner.step)
+                EpochProgress(self.learner.stage.index, self.epoch, accuracy, self.learner.step)
             )
         yield self.epoch, stop, train
 
@@ -101,12 +107,12 @@ class Trainer:
         self.engine.begin_epoch()
         order = torch.randperm(len(data), generator=self._order)
         batches = iter(data.batches(recipe.batch_size, order, self._changes))
-        if self._kept is not None:
+        if self._resumed is not None:
             for _ in range(self.batch):
                 next(batches)
-            self.engine.metrics.load_state_dict(self._kept["training"]["tally"])
-            state.load_rng_state(self._kept, self.learner)
-            self._kept = None
+            self.engine.metrics.load_state_dict(self._resumed["training"]["tally"])
+            state.load_rng_state(self._resumed, self.learner)
+            self._resumed = None
         return batches
 
     def _steps(self, batches: Iterator[Batch]) -> Iterator[None]:
@@ -121,7 +127,7 @@ class Trainer:
                 set_learning_rate(learner.optimizer, rate)
             self.engine.step(*batch)
             self.batch += 1
-            if self.callback.should_checkpoint():
+            if self.checkpointer.should_checkpoint():
                 yield
 
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from plastibench.errors import explain
 from plastibench.runner.callbacks import RunCallback
 from plastibench.runner.context import RunContext
-from plastibench.runner.execute import execute, init_worker
+from plastibench.runner.execute import execute
 from plastibench.runner.queue import RETRY_SECONDS
+from plastibench.runner.worker import init_worker
 from plastibench.store.run_status import RunLockedError
 from plastibench.system import signals
 from plastibench.training.callbacks import StopRequested
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from optuna.trial import Trial
 
     from plastibench.experiments.spec import Spec
-    from plastibench.plugins.registry import Registry
     from plastibench.store.record import Record
 
 
@@ -53,13 +53,13 @@ def run_worker(assignment: WorkerConfig, position: int = 0, after: Callable[[], 
     home, url = assignment.context.home, assignment.storage_url
     store = open_storage(home, url)
     studies = [TuningStudy.open(plan, store, home) for plan in assignment.plans]
-    registry = init_worker(assignment.context)
+    init_worker(assignment.context)
     with TuningWorker(home, position, shared=url is not None) as worker:
         open_ones = list(studies)
         while open_ones:
             _check()
             study = min(open_ones, key=lambda one: (one.used(assignment.budget), one.plan.study_name))
-            if not _next(study, assignment, worker, registry):
+            if not _next(study, assignment, worker):
                 open_ones.remove(study)
             elif after is not None:
                 after()
@@ -70,24 +70,23 @@ def _check() -> None:
         raise StopRequested("asked to stop")
 
 
-def _next(study: TuningStudy, assignment: WorkerConfig, worker: TuningWorker, registry: Registry) -> bool:
+def _next(study: TuningStudy, assignment: WorkerConfig, worker: TuningWorker) -> bool:
     """Carry out the next trial of a study; return False where its budget is used up."""
     with study.next_trial(assignment.budget, worker) as trial:
         if trial is None:
             return False
         with worker.beating(lambda owner: trial.set_user_attr(OWNER, owner)):
-            TrialRunner(study, trial, assignment.context, registry).carry_out()
+            TrialRunner(study, trial, assignment.context).carry_out()
     return True
 
 
 class TrialRunner(RunCallback):
     """One trial being carried out: its runs one after the other, each stage told to the study."""
 
-    def __init__(self, study: TuningStudy, trial: Trial, place: RunContext, registry: Registry) -> None:
+    def __init__(self, study: TuningStudy, trial: Trial, context: RunContext) -> None:
         self.study = study
         self.trial = trial
-        self.place = place
-        self.registry = registry
+        self.context = context
         self.runs: list[list[dict[str, Any]]] = []
         self.in_runs = 0.0
         """Seconds that went into runs."""
@@ -124,13 +123,13 @@ class TrialRunner(RunCallback):
         finally:
             self.in_runs += time.perf_counter() - start - (self.telling - told)
         for row in record.stages[len(self.runs[-1]) :]:
-            self.on_stage_end(spec.id, row)
+            self.on_stage_end(spec, row)
 
     def _executed(self, spec: Spec) -> Record:
         """Carry a run out, or wait for who is at it: another trial may have the same settings."""
         while True:
             try:
-                return execute(spec, self.place, self.registry, self)
+                return execute(spec, self.context, [self])
             except RunLockedError:
                 _check()
                 time.sleep(RETRY_SECONDS)
@@ -141,7 +140,7 @@ class TrialRunner(RunCallback):
         self.trial.set_user_attr("seconds", time.perf_counter() - start)
         self.trial.set_user_attr("in_runs", self.in_runs)
 
-    def on_stage_end(self, run: str, row: dict[str, Any]) -> None:
+    def on_stage_end(self, spec: Spec, row: dict[str, Any]) -> None:
         """Tell the study how the trial stands. Raises Pruned where that is not worth going on."""
         start = time.perf_counter()
         try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -47,8 +46,7 @@ def run_workers(assignment: WorkerConfig, jobs: int, look: Callable[[], None]) -
                     team[position] = _start(assignment, position)
             look()
     except KeyboardInterrupt:
-        with suppress(OSError):
-            os.write(2, signals.SAID)
+        signals.announce_stop()
         raise
     finally:
         _end(team)
@@ -77,8 +75,7 @@ def _end(team: list[BaseProcess]) -> None:
 
 def _work(assignment: WorkerConfig, position: int) -> None:
     """Be a worker, for as long as the process lives that this one works for."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
-    signal.signal(signal.SIGTERM, lambda *_: signals.request_stop())  # and says it so
+    signals.follow_parent()
     parent = multiprocessing.parent_process()
     assert parent is not None
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()

@@ -17,7 +17,6 @@ from plastibench.errors import RequestError
 from plastibench.experiments import suites
 from plastibench.plugins.recipe import Recipe
 from plastibench.plugins.registry import Registry
-from plastibench.runner.callbacks import RunCallback
 from plastibench.runner.context import RunContext
 from plastibench.runner.execute import execute
 
@@ -86,8 +85,8 @@ def _split(device: str, registry: Registry) -> TimeBreakdown:
     usual = suites.load(suites.defaults().suite).grids[0]
     grid = replace(usual, methods=(suites.defaults().baseline,), seeds=(0, 1), device=device)
     with tempfile.TemporaryDirectory() as home:
-        place = RunContext(Path(home), Path(home), Path(home), device)
-        records = [execute(spec, place, registry, RunCallback()) for spec in grid.specs(registry)]
+        context = RunContext(Path(home), Path(home), Path(home), device)
+        records = [execute(spec, context) for spec in grid.specs(registry)]
     return TimeBreakdown.from_record(records[-1])
 
 

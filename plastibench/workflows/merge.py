@@ -21,7 +21,7 @@ from plastibench.store.record import Record
 from plastibench.store.record_diff import differences, likely_causes
 from plastibench.store.run_status import RunLockedError, run_lock
 from plastibench.store.run_store import Store
-from plastibench.store.run_writer import FAILURE_FILE, put
+from plastibench.store.run_writer import FAILURE_FILE, write_run_file
 from plastibench.system.files import write_atomic
 
 DONE, SOME_LEFT_OUT = 0, 1
@@ -176,7 +176,7 @@ def put_copy(copy: Copy, store: Store) -> bool:
         write_atomic(folder / "stages.jsonl", "".join(canonical(row) + "\n" for row in copy.record.stages))
         with suppress(FileNotFoundError):
             write_atomic(folder / "events.jsonl", (origin / "events.jsonl").read_bytes())
-        put(folder, copy.text)
+        write_run_file(folder, copy.text)
         (folder / FAILURE_FILE).unlink(missing_ok=True)
         Checkpoint(folder, run).remove()
     return True

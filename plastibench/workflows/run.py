@@ -12,6 +12,7 @@ from plastibench.cli.screen import Screen, say_damaged, say_line
 from plastibench.devices import Device, get_device
 from plastibench.experiments.spec import Spec
 from plastibench.runner.context import RunContext
+from plastibench.runner.events import RunFailed
 from plastibench.runner.execute import prepare_data
 from plastibench.runner.scheduler import run_specs
 from plastibench.store import leaderboards, tuned_settings
@@ -45,16 +46,18 @@ def carry_out(request: Request, jobs: int | None, server: TrackingServer | None)
     say(_plan(request.leaderboard.name, (len(specs), todo), f"on {device.name()}, {num_processes} at a time"))
     threads = request.threads or device.num_threads(num_processes)
     where = (request.home, request.data, request.cache)
-    place = RunContext(*where, str(device), request.plugins, threads)
-    place = replace(place, interval=request.interval, deterministic=request.deterministic)
-    prepare_data(_missing(specs, before), place, request.registry)
+    context = RunContext(*where, str(device), request.plugins, threads)
+    context = replace(context, num_processes=num_processes, checkpoint_interval=request.interval)
+    context = replace(context, deterministic=request.deterministic)
+    missing = _missing(specs, before)
+    prepare_data(missing, context)
     if chosen:
         tuned_settings.save(request.home, chosen)
     wanted = leaderboards.assign(request.home, request.board, specs)
     errand = MirrorJob(server, wanted) if server is not None and wanted else None
     with mirrored(errand, say) as mirror:
         with Display(console, len(specs), len(before), num_processes) as display:
-            failed = run_specs(specs, place, display, num_processes)
+            failed = run_specs(missing, context, [display])
         records = tuned_settings.attach(Store(request.home).finished(specs), request.home)
         if records:
             board = request.leaderboard
@@ -83,7 +86,7 @@ def _check_precisions(specs: list[Spec], device: Device) -> None:
         device.autocast(precision)
 
 
-def _verdict(failed: list[tuple[Spec, str]], total: int, say: partial[None]) -> int:
+def _verdict(failed: list[RunFailed], total: int, say: partial[None]) -> int:
     """Count the failures; each was named, with its reason, when it happened."""
     if not failed:
         return DONE

@@ -88,12 +88,12 @@ def tune(request: Request, ask: Ask, server: TrackingServer | None = None) -> in
     else:
         _say(console, f"{head}, on {device.name()}, {ask.jobs} at a time")
         threads = request.threads or device.num_threads(ask.jobs)
-        place = RunContext(
+        context = RunContext(
             request.home, request.data, request.cache, str(device), request.plugins, threads, ask.jobs
         )
         errand = None if server is None else MirrorJob(server, {}, (name, ask.url))
         with mirrored(errand, partial(_say, console)) as mirror:
-            _carry_out(WorkerConfig(tuple(found), ask.budget, place, ask.url), studies, ask.jobs, console)
+            _carry_out(WorkerConfig(tuple(found), ask.budget, context, ask.url), studies, ask.jobs, console)
             if mirror is not None:
                 mirror.finish({})
     _conclude(studies, export.write_suite(store, name, request.home), request.home, console)
@@ -104,8 +104,8 @@ def _ready(request: Request, found: list[StudyPlan]) -> Device:
     """Refuse at once what every trial would fail with."""
     device = get_device(request.device_name())
     Store(request.home).prepare()
-    place = RunContext(request.home, request.data, request.cache, str(device), request.plugins)
-    prepare_data([plan.base_spec for plan in found], place, request.registry)
+    context = RunContext(request.home, request.data, request.cache, str(device), request.plugins)
+    prepare_data([plan.base_spec for plan in found], context)
     return device
 
 

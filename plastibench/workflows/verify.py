@@ -15,7 +15,8 @@ from plastibench.devices import get_device
 from plastibench.errors import RequestError, unknown
 from plastibench.experiments.spec import name_of
 from plastibench.runner.context import RunContext
-from plastibench.runner.execute import execute, init_worker
+from plastibench.runner.execute import execute
+from plastibench.runner.worker import init_worker
 from plastibench.store.record import Record
 from plastibench.store.record_diff import differences, likely_causes
 from plastibench.store.run_store import Store
@@ -39,18 +40,18 @@ def find(store: Store, text: str) -> Record:
     return record
 
 
-def verify(ids: Sequence[str], place: RunContext, device: str | None) -> int:
+def verify(ids: Sequence[str], context: RunContext, device: str | None) -> int:
     """Run finished runs again, apart from the store, and say what differs; return the exit status.
 
     `place.home` holds the records. `device` replaces the first one of the record's kind. Raises
     RequestError for a run that does not exist, or whose code is not what it was.
     """
-    records = [find(Store(place.home), text) for text in ids]
+    records = [find(Store(context.home), text) for text in ids]
     console = Screen(stderr=True)
     worst = SAME
     with Display(console, len(records), 0, 1) as display:
         for record in records:
-            again = _again(record, replace(place, device=device or record.spec.device), display)
+            again = _again(record, replace(context, device=device or record.spec.device), display)
             found = list(differences(record, again, ("in the record", "now")))
             worst = max(worst, DIFFERENT if found else SAME)
             for line in _verdict(record, again, found):
@@ -58,17 +59,18 @@ def verify(ids: Sequence[str], place: RunContext, device: str | None) -> int:
     return worst
 
 
-def _again(record: Record, place: RunContext, display: Display) -> Record:
+def _again(record: Record, context: RunContext, display: Display) -> Record:
     """Carry a run out anew in a folder that is thrown away, with threads and kernels as the first time."""
-    kind = get_device(place.device).device_type
+    kind = get_device(context.device).device_type
     if kind != record.spec.device:
         raise RequestError(f"run {record.id} is one on {record.spec.device}: it cannot be verified on {kind}")
     with tempfile.TemporaryDirectory() as home:
         origin = record.provenance
-        there = replace(place, home=Path(home), threads=origin.get("threads"))
+        there = replace(context, home=Path(home), threads=origin.get("threads"))
         # Older records do not say it: those of before were made without.
         there = replace(there, deterministic=origin.get("deterministic", False))
-        again = execute(record.spec, there, init_worker(there), display)
+        init_worker(there)
+        again = execute(record.spec, there, [display])
     display.on_run_end(again)
     return again
 

@@ -20,6 +20,7 @@ from support.stores import a_spec
 from plastibench.cli.progress import Display
 from plastibench.cli.screen import Screen, clock
 from plastibench.store.record import Record
+from plastibench.training.callbacks import EpochProgress
 
 
 def a_record(seed: int, seconds: float) -> Record:
@@ -40,7 +41,7 @@ def display() -> Display:
 
 def test_run_is_shown_from_its_first_epoch_to_its_end(display: Display) -> None:
     display.on_run_start(a_spec(), 3)
-    display.on_epoch_end(a_spec().id, {"stage": 1, "epoch": 4, "train_accuracy": 0.25})
+    display.on_epoch_end(a_spec(), EpochProgress(1, 4, 0.25, 30))
     assert "x x x seed 0" in told(display)
     assert "stage 2/3 epoch 4" in told(display)
     display.on_run_end(a_record(0, 7.0))
@@ -65,16 +66,16 @@ def test_time_left_is_that_of_the_runs_left_over_the_processes(display: Display)
 
 def test_a_run_that_goes_on_has_taken_the_seconds_of_its_stages(display: Display) -> None:
     display.on_run_start(a_spec(), 4)
-    display.on_stage_end(a_spec().id, {"index": 0, "train_seconds": 8.0, "evaluation_seconds": 1.0})
-    display.on_stage_end(a_spec().id, {"index": 1, "train_seconds": 8.0, "evaluation_seconds": 3.0})
+    display.on_stage_end(a_spec(), {"index": 0, "train_seconds": 8.0, "evaluation_seconds": 1.0})
+    display.on_stage_end(a_spec(), {"index": 1, "train_seconds": 8.0, "evaluation_seconds": 3.0})
     # Four runs of 40 s, 20 s of which have gone, by two processes.
     assert "at least 1:10 left" in told(display)
 
 
 def test_news_of_a_run_that_is_not_shown_is_no_error(display: Display) -> None:
     for seed in (1, 2):
-        display.on_epoch_end(a_spec(seed).id, {"epoch": 1})
-        display.on_stage_end(a_spec(seed).id, {"index": 0, "test_accuracy": 0.1})
+        display.on_epoch_end(a_spec(seed), EpochProgress(0, 1, 0.5, 10))
+        display.on_stage_end(a_spec(seed), {"index": 0, "test_accuracy": 0.1})
     display.on_run_error(a_spec(3), "no idea")
     assert "failed: no idea" in told(display)
 
@@ -93,7 +94,7 @@ class Gone(io.StringIO):
 def test_terminal_that_is_gone_harms_no_run(terminal: bool) -> None:
     display = Display(Screen(file=Gone(), force_terminal=terminal), 3, 0, 1)
     display.on_run_start(a_spec(), 3)
-    display.on_stage_end(a_spec().id, {"index": 0, "test_accuracy": 0.5})
+    display.on_stage_end(a_spec(), {"index": 0, "test_accuracy": 0.5})
     display.on_run_end(a_record(0, 1.0))
     display.on_run_error(a_spec(1), "no idea")
     assert (display.done, display.failures) == (1, 1)

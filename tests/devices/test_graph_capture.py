@@ -5,11 +5,11 @@ from __future__ import annotations
 import copy
 import gc
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 import torch
+from support.stores import a_spec
 from support.tasks import Listening, captured_digits, small_digits
 from torch import Tensor, nn
 
@@ -19,8 +19,8 @@ from plastibench.plugins.method import Method
 from plastibench.plugins.recipe import Recipe
 from plastibench.plugins.registry import Registry
 from plastibench.plugins.task import Task
-from plastibench.runner.checkpointing import Checkpointer, RunHistory
-from plastibench.store.checkpoint import Checkpoint
+from plastibench.runner.events import RunEvent, RunLogged
+from plastibench.runner.execute import TrainingReporter
 from plastibench.testing import laws
 from plastibench.testing.cpu_graphs import CapturingCpu, FusedCpu
 from plastibench.testing.run_trace import equal_weights, trace_run
@@ -157,13 +157,12 @@ def test_a_method_that_does_not_declare_it_is_not_recorded_and_the_run_says_so(r
     assert equal_weights(found.weights, trace_run(task, SaysNothing(), device=FusedCpu()).weights)
 
 
-def test_a_run_says_a_thing_once_however_many_stages_it_has(tmp_path: Path) -> None:
-    said: list[str] = []
-    keeper = Checkpointer(Checkpoint(tmp_path, "a-run"), RunHistory(), 60.0)
-    keeper.say = said.append
+def test_a_run_says_a_thing_once_however_many_stages_it_has() -> None:
+    events: list[RunEvent] = []
+    reporter = TrainingReporter(a_spec(), events.append)
     for _ in range(3):
-        keeper.on_log("not recorded")
-    assert said == ["not recorded"]
+        reporter.on_log("not recorded")
+    assert events == [RunLogged(a_spec(), "not recorded")]
 
 
 def test_what_cannot_be_recorded_is_done_by_python_and_the_run_says_so(registry: Registry) -> None:

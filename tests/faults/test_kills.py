@@ -17,12 +17,12 @@ from support.faults import (
     METHODS,
     OPTIMIZERS,
     Trial,
-    claimant,
     doomed,
     ended,
     goes_on,
     grid,
     mirrored_runs,
+    process_with_lock,
     run_files,
     same_as_undisturbed,
     starts,
@@ -131,7 +131,7 @@ def test_killed_worker_costs_no_more_than_a_second_command(number: int, tmp_path
     words, chance = grid("warm", seeds=4), random.Random(number)
     with trial("kill -9 of one of two workers"):
         process = doomed({"alone": False}, "run", "--no-mlflow", "--home", tmp_path, "--jobs", 2, *words)
-        worker = wait_for(lambda: claimant(tmp_path, process.pid), process)
+        worker = wait_for(lambda: process_with_lock(tmp_path, process.pid), process)
         time.sleep(chance.uniform(0, 0.1))
         assert worker is not None
         os.kill(worker, signal.SIGKILL)

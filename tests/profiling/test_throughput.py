@@ -14,7 +14,6 @@ from plastibench.plugins.recipe import Recipe
 from plastibench.plugins.registry import Registry
 from plastibench.profiling.throughput import RandomImages, flops_per_image, matmul_rate, measure_throughput
 from plastibench.profiling.time_breakdown import TimeBreakdown
-from plastibench.runner.callbacks import RunCallback
 from plastibench.runner.context import RunContext
 from plastibench.runner.execute import execute
 
@@ -51,9 +50,7 @@ def test_throughput_is_measured_with_the_training_code(registry: Registry) -> No
 def test_the_time_breakdown_of_a_run_adds_up(registry: Registry, tmp_path: Path) -> None:
     settings = {"stages": "2", "max_epochs": "2", "width": "4", "train_size": "130"}
     grid = Grid(tasks=("digits",), methods=("dash",), seeds=(0,), settings=settings)
-    record = execute(
-        grid.specs(registry)[0], RunContext(tmp_path, tmp_path, tmp_path, "cpu"), registry, RunCallback()
-    )
+    record = execute(grid.specs(registry)[0], RunContext(tmp_path, tmp_path, tmp_path, "cpu"))
     breakdown = TimeBreakdown.from_record(record)
     assert sum(breakdown.fractions().values()) == pytest.approx(1)
     assert sum(vars(breakdown).values()) * 2 == pytest.approx(record.provenance["seconds"])

@@ -13,11 +13,11 @@ import torch
 from support.tasks import small_digits
 
 from plastibench.plugins.method import Method
-from plastibench.runner.checkpointing import Checkpointer, RunHistory
+from plastibench.runner.checkpointing import RunCheckpointer, RunHistory
 from plastibench.store.checkpoint import HEAD, MAGIC, NAMES, Checkpoint
 from plastibench.testing.run_trace import data_context
 from plastibench.training import protocol
-from plastibench.training.callbacks import State, TrainingCallback
+from plastibench.training.callbacks import Checkpointer, IncompatibleCheckpointError, StateDict
 
 
 def written(folder: Path, times: int = 2) -> Checkpoint:
@@ -131,45 +131,88 @@ def test_state_that_cannot_be_written_leaves_the_one_before(
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(NAMES)
 
 
-class Keeping(TrainingCallback):
+class Keeping(Checkpointer):
     """Keeps what is there before every stage."""
 
     def __init__(self) -> None:
-        self.states: list[State] = []
+        self.states: list[StateDict] = []
 
     def should_checkpoint(self, *, between_stages: bool = False) -> bool:
         return between_stages
 
-    def save_state(self, state: State) -> None:
+    def save_state(self, state: StateDict) -> None:
         self.states.append(state)
 
 
 def test_state_shares_no_memory_with_the_run() -> None:
     from plastibench.plugins.registry import Registry
 
-    callback = Keeping()
-    list(protocol.run(small_digits(Registry()), Method(), 0, data_context(), callback))
-    first, second, third = (state["model"]["tensors"] for state in callback.states)
+    checkpointer = Keeping()
+    list(protocol.run(small_digits(Registry()), Method(), 0, data_context(), checkpointer=checkpointer))
+    first, second, third = (state["model"]["tensors"] for state in checkpointer.states)
     weights = [name for name in first if name.endswith("weight")]
     assert not any(torch.equal(second[name], third[name]) for name in weights)
     assert all(torch.isfinite(first[name]).all() for name in weights)
 
 
-class Missing(Checkpoint):
-    """On a disk that is full."""
+class FullDisk(Checkpoint):
+    """A checkpoint on a full disk."""
 
-    def write(self, state: State) -> None:
+    def write(self, state: StateDict) -> None:
         raise OSError(28, "No space left on device")
 
 
-def test_keeping_never_is_only_when_asked_and_a_full_disk_is_said_once(tmp_path: Path) -> None:
-    never = Checkpointer(Checkpoint(tmp_path, "a-run"), RunHistory(), math.inf)
-    never.last = -math.inf
+class Clock:
+    """A clock that moves on by what it is told."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def a_checkpointer(
+    checkpoint: Checkpoint, interval: float, clock: Clock, messages: list[str]
+) -> RunCheckpointer:
+    return RunCheckpointer(checkpoint, RunHistory(), interval, messages.append, clock)
+
+
+def test_an_infinite_interval_never_saves(tmp_path: Path) -> None:
+    clock = Clock()
+    never = a_checkpointer(Checkpoint(tmp_path, "a-run"), math.inf, clock, [])
+    clock.now = 1e9
     assert not never.should_checkpoint()
     assert not never.should_checkpoint(between_stages=True)
-    always, said = Checkpointer(Missing(tmp_path, "a-run"), RunHistory(), 0), list[str]()
-    always.say = said.append
-    for _ in range(3):
-        assert always.should_checkpoint()
-        always.save_state({})
-    assert said == ["no checkpoint could be written: No space left on device"]
+
+
+def test_state_is_saved_every_interval_and_between_stages_if_that_is_nearly_free(tmp_path: Path) -> None:
+    clock = Clock()
+    checkpointer = a_checkpointer(Checkpoint(tmp_path, "a-run"), 60.0, clock, [])
+    clock.now = 59.0
+    assert not checkpointer.should_checkpoint()
+    assert checkpointer.should_checkpoint(between_stages=True)
+    clock.now = 60.0
+    assert checkpointer.should_checkpoint()
+    clock.now = 62.0  # the state took two seconds to write: the next one waits for a hundred times as long
+    checkpointer.save_state({"stage": 0})
+    assert checkpointer.checkpoint_seconds == 2.0
+    clock.now = 261.0
+    assert not checkpointer.should_checkpoint()
+    assert not checkpointer.should_checkpoint(between_stages=True)
+    clock.now = 262.0
+    assert checkpointer.should_checkpoint()
+
+
+def test_a_full_disk_is_logged_and_the_run_continues(tmp_path: Path) -> None:
+    messages: list[str] = []
+    always = a_checkpointer(FullDisk(tmp_path, "a-run"), 0, Clock(), messages)
+    assert always.should_checkpoint()
+    always.save_state({})
+    assert messages == ["no checkpoint could be written: No space left on device"]
+
+
+def test_saved_history_of_another_version_is_incompatible(tmp_path: Path) -> None:
+    Checkpoint(tmp_path, "a-run").write({"of another version": 1})
+    with pytest.raises(IncompatibleCheckpointError, match="of another version"):
+        RunHistory.load(Checkpoint(tmp_path, "a-run"), print)

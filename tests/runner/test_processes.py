@@ -1,4 +1,4 @@
-"""Runs in several processes: whatever becomes of one, the others go on, and the grid ends."""
+"""Runs in several processes: if one dies, the others continue and the grid ends."""
 
 from __future__ import annotations
 
@@ -16,14 +16,13 @@ from support.commands import child, plugin
 
 from plastibench.experiments.grid import Grid
 from plastibench.experiments.spec import Spec
-from plastibench.plugins.registry import Registry
 from plastibench.runner.callbacks import RunCallback
 from plastibench.runner.context import RunContext
-from plastibench.runner.executors import processes
-from plastibench.runner.executors.processes import _stop, _Worker, run_in_processes
-from plastibench.runner.queue import Queue
+from plastibench.runner.events import RunEnded, RunEvent, RunFailed
+from plastibench.runner.executors.processes import ProcessExecutor, WorkerProcess
+from plastibench.runner.queue import RunQueue
+from plastibench.runner.scheduler import Scheduler, run_specs
 from plastibench.store.record import Record
-from plastibench.store.run_store import Store
 
 SETTINGS = {"stages": "2", "max_epochs": "1", "width": "4", "train_size": "130"}
 
@@ -39,104 +38,109 @@ def start(self, learner):
 """
 
 
-class Notes(RunCallback):
-    """A watcher that writes down what it is told."""
+class Recorder(RunCallback):
+    """Callback that records its calls."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[str, int]] = []
-        self.seeds: dict[str, int] = {}
+        self.calls: list[tuple[str, int]] = []
 
     def on_run_start(self, spec: Spec, num_stages: int) -> None:
-        self.seeds[spec.id] = spec.seed
-        self.told.append(("started", spec.seed))
+        self.calls.append(("start", spec.seed))
 
-    def on_epoch_end(self, run: str, where: dict[str, Any]) -> None:
-        self.told.append(("epoch", self.seeds[run]))
-
-    def on_stage_end(self, run: str, row: dict[str, Any]) -> None:
-        self.told.append(("stage", self.seeds[run]))
+    def on_stage_end(self, spec: Spec, row: dict[str, Any]) -> None:
+        self.calls.append(("stage", spec.seed))
 
     def on_run_end(self, record: Record) -> None:
-        self.told.append(("finished", record.spec.seed))
+        self.calls.append(("end", record.spec.seed))
 
     def on_run_error(self, spec: Spec, message: str) -> None:
-        self.told.append(("failed", spec.seed))
-
-    def on_log(self, spec: Spec, message: str) -> None:
-        self.told.append((message, spec.seed))
+        self.calls.append(("error", spec.seed))
 
 
-def asked(tmp_path: Path, seeds: int) -> tuple[list[Spec], RunContext]:
+def specs_and_context(tmp_path: Path, seeds: int, num_processes: int = 1) -> tuple[list[Spec], RunContext]:
     file = plugin(tmp_path, "mine", HOOKS)
     grid = Grid(("digits",), ("mine",), seeds=tuple(range(seeds)), settings=SETTINGS)
-    place = RunContext(tmp_path / "home", tmp_path, tmp_path, "cpu", (file,), threads=1)
-    return grid.specs(Registry((file,))), place
+    context = RunContext(
+        tmp_path / "home", tmp_path, tmp_path, "cpu", (file,), threads=1, num_processes=num_processes
+    )
+    return grid.specs(context.registry), context
 
 
 def test_process_that_dies_costs_its_own_run_and_is_replaced(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    specs, place = asked(tmp_path, 5)
-    notes = Notes()
-    failed = {spec.seed: reason for spec, reason in run_in_processes(specs, place, notes, jobs=2)}
+    specs, context = specs_and_context(tmp_path, 5, num_processes=2)
+    recorder = Recorder()
+    failed = {failure.spec.seed: failure.message for failure in run_specs(specs, context, [recorder])}
     assert failed.keys() == {1, 2, 3}
     assert failed[1].startswith("its process was killed by SIGKILL")
     assert "batch_size" in failed[1]
     assert failed[2].startswith("SystemExit: 4 (mine.py")
     assert failed[3].startswith("KeyboardInterrupt")
-    assert {seed for what, seed in notes.told if what == "failed"} == {1, 2, 3}
-    assert [told for told in notes.told if told[1] == 4 and told[0] != "epoch"] == [
-        ("started", 4), ("stage", 4), ("stage", 4), ("finished", 4),
-    ]  # fmt: skip
-    store = Store(place.home)
-    assert [record.spec.seed for record in store.finished(specs)] == [0, 4]
+    assert {seed for hook, seed in recorder.calls if hook == "error"} == {1, 2, 3}
+    assert [hook for hook, seed in recorder.calls if seed == 4] == ["start", "stage", "stage", "end"]
+    assert [record.spec.seed for record in context.store.finished(specs)] == [0, 4]
     assert multiprocessing.active_children() == []
     assert capfd.readouterr().err == "", "a worker wrote to the user's terminal"
 
 
-def test_process_that_cannot_prepare_itself_fails_its_runs_and_the_grid_ends(tmp_path: Path) -> None:
-    specs, place = asked(tmp_path, 2)
-    place.plugins[0].write_text("raise ValueError('edited meanwhile')\n")
-    failed = run_in_processes(specs, place, Notes(), jobs=1)
-    assert [spec.seed for spec, _ in failed] == [0, 1]
-    assert all("edited meanwhile" in reason for _, reason in failed)
+def test_process_that_cannot_load_plugins_fails_its_runs_and_the_grid_ends(tmp_path: Path) -> None:
+    specs, context = specs_and_context(tmp_path, 2)
+    context.plugins[0].write_text("raise ValueError('edited meanwhile')\n")
+    failures = Scheduler(ProcessExecutor(context), RunQueue(specs), []).run()
+    assert [failure.spec.seed for failure in failures] == [0, 1]
+    assert all("edited meanwhile" in failure.message for failure in failures)
 
 
-def test_process_that_died_while_idle_is_seen(tmp_path: Path) -> None:
-    specs, place = asked(tmp_path, 1)
-    worker = _Worker(place)
+def test_process_that_died_while_idle_is_replaced(tmp_path: Path) -> None:
+    specs, context = specs_and_context(tmp_path, 1)
+    with ProcessExecutor(context) as executor:
+        (idle,) = executor.workers
+        idle.process.kill()
+        idle.process.join()
+        executor.submit(specs[0])
+        assert executor.workers != [idle]
+        events: list[RunEvent] = []
+        while not executor.has_capacity():
+            executor.poll(events.append)
+    assert isinstance(events[-1], RunEnded)
+
+
+def test_process_that_died_just_before_it_got_a_run_fails_it(tmp_path: Path) -> None:
+    specs, context = specs_and_context(tmp_path, 1)
+    worker = WorkerProcess(context, grace_seconds=30.0)
     try:
-        assert worker.process.pid is not None
-        os.kill(worker.process.pid, signal.SIGKILL)
+        worker.process.kill()
         worker.process.join()
-        worker.give(specs[0])  # no error here, though the pipe is broken
-        assert worker.listen(Notes(), Queue([])) is not None
+        worker.submit(specs[0])  # no error here, though the pipe is broken
+        assert worker.receive() == RunFailed(specs[0], worker.cause_of_death())
         assert worker.spec is None
     finally:
         worker.kill()
 
 
 def test_process_ends_by_itself_when_its_parent_is_gone(tmp_path: Path) -> None:
-    _, place = asked(tmp_path, 1)
-    worker = _Worker(place)
-    worker.pipe.close()
+    _, context = specs_and_context(tmp_path, 1)
+    worker = WorkerProcess(context, grace_seconds=30.0)
+    worker.connection.close()
     worker.process.join(60)
     assert worker.process.exitcode == 0
     worker.kill()
 
 
-def test_process_that_does_not_listen_is_stopped_all_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(processes, "GRACE_SECONDS", 1.0)
-    _, place = asked(tmp_path, 1)
-    worker = _Worker(place)
-    assert worker.process.pid is not None
-    os.kill(worker.process.pid, signal.SIGSTOP)
-    began = time.monotonic()
-    _stop([worker])
+def test_process_that_does_not_respond_is_killed_after_the_grace_time(tmp_path: Path) -> None:
+    specs, context = specs_and_context(tmp_path, 1)
+    with ProcessExecutor(context, grace_seconds=1.0) as executor:
+        (worker,) = executor.workers
+        events: list[RunEvent] = []
+        executor.submit(specs[0])
+        while not events:  # from then on it handles SIGTERM, which otherwise ends even a stopped process
+            executor.poll(events.append)
+        assert worker.process.pid is not None
+        os.kill(worker.process.pid, signal.SIGSTOP)
+        start = time.monotonic()
     assert not worker.process.is_alive()
-    assert time.monotonic() - began < 30
+    assert 1.0 <= time.monotonic() - start < 30
 
 
 def test_runs_side_by_side_may_decode_images_in_processes_of_their_own(
@@ -158,12 +162,13 @@ def test_runs_side_by_side_may_decode_images_in_processes_of_their_own(
     assert len(list(tmp_path.glob("runs/*/*/run.json"))) == 2
 
 
-READY = """
+INITIALIZED = """
 import sys
 from pathlib import Path
-from plastibench.runner.execute import Place, workshop
+from plastibench.runner.context import RunContext
+from plastibench.runner.worker import init_worker
 here = Path()
-workshop(Place(here, here, here, "cpu"))
+init_worker(RunContext(here, here, here, "cpu"))
 before = set(sys.modules)
 import torch
 torch.optim.SGD([torch.zeros(1)])
@@ -171,6 +176,6 @@ print(sorted(name for name in set(sys.modules) - before if name.startswith("torc
 """
 
 
-def test_a_process_that_is_ready_has_imported_what_the_first_optimizer_needs() -> None:
-    done = child("-c", READY)
+def test_an_initialized_worker_has_imported_what_the_first_optimizer_needs() -> None:
+    done = child("-c", INITIALIZED)
     assert done.stdout == "[]\n", done.stderr

@@ -162,8 +162,8 @@ def processes_below(parent: int) -> Iterable[int]:
         yield from map(int, (task / "children").read_text().split())
 
 
-def claimant(home: Path, parent: int) -> int | None:
-    """Return a child of `parent` that is at a run, or None."""
+def process_with_lock(home: Path, parent: int) -> int | None:
+    """Return a child of `parent` that executes a run, or None."""
     children = set(processes_below(parent))
     for path in run_files(home, "run.lock"):
         try:

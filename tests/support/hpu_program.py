@@ -37,7 +37,7 @@ def main(optimizer: str, precision: str) -> None:
             kind = registry.load("method", name)
             fake_hpu.calls.clear()
             callback = Listening()
-            results = list(protocol.run(task, kind(), 0, data_context(get_device("hpu")), callback))
+            results = list(protocol.run(task, kind(), 0, data_context(get_device("hpu")), callback=callback))
             asked = dict(fake_hpu.calls)
             there, here = (
                 trace_run(task, kind(), device=get_device("hpu")),

@@ -70,9 +70,9 @@ def test_data_that_are_not_there_are_named_in_one_sentence(
         monkeypatch.setenv(variable, "http://127.0.0.1:9")
     monkeypatch.setenv("no_proxy", "")
     monkeypatch.setenv("NO_PROXY", "")
-    site = DataContext(get_device("cpu"), tmp_path / "data", tmp_path / "cache")
+    context = DataContext(get_device("cpu"), tmp_path / "data", tmp_path / "cache")
     with pytest.raises(DataError) as found:
-        next(iter(made(registry, name).stream(0, site)))
+        next(iter(made(registry, name).stream(0, context)))
     message = str(found.value)
     assert str(tmp_path / "data") in message
     assert "http" in message
@@ -92,8 +92,8 @@ def real(request: pytest.FixtureRequest, registry: Registry, tmp_path_factory: p
 
 
 def test_real_data_come_in_stages(real: Any) -> None:
-    task, site = real
-    one, again = list(task.stream(0, site)), list(task.stream(0, site))
+    task, context = real
+    one, again = list(task.stream(0, context)), list(task.stream(0, context))
     assert [len(stage.train) for stage in one] == [sum(stage.chunks) for stage in one]
     assert len(one) == task.num_stages() == 2
     for a, b in zip(one, again, strict=True):
@@ -106,8 +106,8 @@ def test_real_data_come_in_stages(real: Any) -> None:
 
 
 def test_real_data_train(real: Any) -> None:
-    task, site = real
-    results = list(protocol.run(task, Method(), 0, site))
+    task, context = real
+    results = list(protocol.run(task, Method(), 0, context))
     assert len(results) == 2
     assert all(result.num_test for result in results)
 
@@ -123,8 +123,8 @@ def test_augmented_training_on_real_data_is_repeatable(
     registry: Registry, real_data: Path, tmp_path: Path
 ) -> None:
     task = made(registry, "cifar10", recipe="sota", stages=2, **AT_HAND["cifar10"])
-    site = DataContext(get_device("cpu"), real_data, tmp_path)
-    one, two = ([r.train_loss for r in protocol.run(task, Method(), 0, site)] for _ in range(2))
+    context = DataContext(get_device("cpu"), real_data, tmp_path)
+    one, two = ([r.train_loss for r in protocol.run(task, Method(), 0, context)] for _ in range(2))
     assert one == two
 
 

@@ -90,9 +90,9 @@ def test_a_sealed_run_is_another_run_of_another_setting(registry: Registry) -> N
 
 
 def test_a_sealed_run_is_kept_and_is_in_no_table(registry: Registry, tmp_path: Path) -> None:
-    place = RunContext(tmp_path, tmp_path, tmp_path, "cpu")
+    context = RunContext(tmp_path, tmp_path, tmp_path, "cpu")
     with Display(Screen(quiet=True), 1, 0, 1) as display:
-        record = execute(spec_of(registry, seal=True), place, registry, display)
+        record = execute(spec_of(registry, seal=True), context, [display])
         display.on_run_end(record)
         assert display.done == 1
     kept = Store(tmp_path).read(record.id)

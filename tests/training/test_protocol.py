@@ -18,7 +18,7 @@ from plastibench.plugins.registry import Registry
 from plastibench.plugins.task import Task
 from plastibench.testing.run_trace import data_context, equal_weights, trace_run
 from plastibench.training import protocol
-from plastibench.training.callbacks import Epoch, TrainingCallback
+from plastibench.training.callbacks import EpochProgress, TrainingCallback
 from plastibench.training.evaluation import evaluate
 from plastibench.training.learner import Learner
 
@@ -188,15 +188,15 @@ def test_a_method_that_stops_a_stage_early_does_not_move_the_next_ones_order(reg
 
 class Listening(TrainingCallback):
     def __init__(self) -> None:
-        self.told: list[Epoch] = []
+        self.told: list[EpochProgress] = []
 
-    def on_epoch_end(self, epoch: Epoch) -> None:
+    def on_epoch_end(self, epoch: EpochProgress) -> None:
         self.told.append(epoch)
 
 
 def test_company_is_told_of_every_epoch(task: Task) -> None:
     callback = Listening()
-    results = list(protocol.run(task, Method(), 0, data_context(), callback))
+    results = list(protocol.run(task, Method(), 0, data_context(), callback=callback))
     assert [(epoch.stage, epoch.epoch) for epoch in callback.told] == [
         (result.index, epoch + 1) for result in results for epoch in range(result.epochs)
     ]

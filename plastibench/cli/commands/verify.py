@@ -26,5 +26,5 @@ def command(
     from plastibench.runner.context import RunContext
     from plastibench.workflows.verify import verify
 
-    place = RunContext(home, data or options.default_data(), options.cache_folder(), "cpu", plugins)
-    sys.exit(verify(runs, place, device))
+    context = RunContext(home, data or options.default_data(), options.cache_folder(), "cpu", plugins)
+    sys.exit(verify(runs, context, device))

@@ -1,1 +1,1 @@
-"""Where runs are executed: in this process or in worker processes."""
+"""Executors of runs: in this process, or in several processes of this machine."""

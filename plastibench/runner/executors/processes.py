@@ -1,251 +1,190 @@
-"""Runs in several processes of this machine: each takes the next run until none is left."""
+"""Execute runs in several processes of this machine."""
 
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import replace
-from functools import cache, partial
+from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import Any
+from types import TracebackType
+from typing import Self
 
 from plastibench.errors import MEMORY_HINT, explain
 from plastibench.experiments.spec import Spec
-from plastibench.runner.callbacks import RunCallback
 from plastibench.runner.context import RunContext
-from plastibench.runner.execute import attempt, init_worker
-from plastibench.runner.executors.messages import tell
-from plastibench.runner.queue import RETRY_SECONDS, Queue
-from plastibench.store.record import Record
-from plastibench.store.run_status import RunLockedError
+from plastibench.runner.events import Emit, EpochEnded, RunEvent, RunFailed, RunReleased
+from plastibench.runner.executors.base import Executor
+from plastibench.runner.worker import RunWorker
 from plastibench.system import signals
+from plastibench.system.processes import interrupts_ignored, send_to_parent
 from plastibench.training.callbacks import StopRequested
 
-LOOK_SECONDS = 2.0
-"""How often it is looked whether processes are alive that say nothing."""
+POLL_SECONDS = 2.0
+"""How often to check that silent processes are alive."""
 
 GRACE_SECONDS = 30.0
 """How long a process may take to end before it is killed."""
 
-EPOCHS_A_SECOND = 4.0
-"""Epochs told to the parent at most: a display needs no more, and a small run has hundreds a second."""
+MAX_EPOCHS_PER_SECOND = 4.0
+"""Epochs that a process reports at most: a small run has hundreds a second."""
 
 
-def run_in_processes(
-    specs: list[Spec], place: RunContext, watcher: RunCallback, jobs: int
-) -> list[tuple[Spec, str]]:
-    """Carry out runs in `jobs` processes; return those that failed, with the reason.
+class ProcessExecutor(Executor):
+    """Executes runs in `context.num_processes` processes.
 
-    A process that dies costs the run it was at, and is replaced. No process is left when this
-    returns or raises.
+    A process that dies costs its run and is replaced. No process is left after `stop`.
     """
-    waiting, place = Queue(specs), replace(place, together=jobs)
-    failed: list[tuple[Spec, str]] = []
-    pool: list[_Worker] = []
-    try:
-        for _ in range(jobs):
-            pool.append(_Worker(place))
-        while waiting or any(worker.spec for worker in pool):
-            _hand_out(waiting, pool, place)
-            for worker in _with_news(pool):
-                reason = worker.listen(watcher, waiting)
-                failed += [reason] if reason else []
-    except KeyboardInterrupt:
-        with suppress(OSError):
-            os.write(2, signals.SAID)
-        raise
-    finally:
-        _stop(pool)
-    return failed
 
+    def __init__(self, context: RunContext, grace_seconds: float = GRACE_SECONDS) -> None:
+        self.context, self.grace_seconds = context, grace_seconds
+        self.workers: list[WorkerProcess] = []
 
-def _stop(pool: list[_Worker]) -> None:
-    """Let every process end its step and keep its state; what takes too long, or a second Ctrl-C, kills."""
-    for worker in pool:
-        worker.ask()
-    try:
-        for worker in pool:
-            worker.process.join(GRACE_SECONDS)
-    finally:
-        for worker in pool:
-            worker.kill()
+    def __enter__(self) -> Self:
+        """Start the processes."""
+        try:
+            for _ in range(self.context.num_processes):
+                self.workers.append(self._start())
+        except BaseException:
+            self.stop()
+            raise
+        return self
 
+    def __exit__(
+        self, error_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop; tell the user so after Ctrl-C."""
+        if error_type is not None and issubclass(error_type, KeyboardInterrupt):
+            signals.announce_stop()
+        super().__exit__(error_type, error, trace)
 
-def _hand_out(waiting: Queue, pool: list[_Worker], place: RunContext) -> None:
-    """Give a run to every process that has none; one that died is replaced first."""
-    for position, worker in enumerate(pool):
-        if not waiting:
-            return
-        if worker.spec is None:
-            if not worker.process.is_alive():
+    def has_capacity(self) -> bool:
+        """Return whether a process has no run."""
+        return any(worker.spec is None for worker in self.workers)
+
+    def submit(self, spec: Spec) -> None:
+        """Send a run to a process that has none; a dead one is replaced first."""
+        position = next(i for i, worker in enumerate(self.workers) if worker.spec is None)
+        if not self.workers[position].process.is_alive():
+            self.workers[position].kill()
+            self.workers[position] = self._start()
+        self.workers[position].submit(spec)
+
+    def poll(self, emit: Emit) -> None:
+        """Emit one event of every process that has sent one or has died."""
+        busy = [worker for worker in self.workers if worker.spec is not None]
+        ready = wait([worker.connection for worker in busy], timeout=POLL_SECONDS)
+        for worker in busy:
+            # A process forked by a plug-in may hold its dead parent's end of the pipe, which then stays open.
+            if worker.connection in ready or not worker.process.is_alive():
+                emit(worker.receive())
+
+    def stop(self) -> None:
+        """Let every process save its state and end; kill it after the grace time or a second Ctrl-C."""
+        for worker in self.workers:
+            worker.terminate()
+        try:
+            for worker in self.workers:
+                worker.process.join(self.grace_seconds)
+        finally:
+            for worker in self.workers:
                 worker.kill()
-                pool[position] = _Worker(place)
-            spec = waiting.next()
-            if spec is None:
-                return
-            pool[position].give(spec)
+
+    def _start(self) -> WorkerProcess:
+        return WorkerProcess(self.context, self.grace_seconds)
 
 
-def _with_news(pool: list[_Worker]) -> list[_Worker]:
-    """Wait for processes that have something to say, or that are dead."""
-    busy = [worker for worker in pool if worker.spec is not None]
-    if not busy:  # all that is left is elsewhere
-        time.sleep(RETRY_SECONDS / 10)
-        return []
-    ready = wait([worker.pipe for worker in busy], timeout=LOOK_SECONDS)
-    # A process forked by a plug-in may hold its dead parent's end of the pipe: then no end is seen.
-    return [worker for worker in busy if worker.pipe in ready or not worker.process.is_alive()]
+class WorkerProcess:
+    """A process that executes runs, seen from its parent."""
 
-
-class _Worker:
-    """A process and what it is at."""
-
-    def __init__(self, place: RunContext) -> None:
-        context = multiprocessing.get_context("spawn")
-        self.pipe, theirs = context.Pipe()
-        # Not a daemon: a run that streams its images has processes of its own. When this program is
-        # killed, the pipe breaks and the process ends by itself.
-        self.process: BaseProcess = context.Process(target=_work, args=(theirs, place), daemon=False)
-        with _interrupts_ignored():
+    def __init__(self, context: RunContext, grace_seconds: float) -> None:
+        spawn = multiprocessing.get_context("spawn")
+        self.grace_seconds = grace_seconds
+        self.connection, child_end = spawn.Pipe()
+        # Not a daemon: a run that streams its images has processes of its own. If this program is killed,
+        # the pipe breaks and the process ends by itself.
+        self.process: BaseProcess = spawn.Process(target=_work, args=(child_end, context), daemon=False)
+        with interrupts_ignored():
             self.process.start()
-        theirs.close()
+        child_end.close()
         self.spec: Spec | None = None
+        """The run in progress."""
 
-    def give(self, spec: Spec) -> None:
+    def submit(self, spec: Spec) -> None:
         """Send a run to the process."""
         self.spec = spec
-        with suppress(OSError):  # it has just died: `listen` will see that
-            self.pipe.send(spec.as_dict())
+        with suppress(OSError):  # it has just died: `receive` will find that
+            self.connection.send(spec)
 
-    def listen(self, watcher: RunCallback, waiting: Queue) -> tuple[Spec, str] | None:
-        """Pass on one message; return the run and the reason where it says that a run failed."""
-        spec = self.spec
-        assert spec is not None
-        what, content = self._receive()
-        if what in ("finished", "failed", "elsewhere"):
+    def receive(self) -> RunEvent:
+        """Return the next event of the run in progress, a failure if the process is dead."""
+        assert self.spec is not None
+        event = self._receive() or RunFailed(self.spec, self.cause_of_death())
+        if isinstance(event, RunReleased):
             self.spec = None
-        if what == "elsewhere":
-            waiting.later(spec, watcher, content)
-            return None
-        _tell(watcher, what, (spec, content))
-        return (spec, content) if what == "failed" else None
+        return event
 
-    def _receive(self) -> tuple[str, Any]:
-        try:
-            if self.pipe.poll():
-                what, content = self.pipe.recv()
-                return what, content
-        except (EOFError, OSError):
-            pass
-        self.process.join(GRACE_SECONDS)
+    def _receive(self) -> RunEvent | None:
+        with suppress(EOFError, OSError):
+            if self.connection.poll():
+                event: RunEvent = self.connection.recv()
+                return event
+        return None
+
+    def cause_of_death(self) -> str:
+        """Return what is known of the end of a dead process."""
+        self.process.join(self.grace_seconds)
         self.kill()
-        return "failed", _cause(self.process.exitcode)
+        status = self.process.exitcode
+        if status is None or status >= 0:
+            return f"its process ended with exit status {status}"
+        name = signal.Signals(-status).name
+        hint = f" (by the system, if memory ran out: {MEMORY_HINT})" if name == "SIGKILL" else ""
+        return f"its process was killed by {name}{hint}"
 
-    def ask(self) -> None:
-        """Ask the process to end: after its step where it is at a run, at once where it waits for one."""
-        self.pipe.close()
+    def terminate(self) -> None:
+        """Ask the process to end: after its step if it executes a run, at once if it is idle."""
+        self.connection.close()
         self.process.terminate()
 
     def kill(self) -> None:
-        """End the process, if it has not ended."""
-        self.pipe.close()
+        """End the process if it has not ended."""
+        self.connection.close()
         if self.process.is_alive():
             self.process.kill()
         self.process.join()
 
 
-@contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    """Let a process started inside inherit that Ctrl-C is not for it: not even while it imports."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
+class EventSender:
+    """Sends events to the parent, epochs only a few times a second."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self._last_epoch = 0.0
+
+    def __call__(self, event: RunEvent) -> None:
+        """Send an event."""
+        if isinstance(event, EpochEnded):
+            now = time.monotonic()
+            if now - self._last_epoch <= 1 / MAX_EPOCHS_PER_SECOND:
+                return
+            self._last_epoch = now
+        send_to_parent(self.connection, event)
 
 
-def _cause(status: int | None) -> str:
-    """Return what is known of the end of a process."""
-    if status is None or status >= 0:
-        return f"its process ended with exit status {status}"
-    name = signal.Signals(-status).name
-    hint = f" (by the system, if memory ran out: {MEMORY_HINT})" if name == "SIGKILL" else ""
-    return f"its process was killed by {name}{hint}"
-
-
-def _tell(watcher: RunCallback, what: str, about: tuple[Spec, Any]) -> None:
-    spec, content = about
-    if what == "started":
-        watcher.on_run_start(spec, content)
-    elif what == "epoch":
-        watcher.on_epoch_end(spec.id, content)
-    elif what == "stage":
-        watcher.on_stage_end(spec.id, content)
-    elif what == "finished":
-        watcher.on_run_end(content)
-    elif what == "note":
-        watcher.on_log(spec, content)
-    else:
-        watcher.on_run_error(spec, content)
-
-
-class _Sender(RunCallback):
-    """A watcher that sends what it is told through a pipe."""
-
-    def __init__(self, pipe: Connection) -> None:
-        self.pipe = pipe
-        self.last = 0.0
-
-    def on_run_start(self, spec: Spec, num_stages: int) -> None:
-        tell(self.pipe, "started", num_stages)
-
-    def on_epoch_end(self, run: str, where: dict[str, Any]) -> None:
-        if time.monotonic() - self.last > 1 / EPOCHS_A_SECOND:
-            self.last = time.monotonic()
-            tell(self.pipe, "epoch", where)
-
-    def on_stage_end(self, run: str, row: dict[str, Any]) -> None:
-        tell(self.pipe, "stage", row)
-
-    def on_run_end(self, record: Record) -> None:
-        tell(self.pipe, "finished", record)
-
-    def on_run_error(self, spec: Spec, message: str) -> None:
-        tell(self.pipe, "failed", message)
-
-    def on_log(self, spec: Spec, message: str) -> None:
-        tell(self.pipe, "note", message)
-
-    def elsewhere(self, holder: str) -> None:
-        """Another process is at the run."""
-        tell(self.pipe, "elsewhere", holder)
-
-
-def _work(pipe: Connection, place: RunContext) -> None:
-    """Carry out the runs that come through the pipe, until it closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
-    signal.signal(signal.SIGTERM, lambda *_: signals.request_stop())  # and says it so
-    prepare = cache(partial(init_worker, place))
-    sender = _Sender(pipe)
+def _work(connection: Connection, context: RunContext) -> None:
+    """Execute the runs that come through the pipe, until it closes."""
+    signals.follow_parent()
+    worker, send = RunWorker(context), EventSender(connection)
     while True:
         try:
-            spec = Spec.from_dict(pipe.recv())
+            spec = connection.recv()
         except (EOFError, OSError):
             return
         try:
-            attempt(spec, place, prepare, sender)
+            worker.run(spec, send)
         except StopRequested:
             return
-        except RunLockedError as error:
-            sender.elsewhere(str(error))
         except KeyboardInterrupt as error:  # from a plug-in: Ctrl-C does not come here
-            sender.on_run_error(spec, explain(error))
+            send(RunFailed(spec, explain(error)))

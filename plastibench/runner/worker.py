@@ -1,0 +1,65 @@
+"""A process that executes runs, one after the other, and survives their failures."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from plastibench.errors import RequestError, explain
+from plastibench.experiments.spec import Spec
+from plastibench.runner.context import RunContext
+from plastibench.runner.events import Emit, RunEnded, RunFailed, RunLocked
+from plastibench.runner.execute import execute_run
+from plastibench.store.run_status import RunLockedError
+from plastibench.system import signals
+from plastibench.training.callbacks import StopRequested
+
+
+def init_worker(context: RunContext) -> None:
+    """Prepare this process for runs: its threads, its share of the device."""
+    import torch
+
+    # torch imports its compiler, which takes a second, for the first optimizer of a process: no run's second.
+    torch.optim.SGD([torch.zeros(1)])
+    if context.threads is not None:
+        torch.set_num_threads(context.threads)
+    if context.deterministic:
+        context.data_context.device.use_deterministic_algorithms()
+    if context.num_processes > 1:
+        context.data_context.device.limit_memory(context.num_processes)
+
+
+class RunWorker:
+    """Executes runs in this process; the process is prepared for the first one."""
+
+    def __init__(self, context: RunContext) -> None:
+        self.context = context
+        self._ready = False
+
+    def run(self, spec: Spec, emit: Emit) -> None:
+        """Execute a run and emit its events; the last one is RunEnded, RunFailed or RunLocked.
+
+        Raises StopRequested if this process is asked to stop.
+        """
+        if signals.stop_requested():
+            raise StopRequested("asked to stop")
+        try:
+            if not self._ready:
+                init_worker(self.context)
+                self._ready = True
+            record = execute_run(spec, self.context, emit)
+        except RunLockedError as error:
+            emit(RunLocked(spec, str(error)))
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a plug-in may raise anything, SystemExit too
+            message = explain(error)  # holds no reference to the run's tensors, unlike the error
+        else:
+            emit(RunEnded(spec, record))
+            return
+        self._empty_cache()
+        emit(RunFailed(spec, message))
+
+    def _empty_cache(self) -> None:
+        """Release the device memory of a failed run, which may have run out of it."""
+        with suppress(RequestError):  # it failed because there is no such device
+            self.context.data_context.device.empty_cache()

@@ -1,0 +1,108 @@
+"""The scheduler drives any executor, and runs that other processes execute come again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from support.stores import a_spec
+
+from plastibench.experiments.grid import Grid
+from plastibench.experiments.spec import Spec
+from plastibench.runner.callbacks import RunCallback
+from plastibench.runner.context import RunContext
+from plastibench.runner.events import Emit, RunFailed, RunLocked
+from plastibench.runner.executors.base import Executor
+from plastibench.runner.queue import RunQueue
+from plastibench.runner.scheduler import Scheduler, run_specs
+from plastibench.store.record import Record
+from plastibench.training.callbacks import EpochProgress
+
+
+class Messages(RunCallback):
+    """Callback that keeps what is logged."""
+
+    def __init__(self) -> None:
+        self.logged: list[tuple[int, str]] = []
+        self.failed: list[int] = []
+
+    def on_log(self, spec: Spec, message: str) -> None:
+        self.logged.append((spec.seed, message))
+
+    def on_run_error(self, spec: Spec, message: str) -> None:
+        self.failed.append(spec.seed)
+
+
+class LockedTwice(Executor):
+    """Two slots; every run is locked the first two times and fails the third time."""
+
+    def __init__(self) -> None:
+        self.submitted: list[Spec] = []
+        self.running: list[Spec] = []
+        self.stopped = False
+
+    def has_capacity(self) -> bool:
+        return len(self.running) < 2
+
+    def submit(self, spec: Spec) -> None:
+        assert self.has_capacity()
+        self.submitted.append(spec)
+        self.running.append(spec)
+
+    def poll(self, emit: Emit) -> None:
+        spec = self.running.pop(0)
+        tries = self.submitted.count(spec)
+        emit(RunLocked(spec, "process 7 on host") if tries < 3 else RunFailed(spec, "no idea"))
+
+    def stop(self) -> None:
+        self.stopped = True
+
+
+def test_locked_runs_are_tried_again_and_reported_once() -> None:
+    specs, executor, messages = [a_spec(seed) for seed in range(3)], LockedTwice(), Messages()
+    failures = Scheduler(executor, RunQueue(specs, retry_seconds=0.01), [messages]).run()
+    assert [failure.spec.seed for failure in failures] == messages.failed
+    assert sorted(messages.failed) == [0, 1, 2]
+    assert messages.logged == [
+        (seed, "already running in process 7 on host; waiting for its result") for seed in range(3)
+    ]
+    assert len(executor.submitted) == 9
+    assert executor.stopped
+
+
+def test_queue_returns_what_is_due_in_order() -> None:
+    queue = RunQueue([a_spec(0), a_spec(1)], retry_seconds=60.0)
+    first = queue.pop()
+    assert first == a_spec(0)
+    queue.retry_later(a_spec(0))
+    assert queue.pop() == a_spec(1)
+    assert queue.pop() is None
+    assert len(queue) == 1
+
+
+def test_every_callback_gets_every_event(tmp_path: Path) -> None:
+    settings = {"stages": "2", "max_epochs": "1", "width": "4", "train_size": "130"}
+    context = RunContext(tmp_path, tmp_path, tmp_path, "cpu", threads=1)
+    specs = Grid(("digits",), ("warm",), seeds=(0,), settings=settings).specs(context.registry)
+    first, second = Counter(), Counter()
+    assert run_specs(specs, context, [first, second]) == []
+    assert first.hooks == second.hooks == ["start", "epoch 0", "stage 0", "epoch 1", "stage 1", "end"]
+
+
+class Counter(RunCallback):
+    """Callback that notes its hooks."""
+
+    def __init__(self) -> None:
+        self.hooks: list[str] = []
+
+    def on_run_start(self, spec: Spec, num_stages: int) -> None:
+        self.hooks.append("start")
+
+    def on_epoch_end(self, spec: Spec, epoch: EpochProgress) -> None:
+        self.hooks.append(f"epoch {epoch.stage}")
+
+    def on_stage_end(self, spec: Spec, row: dict[str, Any]) -> None:
+        self.hooks.append(f"stage {row['index']}")
+
+    def on_run_end(self, record: Record) -> None:
+        self.hooks.append("end")
