@@ -1,31 +1,46 @@
-"""What all tests share: one thread, a small real task, and where real data lie."""
+"""What all tests share: a sandbox, one thread, a small real task, and where real data are.
+
+Nothing here imports torch at the top: pytest-xdist's first process reads this file and runs no test.
+"""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-import torch
 from support.browser import no_browser
-from support.tasks import small_digits
+from support.workers import enter_sandbox, heed_interrupts
 
-from plastibench.plugins.registry import Registry
-from plastibench.plugins.task import Task
+if TYPE_CHECKING:
+    from plastibench.plugins.registry import Registry
+    from plastibench.plugins.task import Task
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.add_cleanup(enter_sandbox())
+    heed_interrupts()
 
 
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> None:
+    import torch
+
     torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
 def registry() -> Registry:
+    from plastibench.plugins.registry import Registry
+
     return Registry()
 
 
 @pytest.fixture
 def task(registry: Registry) -> Task:
+    from support.tasks import small_digits
+
     return small_digits(registry)
 
 
@@ -46,6 +61,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    import torch
+
     reasons = {
         "slow": None if config.getoption("--slow") else "slow: run with --slow",
         "cuda": None if torch.cuda.is_available() else "needs a CUDA device",

@@ -16,6 +16,7 @@ from typing import TextIO
 import torch
 
 from plastibench.cli.main import main
+from support.workers import one_core
 
 SMALL = tuple(
     word for pair in ("stages=2", "max_epochs=1", "width=4", "train_size=130") for word in ("--set", pair)
@@ -91,7 +92,7 @@ def _alone(words: list[str]) -> Iterator[None]:
     signs = {sign: signal.getsignal(sign) for sign in (signal.SIGTERM, signal.SIGHUP)}
     sys.argv = words
     if cores is not None:
-        os.sched_setaffinity(0, {min(cores)})
+        os.sched_setaffinity(0, one_core())
     try:
         yield
     finally:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -16,13 +15,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-
-
-def free_port() -> int:
-    """Return a port that nobody has at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager
@@ -95,7 +87,7 @@ def mlflow_server(folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
         cwd=folder,
     )
     try:
-        wait(lambda: _answers(f"http://127.0.0.1:{port}/health"), "MLflow's server")
+        wait(lambda: _answers(server, f"http://127.0.0.1:{port}/health"), "MLflow's server")
         yield server
     finally:
         stop(server)
@@ -108,9 +100,11 @@ def stop(server: subprocess.Popen[bytes]) -> None:
     server.wait()
 
 
-def _answers(address: str) -> bool:
+def _answers(server: subprocess.Popen[bytes], address: str) -> bool:
+    assert server.poll() is None, f"the server ended with exit status {server.returncode}"
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # proxies do not lead here
     try:
-        with urllib.request.urlopen(address, timeout=2):
+        with opener.open(address, timeout=2):
             return True
     except OSError:
         return False

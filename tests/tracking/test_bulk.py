@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 from support.commands import SMALL, Answer, command, program, small_run
-from support.servers import free_port, mlflow_server, postgres
+from support.servers import mlflow_server, postgres
 from support.tracking import QUIET, a_record, finish, values
+from support.workers import free_port
 
 import plastibench
 from plastibench.analysis.tables import FORMATS

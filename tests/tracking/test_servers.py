@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 from support.commands import SMALL, Answer, command, plugin, small_run
-from support.servers import free_port, mlflow_server, postgres
+from support.servers import mlflow_server, postgres
 from support.tracking import QUIET, a_record, finish
+from support.workers import free_port
 
 from plastibench.store.run_store import Store
 from plastibench.tracking import TrackingServer

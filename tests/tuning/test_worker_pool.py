@@ -17,9 +17,10 @@ import pytest
 from optuna.storages.journal import JournalFileSymlinkLock
 from optuna.study import StudyDirection
 from support.commands import SMALL, plugin, program
-from support.servers import free_port, postgres, stop, wait
+from support.servers import postgres, stop, wait
 from support.tracking import QUIET
 from support.tuning import NAME, small_tune, studies, trials
+from support.workers import free_port
 
 from plastibench.store.run_store import Store
 from plastibench.tuning.storage import open_storage
