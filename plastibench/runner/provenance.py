@@ -1,4 +1,4 @@
-"""Where a result comes from: versions, commit, hardware, host."""
+"""Provenance of a record: versions, commit, hardware, host."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from plastibench.devices import Device
 
 
 def provenance(device: Device) -> dict[str, Any]:
-    """Return what a record says of its origin, beside times and data."""
+    """Return the provenance of a run that is executed here and now, without times and data."""
     import numpy as np
     import torch
 
@@ -24,8 +24,8 @@ def provenance(device: Device) -> dict[str, Any]:
         "plastibench": plastibench.__version__,
         "commit": commit(),
         "python": platform.python_version(),
-        "torch": str(torch.__version__),  # a class of torch's own, which a checkpoint must not hold
-        "torchvision": _version("torchvision"),  # which few runs import
+        "torch": str(torch.__version__),  # not torch's own class of str: checkpoints hold plain values
+        "torchvision": _version("torchvision"),  # not imported: few runs need it
         "numpy": np.__version__,
         "platform": platform.platform(),
         "host": platform.node(),
@@ -45,7 +45,7 @@ def _version(package: str) -> str | None:
 
 @lru_cache(maxsize=1)
 def commit() -> str | None:
-    """Return the git commit of a checkout, "+changes" behind it where files differ; None for a package."""
+    """Return the git commit of a checkout, with "+changes" if files differ; None for an installed package."""
     root = Path(plastibench.__file__).parents[1]
     if not (root / ".git").exists():
         return None
@@ -55,10 +55,10 @@ def commit() -> str | None:
     return head + ("+changes" if _git(root, "status", "--porcelain") else "")
 
 
-def _git(root: Path, *words: str) -> str | None:
+def _git(root: Path, *args: str) -> str | None:
     try:
         done = subprocess.run(
-            ["git", "-C", str(root), *words], capture_output=True, text=True, check=True, timeout=10
+            ["git", "-C", str(root), *args], capture_output=True, text=True, check=True, timeout=10
         )
     except (OSError, subprocess.SubprocessError):
         return None

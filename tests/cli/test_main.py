@@ -219,7 +219,7 @@ def test_interrupted_grid_says_that_it_stops_and_leaves_no_process(tmp_path: Pat
         _, err = running.communicate(timeout=60)
     assert running.returncode == 130, err
     assert [line for line in err.splitlines() if "to do" not in line and "stage" not in line] == [
-        "plastibench: stopping after this step, to go on later from there; Ctrl-C again stops at once",
+        "plastibench: stopping after this step and saving the state; press Ctrl-C again to stop at once",
         "plastibench: interrupted; run the same command again to continue",
     ]
     assert records(tmp_path) == []

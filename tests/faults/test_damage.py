@@ -112,7 +112,7 @@ def test_unfinished_run_goes_on_from_what_is_whole(
         answer = goes_on(home, WORDS)
         fell_back = file == "checkpoint.pt" and how != "deleted"
         assert (f"{path} is damaged" in answer.err and "the one before is taken" in answer.err) == fell_back
-        assert answer.err.count("goes on at stage") == 2
+        assert answer.err.count("resuming at stage") == 2
         assert [record.provenance["attempts"] > 1 for record in Store(home).records()] != [False, False]
 
 
@@ -124,4 +124,4 @@ def test_run_without_a_whole_checkpoint_begins_anew(unfinished: Path, tmp_path: 
         damaged_too.write_bytes(truncated(damaged_too.read_bytes()))
         answer = goes_on(home, WORDS)
         assert "the run begins anew" in answer.err
-        assert answer.err.count("goes on at stage") == 1
+        assert answer.err.count("resuming at stage") == 1

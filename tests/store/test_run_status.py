@@ -119,7 +119,7 @@ def test_a_first_sign_keeps_the_state_and_resume_goes_on_with_it(jobs: int, tmp_
     assert len(list(tmp_path.rglob("checkpoint.pt"))) == jobs
     assert "goes on" in err
     again = begin_resume(tmp_path)
-    assert "goes on at stage" in again
+    assert "resuming at stage" in again
 
 
 def begin_resume(home: Path) -> str:
@@ -132,7 +132,7 @@ def begin_resume(home: Path) -> str:
     )
     assert running.stderr is not None
     said = ""
-    while "goes on at stage" not in said:
+    while "resuming at stage" not in said:
         line = running.stderr.readline()
         assert line, said
         said += line
