@@ -13,7 +13,8 @@ from rich.text import Text
 
 from plastibench.cli.screen import Shown, clock
 from plastibench.tuning.budget import Budget
-from plastibench.tuning.study import REASON, TuningStudy, best_trials
+from plastibench.tuning.study import TuningStudy
+from plastibench.tuning.trials import REASON, best_trials
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -88,7 +89,7 @@ class Board(Shown):
 
 
 def _best(study: TuningStudy, trials: list[FrozenTrial]) -> str:
-    found = best_trials(study.study, trials)
+    found = best_trials(study.study)
     if len(found) > 1:
         return f"{len(found)} that no other beats"
     return ", ".join(f"{value:.6g}" for value in found[0].values) if found else "none"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from plastibench.tracking.experiment import search
 from plastibench.tracking.payload import LONGEST_VALUE, text
 from plastibench.tuning.storage import load_studies, open_storage
-from plastibench.tuning.study import REASON, SPENT, best_trials, finished_trials
+from plastibench.tuning.trials import COSTS, REASON, best_trials, finished_trials
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -100,7 +100,7 @@ class TuningMirror:
         client.set_terminated(run, status=ENDS[trial.state.name], end_time=end)
 
     def _sum_up(self, parent: str, study: optuna.Study, trials: Sequence[FrozenTrial]) -> None:
-        top = ",".join(str(trial.number) for trial in best_trials(study, trials))
+        top = ",".join(str(trial.number) for trial in best_trials(study))
         states = {state: sum(trial.state.name == state for trial in trials) for state in ENDS}
         tags = {"trials": str(len(trials)), "best_trial": top[:LONGEST_VALUE]}
         self.mirror.log(parent, [], tags | {state.lower(): str(count) for state, count in states.items()})
@@ -122,7 +122,7 @@ def _metrics(study: optuna.Study, trial: FrozenTrial, start: int) -> list[Value]
     found = [(name, value, end, 0) for name, value in zip(names, trial.values or (), strict=False)]
     course = trial.intermediate_values.items()
     found += [("course", value, start + step, step) for step, value in sorted(course)]
-    spent = trial.user_attrs.get(SPENT, {})
+    spent = trial.user_attrs.get(COSTS, {})
     return found + [(f"total_{unit}", float(value), end, 0) for unit, value in spent.items()]
 
 

@@ -1,6 +1,6 @@
-"""Fair tuning: every method with the same budget, on validation data. Nothing else imports Optuna.
+"""Tuning with Optuna: the same budget for every method, on validation data.
 
-`space` says what is searched, `plan` what is asked for, `study` keeps trials in Optuna, `worker` carries one
-out as runs of the store, `team` has several workers, `board` shows them, `chosen` writes what came out as a
-suite, `insight` and `pictures` say what was learnt.
+`search_space` and `plan` turn a request into studies, `study` proposes their trials within a budget,
+`trial_runner` executes a trial as runs of the store, `worker_pool` has several workers, `export` writes the
+best settings as a suite, `summary` and `plots` show the outcome.
 """

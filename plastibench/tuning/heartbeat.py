@@ -1,4 +1,4 @@
-"""Who is at work, so that no trial waits for a process that died."""
+"""Signs of life of workers, so that the trial of a process that died is tried again."""
 
 from __future__ import annotations
 
@@ -8,97 +8,88 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
+from plastibench.store.tuned_settings import FOLDER
 from plastibench.system.locks import file_lock, is_locked
 
-BEAT_SECONDS = 30.0
-"""How often a worker says that it lives, for those on other hosts."""
+HEARTBEAT_SECONDS = 30.0
 GRACE_SECONDS = 300.0
-"""A worker of another host that says nothing for so long is dead; clocks may differ by less."""
+"""A worker of another host without a heartbeat for so long is dead; clocks may differ by less."""
 
 
+@dataclass(frozen=True)
+class TrialOwner:
+    """The worker that runs a trial, as the trial's user attributes have it."""
+
+    worker: str = ""
+    host: str = ""
+    home: str = ""
+    pid: int = 0
+    beat: float = 0.0
+    """Time of the last heartbeat, in seconds since 1970."""
+
+    def is_alive(self, home: Path) -> bool:
+        """Return whether the worker still runs: by its lock in a shared home folder, else by its heartbeat."""
+        lock = _lock_file(home, self.worker)
+        is_fresh = time.time() - self.beat < GRACE_SECONDS
+        if sys.platform == "win32":
+            return is_fresh
+        if lock.exists():
+            return is_locked(lock)
+        return is_fresh and (self.host, self.home) != (socket.gethostname(), str(home.resolve()))
+
+
+@dataclass(frozen=True)
 class TuningWorker:
-    """A process at work: a lock on a file that vanishes with it, and a sign of life now and then."""
+    """A process that runs trials."""
 
-    def __init__(self, home: Path, position: int = 0, *, shared: bool = False) -> None:
-        self.home = home
-        self.stream = f"{socket.gethostname()}/{position}" if shared else str(position)
-        """What sets the proposals of workers apart that ask at the same moment."""
-        self.name = uuid.uuid4().hex
+    home: Path
+    stream: str
+    """Sets the proposals of workers apart that ask at the same moment."""
+    name: str = field(default_factory=lambda: uuid.uuid4().hex)
 
-    def __enter__(self) -> Self:
-        """Take the lock."""
-        path = lock_file(self.home, self.name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = file_lock(path)
-        self._lock.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
-    ) -> None:
-        """Give the lock back."""
-        lock_file(self.home, self.name).unlink(missing_ok=True)
-        self._lock.__exit__(None, None, None)
+    @classmethod
+    @contextmanager
+    def start(cls, home: Path, position: int = 0, *, is_shared: bool = False) -> Iterator[TuningWorker]:
+        """Hold a lock that vanishes with the process; `is_shared` tells hosts with one storage apart."""
+        worker = cls(home, f"{socket.gethostname()}/{position}" if is_shared else str(position))
+        lock = _lock_file(home, worker.name)
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        with file_lock(lock):
+            try:
+                yield worker
+            finally:
+                lock.unlink(missing_ok=True)
 
     def owner(self) -> dict[str, Any]:
-        """Return what a trial says of who is at work on it."""
-        place = {"host": socket.gethostname(), "home": str(self.home.resolve()), "pid": os.getpid()}
-        return {"worker": self.name, **place, "beat": time.time()}
+        """Return the user attribute of a trial that this worker runs."""
+        home = str(self.home.resolve())
+        return asdict(TrialOwner(self.name, socket.gethostname(), home, os.getpid(), time.time()))
 
-    def beating(self, tell: Callable[[dict[str, Any]], None]) -> HeartbeatThread:
-        """Return a context in which `tell` is given a fresh owner from time to time."""
-        return HeartbeatThread(self, tell)
+    @contextmanager
+    def heartbeat(
+        self, send: Callable[[Mapping[str, Any]], None], seconds: float = HEARTBEAT_SECONDS
+    ) -> Iterator[None]:
+        """Send a fresh owner every so many seconds, from a thread that has ended on exit."""
+        stop = threading.Event()
 
+        def beat() -> None:
+            while not stop.wait(seconds):
+                send(self.owner())
 
-class HeartbeatThread:
-    """Says that a worker lives, from a thread of its own, while it is inside."""
-
-    def __init__(self, worker: TuningWorker, tell: Callable[[dict[str, Any]], None]) -> None:
-        self.worker = worker
-        self.tell = tell
-        self.stop = threading.Event()
-        self.thread = threading.Thread(target=self._beat, daemon=True)
-
-    def __enter__(self) -> Self:
-        """Begin."""
-        self.thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
-    ) -> None:
-        """End; the storage is not written to when this returns."""
-        self.stop.set()
-        self.thread.join()
-
-    def _beat(self) -> None:
-        while not self.stop.wait(BEAT_SECONDS):
-            self.tell(self.worker.owner())
+        thread = threading.Thread(target=beat, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
 
 
-def is_alive(owner: Mapping[str, Any], home: Path) -> bool:
-    """Return whether the process that a trial names is still there.
-
-    By its lock where it shares this home folder, at once and without doubt; by its last sign of
-    life where it works elsewhere.
-    """
-    path = lock_file(home, str(owner["worker"]))
-    if path.exists() and sys.platform != "win32":
-        return is_locked(path)
-    if (owner["host"], owner["home"]) == (socket.gethostname(), str(home.resolve())):
-        return sys.platform == "win32" and _is_fresh(owner)
-    return _is_fresh(owner)
-
-
-def _is_fresh(owner: Mapping[str, Any]) -> bool:
-    return time.time() - float(owner["beat"]) < GRACE_SECONDS
-
-
-def lock_file(home: Path, name: str) -> Path:
-    """Return the file that a worker holds."""
-    return home / "tuned" / "workers" / f"{name}.lock"
+def _lock_file(home: Path, name: str) -> Path:
+    return home / FOLDER / "workers" / f"{name}.lock"

@@ -1,4 +1,4 @@
-"""What a trial is judged by: validation accuracy over its seeds and stages, and what it cost."""
+"""Objectives of a trial: validation accuracy over its seeds and stages, and cost."""
 
 from __future__ import annotations
 
@@ -9,27 +9,32 @@ from typing import Any, Literal
 
 from plastibench.errors import RequestError, unknown
 
-Rows = Sequence[dict[str, Any]]
+StageRows = Sequence[dict[str, Any]]
 """The stages of one run so far."""
 
 FORWARD = 1 / 3
-"""An example taken forward only, in passes: the way back costs two times the way there."""
+"""Cost in passes of an example's forward pass alone: the backward pass costs twice as much."""
 PASSES_UNIT = 1_000_000
 
 
 @dataclass(frozen=True)
 class Objective:
-    """A number to make large or small."""
+    """A number to maximize or to minimize."""
 
     direction: Literal["maximize", "minimize"]
-    text: str
-    value: Callable[[Sequence[Rows], int], float]
-    """Of the runs so far, one for each seed, and the number of stages of a whole run."""
+    label: str
+    value: Callable[[Sequence[StageRows], int], float]
+    """Computed from the runs so far, one for each seed, and the number of stages of a whole run."""
+
+    @property
+    def sign(self) -> int:
+        """Return 1 if larger is better, else -1."""
+        return 1 if self.direction == "maximize" else -1
 
 
 def parse_objectives(text: str) -> tuple[str, ...]:
     """Return the objectives of `last` or `last,cost`. Raises RequestError for others."""
-    names = tuple(word.strip() for word in text.split(",") if word.strip())
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
     for name in names:
         if name not in OBJECTIVES:
             raise unknown("objective", name, OBJECTIVES)
@@ -38,39 +43,39 @@ def parse_objectives(text: str) -> tuple[str, ...]:
     return names
 
 
-def objective_values(names: Sequence[str], runs: Sequence[Rows], num_stages: int) -> list[float]:
-    """Return what the runs of a trial come to, also while they go on."""
+def objective_values(names: Sequence[str], runs: Sequence[StageRows], num_stages: int) -> list[float]:
+    """Return the values of a trial's runs, finished or not."""
     return [OBJECTIVES[name].value(runs, num_stages) for name in names]
 
 
-def total_passes(rows: Rows) -> float:
-    """Return what stages cost in examples taken forward and backward, the remedy's own among them."""
+def total_passes(rows: StageRows) -> float:
+    """Return the cost of stages in examples passed forward and backward, with those of the remedy."""
     return float(
         sum(row["train_passes"] + row["remedy_passes"] + FORWARD * row["remedy_forwards"] for row in rows)
     )
 
 
-def _accuracies(rows: Rows, num_stages: int) -> list[float]:
+def _accuracies(rows: StageRows, num_stages: int) -> list[float]:
     """Return validation accuracies in percent; a run that diverged has 0 from that stage on."""
-    found = [100 * float(row["validation_accuracy"]) for row in rows]
+    accuracies = [100 * float(row["validation_accuracy"]) for row in rows]
     if rows[-1]["stop"] == "diverged":
-        found[-1:] = [0.0] * (num_stages - len(rows) + 1)
-    return found
+        accuracies[-1:] = [0.0] * (num_stages - len(rows) + 1)
+    return accuracies
 
 
-def _last(runs: Sequence[Rows], num_stages: int) -> float:
+def _last(runs: Sequence[StageRows], num_stages: int) -> float:
     return statistics.fmean(_accuracies(rows, num_stages)[-1] for rows in runs)
 
 
-def _mean(runs: Sequence[Rows], num_stages: int) -> float:
+def _mean(runs: Sequence[StageRows], num_stages: int) -> float:
     return statistics.fmean(value for rows in runs for value in _accuracies(rows, num_stages))
 
 
-def _cost(runs: Sequence[Rows], num_stages: int) -> float:
+def _cost(runs: Sequence[StageRows], num_stages: int) -> float:
     return statistics.fmean(total_passes(rows) for rows in runs)
 
 
-def _per_cost(runs: Sequence[Rows], num_stages: int) -> float:
+def _per_cost(runs: Sequence[StageRows], num_stages: int) -> float:
     return _mean(runs, num_stages) / (_cost(runs, num_stages) / PASSES_UNIT)
 
 

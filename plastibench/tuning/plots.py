@@ -1,9 +1,10 @@
-"""Pictures of a tuning, methods side by side: how it went, what mattered, slices, what a budget gives."""
+"""Figures of a tuning, methods side by side: history, importance, slices, and what a budget gives."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,89 +13,86 @@ from plastibench.tuning.summary import StudySummary
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-PANEL = (4.0, 3.0)
-"""Width and height of a panel in inches."""
-FORM = "svg"
-MARK, LINE = "#8fb3d9", "#1f5fa8"
+    Panel = Callable[[Axes], None]
+
+PANEL_INCHES = (4.0, 3.0)
+POINT_COLOR, LINE_COLOR = "#8fb3d9", "#1f5fa8"
 
 
-def save_plots(found: Sequence[StudySummary], folder: Path, name: str) -> list[Path]:
-    """Write the pictures of a tuning; return where they are."""
-    slices = [(one, setting) for one in found for setting in one.slices]
-    pictures: dict[str, list[Callable[[Axes], None]]] = {
-        "history": [lambda axes, one=one: _history(axes, one) for one in found],  # type: ignore[misc]
-        "importance": [lambda axes, one=one: _importance(axes, one) for one in found if one.importance],  # type: ignore[misc]
-        "slices": [lambda axes, one=one, what=what: _slice(axes, one, what) for one, what in slices],  # type: ignore[misc]
-        "expected": [lambda axes: _expected(axes, found)],
+def save_plots(summaries: Sequence[StudySummary], folder: Path, tuning: str) -> list[Path]:
+    """Write the figures of a tuning; return their paths."""
+    figures: dict[str, list[Panel]] = {
+        "history": [partial(_history, summary=summary) for summary in summaries],
+        "importance": [partial(_importance, summary=summary) for summary in summaries if summary.importance],
+        "slices": [partial(_slice, summary=summary, setting=name) for summary in summaries for name in summary.slices],
+        "expected": [partial(_expected, summaries=summaries)],
     }
-    return [
-        _save(panels, folder / f"{name}-{kind}.{FORM}", equal=kind == "history")
-        for kind, panels in pictures.items()
-        if panels
-    ]
+    paths = {name: folder / f"{tuning}-{name}.svg" for name, panels in figures.items() if panels}
+    for name, path in paths.items():
+        _save(figures[name], path, share_y=name == "history")
+    return list(paths.values())
 
 
-def _save(panels: Sequence[Callable[[Axes], None]], path: Path, *, equal: bool) -> Path:
+def _save(panels: Sequence[Panel], path: Path, *, share_y: bool) -> None:
     from matplotlib.figure import Figure
 
     columns = min(3, len(panels))
     rows = math.ceil(len(panels) / columns)
-    figure = Figure(figsize=(PANEL[0] * columns, PANEL[1] * rows), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False, sharey=equal).flat
-    for panel, place in zip(panels, axes, strict=False):
-        place.grid(alpha=0.3)
-        place.spines[["top", "right"]].set_visible(False)
-        panel(place)
-    for place in list(axes)[len(panels) :]:
-        place.set_visible(False)
+    figure = Figure(figsize=(PANEL_INCHES[0] * columns, PANEL_INCHES[1] * rows), layout="constrained")
+    axes = list(figure.subplots(rows, columns, squeeze=False, sharey=share_y).flat)
+    for panel, panel_axes in zip(panels, axes, strict=False):
+        panel_axes.grid(alpha=0.3)
+        panel_axes.spines[["top", "right"]].set_visible(False)
+        panel(panel_axes)
+    for unused in axes[len(panels) :]:
+        unused.set_visible(False)
     figure.savefig(path)
-    return path
 
 
-def _history(axes: Axes, one: StudySummary) -> None:
-    """Value of each trial, and the best so far."""
-    numbers, values, tops = zip(*one.history, strict=True) if one.history else ((), (), ())
-    axes.scatter(numbers, values, s=14, color=MARK)
-    axes.step(numbers, tops, where="post", color=LINE)
-    if one.published is not None:
-        axes.axhline(one.published, color="#666666", linewidth=0.8, linestyle=":")
-    _label(axes, one.method, ("trial", one.objective))
+def _history(axes: Axes, summary: StudySummary) -> None:
+    """Plot the value of each trial and the best so far."""
+    numbers, values, best = zip(*summary.history, strict=True) if summary.history else ((), (), ())
+    axes.scatter(numbers, values, s=14, color=POINT_COLOR)
+    axes.step(numbers, best, where="post", color=LINE_COLOR)
+    if summary.published is not None:
+        axes.axhline(summary.published, color="#666666", linewidth=0.8, linestyle=":")
+    _label(axes, summary.method, "trial", summary.objective)
 
 
-def _importance(axes: Axes, one: StudySummary) -> None:
-    names = list(one.importance)[::-1]
-    axes.barh([_short(name) for name in names], [one.importance[name] for name in names], color=LINE)
+def _importance(axes: Axes, summary: StudySummary) -> None:
+    settings = list(summary.importance)[::-1]
+    shares = [summary.importance[name] for name in settings]
+    axes.barh([_short_name(name) for name in settings], shares, color=LINE_COLOR)
     axes.set_xlim(0, 1)
-    _label(axes, one.method, ("share of the differences", ""))
+    _label(axes, summary.method, "share of the variance", "")
 
 
-def _slice(axes: Axes, one: StudySummary, what: str) -> None:
-    points = one.slices[what]
-    axes.scatter([x for x, _ in points], [y for _, y in points], s=14, color=LINE)
-    if what in one.logs:
+def _slice(axes: Axes, summary: StudySummary, setting: str) -> None:
+    points = summary.slices[setting]
+    axes.scatter([x for x, _ in points], [y for _, y in points], s=14, color=LINE_COLOR)
+    if setting in summary.log_settings:
         axes.set_xscale("log")
-    _label(axes, one.method, (_short(what), one.objective))
+    _label(axes, summary.method, _short_name(setting), summary.objective)
 
 
-def _expected(axes: Axes, found: Sequence[StudySummary]) -> None:
-    """Expected best value against budget, one standard deviation around it."""
-    for one in found:
-        passes = [point.passes for point in one.expected]
-        means = [point.mean for point in one.expected]
-        (line,) = axes.plot(passes, means, label=one.method, marker=".")
-        low = [point.mean - point.sd for point in one.expected]
-        high = [point.mean + point.sd for point in one.expected]
+def _expected(axes: Axes, summaries: Sequence[StudySummary]) -> None:
+    """Plot the expected best value against the budget, with one standard deviation around it."""
+    for summary in summaries:
+        passes = [point.passes for point in summary.expected]
+        (line,) = axes.plot(passes, [point.mean for point in summary.expected], label=summary.method, marker=".")
+        low = [point.mean - point.std for point in summary.expected]
+        high = [point.mean + point.std for point in summary.expected]
         axes.fill_between(passes, low, high, alpha=0.15, color=line.get_color(), linewidth=0)
     axes.legend(frameon=False)
-    _label(axes, "expected best", ("budget, passes", found[0].objective))
+    _label(axes, "expected best", "budget, passes", summaries[0].objective)
 
 
-def _label(axes: Axes, title: str, names: tuple[str, str]) -> None:
+def _label(axes: Axes, title: str, x_label: str, y_label: str) -> None:
     axes.set_title(title, fontsize="medium", loc="left")
-    axes.set_xlabel(names[0], fontsize="small")
-    axes.set_ylabel("\n".join(names[1].split(", ")), fontsize="small")
+    axes.set_xlabel(x_label, fontsize="small")
+    axes.set_ylabel("\n".join(y_label.split(", ")), fontsize="small")
     axes.tick_params(labelsize="small")
 
 
-def _short(name: str) -> str:
-    return name.rpartition(".")[2]
+def _short_name(setting: str) -> str:
+    return setting.rpartition(".")[2]

@@ -1,4 +1,4 @@
-"""What the trials of a study have taught: how it went, what mattered, what a budget can give."""
+"""Summaries of studies: how the search went, which settings mattered, what a budget can be expected to give."""
 
 from __future__ import annotations
 
@@ -10,96 +10,95 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from plastibench.tuning.objective import OBJECTIVES
-from plastibench.tuning.study import SPENT, best_trials, finished_trials
+from plastibench.tuning.trials import COSTS, best_trials, finished_trials
 
 if TYPE_CHECKING:
     import optuna
     from optuna.trial import FrozenTrial
 
-ENOUGH = 4
-"""Judged trials from which the importance of settings is estimated."""
+MIN_TRIALS_FOR_IMPORTANCE = 4
 
 
 @dataclass(frozen=True)
 class ExpectedBest:
-    """What a number of trials can be expected to give."""
+    """The best value that a number of trials can be expected to reach."""
 
-    trials: int
+    num_trials: int
     passes: float
-    """What so many trials cost on average."""
+    """Average cost of so many trials."""
     mean: float
-    sd: float
+    std: float
 
 
 @dataclass(frozen=True)
 class StudySummary:
-    """What one study came to. Where it has two objectives, the first one is meant."""
+    """The outcome of one study, by its first objective if it has two."""
 
     name: str
     method: str
     objective: str
-    """For people, with its unit."""
+    """With its unit."""
     published: float | None
-    """The value of trial 0; None where it failed."""
-    chosen: str
-    """The best trials, for people."""
-    ended: dict[str, int]
-    """How many trials were judged, pruned, failed."""
+    """The value of trial 0; None if it failed."""
+    best: str
+    """The best trials, as text."""
+    num_trials: dict[str, int]
+    """Complete, pruned and failed trials, by Optuna's state."""
     history: list[tuple[int, float, float]]
-    """Number, value and best so far of each judged trial."""
+    """Number, value and best value so far of each complete trial."""
     importance: dict[str, float]
-    """Share of the differences that a setting accounts for, as Optuna estimates it; empty for few trials."""
+    """Each setting's share of the variance, as Optuna estimates it; empty for few trials."""
     slices: dict[str, list[tuple[float, float]]]
-    """Setting to (its value, the trial's value) of each judged trial."""
-    logs: frozenset[str]
+    """For each setting its value and the objective's in each complete trial."""
+    log_settings: frozenset[str]
     """Settings that were searched on a logarithmic scale."""
     expected: list[ExpectedBest]
 
 
 def summarize(study: optuna.Study) -> StudySummary:
-    """Return what a study has taught so far."""
+    """Return the summary of a study so far."""
     trials = finished_trials(study)
-    judged = [trial for trial in trials if trial.state.name == "COMPLETE"]
-    facts = study.user_attrs["facts"]
-    sign = 1 if OBJECTIVES[facts["objective"][0]].direction == "maximize" else -1
-    first = trials[0] if trials and trials[0].number == 0 and trials[0] in judged else None
+    complete = [trial for trial in trials if trial.state.name == "COMPLETE"]
+    terms = study.user_attrs["facts"]
+    objective, space = OBJECTIVES[terms["objective"][0]], terms["search space"]
+    states = [trial.state.name for trial in trials]
     return StudySummary(
         name=study.study_name,
         method=study.user_attrs["grid"]["method"],
-        objective=OBJECTIVES[facts["objective"][0]].text,
-        published=None if first is None else first.values[0],
-        chosen="; ".join(f"trial {trial.number}: {_text(trial)}" for trial in best_trials(study, trials)),
-        ended={state: sum(t.state.name == state for t in trials) for state in ("COMPLETE", "PRUNED", "FAIL")},
-        history=_history(judged, sign),
-        importance=_importance(study, judged, sign),
+        objective=objective.label,
+        published=next((trial.values[0] for trial in complete if trial.number == 0), None),
+        best="; ".join(f"trial {trial.number}: {_format(trial)}" for trial in best_trials(study)),
+        num_trials={state: states.count(state) for state in ("COMPLETE", "PRUNED", "FAIL")},
+        history=_history(complete, objective.sign),
+        importance=_importance(study, complete, objective.sign),
         slices={
-            one["name"]: [(trial.params[one["name"]], trial.values[0]) for trial in judged]
-            for one in facts["search space"]
+            name: [(trial.params[name], trial.values[0]) for trial in complete]
+            for name in (dimension["name"] for dimension in space)
         },
-        logs=frozenset(one["name"] for one in facts["search space"] if one["log"]),
-        expected=expected_best(trials, sign),
+        log_settings=frozenset(dimension["name"] for dimension in space if dimension["log"]),
+        expected=expected_best(trials, objective.sign),
     )
 
 
-def _text(trial: FrozenTrial) -> str:
+def _format(trial: FrozenTrial) -> str:
     values = ", ".join(f"{value:.6g}" for value in trial.values)
     return f"{values} with " + ", ".join(f"{name}={value:.4g}" for name, value in trial.params.items())
 
 
-def _history(judged: Sequence[FrozenTrial], sign: int) -> list[tuple[int, float, float]]:
-    found, top = [], -math.inf
-    for trial in judged:
-        top = max(top, sign * trial.values[0])
-        found.append((trial.number, trial.values[0], sign * top))
-    return found
+def _history(complete: Sequence[FrozenTrial], sign: int) -> list[tuple[int, float, float]]:
+    history, best = [], -math.inf
+    for trial in complete:
+        best = max(best, sign * trial.values[0])
+        history.append((trial.number, trial.values[0], sign * best))
+    return history
 
 
-def _importance(study: optuna.Study, judged: Sequence[FrozenTrial], sign: int) -> dict[str, float]:
+def _importance(study: optuna.Study, complete: Sequence[FrozenTrial], sign: int) -> dict[str, float]:
     from optuna.importance import get_param_importances
 
-    if len(judged) < ENOUGH or len({trial.values[0] for trial in judged}) < 2:
+    if len(complete) < MIN_TRIALS_FOR_IMPORTANCE or len({trial.values[0] for trial in complete}) < 2:
         return {}
-    # Of several objectives the first: Optuna then wants to be told, and reminds of it that low is good.
+    # For several objectives Optuna needs a target, and warns that low values of it are taken as good.
     target = None if len(study.directions) == 1 else lambda trial: -sign * float(trial.values[0])
     with warnings.catch_warnings(action="ignore", category=UserWarning):
         return {name: float(share) for name, share in get_param_importances(study, target=target).items()}
@@ -108,47 +107,49 @@ def _importance(study: optuna.Study, judged: Sequence[FrozenTrial], sign: int) -
 def expected_best(trials: Sequence[FrozenTrial], sign: int = 1) -> list[ExpectedBest]:
     """Return the expected best value of 1, 2, ... trials and its standard deviation.
 
-    By Dodge et al. (2019, arXiv 1909.03004, equation 4): as though trials were drawn at random from those
-    made, which is what they are for a random search; a sampler that learns does better late. A pruned
-    trial counts with the last value that it reported; a failed one is left out.
+    By Dodge et al. (2019, arXiv 1909.03004, equation 4), as if trials were drawn at random from those made:
+    true of a random search; a sampler that learns does better late. A pruned trial counts with the last
+    value that it reported; failed trials are left out.
     """
-    counting = [trial for trial in trials if trial.values is not None]
-    values = sorted(sign * float(trial.values[0]) for trial in counting)
+    valued = [trial for trial in trials if trial.values is not None]
+    values = sorted(sign * float(trial.values[0]) for trial in valued)
     if not values:
         return []
-    each = statistics.fmean(float(trial.user_attrs.get(SPENT, {}).get("passes", 0.0)) for trial in counting)
-    found = []
+    passes = statistics.fmean(float(trial.user_attrs.get(COSTS, {}).get("passes", 0.0)) for trial in valued)
+    result = []
     for n in range(1, len(values) + 1):
-        mean, second = (_expected_maximum([v**power for v in values], n) for power in (1, 2))
-        found.append(ExpectedBest(n, n * each, sign * mean, math.sqrt(max(0.0, second - mean * mean))))
-    return found
+        mean, square = (_expected_maximum([value**power for value in values], n) for power in (1, 2))
+        result.append(ExpectedBest(n, n * passes, sign * mean, math.sqrt(max(0.0, square - mean * mean))))
+    return result
 
 
 def _expected_maximum(ranked: Sequence[float], n: int) -> float:
-    """Return the mean of what `ranked`, in the order of the values, has at the largest of n draws."""
+    """Return the mean of `ranked`, sorted by value, at the largest of n draws."""
     size = len(ranked)
     return sum(value * ((k / size) ** n - ((k - 1) / size) ** n) for k, value in enumerate(ranked, 1))
 
 
-def format_summaries(found: Sequence[StudySummary]) -> str:
-    """Return what studies have taught, as text, one after the other."""
-    return "\n".join(line for one in found for line in [*_lines(one), ""])
+def format_summaries(summaries: Sequence[StudySummary]) -> str:
+    """Return summaries as text, one after the other."""
+    return "\n".join(line for summary in summaries for line in [*_lines(summary), ""])
 
 
-def _lines(one: StudySummary) -> list[str]:
-    ended = one.ended
+def _lines(summary: StudySummary) -> list[str]:
+    counts = summary.num_trials
     lines = [
-        f"{one.name}: {one.objective}",
-        f"  trials      {ended['COMPLETE']} judged, {ended['PRUNED']} pruned, {ended['FAIL']} failed",
-        f"  published   {'-' if one.published is None else f'{one.published:.6g}'}",
-        f"  chosen      {one.chosen or '-'}",
+        f"{summary.name}: {summary.objective}",
+        f"  trials      {counts['COMPLETE']} complete, {counts['PRUNED']} pruned, {counts['FAIL']} failed",
+        f"  published   {'-' if summary.published is None else f'{summary.published:.6g}'}",
+        f"  best        {summary.best or '-'}",
     ]
-    if one.importance:
-        shares = ", ".join(f"{name} {100 * share:.0f} %" for name, share in one.importance.items())
+    if summary.importance:
+        shares = ", ".join(f"{name} {100 * share:.0f} %" for name, share in summary.importance.items())
         lines.append(f"  importance  {shares}")
-    if one.expected:
-        steps = dict.fromkeys((0, len(one.expected) // 2, len(one.expected) - 1))
-        points = [one.expected[step] for step in steps]
-        texts = [f"{p.mean:.6g} +- {p.sd:.2g} for {p.trials} trials, {p.passes:,.0f} passes" for p in points]
+    if summary.expected:
+        last = len(summary.expected) - 1
+        points = [summary.expected[step] for step in dict.fromkeys((0, (last + 1) // 2, last))]
+        texts = [
+            f"{p.mean:.6g} +- {p.std:.2g} for {p.num_trials} trials, {p.passes:,.0f} passes" for p in points
+        ]
         lines.append(f"  expected    {'; '.join(texts)}")
     return lines

@@ -1,10 +1,11 @@
-"""One worker: takes the next trial of the method that has used least, and carries it out as runs."""
+"""One worker: runs the next trial of the study that has used least, as runs of the store."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from plastibench.errors import explain
@@ -16,15 +17,16 @@ from plastibench.runner.worker import init_worker
 from plastibench.store.run_status import RunLockedError
 from plastibench.system import signals
 from plastibench.training.callbacks import StopRequested
-from plastibench.tuning import objective
 from plastibench.tuning.budget import Budget, run_costs
 from plastibench.tuning.heartbeat import TuningWorker
+from plastibench.tuning.objective import objective_values
 from plastibench.tuning.plan import StudyPlan
 from plastibench.tuning.storage import open_storage
-from plastibench.tuning.study import OWNER, SPENT, TuningStudy
+from plastibench.tuning.study import TuningStudy
+from plastibench.tuning.trials import COSTS, OWNER, REASON
 
 if TYPE_CHECKING:
-    from optuna.trial import Trial
+    from optuna.trial import Trial, TrialState
 
     from plastibench.experiments.spec import Spec
     from plastibench.store.record import Record
@@ -32,128 +34,120 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class WorkerConfig:
-    """What a worker needs to know, as plain values that travel to other processes."""
+    """What a worker needs, as plain values that can be sent to other processes."""
 
     plans: tuple[StudyPlan, ...]
     budget: Budget
     context: RunContext
     storage_url: str | None
-    """Of an Optuna storage; None keeps the trials in the home folder."""
+    """Address of an Optuna storage; None keeps the trials in the home folder."""
 
 
-class Pruned(Exception):  # noqa: N818 - not an error
-    """A trial is worse than the others were at the same stage of the same seed."""
+def run_worker(
+    config: WorkerConfig, position: int = 0, on_trial_end: Callable[[], None] | None = None
+) -> None:
+    """Run trials until every study has used its budget.
 
-
-def run_worker(assignment: WorkerConfig, position: int = 0, after: Callable[[], None] | None = None) -> None:
-    """Carry out trials until every study has used its budget; `after` is called after each.
-
-    Raises Stopped where it is asked to stop: the trial under way is tried again, from where its runs are.
+    Raises StopRequested if asked to stop: the interrupted trial continues later from its runs' checkpoints.
     """
-    home, url = assignment.context.home, assignment.storage_url
-    store = open_storage(home, url)
-    studies = [TuningStudy.open(plan, store, home) for plan in assignment.plans]
-    init_worker(assignment.context)
-    with TuningWorker(home, position, shared=url is not None) as worker:
-        open_ones = list(studies)
-        while open_ones:
-            _check()
-            study = min(open_ones, key=lambda one: (one.used(assignment.budget), one.plan.study_name))
-            if not _next(study, assignment, worker):
-                open_ones.remove(study)
-            elif after is not None:
-                after()
+    home, url = config.context.home, config.storage_url
+    storage = open_storage(home, url)
+    studies = [TuningStudy.open(plan, storage, home) for plan in config.plans]
+    init_worker(config.context)
+    with TuningWorker.start(home, position, is_shared=url is not None) as worker:
+        while studies:
+            _raise_if_stopped()
+            study = min(studies, key=lambda study: (study.used(config.budget), study.plan.study_name))
+            trial = study.ask(config.budget, worker)
+            if trial is None:
+                studies.remove(study)
+                continue
+            try:
+                with worker.heartbeat(partial(trial.set_user_attr, OWNER)):
+                    TrialRunner(study, trial, config.context).run()
+            except KeyboardInterrupt:  # StopRequested too: the runs have saved their state
+                study.requeue(trial, home)
+                raise
+            if on_trial_end is not None:
+                on_trial_end()
 
 
-def _check() -> None:
+def _raise_if_stopped() -> None:
     if signals.stop_requested():
         raise StopRequested("asked to stop")
 
 
-def _next(study: TuningStudy, assignment: WorkerConfig, worker: TuningWorker) -> bool:
-    """Carry out the next trial of a study; return False where its budget is used up."""
-    with study.next_trial(assignment.budget, worker) as trial:
-        if trial is None:
-            return False
-        with worker.beating(lambda owner: trial.set_user_attr(OWNER, owner)):
-            TrialRunner(study, trial, assignment.context).carry_out()
-    return True
-
-
 class TrialRunner(RunCallback):
-    """One trial being carried out: its runs one after the other, each stage told to the study."""
+    """Runs one trial: its runs one after the other, each of whose stages is reported to Optuna."""
 
     def __init__(self, study: TuningStudy, trial: Trial, context: RunContext) -> None:
         self.study = study
         self.trial = trial
         self.context = context
+        self.specs = study.plan.specs(trial.params)
         self.runs: list[list[dict[str, Any]]] = []
-        self.in_runs = 0.0
-        """Seconds that went into runs."""
-        self.telling = 0.0
-        """Seconds that went into telling the study of stages."""
+        """The stages of each run so far."""
+        self.report_seconds = 0.0
 
-    def carry_out(self) -> None:
-        """Judge the trial, or end it early, or keep the reason why it failed."""
-        specs = self.study.plan.specs(self.trial.params)
+    def run(self) -> None:
+        """Run the trial; tell Optuna its values, that it is pruned, or that it failed."""
+        import optuna
+        from optuna.trial import TrialState
+
         start = time.perf_counter()
         try:
-            for spec in specs:
+            for spec in self.specs:
                 self._run(spec)
-        except Pruned:
-            self._close(specs, start)
-            self.study.prune(self.trial)
-        except KeyboardInterrupt:  # also Stopped: the runs have kept their state
+        except optuna.TrialPruned:
+            self._finish(start, TrialState.PRUNED)
+        except KeyboardInterrupt:
             raise
         except BaseException as error:  # a plug-in may raise anything; other trials must go on
-            self._close(specs, start)
-            self.study.fail(self.trial, explain(error))
+            self.trial.set_user_attr(REASON, explain(error))
+            self._finish(start, TrialState.FAIL)
         else:
-            self._close(specs, start)
-            plan = self.study.plan
-            values = objective.objective_values(plan.config.objectives, self.runs, plan.num_stages)
-            self.study.complete(self.trial, values)
+            self._finish(start, TrialState.COMPLETE)
 
     def _run(self, spec: Spec) -> None:
-        """Carry out a run, or read it where it is finished: the study is told the same in both cases."""
+        """Execute a run, or read a finished one: the same stages are reported in both cases."""
         self.runs.append([])
-        start, told = time.perf_counter(), self.telling
-        try:
-            record = self._executed(spec)
-        finally:
-            self.in_runs += time.perf_counter() - start - (self.telling - told)
+        record = self._execute(spec)
         for row in record.stages[len(self.runs[-1]) :]:
             self.on_stage_end(spec, row)
 
-    def _executed(self, spec: Spec) -> Record:
-        """Carry a run out, or wait for who is at it: another trial may have the same settings."""
+    def _execute(self, spec: Spec) -> Record:
+        """Execute a run, or wait for the process that does: another trial may have the same settings."""
         while True:
             try:
                 return execute(spec, self.context, [self])
             except RunLockedError:
-                _check()
+                _raise_if_stopped()
                 time.sleep(RETRY_SECONDS)
 
-    def _close(self, specs: Sequence[Spec], start: float) -> None:
-        self.trial.set_user_attr("runs", [spec.id for spec in specs[: len(self.runs)]])
-        self.trial.set_user_attr(SPENT, run_costs(self.runs))
-        self.trial.set_user_attr("seconds", time.perf_counter() - start)
-        self.trial.set_user_attr("in_runs", self.in_runs)
+    def _finish(self, start: float, state: TrialState) -> None:
+        seconds = time.perf_counter() - start
+        self.trial.set_user_attr("runs", [spec.id for spec in self.specs[: len(self.runs)]])
+        self.trial.set_user_attr(COSTS, run_costs(self.runs))
+        self.trial.set_user_attr("seconds", seconds)
+        self.trial.set_user_attr("in_runs", seconds - self.report_seconds)
+        is_complete = state.name == "COMPLETE"
+        self.study.study.tell(self.trial, self._values() if is_complete else None, state)
+
+    def _values(self) -> list[float]:
+        plan = self.study.plan
+        return objective_values(plan.config.objectives, self.runs, plan.num_stages)
 
     def on_stage_end(self, spec: Spec, row: dict[str, Any]) -> None:
-        """Tell the study how the trial stands. Raises Pruned where that is not worth going on."""
-        start = time.perf_counter()
-        try:
-            self._stage(row)
-        finally:
-            self.telling += time.perf_counter() - start
+        """Report the value so far. Raises TrialPruned if it is too low to go on."""
+        import optuna
 
-    def _stage(self, row: dict[str, Any]) -> None:
         self.runs[-1].append(row)
-        plan = self.study.plan
+        plan, start = self.study.plan, time.perf_counter()
         if len(plan.config.objectives) > 1 or not plan.config.pruning:
             return
-        (value,) = objective.objective_values(plan.config.objectives, self.runs, plan.num_stages)
+        (value,) = self._values()
         self.trial.report(value, (len(self.runs) - 1) * plan.num_stages + int(row["index"]))
-        if self.trial.should_prune():
-            raise Pruned
+        is_pruned = self.trial.should_prune()
+        self.report_seconds += time.perf_counter() - start
+        if is_pruned:
+            raise optuna.TrialPruned

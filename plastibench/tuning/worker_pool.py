@@ -1,4 +1,4 @@
-"""Several workers on this machine; one that dies is replaced, and its trial is taken up by another."""
+"""Several workers on this machine; one that dies is replaced, and another runs its trial."""
 
 from __future__ import annotations
 
@@ -14,76 +14,75 @@ from plastibench.system import signals
 from plastibench.training.callbacks import StopRequested
 from plastibench.tuning.trial_runner import WorkerConfig, run_worker
 
-LOOK_SECONDS = 1.0
-"""How often the team is looked at."""
+POLL_SECONDS = 1.0
 GRACE_SECONDS = 30.0
-"""How long a worker may take to end its step before it is killed."""
-MOST_DEATHS = 10
-"""Workers that may die before something is taken to be wrong with the runs themselves."""
+"""Time of a worker to end its step before it is killed."""
+MAX_DEATHS = 10
+"""Dead workers beyond which the runs themselves are taken to be the cause."""
 
 
 class WorkersLostError(RuntimeError):
     """Workers died again and again."""
 
 
-def run_workers(assignment: WorkerConfig, jobs: int, look: Callable[[], None]) -> None:
-    """Carry out trials in `jobs` processes until every budget is used; `look` is called every second.
+def run_workers(config: WorkerConfig, num_workers: int, on_poll: Callable[[], None]) -> None:
+    """Run trials in several processes until every budget is used; `on_poll` is called every second.
 
-    Raises LostError where worker after worker dies. No process is left when this returns or raises.
+    Raises WorkersLostError if worker after worker dies. No process is left when this returns or raises.
     """
-    team = [_start(assignment, position) for position in range(jobs)]
-    deaths = 0
+    workers = [_start(config, position) for position in range(num_workers)]
+    num_deaths = 0
     try:
-        while any(member.is_alive() for member in team):
-            wait([member.sentinel for member in team if member.is_alive()], timeout=LOOK_SECONDS)
-            for position, member in enumerate(team):
-                if not member.is_alive() and member.exitcode:
-                    deaths += 1
-                    if deaths > MOST_DEATHS:
+        while alive := [worker for worker in workers if worker.is_alive()]:
+            wait([worker.sentinel for worker in alive], timeout=POLL_SECONDS)
+            for position, worker in enumerate(workers):
+                if not worker.is_alive() and worker.exitcode:
+                    num_deaths += 1
+                    if num_deaths > MAX_DEATHS:
                         raise WorkersLostError(
-                            f"{deaths} workers died, the last with exit status {member.exitcode}"
+                            f"{num_deaths} workers died, the last with exit status {worker.exitcode}"
                         )
-                    team[position] = _start(assignment, position)
-            look()
+                    workers[position] = _start(config, position)
+            on_poll()
     except KeyboardInterrupt:
         signals.announce_stop()
         raise
     finally:
-        _end(team)
+        _stop(workers)
 
 
-def _start(assignment: WorkerConfig, position: int) -> BaseProcess:
+def _start(config: WorkerConfig, position: int) -> BaseProcess:
     context = multiprocessing.get_context("spawn")
     # Not a daemon: a run that streams its images has processes of its own.
-    process = context.Process(target=_work, args=(assignment, position), daemon=False)
+    process = context.Process(target=_main, args=(config, position), daemon=False)
     process.start()
     return process
 
 
-def _end(team: list[BaseProcess]) -> None:
-    """Let every worker end its step and keep its state; what takes too long, or a second Ctrl-C, kills."""
-    for member in team:
-        member.terminate()
+def _stop(workers: list[BaseProcess]) -> None:
+    """Let every worker end its step and save its state; one that takes too long is killed."""
+    for worker in workers:
+        worker.terminate()
     try:
-        for member in team:
-            member.join(GRACE_SECONDS)
-    finally:
-        for member in team:
-            member.kill()
-            member.join()
+        for worker in workers:
+            worker.join(GRACE_SECONDS)
+    finally:  # a second Ctrl-C too
+        for worker in workers:
+            worker.kill()
+            worker.join()
 
 
-def _work(assignment: WorkerConfig, position: int) -> None:
-    """Be a worker, for as long as the process lives that this one works for."""
+def _main(config: WorkerConfig, position: int) -> None:
+    """Run a worker's process for as long as its parent lives."""
     signals.follow_parent()
     parent = multiprocessing.parent_process()
     assert parent is not None
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    threading.Thread(target=_exit_with, args=(parent,), daemon=True).start()
     with suppress(StopRequested):
-        run_worker(assignment, position)
+        run_worker(config, position)
 
 
-def _end_with(parent: BaseProcess) -> None:
-    """End this process when its parent is gone: nobody is left to work for."""
+def _exit_with(parent: BaseProcess) -> None:
+    """Exit when the parent is gone."""
     wait([parent.sentinel])
     os._exit(1)

@@ -29,7 +29,8 @@ from plastibench.tuning import budget, export, objective, plots, search_space, s
 from plastibench.tuning.budget import Budget
 from plastibench.tuning.plan import StudyConfig, StudyPlan, make_plans
 from plastibench.tuning.storage import load_studies, open_storage, tuning_names
-from plastibench.tuning.study import TuningStudy, best_trials
+from plastibench.tuning.study import TuningStudy
+from plastibench.tuning.trials import best_trials
 from plastibench.tuning.trial_runner import WorkerConfig, run_worker
 from plastibench.tuning.worker_pool import run_workers
 
@@ -115,7 +116,7 @@ def _carry_out(assignment: WorkerConfig, studies: list[TuningStudy], jobs: int, 
         with Board(console, studies, assignment.budget, jobs) as board:
             if jobs == 1:
                 with signals.stop_on_signals():
-                    run_worker(assignment, after=board.look)
+                    run_worker(assignment, on_trial_end=board.look)
             else:
                 run_workers(assignment, jobs, board.look)
     finally:
@@ -139,7 +140,7 @@ def _conclude(studies: list[TuningStudy], path: Path | None, home: Path, console
     """Say what was best of each study, and how to go on."""
     for study in studies:
         trials = study.finished_trials()
-        for trial in best_trials(study.study, trials):
+        for trial in best_trials(study.study):
             values = ", ".join(f"{value:.6g}" for value in trial.values)
             params = ", ".join(f"{name}={value:.6g}" for name, value in trial.params.items())
             _say(

@@ -16,7 +16,7 @@ from plastibench.experiments import suites
 from plastibench.experiments.grid import FIRST_TUNING_SEED
 from plastibench.plugins.registry import Registry
 from plastibench.store.run_store import Store
-from plastibench.tuning.study import SPENT
+from plastibench.tuning.trials import COSTS
 from plastibench.tuning.summary import expected_best
 
 SECRET = "postgresql+psycopg://me:pw@127.0.0.1:1/x"
@@ -245,7 +245,7 @@ def test_the_report_says_and_draws_what_the_trials_have_taught(tuned_home: Path)
     _, warm = studies(tuned_home)
     top = max(trial.value or 0.0 for trial in trials(warm))
     assert f"trial {warm.best_trial.number}: {top:.6g} with learning_rate=" in answer.out
-    assert answer.out.count("2 judged, 0 pruned, 0 failed") == 2
+    assert answer.out.count("2 complete, 0 pruned, 0 failed") == 2
     drawn = sorted(path.name for path in (tuned_home / "tuned").glob("*.svg"))
     assert drawn == [f"{NAME}-{kind}.svg" for kind in ("expected", "history", "slices")]
     refused = command("tune", "--report", "--home", tuned_home, "--name", NAME[:-1])
@@ -254,9 +254,9 @@ def test_the_report_says_and_draws_what_the_trials_have_taught(tuned_home: Path)
 
 def test_the_expected_best_is_the_mean_over_all_draws() -> None:
     values = [3.0, 1.0, 2.0]
-    made = [optuna.trial.create_trial(value=value, user_attrs={SPENT: {"passes": 10.0}}) for value in values]
+    made = [optuna.trial.create_trial(value=value, user_attrs={COSTS: {"passes": 10.0}}) for value in values]
     for point in expected_best(made):
-        best = [max(draw) for draw in itertools.product(values, repeat=point.trials)]
+        best = [max(draw) for draw in itertools.product(values, repeat=point.num_trials)]
         assert point.mean == pytest.approx(statistics.fmean(best))
-        assert point.sd == pytest.approx(statistics.pstdev(best))
-        assert point.passes == 10 * point.trials
+        assert point.std == pytest.approx(statistics.pstdev(best))
+        assert point.passes == 10 * point.num_trials

@@ -1,0 +1,39 @@
+"""Trials of an Optuna study: which of them count, and which are the best."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import optuna
+    from optuna.trial import FrozenTrial
+
+SURPLUS, REASON, RETRY_OF, OWNER, COSTS = "surplus", "reason", "retry_of", "owner", "spent"
+"""User attributes of a trial: beyond the budget; why it failed; what it repeats; its worker; its costs."""
+
+
+def is_waiting(trial: FrozenTrial) -> bool:
+    """Return whether a trial is in the queue."""
+    return trial.state.name == "WAITING"
+
+
+def is_lost(trial: FrozenTrial) -> bool:
+    """Return whether the worker of a trial died; its parameters are, or will be, in the queue again."""
+    return trial.state.name == "FAIL" and REASON not in trial.user_attrs and SURPLUS not in trial.user_attrs
+
+
+def counted_trials(study: optuna.Study) -> list[FrozenTrial]:
+    """Return the trials that a budget counts, in the order of their numbers."""
+    trials = study.get_trials(deepcopy=False)
+    return [trial for trial in trials if SURPLUS not in trial.user_attrs and not is_lost(trial)]
+
+
+def finished_trials(study: optuna.Study) -> list[FrozenTrial]:
+    """Return the trials that a budget counts and that are complete, pruned or failed."""
+    return [trial for trial in counted_trials(study) if trial.state.is_finished()]
+
+
+def best_trials(study: optuna.Study) -> list[FrozenTrial]:
+    """Return the best trial, the first of equals, or the Pareto front of a study with two objectives."""
+    front = study.best_trials
+    return front if len(study.directions) > 1 else front[:1]
