@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from plastibench.errors import RequestError, explain
+from plastibench.errors import RequestError
 from plastibench.system.locks import file_lock
+from plastibench.system.uris import explain_without_password, without_password
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -69,7 +70,9 @@ class TrackingServer:
         scheme = text.partition("://")[0].partition("+")[0]
         if "://" not in text or scheme not in DATABASES + SERVERS:
             allowed = ", ".join(f"{name}://" for name in DATABASES + SERVERS)
-            raise RequestError(f"tracking address {hidden(text)!r} is not allowed (it begins with {allowed})")
+            raise RequestError(
+                f"tracking address {without_password(text)} is not allowed: it must begin with {allowed}"
+            )
         # SQLAlchemy takes the driver of before for granted; the one that is kept up is psycopg.
         driver = "postgresql+psycopg://"
         return cls(
@@ -79,7 +82,7 @@ class TrackingServer:
     @property
     def display_uri(self) -> str:
         """Return the address without its password."""
-        return hidden(self.uri)
+        return without_password(self.uri)
 
     @property
     def is_default(self) -> bool:
@@ -147,19 +150,8 @@ class TrackingServer:
             post(self.uri, "experiments/search", {"max_results": 1})
 
     def explain(self, error: BaseException) -> str:
-        """Return what went wrong in one line without the password."""
-        text, password = explain(error), _password(self.uri)
-        return text.replace(password, "***") if password else text
-
-
-def hidden(uri: str) -> str:
-    """Return an address without its password."""
-    password = _password(uri)
-    return uri.replace(f":{password}@", "@") if password else uri
-
-
-def _password(uri: str) -> str:
-    return uri.rpartition("@")[0].partition("://")[2].partition(":")[2]
+        """Return one line for an error, without the password."""
+        return explain_without_password(error, self.uri)
 
 
 def leaderboard_links(server: TrackingServer) -> list[tuple[str, str]]:

@@ -49,8 +49,9 @@ def _table(grid: Mapping[str, Any]) -> tomlkit.items.Table:
         if isinstance(value, Mapping):
             inline = tomlkit.inline_table()
             inline.update(value)
-            value = inline
-        if value != {}:
+            if value:
+                table[name] = inline
+        else:
             table[name] = value
     return table
 

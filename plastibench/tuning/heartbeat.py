@@ -34,7 +34,7 @@ class TrialOwner:
     """Time of the last heartbeat, in seconds since 1970."""
 
     def is_alive(self, home: Path) -> bool:
-        """Return whether the worker still runs: by its lock in a shared home folder, else by its heartbeat."""
+        """Return whether the worker runs: by its lock in the same home folder, else by its heartbeat."""
         lock = _lock_file(home, self.worker)
         is_fresh = time.time() - self.beat < GRACE_SECONDS
         if sys.platform == "win32":

@@ -50,7 +50,7 @@ class StudyPlan:
     def study_name(self) -> str:
         """Return the study's name: the same for the same setting, whatever its search space."""
         parts = (self.base_spec.task, self.base_spec.model, self.base_spec.method)
-        setting = [[part.name, part.settings] for part in parts]
+        setting: list[Any] = [[part.name, part.settings] for part in parts]
         setting += [self.base_spec.recipe, self.base_spec.device]
         digest = hashlib.sha256(canonical(setting).encode()).hexdigest()[:6]
         return f"{self.tuning}/{self.base_spec.method.name}-{digest}"

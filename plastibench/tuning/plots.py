@@ -24,7 +24,9 @@ def save_plots(summaries: Sequence[StudySummary], folder: Path, tuning: str) -> 
     figures: dict[str, list[Panel]] = {
         "history": [partial(_history, summary=summary) for summary in summaries],
         "importance": [partial(_importance, summary=summary) for summary in summaries if summary.importance],
-        "slices": [partial(_slice, summary=summary, setting=name) for summary in summaries for name in summary.slices],
+        "slices": [
+            partial(_slice, summary=summary, setting=name) for summary in summaries for name in summary.slices
+        ],
         "expected": [partial(_expected, summaries=summaries)],
     }
     paths = {name: folder / f"{tuning}-{name}.svg" for name, panels in figures.items() if panels}
@@ -79,7 +81,9 @@ def _expected(axes: Axes, summaries: Sequence[StudySummary]) -> None:
     """Plot the expected best value against the budget, with one standard deviation around it."""
     for summary in summaries:
         passes = [point.passes for point in summary.expected]
-        (line,) = axes.plot(passes, [point.mean for point in summary.expected], label=summary.method, marker=".")
+        (line,) = axes.plot(
+            passes, [point.mean for point in summary.expected], label=summary.method, marker="."
+        )
         low = [point.mean - point.std for point in summary.expected]
         high = [point.mean + point.std for point in summary.expected]
         axes.fill_between(passes, low, high, alpha=0.15, color=line.get_color(), linewidth=0)

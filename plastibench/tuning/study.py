@@ -129,9 +129,7 @@ class TuningStudy:
     def _is_surplus(self, trial: Trial, budget: Budget) -> bool:
         """Return whether other hosts, which may ask at the same moment, have used the budget before."""
         earlier = [
-            other
-            for other in self.counted_trials()
-            if other.number < trial.number and not is_waiting(other)
+            other for other in self.counted_trials() if other.number < trial.number and not is_waiting(other)
         ]
         return budget.unit == "trials" and len(earlier) >= budget.amount
 

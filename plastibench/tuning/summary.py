@@ -1,4 +1,4 @@
-"""Summaries of studies: how the search went, which settings mattered, what a budget can be expected to give."""
+"""Summaries of studies: how the search went, which settings mattered, what a budget can give."""
 
 from __future__ import annotations
 

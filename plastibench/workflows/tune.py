@@ -17,6 +17,7 @@ from plastibench.cli.screen import Screen
 from plastibench.cli.tuning_progress import Board
 from plastibench.devices import Device, get_device
 from plastibench.errors import RequestError, unknown
+from plastibench.experiments.spec import Spec
 from plastibench.runner.context import RunContext
 from plastibench.runner.execute import prepare_data
 from plastibench.store import tuned_settings
@@ -30,8 +31,8 @@ from plastibench.tuning.budget import Budget
 from plastibench.tuning.plan import StudyConfig, StudyPlan, make_plans
 from plastibench.tuning.storage import load_studies, open_storage, tuning_names
 from plastibench.tuning.study import TuningStudy
-from plastibench.tuning.trials import best_trials
 from plastibench.tuning.trial_runner import WorkerConfig, run_worker
+from plastibench.tuning.trials import best_trials
 from plastibench.tuning.worker_pool import run_workers
 
 if TYPE_CHECKING:
@@ -76,7 +77,10 @@ def tune(request: Request, ask: Ask, server: TrackingServer | None = None) -> in
     The trials are mirrored to `server`, if there is one.
     """
     console = Screen(stderr=True)
-    found = make_plans(request, ask.terms, ask.name)
+    specs = request.specs()
+    found = make_plans(
+        request.leaderboard, specs, request.registry, ask.terms, ask.name or _default_name(request, specs)
+    )
     name = tuned_settings.suite_path(request.home, found[0].tuning).stem
     device, store = _ready(request, found), open_storage(request.home, ask.url)
     studies = [TuningStudy.open(plan, store, request.home) for plan in found]
@@ -99,6 +103,12 @@ def tune(request: Request, ask: Ask, server: TrackingServer | None = None) -> in
                 mirror.finish({})
     _conclude(studies, export.write_suite(store, name, request.home), request.home, console)
     return SOME_FAILED if any(_failed(study) for study in studies) else DONE
+
+
+def _default_name(request: Request, specs: list[Spec]) -> str:
+    if request.task is None:
+        return request.leaderboard.name
+    return "-".join(dict.fromkeys(name for spec in specs for name in (spec.task.name, spec.model.name)))
 
 
 def _ready(request: Request, found: list[StudyPlan]) -> Device:

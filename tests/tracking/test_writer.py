@@ -243,7 +243,7 @@ def test_sync_of_nothing_is_one_line(tmp_path: Path) -> None:
 def test_address_of_another_kind_is_refused_in_one_line(tmp_path: Path, uri: str) -> None:
     answer = command("run", "--home", tmp_path, *SMALL, "--tracking", uri)
     assert (answer.status, len(answer.lines())) == (2, 1)
-    assert "is not allowed (it begins with sqlite://" in answer.err
+    assert "is not allowed: it must begin with sqlite://" in answer.err
     assert "secret" not in answer.err
 
 

@@ -16,8 +16,8 @@ from plastibench.experiments import suites
 from plastibench.experiments.grid import FIRST_TUNING_SEED
 from plastibench.plugins.registry import Registry
 from plastibench.store.run_store import Store
-from plastibench.tuning.trials import COSTS
 from plastibench.tuning.summary import expected_best
+from plastibench.tuning.trials import COSTS
 
 SECRET = "postgresql+psycopg://me:pw@127.0.0.1:1/x"
 METHODS = ("--method", "warm,shrink_perturb", "--tune", "learning_rate")
