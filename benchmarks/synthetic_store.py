@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from plastibench.experiments.spec import Part, Spec
-from plastibench.store.index.index import NAME
+from plastibench.store.index.index_file import INDEX_FILE
 from plastibench.store.run_store import Store
 from plastibench.training.cost import Cost, PhaseCost
 
@@ -155,14 +155,15 @@ def main() -> None:
     print(f"{asked.runs:,} runs are there, made in {time.perf_counter() - start:.0f} s", flush=True)
     if not asked.repeats:
         return
-    (asked.home / NAME).unlink(missing_ok=True)
+    (asked.home / INDEX_FILE).unlink(missing_ok=True)
     seconds, most, first = table(asked.home, asked.format)
     print(f"cold: {seconds:.2f} s, {most:,.0f} MB", flush=True)
     warm = [table(asked.home, asked.format) for _ in range(asked.repeats)]
     times = [found[0] for found in warm]
     print(
         f"warm: {statistics.median(times):.2f} s ({min(times):.2f} to {max(times):.2f}, n = {len(times)}), "
-        f"{max(found[1] for found in warm):,.0f} MB; index {(asked.home / NAME).stat().st_size / 1e6:,.0f} MB"
+        f"{max(found[1] for found in warm):,.0f} MB; "
+        f"index {(asked.home / INDEX_FILE).stat().st_size / 1e6:,.0f} MB"
     )
     print(f"the same bytes: {all(found[2] == first for found in warm)}")
 

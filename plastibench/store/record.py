@@ -1,11 +1,11 @@
-"""A finished run, and the text of its file."""
+"""The record of a finished run, and its file format."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -14,8 +14,20 @@ from plastibench.experiments.spec import Spec, canonical
 from plastibench.store.run_metrics import RunMetrics, total_cost
 
 STATUSES = ("done", "diverged")
-WORDS = ("stop", "data")
-"""Fields of a row that are text; all others are numbers, or None."""
+TEXT_COLUMNS = ("stop", "data")
+"""Columns of a stage that hold text; all others hold numbers or None."""
+
+StageRow = dict[str, Any]
+"""The fields of a StageResult."""
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What tables need of a run, computed when its file was read."""
+
+    condition_id: str
+    metrics: RunMetrics | None
+    """None for a run that no average includes."""
 
 
 @dataclass(frozen=True)
@@ -24,34 +36,33 @@ class Record:
 
     spec: Spec
     status: str
-    """done or diverged."""
-    stages: list[dict[str, Any]]
-    """One row a stage: the fields of a StageResult."""
-    provenance: dict[str, Any]
-    """Versions, commit, device, host, data checksum, when, how many attempts."""
+    """One of `STATUSES`."""
+    stages: Sequence[StageRow]
+    provenance: Mapping[str, Any]
+    """Versions, commit, device, host, checksum of the data, times, number of attempts."""
+    summary: RunSummary | None = None
+    """Saved results, or None to compute them from the stages."""
 
     @property
     def id(self) -> str:
-        """Return the run's id."""
+        """Return the id of the run."""
         return self.spec.id
-
-    def with_provenance(self, **more: object) -> Record:
-        """Return the same with more in its provenance."""
-        return replace(self, provenance={**self.provenance, **more})
 
     @cached_property
     def condition_id(self) -> str:
-        """Return what it has in common with the runs that it may be compared with."""
-        return self.spec.condition_id()
+        """Return what the run shares with those that it may be compared with."""
+        return self.spec.condition_id() if self.summary is None else self.summary.condition_id
 
     @cached_property
     def hardware(self) -> str:
-        """Return the device and the number of threads, which seconds depend on."""
-        return hardware(self.provenance)
+        """Return the device and the number of threads, which times depend on."""
+        return hardware_name(self.provenance)
 
     @cached_property
     def metrics(self) -> RunMetrics:
-        """Return the accuracies and sums of a run that was tested: not of a sealed one."""
+        """Return accuracies and total cost. The run must have been tested."""
+        if self.summary is not None and self.summary.metrics is not None:
+            return self.summary.metrics
         return RunMetrics(
             seed=self.spec.seed,
             accuracies=tuple(100 * float(stage["test_accuracy"]) for stage in self.stages),
@@ -61,73 +72,60 @@ class Record:
             hardware=self.hardware,
         )
 
+    def with_provenance(self, **fields: object) -> Record:
+        """Return a copy with more fields in its provenance."""
+        return replace(self, provenance={**self.provenance, **fields})
 
-def hardware(provenance: Mapping[str, Any]) -> str:
-    """Return the device and the number of threads that a record's provenance names."""
+    def to_json(self) -> str:
+        """Return the text of run.json."""
+        fields: dict[str, Any] = {
+            "id": self.id,
+            "spec": self.spec.as_dict(),
+            "status": self.status,
+            "stages": list(self.stages),
+            "provenance": self.provenance,
+        }
+        fields["digest"] = content_digest(fields)
+        return json.dumps(fields, sort_keys=True, indent=1, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, run: str) -> Record:
+        """Parse the run.json of a run. Raises ValueError, KeyError or TypeError if it is damaged."""
+        fields = json.loads(text)
+        digest = fields.pop("digest", None)
+        if digest is not None and digest != content_digest(fields):
+            raise ValueError("it was changed after it was written")
+        record = cls(
+            Spec.from_dict(fields["spec"]), fields["status"], fields["stages"], dict(fields["provenance"])
+        )
+        if not run == record.id == fields["id"]:
+            raise ValueError("its id is not that of its description")
+        if record.status not in STATUSES:
+            raise ValueError(f"its status is {record.status!r}; it must be one of {', '.join(STATUSES)}")
+        if not record.stages or [row["index"] for row in record.stages] != list(range(len(record.stages))):
+            raise ValueError("its stages are not complete")
+        for row in record.stages:
+            check_row(row)
+        return record
+
+
+def hardware_name(provenance: Mapping[str, Any]) -> str:
+    """Return the device and the number of threads in a record's provenance."""
     threads = provenance.get("threads")
     return f"{provenance.get('device')}" + (f", {threads} threads" if threads else "")
 
 
-def as_text(record: Record) -> str:
-    """Return the file of a run."""
-    plain: dict[str, Any] = {
-        "id": record.id,
-        "spec": record.spec.as_dict(),
-        "status": record.status,
-        "stages": record.stages,
-        "provenance": record.provenance,
-    }
-    plain["digest"] = digest(plain)
-    return json.dumps(plain, sort_keys=True, indent=1, allow_nan=False) + "\n"
+def check_row(row: Mapping[str, object]) -> None:
+    """Raise ValueError if a value of a stage has the wrong type or is not finite."""
+    for name, value in row.items():
+        if name in TEXT_COLUMNS:
+            valid = type(value) is str
+        else:
+            valid = value is None or type(value) is int or (type(value) is float and math.isfinite(value))
+        if not valid:
+            raise ValueError(f"{name} is {value!r}"[:80])
 
 
-def parse(text: str, run: str) -> Record:
-    """Read the file of a run. Raises ValueError, or what reading strange JSON raises, where it is damaged."""
-    plain = json.loads(text)
-    found = plain.pop("digest", None)
-    if found is not None and found != digest(plain):
-        raise ValueError("it was changed after it was written")
-    record = Record(
-        Spec.from_dict(plain["spec"]), plain["status"], plain["stages"], dict(plain["provenance"])
-    )
-    if record.id != plain["id"] or run != record.id:
-        raise ValueError("its id is not that of its description")
-    _check_rows(record)
-    if record.status not in STATUSES:
-        raise ValueError(f"its status is {record.status!r}, which is none of {', '.join(STATUSES)}")
-    if not record.stages or [row["index"] for row in record.stages] != list(range(len(record.stages))):
-        raise ValueError("its stages are not complete")
-    return record
-
-
-def _check_rows(record: Record) -> None:
-    """Raise ValueError where a number is none: such a record was made by hand, and no table can be."""
-    if all(map(_is_plain, record.stages)):
-        return
-    odd = [
-        f"{name} is {value!r}" for row in record.stages for name, value in row.items() if _odd(name, value)
-    ]
-    if odd:
-        raise ValueError(odd[0][:80])
-
-
-def _is_plain(row: Mapping[str, object]) -> bool:
-    """Return whether a row is surely sound, without a look at each value: nearly all are."""
-    numbers = [value for name, value in row.items() if name not in WORDS]
-    words = [row[name] for name in WORDS if name in row]
-    floats = [value for value in numbers if type(value) is float]
-    kinds = {*map(type, numbers)} <= {int, float, type(None)} and {*map(type, words)} <= {str}
-    return kinds and all(map(math.isfinite, floats))
-
-
-def _odd(name: str, value: object) -> bool:
-    if name in WORDS or isinstance(value, bool):
-        return not isinstance(value, str)
-    return not isinstance(value, int | float | None) or (
-        isinstance(value, float) and not math.isfinite(value)
-    )
-
-
-def digest(plain: Mapping[str, Any]) -> str:
-    """Return what a run file says of its own content: 16 hexadecimal digits."""
-    return hashlib.sha256(canonical(plain).encode()).hexdigest()[:16]
+def content_digest(fields: Mapping[str, Any]) -> str:
+    """Return the digest of a run file's content: 16 hexadecimal digits."""
+    return hashlib.sha256(canonical(fields).encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""What one finished run came to: its accuracies, and the sums of what its stages cost."""
+"""The results of a finished run: its accuracies and its total cost."""
 
 from __future__ import annotations
 
@@ -24,40 +24,40 @@ DERIVED = {
 """Sums of other costs; `passes` and `flops` leave out what it takes to measure a method."""
 COSTS = (*SUMMED, *DERIVED, *HIGHEST)
 HARDWARE_DEPENDENT = ("seconds", "memory", "energy")
-"""Ends of the names of costs that no two runs share, and that mean nothing without their hardware."""
+"""Suffixes of the costs that depend on the hardware and differ between any two runs."""
 
 Costs = Mapping[str, float | None]
 
 
 @dataclass(frozen=True)
 class RunMetrics:
-    """What one finished run came to."""
+    """The results of a finished run."""
 
     seed: int
     accuracies: tuple[float, ...]
-    """Of the test set after each stage, in percent."""
+    """Test accuracy after each stage, in percent."""
     steps: tuple[int, ...]
     """Of each stage."""
     passes: tuple[int, ...]
-    """Of each stage, the remedy's own among them."""
+    """Of each stage, including the method's own."""
     cost: Costs
-    """Of the whole run; None for what its record does not say."""
+    """Of the whole run; None for what was not measured."""
     hardware: str = ""
-    """Device and threads that it was made with: seconds, memory and energy are theirs."""
+    """Device and threads, which seconds, memory and energy depend on."""
 
     @property
     def last(self) -> float:
-        """Return the accuracy at the last stage."""
+        """Return the accuracy after the last stage."""
         return self.accuracies[-1]
 
     @cached_property
     def average(self) -> float:
-        """Return the plain mean over stages, the first one included."""
+        """Return the mean accuracy over all stages."""
         return sum(self.accuracies) / len(self.accuracies)
 
 
 def total_cost(stages: Sequence[Mapping[str, float | None]]) -> Costs:
-    """Return the cost of a run from its stages; None for what one of them does not say."""
+    """Return the cost of a run; None for what was not measured in one of its stages."""
     cost: dict[str, float | None] = {}
     for names, total in ((SUMMED, sum), (HIGHEST, max)):
         for name in names:
@@ -77,37 +77,37 @@ _in_order: Callable[[Costs], tuple[float | None, ...]] = itemgetter(*COSTS)
 
 
 def mean_cost(runs: Iterable[RunMetrics]) -> Costs:
-    """Return means over runs; a cost that one of them does not know has none.
+    """Return mean costs; None for what one of the runs did not measure.
 
-    Seconds, memory and energy of several kinds of hardware have none either.
+    What depends on the hardware is None, too, if the runs used several kinds.
     """
-    found = list(runs)
-    mixed = len(hardware_names(found)) > 1
-    if not found:
+    runs = list(runs)
+    if not runs:
         return dict.fromkeys(COSTS)
-    sums = dict(zip(COSTS, map(_sum, zip(*(_in_order(run.cost) for run in found), strict=True)), strict=True))
+    mixed = len(hardware_names(runs)) > 1
+    sums = map(_sum, zip(*(_in_order(run.cost) for run in runs), strict=True))
     return {
-        name: None if total is None or (mixed and name.endswith(HARDWARE_DEPENDENT)) else total / len(found)
-        for name, total in sums.items()
+        name: None if total is None or (mixed and name.endswith(HARDWARE_DEPENDENT)) else total / len(runs)
+        for name, total in zip(COSTS, sums, strict=True)
     }
 
 
-def relative_cost(cost: Costs, unit: Costs, *, same_hardware: bool) -> Costs:
-    """Return costs divided by others; those of a machine have no ratio over several kinds of hardware."""
+def relative_cost(cost: Costs, reference: Costs, *, same_hardware: bool) -> Costs:
+    """Return costs divided by those of a reference; None for what depends on different hardware."""
 
     def ratio(name: str) -> float | None:
-        value, one = cost[name], unit[name]
-        apart = not same_hardware and name.endswith(HARDWARE_DEPENDENT)
-        return None if value is None or not one or apart else value / one
+        value, unit = cost[name], reference[name]
+        comparable = same_hardware or not name.endswith(HARDWARE_DEPENDENT)
+        return value / unit if comparable and value is not None and unit else None
 
     return {name: ratio(name) for name in COSTS}
 
 
 def runs_on(hardware: str, runs: Iterable[RunMetrics]) -> list[RunMetrics]:
-    """Return those runs that were made with some hardware."""
+    """Return the runs that used the given hardware."""
     return [run for run in runs if run.hardware == hardware]
 
 
 def hardware_names(runs: Iterable[RunMetrics]) -> list[str]:
-    """Return what the runs were made with, sorted."""
+    """Return the hardware that the runs used, sorted."""
     return sorted({run.hardware for run in runs})

@@ -1,4 +1,4 @@
-"""The runs under a home folder: one folder a run, which exists when its run.json does."""
+"""The runs in a home folder: one folder per run, which counts as finished if it has a run.json."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from plastibench.errors import RequestError
 from plastibench.experiments.spec import Spec
-from plastibench.store.record import Record, parse
+from plastibench.store.record import Record
 from plastibench.store.run_writer import RunWriter
 
 HOME_VARIABLE = "PLASTIBENCH_HOME"
@@ -17,15 +17,15 @@ DEFAULT_HOME = "plastibench-home"
 
 
 class Store:
-    """The runs under a home folder."""
+    """The runs in a home folder."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
         self.damaged: dict[Path, str] = {}
-        """Run files met so far that cannot be believed, each with the reason: they count as not finished."""
+        """Damaged files found so far, with the reason. Their runs count as unfinished."""
 
     def prepare(self) -> None:
-        """Make the folders. Raises RequestError where that is not possible."""
+        """Create the folders. Raises RequestError if that is not possible."""
         try:
             (self.home / "runs").mkdir(parents=True, exist_ok=True)
             probe = self.home / "runs" / f".writable-{os.getpid()}"
@@ -38,50 +38,49 @@ class Store:
             ) from error
 
     def folder(self, run: str) -> Path:
-        """Return the folder of a run by its id."""
+        """Return the folder of a run."""
         return self.home / "runs" / run[:2] / run
 
     def read(self, run: str) -> Record | None:
-        """Return a finished run, or None where there is none or its file is damaged."""
-        found = self.read_with_text(run)
-        return None if found is None else found[0]
+        """Return a finished run, or None if there is none or its file is damaged."""
+        result = self.read_with_text(run)
+        return None if result is None else result[0]
 
     def read_with_text(self, run: str) -> tuple[Record, str] | None:
-        """Return a finished run with the very text that it was read from; None as `read` does."""
-        path = self.folder(run) / "run.json"
+        """Return a finished run with the text of its file, or None if `read` does."""
         try:
-            text = path.read_text(encoding="utf-8")
-            return parse(text, run), text
+            text = (self.folder(run) / "run.json").read_text(encoding="utf-8")
+            return Record.from_json(text, run), text
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            self.note_damage(run, error)
+            self.mark_damaged(run, error)
             return None
 
-    def note_damage(self, run: str, error: Exception) -> None:
-        """Remember that a run's file cannot be believed."""
+    def mark_damaged(self, run: str, error: Exception) -> None:
+        """Note that the file of a run is damaged."""
         self.damaged[self.folder(run) / "run.json"] = f"{type(error).__name__}: {error}".partition("\n")[0]
 
     def records(self) -> Iterator[Record]:
-        """Yield every finished run, by id."""
+        """Yield all finished runs, sorted by id."""
         for run in self.ids():
             record = self.read(run)
             if record is not None:
                 yield record
 
     def ids(self) -> list[str]:
-        """Return the ids of all runs that have a run file, sorted."""
+        """Return the ids of all runs with a run file, sorted."""
         return sorted(path.parent.name for path in self.home.glob("runs/??/*/run.json"))
 
     def started_ids(self) -> list[str]:
-        """Return the ids of all runs that were ever begun, sorted."""
+        """Return the ids of all runs that were ever started, sorted."""
         return sorted(path.parent.name for path in self.home.glob("runs/??/*/spec.json"))
 
     def finished(self, specs: Iterable[Spec]) -> list[Record]:
         """Return those of `specs` that are finished, in their order."""
-        found = (self.read(spec.id) for spec in specs)
-        return [record for record in found if record is not None]
+        records = (self.read(spec.id) for spec in specs)
+        return [record for record in records if record is not None]
 
     def open(self, spec: Spec, rows: Iterable[Mapping[str, Any]] = ()) -> RunWriter:
-        """Begin a run, or go on behind the `rows` of its first stages; what else was left is replaced."""
+        """Return the writer of a run that starts, or continues after the stages in `rows`."""
         return RunWriter(self.folder(spec.id), spec, rows)

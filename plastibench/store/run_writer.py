@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from plastibench.experiments.spec import Spec, canonical
-from plastibench.store.record import Record, as_text
+from plastibench.store.record import Record
 from plastibench.system.files import write_atomic
 
 FAILURE_FILE = "failed.json"
@@ -76,7 +76,7 @@ class RunWriter:
         """Write run.json, with which the run begins to exist."""
         written = {"attempts": self.attempt, "store_seconds": self.seconds}
         record = Record(self.spec, status, self.rows, {**provenance, **written})
-        write_run_file(self.folder, as_text(record))
+        write_run_file(self.folder, record.to_json())
         self._log("done", status=status)
         return record
 

@@ -20,8 +20,7 @@ from plastibench.errors import RequestError, unknown
 from plastibench.experiments import suites
 from plastibench.experiments.spec import Spec, name_of
 from plastibench.store import tuned_settings
-from plastibench.store.index.index import load_summaries
-from plastibench.store.index.reader import reading_progress
+from plastibench.store.index.load import load_summaries, reading_progress
 from plastibench.store.record import Record
 from plastibench.store.run_status import get_status, started_specs
 from plastibench.store.run_store import Store

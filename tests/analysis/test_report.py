@@ -26,7 +26,6 @@ from plastibench.analysis.report.sentences import headline, overall, sentences
 from plastibench.analysis.report.typography import breakable, parted, typeset
 from plastibench.analysis.tables import across, tables
 from plastibench.console import Advance
-from plastibench.store.index import reader
 from plastibench.store.record import Record
 from plastibench.store.run_store import Store
 
@@ -273,15 +272,13 @@ def test_who_waits_for_pictures_sees_how_many_are_drawn(tmp_path: Path) -> None:
     assert saved.done == saved.total == len(files) == 2 * drawn.total
 
 
-def test_who_waits_for_a_report_is_told_what_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_waits_for_a_report_is_told_what_for(tmp_path: Path) -> None:
     home = a_home(tmp_path / "home", some_runs())
-    monkeypatch.setattr(reader, "MANY", len(some_runs()))
     done = command(
         "report", "--home", home, "--out", tmp_path / "page.html", "--figures", tmp_path / "figures"
     )
     said = [line for line in done.lines() if line.endswith("...")]
     assert said == [
-        f"reading {len(some_runs())} runs ...",
         "drawing the page's pictures ...",
         "drawing figures ...",
     ]

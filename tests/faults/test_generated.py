@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from support.commands import PLAIN, Answer, command
 from support.faults import Trial, grid, run_files
 
-from plastibench.store.index import index
-from plastibench.store.record import digest
+from plastibench.store.index.index_file import INDEX_FILE
+from plastibench.store.record import content_digest
 from plastibench.store.run_store import Store
 
 LONGEST_SECONDS = 60
@@ -128,9 +128,9 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def contents(home: Path) -> dict[Path, bytes]:
     """Return every file of a home but the index, which is a cache of the others."""
     files = (
-        path for path in sorted(home.rglob("*")) if path.is_file() and not path.name.startswith(index.NAME)
+        path for path in sorted(home.rglob("*")) if path.is_file() and not path.name.startswith(INDEX_FILE)
     )
-    return {path: path.read_bytes() for path in files if not path.name.startswith(index.NAME)}
+    return {path: path.read_bytes() for path in files if not path.name.startswith(INDEX_FILE)}
 
 
 def often(request: pytest.FixtureRequest) -> settings:
@@ -256,7 +256,7 @@ def test_run_files_are_believed_or_named(
     def holds(where: list[int], value: Any) -> None:
         changed = _changed(plain, where, value)
         try:
-            stated = digest(changed) if forged else "0" * 16
+            stated = content_digest(changed) if forged else "0" * 16
         except (ValueError, TypeError):  # not a number, which no digest is made of
             stated = "0" * 16
         text = json.dumps(changed | {"digest": stated} if isinstance(changed, dict) else changed)

@@ -17,7 +17,7 @@ from support.stores import a_spec, finish
 
 from plastibench.data.archives import decode
 from plastibench.errors import DataError
-from plastibench.store.record import digest
+from plastibench.store.record import content_digest
 from plastibench.store.run_store import Store
 
 ROOT = Path(__file__).parents[2]
@@ -177,7 +177,7 @@ def test_run_file_speaks_for_its_own_folder_alone(tmp_path: Path) -> None:
     del whole["digest"]
     for forged in ({"id": "../../evil"}, {"id": "0" * 16}, {"spec": a_spec(1).as_dict()}):
         plain = whole | forged
-        path.write_text(json.dumps(plain | {"digest": digest(plain)}))
+        path.write_text(json.dumps(plain | {"digest": content_digest(plain)}))
         store = Store(tmp_path)
         assert store.read(record.id) is None
         assert path in store.damaged

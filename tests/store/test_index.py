@@ -1,18 +1,21 @@
-"""The index is a cache: tables are the same bytes with it and without, whatever happens to it or the runs."""
+"""The index is a cache: tables have the same bytes with and without it, whatever happens to it."""
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import re
-import sqlite3
 import subprocess
 import sys
 import tempfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.commands import command, program
@@ -20,37 +23,31 @@ from support.reports import a_home, a_run, some_runs
 
 from plastibench.analysis.tables import render, tables
 from plastibench.store import tuned_settings
-from plastibench.store.index import database, index, reader
-from plastibench.store.index.index import NAME, load_summaries
+from plastibench.store.index.index_file import FORMAT, INDEX_FILE, read_index
+from plastibench.store.index.load import load_summaries, reading_progress
 from plastibench.store.record import Record
 from plastibench.store.run_store import Store
 
-
-@pytest.fixture(autouse=True)
-def _files_settle_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(index, "SETTLED_SECONDS", -60.0)
+load_at_once = partial(load_summaries, settle_seconds=-60.0)
+"""Load summaries, with an index of files that were written just now."""
 
 
-def shown(records: list[Record], home: Path) -> str:
-    found = tables(tuned_settings.attach(records, home), "warm", "cold")
-    return "".join(render(found, form) for form in ("json", "csv", "md", "latex"))
+def rendered(records: list[Record], home: Path) -> str:
+    built = tables(tuned_settings.attach(records, home), "warm", "cold")
+    return "".join(render(built, format) for format in ("json", "csv", "md", "latex"))
 
 
-def plainly(home: Path) -> str:
+def from_files(home: Path) -> str:
     """Return the tables without the index."""
-    return shown(list(Store(home).records()), home)
+    return rendered(list(Store(home).records()), home)
 
 
-def indexed(home: Path) -> str:
-    return shown(load_summaries(Store(home)), home)
+def from_index(home: Path) -> str:
+    return rendered(load_at_once(Store(home)), home)
 
 
-def entries(home: Path) -> dict[str, str]:
-    """Return the ids and stamps that the index has."""
-    with sqlite3.connect(home / NAME) as database:
-        found = dict(database.execute("SELECT run, stamp FROM runs"))
-    database.close()
-    return found
+def indexed_runs(home: Path) -> set[str]:
+    return set(read_index(home / INDEX_FILE))
 
 
 def rewritten(home: Path, run: Record) -> Path:
@@ -86,18 +83,18 @@ def home(tmp_path: Path) -> Path:
 
 
 def test_tables_are_the_same_bytes_with_and_without_the_index(home: Path) -> None:
-    assert plainly(home) == indexed(home) == indexed(home)
-    assert len(entries(home)) == 17
+    assert from_files(home) == from_index(home) == from_index(home)
+    assert len(indexed_runs(home)) == 17
     store = Store(home)
-    assert [record.id for record in load_summaries(store)] == [record.id for record in Store(home).records()]
+    assert [record.id for record in load_at_once(store)] == [record.id for record in Store(home).records()]
     assert [path.parent.name for path in store.damaged] == [a_run("warm", 9).id]
     wanted = [a_run("mine", 1).spec, a_run("warm", 9).spec, a_run("warm", 0).spec, a_run("new", 0).spec]
-    found = [record.id for record in load_summaries(store, [spec.id for spec in wanted])]
+    found = [record.id for record in load_at_once(store, [spec.id for spec in wanted])]
     assert found == [record.id for record in store.finished(wanted)]
 
 
 def test_a_warm_index_reads_no_run_file(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = indexed(home)
+    expected = from_index(home)
     reads: list[str] = []
     load = Store.read_with_text
 
@@ -106,32 +103,38 @@ def test_a_warm_index_reads_no_run_file(home: Path, monkeypatch: pytest.MonkeyPa
         return load(store, run)
 
     monkeypatch.setattr(Store, "read_with_text", noted)
-    assert indexed(home) == expected
+    assert from_index(home) == expected
     assert reads == [a_run("warm", 9).id]
 
 
-def test_several_processes_read_what_one_does(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    alone = Store(home)
+def test_several_processes_read_what_one_does(home: Path) -> None:
+    alone, together = Store(home), Store(home)
     expected = [record.id for record in load_summaries(alone)]
-    (home / NAME).unlink()
-    monkeypatch.setattr(reader, "MANY", 3)
-    monkeypatch.setattr(reader, "BATCH", 4)
-    together = Store(home)
-    assert [record.id for record in load_summaries(together)] == expected
+    found = load_at_once(together, parallel_threshold=3, batch_size=4)
+    assert [record.id for record in found] == expected
     assert together.damaged == alone.damaged != {}
-    assert len(entries(home)) == 17
-    assert indexed(home) == plainly(home)
+    assert len(indexed_runs(home)) == 17
+    assert from_index(home) == from_files(home)
 
 
-def test_runs_are_read_where_no_other_process_can_be_had(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reader, "MANY", 3)
+def test_runs_are_read_if_no_other_process_can_be_started(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     multiprocessing.set_executable("/nowhere/python")
     try:
-        assert indexed(home) == plainly(home)
+        found = load_at_once(Store(home), parallel_threshold=3)
     finally:
         monkeypatch.undo()
         multiprocessing.set_executable(sys.executable)
+    assert rendered(found, home) == from_files(home)
+
+
+def test_reading_many_runs_shows_its_progress(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "plastibench")
+    with reading_progress(3, threshold=4), reading_progress(4, threshold=4):
+        pass
+    assert caplog.messages == ["reading 4 runs ...", "reading 4 runs: done"]
 
 
 def test_a_table_imports_nothing_that_trains(tmp_path: Path) -> None:
@@ -149,32 +152,31 @@ def test_a_table_imports_nothing_that_trains(tmp_path: Path) -> None:
 
 
 def test_added_changed_and_removed_runs_are_seen(home: Path) -> None:
-    indexed(home)
+    from_index(home)
     size = (Store(home).folder(a_run("warm", 1).id) / "run.json").stat().st_size
     path = rewritten(home, a_run("warm", 1))
     assert path.stat().st_size == size
     a_home(home, [a_run("new", 0)])
     (Store(home).folder(a_run("cold", 1).id) / "run.json").unlink()
     (Store(home).folder(a_run("mine", 1).id) / "run.json").write_text("half")
-    assert indexed(home) == plainly(home)
-    assert a_run("cold", 1).id not in entries(home)
+    assert from_index(home) == from_files(home)
+    assert a_run("cold", 1).id not in indexed_runs(home)
     (Store(home).folder(a_run("warm", 9).id) / "run.json").unlink()
     a_home(home, [a_run("warm", 9)])
-    assert indexed(home) == plainly(home)
+    assert from_index(home) == from_files(home)
 
 
-def test_a_file_that_could_still_change_unseen_is_not_entered(
-    home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(index, "SETTLED_SECONDS", 2.0)
-    assert indexed(home) == plainly(home)
-    assert entries(home) == {}
+def test_a_file_that_could_still_change_unseen_is_not_indexed(home: Path) -> None:
+    assert rendered(load_summaries(Store(home)), home) == from_files(home)
+    assert indexed_runs(home) == set()
 
 
-def _forged(path: Path, change: str) -> None:
-    with sqlite3.connect(path) as database:
-        database.execute(change)
-    database.close()
+def _edited(path: Path, edit: Callable[[dict[str, Any]], object]) -> None:
+    """Change the content and make its checksum anew."""
+    document = json.loads(path.read_bytes().partition(b"\n")[2])
+    edit(document)
+    content = json.dumps(document).encode()
+    path.write_bytes(b"%08x\n%s" % (zlib.crc32(content), content))
 
 
 def _flipped(path: Path, every: int) -> None:
@@ -195,52 +197,49 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "cut": lambda path: path.write_bytes(path.read_bytes()[:-5000]),
     "a bit here and there": lambda path: _flipped(path, 997),
     "many bits": lambda path: _flipped(path, 61),
-    "another format": lambda path: _forged(path, "PRAGMA user_version = 7"),
-    "no table": lambda path: _forged(path, "DROP TABLE heads"),
-    "a number changed": lambda path: _forged(path, "UPDATE runs SET packed = zeroblob(length(packed))"),
-    "a seed changed": lambda path: _forged(path, "UPDATE runs SET seed = seed + 1"),
-    "a status changed": lambda path: _forged(path, "UPDATE runs SET status = 'diverged'"),
-    "a setting changed": lambda path: _forged(path, "UPDATE heads SET text = replace(text, 'warm', 'mraw')"),
-    "text that is none": lambda path: _forged(path, "UPDATE heads SET text = CAST(x'ff' AS TEXT)"),
+    "a status changed": lambda path: path.write_bytes(path.read_bytes().replace(b"done", b"gone", 1)),
+    "another format": lambda path: _edited(path, lambda document: document.update(format=[0, *FORMAT[1:]])),
+    "no groups": lambda path: _edited(path, lambda document: document.pop("groups")),
+    "too few groups": lambda path: _edited(path, lambda document: document["groups"].pop()),
+    "a short entry": lambda path: _edited(path, lambda document: document["entries"][3].pop()),
+    "a list": lambda path: path.write_bytes(b"%08x\n[]" % zlib.crc32(b"[]")),
 }
 
 
 @pytest.mark.parametrize("how", DAMAGES)
 def test_a_damaged_index_changes_no_table_and_is_made_anew(how: str, home: Path) -> None:
-    expected = indexed(home)
-    DAMAGES[how](home / NAME)
-    assert indexed(home) == expected
-    indexed(home)  # where a damaged one had to be removed first
-    assert len(entries(home)) == 17
-    assert indexed(home) == expected
+    expected = from_index(home)
+    DAMAGES[how](home / INDEX_FILE)
+    assert from_index(home) == expected
+    assert len(indexed_runs(home)) == 17
+    assert from_index(home) == expected
 
 
 def test_what_cannot_be_an_index_is_left_alone(home: Path) -> None:
-    (home / NAME).mkdir()
-    assert indexed(home) == plainly(home)
-    assert (home / NAME).is_dir()
+    (home / INDEX_FILE).mkdir()
+    assert from_index(home) == from_files(home)
+    assert (home / INDEX_FILE).is_dir()
 
 
-def test_a_process_that_writes_the_index_is_not_waited_for_without_end(
-    home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    expected = indexed(home)
-    monkeypatch.setattr(database, "PATIENCE_SECONDS", 0.05)
-    other = sqlite3.connect(home / NAME, isolation_level=None)
-    other.execute("BEGIN EXCLUSIVE")
-    assert indexed(home) == expected
-    other.execute("ROLLBACK")
-    other.close()
-    assert len(entries(home)) == 17
+WRITE = """
+import sys
+from pathlib import Path
+from plastibench.store.index.load import load_summaries
+from plastibench.store.run_store import Store
+print(len(load_summaries(Store(Path(sys.argv[1])), settle_seconds=-60)))
+"""
 
 
-def test_processes_at_once_print_the_same_table(home: Path) -> None:
-    words = program("table", "--home", home, "--format", "json")
-    others = [subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(3)]
-    printed = {other.communicate()[0] for other in others}
-    assert [other.returncode for other in others] == [1, 1, 1]  # one run is damaged
-    assert printed == {command("table", "--home", home, "--format", "json").out.encode()}
-    assert len(entries(home)) == 17
+def test_processes_may_write_the_index_and_print_tables_at_the_same_time(home: Path) -> None:
+    table = program("table", "--home", home, "--format", "json")
+    commands = [[sys.executable, "-c", WRITE, str(home)]] * 3 + [table] * 2
+    others = [subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for words in commands]
+    printed = [other.communicate()[0] for other in others]
+    assert [other.returncode for other in others] == [0, 0, 0, 1, 1]  # 1: one run is damaged
+    assert printed[:3] == [b"17\n"] * 3
+    assert set(printed[3:]) == {command("table", "--home", home, "--format", "json").out.encode()}
+    assert len(indexed_runs(home)) == 17
+    assert not list(home.glob(f".{INDEX_FILE}*"))
 
 
 @contextmanager
@@ -261,34 +260,34 @@ def nobody() -> Iterator[None]:
 def test_a_home_that_can_only_be_read_has_tables(had_one: bool) -> None:
     with tempfile.TemporaryDirectory() as name:
         home = a_home(Path(name) / "home", some_runs(2))
-        expected = plainly(home)
+        expected = from_files(home)
         if had_one:
-            indexed(home)
+            from_index(home)
             a_home(home, [a_run("new", 0)])
-            expected = plainly(home)
+            expected = from_files(home)
         before = {path: path.read_bytes() for path in home.rglob("*") if path.is_file()}
         for path in (Path(name), home, *home.rglob("*")):
             path.chmod(0o555 if path.is_dir() else 0o444)
         with nobody():
             with pytest.raises(PermissionError):
                 (home / "x").write_text("")
-            assert indexed(home) == expected
+            assert from_index(home) == expected
         assert {path: path.read_bytes() for path in home.rglob("*") if path.is_file()} == before
         for path in (Path(name), home, *home.rglob("*")):
             path.chmod(0o755)
 
 
 def test_stages_are_read_when_they_are_asked_for(home: Path) -> None:
-    indexed(home)
+    from_index(home)
     store = Store(home)
-    one, other = (next(r for r in load_summaries(store) if r.id == a_run("warm", seed).id) for seed in (1, 2))
+    one, other = (next(r for r in load_at_once(store) if r.id == a_run("warm", seed).id) for seed in (1, 2))
     assert one.stages == a_run("warm", 1).stages
     (store.folder(other.id) / "run.json").unlink()
     with pytest.raises(ValueError, match="removed or damaged"):
-        _ = other.stages
+        len(other.stages)
 
 
-def test_where_there_are_no_runs_no_index_is_made(tmp_path: Path) -> None:
+def test_without_runs_no_index_is_made(tmp_path: Path) -> None:
     (tmp_path / "runs").mkdir()
     assert load_summaries(Store(tmp_path)) == load_summaries(Store(tmp_path / "nowhere")) == []
     assert [path.name for path in tmp_path.iterdir()] == ["runs"]

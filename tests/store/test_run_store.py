@@ -1,4 +1,4 @@
-"""Runs on disk: whole or not there, told apart from damaged ones, and nothing else's business."""
+"""Runs on disk: complete or absent, distinguished from damaged ones, and self-contained."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from support.commands import child
 from support.stores import a_row, a_spec, finish
 
 from plastibench.errors import RequestError
-from plastibench.store.record import _is_plain, _odd
+from plastibench.store.record import check_row
 from plastibench.store.run_store import Store
 from plastibench.system.files import free_bytes, write_atomic
 
@@ -183,11 +183,25 @@ def test_home_that_cannot_be_written_is_an_error_of_the_request(tmp_path: Path) 
     assert free_bytes(tmp_path / "not" / "there") > 0
 
 
-@pytest.mark.parametrize("value", [0, 1.5, None, "word", True, math.nan, math.inf, [], {}, 1 << 70])
-@pytest.mark.parametrize("name", ["stop", "data", "steps"])
-def test_rows_that_are_surely_sound_have_nothing_odd(name: str, value: object) -> None:
-    row = {"index": 0, "stop": "max_epochs", name: value}
-    assert _is_plain(row) == (not any(_odd(*field) for field in row.items()))
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("steps", 0), ("steps", 1.5), ("steps", None), ("steps", 1 << 70), ("stop", "max_epochs"), ("data", "")],
+)
+def test_sound_values_of_a_stage_are_accepted(name: str, value: object) -> None:
+    check_row({"index": 0, name: value})
+
+
+@pytest.mark.parametrize("value", [True, math.nan, math.inf, [], {}])
+@pytest.mark.parametrize("name", ["steps", "stop", "data"])
+def test_other_values_of_a_stage_are_refused(name: str, value: object) -> None:
+    with pytest.raises(ValueError, match=f"{name} is "):
+        check_row({"index": 0, name: value})
+
+
+def test_text_and_numbers_of_a_stage_are_not_mixed_up() -> None:
+    for row in ({"steps": "word"}, {"stop": 0}, {"stop": None}, {"data": 1.5}):
+        with pytest.raises(ValueError, match=" is "):
+            check_row(row)
 
 
 def test_store_needs_no_torch() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from support.commands import command, small_run
 
-from plastibench.store.record import digest
+from plastibench.store.record import content_digest
 from plastibench.store.run_store import Store
 
 
@@ -44,7 +44,7 @@ def test_a_record_that_was_tampered_with_is_caught(change: Any, said: str, tmp_p
     change(plain)
     del plain["digest"]
     # Whoever changes a record can make its digest anew: only running it again shows the truth.
-    path.write_text(json.dumps(plain | {"digest": digest(plain)}))
+    path.write_text(json.dumps(plain | {"digest": content_digest(plain)}))
     answer = command("verify", "--home", tmp_path, path.parent.name[:6])
     assert answer.status == 1
     assert said in answer.err
@@ -57,7 +57,7 @@ def test_other_versions_are_named_where_numbers_differ(tmp_path: Path) -> None:
     plain["stages"][0]["train_loss"] += 1e-6
     plain["provenance"]["torch"] = "2.99"
     del plain["digest"]
-    path.write_text(json.dumps(plain | {"digest": digest(plain)}))
+    path.write_text(json.dumps(plain | {"digest": content_digest(plain)}))
     answer = command("verify", "--home", tmp_path, path.parent.name)
     assert answer.status == 1
     assert "equal bits are not promised: torch 2.99 and" in answer.err

@@ -11,10 +11,9 @@ import json
 import zlib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict
-from typing import Any
 
-from plastibench.experiments.spec import Spec, canonical
-from plastibench.store.index import run_summary
+from plastibench.experiments.spec import canonical
+from plastibench.store.index.run_group import RunGroup
 from plastibench.store.record import Record
 from plastibench.store.run_metrics import RunMetrics
 
@@ -25,7 +24,7 @@ LONGEST = 4_900
 
 def said(record: Record, there: Collection[str]) -> dict[str, str]:
     """Return the tags that say what a run came to; a head that is `there` already is left out."""
-    text = run_summary.head(record)
+    text = RunGroup.to_json(record)
     key = hashlib.sha256(text.encode()).hexdigest()[:16]
     counts = record.status == "done" and not record.spec.sealed
     entry = [key, record.spec.seed, record.status, _packed(_numbers(record.metrics)) if counts else ""]
@@ -45,30 +44,20 @@ def records(tags: Mapping[str, str]) -> Iterator[tuple[str, Record]]:
 
     Raises ValueError, KeyError or TypeError for tags that nothing of ours wrote.
     """
-    heads: dict[str, tuple[Spec, Mapping[str, Any]]] = {}
+    groups: dict[str, RunGroup] = {}
     for name in tags:
         if name.startswith(RUN) and "/" not in name:
             key, seed, status, packed = json.loads(_whole(tags, name))
-            if key not in heads:
-                heads[key] = _head(tags, key)
-            yield name.removeprefix(RUN), _record(heads[key], seed, status, packed)
+            if key not in groups:
+                groups[key] = RunGroup.from_json(_unpacked(_whole(tags, f"{HEAD}{key}")))
+            metrics = _metrics(packed, seed, groups[key].hardware) if packed else None
+            yield name.removeprefix(RUN), groups[key].record(seed, status, metrics)
 
 
-def _record(head: tuple[Spec, Mapping[str, Any]], seed: int, status: str, packed: str) -> Record:
-    own, provenance = head
-    parts = (own.task, own.model, own.recipe, own.method)
-    record = Record(Spec(*parts, seed, own.device, own.protocol, own.sealed), status, [], dict(provenance))
-    if packed:
-        plain = json.loads(_unpacked(packed))
-        accuracies, steps, passes = (tuple(plain[name]) for name in ("accuracies", "steps", "passes"))
-        # In place of what a record would sum up from its stages when it is first asked for.
-        vars(record)["metrics"] = RunMetrics(seed, accuracies, steps, passes, plain["cost"], record.hardware)
-    return record
-
-
-def _head(tags: Mapping[str, str], key: str) -> tuple[Spec, Mapping[str, Any]]:
-    plain = json.loads(_unpacked(_whole(tags, f"{HEAD}{key}")))
-    return Spec.from_dict({**plain["spec"], "seed": 0}), plain["provenance"]
+def _metrics(packed: str, seed: int, hardware: str) -> RunMetrics:
+    plain = json.loads(_unpacked(packed))
+    accuracies, steps, passes = (tuple(plain[name]) for name in ("accuracies", "steps", "passes"))
+    return RunMetrics(seed, accuracies, steps, passes, plain["cost"], hardware)
 
 
 def _cut(name: str, text: str) -> dict[str, str]:
