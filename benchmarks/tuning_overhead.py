@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 QUICK = ("--task", "digits", "--set", "stages=10")
-SAID = re.compile(r"([\d.]+) s gone, ([\d.]+) s of them in runs")
+SAID = re.compile(r"([\d.]+) s, ([\d.]+) s of them in runs")
 
 
 def main(trials: int = 8) -> None:
@@ -28,7 +28,7 @@ def main(trials: int = 8) -> None:
 
 def _tune(home: Path, trials: int, *words: str) -> tuple[float, float]:
     """Return the seconds of a study, and those of its runs."""
-    study = (*QUICK, "--method", "shrink_perturb", "--tuning-seeds", "1", "--no-pruning")
+    study = (*QUICK, "--method", "shrink_perturb", "--seeds-per-trial", "1", "--no-pruning")
     command = [sys.executable, "-m", "plastibench", "tune", *study, "--trials", str(trials)]
     done = subprocess.run([*command, "--home", str(home), *words], check=True, capture_output=True, text=True)
     found = SAID.search(done.stderr)

@@ -1,82 +1,93 @@
-"""The options that several commands share, and how words become a request."""
+"""Options that several commands share; each group reaches the command as one typed value."""
 
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from plastibench.errors import RequestError
 from plastibench.store.run_store import DEFAULT_HOME, HOME_VARIABLE
 
 if TYPE_CHECKING:
-    from plastibench.workflows.request import Request
+    from plastibench.workflows.request import RunOptions, Selection
+    from plastibench.workflows.workspace import Workspace
 
 DATA_VARIABLE = "PLASTIBENCH_DATA"
+TRACKING_VARIABLES = ["PLASTIBENCH_TRACKING_URI", "MLFLOW_TRACKING_URI"]
 NEVER = "never"
 Command = TypeVar("Command", bound=Callable[..., Any])
+Option = Callable[[Any], Any]
 
 
-def _path(**more: Any) -> Any:  # noqa: ANN401 - click's own parameter type
-    return click.Path(path_type=Path, **more)
+class Names(click.ParamType):  # type: ignore[type-arg]
+    """Names separated by commas."""
+
+    name = "names"
+
+    def convert(
+        self,
+        value: str,
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> tuple[str, ...]:
+        """Return the names, of which there must be one."""
+        names = tuple(name.strip() for name in value.split(",") if name.strip())
+        if not names:
+            self.fail(f"{value!r} holds no name", param, ctx)
+        return names
 
 
-def home(command: Command) -> Command:
-    """Add --home."""
-    return click.option(
-        "--home",
-        type=_path(file_okay=False),
-        envvar=HOME_VARIABLE,
-        default=DEFAULT_HOME,
-        show_default=True,
-        help=f"Folder of runs and of the MLflow store (or {HOME_VARIABLE}).",
-    )(command)
+class Seeds(click.ParamType):  # type: ignore[type-arg]
+    """A number of seeds, a list or a range."""
+
+    name = "seeds"
+
+    def convert(
+        self,
+        value: str,
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> tuple[int, ...]:
+        """Return the seeds. Raises RequestError."""
+        from plastibench.experiments.grid import parse_seeds
+
+        return parse_seeds(value)
 
 
-def tracking(command: Command) -> Command:
-    """Add --tracking."""
-    return click.option(
-        "--tracking",
-        "uri",
-        metavar="URI",
-        envvar=["PLASTIBENCH_TRACKING", "MLFLOW_TRACKING_URI"],
-        help="Where MLflow writes: sqlite:///FILE, postgresql://..., http://... (or PLASTIBENCH_TRACKING, or "
-        "MLFLOW_TRACKING_URI). Default: a database in the home folder.",
-    )(command)
+class Setting(click.ParamType):  # type: ignore[type-arg]
+    """NAME=VALUE."""
 
+    name = "setting"
 
-def data(command: Command) -> Command:
-    """Add --data."""
-    return click.option(
-        "--data",
-        type=_path(file_okay=False),
-        envvar=DATA_VARIABLE,
-        help=f"Folder of data sets, looked in and downloaded to (or {DATA_VARIABLE}).",
-    )(command)
-
-
-def plugins(command: Command) -> Command:
-    """Add --plugin."""
-    return click.option(
-        "--plugin",
-        "plugins",
-        type=_path(),
-        multiple=True,
-        help="A file with a method, task or model of your own. Can be repeated.",
-    )(command)
+    def convert(
+        self,
+        value: str,
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> tuple[str, str]:
+        """Return the name and the value."""
+        name, equals, text = value.partition("=")
+        if not equals or not name.strip():
+            self.fail(f"{value!r} is not NAME=VALUE, such as stages=10", param, ctx)
+        return name.strip(), text.strip()
 
 
 class Seconds(click.ParamType):  # type: ignore[type-arg]
-    """A time from 0 on, or the word for never."""
+    """A duration from 0 on, or `NEVER`."""
 
     name = "seconds"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401 - as click has it
-        """Return the seconds; infinitely many are never."""
+    def convert(
+        self,
+        value: str | float,
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> float:
+        """Return the seconds; infinity stands for never."""
         if isinstance(value, float):
             return value
         try:
@@ -84,96 +95,146 @@ class Seconds(click.ParamType):  # type: ignore[type-arg]
         except ValueError:
             seconds = math.nan
         if not seconds >= 0 or (math.isinf(seconds) and value != NEVER):
-            self.fail(f"{value!r} is no time: write seconds from 0 on, such as 60, or {NEVER}", param, ctx)
+            self.fail(
+                f"{value!r} is not a duration: write seconds from 0 on, such as 60, or {NEVER}", param, ctx
+            )
         return seconds
 
 
-def keeping(command: Command) -> Command:
-    """Add --checkpoint-every and --deterministic."""
-    command = click.option(
-        "--deterministic",
-        is_flag=True,
-        help="Only kernels that give the same bits each time; slower on CUDA, as it is on cpu.",
-    )(command)
-    return click.option(
-        "--checkpoint-every",
-        "interval",
+HOME = click.option(
+    "--home",
+    type=click.Path(path_type=Path, file_okay=False),
+    envvar=HOME_VARIABLE,
+    default=DEFAULT_HOME,
+    show_default=True,
+    help=f"Folder of the runs and of the MLflow database (or {HOME_VARIABLE}).",
+)
+DATA = click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    envvar=DATA_VARIABLE,
+    help=f"Folder of the data sets, which are downloaded to it if missing (or {DATA_VARIABLE}).",
+)
+PLUGINS = click.option(
+    "--plugin",
+    "plugins",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="A file with a method, task or model of your own. Can be repeated.",
+)
+TRACKING_URI = click.option(
+    "--tracking-uri",
+    metavar="URI",
+    envvar=TRACKING_VARIABLES,
+    help="Where MLflow writes: sqlite:///FILE, postgresql://..., http://... (or "
+    f"{' or '.join(TRACKING_VARIABLES)}). Default: a database in the home folder.",
+)
+MLFLOW = click.option(
+    "--mlflow/--no-mlflow", default=True, show_default=True, help="Mirror runs to MLflow while they train."
+)
+THREADS = click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    help="CPU threads of each run. Default: the cores, shared out; OMP_NUM_THREADS at most.",
+)
+SETTINGS = click.option(
+    "--set",
+    "settings",
+    type=Setting(),
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A setting; see `list NAME`. Can be repeated.",
+)
+
+WORKSPACE = (PLUGINS, DATA, HOME)
+SELECTION = (
+    click.argument("suite", required=False),
+    click.option("--task", "tasks", type=Names(), help="Tasks, separated by commas."),
+    click.option(
+        "--method",
+        "methods",
+        type=Names(),
+        help="Methods, separated by commas; NAME:PRESET for a published variant.",
+    ),
+    click.option(
+        "--model", "models", type=Names(), help="Models, separated by commas. Default: the task's own."
+    ),
+    click.option("--recipe", help="How a stage is trained: standard or sota. Default: the task's first."),
+    click.option("--seeds", type=Seeds(), help="How many (5), which (3,5,7) or a range (10-14). Default: 3."),
+    click.option("--device", help="cpu, cuda, cuda:N or hpu. Default: the suite's, or cpu."),
+    SETTINGS,
+)
+RUN_OPTIONS = (
+    click.option("--jobs", type=click.IntRange(min=1), help="Runs side by side. Default: one per CPU core."),
+    THREADS,
+    click.option(
+        "--checkpoint-interval",
         type=Seconds(),
         metavar="SECONDS",
         default=60.0,
         show_default=True,
         help=f"Time between two checkpoints of a run; 0: after every step; {NEVER}: only when stopped.",
-    )(command)
+    ),
+    click.option(
+        "--deterministic",
+        is_flag=True,
+        help="Use only kernels that give the same bits each time; slower on CUDA, no difference on cpu.",
+    ),
+    MLFLOW,
+    TRACKING_URI,
+)
 
 
-def threads(command: Command) -> Command:
-    """Add --threads."""
-    return click.option(
-        "--threads",
-        type=click.IntRange(min=1),
-        help="Threads of each run on the CPU. Default: the cores, shared out; OMP_NUM_THREADS at most.",
-    )(command)
+def workspace(command: Command) -> Command:
+    """Add --plugin, --data and --home; pass them as `workspace`."""
+
+    def make(**values: Any) -> Workspace:  # noqa: ANN401 - whatever click parsed
+        return _workspace(values)
+
+    return _grouped(command, WORKSPACE, "workspace", make)
 
 
-def carrying_out(command: Command) -> Command:
-    """Add --jobs, --mlflow, and what `threads`, `tracking` and `keeping` add: for what carries runs out."""
-    command = tracking(keeping(command))
-    command = click.option(
-        "--mlflow/--no-mlflow", default=True, show_default=True, help="Mirror runs to MLflow."
-    )(command)
-    command = threads(command)
-    return click.option(
-        "--jobs", type=click.IntRange(min=1), help="Runs side by side. Default: one a core on the CPU."
-    )(command)
+def selection(command: Command) -> Command:
+    """Add the options that name runs, and those of `workspace`; pass them as `selection`."""
+
+    def make(**values: Any) -> Selection:  # noqa: ANN401 - whatever click parsed
+        from plastibench.workflows.request import Selection
+
+        folders = {name: values.pop(name) for name in ("plugins", "data", "home")}
+        settings = dict(values.pop("settings"))
+        return Selection(workspace=_workspace(folders), settings=settings, **values)
+
+    return _grouped(command, (*SELECTION, *WORKSPACE), "selection", make)
 
 
-def names(command: Command) -> Command:
-    """Add the options that name what is run."""
-    for option in (
-        click.option(
-            "--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting; see `list NAME`."
-        ),
-        click.option("--device", help="cpu, cuda, cuda:N or hpu. Default: the suite's, or cpu."),
-        click.option("--seeds", help="How many (5), which (3,5,7) or a range (10-14). Default: 3."),
-        click.option("--recipe", help="How a stage is trained: standard or sota. Default: the task's first."),
-        click.option("--model", help="Models, separated by commas. Default: the task's own."),
-        click.option("--method", help="Methods, separated by commas; NAME:PRESET for a published variant."),
-        click.option("--task", help="Tasks, separated by commas."),
-        click.argument("suite", required=False),
-    ):
-        command = option(command)
-    return command
+def run_options(command: Command) -> Command:
+    """Add the options that say how runs are executed; pass them as `run_options`."""
+
+    def make(**values: Any) -> RunOptions:  # noqa: ANN401 - whatever click parsed
+        from plastibench.workflows.request import RunOptions
+
+        return RunOptions(**values)
+
+    return _grouped(command, RUN_OPTIONS, "run_options", make)
 
 
-def default_data() -> Path:
-    """Return the folder of data sets where none is named."""
-    return cache_folder() / "data"
+def _workspace(values: dict[str, Any]) -> Workspace:
+    from plastibench.workflows.workspace import Workspace
+
+    return Workspace(**{name: value for name, value in values.items() if value is not None})
 
 
-def cache_folder() -> Path:
-    """Return the folder for what can be downloaded or made again."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "plastibench"
+def _grouped(command: Command, options: Sequence[Option], name: str, make: Callable[..., object]) -> Command:
+    """Add options to a command, which gets what `make` makes of their values under one name."""
+    # Each option appends itself to the same list: the first one that is to be shown comes last.
+    before = list(getattr(command, "__click_params__", ()))
 
+    @wraps(command)
+    def grouped(**values: Any) -> Any:  # noqa: ANN401 - whatever click parsed
+        group = {key: values.pop(key) for key in names}
+        return command(**{name: make(**group)}, **values)
 
-def request(words: dict[str, Any]) -> Request:
-    """Return the request that the options of `names`, `plugins`, `data` and `home` make."""
-    from plastibench.workflows.request import Request
-
-    words["settings"] = dict(pair(text) for text in words["settings"])
-    words["data"] = words["data"] or default_data()
-    return Request(**words, cache=cache_folder())
-
-
-def names_nothing(words: dict[str, Any]) -> bool:
-    """Return whether none of the options of `names` is given: everything in the home folder is meant."""
-    return all(
-        value in (None, ()) for name, value in words.items() if name not in ("home", "data", "plugins")
-    )
-
-
-def pair(text: str) -> tuple[str, str]:
-    """Return the two sides of NAME=VALUE."""
-    name, equals, value = text.partition("=")
-    if not equals or not name.strip():
-        raise RequestError(f"--set {text} is not allowed: write --set NAME=VALUE, such as --set stages=10")
-    return name.strip(), value.strip()
+    for option in reversed(options):
+        option(grouped)
+    names = [param.name for param in grouped.__click_params__[len(before) :]]  # type: ignore[attr-defined]
+    return grouped  # type: ignore[return-value]

@@ -1,125 +1,133 @@
-"""What a person sees while runs go on: bars on a terminal, plain lines anywhere else."""
+"""Progress of runs: a live display on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
 import time
 from collections import deque
+from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table as Layout
+from rich.table import Table as RichTable
 from rich.text import Text
 
-from plastibench.cli.screen import Shown, _harmless, clock
+from plastibench.cli.screen import LiveDisplay, format_duration, suppress_errors
 from plastibench.experiments.spec import Spec, name_of
 from plastibench.runner.callbacks import RunCallback
 from plastibench.store.record import Record
-from plastibench.training.callbacks import EpochProgress
 from plastibench.training.cost import PHASES
 
-REFRESH_PER_SECOND = 4
-PLAIN_SECONDS = 10.0
-"""At least so long between two lines about stages where there is no terminal."""
+PLAIN_INTERVAL = 10.0
+"""Seconds between two lines about stages if there is no terminal, at least."""
 
 
-class Display(Shown, RunCallback):
-    """Callback that shows the runs of a grid: what is done, where each run stands, how long it will take."""
+@dataclass
+class RunState:
+    """How far a run is."""
 
-    def __init__(self, console: Console, total: int, finished: int, jobs: int) -> None:
-        super().__init__(console, REFRESH_PER_SECOND)
-        self.total = total
-        self.done = finished
-        self.jobs = jobs
-        self.seconds: deque[float] = deque(maxlen=50)
-        self.running: dict[str, dict[str, Any]] = {}
-        self.failures = 0
-        self.said = 0.0
+    name: str
+    num_stages: int
+    start_time: float
+    stage: int = 0
+    """Stages that have ended."""
+    epoch: int = 0
+    train_accuracy: float | None = None
+    stage_seconds: float = 0.0
+    """By the clocks of its stages, some of which may have ended before it was resumed."""
 
-    @_harmless
+    def seconds(self, now: float) -> float:
+        """Return the seconds spent on it."""
+        return max(now - self.start_time, self.stage_seconds)
+
+
+class RunProgress(LiveDisplay, RunCallback):
+    """Show the runs that are executed, and how long the rest will take."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
+        self.num_runs = 0
+        self.num_ended = 0
+        self.num_processes = 1
+        self.durations: deque[float] = deque(maxlen=50)
+        """Seconds of the latest runs."""
+        self.running: dict[str, RunState] = {}
+        self.last_line = 0.0
+
+    @suppress_errors
+    def on_start(self, num_runs: int, num_finished: int, num_processes: int) -> None:
+        """Take the numbers of runs and processes."""
+        self.num_runs, self.num_ended, self.num_processes = num_runs, num_finished, num_processes
+
+    @suppress_errors
     def on_run_start(self, spec: Spec, num_stages: int) -> None:
         """Show a run."""
-        self.running[spec.id] = {"name": name_of(spec), "stages": num_stages, "began": time.monotonic()}
+        self.running[spec.id] = RunState(name_of(spec), num_stages, time.monotonic())
 
-    @_harmless
-    def on_epoch_end(self, spec: Spec, epoch: EpochProgress) -> None:
+    @suppress_errors
+    def on_epoch_end(self, run: str, where: dict[str, Any]) -> None:
         """Move a run on."""
-        state = self.running.get(spec.id)
+        state = self.running.get(run)
         if state is not None:
-            state |= vars(epoch)
+            state.stage, state.epoch, state.train_accuracy = (
+                where["stage"],
+                where["epoch"],
+                where["train_accuracy"],
+            )
 
-    @_harmless
-    def on_stage_end(self, spec: Spec, row: dict[str, Any]) -> None:
-        """Note a stage that ended."""
-        state = self.running.get(spec.id)
+    @suppress_errors
+    def on_stage_end(self, run: str, row: dict[str, Any]) -> None:
+        """Count a stage."""
+        state = self.running.get(run)
         if state is None:
             return
-        state |= {"stage": row["index"] + 1, "epoch": 0}
-        state["seconds"] = state.get("seconds", 0.0) + sum(row.get(f"{phase}_seconds", 0) for phase in PHASES)
-        if not self.console.is_terminal and time.monotonic() - self.said > PLAIN_SECONDS:
-            self.said = time.monotonic()
-            self._print(f"  {state['name']}: stage {state['stage']}/{state['stages']}, {self._left()}")
+        state.stage, state.epoch = row["index"] + 1, 0
+        state.stage_seconds += sum(row.get(f"{phase}_seconds", 0) for phase in PHASES)
+        if not self.console.is_terminal and time.monotonic() - self.last_line > PLAIN_INTERVAL:
+            self.last_line = time.monotonic()
+            line = f"  {state.name}: stage {state.stage}/{state.num_stages}, {self.time_left()}"
+            self.console.print(Text(line), soft_wrap=True)
 
-    @_harmless
+    @suppress_errors
     def on_run_end(self, record: Record) -> None:
-        """Count a run that is on the disk."""
-        self.done += 1
+        """Count a finished run."""
+        self.num_ended += 1
         self.running.pop(record.id, None)
-        seconds = float(record.provenance["seconds"])
-        self.seconds.append(seconds)
-        accuracy = 100 * record.stages[-1]["validation_accuracy" if record.spec.sealed else "test_accuracy"]
-        self._print(
-            f"{self.done}/{self.total} {name_of(record.spec)}: {accuracy:.2f} % at the last stage, "
-            f"{seconds:.1f} s" + ("" if record.status == "done" else f", {record.status}")
-        )
+        self.durations.append(float(record.provenance["seconds"]))
 
-    @_harmless
+    @suppress_errors
     def on_run_error(self, spec: Spec, message: str) -> None:
-        """Say why a run failed."""
+        """Count a failed run."""
+        self.num_ended += 1
         self.running.pop(spec.id, None)
-        self.failures += 1
-        self._print(f"{name_of(spec)}: failed: {message}")
 
-    @_harmless
-    def on_log(self, spec: Spec, message: str) -> None:
-        """Say something about a run."""
-        self._print(f"{name_of(spec)}: {message}")
-
-    def _print(self, line: str) -> None:
-        self.console.print(Text(line), soft_wrap=True)
-
-    def _left(self) -> str:
-        """Return how long the rest will take, from the runs so far."""
-        rest = self.total - self.done - self.failures
-        now, going = time.monotonic(), list(self.running.values())  # the bars are drawn by another thread
-        if self.seconds:
-            word, each = "about", sum(self.seconds) / len(self.seconds)
+    def time_left(self) -> str:
+        """Return how long the rest will take, estimated from the runs so far."""
+        now, states = time.monotonic(), list(self.running.values())  # the display runs in another thread
+        if self.durations:
+            prefix, duration = "about", sum(self.durations) / len(self.durations)
         else:
-            # No run has ended. Later stages have more data as a rule: this is too little if anything.
-            started = [state for state in going if state.get("stage")]
-            guesses = [_spent(state, now) * state["stages"] / state["stage"] for state in started]
-            word, each = "at least", max(guesses, default=0.0)
-        if not each:
+            # No run has ended. Later stages have more data as a rule: this is too short if anything.
+            guesses = [state.seconds(now) * state.num_stages / state.stage for state in states if state.stage]
+            prefix, duration = "at least", max(guesses, default=0.0)
+        if not duration:
             return "time left not known yet"
-        spent = sum(min(_spent(state, now), each) for state in going)
-        seconds = max(0.0, rest * each - spent) / max(1, min(self.jobs, rest))
-        return f"{word} {clock(seconds)} left"
+        num_left = self.num_runs - self.num_ended
+        spent = sum(min(state.seconds(now), duration) for state in states)
+        seconds = max(0.0, num_left * duration - spent) / max(1, min(self.num_processes, num_left))
+        return f"{prefix} {format_duration(seconds)} left"
 
-    def __rich__(self) -> Layout:
-        """Return the picture of this moment."""
-        layout = Layout.grid(padding=(0, 2))
-        elapsed = clock(time.monotonic() - self.began)
-        layout.add_row(Text(f"{self.done}/{self.total} runs", style="bold"), f"{elapsed} gone", self._left())
+    def __rich__(self) -> RichTable:
+        """Return a line for all runs and one for each that is executed."""
+        layout = RichTable.grid(padding=(0, 2))
+        layout.add_row(
+            Text(f"{self.num_ended}/{self.num_runs} runs", style="bold"),
+            f"{self.elapsed()} elapsed",
+            self.time_left(),
+        )
         for state in list(self.running.values()):
-            stage = min(state.get("stage", 0) + 1, state["stages"])
-            accuracy = state.get("train_accuracy")
             layout.add_row(
-                Text(state["name"]),
-                f"stage {stage}/{state['stages']} epoch {state.get('epoch', 0)}",
-                "" if accuracy is None else f"train {100 * accuracy:.1f} %",
+                Text(state.name),
+                f"stage {min(state.stage + 1, state.num_stages)}/{state.num_stages} epoch {state.epoch}",
+                "" if state.train_accuracy is None else f"train {100 * state.train_accuracy:.1f} %",
             )
         return layout
-
-
-def _spent(state: dict[str, Any], now: float) -> float:
-    """Return the seconds of a run so far: of one that was gone on with, by the clocks of its stages."""
-    return max(float(now - state["began"]), float(state.get("seconds", 0.0)))

@@ -1,35 +1,133 @@
-"""TODO."""
+"""Values as text: tables, states of runs, listings, measurements."""
 
 from __future__ import annotations
 
+import json
+import shlex
 import sys
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING
 
-import click
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from plastibench.analysis.tables import Sheet
+from plastibench.errors import unknown
+
+if TYPE_CHECKING:
+    from plastibench.analysis.tables import Sheet
+    from plastibench.profiling.concurrency import ConcurrencyResult
+    from plastibench.profiling.throughput import Throughput
+    from plastibench.profiling.time_breakdown import TimeBreakdown
+    from plastibench.store.run_status import Entry
+    from plastibench.workflows.tune import TuneResult
+
+FORMATS = ("text", "md", "csv", "latex", "json")
+FILE_WIDTH = 200
+"""Columns of a table that is not printed on a terminal."""
 
 
-def show(found: Sequence[Sheet]) -> None:
-    """Print tables for people."""
-    # Not by rich, which ends the program with an error where nobody reads.
-    click.echo(laid_out(found), nl=False)
+def check_format(name: str) -> None:
+    """Raise RequestError for a format that does not exist."""
+    if name not in FORMATS:
+        raise unknown("format", name, FORMATS)
 
 
-def laid_out(found: Sequence[Sheet]) -> str:
-    """Return tables for people, as wide as the terminal."""
-    console = Console(width=None if sys.stdout.isatty() else 200)
-    with console.capture() as text:
-        for shown in found:
-            layout = RichTable(title=Text(shown.title), title_justify="left")
-            for position, name in enumerate(shown.head):
-                layout.add_column(Text(name), justify="left" if position == 0 else "right")
-            for row in shown.rows:
-                layout.add_row(*(Text(cell.text, style="bold" if cell.strong else "") for cell in row))
-            console.print(layout)
-            for line in shown.notes:
-                console.print(Text(line, style="dim"))
-    return text.get()
+def stdout_console() -> Console:
+    """Return a console as wide as the terminal, or wide enough for any table."""
+    return Console(width=None if sys.stdout.isatty() else FILE_WIDTH)
+
+
+def to_text(*renderables: RenderableType) -> str:
+    """Return what rich would print. rich itself ends the program if nobody reads the output."""
+    console = stdout_console()
+    with console.capture() as capture:
+        for renderable in renderables:
+            console.print(renderable)
+    return capture.get()
+
+
+def sheets_text(sheets: Sequence[Sheet]) -> str:
+    """Return tables for people."""
+    renderables: list[RenderableType] = []
+    for sheet in sheets:
+        layout = RichTable(title=Text(sheet.title), title_justify="left")
+        for position, name in enumerate(sheet.head):
+            layout.add_column(Text(name), justify="left" if position == 0 else "right")
+        for row in sheet.rows:
+            layout.add_row(*(Text(cell.text, style="bold" if cell.strong else "") for cell in row))
+        renderables += [layout, *(Text(line, style="dim") for line in sheet.notes)]
+    return to_text(*renderables)
+
+
+def status_table(entries: Sequence[Entry]) -> RichTable:
+    """Return a line for each run, and the counts below."""
+    counts = Counter(run.state for run in entries)
+    total = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
+    layout = RichTable(caption=Text(f"{len(entries)} runs: {total}"), caption_justify="left")
+    for name in ("id", "run", "state", "stages", ""):
+        layout.add_column(name)
+    for run in entries:
+        layout.add_row(*map(Text, (run.run, run.name, run.state, str(run.stages), run.about)))
+    return layout
+
+
+def throughput_head() -> str:
+    """Return the names of the columns of `throughput_line`."""
+    return f"{'model':<16}{'precision':>10}{'train images/s':>26}{'test images/s':>15}{'peak':>8}"
+
+
+def throughput_line(speed: Throughput) -> str:
+    """Return the throughput of a model."""
+    train = f"{speed.train_images_per_second:,.0f} ({speed.train_slowest:,.0f} to {speed.train_fastest:,.0f})"
+    test = f"{speed.evaluation_images_per_second:,.0f}"
+    return f"{speed.model:<16}{speed.precision:>10}{train:>26}{test:>15}{100 * speed.utilization:>7.0f}%"
+
+
+def breakdown_line(breakdown: TimeBreakdown) -> str:
+    """Return where the seconds of a stage go."""
+    parts = ", ".join(f"{name} {100 * part:.1f} %" for name, part in breakdown.fractions().items())
+    total = sum(asdict(breakdown).values())
+    return f"seconds of a stage of the quick start's baseline: {total:.3f} ({parts})"
+
+
+def concurrency_line(result: ConcurrencyResult) -> str:
+    """Return the throughput of a number of concurrent runs, or why they failed."""
+    head = f"{result.model:<16}{result.precision:>10}{result.num_runs:>4} concurrent"
+    total = result.images_per_second()
+    if total is None:
+        return f"{head}: {result.reason}"
+    rates = [run.images_per_second for run in result.per_run]
+    peaks = [run.peak_memory for run in result.per_run if run.peak_memory is not None]
+    memory = f", {max(peaks) / 2**30:.1f} GiB each" if peaks else ""
+    return f"{head}{total:>12,.0f} images/s ({min(rates):,.0f} to {max(rates):,.0f} each{memory})"
+
+
+def tuning_lines(result: TuneResult, home: str) -> list[str]:
+    """Return the best trials of each study, and the command that measures them."""
+    from plastibench.tuning.study import best_trials
+
+    lines = []
+    for study in result.studies:
+        trials = study.finished_trials()
+        for trial in best_trials(study.study, trials):
+            values = ", ".join(f"{value:.6g}" for value in trial.values)
+            params = ", ".join(f"{name}={value:.6g}" for name, value in trial.params.items())
+            lines.append(
+                f"{study.plan.study_name}: trial {trial.number} of {len(trials)}: {values} with {params}"
+            )
+    if result.suite is None:
+        return [*lines, "no trial was judged: there is nothing to choose from"]
+    command = f"plastibench run --tuned {result.suite.stem} --home {shlex.quote(home)}"
+    return [
+        *lines,
+        f"chosen settings: {result.suite.resolve()}",
+        f"        `{command}` measures them on seeds of their own",
+    ]
+
+
+def to_json(value: object) -> str:
+    """Return plain values as JSON."""
+    return json.dumps(value, indent=1)

@@ -1,4 +1,4 @@
-"""The screen: where lines for people and live displays are written."""
+"""The console on stderr, and the base of live displays."""
 
 from __future__ import annotations
 
@@ -11,74 +11,65 @@ from typing import ParamSpec, Self
 
 from rich.console import Console
 from rich.live import Live
-from rich.table import Table as Layout
-from rich.text import Text
+from rich.table import Table as RichTable
 
-from plastibench.store.run_store import Store
-
-Words = ParamSpec("Words")
+Parameters = ParamSpec("Parameters")
 
 
-def _harmless(show: Callable[Words, None]) -> Callable[Words, None]:
-    """Whatever goes wrong while something is shown, the runs go on: a terminal can be gone any time."""
+def suppress_errors(function: Callable[Parameters, None]) -> Callable[Parameters, None]:
+    """Decorate a function so that it never raises: a terminal that is gone must not stop a run."""
 
-    @wraps(show)
-    def shown(*words: Words.args, **more: Words.kwargs) -> None:
+    @wraps(function)
+    def wrapper(*args: Parameters.args, **kwargs: Parameters.kwargs) -> None:
         with suppress(Exception):
-            show(*words, **more)
+            function(*args, **kwargs)
 
-    return shown
+    return wrapper
 
 
 class Screen(Console):
-    """What is written for people, on stderr; where its reader has gone, runs go on in silence."""
+    """A console that falls silent if its reader is gone."""
 
     def on_broken_pipe(self) -> None:
-        """Fall silent: rich itself would end the program."""
+        """Print no more; rich itself would end the program."""
         self.quiet = True
 
 
-class Shown:
-    """Something that is drawn again and again where there is a terminal, as `__rich__` gives it."""
+class LiveDisplay:
+    """A layout that is redrawn on a terminal while inside; `__rich__` returns it."""
 
-    def __init__(self, console: Console, refresh_per_second: float) -> None:
+    refresh_per_second: float = 4
+
+    def __init__(self, console: Console) -> None:
         self.console = console
-        self.began = time.monotonic()
-        self.live = Live(self, console=console, refresh_per_second=refresh_per_second, transient=True)
+        self.start_time = time.monotonic()
+        self.live = Live(self, console=console, refresh_per_second=self.refresh_per_second, transient=True)
 
     def __enter__(self) -> Self:
-        """Begin to show, where there is a terminal."""
+        """Start to draw, if there is a terminal."""
         if self.console.is_terminal:
             self.live.start()
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+        self, cls: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
-        """Take the bars away."""
+        """Remove the drawing."""
         if self.console.is_terminal:
             with suppress(OSError):
                 self.live.stop()
 
-    def __rich__(self) -> Layout:
-        """Return the picture of this moment."""
+    def __rich__(self) -> RichTable:
+        """Return the layout at this moment."""
         raise NotImplementedError
 
+    def elapsed(self) -> str:
+        """Return the time since the start."""
+        return format_duration(time.monotonic() - self.start_time)
 
-def clock(seconds: float) -> str:
+
+def format_duration(seconds: float) -> str:
     """Return a duration as h:mm:ss or m:ss."""
-    minutes, rest = divmod(round(seconds), 60)
+    minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-def say_damaged(store: Store, say: Callable[[str], None], then: str) -> None:
-    """Name every run file that was met and cannot be believed, and what comes of it."""
-    for path, reason in store.damaged.items():
-        say(f"run file {path} is damaged ({reason}): {then}")
-
-
-def say_line(console: Console, line: str) -> None:
-    """Print a sentence for people."""
-    # As Text: a path or an error with brackets is no markup.
-    console.print(Text(line), soft_wrap=True)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

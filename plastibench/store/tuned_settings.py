@@ -14,7 +14,6 @@ from plastibench.experiments import suites
 from plastibench.experiments.grid import Grid
 from plastibench.experiments.spec import Spec, canonical
 from plastibench.experiments.suites import Suite
-from plastibench.plugins.registry import Registry
 from plastibench.store.record import Record
 from plastibench.system.files import write_atomic
 
@@ -79,19 +78,23 @@ def attach(records: Iterable[Record], home: Path) -> list[Record]:
     return [_attached(record, known, variants) for record in found]
 
 
-def from_grids(grids: Iterable[Grid], registry: Registry) -> dict[str, TunedSettings]:
+def from_grids(specs_by_grid: Iterable[tuple[Grid, Iterable[Spec]]]) -> dict[str, TunedSettings]:
     """Return which settings of a suite a tuning chose, by their variant.
 
     Raises RequestError for a table that no tuning writes.
     """
-    given, found = set(), {}
-    for grid in grids:
-        for spec in grid.specs(registry):
-            if grid.tuned is None:
-                given.add(variant_id(spec))
-            else:
-                found[variant_id(spec)] = _tuned(grid.tuned)
-    return {name: replace(one, published=name in given) for name, one in found.items()}
+    pairs = list(specs_by_grid)
+    if all(grid.tuned is None for grid, _ in pairs):
+        return {}
+    given: set[str] = set()
+    chosen: dict[str, TunedSettings] = {}
+    for grid, specs in pairs:
+        variants = {variant_id(spec) for spec in specs}
+        if grid.tuned is None:
+            given |= variants
+        else:
+            chosen |= dict.fromkeys(variants, _tuned(grid.tuned))
+    return {variant: replace(origin, published=variant in given) for variant, origin in chosen.items()}
 
 
 def _tuned(plain: Mapping[str, Any]) -> TunedSettings:

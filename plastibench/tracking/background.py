@@ -90,7 +90,7 @@ class BackgroundMirror:
         words = (
             f"--home {shlex.quote(str(server.home))}"
             if server.is_default
-            else f"--tracking {server.display_uri}"
+            else f"--tracking-uri {server.display_uri}"
         )
         for link in links.values():
             page = (

@@ -1,22 +1,19 @@
-"""The command that measures speed: names to models, numbers to text."""
+"""Measure how fast a device trains the models, and where the seconds of a run go."""
 
 from __future__ import annotations
 
-import json
 import tempfile
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-import torch
-
-from plastibench.devices import get_device
-from plastibench.errors import RequestError
+from plastibench.devices import Device, get_device
 from plastibench.experiments import suites
 from plastibench.plugins.recipe import Recipe
 from plastibench.plugins.registry import Registry
+from plastibench.runner.callbacks import RunCallback
 from plastibench.runner.context import RunContext
 from plastibench.runner.execute import execute
 
@@ -25,112 +22,78 @@ if TYPE_CHECKING:
     from plastibench.profiling.throughput import Throughput
     from plastibench.profiling.time_breakdown import TimeBreakdown
 
-HEAD = f"{'model':<16}{'precision':>10}{'train images/s':>26}{'test images/s':>15}{'peak':>8}"
+
+@dataclass(frozen=True, kw_only=True)
+class BenchRequest:
+    """Models to measure on a device. Raises RequestError for what does not exist."""
+
+    models: tuple[str, ...] | None = None
+    """None stands for all."""
+    device_name: str = "cpu"
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """Of the recipe."""
+    threads: int | None = None
+    """CPU threads; None is torch's own choice, or the device's for concurrent runs."""
+    plugins: tuple[Path, ...] = ()
+
+    @cached_property
+    def registry(self) -> Registry:
+        """Return the plug-ins by name."""
+        return Registry(self.plugins)
+
+    @cached_property
+    def device(self) -> Device:
+        """Return the device, which supports the recipe's precision."""
+        device = get_device(self.device_name)
+        device.autocast(self.recipe.precision)
+        return device
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """Return the recipe, whose optimizer, batch size and precision are used."""
+        return Recipe().from_strings(self.settings)
+
+    @cached_property
+    def model_names(self) -> Sequence[str]:
+        """Return the names of models that exist."""
+        for name in self.models or ():
+            self.registry.get("model", name)
+        return self.models or self.registry.names("model")
 
 
-@dataclass(frozen=True)
-class Ask:
-    """What to measure, as a user named it."""
+def measure_models(request: BenchRequest) -> Iterator[Throughput]:
+    """Yield the throughput of one model after another, measured with the code that runs use."""
+    import torch
 
-    model: str | None
-    device: str
-    settings: Mapping[str, str]
-    threads: int | None
-    plugins: tuple[Path, ...]
-
-
-def measure(ask: Ask, *, as_json: bool) -> None:
-    """Print the speed of models on a device, and the split of the seconds of one small real run.
-
-    Raises RequestError for an unknown model, device or setting.
-    """
     from plastibench.profiling.throughput import measure_throughput
 
-    registry, device = Registry(ask.plugins), get_device(ask.device)
-    names = [name.strip() for name in ask.model.split(",")] if ask.model else registry.names("model")
-    models = [(name, registry.load("model", name)()) for name in names]
-    recipe = Recipe().from_strings(ask.settings)
-    device.autocast(recipe.precision)
-    if ask.threads is not None:
-        torch.set_num_threads(ask.threads)
-    found = []
-    click.echo(f"{device.name()}, batches of {recipe.batch_size}, {recipe.optimizer}", err=as_json)
-    click.echo(HEAD, err=as_json)
-    for speed in measure_throughput(models, recipe, device):
-        found.append(speed.as_dict())
-        click.echo(_line(speed), err=as_json)
-    split = _split(ask.device, registry)
-    click.echo(_split_line(split), err=as_json)
-    if as_json:
-        click.echo(json.dumps({"device": device.name(), "models": found, "split": asdict(split)}, indent=1))
+    if request.threads is not None:
+        torch.set_num_threads(request.threads)
+    models = [(name, request.registry.load("model", name)()) for name in request.model_names]
+    return measure_throughput(models, request.recipe, request.device)
 
 
-def _line(speed: Throughput) -> str:
-    spread = (
-        f"{speed.train_images_per_second:,.0f} ({speed.train_slowest:,.0f} to {speed.train_fastest:,.0f})"
-    )
-    tested = f"{speed.evaluation_images_per_second:,.0f}"
-    return f"{speed.model:<16}{speed.precision:>10}{spread:>26}{tested:>15}{100 * speed.utilization:>7.0f}%"
-
-
-def _split_line(split: TimeBreakdown) -> str:
-    shares = ", ".join(f"{name} {100 * share:.1f} %" for name, share in split.fractions().items())
-    return f"seconds of a stage of the quick start's baseline: {sum(asdict(split).values()):.3f} ({shares})"
-
-
-def _split(device: str, registry: Registry) -> TimeBreakdown:
-    """Carry out one small run in a folder that is thrown away, twice: the first one imports and warms up."""
+def measure_breakdown(request: BenchRequest) -> TimeBreakdown:
+    """Return where the seconds of the quick start's baseline go."""
     from plastibench.profiling.time_breakdown import TimeBreakdown
 
     usual = suites.load(suites.defaults().suite).grids[0]
-    grid = replace(usual, methods=(suites.defaults().baseline,), seeds=(0, 1), device=device)
+    # Two seeds: the first run imports and warms up.
+    grid = replace(usual, methods=(suites.defaults().baseline,), seeds=(0, 1), device=request.device_name)
     with tempfile.TemporaryDirectory() as home:
-        context = RunContext(Path(home), Path(home), Path(home), device)
-        records = [execute(spec, context) for spec in grid.specs(registry)]
+        context = RunContext(Path(home), Path(home), Path(home), request.device_name)
+        registry = request.registry
+        records = [execute(spec, context, registry, RunCallback()) for spec in grid.specs(registry)]
     return TimeBreakdown.from_record(records[-1])
 
 
-def measure_together(ask: Ask, counts: str, *, as_json: bool) -> None:
-    """Print what runs side by side train in all, for each number of them, and which number to choose.
+def measure_concurrent_runs(
+    request: BenchRequest, model: str, counts: Sequence[int]
+) -> Iterator[ConcurrencyResult]:
+    """Yield the total throughput of a model for each number of concurrent runs."""
+    from plastibench.profiling.concurrency import Workload, measure_concurrency
 
-    Raises RequestError for an unknown model, device or setting, and for counts that are no numbers.
-    """
-    from plastibench.profiling.concurrency import Workload, best_num_runs, measure_concurrency
-
-    registry, device, numbers = Registry(ask.plugins), get_device(ask.device), _counts(counts)
-    recipe = Recipe().from_strings(ask.settings)
-    device.autocast(recipe.precision)
-    names = [name.strip() for name in ask.model.split(",")] if ask.model else registry.names("model")
-    for name in names:
-        registry.load("model", name)
-    found = []
-    click.echo(f"{device.name()}, batches of {recipe.batch_size}, {recipe.optimizer}", err=as_json)
-    for name in names:
-        workload = Workload(name, recipe, ask.device, threads=ask.threads, plugins=ask.plugins)
-        rows = []
-        for row in measure_concurrency(workload, numbers):
-            rows.append(row)
-            click.echo(_together_line(row), err=as_json)
-        chosen = best_num_runs(rows)
-        click.echo(f"{name}: most with --jobs {chosen}", err=as_json)
-        found.append({"model": name, "jobs": chosen, "together": [row.as_dict() for row in rows]})
-    if as_json:
-        click.echo(json.dumps({"device": device.name(), "models": found}, indent=1))
-
-
-def _counts(text: str) -> list[int]:
-    words = [word.strip() for word in text.split(",")]
-    if not all(word.isdecimal() and int(word) for word in words):
-        raise RequestError(f"--together {text} is not allowed: write whole numbers from 1, such as 1,2,4,8")
-    return [int(word) for word in words]
-
-
-def _together_line(row: ConcurrencyResult) -> str:
-    head = f"{row.model:<16}{row.precision:>10}{row.num_runs:>4} together"
-    rate = row.images_per_second()
-    if rate is None:
-        return f"{head}: {row.reason}"
-    each = [share.images_per_second for share in row.per_run]
-    held = [share.peak_memory for share in row.per_run if share.peak_memory is not None]
-    memory = f", {max(held) / 2**30:.1f} GiB each" if held else ""
-    return f"{head}{rate:>12,.0f} images/s ({min(each):,.0f} to {max(each):,.0f} each{memory})"
+    workload = Workload(
+        model, request.recipe, request.device_name, threads=request.threads, plugins=request.plugins
+    )
+    return measure_concurrency(workload, counts)

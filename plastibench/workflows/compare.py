@@ -1,49 +1,62 @@
-"""Two homes, or two suites, side by side."""
+"""Two home folders or two suites side by side."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-import click
-
-from plastibench.analysis.tables import Table, comparison, comparison_formats, tables
-from plastibench.cli.render import show
+from plastibench.analysis.tables import comparison
+from plastibench.analysis.tables.comparison import Comparison
 from plastibench.errors import RequestError, unknown
 from plastibench.experiments import suites
-from plastibench.workflows.request import Request
-from plastibench.workflows.table import DONE, SOME_FAILED, RunSelection, check_form, finished
+from plastibench.workflows.finished_runs import FinishedRuns, finished_runs
+from plastibench.workflows.request import Selection
+from plastibench.workflows.workspace import Workspace
 
 
-def compare(names: tuple[str, str], request: Request, form: str) -> int:
-    """Print two selections side by side; return the exit status.
+@dataclass(frozen=True, kw_only=True)
+class CompareRequest:
+    """Two selections of finished runs: home folders, or suites whose runs are in the workspace."""
 
-    Each is a home folder, or a suite whose runs are in the home folder of `request`. Raises
-    RequestError for a name that is neither, and where the two have no setting in common.
+    first: str
+    second: str
+    workspace: Workspace
+
+
+@dataclass(frozen=True)
+class CompareResult:
+    """Second minus first, for each method and setting that both have."""
+
+    comparison: Comparison
+    damaged: Mapping[Path, str]
+    """Run files that were left out, with the reason."""
+
+
+def compare(request: CompareRequest) -> CompareResult:
+    """Compare two selections, paired by seed.
+
+    Raises RequestError for a name that is neither a home folder nor a suite, for a selection without
+    finished runs, and if the two have no method under one task and model in common.
     """
-    check_form(form)
-    selections = [_selection(name, request) for name in names]
-    if not all(selection.records for selection in selections):
-        return SOME_FAILED
-    found = comparison.beside(names, *(_tables(selection) for selection in selections))
-    if not any(setting.rows for setting in found.settings):
+    names = request.first, request.second
+    first, second = (finished_runs(_selection(name, request.workspace), summarize=True) for name in names)
+    result = comparison.beside(names, first.tables, second.tables)
+    damaged = {**first.damaged, **second.damaged}
+    if first.records and second.records and not any(setting.rows for setting in result.settings):
         raise RequestError(
             f"{names[0]} and {names[1]} have no method under one task and model in common: the first has "
-            f"{_list(selections[0])}; the second has {_list(selections[1])}"
+            f"{_contents(first)}; the second has {_contents(second)}"
         )
-    if form == "text":
-        show(comparison_formats.sheets(found))
-    else:
-        click.echo(comparison_formats.render(found, form), nl=False)
-    return SOME_FAILED if any(selection.damaged for selection in selections) else DONE
+    return CompareResult(result, damaged)
 
 
-def _selection(name: str, request: Request) -> RunSelection:
+def _selection(name: str, workspace: Workspace) -> Selection:
     if _is_home(Path(name)):
-        return finished(replace(request, home=Path(name)), everything=True, short=True)
+        return Selection(workspace=Workspace(home=Path(name), data=workspace.data, cache=workspace.cache))
     if not name.endswith(".toml") and name not in suites.names():
         raise unknown("home folder or suite", name, suites.names())
-    return finished(replace(request, suite=name), everything=False, short=True)
+    return Selection(workspace=workspace, suite=name)
 
 
 def _is_home(path: Path) -> bool:
@@ -53,11 +66,8 @@ def _is_home(path: Path) -> bool:
         return False
 
 
-def _tables(selection: RunSelection) -> list[Table]:
-    return tables(selection.records, None)
-
-
-def _list(selection: RunSelection) -> str:
-    specs = [record.spec for record in selection.records if not record.spec.sealed]
+def _contents(runs: FinishedRuns) -> str:
+    """Return what a selection has, as `task model method`."""
+    specs = [record.spec for record in runs.records if not record.spec.sealed]
     names = {f"{spec.task.name} {spec.model.name} {spec.method.name}" for spec in specs}
     return ", ".join(sorted(names)) or "none that was tested"

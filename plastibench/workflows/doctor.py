@@ -1,4 +1,4 @@
-"""What this machine has, for a person who wonders why something does not work."""
+"""What this machine has: versions, devices, data sets, disk."""
 
 from __future__ import annotations
 
@@ -10,33 +10,22 @@ from pathlib import Path
 
 from plastibench.system.files import free_bytes
 from plastibench.version import __version__
+from plastibench.workflows.workspace import Workspace
 
 PACKAGES = ("torch", "torchvision", "numpy", "scipy", "pandas", "scikit-learn", "optuna", "mlflow")
 GIB = 1024**3
 
 
-def report(device: str, data: Path, home: Path) -> Iterator[tuple[str, str]]:
-    """Yield (what, answer). Raises RequestError where the device asked for is not there."""
-    from plastibench.devices import DEVICES, get_device
-    from plastibench.devices.compile import is_registered
-
-    yield "plastibench", __version__
-    yield "python", f"{platform.python_version()} on {platform.platform()}"
-    for package in PACKAGES:
-        yield package, _version(package)
-    for kind, made in DEVICES.items():
-        yield (
-            kind,
-            made.unavailable_reason()
-            or f"{made().name()}, precisions {', '.join(made.supported_precisions())}",
-        )
-    chosen = get_device(device)
-    yield "chosen", f"{chosen}, {chosen.default_num_processes()} runs at a time"
-    compiler = chosen.compile_backend()
-    if compiler is not None:
-        yield "compiler", f"{compiler}, which torch {'has' if is_registered(compiler) else 'does not have'}"
-    yield "data", f"{data} ({_contents(data)})"
-    yield "home", f"{home.resolve()} ({_writable(home)}, {free_bytes(home.resolve()) / GIB:.1f} GiB free)"
+def examine(device: str, workspace: Workspace) -> dict[str, str]:
+    """Return what is installed and available, by name. Raises RequestError if the device is not there."""
+    return {
+        "plastibench": __version__,
+        "python": f"{platform.python_version()} on {platform.platform()}",
+        **{package: _version(package) for package in PACKAGES},
+        **dict(_devices(device)),
+        "data": f"{workspace.data} ({_contents(workspace.data)})",
+        "home": _home(workspace.home.resolve()),
+    }
 
 
 def _version(package: str) -> str:
@@ -46,20 +35,36 @@ def _version(package: str) -> str:
         return "not installed"
 
 
+def _devices(name: str) -> Iterator[tuple[str, str]]:
+    from plastibench.devices import KINDS, get_device
+    from plastibench.devices.compile import is_registered
+
+    for kind, cls in KINDS.items():
+        reason = cls.unavailable_reason()
+        yield kind, reason or f"{cls().name()}, precisions {', '.join(cls().supported_precisions())}"
+    device = get_device(name)
+    yield "chosen", f"{device}, {device.default_num_processes()} runs at a time"
+    compiler = device.compile_backend()
+    if compiler is not None:
+        yield "compiler", f"{compiler}, {'' if is_registered(compiler) else 'not '}registered in torch"
+
+
 def _contents(folder: Path) -> str:
     if not folder.is_dir():
-        return "not there: data sets are downloaded to it when they are needed"
+        return "missing: data sets are downloaded to it when they are needed"
     names = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
     return "holds " + ", ".join(names[:12]) + (", ..." if len(names) > 12 else "") if names else "empty"
 
 
-def _writable(home: Path) -> str:
-    """Try it where the folder is, or would be made, and leave no trace."""
-    place = home.resolve()
-    while not place.exists():
-        place = place.parent
+def _home(home: Path) -> str:
+    return f"{home} ({_writability(home)}, {free_bytes(home) / GIB:.1f} GiB free)"
+
+
+def _writability(home: Path) -> str:
+    """Try to write to the folder, or to where it would be made, and leave no trace."""
+    folder = next(path for path in (home, *home.parents) if path.exists())
     try:
-        with tempfile.TemporaryDirectory(dir=place, prefix=".writable-"):
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".writable-"):
             return "can be written"
     except OSError as error:
         return f"cannot be written: {error.strerror}"

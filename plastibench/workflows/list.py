@@ -1,9 +1,7 @@
-"""What there is to name on a command line, read without importing it."""
+"""The methods, tasks, models and suites that can be named, read without importing them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from plastibench.errors import unknown
@@ -13,54 +11,43 @@ from plastibench.plugins.registry import Registry
 KINDS = {"methods": "method", "tasks": "task", "models": "model", "suites": "suite"}
 
 Listing = dict[str, dict[str, str]]
-"""Heading, then name, then what is said of it."""
+"""Heading, then name, then description."""
 
 
-def kinds(what: str | None, plugins: Sequence[Path]) -> Listing:
-    """Return names and summaries of one kind, or of all."""
-    registry = Registry(tuple(plugins))
-    return {kind: _names(kind, registry) for kind in ([what] if what else KINDS)}
+def list_plugins(registry: Registry, kind: str | None = None) -> Listing:
+    """Return names and summaries of one of `KINDS`, or of all."""
+    return {heading: _summaries(heading, registry) for heading in ([kind] if kind else KINDS)}
 
 
-def settings(name: str, plugins: Sequence[Path]) -> Listing:
-    """Return the settings, presets and ranges of a method, task or model; this one imports it."""
-    registry = Registry(tuple(plugins))
+def describe_plugin(registry: Registry, name: str) -> Listing:
+    """Return the settings, presets and search ranges of a method, task or model, which is imported."""
     kind = next((kind for kind in ("method", "task", "model") if name in registry.names(kind)), None)
     if kind is None:
-        every = [n for kind in ("method", "task", "model") for n in registry.names(kind)]
-        raise unknown("kind, method, task or model", name, [*KINDS, *every])
+        names = [name for kind in ("method", "task", "model") for name in registry.names(kind)]
+        raise unknown("kind, method, task or model", name, [*KINDS, *names])
     return _describe(registry.load(kind, name))
 
 
-def _names(kind: str, registry: Registry) -> dict[str, str]:
-    if kind == "suites":
+def _summaries(heading: str, registry: Registry) -> dict[str, str]:
+    if heading == "suites":
         return dict(suites.summaries())
-    return {name: registry.get(KINDS[kind], name).summary() for name in registry.names(KINDS[kind])}
+    kind = KINDS[heading]
+    return {name: registry.get(kind, name).summary() for name in registry.names(kind)}
 
 
-def _describe(loaded: Any) -> Listing:  # noqa: ANN401 - a class of any of three contracts
+def _describe(cls: Any) -> Listing:  # noqa: ANN401 - a class of any of three contracts
     from plastibench.plugins.fields import describe, search_space, show
 
-    found: Listing = {"settings": {n: f"{default} ({allowed})" for n, default, allowed in describe(loaded)}}
-    space = search_space(loaded)
+    listing: Listing = {"settings": {n: f"{default} ({allowed})" for n, default, allowed in describe(cls)}}
+    space = search_space(cls)
     if space:
-        found["searched"] = {
+        listing["search ranges"] = {
             n: f"{r.low:g} to {r.high:g}{', logarithmic' if r.log else ''}" for n, r in space.items()
         }
-    presets = getattr(loaded, "presets", {})
+    presets = getattr(cls, "presets", {})
     if presets:
-        found["presets"] = {
+        listing["presets"] = {
             n: ", ".join(f"{k}={show(v)}" for k, v in values.items()) or "the defaults"
             for n, values in presets.items()
         }
-    return found
-
-
-def text(found: Listing) -> str:
-    """Return a listing as aligned lines."""
-    lines = []
-    for heading, entries in found.items():
-        lines.append(f"{heading}:")
-        width = max((len(name) for name in entries), default=0)
-        lines += [f"  {name:<{width}}  {said}".rstrip() for name, said in entries.items()]
-    return "\n".join(lines)
+    return listing

@@ -1,65 +1,81 @@
-"""Write the page and the pictures of what is finished."""
+"""One HTML page about finished runs, and its figures as files."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from rich.console import Console
-from rich.text import Text
-
 from plastibench.analysis.figures import save
 from plastibench.analysis.report.page import page
-from plastibench.analysis.tables import tables
 from plastibench.console import progress
 from plastibench.errors import RequestError
-from plastibench.system.files import write_atomic
-from plastibench.workflows.request import Request
-from plastibench.workflows.table import DONE, SOME_FAILED, finished
+from plastibench.system.files import write
+from plastibench.workflows.finished_runs import FinishedRuns, finished_runs
+from plastibench.workflows.request import Selection
 
-EVERYTHING = "All finished runs"
+WHOLE_HOME = "All finished runs"
 
 
 @dataclass(frozen=True)
 class FigureOptions:
-    """Pictures that are wanted as files, too."""
+    """Figures to write as files beside the page."""
 
     folder: Path
-    formats: Sequence[str]
-    night: bool
-    """Whether each is wanted for a dark background as well."""
+    formats: Sequence[str] = ("svg",)
+    dark: bool = False
+    """Whether to write each figure for a dark background as well."""
 
 
-def write_report(
-    request: Request, out: Path | None, figures: FigureOptions | None, *, everything: bool
-) -> int:
-    """Write the report of a suite, of a grid, or of everything in a home; return the exit status.
+@dataclass(frozen=True, kw_only=True)
+class ReportRequest:
+    """Finished runs to report on."""
 
-    Raises RequestError where nothing is finished, or where a file cannot be written.
+    selection: Selection
+    path: Path | None = None
+    """The page; None is named after the suite, in the current folder."""
+    figures: FigureOptions | None = None
+
+
+@dataclass(frozen=True)
+class ReportResult:
+    """What was written."""
+
+    path: Path | None
+    """The page; None if every run was damaged."""
+    figures: list[Path] = field(default_factory=list)
+    damaged: Mapping[Path, str] = field(default_factory=dict)
+    """Run files that were left out, with the reason."""
+
+
+def report(request: ReportRequest) -> ReportResult:
+    """Write the page of a suite, of a grid, or of the whole home folder.
+
+    Raises RequestError if no run is finished or a file cannot be written.
     """
-    selection = finished(request, everything=everything)
-    if not selection.records:
-        return SOME_FAILED
-    name = EVERYTHING if everything else request.leaderboard.name
-    path = out or Path(f"{re.sub(r'[^A-Za-z0-9._-]', '-', name)}.html")
-    _prepare(path)
-    found = tables(selection.records, selection.baseline, selection.cost_reference)
-    _write(path, page(found, name, partial(progress, "drawing the page's pictures")))
-    _say(f"report: {path.resolve()}")
-    if figures is not None:
-        forms = (figures.formats, figures.night)
-        files = save(found, figures.folder, forms, partial(progress, "drawing figures"))
-        _say(f"figures: {len(files)} files in {figures.folder.resolve()}")
-    return SOME_FAILED if selection.damaged else DONE
+    selection = request.selection
+    runs = finished_runs(selection)
+    if not runs.records:
+        return ReportResult(None, damaged=runs.damaged)
+    title = WHOLE_HOME if selection.is_empty else selection.resolved_suite.name
+    path = request.path or Path(f"{re.sub(r'[^A-Za-z0-9._-]', '-', title)}.html")
+    _check_writable(path)
+    _write(path, page(runs.tables, title, partial(progress, "drawing the page's figures")))
+    figures = [] if request.figures is None else _save_figures(runs, request.figures)
+    return ReportResult(path.resolve(), figures, runs.damaged)
 
 
-def _prepare(path: Path) -> None:
-    """Refuse before the work what would fail after it."""
+def _save_figures(runs: FinishedRuns, options: FigureOptions) -> list[Path]:
+    formats = (options.formats, options.dark)
+    return save(runs.tables, options.folder, formats, partial(progress, "drawing figures"))
+
+
+def _check_writable(path: Path) -> None:
+    """Fail before the work rather than after it."""
     if path.is_dir():
-        raise RequestError(f"--out {path} is a folder: name a file in it, such as {path / 'report.html'}")
+        raise RequestError(f"report {path} is a folder: name a file in it, such as {path / 'report.html'}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -68,14 +84,10 @@ def _prepare(path: Path) -> None:
 
 def _write(path: Path, text: str) -> None:
     try:
-        write_atomic(path, text)
+        write(path, text)
     except OSError as error:
         raise _unwritable(path, error) from error
 
 
 def _unwritable(path: Path, error: OSError) -> RequestError:
     return RequestError(f"report {path} cannot be written: {error.strerror}")
-
-
-def _say(line: str) -> None:
-    Console(stderr=True).print(Text(line), soft_wrap=True)

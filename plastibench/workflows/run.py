@@ -1,94 +1,166 @@
-"""Carry out what was asked for, keep the mirror up to date, print the table."""
+"""Execute the runs of a suite or of a grid."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from functools import partial
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
 
-from plastibench.analysis.tables import sheets, tables
-from plastibench.cli.progress import Display
-from plastibench.cli.render import show
-from plastibench.cli.screen import Screen, say_damaged, say_line
+from plastibench.analysis.tables import Table, tables
 from plastibench.devices import Device, get_device
 from plastibench.experiments.spec import Spec
+from plastibench.experiments.suites import Suite
+from plastibench.runner.callbacks import CallbackList, RunCallback
 from plastibench.runner.context import RunContext
-from plastibench.runner.events import RunFailed
 from plastibench.runner.execute import prepare_data
 from plastibench.runner.scheduler import run_specs
 from plastibench.store import leaderboards, tuned_settings
+from plastibench.store.index.index import summaries
 from plastibench.store.record import Record
-from plastibench.store.run_store import Store
+from plastibench.store.tuned_settings import TunedSettings
 from plastibench.tracking import TrackingServer
 from plastibench.tracking.background import mirrored
 from plastibench.tracking.follower import MirrorJob
-from plastibench.workflows.request import Request
-from plastibench.workflows.sync import known_texts
-from plastibench.workflows.table import DONE, SOME_FAILED
+from plastibench.workflows.finished_runs import log_damaged
+from plastibench.workflows.leaderboard_files import files_by_leaderboard
+from plastibench.workflows.request import RunOptions, RunRequest
+from plastibench.workflows.run_logger import RunLogger
+from plastibench.workflows.workspace import Workspace
+
+logger = logging.getLogger(__name__)
 
 
-def carry_out(request: Request, jobs: int | None, server: TrackingServer | None) -> int:
-    """Run what is missing, print the table and where everything lies; return the exit status.
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Runs to execute together."""
 
-    The runs are mirrored to `server`, if there is one.
+    workspace: Workspace
+    suite: Suite
+    specs: Sequence[Spec]
+    device_name: str
+    leaderboard: str | None
+    """The leaderboard that the runs join; None if they stay in those that they are in."""
+    options: RunOptions
+    tuned: Mapping[str, TunedSettings] = field(default_factory=dict)
+    """Settings that a tuning chose, by variant."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunResult:
+    """What came out of a batch of runs."""
+
+    workspace: Workspace
+    suite: Suite
+    summaries: list[Record]
+    """The finished runs in short, in the order of the request."""
+    failures: Mapping[str, str]
+    """Why runs failed, by id."""
+    num_runs: int
+    links: Mapping[str, str] = field(default_factory=dict)
+    """Addresses of leaderboards behind that of MLflow's page."""
+    damaged: Mapping[Path, str] = field(default_factory=dict)
+    """Files that kept runs from being executed, with the reason."""
+
+    @cached_property
+    def tables(self) -> list[Table]:
+        """Return one table for each setting."""
+        return tables(self.summaries, self.suite.baseline, self.suite.cost_reference)
+
+    @cached_property
+    def records(self) -> list[Record]:
+        """Return the finished runs with their stages and provenance, read from the home folder."""
+        store = self.workspace.store
+        found = (store.read(summary.id) for summary in self.summaries)
+        return tuned_settings.attach([record for record in found if record is not None], store.home)
+
+
+def run(request: RunRequest, callbacks: Sequence[RunCallback] = ()) -> RunResult:
+    """Execute the runs that are not finished, and return all of them.
+
+    A run that fails costs no other run; `RunResult.failures` names it. Raises RequestError for a request
+    that cannot be met, before anything is executed.
     """
-    specs, device = request.specs(), get_device(request.device_name())
-    chosen = tuned_settings.from_grids(request.leaderboard.grids, request.registry)
-    _check_precisions(specs, device)
-    if request.deterministic:
-        device.use_deterministic_algorithms()
-    store, console = Store(request.home), Screen(stderr=True)
+    selection = request.selection
+    suite = selection.resolved_suite
+    batch = Batch(
+        workspace=selection.workspace,
+        suite=suite,
+        specs=selection.specs,
+        device_name=selection.device_name,
+        leaderboard=suite.name,
+        options=request.options,
+        tuned=tuned_settings.from_grids(selection.specs_by_grid),
+    )
+    return execute_batch(batch, callbacks)
+
+
+def execute_batch(batch: Batch, callbacks: Sequence[RunCallback]) -> RunResult:
+    """Execute the runs of a batch that are not finished, mirrored to MLflow if that is asked for."""
+    specs, store, home = batch.specs, batch.workspace.store, batch.workspace.home
+    device = _open_device(batch)
     store.prepare()
-    before = store.finished(specs)
-    say = partial(say_line, console)
-    say_damaged(store, say, "the run is made again")
-    todo = len(specs) - len(before)
-    num_processes = max(1, min(jobs or device.default_num_processes(), todo))
-    say(_plan(request.leaderboard.name, (len(specs), todo), f"on {device.name()}, {num_processes} at a time"))
-    threads = request.threads or device.num_threads(num_processes)
-    where = (request.home, request.data, request.cache)
-    context = RunContext(*where, str(device), request.plugins, threads)
-    context = replace(context, num_processes=num_processes, checkpoint_interval=request.interval)
-    context = replace(context, deterministic=request.deterministic)
-    missing = _missing(specs, before)
-    prepare_data(missing, context)
-    if chosen:
-        tuned_settings.save(request.home, chosen)
-    wanted = leaderboards.assign(request.home, request.board, specs)
-    errand = MirrorJob(server, wanted) if server is not None and wanted else None
-    with mirrored(errand, say) as mirror:
-        with Display(console, len(specs), len(before), num_processes) as display:
-            failed = run_specs(missing, context, [display])
-        records = tuned_settings.attach(Store(request.home).finished(specs), request.home)
-        if records:
-            board = request.leaderboard
-            show(sheets(tables(records, board.baseline, board.cost_reference)))
-        say(f"runs: {(request.home / 'runs').resolve()}")
+    finished = {record.id: record for record in summaries(store, [spec.id for spec in specs])}
+    log_damaged(store, "the run is executed again")
+    missing = [spec for spec in specs if spec.id not in finished]
+    num_processes = max(1, min(batch.options.jobs or device.default_num_processes(), len(missing)))
+    context = _context(batch, device, num_processes)
+    logger.info("%s", _plan(batch, len(missing), f"on {device.name()}, {num_processes} at a time"))
+    prepare_data(missing, context, batch.workspace.registry)
+    if batch.tuned:
+        tuned_settings.save(home, batch.tuned)
+    boards = leaderboards.assign(home, batch.leaderboard, specs)
+    with mirrored(_mirror_job(batch, boards), logger.info) as mirror:
+        callback = CallbackList([RunLogger(), *callbacks])
+        callback.on_start(len(specs), len(finished), num_processes)
+        failures = run_specs(missing, context, callback, num_processes)
+        finished |= {record.id: record for record in summaries(store, [spec.id for spec in missing])}
         if mirror is not None:
-            mirror.finish(known_texts(request.home, wanted))
-    return _verdict(failed, len(specs), say)
+            mirror.finish(files_by_leaderboard(store, boards))
+    records = [finished[spec.id] for spec in specs if spec.id in finished]
+    return RunResult(
+        workspace=batch.workspace,
+        suite=batch.suite,
+        num_runs=len(specs),
+        summaries=tuned_settings.attach(records, home),
+        failures={spec.id: message for spec, message in failures},
+        links={} if mirror is None or mirror.result is None else mirror.result[1],
+    )
 
 
-def _missing(specs: list[Spec], before: list[Record]) -> list[Spec]:
-    finished = {record.id for record in before}
-    return [spec for spec in specs if spec.id not in finished]
-
-
-def _plan(name: str, counts: tuple[int, int], how: str) -> str:
-    total, todo = counts
-    if not todo:
-        return f"{name}: all {total} runs are finished already, nothing to do"
-    return f"{name}: {total} runs, {total - todo} finished, {todo} to do {how}"
-
-
-def _check_precisions(specs: list[Spec], device: Device) -> None:
-    """Refuse at once what every run would fail with."""
-    for precision in dict.fromkeys(spec.recipe["precision"] for spec in specs):
+def _open_device(batch: Batch) -> Device:
+    """Return the device. Raises RequestError at once for what every run would fail with."""
+    device = get_device(batch.device_name)
+    for precision in dict.fromkeys(spec.recipe["precision"] for spec in batch.specs):
         device.autocast(precision)
+    if batch.options.deterministic:
+        device.use_deterministic_algorithms()
+    return device
 
 
-def _verdict(failed: list[RunFailed], total: int, say: partial[None]) -> int:
-    """Count the failures; each was named, with its reason, when it happened."""
-    if not failed:
-        return DONE
-    say(f"{len(failed)} of {total} runs failed, the others are kept; the same command tries them again")
-    return SOME_FAILED
+def _context(batch: Batch, device: Device, num_processes: int) -> RunContext:
+    options, workspace = batch.options, batch.workspace
+    return RunContext(
+        home=workspace.home,
+        data=workspace.data,
+        cache=workspace.cache,
+        device=str(device),
+        plugins=workspace.plugins,
+        threads=options.threads or device.num_threads(num_processes),
+        interval=options.checkpoint_interval,
+        deterministic=options.deterministic,
+    )
+
+
+def _mirror_job(batch: Batch, boards: Mapping[str, Sequence[Spec]]) -> MirrorJob | None:
+    if not batch.options.mlflow or not boards:
+        return None
+    return MirrorJob(TrackingServer.from_uri(batch.options.tracking_uri, batch.workspace.home), boards)
+
+
+def _plan(batch: Batch, num_missing: int, how: str) -> str:
+    name, num_runs = batch.suite.name, len(batch.specs)
+    if not num_missing:
+        return f"{name}: all {num_runs} runs are finished already, nothing to do"
+    return f"{name}: {num_runs} runs, {num_runs - num_missing} finished, {num_missing} to do {how}"

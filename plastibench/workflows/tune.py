@@ -1,191 +1,198 @@
-"""Carry a tuning out from a request to a suite."""
+"""Search the settings of methods on validation data, each method with the same budget."""
 
 from __future__ import annotations
 
-import shlex
+import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-import click
-from rich.text import Text
-
-from plastibench.cli.screen import Screen
-from plastibench.cli.tuning_progress import Board
 from plastibench.devices import Device, get_device
 from plastibench.errors import RequestError, unknown
-from plastibench.experiments.spec import Spec
 from plastibench.runner.context import RunContext
 from plastibench.runner.execute import prepare_data
 from plastibench.store import tuned_settings
-from plastibench.store.run_store import Store
 from plastibench.system import signals
 from plastibench.tracking import TrackingServer
 from plastibench.tracking.background import mirrored
 from plastibench.tracking.follower import MirrorJob
-from plastibench.tuning import budget, export, objective, plots, search_space, summary
+from plastibench.tuning import export, plots, summary
 from plastibench.tuning.budget import Budget
+from plastibench.tuning.callbacks import TuningCallback
 from plastibench.tuning.plan import StudyConfig, StudyPlan, make_plans
 from plastibench.tuning.storage import load_studies, open_storage, tuning_names
 from plastibench.tuning.study import TuningStudy
+from plastibench.tuning.summary import StudySummary
 from plastibench.tuning.trial_runner import WorkerConfig, run_worker
-from plastibench.tuning.trials import best_trials
 from plastibench.tuning.worker_pool import run_workers
+from plastibench.workflows.request import Selection
+from plastibench.workflows.trial_logger import TrialLogger, TrialWatcher
 
-if TYPE_CHECKING:
-    from plastibench.workflows.request import Request
+logger = logging.getLogger(__name__)
 
-DONE, SOME_FAILED = 0, 1
+
+@dataclass(frozen=True, kw_only=True)
+class TuneRequest:
+    """Methods to tune."""
+
+    selection: Selection
+    """Its seeds are those to report; trials have seeds of their own."""
+    config: StudyConfig
+    budget: Budget
+    name: str | None = None
+    """None is a name made of what is tuned."""
+    storage_url: str | None = None
+    """Address of an Optuna storage; None keeps the trials in the home folder."""
+    jobs: int = 1
+    """Trials side by side."""
+    threads: int | None = None
+    """CPU threads of each trial; None shares out the cores."""
+    mlflow: bool = True
+    """Whether trials are mirrored to MLflow while they run."""
+    tracking_uri: str | None = None
+    """MLflow's address; None is a database in the home folder."""
 
 
 @dataclass(frozen=True)
-class Ask:
-    """What a tuning is asked for, beside what is tuned."""
+class TuneResult:
+    """What came out of a tuning."""
 
-    terms: StudyConfig
-    budget: Budget
-    name: str | None
-    """None is a name made of what is tuned."""
-    url: str | None
-    """Of an Optuna storage; None keeps the trials in the home folder."""
-    jobs: int
+    name: str
+    studies: list[TuningStudy]
+    suite: Path | None
+    """The suite with published and chosen settings; None if no trial was judged."""
 
-
-def ask(words: Mapping[str, Any]) -> Ask:
-    """Return what the options of the command line ask for. Raises RequestError for what is not allowed."""
-    terms = StudyConfig(
-        objectives=objective.parse_objectives(words["objective"]),
-        num_seeds=words["tuning_seeds"],
-        pruning=words["pruning"],
-        extra_dimensions=search_space.parse_dimensions(words["added"]),
-    )
-    return Ask(
-        terms,
-        budget.parse_budget(words["trials"], words["budget"]),
-        words["name"],
-        words["url"],
-        words["jobs"],
-    )
+    @property
+    def has_failures(self) -> bool:
+        """Return whether a trial failed."""
+        return any(trial.state.name == "FAIL" for study in self.studies for trial in study.finished_trials())
 
 
-def tune(request: Request, ask: Ask, server: TrackingServer | None = None) -> int:
-    """Try what each method's budget allows, write the suite of what was best; return the exit status.
+@dataclass(frozen=True)
+class TuningReportRequest:
+    """A tuning to summarize."""
 
-    The trials are mirrored to `server`, if there is one.
+    home: Path
+    name: str | None = None
+    """None is the only tuning that there is."""
+    storage_url: str | None = None
+
+
+@dataclass(frozen=True)
+class TuningReport:
+    """What the trials of a tuning show."""
+
+    summaries: list[StudySummary]
+    figures: list[Path]
+
+
+def tune(request: TuneRequest, callbacks: Sequence[TuningCallback] = ()) -> TuneResult:
+    """Run the trials that each method's budget allows, and write the suite of the best settings.
+
+    A trial that fails costs no other trial. Raises RequestError for a request that cannot be met.
     """
-    console = Screen(stderr=True)
-    specs = request.specs()
-    found = make_plans(
-        request.leaderboard, specs, request.registry, ask.terms, ask.name or _default_name(request, specs)
+    selection, home = request.selection, request.selection.workspace.home
+    name = request.name or _default_name(selection)
+    plans = make_plans(
+        selection.resolved_suite, selection.specs, selection.workspace.registry, request.config, name
     )
-    name = tuned_settings.suite_path(request.home, found[0].tuning).stem
-    device, store = _ready(request, found), open_storage(request.home, ask.url)
-    studies = [TuningStudy.open(plan, store, request.home) for plan in found]
-    again = sum(study.requeue_lost_trials(request.home) for study in studies)
-    if again:
-        _say(console, f"{again} trials whose process died are tried again")
-    head = f"{name}: {len(studies)} studies, {ask.budget.describe()} each"
-    if all(study.used(ask.budget) >= ask.budget.amount for study in studies):
-        _say(console, f"{head}: used already, nothing to do")
+    suite_name = tuned_settings.path(home, name).stem
+    device = _open_device(selection, plans)
+    storage = open_storage(home, request.storage_url)
+    studies = [TuningStudy.open(plan, storage, home) for plan in plans]
+    num_lost = sum(study.requeue_lost_trials(home) for study in studies)
+    if num_lost:
+        logger.info("%d trials whose process died are tried again", num_lost)
+    head = f"{suite_name}: {len(studies)} studies, {request.budget.describe()} each"
+    if all(study.used(request.budget) >= request.budget.amount for study in studies):
+        logger.info("%s: used already, nothing to do", head)
     else:
-        _say(console, f"{head}, on {device.name()}, {ask.jobs} at a time")
-        threads = request.threads or device.num_threads(ask.jobs)
-        context = RunContext(
-            request.home, request.data, request.cache, str(device), request.plugins, threads, ask.jobs
-        )
-        errand = None if server is None else MirrorJob(server, {}, (name, ask.url))
-        with mirrored(errand, partial(_say, console)) as mirror:
-            _carry_out(WorkerConfig(tuple(found), ask.budget, context, ask.url), studies, ask.jobs, console)
+        logger.info("%s, on %s, %d at a time", head, device.name(), request.jobs)
+        config = _worker_config(request, plans, device)
+        with mirrored(_mirror_job(request, suite_name), logger.info) as mirror:
+            _run_trials(config, studies, request.jobs, [TrialLogger(), *callbacks])
             if mirror is not None:
                 mirror.finish({})
-    _conclude(studies, export.write_suite(store, name, request.home), request.home, console)
-    return SOME_FAILED if any(_failed(study) for study in studies) else DONE
+    return TuneResult(suite_name, studies, export.write_suite(storage, suite_name, home))
 
 
-def _default_name(request: Request, specs: list[Spec]) -> str:
-    if request.task is None:
-        return request.leaderboard.name
-    return "-".join(dict.fromkeys(name for spec in specs for name in (spec.task.name, spec.model.name)))
+def report_tuning(request: TuningReportRequest) -> TuningReport:
+    """Summarize and plot the trials of a tuning. Raises RequestError if there is no such tuning."""
+    storage = open_storage(request.home, request.storage_url)
+    names = tuning_names(storage)
+    name = request.name or (names[0] if len(names) == 1 else None)
+    if name is None:
+        raise RequestError(f"--report needs the --name of a tuning (there are: {', '.join(names) or 'none'})")
+    if name not in names:
+        raise unknown("tuning", name, names)
+    summaries = [summary.summarize(study) for study in load_studies(storage, name)]
+    folder = tuned_settings.path(request.home, name).parent
+    return TuningReport(summaries, plots.save_plots(summaries, folder, name))
 
 
-def _ready(request: Request, found: list[StudyPlan]) -> Device:
-    """Refuse at once what every trial would fail with."""
-    device = get_device(request.device_name())
-    Store(request.home).prepare()
-    context = RunContext(request.home, request.data, request.cache, str(device), request.plugins)
-    prepare_data([plan.base_spec for plan in found], context)
+def _default_name(selection: Selection) -> str:
+    if selection.tasks is None:
+        return selection.resolved_suite.name
+    names = (name for spec in selection.specs for name in (spec.task.name, spec.model.name))
+    return "-".join(dict.fromkeys(names))
+
+
+def _open_device(selection: Selection, plans: Sequence[StudyPlan]) -> Device:
+    """Return the device. Raises RequestError at once for what every trial would fail with."""
+    device, workspace = get_device(selection.device_name), selection.workspace
+    workspace.store.prepare()
+    context = RunContext(workspace.home, workspace.data, workspace.cache, str(device), workspace.plugins)
+    prepare_data([plan.base_spec for plan in plans], context, workspace.registry)
     return device
 
 
-def _carry_out(assignment: WorkerConfig, studies: list[TuningStudy], jobs: int, console: Screen) -> None:
-    start, before = time.perf_counter(), _seconds(studies)
+def _worker_config(request: TuneRequest, plans: Sequence[StudyPlan], device: Device) -> WorkerConfig:
+    workspace = request.selection.workspace
+    context = RunContext(
+        home=workspace.home,
+        data=workspace.data,
+        cache=workspace.cache,
+        device=str(device),
+        plugins=workspace.plugins,
+        threads=request.threads or device.num_threads(request.jobs),
+        together=request.jobs,
+    )
+    return WorkerConfig(tuple(plans), request.budget, context, request.storage_url)
+
+
+def _mirror_job(request: TuneRequest, name: str) -> MirrorJob | None:
+    if not request.mlflow:
+        return None
+    server = TrackingServer.from_uri(request.tracking_uri, request.selection.workspace.home)
+    return MirrorJob(server, {}, (name, request.storage_url))
+
+
+def _run_trials(
+    config: WorkerConfig, studies: Sequence[TuningStudy], jobs: int, callbacks: Sequence[TuningCallback]
+) -> None:
+    start, seconds_before = time.perf_counter(), _seconds_in_runs(studies)
+    watcher = TrialWatcher(studies, callbacks)
+    for callback in callbacks:
+        callback.on_start(studies, config.budget, jobs)
     try:
-        with Board(console, studies, assignment.budget, jobs) as board:
-            if jobs == 1:
-                with signals.stop_on_signals():
-                    run_worker(assignment, on_trial_end=board.look)
-            else:
-                run_workers(assignment, jobs, board.look)
+        if jobs == 1:
+            with signals.stop_on_signals():
+                run_worker(config, after=watcher.check)
+        else:
+            run_workers(config, jobs, watcher.check)
     finally:
-        for study in studies:  # what a worker that was stopped had under way
-            study.requeue_lost_trials(assignment.context.home)
-    whole, runs = time.perf_counter() - start, _seconds(studies) - before
-    _say(console, f"{whole:.1f} s gone, {runs:.1f} s of them in runs, {jobs} at a time")
-
-
-def _seconds(studies: list[TuningStudy]) -> float:
-    return sum(
-        float(trial.user_attrs.get("in_runs", 0.0)) for study in studies for trial in study.finished_trials()
+        watcher.check()
+        for study in studies:  # trials of a worker that was stopped
+            study.requeue_lost_trials(config.context.home)
+    logger.info(
+        "%.1f s, %.1f s of them in runs, %d at a time",
+        time.perf_counter() - start,
+        _seconds_in_runs(studies) - seconds_before,
+        jobs,
     )
 
 
-def _failed(study: TuningStudy) -> bool:
-    return any(trial.state.name == "FAIL" for trial in study.finished_trials())
-
-
-def _conclude(studies: list[TuningStudy], path: Path | None, home: Path, console: Screen) -> None:
-    """Say what was best of each study, and how to go on."""
-    for study in studies:
-        trials = study.finished_trials()
-        for trial in best_trials(study.study):
-            values = ", ".join(f"{value:.6g}" for value in trial.values)
-            params = ", ".join(f"{name}={value:.6g}" for name, value in trial.params.items())
-            _say(
-                console,
-                f"{study.plan.study_name}: trial {trial.number} of {len(trials)}: {values} with {params}",
-            )
-    if path is None:
-        _say(console, "no trial was judged: there is nothing to choose from")
-        return
-    where = f"--home {shlex.quote(str(home))}"
-    _say(console, f"chosen settings: {path.resolve()}")
-    _say(
-        console, f"        `plastibench run --tuned {path.stem} {where}` measures them on seeds of their own"
-    )
-
-
-def _say(console: Screen, line: str) -> None:
-    console.print(Text(line), soft_wrap=True)
-
-
-def report(request: Request, words: Mapping[str, Any]) -> int:
-    """Say and draw what the trials of a tuning have taught; return the exit status.
-
-    Raises RequestError where there is no such tuning.
-    """
-    store = open_storage(request.home, words["url"])
-    known = tuning_names(store)
-    name = words["name"] or request.suite or (known[0] if len(known) == 1 else None)
-    if name is None:
-        listed = ", ".join(known) or "none"
-        raise RequestError(f"--report needs the --name of a tuning (there are: {listed})")
-    if name not in known:
-        raise unknown("tuning", name, known)
-    found = [summary.summarize(study) for study in load_studies(store, name)]
-    click.echo(summary.format_summaries(found), nl=False)
-    for path in plots.save_plots(found, tuned_settings.suite_path(request.home, name).parent, name):
-        click.echo(f"picture: {path.resolve()}", err=True)
-    return DONE
+def _seconds_in_runs(studies: Sequence[TuningStudy]) -> float:
+    trials = [trial for study in studies for trial in study.finished_trials()]
+    return sum(float(trial.user_attrs.get("in_runs", 0.0)) for trial in trials)

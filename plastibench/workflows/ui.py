@@ -1,4 +1,4 @@
-"""MLflow's page on a home folder: light, on this machine alone, stopped as a whole."""
+"""MLflow's page on a home folder, on this machine alone."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import IO
 
 from plastibench import tracking
@@ -18,101 +20,107 @@ from plastibench.errors import RequestError
 from plastibench.tracking import TrackingServer
 
 HOST = "127.0.0.1"
-PATIENCE_SECONDS = 120.0
+START_TIMEOUT = 120.0
+"""Seconds until a server that does not answer is given up."""
 
 
-def serve(place: TrackingServer, port: int, say: Callable[[str], None]) -> int:
-    """Start the page on a database, print its address once it answers, wait until Ctrl-C; return a status.
+@dataclass(frozen=True)
+class MlflowPage:
+    """MLflow's page while it is served."""
 
-    Raises RequestError where there is no database, or the port is taken.
+    address: str
+    leaderboards: dict[str, str]
+    """Address of each leaderboard, best run first."""
+    process: subprocess.Popen[bytes]
+    log: IO[bytes]
+
+    def wait(self) -> None:
+        """Wait until the server ends, which it does not do by itself. Raises RequestError then."""
+        status = self.process.wait()
+        raise RequestError(f"MLflow's server ended with exit status {status}: {_last_line(self.log)}")
+
+
+@contextmanager
+def serve(server: TrackingServer, port: int = 0) -> Iterator[MlflowPage]:
+    """Serve MLflow's page on a database, on this machine alone, while inside; port 0 is any free one.
+
+    Raises RequestError if there is no database, the port is taken, or the server does not start.
     """
-    if not tracking.is_available():
-        raise RequestError("mlflow is not installed: there is no page to open")
-    if not place.is_database:
-        raise RequestError(f"{place.display_uri} is a server with a page of its own: open it in a browser")
-    if place.sqlite_path is not None and not place.sqlite_path.is_file():
-        raise RequestError(f"no MLflow store in {place.sqlite_path.parent}: `plastibench run` makes one")
+    _check_servable(server)
     port = _free_port(port)
     with tempfile.TemporaryFile() as log:
-        server = subprocess.Popen(
-            _command(place, port), env=_environment(), start_new_session=True, stdout=log, stderr=log
+        process = subprocess.Popen(
+            _command(server, port), env=_environment(), start_new_session=True, stdout=log, stderr=log
         )
         try:
-            if _answers(server, port):
-                say(f"MLflow: http://{HOST}:{port} (Ctrl-C to stop)")
-                for name, link in tracking.leaderboard_links(place):
-                    say(f"  {name}, best first: http://{HOST}:{port}/{link}")
-            status = server.wait()
-            raise RequestError(f"MLflow's server ended with exit status {status}: {_last_line(log)}")
-        except KeyboardInterrupt:
-            return 0
+            address = f"http://{HOST}:{port}"
+            _wait_until_ready(process, address, log)
+            links = {name: f"{address}/{link}" for name, link in tracking.leaderboard_links(server)}
+            yield MlflowPage(address, links, process, log)
         finally:
-            _stop(server)
+            _stop(process)
+
+
+def _check_servable(server: TrackingServer) -> None:
+    if not tracking.is_available():
+        raise RequestError("mlflow is not installed: there is no page to open")
+    if not server.is_database:
+        raise RequestError(f"{server.display_uri} is a server with a page of its own: open it in a browser")
+    if server.sqlite_path is not None and not server.sqlite_path.is_file():
+        raise RequestError(f"no MLflow database in {server.sqlite_path.parent}: `plastibench run` makes one")
 
 
 def _last_line(log: IO[bytes]) -> str:
     log.seek(0)
     lines = log.read().decode(errors="replace").split("\n")
-    return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
+    return next((line.strip() for line in reversed(lines) if line.strip()), "no message")
 
 
-def _command(place: TrackingServer, port: int) -> list[str]:
-    words = [
-        "ui",
-        "--backend-store-uri",
-        place.uri,
-        "--host",
-        HOST,
-        "--port",
-        str(port),
-        "--workers",
-        "1",
-    ]
-    return [sys.executable, "-m", "mlflow", *words]
+def _command(server: TrackingServer, port: int) -> list[str]:
+    options = {"--backend-store-uri": server.uri, "--host": HOST, "--port": str(port), "--workers": "1"}
+    return [sys.executable, "-m", "mlflow", "ui", *(word for option in options.items() for word in option)]
 
 
 def _environment() -> dict[str, str]:
-    # Job execution starts a dozen processes for features that nothing here uses.
+    # Job execution starts a dozen processes for features that are not used here.
     return {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
 
 
-def _free_port(wanted: int) -> int:
-    """Return the port, or any that is free for 0. Raises RequestError for one that is taken."""
+def _free_port(port: int) -> int:
+    """Return the port, or any free one for 0. Raises RequestError if it is taken."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does
         try:
-            probe.bind((HOST, wanted))
+            probe.bind((HOST, port))
         except OSError as error:
-            raise RequestError(
-                f"port {wanted} cannot be used: {error.strerror} (leave --port out)"
-            ) from error
+            raise RequestError(f"port {port} cannot be used: {error.strerror} (leave --port out)") from error
         return int(probe.getsockname()[1])
 
 
-def _answers(server: subprocess.Popen[bytes], port: int) -> bool:
-    """Wait until the server answers; return False where it ends instead."""
+def _wait_until_ready(process: subprocess.Popen[bytes], address: str, log: IO[bytes]) -> None:
+    """Wait until the server answers. Raises RequestError if it ends or does not answer in time."""
     # Without a proxy: one that the user has set for the network would not find this machine.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    end = time.monotonic() + PATIENCE_SECONDS
-    while server.poll() is None:
+    end = time.monotonic() + START_TIMEOUT
+    while process.poll() is None:
         try:
-            with opener.open(f"http://{HOST}:{port}/health", timeout=2):
-                return True
+            with opener.open(f"{address}/health", timeout=2):
+                return
         except OSError:
             time.sleep(0.2)
         if time.monotonic() > end:
-            raise RequestError(f"MLflow's server did not answer within {PATIENCE_SECONDS:.0f} s")
-    return False
+            raise RequestError(f"MLflow's server did not answer within {START_TIMEOUT:.0f} s")
+    raise RequestError(f"MLflow's server ended with exit status {process.returncode}: {_last_line(log)}")
 
 
-def _stop(server: subprocess.Popen[bytes]) -> None:
+def _stop(process: subprocess.Popen[bytes]) -> None:
     """End the server and every process it started."""
     for sign in (signal.SIGTERM, signal.SIGKILL):
         try:
-            os.killpg(server.pid, sign)  # the group outlives its first process
+            os.killpg(process.pid, sign)  # the group outlives its first process
         except ProcessLookupError:
             break
         try:
-            server.wait(timeout=5)
+            process.wait(timeout=5)
         except subprocess.TimeoutExpired:
             continue

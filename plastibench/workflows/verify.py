@@ -1,86 +1,92 @@
-"""Run one row again and compare it with its record."""
+"""Execute finished runs again and compare every number."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from rich.text import Text
-
-from plastibench.cli.progress import Display
-from plastibench.cli.screen import Screen
 from plastibench.devices import get_device
 from plastibench.errors import RequestError, unknown
-from plastibench.experiments.spec import name_of
+from plastibench.runner.callbacks import CallbackList, RunCallback
 from plastibench.runner.context import RunContext
-from plastibench.runner.execute import execute
-from plastibench.runner.worker import init_worker
+from plastibench.runner.execute import execute, init_worker
 from plastibench.store.record import Record
-from plastibench.store.record_diff import differences, likely_causes
+from plastibench.store.record_diff import differences, origins
 from plastibench.store.run_store import Store
+from plastibench.workflows.run_logger import RunLogger
+from plastibench.workflows.workspace import Workspace
 
-SAME, DIFFERENT = 0, 1
+
+@dataclass(frozen=True, kw_only=True)
+class VerifyRequest:
+    """Finished runs to execute again."""
+
+    runs: Sequence[str]
+    """Ids, or beginnings of them."""
+    workspace: Workspace
+    device: str | None = None
+    """None is the first device of the kind that the run was made on."""
 
 
-def find(store: Store, text: str) -> Record:
-    """Return the finished run whose id is or begins with `text`. Raises RequestError."""
+@dataclass(frozen=True)
+class Verification:
+    """A run and how its repetition differs."""
+
+    record: Record
+    differences: list[str]
+    origin: str
+    """What differs in device, versions and code, with which equal bits are not promised; may be empty."""
+
+
+def verify(request: VerifyRequest, callbacks: Sequence[RunCallback] = ()) -> list[Verification]:
+    """Execute finished runs again, in a temporary folder, and compare them with their records.
+
+    Raises RequestError for a run that does not exist, or whose code has changed.
+    """
+    records = [find_run(request.workspace.store, text) for text in request.runs]
+    callbacks = [RunLogger(), *callbacks]
+    for callback in callbacks:
+        callback.on_start(len(records), 0, 1)
+    return [_verify(record, request, callbacks) for record in records]
+
+
+def find_run(store: Store, prefix: str) -> Record:
+    """Return the finished run whose id begins with `prefix`. Raises RequestError if there is not one."""
     ids = store.ids()
-    found = [run for run in ids if run.startswith(text)] if text else []
-    if not found:
-        raise unknown("finished run", text, ids[:20])
-    if len(found) > 1:
+    matches = [run for run in ids if run.startswith(prefix)] if prefix else []
+    if not matches:
+        raise unknown("finished run", prefix, ids[:20])
+    if len(matches) > 1:
         raise RequestError(
-            f"run {text} is not one run: {len(found)} begin so, such as {' and '.join(found[:2])}"
+            f"run {prefix} is ambiguous: {len(matches)} ids begin so, such as {' and '.join(matches[:2])}"
         )
-    record = store.read(found[0])
+    record = store.read(matches[0])
     if record is None:
-        raise RequestError(f"run {found[0]} is damaged: {next(iter(store.damaged.values()))}")
+        raise RequestError(f"run {matches[0]} is damaged: {next(iter(store.damaged.values()))}")
     return record
 
 
-def verify(ids: Sequence[str], context: RunContext, device: str | None) -> int:
-    """Run finished runs again, apart from the store, and say what differs; return the exit status.
-
-    `place.home` holds the records. `device` replaces the first one of the record's kind. Raises
-    RequestError for a run that does not exist, or whose code is not what it was.
-    """
-    records = [find(Store(context.home), text) for text in ids]
-    console = Screen(stderr=True)
-    worst = SAME
-    with Display(console, len(records), 0, 1) as display:
-        for record in records:
-            again = _again(record, replace(context, device=device or record.spec.device), display)
-            found = list(differences(record, again, ("in the record", "now")))
-            worst = max(worst, DIFFERENT if found else SAME)
-            for line in _verdict(record, again, found):
-                console.print(Text(line), soft_wrap=True)
-    return worst
-
-
-def _again(record: Record, context: RunContext, display: Display) -> Record:
-    """Carry a run out anew in a folder that is thrown away, with threads and kernels as the first time."""
-    kind = get_device(context.device).device_type
+def _verify(record: Record, request: VerifyRequest, callbacks: Sequence[RunCallback]) -> Verification:
+    workspace, provenance = request.workspace, record.provenance
+    device = request.device or record.spec.device
+    kind = get_device(device).kind
     if kind != record.spec.device:
         raise RequestError(f"run {record.id} is one on {record.spec.device}: it cannot be verified on {kind}")
+    callback = CallbackList(callbacks)
     with tempfile.TemporaryDirectory() as home:
-        origin = record.provenance
-        there = replace(context, home=Path(home), threads=origin.get("threads"))
-        # Older records do not say it: those of before were made without.
-        there = replace(there, deterministic=origin.get("deterministic", False))
-        init_worker(there)
-        again = execute(record.spec, there, [display])
-    display.on_run_end(again)
-    return again
-
-
-def _verdict(record: Record, again: Record, found: list[str]) -> Iterator[str]:
-    name = f"{record.id} {name_of(record.spec)}"
-    if not found:
-        yield f"{name}: the same, number for number, in {len(record.stages)} stages"
-        return
-    yield f"{name}: {len(found)} numbers differ; the first: {found[0]}"
-    other = likely_causes(record, again)
-    if other:
-        yield f"  made with another machine or version, equal bits are not promised: {other}"
+        context = RunContext(
+            home=Path(home),
+            data=workspace.data,
+            cache=workspace.cache,
+            device=device,
+            plugins=workspace.plugins,
+            # As the first time. Old records do not name the kernels: those runs were not deterministic.
+            threads=provenance.get("threads"),
+            deterministic=provenance.get("deterministic", False),
+        )
+        repetition = execute(record.spec, context, init_worker(context), callback)
+    callback.on_run_end(repetition)
+    differing = list(differences(record, repetition, ("in the record", "now")))
+    return Verification(record, differing, origins(record, repetition))

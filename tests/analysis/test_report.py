@@ -240,7 +240,7 @@ def test_every_paper_that_a_method_names_is_cited_once() -> None:
 def test_report_writes_a_page_and_figures(tmp_path: Path) -> None:
     home = a_home(tmp_path / "home", some_runs())
     out, figures = tmp_path / "new" / "page.html", tmp_path / "figures"
-    words = ("--home", home, "--out", out, "--figures", figures, "--format", "svg,pdf", "--dark")
+    words = ("--home", home, "--out", out, "--figures", figures, "--figure-formats", "svg,pdf", "--dark")
     done = command("report", *words)
     assert done.status == 0, done.err
     assert out.read_text(encoding="utf-8").startswith("<!doctype html>")
@@ -299,7 +299,7 @@ def test_a_damaged_run_is_named_and_left_out(tmp_path: Path) -> None:
     [
         (("--out", "{tmp}"), "is a folder"),
         (("--out", "{tmp}/file/page.html"), "cannot be written"),
-        (("--format", "gif"), "no figure format named 'gif'"),
+        (("--figure-formats", "gif"), "no figure format named 'gif'"),
         (("--home", "{tmp}/nowhere"), "no finished runs"),
         (("--method", "warm"), "no finished runs of this kind"),
     ],

@@ -164,7 +164,7 @@ def test_damaged_run_is_named_left_out_and_made_again(tmp_path: Path) -> None:
     assert len(table.out.splitlines()) == 2
     again = small_run(tmp_path, "--method", "warm,dash")
     assert again.status == 0
-    assert "the run is made again" in again.err
+    assert "the run is executed again" in again.err
     assert "2 runs, 1 finished, 1 to do" in again.err
     assert command("table", "--home", tmp_path).status == 0
 
@@ -175,8 +175,8 @@ def test_table_is_the_same_whichever_way_it_is_asked_for(tmp_path: Path) -> None
     assert asked.out == ran.out == command("table", "--home", tmp_path).out
     rows = json.loads(command("table", "--home", tmp_path, "--format", "json").out)["tables"][0]["rows"]
     assert [row["method"] for row in rows] == ["dash", "warm"]
-    assert command("table", "--home", tmp_path, "--against", "dash").out.count("gain over dash") == 1
-    wrong = command("table", "--home", tmp_path, "--against", "dahs")
+    assert command("table", "--home", tmp_path, "--baseline", "dash").out.count("gain over dash") == 1
+    wrong = command("table", "--home", tmp_path, "--baseline", "dahs")
     assert (wrong.status, len(wrong.lines())) == (2, 1)
 
 

@@ -10,79 +10,83 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 from rich.console import Console
 from support.commands import small_run
 from support.stores import a_spec
 
-from plastibench.cli.progress import Display
-from plastibench.cli.screen import Screen, clock
+from plastibench.cli.progress import RunProgress, RunState
+from plastibench.cli.screen import Screen, format_duration
 from plastibench.store.record import Record
-from plastibench.training.callbacks import EpochProgress
 
 
 def a_record(seed: int, seconds: float) -> Record:
     return Record(a_spec(seed), "done", [{"index": 0, "test_accuracy": 0.5}], {"seconds": seconds})
 
 
-def told(display: Display) -> str:
-    display.console.print(display)
-    file = display.console.file
+def shown(progress: RunProgress) -> str:
+    progress.console.print(progress)
+    file = progress.console.file
     assert isinstance(file, io.StringIO)
     return file.getvalue()
 
 
 @pytest.fixture
-def display() -> Display:
-    return Display(Console(file=io.StringIO(), width=200), total=5, finished=1, jobs=2)
+def progress() -> RunProgress:
+    progress = RunProgress(Console(file=io.StringIO(), width=200))
+    progress.on_start(num_runs=5, num_finished=1, num_processes=2)
+    return progress
 
 
-def test_run_is_shown_from_its_first_epoch_to_its_end(display: Display) -> None:
-    display.on_run_start(a_spec(), 3)
-    display.on_epoch_end(a_spec(), EpochProgress(1, 4, 0.25, 30))
-    assert "x x x seed 0" in told(display)
-    assert "stage 2/3 epoch 4" in told(display)
-    display.on_run_end(a_record(0, 7.0))
-    assert "2/5 x x x seed 0: 50.00 % at the last stage, 7.0 s" in told(display)
-    assert display.running == {}
+def test_run_is_shown_from_its_first_epoch_to_its_end(progress: RunProgress) -> None:
+    progress.on_run_start(a_spec(), 3)
+    progress.on_epoch_end(a_spec().id, {"stage": 1, "epoch": 4, "train_accuracy": 0.25})
+    assert "x x x seed 0" in shown(progress)
+    assert "stage 2/3  epoch 4" in shown(progress).replace("3 epoch", "3  epoch")
+    progress.on_run_end(a_record(0, 7.0))
+    assert "2/5 runs" in shown(progress)
+    assert progress.running == {}
 
 
-def test_time_left_is_that_of_the_runs_left_over_the_processes(display: Display) -> None:
-    assert "not known" in told(display)
-    display.on_run_start(a_spec(), 4)
-    display.running[a_spec().id] |= {"began": time.monotonic() - 10, "stage": 1}
-    # Four runs of 40 s, 10 s of which have gone, by two processes.
-    assert "at least 1:15 left" in told(display)
-    display.on_run_end(a_record(0, 20.0))
-    assert "about 0:30 left" in told(display)
-    display.on_run_end(a_record(1, 20.0))
-    display.on_run_error(a_spec(2), "no idea")
-    assert display._left() == "about 0:20 left", "one run cannot be divided between two processes"
-    display.on_run_end(a_record(3, 20.0))
-    assert display._left() == "about 0:00 left"
+def test_time_left_is_that_of_the_remaining_runs_over_the_processes(progress: RunProgress) -> None:
+    assert progress.time_left() == "time left not known yet"
+    progress.on_run_start(a_spec(), 4)
+    progress.on_stage_end(a_spec().id, {"index": 0, "train_seconds": 10.0})
+    # Four runs of 40 s, 10 s of which are spent, in two processes.
+    assert progress.time_left() == "at least 1:15 left"
+    progress.on_run_end(a_record(0, 20.0))
+    assert progress.time_left() == "about 0:30 left"
+    progress.on_run_end(a_record(1, 20.0))
+    progress.on_run_error(a_spec(2), "no idea")
+    assert progress.time_left() == "about 0:20 left", "one run cannot be divided between two processes"
+    progress.on_run_end(a_record(3, 20.0))
+    assert progress.time_left() == "about 0:00 left"
 
 
-def test_a_run_that_goes_on_has_taken_the_seconds_of_its_stages(display: Display) -> None:
-    display.on_run_start(a_spec(), 4)
-    display.on_stage_end(a_spec(), {"index": 0, "train_seconds": 8.0, "evaluation_seconds": 1.0})
-    display.on_stage_end(a_spec(), {"index": 1, "train_seconds": 8.0, "evaluation_seconds": 3.0})
-    # Four runs of 40 s, 20 s of which have gone, by two processes.
-    assert "at least 1:10 left" in told(display)
+def test_a_resumed_run_has_taken_the_seconds_of_its_stages(progress: RunProgress) -> None:
+    progress.on_run_start(a_spec(), 4)
+    progress.on_stage_end(a_spec().id, {"index": 0, "train_seconds": 8.0, "evaluation_seconds": 1.0})
+    progress.on_stage_end(a_spec().id, {"index": 1, "train_seconds": 8.0, "evaluation_seconds": 3.0})
+    # Four runs of 40 s, 20 s of which are spent, in two processes.
+    assert progress.time_left() == "at least 1:10 left"
 
 
-def test_news_of_a_run_that_is_not_shown_is_no_error(display: Display) -> None:
+def test_stages_are_printed_if_there_is_no_terminal(progress: RunProgress) -> None:
+    progress.last_line = -60.0
+    progress.on_run_start(a_spec(), 3)
+    progress.on_stage_end(a_spec().id, {"index": 0, "train_seconds": 8.0})
+    progress.on_stage_end(a_spec().id, {"index": 1, "train_seconds": 8.0})
+    (line,) = (line for line in shown(progress).splitlines() if line.startswith("  x x x seed 0: stage"))
+    assert line.startswith("  x x x seed 0: stage 1/3, at least"), "one line every ten seconds"
+
+
+def test_events_of_a_run_that_is_not_shown_are_no_error(progress: RunProgress) -> None:
     for seed in (1, 2):
-        display.on_epoch_end(a_spec(seed), EpochProgress(0, 1, 0.5, 10))
-        display.on_stage_end(a_spec(seed), {"index": 0, "test_accuracy": 0.1})
-    display.on_run_error(a_spec(3), "no idea")
-    assert "failed: no idea" in told(display)
-
-
-def test_message_with_brackets_is_shown_as_it_is(display: Display) -> None:
-    display.on_run_error(a_spec(), "[/bold] wrong :smile: [red]")
-    assert "failed: [/bold] wrong :smile: [red]" in told(display)
+        progress.on_epoch_end(a_spec(seed).id, {"epoch": 1})
+        progress.on_stage_end(a_spec(seed).id, {"index": 0, "test_accuracy": 0.1})
+    progress.on_run_error(a_spec(3), "no idea")
+    assert "2/5 runs" in shown(progress)
 
 
 class Gone(io.StringIO):
@@ -92,37 +96,39 @@ class Gone(io.StringIO):
 
 @pytest.mark.parametrize("terminal", [False, True])
 def test_terminal_that_is_gone_harms_no_run(terminal: bool) -> None:
-    display = Display(Screen(file=Gone(), force_terminal=terminal), 3, 0, 1)
-    display.on_run_start(a_spec(), 3)
-    display.on_stage_end(a_spec(), {"index": 0, "test_accuracy": 0.5})
-    display.on_run_end(a_record(0, 1.0))
-    display.on_run_error(a_spec(1), "no idea")
-    assert (display.done, display.failures) == (1, 1)
+    progress = RunProgress(Screen(file=Gone(), force_terminal=terminal))
+    progress.on_start(3, 0, 1)
+    progress.last_line = -60.0
+    progress.on_run_start(a_spec(), 3)
+    progress.on_stage_end(a_spec().id, {"index": 0, "test_accuracy": 0.5})
+    progress.on_run_end(a_record(0, 1.0))
+    progress.on_run_error(a_spec(1), "no idea")
+    assert progress.num_ended == 2
 
 
-def test_bars_are_drawn_while_runs_come_and_go(display: Display) -> None:
-    display.seconds.append(1.0)
+def test_display_is_drawn_while_runs_come_and_go(progress: RunProgress) -> None:
+    progress.durations.append(1.0)
     wrong: list[BaseException] = []
     stop = threading.Event()
 
     def draw() -> None:
         try:
             while not stop.is_set():
-                display._left()
+                progress.time_left()
         except RuntimeError as error:
             wrong.append(error)
 
-    state: dict[str, Any] = {"name": "x", "stages": 3, "began": 0.0}
-    display.running.update((str(number), state) for number in range(500))
+    state = RunState("x", num_stages=3, start_time=0.0)
+    progress.running.update((str(number), state) for number in range(500))
     drawer = threading.Thread(target=draw)
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)  # the two threads take turns within one drawing
     try:
         drawer.start()
         for number in range(2000):
-            display.running[f"more {number}"] = state
+            progress.running[f"more {number}"] = state
             time.sleep(0)
-            del display.running[f"more {number}"]
+            del progress.running[f"more {number}"]
             time.sleep(0)
     finally:
         stop.set()
@@ -131,8 +137,14 @@ def test_bars_are_drawn_while_runs_come_and_go(display: Display) -> None:
     assert wrong == []
 
 
-def test_clock_is_read_as_a_clock() -> None:
-    assert [clock(s) for s in (0, 59.6, 61, 3599, 3661)] == ["0:00", "1:00", "1:01", "59:59", "1:01:01"]
+def test_durations_are_formatted_like_a_clock() -> None:
+    assert [format_duration(s) for s in (0, 59.6, 61, 3599, 3661)] == [
+        "0:00",
+        "1:00",
+        "1:01",
+        "59:59",
+        "1:01:01",
+    ]
 
 
 def test_terminal_shows_bars_and_is_left_in_order(tmp_path: Path) -> None:

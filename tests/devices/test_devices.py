@@ -192,7 +192,7 @@ def test_a_record_says_whether_its_bits_can_be_had_again(tmp_path: Path) -> None
 @pytest.mark.parametrize("optimizer", ["sgd", "sam"])
 def test_interrupted_run_ends_with_the_same_bits_on_cuda(method: str, optimizer: str, tmp_path: Path) -> None:
     words = ["--device", "cuda", "--deterministic", "--method", method, "--set", f"optimizer={optimizer}"]
-    words += ["--seeds", "1", "--checkpoint-every", "0", *SMALL]
+    words += ["--seeds", "1", "--checkpoint-interval", "0", *SMALL]
     program = Path(__file__).parents[1] / "support" / "fault_program.py"
     kill = json.dumps({"kill": [".checkpoint.pt"], "at": 9})
     for home, fault in (("whole", "{}"), ("killed", kill), ("killed", "{}")):

@@ -43,7 +43,7 @@ def test_server_that_is_killed_costs_a_line_and_sync_brings_the_rest(
     uri = f"http://127.0.0.1:{port}"
     with trial("MLflow's server killed in the middle of a run"):
         with mlflow_server(tmp_path, port) as process:
-            words = ("run", "--tracking", uri, "--home", home, "--jobs", 1, *WORDS)
+            words = ("run", "--tracking-uri", uri, "--home", home, "--jobs", 1, *WORDS)
             running = doomed({}, *words)
             wait_for(lambda: starts(home), running)
             time.sleep(random.Random(number).uniform(0, 2))
@@ -53,9 +53,9 @@ def test_server_that_is_killed_costs_a_line_and_sync_brings_the_rest(
         assert said.count("cannot be written") == 1, said
         same_as_undisturbed(home, WORDS)
         with mlflow_server(tmp_path, port):
-            first = command("sync", "--tracking", uri, "--home", home)
+            first = command("sync", "--tracking-uri", uri, "--home", home)
             assert first.status == 0, first.err
             assert mirrored_runs(there) == sorted(undisturbed(WORDS))
             before = dump(there)
-            assert command("sync", "--tracking", uri, "--home", home).status == 0
+            assert command("sync", "--tracking-uri", uri, "--home", home).status == 0
             assert dump(there) == before

@@ -14,7 +14,7 @@ import plastibench
 from plastibench.errors import RequestError
 from plastibench.plugins.code_hash import digest
 from plastibench.plugins.registry import Plugin, Registry, fingerprint
-from plastibench.workflows import list
+from plastibench.workflows.list import list_plugins
 
 
 def test_every_plugin_shipped_has_one_class_and_a_summary(registry: Registry) -> None:
@@ -42,7 +42,7 @@ def test_plugin_file_is_found_by_its_own_name(tmp_path: Path) -> None:
     registry = Registry((plugin(tmp_path, "mine"),))
     assert "mine" in registry.names("method")
     assert registry.load("method", "mine").__name__ == "Mine"
-    assert list.kinds("methods", [tmp_path / "mine.py"])["methods"]["mine"] == "A method of a test."
+    assert list_plugins(registry, "methods")["methods"]["mine"] == "A method of a test."
 
 
 def test_edited_plugin_is_loaded_anew(tmp_path: Path) -> None:
@@ -58,8 +58,10 @@ def test_broken_file_in_the_folder_of_methods_harms_itself_only(tmp_path: Path) 
     script = (
         f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import plastibench\n"
         f"plastibench.__path__[1:] = [{str(tmp_path)!r}]\n"
-        "from plastibench.workflows import list as listing; print(listing.kinds('methods', ())['methods'])\n"
-        "try: listing.settings('broken', ())\n"
+        "from plastibench.plugins.registry import Registry\n"
+        "from plastibench.workflows.list import describe_plugin, list_plugins\n"
+        "print(list_plugins(Registry(), 'methods')['methods'])\n"
+        "try: describe_plugin(Registry(), 'broken')\n"
         "except Exception as error: print(type(error).__name__, error)\n"
     )
     (tmp_path / "methods").mkdir()

@@ -83,18 +83,18 @@ def test_concurrent_runs_give_the_same_bits_as_serial_runs(tmp_path: Path) -> No
 
 
 def test_bench_prints_how_many_runs_to_choose() -> None:
-    words = ("--model", "mlp_bn", "--set", "batch_size=64", "--together", "1", "--json")
+    words = ("--model", "mlp_bn", "--set", "batch_size=64", "--concurrency", "1", "--json")
     answer = command("bench", *words)
     assert answer.status == 0, answer.err
     (found,) = json.loads(answer.out)["models"]
     assert found["jobs"] == 1
-    assert found["together"][0]["images_per_second"] > 0
-    assert "mlp_bn: most with --jobs 1" in answer.err
+    assert found["concurrency"][0]["images_per_second"] > 0
+    assert "mlp_bn: fastest with --jobs 1" in answer.err
 
 
 @pytest.mark.parametrize("counts", ["0", "1,two", "1,,2", "-1"])
 def test_an_invalid_count_is_refused(counts: str) -> None:
-    answer = command("bench", "--together", counts)
+    answer = command("bench", "--concurrency", counts)
     assert answer.status == 2
-    assert "--together" in answer.err
+    assert "--concurrency" in answer.err
     assert len(answer.lines()) == 1

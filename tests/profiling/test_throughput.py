@@ -63,7 +63,7 @@ def test_bench_prints_every_number_as_json() -> None:
     found = json.loads(answer.out)
     assert [row["model"] for row in found["models"]] == ["mlp_bn"]
     assert found["models"][0]["batch_size"] == 64
-    assert found["split"]["train"] > 0
+    assert found["seconds_per_stage"]["train"] > 0
 
 
 @pytest.mark.parametrize(

@@ -204,7 +204,7 @@ def test_password_of_a_tracking_address_is_neither_shown_nor_kept(tmp_path: Path
     word = "s3cr3t-word"
     for scheme in ("http", "postgresql"):
         address = f"{scheme}://me:{word}@127.0.0.1:9/x"
-        words = ["--tracking", address, "--home", tmp_path, *SMALL, "--seeds", 1, "--method", "warm"]
+        words = ["--tracking-uri", address, "--home", tmp_path, *SMALL, "--seeds", 1, "--method", "warm"]
         answer = command("run", *words)
         assert answer.status == 0, answer.err
         assert word not in answer.err + answer.out

@@ -39,7 +39,7 @@ PATIENCE_SECONDS = 300.0
 def grid(method: str, optimizer: str = "sgd", seeds: int = 1) -> tuple[str, ...]:
     """Return the words that ask for runs of a method, with a checkpoint after every step."""
     asked = ("--method", method, "--set", f"optimizer={optimizer}", "--seeds", str(seeds))
-    return (*asked, *SIZE, "--checkpoint-every", "0")
+    return (*asked, *SIZE, "--checkpoint-interval", "0")
 
 
 def run(home: Path, *words: str, mirrored: bool = False) -> Answer:

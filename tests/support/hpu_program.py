@@ -14,6 +14,7 @@ from plastibench.plugins.registry import Registry
 from plastibench.testing.run_trace import data_context, equal_weights, trace_run
 from plastibench.training import protocol
 from plastibench.workflows import doctor
+from plastibench.workflows.workspace import Workspace
 from support import fake_hpu
 from support.tasks import Listening, small_digits
 
@@ -53,7 +54,7 @@ def main(optimizer: str, precision: str) -> None:
                 "asked": asked,
                 "said": sorted(set(callback.said)),
             }
-        told = dict(doctor.report("hpu", Path("no-data"), Path()))
+        told = doctor.examine("hpu", Workspace(home=Path(), data=Path("no-data")))
     print(json.dumps({"methods": found, "doctor": told}))
 
 

@@ -36,7 +36,7 @@ class Mine(Method):
 
 def small_tune(home: Path, *words: object, err: TextIO | None = None) -> Answer:
     """Tune with runs of a fraction of a second, without a mirror; one seed a trial unless told."""
-    seeds = () if "--tuning-seeds" in words else ("--tuning-seeds", 1)
+    seeds = () if "--seeds-per-trial" in words else ("--seeds-per-trial", 1)
     return command("tune", "--no-mlflow", "--task", "digits", "--home", home, *SMALL, *seeds, *words, err=err)
 
 

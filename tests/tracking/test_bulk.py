@@ -73,13 +73,13 @@ def test_table_from_a_server_is_that_of_the_store(home: Path, tmp_path: Path) ->
     port = free_port()
     uri = f"http://127.0.0.1:{port}"
     with mlflow_server(tmp_path, port):
-        command("sync", "--home", home, "--tracking", uri)
+        command("sync", "--home", home, "--tracking-uri", uri)
         same(home, uri)
 
 
 def test_table_from_postgresql_is_that_of_the_store(home: Path) -> None:
     with postgres() as uri:
-        command("sync", "--home", home, "--tracking", uri)
+        command("sync", "--home", home, "--tracking-uri", uri)
         same(home, uri)
 
 
@@ -123,7 +123,7 @@ def test_what_is_gone_from_mlflow_is_not_in_the_cache_either(mine: Path, tmp_pat
     (mine / DATABASE).unlink()
     finish(other := tmp_path / "other", a_record(5, strength=2.0))
     # In a process of its own: in this one MLflow would go on with the file that was removed.
-    subprocess.run(program("sync", "--home", other, "--tracking", uri), check=True, capture_output=True)
+    subprocess.run(program("sync", "--home", other, "--tracking-uri", uri), check=True, capture_output=True)
     assert "strength=2" in from_mlflow(uri, "md").out
     assert seeds(uri) == "1", "a new database has no ghosts of the old one"
 

@@ -68,13 +68,13 @@ def complaints(answer: Answer) -> int:
 def test_run_goes_on_without_its_server_with_one_warning(tmp_path: Path, server: object) -> None:
     with server() as uri:  # type: ignore[operator]
         answer = command(
-            "run", "--home", tmp_path, *SMALL, "--seeds", 1, "--method", "warm", "--tracking", uri
+            "run", "--home", tmp_path, *SMALL, "--seeds", 1, "--method", "warm", "--tracking-uri", uri
         )
         assert answer.status == 0, answer
         assert complaints(answer) == 1
         assert "`plastibench sync` brings them later" in answer.err
         assert len(list(tmp_path.rglob("run.json"))) == 1
-        refused = command("sync", "--home", tmp_path, "--tracking", uri)
+        refused = command("sync", "--home", tmp_path, "--tracking-uri", uri)
         assert (refused.status, "cannot be written" in refused.lines()[-1]) == (2, True)
         assert not list(tmp_path.glob("*.db"))
 
@@ -85,7 +85,7 @@ def test_server_that_cannot_be_reached_is_noticed_before_pages_are_drawn(
     finish(tmp_path, a_record(0))
     monkeypatch.setattr("plastibench.workflows.sync._pages", lambda *_: pytest.fail("drawn for nobody"))
     with unavailable_reason() as uri:
-        refused = command("sync", "--home", tmp_path, "--tracking", uri, "--report")
+        refused = command("sync", "--home", tmp_path, "--tracking-uri", uri, "--report")
     assert (refused.status, complaints(refused)) == (2, 1)
 
 
@@ -131,7 +131,7 @@ def test_server_that_is_killed_while_runs_go_on_gets_everything_later(tmp_path: 
             file,
             "--method",
             "mine",
-            "--tracking",
+            "--tracking-uri",
             uri,
         )
         answer = command("run", *words)
@@ -139,9 +139,9 @@ def test_server_that_is_killed_while_runs_go_on_gets_everything_later(tmp_path: 
     assert answer.status == 0, answer
     assert complaints(answer) == 1
     with mlflow_server(tmp_path, port):
-        later = command("sync", "--home", home, "--tracking", uri)
+        later = command("sync", "--home", home, "--tracking-uri", uri)
         assert "MLflow: 1 of 1 runs brought up to date" in later.err, later
-        again = command("sync", "--home", home, "--tracking", uri)
+        again = command("sync", "--home", home, "--tracking-uri", uri)
         assert "MLflow: 0 of 1 runs brought up to date" in again.err, again
         from mlflow import MlflowClient
 
@@ -163,7 +163,7 @@ def database() -> Iterator[str]:
 
 def test_postgresql_holds_the_mirror(tmp_path: Path, database: str) -> None:
     small_run(tmp_path, "--method", "warm")
-    words = ("--home", tmp_path, "--tracking", database)
+    words = ("--home", tmp_path, "--tracking-uri", database)
     assert "1 of 1 runs brought up to date" in command("sync", *words).err
     assert "0 of 1 runs brought up to date" in command("sync", *words).err
     live = command("run", *SMALL, "--seeds", 1, "--method", "warm,cold", *words)
@@ -174,6 +174,6 @@ def test_postgresql_holds_the_mirror(tmp_path: Path, database: str) -> None:
 def test_postgresql_that_is_not_there_is_one_warning(tmp_path: Path) -> None:
     pytest.importorskip("psycopg", reason="psycopg is not installed: no driver for PostgreSQL")
     uri = "postgresql://me:secret@127.0.0.1:1/x"
-    answer = command("run", "--home", tmp_path, *SMALL, "--seeds", 1, "--method", "warm", "--tracking", uri)
+    answer = command("run", "--home", tmp_path, *SMALL, "--seeds", 1, "--method", "warm", "--tracking-uri", uri)
     assert (answer.status, complaints(answer)) == (0, 1)
     assert "secret" not in answer.err

@@ -208,7 +208,7 @@ def test_sync_takes_leaderboards_runs_and_files_and_names_what_it_does_not_know(
 
 
 def test_tuning_is_a_parent_for_each_study_with_its_trials_as_children(tmp_path: Path) -> None:
-    words = ("--task", "digits", "--home", tmp_path, *SMALL, "--tuning-seeds", 1)
+    words = ("--task", "digits", "--home", tmp_path, *SMALL, "--seeds-per-trial", 1)
     methods = ("--method", "warm,shrink_perturb", "--tune", "learning_rate")
     answer = command("tune", *words, *methods, "--trials", 2)
     assert answer.status == 0, answer.err
@@ -241,7 +241,7 @@ def test_sync_of_nothing_is_one_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("uri", ["file:///tmp/x", "mlruns", "ftp://me:secret@host/x"])
 def test_address_of_another_kind_is_refused_in_one_line(tmp_path: Path, uri: str) -> None:
-    answer = command("run", "--home", tmp_path, *SMALL, "--tracking", uri)
+    answer = command("run", "--home", tmp_path, *SMALL, "--tracking-uri", uri)
     assert (answer.status, len(answer.lines())) == (2, 1)
     assert "is not allowed: it must begin with sqlite://" in answer.err
     assert "secret" not in answer.err

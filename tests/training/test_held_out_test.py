@@ -11,7 +11,7 @@ import pytest
 from support.tasks import small_digits
 
 from plastibench.analysis.tables import tables
-from plastibench.cli.progress import Display
+from plastibench.cli.progress import RunProgress
 from plastibench.cli.screen import Screen
 from plastibench.data.dataset import Dataset
 from plastibench.errors import RequestError
@@ -91,10 +91,10 @@ def test_a_sealed_run_is_another_run_of_another_setting(registry: Registry) -> N
 
 def test_a_sealed_run_is_kept_and_is_in_no_table(registry: Registry, tmp_path: Path) -> None:
     context = RunContext(tmp_path, tmp_path, tmp_path, "cpu")
-    with Display(Screen(quiet=True), 1, 0, 1) as display:
-        record = execute(spec_of(registry, seal=True), context, [display])
-        display.on_run_end(record)
-        assert display.done == 1
+    with RunProgress(Screen(quiet=True)) as progress:
+        record = execute(spec_of(registry, seal=True), context, [progress])
+        progress.on_run_end(record)
+        assert progress.num_ended == 1
     kept = Store(tmp_path).read(record.id)
     assert kept is not None
     assert (kept.id, kept.stages) == (record.id, record.stages)

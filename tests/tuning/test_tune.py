@@ -57,7 +57,7 @@ class Guarded(ImageTask):
 def tuned_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a home folder in which two methods were tuned with two trials of two seeds."""
     home = tmp_path_factory.mktemp("home")
-    answer = small_tune(home, *METHODS, "--trials", 2, "--tuning-seeds", 2, "--seeds", "7,")
+    answer = small_tune(home, *METHODS, "--trials", 2, "--seeds-per-trial", 2, "--seeds", "7,")
     assert answer.status == 0, answer.err
     return home
 
@@ -87,7 +87,7 @@ def test_trials_are_sealed_runs_of_the_store_on_seeds_that_no_report_has(tuned_h
 
 def test_the_same_command_does_nothing_and_says_so(tuned_home: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in tuned_home.rglob("run.json")}
-    answer = small_tune(tuned_home, *METHODS, "--trials", 2, "--tuning-seeds", 2, "--seeds", "7,")
+    answer = small_tune(tuned_home, *METHODS, "--trials", 2, "--seeds-per-trial", 2, "--seeds", "7,")
     assert answer.status == 0
     assert "used already, nothing to do" in answer.err
     assert before == {path: path.stat().st_mtime_ns for path in tuned_home.rglob("run.json")}
@@ -130,7 +130,7 @@ def test_a_tuning_cannot_read_the_test_data(tmp_path: Path) -> None:
         tmp_path / "home",
         *SMALL,
     )
-    answer = command("tune", "--no-mlflow", *words, "--trials", 1, "--tuning-seeds", 1)
+    answer = command("tune", "--no-mlflow", *words, "--trials", 1, "--seeds-per-trial", 1)
     assert answer.status == 0, answer.err
     reported = command("run", "--no-mlflow", "--seeds", 1, *words)
     assert reported.status == 1
@@ -223,7 +223,7 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path: Path, words: tuple[object, 
 
 
 def test_a_study_whose_space_has_changed_is_named(tuned_home: Path) -> None:
-    changed = ("--method", "warm", "--tune", "learning_rate=0.001:0.02", "--trials", 3, "--tuning-seeds", 2)
+    changed = ("--method", "warm", "--tune", "learning_rate=0.001:0.02", "--trials", 3, "--seeds-per-trial", 2)
     answer = small_tune(tuned_home, *changed)
     assert answer.status == 2
     assert f"study {NAME}/warm-" in answer.err

@@ -47,7 +47,7 @@ class Mine(Method):
 def tuning(folder: Path, jobs: int) -> list[str]:
     file = plugin(folder, "mine", source=SLOW)
     words = ("--task", "digits", "--home", folder / "home", *SMALL, "--method", "mine", "--plugin", file)
-    return program("tune", "--no-mlflow", *words, "--trials", 3, "--tuning-seeds", 1, "--jobs", jobs)
+    return program("tune", "--no-mlflow", *words, "--trials", 3, "--seeds-per-trial", 1, "--jobs", jobs)
 
 
 def checkpoints(home: Path) -> list[Path]:

@@ -32,4 +32,4 @@ def test_doctor_says_what_is_wrong_and_goes_on(tmp_path: Path) -> None:
         answer = command("doctor", "--home", home, "--data", tmp_path / "no")
         assert answer.status == 0
         assert "cannot be written" in answer.out
-        assert "not there" in answer.out
+        assert "missing" in answer.out

@@ -52,7 +52,7 @@ def test_a_merge_that_is_repeated_changes_nothing(tmp_path: Path) -> None:
     times = {path: path.stat().st_mtime_ns for path in b.rglob("*.*")}
     again = merge(b, a)
     assert again.status == 0
-    assert "3 there already" in again.err
+    assert "3 already present" in again.err
     assert {path: path.stat().st_mtime_ns for path in b.rglob("*.*")} == times
 
 
@@ -62,7 +62,7 @@ def test_a_damaged_run_is_named_and_left_out(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace('"seed": 0', '"seed": 1'))
     done = merge(tmp_path / "both", a)
     assert done.status == 1
-    assert f"{path} is damaged (ValueError: it was changed after it was written): it is left out" in done.err
+    assert f"{path} is damaged (ValueError: it was changed after it was written): left out" in done.err
     assert ids(Store(tmp_path / "both").records()) == ids([a_run("cold", 0), a_run("mine", 0)])
 
 
@@ -74,7 +74,7 @@ def test_a_sound_copy_stands_in_for_a_damaged_one(tmp_path: Path) -> None:
     assert len(list(Store(tmp_path / "both").records())) == 3
     mended = merge(a, b)
     assert mended.status == 0
-    assert f"{path} was damaged: a sound copy has replaced it" in mended.err
+    assert f"{path} was damaged: an undamaged copy has replaced it" in mended.err
     assert path.with_name("run.damaged.json").read_text() == "half"
 
 
@@ -88,7 +88,7 @@ def test_copies_with_different_numbers_are_named_and_none_is_taken(tmp_path: Pat
         assert f"{run.id} some_task some_model warm seed 0: 3 numbers differ (stage 1, test_acc" in done.err
         assert f"in {a}" in done.err
         assert f"in {b}" in done.err
-        assert "none is taken" in done.err
+        assert "none is copied" in done.err
         assert "made by the same device and versions: one of them is wrong" in done.err
         assert ids(Store(target).records()) == ids([a_run("cold", 0), a_run("mine", 0)])
 
@@ -100,7 +100,7 @@ def test_what_is_there_already_stays_where_another_home_has_different_numbers(tm
     before = files(target)
     done = merge(target, a)
     assert done.status == 1
-    assert "that one stays" in done.err
+    assert "the target's copy stays" in done.err
     assert "torch 2.11 and 2.12" in done.err
     assert files(target) == before
 
@@ -110,7 +110,7 @@ def test_other_clocks_are_no_conflict_and_are_said(tmp_path: Path) -> None:
     a, b = a_home(tmp_path / "a", [run]), a_home(tmp_path / "b", [shifted(run, train_seconds=7.0)])
     done = merge(tmp_path / "both", b, a)
     assert done.status == 0
-    assert "1 runs were made more than once with the same numbers" in done.err
+    assert "1 runs were executed more than once with the same numbers" in done.err
     (kept,) = Store(tmp_path / "both").records()
     assert kept.stages == shifted(run, train_seconds=7.0).stages
 
@@ -162,14 +162,14 @@ def test_which_settings_were_tuned_goes_along(tmp_path: Path) -> None:
 
 
 def test_a_run_finished_meanwhile_is_compared_and_not_replaced(tmp_path: Path) -> None:
-    from plastibench.workflows.merge import Copy, put_copy
+    from plastibench.workflows.merge import RunCopy, write_copy
 
     run = a_run("warm", 0)
     a, target = a_home(tmp_path / "a", [shifted(run, test_accuracy=0.25)]), a_home(tmp_path / "t", [run])
     before = files(target)
     found = Store(a).read_with_text(run.id)
     assert found is not None
-    assert not put_copy(Copy(a, *found), Store(target))
+    assert not write_copy(RunCopy(a, *found), Store(target))
     assert files(target) == before
 
 
@@ -178,7 +178,7 @@ def test_a_run_finished_meanwhile_is_compared_and_not_replaced(tmp_path: Path) -
     [
         (["nowhere"], "no finished runs in {tmp}/nowhere"),
         (["a", "empty"], "no finished runs in {tmp}/empty"),
-        (["a", "target"], "{tmp}/target is where the runs are to go"),
+        (["a", "target"], "{tmp}/target is the target"),
     ],
 )
 def test_a_wrong_home_is_one_line_and_nothing_is_copied(tmp_path: Path, homes: list[str], said: str) -> None:

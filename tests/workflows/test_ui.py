@@ -30,7 +30,7 @@ def a_store(home: Path) -> None:
 def test_page_needs_a_store(tmp_path: Path) -> None:
     answer = command("ui", "--home", tmp_path)
     assert (answer.status, len(answer.lines())) == (2, 1)
-    assert "no MLflow store in" in answer.err
+    assert "no MLflow database in" in answer.err
 
 
 def test_port_in_use_is_one_line(tmp_path: Path) -> None:

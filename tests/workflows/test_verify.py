@@ -25,7 +25,7 @@ def test_a_true_record_is_the_same_and_is_left_alone(home: Path) -> None:
     records = list(Store(home).records())
     answer = command("verify", "--home", home, *(record.id for record in records))
     assert answer.status == 0, answer.err
-    assert answer.err.count("the same, number for number, in 2 stages") == 2
+    assert answer.err.count("all numbers of 2 stages are equal") == 2
     assert before == {path: path.read_bytes() for path in home.rglob("run.json")}
 
 
@@ -86,6 +86,6 @@ def test_a_beginning_of_two_ids_is_refused(home: Path, tmp_path: Path) -> None:
         twin.mkdir(parents=True)
         (twin / "run.json").write_text("{}")
     refused = command("verify", "--home", tmp_path, "ab")
-    assert (refused.status, "2 begin so" in refused.err) == (2, True)
+    assert (refused.status, "2 ids begin so" in refused.err) == (2, True)
     damaged = command("verify", "--home", tmp_path, f"ab{ids[0][2:]}")
     assert (damaged.status, "is damaged" in damaged.err) == (2, True)

@@ -24,7 +24,7 @@ def parse_formats(text: str) -> tuple[str, ...]:
         if name not in FORMATS:
             raise unknown("figure format", name, FORMATS)
     if not names:
-        raise RequestError(f"--format {text!r} names no figure format (there are: {', '.join(FORMATS)})")
+        raise RequestError(f"{text!r} holds no figure format (there are: {', '.join(FORMATS)})")
     return names
 
 

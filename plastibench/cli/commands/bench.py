@@ -2,32 +2,107 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from plastibench.cli import options
 
+if TYPE_CHECKING:
+    from plastibench.workflows.bench import BenchRequest
+
+
+class Counts(click.ParamType):  # type: ignore[type-arg]
+    """Whole numbers from 1, separated by commas."""
+
+    name = "counts"
+
+    def convert(
+        self, value: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        """Return the numbers."""
+        words = [word.strip() for word in value.split(",")]
+        if not all(word.isdecimal() and int(word) for word in words):
+            self.fail(f"{value!r}: write whole numbers from 1, such as 1,2,4,8", param, ctx)
+        return tuple(map(int, words))
+
 
 @click.command("bench")
-@click.option("--model", help="Models, separated by commas. Default: all.")
+@click.option("--model", "models", type=options.Names(), help="Models, separated by commas. Default: all.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:N or hpu.")
-@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting of the recipe.")
-@click.option(
-    "--threads", type=click.IntRange(min=1), help="Threads on the CPU. Default: torch's own choice."
-)
+@options.SETTINGS
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads. Default: torch's own choice.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option("--together", metavar="N,N", help="Instead: so many runs side by side, such as 1,2,4,8.")
-@options.plugins
-def command(as_json: bool, together: str | None, **words: Any) -> None:  # noqa: ANN401
+@click.option(
+    "--concurrency", type=Counts(), metavar="N,N", help="Instead, measure so many runs side by side: 1,2,4,8."
+)
+@options.PLUGINS
+def command(
+    models: tuple[str, ...] | None,
+    device: str,
+    settings: tuple[tuple[str, str], ...],
+    threads: int | None,
+    *,
+    as_json: bool,
+    concurrency: tuple[int, ...] | None,
+    plugins: tuple[Path, ...],
+) -> None:
     """Measure how fast a device trains the models, and where the seconds of a run go.
 
-    With --together: what several runs that share the device train in all, and how many to choose.
+    With --concurrency, measure the total of several runs that share the device, and how many to choose.
     """
-    from plastibench.workflows.bench import Ask, measure, measure_together
+    from plastibench.workflows.bench import BenchRequest
 
-    words["settings"] = dict(options.pair(text) for text in words["settings"])
-    if together is None:
-        measure(Ask(**words), as_json=as_json)
+    request = BenchRequest(
+        models=models, device_name=device, settings=dict(settings), threads=threads, plugins=plugins
+    )
+    if concurrency is None:
+        _measure_models(request, as_json=as_json)
     else:
-        measure_together(Ask(**words), together, as_json=as_json)
+        _measure_concurrency(request, concurrency, as_json=as_json)
+
+
+def _measure_models(request: BenchRequest, *, as_json: bool) -> None:
+    from plastibench.cli.render import breakdown_line, throughput_head, throughput_line, to_json
+    from plastibench.workflows.bench import measure_breakdown, measure_models
+
+    speeds, results = measure_models(request), []
+    show = partial(click.echo, err=as_json)
+    show(_title(request))
+    show(throughput_head())
+    for speed in speeds:
+        results.append(speed.as_dict())
+        show(throughput_line(speed))
+    breakdown = measure_breakdown(request)
+    show(breakdown_line(breakdown))
+    if as_json:
+        plain = {"device": request.device.name(), "models": results, "seconds_per_stage": asdict(breakdown)}
+        click.echo(to_json(plain))
+
+
+def _measure_concurrency(request: BenchRequest, counts: tuple[int, ...], *, as_json: bool) -> None:
+    from plastibench.cli.render import concurrency_line, to_json
+    from plastibench.profiling.concurrency import best_num_runs
+    from plastibench.workflows.bench import measure_concurrent_runs
+
+    names, models = request.model_names, []
+    show = partial(click.echo, err=as_json)
+    show(_title(request))
+    for name in names:
+        results = []
+        for result in measure_concurrent_runs(request, name, counts):
+            results.append(result)
+            show(concurrency_line(result))
+        jobs = best_num_runs(results)
+        show(f"{name}: fastest with --jobs {jobs}")
+        models.append({"model": name, "jobs": jobs, "concurrency": [result.as_dict() for result in results]})
+    if as_json:
+        click.echo(to_json({"device": request.device.name(), "models": models}))
+
+
+def _title(request: BenchRequest) -> str:
+    recipe = request.recipe
+    return f"{request.device.name()}, batches of {recipe.batch_size}, {recipe.optimizer}"

@@ -1,30 +1,41 @@
-"""Two homes or two suites side by side."""
+"""Compare two home folders or two suites."""
 
 from __future__ import annotations
 
-import sys
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from plastibench.cli import options
+from plastibench.cli.exit_codes import ExitCode
+
+if TYPE_CHECKING:
+    from plastibench.workflows.workspace import Workspace
 
 
 @click.command("compare")
 @click.argument("first", metavar="A")
 @click.argument("second", metavar="B")
-@click.option("--format", "form", default="text", show_default=True, help="text, md, csv, latex or json.")
-@options.plugins
-@options.data
-@options.home
-def command(first: str, second: str, form: str, **words: Any) -> None:  # noqa: ANN401 - click hands over words
-    """Put two selections of finished runs side by side: B less A, paired by seed, with intervals.
+@click.option("--format", "format_", default="text", show_default=True, help="text, md, csv, latex or json.")
+@options.workspace
+def command(first: str, second: str, format_: str, workspace: Workspace) -> ExitCode:
+    """Compare two selections of finished runs: B minus A, paired by seed, with intervals.
 
-    A and B are home folders, or suites whose runs are in the folder named by --home. Seconds are compared on
-    the same hardware alone.
+    A and B are home folders, or suites whose runs are in the folder named by --home. Seconds are compared
+    on the same hardware only.
     """
-    from plastibench.workflows.compare import compare
+    from plastibench.analysis.tables import comparison_formats
+    from plastibench.cli.render import check_format, sheets_text
+    from plastibench.workflows.compare import CompareRequest, compare
 
-    nothing = dict.fromkeys(("suite", "task", "method", "model", "recipe", "seeds", "device"))
-    request = options.request({**nothing, "settings": (), **words})
-    sys.exit(compare((first, second), request, form))
+    check_format(format_)
+    result = compare(CompareRequest(first=first, second=second, workspace=workspace))
+    if result.comparison.settings or not result.damaged:
+        found = result.comparison
+        text = (
+            sheets_text(comparison_formats.sheets(found))
+            if format_ == "text"
+            else comparison_formats.render(found, format_)
+        )
+        click.echo(text, nl=False)
+    return ExitCode.FAILURE if result.damaged else ExitCode.SUCCESS

@@ -1,21 +1,23 @@
-"""Say what this machine has."""
+"""Show what this machine has."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from plastibench.cli import options
 
+if TYPE_CHECKING:
+    from plastibench.workflows.workspace import Workspace
+
 
 @click.command("doctor")
 @click.option("--device", default="cpu", show_default=True, help="Device to examine.")
-@options.data
-@options.home
-def command(device: str, data: Path | None, home: Path) -> None:
-    """Say what this machine has: versions, devices, data sets, disk."""
-    from plastibench.workflows.doctor import report
+@options.workspace
+def command(device: str, workspace: Workspace) -> None:
+    """Show what this machine has: versions, devices, data sets, disk."""
+    from plastibench.workflows.doctor import examine
 
-    for what, answer in report(device, data or options.default_data(), home):
-        click.echo(f"{what:<14} {answer}")
+    for name, value in examine(device, workspace).items():
+        click.echo(f"{name:<14} {value}")

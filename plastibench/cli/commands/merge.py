@@ -1,24 +1,26 @@
-"""Bring finished runs of several homes together."""
+"""Copy finished runs of several home folders into one."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
 
 from plastibench.cli import options
+from plastibench.cli.exit_codes import ExitCode
 
 
 @click.command("merge")
-@click.argument("homes", nargs=-1, required=True, metavar="HOME...", type=click.Path(path_type=Path))
-@options.home
-def command(homes: tuple[Path, ...], home: Path) -> None:
+@click.argument("sources", nargs=-1, required=True, metavar="HOME...", type=click.Path(path_type=Path))
+@options.HOME
+def command(sources: tuple[Path, ...], home: Path) -> ExitCode:
     """Copy the finished runs of other home folders into the one named by --home.
 
-    What is damaged, what another process is at, and what two homes have with different numbers is named and
-    left out: the exit status is then 1. The other homes are only read. Unfinished runs stay where they are.
+    Runs that are damaged, locked by another process, or there with different numbers are named and left
+    out: the exit status is then 1. The other home folders are only read. Unfinished runs stay where they
+    are.
     """
-    from plastibench.workflows.merge import merge
+    from plastibench.workflows.merge import MergeRequest, merge
 
-    sys.exit(merge(homes, home))
+    result = merge(MergeRequest(sources, home))
+    return ExitCode.SUCCESS if result.is_complete else ExitCode.FAILURE

@@ -2,32 +2,44 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from plastibench.cli import options
+from plastibench.cli.exit_codes import ExitCode
+
+if TYPE_CHECKING:
+    from plastibench.workflows.request import Selection
+
+logger = logging.getLogger(__name__)
 
 
 @click.command("report")
-@options.names
+@options.selection
 @click.option("--out", type=click.Path(path_type=Path), help="The page. Default: SUITE.html, here.")
-@click.option("--figures", type=click.Path(path_type=Path), help="A folder for the figures as files, too.")
-@click.option("--format", "forms", default="svg", show_default=True, help="Of these files: svg, pdf, png.")
-@click.option("--dark", is_flag=True, help="Write these files for a dark background, too: NAME-dark.")
-@options.plugins
-@options.data
-@options.home
-def command(out: Path | None, figures: Path | None, forms: str, *, dark: bool, **words: Any) -> None:  # noqa: ANN401
+@click.option("--figures", type=click.Path(path_type=Path), help="Also write the figures to this folder.")
+@click.option(
+    "--figure-formats", default="svg", show_default=True, help="svg, pdf, png, separated by commas."
+)
+@click.option("--dark", is_flag=True, help="Also write each figure for a dark background: NAME-dark.")
+def command(
+    selection: Selection, out: Path | None, figures: Path | None, figure_formats: str, *, dark: bool
+) -> ExitCode:
     """Write one HTML page about finished runs: of a suite, of a grid, or of everything in the home folder.
 
-    The page holds words, tables, figures, settings and commands, and asks nothing of a network.
+    The page holds text, tables, figures, settings and commands, and loads nothing from a network.
     """
     from plastibench.analysis.figures import parse_formats
-    from plastibench.workflows.report import FigureOptions, write_report
+    from plastibench.workflows.report import FigureOptions, ReportRequest, report
 
-    formats, everything = parse_formats(forms), options.names_nothing(words)
-    apart = None if figures is None else FigureOptions(figures, formats, night=dark)
-    sys.exit(write_report(options.request(words), out, apart, everything=everything))
+    formats = parse_formats(figure_formats)
+    figure_options = None if figures is None else FigureOptions(figures, formats, dark=dark)
+    result = report(ReportRequest(selection=selection, path=out, figures=figure_options))
+    if result.path is not None:
+        logger.info("report: %s", result.path)
+    if figures is not None and result.figures:
+        logger.info("figures: %d files in %s", len(result.figures), figures.resolve())
+    return ExitCode.FAILURE if result.damaged else ExitCode.SUCCESS

@@ -1,39 +1,43 @@
-"""Go on with what was begun."""
+"""Continue unfinished runs."""
 
 from __future__ import annotations
 
-import sys
-from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from plastibench.cli import options
+from plastibench.cli.exit_codes import ExitCode
+
+if TYPE_CHECKING:
+    from plastibench.cli.logs import ConsoleHandler
+    from plastibench.workflows.request import RunOptions
+    from plastibench.workflows.workspace import Workspace
 
 
 @click.command("resume")
 @click.argument("runs", nargs=-1, metavar="[RUN]...")
-@click.option("--device", help="Default: the kind that the runs were begun on.")
-@options.carrying_out
-@options.plugins
-@options.data
-@options.home
-def command(runs: tuple[str, ...], jobs: int | None, mlflow: bool, uri: str | None, **words: Any) -> None:  # noqa: ANN401
-    """Go on with every run that was begun and is not finished, or with those named by their ids.
+@click.option("--device", help="Default: the kind of device that the runs were started on.")
+@options.run_options
+@options.workspace
+@click.pass_obj
+def command(
+    handler: ConsoleHandler,
+    runs: tuple[str, ...],
+    device: str | None,
+    run_options: RunOptions,
+    workspace: Workspace,
+) -> ExitCode:
+    """Continue all runs that were started and are not finished, or those with these ids.
 
-    A run goes on from its last checkpoint. The command that began a grid does the same, and makes the
-    runs that were not begun, too.
+    A run continues from its last checkpoint. The command that started a grid does the same, and also
+    executes the runs that were not started.
     """
-    from plastibench.cli.screen import Screen, say_damaged, say_line
-    from plastibench.tracking import TrackingServer
-    from plastibench.workflows.request import Begun
-    from plastibench.workflows.run import carry_out
-    from plastibench.workflows.table import DONE, SOME_FAILED
+    from plastibench.cli.progress import RunProgress
+    from plastibench.cli.run_output import print_result
+    from plastibench.workflows.resume import ResumeRequest, resume
 
-    nothing = dict.fromkeys(("suite", "task", "method", "model", "recipe", "seeds"))
-    where = {"data": words.pop("data") or options.default_data(), "cache": options.cache_folder()}
-    request = Begun(**nothing, settings={}, **where, **words, runs=runs)  # type: ignore[arg-type]
-    status = carry_out(request, jobs, TrackingServer.from_uri(uri, request.home) if mlflow else None)
-    say = partial(say_line, Screen(stderr=True))
-    say_damaged(request.descriptions, say, "the command that began the run makes it again")
-    sys.exit(status or (SOME_FAILED if request.descriptions.damaged else DONE))
+    request = ResumeRequest(workspace=workspace, runs=runs, device=device, options=run_options)
+    with RunProgress(handler.console) as progress:
+        result = resume(request, [progress])
+    return print_result(result)

@@ -2,33 +2,52 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 from pathlib import Path
 
 import click
 
 from plastibench.cli import options
+from plastibench.cli.exit_codes import ExitCode
+
+logger = logging.getLogger(__name__)
 
 
 @click.command("sync")
 @click.argument("names", nargs=-1, metavar="[SUITE|RUN]...")
-@options.tracking
+@options.TRACKING_URI
 @click.option(
     "--attach",
-    "files",
+    "attachments",
     type=click.Path(exists=True, path_type=Path),
     multiple=True,
-    help="A file or folder to lie with the leaderboards: a report, figures. Can be repeated.",
+    help="A file or folder to attach to the leaderboards: a report, figures. Can be repeated.",
 )
-@click.option("--report", is_flag=True, help="Lay each leaderboard's page and figures with it, freshly made.")
-@options.home
+@click.option("--report", is_flag=True, help="Attach each leaderboard's page and figures, made anew.")
+@options.HOME
 def command(
-    names: tuple[str, ...], uri: str | None, files: tuple[Path, ...], home: Path, *, report: bool
-) -> None:
+    names: tuple[str, ...],
+    tracking_uri: str | None,
+    attachments: tuple[Path, ...],
+    home: Path,
+    *,
+    report: bool,
+) -> ExitCode:
     """Bring MLflow up to date with the home folder: all runs, or those of suites or with ids.
 
-    Twice in a row changes nothing. RUN is an id or the beginning of one.
+    A second time in a row changes nothing. RUN is an id or the beginning of one.
     """
-    from plastibench.workflows.sync import Beside, sync
+    from plastibench.workflows.sync import SyncRequest, sync
 
-    sys.exit(sync(home, uri, names, Beside(files, report)))
+    result = sync(
+        SyncRequest(home=home, tracking_uri=tracking_uri, names=names, attachments=attachments, report=report)
+    )
+    trials = f" and {result.num_trials_written} trials of {result.num_tunings} tunings"
+    logger.info(
+        "MLflow: %d of %d runs%s brought up to date in %s",
+        result.num_runs_written,
+        result.num_runs,
+        trials if result.num_tunings else "",
+        result.address,
+    )
+    return ExitCode.FAILURE if result.damaged else ExitCode.SUCCESS

@@ -2,38 +2,82 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import sys
-from typing import Any
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import click
 
 from plastibench.cli import options
+from plastibench.cli.exit_codes import ExitCode
+
+if TYPE_CHECKING:
+    from plastibench.analysis.tables import Table
+    from plastibench.workflows.request import Selection
+
+COLOR_VARIABLES = ("FORCE_COLOR", "NO_COLOR", "TERM")
 
 
 @click.command("table")
-@options.names
-@click.option("--format", "form", default="text", show_default=True, help="text, md, csv, latex or json.")
-@click.option("--against", help="Method to pair the others with. Default: the suite's.")
+@options.selection
+@click.option("--format", "format_", default="text", show_default=True, help="text, md, csv, latex or json.")
+@click.option("--baseline", help="Method to pair the others with. Default: the suite's.")
 @click.option(
     "--style", default="standard", show_default=True, help="standard, full, or paper as in DASH's table 1."
 )
 @click.option("--columns", help="Columns, separated by commas, in place of a style's.")
 @click.option(
-    "--from",
-    "uri",
-    metavar="URI",
-    help="Make the table from MLflow alone: an address as for `run --tracking`.",
+    "--from", "uri", metavar="URI", help="Read the runs from MLflow alone: an address as for --tracking-uri."
 )
-@options.plugins
-@options.data
-@options.home
-def command(uri: str | None, **words: Any) -> None:  # noqa: ANN401
+def command(
+    selection: Selection,
+    *,
+    format_: str,
+    baseline: str | None,
+    style: str,
+    columns: str | None,
+    uri: str | None,
+) -> ExitCode:
     """Print the table of finished runs: of a suite, of a grid, or of everything in the home folder."""
-    from plastibench.tracking import TrackingServer
-    from plastibench.workflows.table import TableOptions, print_tables
+    from plastibench.analysis.tables import choose
+    from plastibench.cli.render import check_format
+    from plastibench.workflows.table import TableRequest, render_from_mlflow, table, table_from_mlflow
 
-    look = TableOptions(**{name: words.pop(name) for name in ("form", "against", "style", "columns")})
-    everything = options.names_nothing(words)
-    request = options.request(words)
-    server = None if uri is None else TrackingServer.from_uri(uri, request.home)
-    sys.exit(print_tables(request, look, server, everything=everything))
+    check_format(format_)
+    shown = choose(style, columns)
+    request = TableRequest(selection=selection, baseline=baseline)
+    if uri is None:
+        with _gc_paused():
+            result = table(request)
+            if result.tables or not result.damaged:
+                click.echo(_text(result.tables, format_, shown), nl=False)
+        return ExitCode.FAILURE if result.damaged else ExitCode.SUCCESS
+    if sys.stdout.isatty():  # the text depends on the terminal
+        text = _text(table_from_mlflow(request, uri).tables, format_, shown)
+    else:
+        cache_key = [format_, list(shown), [os.environ.get(name) for name in COLOR_VARIABLES]]
+        text = render_from_mlflow(request, uri, lambda found: _text(found, format_, shown), cache_key)
+    click.echo(text, nl=False)
+    return ExitCode.SUCCESS
+
+
+def _text(tables: list[Table], name: str, columns: Sequence[str]) -> str:
+    from plastibench.analysis.tables import render, sheets
+    from plastibench.cli.render import sheets_text
+
+    return sheets_text(sheets(tables, columns)) if name == "text" else render(tables, name, columns)
+
+
+@contextmanager
+def _gc_paused() -> Iterator[None]:
+    """Pause the search for cycles: thousands of runs are millions of values, all of which stay."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

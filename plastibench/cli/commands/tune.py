@@ -2,66 +2,111 @@
 
 from __future__ import annotations
 
-import sys
-from typing import Any
+import logging
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from plastibench.cli import options
+from plastibench.cli.exit_codes import ExitCode
 
-SHARED = ("suite", "task", "method", "model", "recipe", "seeds", "device", "settings")
+if TYPE_CHECKING:
+    from plastibench.cli.logs import ConsoleHandler
+    from plastibench.workflows.request import Selection
+    from plastibench.workflows.tune import TuneRequest
+
+logger = logging.getLogger(__name__)
 
 
 @click.command("tune")
-@options.names
-@click.option("--trials", type=int, help="Trials of each method.")
-@click.option("--budget", metavar="NUMBER", help="What each method may use: 2e6passes, 1e15flops or 0.5h.")
+@options.selection
+@click.option("--trials", "num_trials", type=int, help="Trials of each method.")
+@click.option("--budget", metavar="AMOUNT", help="What each method may use: 2e6passes, 1e15flops or 0.5h.")
 @click.option(
     "--objective",
     default="mean",
     show_default=True,
-    help="last, mean, per_cost or cost, on validation data; two give all that none beats in both.",
+    help="last, mean, per_cost or cost, on validation data; with two, all trials that none beats in both.",
 )
 @click.option(
     "--tune",
-    "added",
+    "dimensions",
     multiple=True,
     metavar="NAME[=LOW:HIGH[:log]]",
     help="A setting to search beside the methods' own, such as learning_rate. Can be repeated.",
 )
 @click.option(
-    "--tuning-seeds", type=click.IntRange(min=1), default=3, show_default=True, help="Runs of a trial."
+    "--seeds-per-trial", type=click.IntRange(min=1), default=3, show_default=True, help="Runs of a trial."
 )
 @click.option(
     "--pruning/--no-pruning", default=True, show_default=True, help="End bad trials early, by stages."
 )
-@click.option("--name", help="Of the tuning. Default: made of what is tuned.")
+@click.option("--name", help="Name of the tuning. Default: made of what is tuned.")
 @click.option(
-    "--storage", "url", metavar="URL", help="An Optuna storage. Default: a journal in the home folder."
+    "--storage",
+    "storage_url",
+    metavar="URL",
+    help="An Optuna storage. Default: a journal in the home folder.",
 )
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Trials side by side.")
-@click.option("--report", is_flag=True, help="Try nothing: say and draw what the trials so far have taught.")
-@click.option("--mlflow/--no-mlflow", default=True, show_default=True, help="Mirror trials to MLflow.")
-@options.threads
-@options.tracking
-@options.plugins
-@options.data
-@options.home
-def command(report: bool, mlflow: bool, uri: str | None, **words: Any) -> None:  # noqa: ANN401 - click hands over words
+@click.option("--report", is_flag=True, help="Run no trials: summarize and plot those so far.")
+@options.THREADS
+@options.MLFLOW
+@options.TRACKING_URI
+@click.pass_obj
+def command(handler: ConsoleHandler, /, selection: Selection, *, report: bool, **values: Any) -> ExitCode:  # noqa: ANN401
     """Search the settings of methods on validation data, each method with the same budget.
 
-    The test set stays sealed. What is chosen is written as a suite: `run --tuned` measures it on seeds of
-    its own. --seeds are those to report.
+    The test set is not read. The best settings are written as a suite: `run --tuned` measures it on seeds
+    of its own. --seeds are those to report.
     """
-    from plastibench.tracking import TrackingServer
-    from plastibench.workflows import tune
-
-    ours = {
-        name: words.pop(name) for name in set(words) - set(SHARED) - {"plugins", "data", "home", "threads"}
-    }
-    request = options.request(words)
     if report:
-        sys.exit(tune.report(request, ours))
-    sys.exit(
-        tune.tune(request, tune.ask(ours), TrackingServer.from_uri(uri, request.home) if mlflow else None)
+        _print_report(selection, values["name"], values["storage_url"])
+        return ExitCode.SUCCESS
+    from plastibench.cli.render import tuning_lines
+    from plastibench.cli.tuning_progress import TuningProgress
+    from plastibench.workflows.tune import tune
+
+    request = _request(selection, **values)
+    with TuningProgress(handler.console) as progress:
+        result = tune(request, [progress])
+    for line in tuning_lines(result, str(selection.workspace.home)):
+        logger.info("%s", line)
+    return ExitCode.FAILURE if result.has_failures else ExitCode.SUCCESS
+
+
+def _request(
+    selection: Selection,
+    *,
+    num_trials: int | None,
+    budget: str | None,
+    objective: str,
+    dimensions: tuple[str, ...],
+    seeds_per_trial: int,
+    pruning: bool,
+    **values: Any,  # noqa: ANN401 - fields of the request
+) -> TuneRequest:
+    from plastibench.tuning.budget import parse_budget
+    from plastibench.tuning.objective import parse_objectives
+    from plastibench.tuning.plan import StudyConfig
+    from plastibench.tuning.search_space import parse_dimensions
+    from plastibench.workflows.tune import TuneRequest
+
+    config = StudyConfig(
+        objectives=parse_objectives(objective),
+        num_seeds=seeds_per_trial,
+        pruning=pruning,
+        extra_dimensions=parse_dimensions(dimensions),
     )
+    return TuneRequest(selection=selection, config=config, budget=parse_budget(num_trials, budget), **values)
+
+
+def _print_report(selection: Selection, name: str | None, storage_url: str | None) -> None:
+    from plastibench.tuning.summary import format_summaries
+    from plastibench.workflows.tune import TuningReportRequest, report_tuning
+
+    request = TuningReportRequest(selection.workspace.home, name or selection.suite, storage_url)
+    result = report_tuning(request)
+    click.echo(format_summaries(result.summaries), nl=False)
+    for path in result.figures:
+        logger.info("figure: %s", path.resolve())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
@@ -11,12 +10,19 @@ from plastibench.cli import options
 
 
 @click.command("ui")
-@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Default: one that is free.")
-@options.tracking
-@options.home
-def command(port: int, uri: str | None, home: Path) -> None:
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Default: a free one.")
+@options.TRACKING_URI
+@options.HOME
+def command(port: int, tracking_uri: str | None, home: Path) -> None:
     """Open MLflow's page on the runs of the home folder, on this machine alone, until Ctrl-C."""
     from plastibench.tracking import TrackingServer
     from plastibench.workflows.ui import serve
 
-    sys.exit(serve(TrackingServer.from_uri(uri, home), port, click.echo))
+    try:
+        with serve(TrackingServer.from_uri(tracking_uri, home), port) as page:
+            click.echo(f"MLflow: {page.address} (Ctrl-C to stop)")
+            for name, address in page.leaderboards.items():
+                click.echo(f"  {name}, best first: {address}")
+            page.wait()
+    except KeyboardInterrupt:
+        return

@@ -1,30 +1,54 @@
-"""Run rows again and compare."""
+"""Execute finished runs again and compare."""
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
+import logging
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import click
 
 from plastibench.cli import options
+from plastibench.cli.exit_codes import ExitCode
+
+if TYPE_CHECKING:
+    from plastibench.cli.logs import ConsoleHandler
+    from plastibench.workflows.verify import Verification
+    from plastibench.workflows.workspace import Workspace
+
+logger = logging.getLogger(__name__)
 
 
 @click.command("verify")
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...")
 @click.option("--device", help="Default: the first of the kind that the run was made on.")
-@options.plugins
-@options.data
-@options.home
+@options.workspace
+@click.pass_obj
 def command(
-    runs: tuple[str, ...], device: str | None, plugins: tuple[Path, ...], data: Path | None, home: Path
-) -> None:
-    """Run finished runs again, named by their ids or the beginnings of them, and compare every number.
+    handler: ConsoleHandler, runs: tuple[str, ...], device: str | None, workspace: Workspace
+) -> ExitCode:
+    """Execute finished runs again, named by their ids or beginnings of them, and compare every number.
 
-    Nothing in the home folder is changed. Exit status 0: the same; 1: something differs.
+    Nothing in the home folder is changed. Exit status 0: all equal; 1: something differs.
     """
-    from plastibench.runner.context import RunContext
-    from plastibench.workflows.verify import verify
+    from plastibench.cli.progress import RunProgress
+    from plastibench.workflows.verify import VerifyRequest, verify
 
-    context = RunContext(home, data or options.default_data(), options.cache_folder(), "cpu", plugins)
-    sys.exit(verify(runs, context, device))
+    request = VerifyRequest(runs=runs, workspace=workspace, device=device)
+    with RunProgress(handler.console) as progress:
+        results = verify(request, [progress])
+    for line in (line for result in results for line in _lines(result)):
+        logger.info("%s", line)
+    return ExitCode.FAILURE if any(result.differences for result in results) else ExitCode.SUCCESS
+
+
+def _lines(result: Verification) -> Iterator[str]:
+    from plastibench.experiments.spec import name_of
+
+    name = f"{result.record.id} {name_of(result.record.spec)}"
+    if not result.differences:
+        yield f"{name}: all numbers of {len(result.record.stages)} stages are equal"
+        return
+    yield f"{name}: {len(result.differences)} numbers differ; the first: {result.differences[0]}"
+    if result.origin:
+        yield f"  made with another machine or version, equal bits are not promised: {result.origin}"

@@ -1,0 +1,30 @@
+"""Print what came out of runs."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import click
+
+from plastibench.analysis.tables import sheets
+from plastibench.cli.exit_codes import ExitCode
+from plastibench.cli.render import sheets_text
+
+if TYPE_CHECKING:
+    from plastibench.workflows.run import RunResult
+
+logger = logging.getLogger(__name__)
+
+
+def print_result(result: RunResult) -> ExitCode:
+    """Print the table on stdout, and on stderr where the runs are and how many failed."""
+    click.echo(sheets_text(sheets(result.tables)), nl=False)
+    logger.info("runs: %s", (result.workspace.home / "runs").resolve())
+    if result.failures:
+        logger.error(
+            "%d of %d runs failed, the others are kept; the same command tries them again",
+            len(result.failures),
+            result.num_runs,
+        )
+    return ExitCode.FAILURE if result.failures or result.damaged else ExitCode.SUCCESS

@@ -1,0 +1,105 @@
+"""The finished runs of a selection: what tables, reports and comparisons are made from."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from plastibench.analysis.tables import Table, tables
+from plastibench.errors import RequestError
+from plastibench.experiments import suites
+from plastibench.experiments.spec import Spec, name_of
+from plastibench.store import tuned_settings
+from plastibench.store.index.index import summaries
+from plastibench.store.index.reader import shown
+from plastibench.store.record import Record
+from plastibench.store.run_status import begun, entry
+from plastibench.store.run_store import Store
+from plastibench.workflows.request import Selection
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class References:
+    """The methods that tables compare the others with."""
+
+    baseline: str | None
+    """The method whose gain the others show."""
+    cost_reference: str | None
+    """The method whose cost is the unit."""
+
+
+@dataclass(frozen=True)
+class FinishedRuns:
+    """The finished runs of a selection."""
+
+    records: list[Record]
+    references: References
+    damaged: Mapping[Path, str] = field(default_factory=dict)
+    """Run files that were left out, with the reason."""
+
+    @cached_property
+    def tables(self) -> list[Table]:
+        """Return one table for each setting."""
+        return tables(self.records, self.references.baseline, self.references.cost_reference)
+
+
+def references_of(selection: Selection) -> References:
+    """Return the methods to compare with: the suite's, or the defaults for a whole home folder."""
+    source = suites.defaults() if selection.is_empty else selection.resolved_suite
+    return References(source.baseline, source.cost_reference)
+
+
+def finished_runs(selection: Selection, *, summarize: bool = False) -> FinishedRuns:
+    """Return the finished runs of a suite, of a grid, or of the whole home folder.
+
+    With `summarize` they come from the index where possible, which is fast and enough for tables.
+    Raises RequestError if no run is finished or damaged.
+    """
+    store = Store(selection.workspace.home)
+    specs = None if selection.is_empty else selection.specs
+    ids = None if specs is None else [spec.id for spec in specs]
+    records = summaries(store, ids) if summarize else _read(store, ids)
+    references = references_of(selection)
+    log_damaged(store, "left out; `run` executes the run again")
+    if not records and not store.damaged:
+        raise RequestError(f"no finished runs of this kind in {store.home}{_unfinished(store, specs)}")
+    records = tuned_settings.attach(records, store.home)
+    return FinishedRuns(records, references, dict(store.damaged))
+
+
+def log_damaged(store: Store, consequence: str) -> None:
+    """Log a warning for each damaged run file that the store has met."""
+    for path, reason in store.damaged.items():
+        logger.warning("run file %s is damaged (%s): %s", path, reason, consequence)
+
+
+def _unfinished(store: Store, specs: list[Spec] | None) -> str:
+    """Return the states of the runs that are not finished, or nothing if none was started."""
+    entries = [entry(store, spec, name_of(spec)) for spec in (begun(store) if specs is None else specs)]
+    if all(run.state == "queued" for run in entries):
+        return ""
+    parts = []
+    for state, count in sorted(Counter(run.state for run in entries).items()):
+        first = next(run for run in entries if run.state == state)
+        example = f"{first.name}: {first.about}"
+        prefix = "" if count == 1 else "such as "
+        parts.append(f"{count} {state}" + (f" ({prefix}{example})" if first.about else ""))
+    return f": {', '.join(parts)}"
+
+
+def _read(store: Store, ids: list[str] | None) -> list[Record]:
+    """Return full records, in order; damaged ones are left out."""
+    ids = store.ids() if ids is None else ids
+    records = []
+    with shown(len(ids)) as advance:
+        for run in ids:
+            record = store.read(run)
+            records += [] if record is None else [record]
+            advance(1)
+    return records

@@ -1,0 +1,62 @@
+"""Continue runs that were started and are not finished."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from plastibench.errors import RequestError
+from plastibench.experiments import suites
+from plastibench.experiments.spec import Spec
+from plastibench.experiments.suites import Suite
+from plastibench.runner.callbacks import RunCallback
+from plastibench.store.index.index import summaries
+from plastibench.store.run_status import begun
+from plastibench.store.run_store import Store
+from plastibench.workflows.finished_runs import log_damaged
+from plastibench.workflows.request import RunOptions
+from plastibench.workflows.run import Batch, RunResult, execute_batch
+from plastibench.workflows.workspace import Workspace
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResumeRequest:
+    """Runs that were started and are not finished, whatever suite they came from."""
+
+    workspace: Workspace
+    runs: tuple[str, ...] = ()
+    """Ids, or beginnings of them; none stands for all."""
+    device: str | None = None
+    """None is the kind of device that the runs were started on."""
+    options: RunOptions = field(default_factory=RunOptions)
+
+
+def resume(request: ResumeRequest, callbacks: Sequence[RunCallback] = ()) -> RunResult:
+    """Execute unfinished runs from their last checkpoints.
+
+    Runs whose description is damaged are named in `RunResult.damaged`. Raises RequestError for an id that
+    no run has, and for runs of several kinds of device.
+    """
+    workspace, usual = request.workspace, suites.defaults()
+    descriptions = Store(workspace.home)
+    started = begun(descriptions, request.runs)
+    finished = {record.id for record in summaries(workspace.store, [spec.id for spec in started])}
+    unfinished = [spec for spec in started if spec.id not in finished]
+    batch = Batch(
+        workspace=workspace,
+        suite=Suite("resumed", "", usual.baseline, usual.cost_reference, ()),
+        specs=unfinished,
+        device_name=_device_name(request, unfinished),
+        leaderboard=None,
+        options=request.options,
+    )
+    result = execute_batch(batch, callbacks)
+    log_damaged(descriptions, "the command that started the run executes it again")
+    return replace(result, damaged=dict(descriptions.damaged))
+
+
+def _device_name(request: ResumeRequest, specs: Sequence[Spec]) -> str:
+    kinds = sorted({spec.device for spec in specs})
+    if len(kinds) > 1:
+        raise RequestError(f"these runs need several devices ({', '.join(kinds)}): name the runs of one")
+    return request.device or (kinds[0] if kinds else "cpu")

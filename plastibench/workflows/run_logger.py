@@ -1,0 +1,46 @@
+"""Log the ends of runs."""
+
+from __future__ import annotations
+
+import logging
+
+from plastibench.experiments.spec import Spec, name_of
+from plastibench.runner.callbacks import RunCallback
+from plastibench.store.record import Record
+
+logger = logging.getLogger(__name__)
+
+
+class RunLogger(RunCallback):
+    """Log a line for each run that is finished or has failed, and each message about a run."""
+
+    def __init__(self) -> None:
+        self.num_runs = 0
+        self.num_finished = 0
+
+    def on_start(self, num_runs: int, num_finished: int, num_processes: int) -> None:
+        """Take the numbers of runs."""
+        self.num_runs = num_runs
+        self.num_finished = num_finished
+
+    def on_run_end(self, record: Record) -> None:
+        """Log a finished run."""
+        self.num_finished += 1
+        accuracy = 100 * record.stages[-1]["validation_accuracy" if record.spec.sealed else "test_accuracy"]
+        logger.info(
+            "%d/%d %s: %.2f %% at the last stage, %.1f s%s",
+            self.num_finished,
+            self.num_runs,
+            name_of(record.spec),
+            accuracy,
+            float(record.provenance["seconds"]),
+            "" if record.status == "done" else f", {record.status}",
+        )
+
+    def on_run_error(self, spec: Spec, message: str) -> None:
+        """Log a failed run."""
+        logger.error("%s: failed: %s", name_of(spec), message)
+
+    def on_log(self, spec: Spec, message: str) -> None:
+        """Log a message."""
+        logger.info("%s: %s", name_of(spec), message)

@@ -1,0 +1,54 @@
+"""Where a request finds runs, data sets and plug-ins."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from plastibench.plugins.registry import Registry
+from plastibench.store.run_store import DEFAULT_HOME, HOME_VARIABLE, Store
+
+DATA_VARIABLE = "PLASTIBENCH_DATA"
+
+
+def default_home() -> Path:
+    """Return the home folder: the one that `HOME_VARIABLE` names, or `DEFAULT_HOME`."""
+    return Path(os.environ.get(HOME_VARIABLE) or DEFAULT_HOME)
+
+
+def default_cache() -> Path:
+    """Return the user's cache folder, for what can be downloaded or made again."""
+    from platformdirs import user_cache_path
+
+    return user_cache_path("plastibench", appauthor=False)
+
+
+def default_data() -> Path:
+    """Return the folder of data sets: the one that `DATA_VARIABLE` names, or one in the cache folder."""
+    named = os.environ.get(DATA_VARIABLE)
+    return Path(named) if named else default_cache() / "data"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workspace:
+    """The folders of a request, and the plug-in files beside those shipped and installed."""
+
+    home: Path = field(default_factory=default_home)
+    """Runs, tuned settings, and the MLflow database."""
+    data: Path = field(default_factory=default_data)
+    """Data sets: read from here and downloaded to here."""
+    cache: Path = field(default_factory=default_cache)
+    """Decoded images and other results that can be made again."""
+    plugins: tuple[Path, ...] = ()
+
+    @cached_property
+    def registry(self) -> Registry:
+        """Return the plug-ins by name."""
+        return Registry(self.plugins)
+
+    @cached_property
+    def store(self) -> Store:
+        """Return the runs of the home folder."""
+        return Store(self.home)
