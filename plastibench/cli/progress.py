@@ -15,6 +15,7 @@ from plastibench.cli.screen import LiveDisplay, format_duration, suppress_errors
 from plastibench.experiments.spec import Spec, name_of
 from plastibench.runner.callbacks import RunCallback
 from plastibench.store.record import Record
+from plastibench.training.callbacks import EpochProgress
 from plastibench.training.cost import PHASES
 
 PLAIN_INTERVAL = 10.0
@@ -64,20 +65,16 @@ class RunProgress(LiveDisplay, RunCallback):
         self.running[spec.id] = RunState(name_of(spec), num_stages, time.monotonic())
 
     @suppress_errors
-    def on_epoch_end(self, run: str, where: dict[str, Any]) -> None:
+    def on_epoch_end(self, spec: Spec, epoch: EpochProgress) -> None:
         """Move a run on."""
-        state = self.running.get(run)
+        state = self.running.get(spec.id)
         if state is not None:
-            state.stage, state.epoch, state.train_accuracy = (
-                where["stage"],
-                where["epoch"],
-                where["train_accuracy"],
-            )
+            state.stage, state.epoch, state.train_accuracy = epoch.stage, epoch.epoch, epoch.train_accuracy
 
     @suppress_errors
-    def on_stage_end(self, run: str, row: dict[str, Any]) -> None:
+    def on_stage_end(self, spec: Spec, row: dict[str, Any]) -> None:
         """Count a stage."""
-        state = self.running.get(run)
+        state = self.running.get(spec.id)
         if state is None:
             return
         state.stage, state.epoch = row["index"] + 1, 0

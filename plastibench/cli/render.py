@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from plastibench.profiling.concurrency import ConcurrencyResult
     from plastibench.profiling.throughput import Throughput
     from plastibench.profiling.time_breakdown import TimeBreakdown
-    from plastibench.store.run_status import Entry
+    from plastibench.store.run_status import RunStatus
     from plastibench.workflows.tune import TuneResult
 
 FORMATS = ("text", "md", "csv", "latex", "json")
@@ -62,7 +62,7 @@ def sheets_text(sheets: Sequence[Sheet]) -> str:
     return to_text(*renderables)
 
 
-def status_table(entries: Sequence[Entry]) -> RichTable:
+def status_table(entries: Sequence[RunStatus]) -> RichTable:
     """Return a line for each run, and the counts below."""
     counts = Counter(run.state for run in entries)
     total = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
@@ -107,12 +107,12 @@ def concurrency_line(result: ConcurrencyResult) -> str:
 
 def tuning_lines(result: TuneResult, home: str) -> list[str]:
     """Return the best trials of each study, and the command that measures them."""
-    from plastibench.tuning.study import best_trials
+    from plastibench.tuning.trials import best_trials
 
     lines = []
     for study in result.studies:
         trials = study.finished_trials()
-        for trial in best_trials(study.study, trials):
+        for trial in best_trials(study.study):
             values = ", ".join(f"{value:.6g}" for value in trial.values)
             params = ", ".join(f"{name}={value:.6g}" for name, value in trial.params.items())
             lines.append(

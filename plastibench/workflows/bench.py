@@ -13,7 +13,6 @@ from plastibench.devices import Device, get_device
 from plastibench.experiments import suites
 from plastibench.plugins.recipe import Recipe
 from plastibench.plugins.registry import Registry
-from plastibench.runner.callbacks import RunCallback
 from plastibench.runner.context import RunContext
 from plastibench.runner.execute import execute
 
@@ -82,8 +81,7 @@ def measure_breakdown(request: BenchRequest) -> TimeBreakdown:
     grid = replace(usual, methods=(suites.defaults().baseline,), seeds=(0, 1), device=request.device_name)
     with tempfile.TemporaryDirectory() as home:
         context = RunContext(Path(home), Path(home), Path(home), request.device_name)
-        registry = request.registry
-        records = [execute(spec, context, registry, RunCallback()) for spec in grid.specs(registry)]
+        records = [execute(spec, context) for spec in grid.specs(request.registry)]
     return TimeBreakdown.from_record(records[-1])
 
 

@@ -36,10 +36,10 @@ def _version(package: str) -> str:
 
 
 def _devices(name: str) -> Iterator[tuple[str, str]]:
-    from plastibench.devices import KINDS, get_device
+    from plastibench.devices import DEVICES, get_device
     from plastibench.devices.compile import is_registered
 
-    for kind, cls in KINDS.items():
+    for kind, cls in DEVICES.items():
         reason = cls.unavailable_reason()
         yield kind, reason or f"{cls().name()}, precisions {', '.join(cls().supported_precisions())}"
     device = get_device(name)

@@ -14,10 +14,9 @@ from plastibench.errors import RequestError
 from plastibench.experiments import suites
 from plastibench.experiments.spec import Spec, name_of
 from plastibench.store import tuned_settings
-from plastibench.store.index.index import summaries
-from plastibench.store.index.reader import shown
+from plastibench.store.index.load import load_summaries, reading_progress
 from plastibench.store.record import Record
-from plastibench.store.run_status import begun, entry
+from plastibench.store.run_status import get_status, started_specs
 from plastibench.store.run_store import Store
 from plastibench.workflows.request import Selection
 
@@ -64,7 +63,7 @@ def finished_runs(selection: Selection, *, summarize: bool = False) -> FinishedR
     store = Store(selection.workspace.home)
     specs = None if selection.is_empty else selection.specs
     ids = None if specs is None else [spec.id for spec in specs]
-    records = summaries(store, ids) if summarize else _read(store, ids)
+    records = load_summaries(store, ids) if summarize else _read(store, ids)
     references = references_of(selection)
     log_damaged(store, "left out; `run` executes the run again")
     if not records and not store.damaged:
@@ -81,7 +80,9 @@ def log_damaged(store: Store, consequence: str) -> None:
 
 def _unfinished(store: Store, specs: list[Spec] | None) -> str:
     """Return the states of the runs that are not finished, or nothing if none was started."""
-    entries = [entry(store, spec, name_of(spec)) for spec in (begun(store) if specs is None else specs)]
+    entries = [
+        get_status(store, spec, name_of(spec)) for spec in (started_specs(store) if specs is None else specs)
+    ]
     if all(run.state == "queued" for run in entries):
         return ""
     parts = []
@@ -97,7 +98,7 @@ def _read(store: Store, ids: list[str] | None) -> list[Record]:
     """Return full records, in order; damaged ones are left out."""
     ids = store.ids() if ids is None else ids
     records = []
-    with shown(len(ids)) as advance:
+    with reading_progress(len(ids)) as advance:
         for run in ids:
             record = store.read(run)
             records += [] if record is None else [record]

@@ -16,11 +16,11 @@ from plastibench.experiments.spec import canonical, name_of
 from plastibench.store import tuned_settings
 from plastibench.store.checkpoint import Checkpoint
 from plastibench.store.record import Record
-from plastibench.store.record_diff import differences, origins
+from plastibench.store.record_diff import differences, likely_causes
 from plastibench.store.run_status import RunLockedError, run_lock
 from plastibench.store.run_store import Store
-from plastibench.store.run_writer import FAILURE_FILE, put
-from plastibench.system.files import write, write_bytes
+from plastibench.store.run_writer import FAILURE_FILE, write_run_file
+from plastibench.system.files import write_atomic
 
 logger = logging.getLogger(__name__)
 
@@ -158,7 +158,7 @@ class _Merger:
     def _log_conflict(self, first: RunCopy, second: RunCopy, differing: list[str]) -> None:
         kept = "the target's copy stays" if first.home == self.target.home else "none is copied"
         self._warn(first, f"{len(differing)} numbers differ ({differing[0]}): {kept}")
-        origin = origins(first.record, second.record)
+        origin = likely_causes(first.record, second.record)
         logger.warning("  %s", origin or "made by the same device and versions: one of them is wrong")
 
     def _warn(self, copy: RunCopy, message: str) -> None:
@@ -176,7 +176,7 @@ def _log_unfinished(source: Store) -> None:
 
 
 def _read(store: Store, run: str) -> RunCopy | None:
-    loaded = store.load(run)
+    loaded = store.read_with_text(run)
     return None if loaded is None else RunCopy(store.home, *loaded)
 
 
@@ -191,11 +191,11 @@ def write_copy(copy: RunCopy, target: Store) -> bool:
     with run_lock(folder):
         if target.read(run) is not None:
             return False
-        write(folder / "spec.json", canonical(copy.record.spec.as_dict()) + "\n")
-        write(folder / "stages.jsonl", "".join(canonical(row) + "\n" for row in copy.record.stages))
+        write_atomic(folder / "spec.json", canonical(copy.record.spec.as_dict()) + "\n")
+        write_atomic(folder / "stages.jsonl", "".join(canonical(row) + "\n" for row in copy.record.stages))
         with suppress(FileNotFoundError):
-            write_bytes(folder / "events.jsonl", (origin / "events.jsonl").read_bytes())
-        put(folder, copy.text)
+            write_atomic(folder / "events.jsonl", (origin / "events.jsonl").read_bytes())
+        write_run_file(folder, copy.text)
         (folder / FAILURE_FILE).unlink(missing_ok=True)
         Checkpoint(folder, run).remove()
     return True

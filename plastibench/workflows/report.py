@@ -12,7 +12,7 @@ from plastibench.analysis.figures import save
 from plastibench.analysis.report.page import page
 from plastibench.console import progress
 from plastibench.errors import RequestError
-from plastibench.system.files import write
+from plastibench.system.files import write_atomic
 from plastibench.workflows.finished_runs import FinishedRuns, finished_runs
 from plastibench.workflows.request import Selection
 
@@ -84,7 +84,7 @@ def _check_writable(path: Path) -> None:
 
 def _write(path: Path, text: str) -> None:
     try:
-        write(path, text)
+        write_atomic(path, text)
     except OSError as error:
         raise _unwritable(path, error) from error
 

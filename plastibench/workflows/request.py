@@ -80,7 +80,7 @@ class Selection:
     def _tuned_suite(self) -> Suite:
         """Return the suite that a tuning wrote, without the methods that the user left out."""
         task = None if self.tasks is None else ",".join(self.tasks)
-        suite = tuned_settings.suite(self.workspace.home, self.suite, task)
+        suite = tuned_settings.load_suite(self.workspace.home, self.suite, task)
         methods = None if self.methods is None else set(self.methods)
         grids = [grid for grid in suite.grids if methods is None or set(grid.methods) <= methods]
         if not grids:

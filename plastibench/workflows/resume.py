@@ -10,8 +10,8 @@ from plastibench.experiments import suites
 from plastibench.experiments.spec import Spec
 from plastibench.experiments.suites import Suite
 from plastibench.runner.callbacks import RunCallback
-from plastibench.store.index.index import summaries
-from plastibench.store.run_status import begun
+from plastibench.store.index.load import load_summaries
+from plastibench.store.run_status import started_specs
 from plastibench.store.run_store import Store
 from plastibench.workflows.finished_runs import log_damaged
 from plastibench.workflows.request import RunOptions
@@ -39,8 +39,8 @@ def resume(request: ResumeRequest, callbacks: Sequence[RunCallback] = ()) -> Run
     """
     workspace, usual = request.workspace, suites.defaults()
     descriptions = Store(workspace.home)
-    started = begun(descriptions, request.runs)
-    finished = {record.id for record in summaries(workspace.store, [spec.id for spec in started])}
+    started = started_specs(descriptions, request.runs)
+    finished = {record.id for record in load_summaries(workspace.store, [spec.id for spec in started])}
     unfinished = [spec for spec in started if spec.id not in finished]
     batch = Batch(
         workspace=workspace,

@@ -12,12 +12,12 @@ from plastibench.analysis.tables import Table, tables
 from plastibench.devices import Device, get_device
 from plastibench.experiments.spec import Spec
 from plastibench.experiments.suites import Suite
-from plastibench.runner.callbacks import CallbackList, RunCallback
+from plastibench.runner.callbacks import RunCallback
 from plastibench.runner.context import RunContext
 from plastibench.runner.execute import prepare_data
 from plastibench.runner.scheduler import run_specs
 from plastibench.store import leaderboards, tuned_settings
-from plastibench.store.index.index import summaries
+from plastibench.store.index.load import load_summaries
 from plastibench.store.record import Record
 from plastibench.store.tuned_settings import TunedSettings
 from plastibench.tracking import TrackingServer
@@ -101,21 +101,22 @@ def execute_batch(batch: Batch, callbacks: Sequence[RunCallback]) -> RunResult:
     specs, store, home = batch.specs, batch.workspace.store, batch.workspace.home
     device = _open_device(batch)
     store.prepare()
-    finished = {record.id: record for record in summaries(store, [spec.id for spec in specs])}
+    finished = {record.id: record for record in load_summaries(store, [spec.id for spec in specs])}
     log_damaged(store, "the run is executed again")
     missing = [spec for spec in specs if spec.id not in finished]
     num_processes = max(1, min(batch.options.jobs or device.default_num_processes(), len(missing)))
     context = _context(batch, device, num_processes)
     logger.info("%s", _plan(batch, len(missing), f"on {device.name()}, {num_processes} at a time"))
-    prepare_data(missing, context, batch.workspace.registry)
+    prepare_data(missing, context)
     if batch.tuned:
         tuned_settings.save(home, batch.tuned)
     boards = leaderboards.assign(home, batch.leaderboard, specs)
     with mirrored(_mirror_job(batch, boards), logger.info) as mirror:
-        callback = CallbackList([RunLogger(), *callbacks])
-        callback.on_start(len(specs), len(finished), num_processes)
-        failures = run_specs(missing, context, callback, num_processes)
-        finished |= {record.id: record for record in summaries(store, [spec.id for spec in missing])}
+        callbacks = [RunLogger(), *callbacks]
+        for callback in callbacks:
+            callback.on_start(len(specs), len(finished), num_processes)
+        failures = run_specs(missing, context, callbacks)
+        finished |= {record.id: record for record in load_summaries(store, [spec.id for spec in missing])}
         if mirror is not None:
             mirror.finish(files_by_leaderboard(store, boards))
     records = [finished[spec.id] for spec in specs if spec.id in finished]
@@ -124,7 +125,7 @@ def execute_batch(batch: Batch, callbacks: Sequence[RunCallback]) -> RunResult:
         suite=batch.suite,
         num_runs=len(specs),
         summaries=tuned_settings.attach(records, home),
-        failures={spec.id: message for spec, message in failures},
+        failures={failure.spec.id: failure.message for failure in failures},
         links={} if mirror is None or mirror.result is None else mirror.result[1],
     )
 
@@ -148,7 +149,8 @@ def _context(batch: Batch, device: Device, num_processes: int) -> RunContext:
         device=str(device),
         plugins=workspace.plugins,
         threads=options.threads or device.num_threads(num_processes),
-        interval=options.checkpoint_interval,
+        num_processes=num_processes,
+        checkpoint_interval=options.checkpoint_interval,
         deterministic=options.deterministic,
     )
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from plastibench.experiments.spec import name_of
-from plastibench.store.run_status import Entry, begun, damaged_specs, entry
+from plastibench.store.run_status import RunStatus, damaged_statuses, get_status, started_specs
 from plastibench.store.run_store import Store
 from plastibench.workflows.request import Selection
 
 
-def status(selection: Selection) -> list[Entry]:
+def status(selection: Selection) -> list[RunStatus]:
     """Return the current state of each run of a suite, of a grid, or ever started in the home folder."""
     store = Store(selection.workspace.home)  # a new one each time: what was damaged may be whole by now
-    specs = begun(store) if selection.is_empty else selection.specs
-    return [*(entry(store, spec, name_of(spec)) for spec in specs), *damaged_specs(store)]
+    specs = started_specs(store) if selection.is_empty else selection.specs
+    return [*(get_status(store, spec, name_of(spec)) for spec in specs), *damaged_statuses(store)]

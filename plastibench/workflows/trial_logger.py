@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from plastibench.tuning.callbacks import TuningCallback
-from plastibench.tuning.study import REASON, TuningStudy, best_trials
+from plastibench.tuning.study import TuningStudy
+from plastibench.tuning.trials import REASON, best_trials
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -43,7 +44,7 @@ class TrialLogger(TuningCallback):
 
 def format_best(study: TuningStudy) -> str:
     """Return the best value so far, or how many trials no other beats if there are two objectives."""
-    best = best_trials(study.study, study.finished_trials())
+    best = best_trials(study.study)
     if len(best) > 1:
         return f"{len(best)} that no other beats"
     return ", ".join(f"{value:.6g}" for value in best[0].values) if best else "none"

@@ -97,7 +97,7 @@ def tune(request: TuneRequest, callbacks: Sequence[TuningCallback] = ()) -> Tune
     plans = make_plans(
         selection.resolved_suite, selection.specs, selection.workspace.registry, request.config, name
     )
-    suite_name = tuned_settings.path(home, name).stem
+    suite_name = tuned_settings.suite_path(home, name).stem
     device = _open_device(selection, plans)
     storage = open_storage(home, request.storage_url)
     studies = [TuningStudy.open(plan, storage, home) for plan in plans]
@@ -127,7 +127,7 @@ def report_tuning(request: TuningReportRequest) -> TuningReport:
     if name not in names:
         raise unknown("tuning", name, names)
     summaries = [summary.summarize(study) for study in load_studies(storage, name)]
-    folder = tuned_settings.path(request.home, name).parent
+    folder = tuned_settings.suite_path(request.home, name).parent
     return TuningReport(summaries, plots.save_plots(summaries, folder, name))
 
 
@@ -143,7 +143,7 @@ def _open_device(selection: Selection, plans: Sequence[StudyPlan]) -> Device:
     device, workspace = get_device(selection.device_name), selection.workspace
     workspace.store.prepare()
     context = RunContext(workspace.home, workspace.data, workspace.cache, str(device), workspace.plugins)
-    prepare_data([plan.base_spec for plan in plans], context, workspace.registry)
+    prepare_data([plan.base_spec for plan in plans], context)
     return device
 
 
@@ -156,7 +156,7 @@ def _worker_config(request: TuneRequest, plans: Sequence[StudyPlan], device: Dev
         device=str(device),
         plugins=workspace.plugins,
         threads=request.threads or device.num_threads(request.jobs),
-        together=request.jobs,
+        num_processes=request.jobs,
     )
     return WorkerConfig(tuple(plans), request.budget, context, request.storage_url)
 
@@ -178,7 +178,7 @@ def _run_trials(
     try:
         if jobs == 1:
             with signals.stop_on_signals():
-                run_worker(config, after=watcher.check)
+                run_worker(config, on_trial_end=watcher.check)
         else:
             run_workers(config, jobs, watcher.check)
     finally:

@@ -9,11 +9,12 @@ from pathlib import Path
 
 from plastibench.devices import get_device
 from plastibench.errors import RequestError, unknown
-from plastibench.runner.callbacks import CallbackList, RunCallback
+from plastibench.runner.callbacks import RunCallback
 from plastibench.runner.context import RunContext
-from plastibench.runner.execute import execute, init_worker
+from plastibench.runner.execute import execute
+from plastibench.runner.worker import init_worker
 from plastibench.store.record import Record
-from plastibench.store.record_diff import differences, origins
+from plastibench.store.record_diff import differences, likely_causes
 from plastibench.store.run_store import Store
 from plastibench.workflows.run_logger import RunLogger
 from plastibench.workflows.workspace import Workspace
@@ -71,10 +72,9 @@ def find_run(store: Store, prefix: str) -> Record:
 def _verify(record: Record, request: VerifyRequest, callbacks: Sequence[RunCallback]) -> Verification:
     workspace, provenance = request.workspace, record.provenance
     device = request.device or record.spec.device
-    kind = get_device(device).kind
+    kind = get_device(device).device_type
     if kind != record.spec.device:
         raise RequestError(f"run {record.id} is one on {record.spec.device}: it cannot be verified on {kind}")
-    callback = CallbackList(callbacks)
     with tempfile.TemporaryDirectory() as home:
         context = RunContext(
             home=Path(home),
@@ -86,7 +86,9 @@ def _verify(record: Record, request: VerifyRequest, callbacks: Sequence[RunCallb
             threads=provenance.get("threads"),
             deterministic=provenance.get("deterministic", False),
         )
-        repetition = execute(record.spec, context, init_worker(context), callback)
-    callback.on_run_end(repetition)
+        init_worker(context)
+        repetition = execute(record.spec, context, callbacks)
+    for callback in callbacks:
+        callback.on_run_end(repetition)
     differing = list(differences(record, repetition, ("in the record", "now")))
-    return Verification(record, differing, origins(record, repetition))
+    return Verification(record, differing, likely_causes(record, repetition))

@@ -279,7 +279,7 @@ def test_who_waits_for_a_report_is_told_what_for(tmp_path: Path) -> None:
     )
     said = [line for line in done.lines() if line.endswith("...")]
     assert said == [
-        "drawing the page's pictures ...",
+        "drawing the page's figures ...",
         "drawing figures ...",
     ]
 

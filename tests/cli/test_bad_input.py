@@ -57,7 +57,10 @@ WRONG: dict[str, tuple[list[str], list[str]]] = {
     "device number": (["--device", "cpu:3"], ["no device 'cpu:3'"]),
     "precision": (["--set", "precision=tf32"], ["precision=tf32 is not allowed on cpu", "fp32"]),
     "threads": (["--threads", "0"], ["'--threads'", "0 is not in the range x>=1"]),
-    "suite and task": (["quickstart", "--task", "digits"], ["either a suite (quickstart) or a task (digits)"]),
+    "suite and task": (
+        ["quickstart", "--task", "digits"],
+        ["either a suite (quickstart) or a task (digits)"],
+    ),
     "suite file": (["missing.toml"], ["no suite file at missing.toml"]),
     "long suite file": ([LONG + ".toml"], ["no suite file at xxx"]),
     "suite outside": (["../suites/quickstart"], ["no suite named '../suites/quickstart'"]),

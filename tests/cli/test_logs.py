@@ -59,9 +59,13 @@ def test_lines_appear_above_a_live_display() -> None:
             return "drawing"
 
     ours, theirs = pty.openpty()
-    with os.fdopen(theirs, "w") as terminal:
-        with redirect_stderr(terminal), log_to_console() as handler, Display(handler.console):
-            logger.info("a line")
+    with (
+        os.fdopen(theirs, "w") as terminal,
+        redirect_stderr(terminal),
+        log_to_console() as handler,
+        Display(handler.console),
+    ):
+        logger.info("a line")
     written = b""
     with suppress(OSError):  # the other end is closed
         while piece := os.read(ours, 65536):

@@ -19,6 +19,7 @@ from support.stores import a_spec
 from plastibench.cli.progress import RunProgress, RunState
 from plastibench.cli.screen import Screen, format_duration
 from plastibench.store.record import Record
+from plastibench.training.callbacks import EpochProgress
 
 
 def a_record(seed: int, seconds: float) -> Record:
@@ -41,7 +42,7 @@ def progress() -> RunProgress:
 
 def test_run_is_shown_from_its_first_epoch_to_its_end(progress: RunProgress) -> None:
     progress.on_run_start(a_spec(), 3)
-    progress.on_epoch_end(a_spec().id, {"stage": 1, "epoch": 4, "train_accuracy": 0.25})
+    progress.on_epoch_end(a_spec(), EpochProgress(stage=1, epoch=4, train_accuracy=0.25, steps=9))
     assert "x x x seed 0" in shown(progress)
     assert "stage 2/3  epoch 4" in shown(progress).replace("3 epoch", "3  epoch")
     progress.on_run_end(a_record(0, 7.0))
@@ -52,7 +53,7 @@ def test_run_is_shown_from_its_first_epoch_to_its_end(progress: RunProgress) -> 
 def test_time_left_is_that_of_the_remaining_runs_over_the_processes(progress: RunProgress) -> None:
     assert progress.time_left() == "time left not known yet"
     progress.on_run_start(a_spec(), 4)
-    progress.on_stage_end(a_spec().id, {"index": 0, "train_seconds": 10.0})
+    progress.on_stage_end(a_spec(), {"index": 0, "train_seconds": 10.0})
     # Four runs of 40 s, 10 s of which are spent, in two processes.
     assert progress.time_left() == "at least 1:15 left"
     progress.on_run_end(a_record(0, 20.0))
@@ -66,8 +67,8 @@ def test_time_left_is_that_of_the_remaining_runs_over_the_processes(progress: Ru
 
 def test_a_resumed_run_has_taken_the_seconds_of_its_stages(progress: RunProgress) -> None:
     progress.on_run_start(a_spec(), 4)
-    progress.on_stage_end(a_spec().id, {"index": 0, "train_seconds": 8.0, "evaluation_seconds": 1.0})
-    progress.on_stage_end(a_spec().id, {"index": 1, "train_seconds": 8.0, "evaluation_seconds": 3.0})
+    progress.on_stage_end(a_spec(), {"index": 0, "train_seconds": 8.0, "evaluation_seconds": 1.0})
+    progress.on_stage_end(a_spec(), {"index": 1, "train_seconds": 8.0, "evaluation_seconds": 3.0})
     # Four runs of 40 s, 20 s of which are spent, in two processes.
     assert progress.time_left() == "at least 1:10 left"
 
@@ -75,16 +76,16 @@ def test_a_resumed_run_has_taken_the_seconds_of_its_stages(progress: RunProgress
 def test_stages_are_printed_if_there_is_no_terminal(progress: RunProgress) -> None:
     progress.last_line = -60.0
     progress.on_run_start(a_spec(), 3)
-    progress.on_stage_end(a_spec().id, {"index": 0, "train_seconds": 8.0})
-    progress.on_stage_end(a_spec().id, {"index": 1, "train_seconds": 8.0})
+    progress.on_stage_end(a_spec(), {"index": 0, "train_seconds": 8.0})
+    progress.on_stage_end(a_spec(), {"index": 1, "train_seconds": 8.0})
     (line,) = (line for line in shown(progress).splitlines() if line.startswith("  x x x seed 0: stage"))
     assert line.startswith("  x x x seed 0: stage 1/3, at least"), "one line every ten seconds"
 
 
 def test_events_of_a_run_that_is_not_shown_are_no_error(progress: RunProgress) -> None:
     for seed in (1, 2):
-        progress.on_epoch_end(a_spec(seed).id, {"epoch": 1})
-        progress.on_stage_end(a_spec(seed).id, {"index": 0, "test_accuracy": 0.1})
+        progress.on_epoch_end(a_spec(seed), EpochProgress(0, 1, 0.5, 9))
+        progress.on_stage_end(a_spec(seed), {"index": 0, "test_accuracy": 0.1})
     progress.on_run_error(a_spec(3), "no idea")
     assert "2/5 runs" in shown(progress)
 
@@ -100,7 +101,7 @@ def test_terminal_that_is_gone_harms_no_run(terminal: bool) -> None:
     progress.on_start(3, 0, 1)
     progress.last_line = -60.0
     progress.on_run_start(a_spec(), 3)
-    progress.on_stage_end(a_spec().id, {"index": 0, "test_accuracy": 0.5})
+    progress.on_stage_end(a_spec(), {"index": 0, "test_accuracy": 0.5})
     progress.on_run_end(a_record(0, 1.0))
     progress.on_run_error(a_spec(1), "no idea")
     assert progress.num_ended == 2

@@ -174,6 +174,8 @@ def test_postgresql_holds_the_mirror(tmp_path: Path, database: str) -> None:
 def test_postgresql_that_is_not_there_is_one_warning(tmp_path: Path) -> None:
     pytest.importorskip("psycopg", reason="psycopg is not installed: no driver for PostgreSQL")
     uri = "postgresql://me:secret@127.0.0.1:1/x"
-    answer = command("run", "--home", tmp_path, *SMALL, "--seeds", 1, "--method", "warm", "--tracking-uri", uri)
+    answer = command(
+        "run", "--home", tmp_path, *SMALL, "--seeds", 1, "--method", "warm", "--tracking-uri", uri
+    )
     assert (answer.status, complaints(answer)) == (0, 1)
     assert "secret" not in answer.err

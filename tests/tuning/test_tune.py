@@ -223,7 +223,16 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path: Path, words: tuple[object, 
 
 
 def test_a_study_whose_space_has_changed_is_named(tuned_home: Path) -> None:
-    changed = ("--method", "warm", "--tune", "learning_rate=0.001:0.02", "--trials", 3, "--seeds-per-trial", 2)
+    changed = (
+        "--method",
+        "warm",
+        "--tune",
+        "learning_rate=0.001:0.02",
+        "--trials",
+        3,
+        "--seeds-per-trial",
+        2,
+    )
     answer = small_tune(tuned_home, *changed)
     assert answer.status == 2
     assert f"study {NAME}/warm-" in answer.err
