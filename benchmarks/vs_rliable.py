@@ -1,11 +1,11 @@
-"""Lay plastibench's statistics beside rliable's on the same scores, and print how far apart they are.
+"""Compare plastibench's statistics with rliable's on the same scores, and print the largest differences.
 
     pip install --target /tmp/rliable rliable 'arch<8' 'pandas<3'
     PYTHONPATH=/tmp/rliable python benchmarks/vs_rliable.py
 
-rliable (Agarwal et al. 2021, arXiv 2108.13264) is needed by nothing else here. What both define by a formula
-must agree to rounding. Intervals are drawn at random by both, so that their ends are held against the spread
-that rliable's own have over seeds of its generator.
+rliable (Agarwal et al. 2021, arXiv 2108.13264) is not a dependency. Statistics defined by a formula must
+agree up to rounding. Intervals are random: their ends are compared with the spread of rliable's own ends over
+seeds of its generator.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from plastibench.analysis.stats import bootstrap, iqm, probability_of_improvement, profile
+from plastibench.analysis.stats.bootstrap import bootstrap_intervals, interquartile_mean
+from plastibench.analysis.stats.profiles import performance_profile, probability_of_improvement
 
 METHODS, RUNS, TASKS = 4, 10, 6
 ROUNDING = 1e-12
 SPREADS = 5.0
-"""Standard deviations of rliable's own ends by which ours may lie apart from their mean."""
+"""Allowed distance of our ends from the mean of rliable's, in standard deviations of rliable's."""
 
 
 def scores(seed: int) -> list[np.ndarray]:
@@ -52,7 +53,7 @@ def main() -> int:
 
     every = np.stack([np.concatenate([task[method] for task in tasks]) for method in range(METHODS)])
     expected = np.array([metrics.aggregate_iqm(table) for table in by_method.values()])
-    found.append(("interquartile mean", float(np.abs(iqm(every) - expected).max()), ROUNDING))
+    found.append(("interquartile mean", float(np.abs(interquartile_mean(every) - expected).max()), ROUNDING))
 
     pairs = [(x, y) for x in range(METHODS) for y in range(METHODS) if x != y]
     ours = [probability_of_improvement([t[x] for t in tasks], [t[y] for t in tasks]) for x, y in pairs]
@@ -61,13 +62,13 @@ def main() -> int:
 
     thresholds = np.linspace(35, 95, 121)
     profiles, _ = library.create_performance_profile(by_method, thresholds, reps=2)
-    apart = [
-        np.abs(profile([task[method] for task in tasks], thresholds) - profiles[str(method)]).max()
-        for method in range(METHODS)
-    ]
+    apart = []
+    for method in range(METHODS):
+        own = performance_profile([task[method] for task in tasks], thresholds)
+        apart.append(np.abs(own - profiles[str(method)]).max())
     found.append(("performance profile", float(max(apart)), ROUNDING))
 
-    ends = np.array(bootstrap(tasks, iqm, asked.repeats))
+    ends = np.array(bootstrap_intervals(tasks, interquartile_mean, asked.repeats))
     draws = [_interval((library, metrics), by_method, (asked.repeats, seed)) for seed in range(asked.draws)]
     spread = np.std(draws, axis=0, ddof=1).max()
     difference = float(np.abs(ends - np.mean(draws, axis=0)).max())

@@ -1,4 +1,4 @@
-"""Finished runs as a pandas data frame, for notebooks and for analyses of one's own."""
+"""Finished runs as a pandas data frame, for notebooks and further analysis."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def frame(records: Iterable[Record]) -> pd.DataFrame:
-    """Return one row a stage: which run, method, seed and setting, and the fields of the stage's result.
+def to_dataframe(records: Iterable[Record]) -> pd.DataFrame:
+    """Return one row per stage: the run, its method, seed and setting, and the fields of the stage's result.
 
-    `frame(Store(home).records())` is everything in a home folder. Runs with different `setting_id`
-    differ in what decides the numbers: do not average over them.
+    `to_dataframe(Store(home).records())` holds all finished runs of a home folder. Runs of different
+    `condition_id` are not comparable: do not average over them.
     """
     import pandas as pd
 
-    found = list(records)
-    labels = method_labels([record.spec.method for record in found])
+    records = list(records)
+    labels = method_labels([record.spec.method for record in records])
     return pd.DataFrame(
         {
             "run": record.id,
@@ -34,6 +34,6 @@ def frame(records: Iterable[Record]) -> pd.DataFrame:
             "status": record.status,
             **stage,
         }
-        for record, label in zip(found, labels, strict=True)
+        for record, label in zip(records, labels, strict=True)
         for stage in record.stages
     )

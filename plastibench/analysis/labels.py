@@ -1,8 +1,8 @@
-"""Names for people: of a method with its settings, and of what a table's runs have in common."""
+"""Labels of methods and of settings: what tables, figures and MLflow call them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from plastibench.experiments.spec import Part, Spec
@@ -11,50 +11,43 @@ from plastibench.store import tuned_settings
 from plastibench.store.record import Record
 from plastibench.store.tuned_settings import TunedSettings
 
-SHOWN = ("optimizer", "learning_rate", "batch_size", "target_accuracy", "precision")
-"""Settings of the recipe that every title has."""
+RECIPE_SETTINGS = ("optimizer", "learning_rate", "batch_size", "target_accuracy", "precision")
+"""Settings of the recipe that are part of every setting's label."""
 
 
-def method_labels(parts: Sequence[Part]) -> list[str]:
-    """Return a name for each method; where one name stands for several settings, what differs is shown."""
-    apart = {id(part): part for part in parts}  # seeds of a method share one, as a rule
+def method_labels(methods: Sequence[Part]) -> list[str]:
+    """Return a label for each method: its name, and the settings that distinguish methods of that name."""
+    distinct = {id(method): method for method in methods}  # seeds of a method usually share one object
     variants: dict[str, list[Mapping[str, Any]]] = {}
-    for part in apart.values():
-        known = variants.setdefault(part.name, [])
-        if _identity(part) not in known:
-            known.append(_identity(part))
-    labels = {place: _label(part, variants[part.name]) for place, part in apart.items()}
-    return [labels[id(part)] for part in parts]
+    for method in distinct.values():
+        others = variants.setdefault(method.name, [])
+        if _identity(method) not in others:
+            others.append(_identity(method))
+    labels = {key: _label(method, variants[method.name]) for key, method in distinct.items()}
+    return [labels[id(method)] for method in methods]
 
 
 def record_labels(records: Sequence[Record]) -> list[str]:
-    """Return a name for the method of each record; one whose settings a tuning chose says so."""
-    chosen = [tuned_settings.from_record(record) for record in records]
-    pairs = list(zip(records, chosen, strict=True))
-    given = iter(method_labels([record.spec.method for record, origin in pairs if _is_given(origin)]))
+    """Return a label for the method of each record; tuned methods are labeled with their number of trials."""
+    origins = [tuned_settings.from_record(record) for record in records]
+    pairs = list(zip(records, origins, strict=True))
+    untuned = iter(method_labels([record.spec.method for record, origin in pairs if not _is_tuned(origin)]))
     trials: dict[str, set[tuple[str, int]]] = {}
     for record, origin in pairs:
         if origin is not None:
             trials.setdefault(_tuned(record, origin), set()).add((origin.study, origin.trial))
-    return [_name(record, origin, given, trials) for record, origin in pairs]
+
+    def label(record: Record, origin: TunedSettings | None) -> str:
+        if origin is None or origin.published:
+            return next(untuned)
+        tuned = _tuned(record, origin)
+        return f"{tuned}, trial {origin.trial} of {origin.study})" if len(trials[tuned]) > 1 else f"{tuned})"
+
+    return [label(record, origin) for record, origin in pairs]
 
 
-def _is_given(origin: TunedSettings | None) -> bool:
-    return origin is None or origin.published
-
-
-def _name(
-    record: Record,
-    origin: TunedSettings | None,
-    given: Iterator[str],
-    trials: Mapping[str, set[tuple[str, int]]],
-) -> str:
-    if origin is None or origin.published:
-        return next(given)
-    label = _tuned(record, origin)
-    if len(trials[label]) > 1:
-        return f"{label}, trial {origin.trial} of {origin.study})"
-    return f"{label})"
+def _is_tuned(origin: TunedSettings | None) -> bool:
+    return origin is not None and not origin.published
 
 
 def _tuned(record: Record, origin: TunedSettings) -> str:
@@ -62,67 +55,59 @@ def _tuned(record: Record, origin: TunedSettings) -> str:
 
 
 def record_settings(record: Record) -> str:
-    """Return a record's method with all its settings in a line, and where they come from."""
-    origin, text = tuned_settings.from_record(record), settings_text(record.spec.method)
+    """Return the method of a record with all its settings, and the tuning that chose them if there is one."""
+    origin = tuned_settings.from_record(record)
+    recipe = {name: record.spec.recipe[name] for name in origin.instead_of} if origin else {}
+    text = f"{record.spec.method.name}: {assignments({**record.spec.method.settings, **recipe})}".rstrip()
     if origin is None:
         return text
-    more = [f"{name}={show(_plain(record.spec.recipe[name]))}" for name in origin.instead_of]
     which = "the published settings" if origin.published else f"trial {origin.trial}"
-    return f"{' '.join([text, *more])} ({which} of {origin.trials} trials in study {origin.study})"
-
-
-def _identity(part: Part) -> dict[str, Any]:
-    return {**part.settings, "code": part.code}
-
-
-def _label(part: Part, variants: list[Mapping[str, Any]]) -> str:
-    shown = [
-        f"{name}={show(_plain(value))}"
-        for name, value in _identity(part).items()
-        if any(other.get(name) != value for other in variants)
-    ]
-    return f"{part.name}[{','.join(shown)}]" if shown else part.name
-
-
-def settings_text(part: Part) -> str:
-    """Return a method with all its settings in a line."""
-    return " ".join(
-        [f"{part.name}:", *(f"{name}={show(_plain(value))}" for name, value in part.settings.items())]
-    )
+    return f"{text} ({which} of {origin.trials} trials in study {origin.study})"
 
 
 def setting_label(spec: Spec) -> str:
-    """Return task, model and the recipe's main settings in a line."""
-    recipe = " ".join(f"{name}={show(_plain(spec.recipe[name]))}" for name in SHOWN if name in spec.recipe)
-    task = " ".join(f"{k}={show(_plain(v))}" for k, v in spec.task.settings.items() if v not in (None, 0.0))
-    return f"{spec.task.name} ({task}), {spec.model.name}, {recipe}, {spec.device}"
+    """Return the task, the model, the main settings of the recipe, and the device."""
+    recipe = {name: spec.recipe[name] for name in RECIPE_SETTINGS if name in spec.recipe}
+    task = {name: value for name, value in spec.task.settings.items() if value not in (None, 0.0)}
+    return f"{spec.task.name} ({assignments(task)}), {spec.model.name}, {assignments(recipe)}, {spec.device}"
 
 
-def difference(spec: Spec, others: Sequence[Spec]) -> str:
-    """Return the settings in which `spec` differs from any of `others`."""
-    mine, theirs = _flat(spec), [_flat(other) for other in others]
-    return " ".join(
-        f"{name}={show(_plain(value))}"
-        for name, value in mine.items()
-        if any(other.get(name) != value for other in theirs)
-    )
+def setting_difference(spec: Spec, others: Sequence[Spec]) -> str:
+    """Return the values of `spec` that differ from those of any other: method and seed aside."""
+    return assignments(_differing(_setting_values(spec), [_setting_values(other) for other in others]))
 
 
-def part_difference(part: Part, other: Part) -> str:
-    """Return the settings of `part`, its code among them, in which it differs from `other`."""
-    theirs = _identity(other)
-    return " ".join(
-        f"{name}={show(_plain(value))}"
-        for name, value in _identity(part).items()
-        if theirs.get(name) != value
-    )
+def method_difference(method: Part, other: Part) -> str:
+    """Return the settings of `method`, and its code, if they differ from those of `other`."""
+    return assignments(_differing(_identity(method), [_identity(other)]))
 
 
-def _flat(spec: Spec) -> dict[str, Any]:
-    parts = {f"{what}.code": part.code for what, part in (("task", spec.task), ("model", spec.model))}
+def assignments(values: Mapping[str, Any], separator: str = " ") -> str:
+    """Return values as "NAME=VALUE NAME=VALUE", as a user would type them."""
+    return separator.join(f"{name}={format_value(value)}" for name, value in values.items())
+
+
+def format_value(value: Any) -> str:  # noqa: ANN401 - a setting's value
+    """Return a setting's value as a user would type it."""
+    return show(tuple(value) if isinstance(value, list) else value)
+
+
+def _label(method: Part, variants: list[Mapping[str, Any]]) -> str:
+    differing = _differing(_identity(method), variants)
+    return f"{method.name}[{assignments(differing, ',')}]" if differing else method.name
+
+
+def _identity(method: Part) -> dict[str, Any]:
+    return {**method.settings, "code": method.code}
+
+
+def _setting_values(spec: Spec) -> dict[str, Any]:
+    code = {"task.code": spec.task.code, "model.code": spec.model.code}
     rest = {"protocol": spec.protocol, "device": spec.device}
-    return {**spec.task.settings, **spec.model.settings, **spec.recipe, **parts, **rest}
+    return {**spec.task.settings, **spec.model.settings, **spec.recipe, **code, **rest}
 
 
-def _plain(value: Any) -> Any:  # noqa: ANN401 - a setting's value
-    return tuple(value) if isinstance(value, list) else value
+def _differing(values: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    return {
+        name: value for name, value in values.items() if any(other.get(name) != value for other in others)
+    }

@@ -14,17 +14,18 @@ from rich.console import Console, RenderableType
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from plastibench.analysis.tables.export import EXPORT_FORMATS
 from plastibench.errors import unknown
 
 if TYPE_CHECKING:
-    from plastibench.analysis.tables import Sheet
+    from plastibench.analysis.tables.text_table import TextTable
     from plastibench.profiling.concurrency import ConcurrencyResult
     from plastibench.profiling.throughput import Throughput
     from plastibench.profiling.time_breakdown import TimeBreakdown
     from plastibench.store.run_status import RunStatus
     from plastibench.workflows.tune import TuneResult
 
-FORMATS = ("text", "md", "csv", "latex", "json")
+FORMATS = ("text", *EXPORT_FORMATS)
 FILE_WIDTH = 200
 """Columns of a table that is not printed on a terminal."""
 
@@ -49,16 +50,16 @@ def to_text(*renderables: RenderableType) -> str:
     return capture.get()
 
 
-def sheets_text(sheets: Sequence[Sheet]) -> str:
+def tables_text(tables: Sequence[TextTable]) -> str:
     """Return tables for people."""
     renderables: list[RenderableType] = []
-    for sheet in sheets:
-        layout = RichTable(title=Text(sheet.title), title_justify="left")
-        for position, name in enumerate(sheet.head):
+    for table in tables:
+        layout = RichTable(title=Text(table.title), title_justify="left")
+        for position, name in enumerate(table.header):
             layout.add_column(Text(name), justify="left" if position == 0 else "right")
-        for row in sheet.rows:
-            layout.add_row(*(Text(cell.text, style="bold" if cell.strong else "") for cell in row))
-        renderables += [layout, *(Text(line, style="dim") for line in sheet.notes)]
+        for row in table.rows:
+            layout.add_row(*(Text(cell.text, style="bold" if cell.significant else "") for cell in row))
+        renderables += [layout, *(Text(line, style="dim") for line in table.notes)]
     return to_text(*renderables)
 
 

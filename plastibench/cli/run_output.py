@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from plastibench.analysis.tables import sheets
+from plastibench.analysis.tables.export import format_tables
 from plastibench.cli.exit_codes import ExitCode
-from plastibench.cli.render import sheets_text
+from plastibench.cli.render import tables_text
 
 if TYPE_CHECKING:
     from plastibench.workflows.run import RunResult
@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 def print_result(result: RunResult) -> ExitCode:
     """Print the table on stdout, and on stderr where the runs are and how many failed."""
-    click.echo(sheets_text(sheets(result.tables)), nl=False)
+    click.echo(tables_text(format_tables(result.tables)), nl=False)
     logger.info("runs: %s", (result.workspace.home / "runs").resolve())
     if result.failures:
         logger.error(

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from plastibench.analysis.tables import comparison
-from plastibench.analysis.tables.comparison import Comparison
+from plastibench.analysis.tables.comparison import Comparison, compare_tables
 from plastibench.errors import RequestError, unknown
 from plastibench.experiments import suites
 from plastibench.workflows.finished_runs import FinishedRuns, finished_runs
@@ -41,7 +40,7 @@ def compare(request: CompareRequest) -> CompareResult:
     """
     names = request.first, request.second
     first, second = (finished_runs(_selection(name, request.workspace), summarize=True) for name in names)
-    result = comparison.beside(names, first.tables, second.tables)
+    result = compare_tables(names, first.tables, second.tables)
     damaged = {**first.damaged, **second.damaged}
     if first.records and second.records and not any(setting.rows for setting in result.settings):
         raise RequestError(

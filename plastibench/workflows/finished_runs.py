@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from plastibench.analysis.tables import Table, tables
+from plastibench.analysis.tables.table import ResultTable, build_tables
 from plastibench.errors import RequestError
 from plastibench.experiments import suites
 from plastibench.experiments.spec import Spec, name_of
@@ -43,9 +43,9 @@ class FinishedRuns:
     """Run files that were left out, with the reason."""
 
     @cached_property
-    def tables(self) -> list[Table]:
+    def tables(self) -> list[ResultTable]:
         """Return one table for each setting."""
-        return tables(self.records, self.references.baseline, self.references.cost_reference)
+        return build_tables(self.records, self.references.baseline, self.references.cost_reference)
 
 
 def references_of(selection: Selection) -> References:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from plastibench.analysis.tables import STYLES, Table, render, tables
+from plastibench.analysis.tables.export import render_tables
+from plastibench.analysis.tables.table import ResultTable, build_tables
 from plastibench.experiments import suites
 from plastibench.store import leaderboards, tuned_settings
 from plastibench.store.record import Record
@@ -13,16 +14,16 @@ from plastibench.store.run_store import Store
 FORMATS = ("md", "csv", "json")
 
 
-def leaderboard_tables(records: Sequence[Record]) -> list[Table]:
+def leaderboard_tables(records: Sequence[Record]) -> list[ResultTable]:
     """Return the tables of runs of any suite, compared with the default methods."""
     usual = suites.defaults()
-    return tables(records, usual.baseline, usual.cost_reference)
+    return build_tables(records, usual.baseline, usual.cost_reference)
 
 
 def table_files(records: Sequence[Record]) -> dict[str, str]:
     """Return the tables of runs by file name; nothing if there is no table."""
     shown = leaderboard_tables(records)
-    return {f"table.{name}": render(shown, name, STYLES["standard"]) for name in FORMATS} if shown else {}
+    return {f"table.{name}": render_tables(shown, name) for name in FORMATS} if shown else {}
 
 
 def files_by_leaderboard(store: Store, names: Iterable[str]) -> dict[str, dict[str, str]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from plastibench.analysis.tables import Table, tables
+from plastibench.analysis.tables.table import ResultTable, build_tables
 from plastibench.devices import Device, get_device
 from plastibench.experiments.spec import Spec
 from plastibench.experiments.suites import Suite
@@ -64,9 +64,9 @@ class RunResult:
     """Files that kept runs from being executed, with the reason."""
 
     @cached_property
-    def tables(self) -> list[Table]:
+    def tables(self) -> list[ResultTable]:
         """Return one table for each setting."""
-        return tables(self.summaries, self.suite.baseline, self.suite.cost_reference)
+        return build_tables(self.summaries, self.suite.baseline, self.suite.cost_reference)
 
     @cached_property
     def records(self) -> list[Record]:

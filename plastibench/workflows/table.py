@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from plastibench.analysis.tables import Table, tables
+from plastibench.analysis.tables.table import ResultTable, build_tables
 from plastibench.errors import RequestError, unknown
 from plastibench.tracking import TrackingServer
 from plastibench.workflows.finished_runs import FinishedRuns, finished_runs, references_of
@@ -30,7 +30,7 @@ class TableRequest:
 class TableResult:
     """One table for each setting."""
 
-    tables: list[Table]
+    tables: list[ResultTable]
     damaged: Mapping[Path, str] = field(default_factory=dict)
     """Run files that were left out, with the reason."""
 
@@ -50,7 +50,7 @@ def table_from_mlflow(request: TableRequest, uri: str) -> TableResult:
 
 
 def render_from_mlflow(
-    request: TableRequest, uri: str, render: Callable[[list[Table]], str], cache_key: object
+    request: TableRequest, uri: str, render: Callable[[list[ResultTable]], str], cache_key: object
 ) -> str:
     """Return the rendered tables of the runs that MLflow holds, from a cache if nothing has changed.
 
@@ -63,8 +63,8 @@ def render_from_mlflow(
     return remembered(runs.folder, key, lambda: render(_tracked_tables(request, runs)))
 
 
-def _tables(runs: FinishedRuns, baseline: str | None) -> list[Table]:
-    result = tables(runs.records, baseline or runs.references.baseline, runs.references.cost_reference)
+def _tables(runs: FinishedRuns, baseline: str | None) -> list[ResultTable]:
+    result = build_tables(runs.records, baseline or runs.references.baseline, runs.references.cost_reference)
     methods = {row.method for table in result for row in table.rows}
     if baseline is not None and baseline not in methods and runs.records:
         raise unknown("method in these tables", baseline, methods)
@@ -77,7 +77,7 @@ def _tracked_runs(selection: Selection, uri: str) -> TrackedRuns:
     return TrackedRuns(TrackingServer.from_uri(uri, selection.workspace.home), selection.workspace.cache)
 
 
-def _tracked_tables(request: TableRequest, tracked: TrackedRuns) -> list[Table]:
+def _tracked_tables(request: TableRequest, tracked: TrackedRuns) -> list[ResultTable]:
     selection = request.selection
     records = tracked.records(_ids(selection))
     if not records:

@@ -20,7 +20,8 @@ from plastibench.analysis.figures.aggregate import missing, places
 from plastibench.analysis.figures.series import diagnostics, over_stages, pareto
 from plastibench.analysis.figures.style import COLORS, drawn, inline, marks
 from plastibench.analysis.report.page import page
-from plastibench.analysis.tables import as_cost_adds_up, tables
+from plastibench.analysis.tables.accuracy_curve import accuracy_curve
+from plastibench.analysis.tables.table import build_tables
 from plastibench.errors import RequestError
 from plastibench.plugins.registry import Registry
 
@@ -42,7 +43,7 @@ def luminance(color: str) -> float:
 
 def digests() -> list[str]:
     """Draw every kind of picture in every format, by day and by night, and write a page."""
-    found = tables(TWO, "warm")
+    found = build_tables(TWO, "warm")
     first = [p for p in pictures(found) if not p.name.startswith("setting-2")]
     ways = [*((form, False) for form in FORMATS), ("svg", True)]
     drawings = [drawn(picture, form, night=night) for picture in first for form, night in ways]
@@ -96,7 +97,7 @@ def test_every_color_stands_out_on_light_and_on_dark(paper: str) -> None:
 
 
 def test_a_picture_in_a_page_is_whole_and_takes_the_colors_of_the_page() -> None:
-    for picture in pictures(tables([*TWO, a_run(HOSTILE, 0), a_run("_hidden", 0)], "warm")):
+    for picture in pictures(build_tables([*TWO, a_run(HOSTILE, 0), a_run("_hidden", 0)], "warm")):
         text = inline(picture)
         ElementTree.fromstring(text)
         assert "<g>" not in text
@@ -111,7 +112,7 @@ def test_a_picture_in_a_page_is_whole_and_takes_the_colors_of_the_page() -> None
 
 def test_a_name_cannot_pass_for_a_style_of_the_page() -> None:
     bad = ' style="}body{display:none" id="main" d="M0 0"'
-    found = tables([*some_runs(2), a_run(bad, 0), a_run(bad + "2", 0)], "warm")
+    found = build_tables([*some_runs(2), a_run(bad, 0), a_run(bad + "2", 0)], "warm")
     for picture in pictures(found):
         style = "".join(re.findall(r"<style[^>]*>(.*?)</style>", inline(picture), re.DOTALL))
         assert "body" not in style
@@ -119,7 +120,7 @@ def test_a_name_cannot_pass_for_a_style_of_the_page() -> None:
 
 
 def test_gains_over_both_references_are_drawn_and_filled_where_the_test_supports_them() -> None:
-    found = tables(some_runs(), "warm", "cold")
+    found = build_tables(some_runs(), "warm", "cold")
     assert [picture.title for picture in pictures(found)][:2] == ["Gain over warm", "Gain over cold"]
     for level, filled in ((0.01, True), (0.9, False)):
         rows = tuple(
@@ -132,7 +133,7 @@ def test_gains_over_both_references_are_drawn_and_filled_where_the_test_supports
 
 
 def test_by_night_a_picture_has_the_colors_of_the_night() -> None:
-    picture = next(pictures(tables(TWO, "warm")))
+    picture = next(pictures(build_tables(TWO, "warm")))
     day, night = (drawn(picture, "svg", night=dark).decode() for dark in (False, True))
     assert "#1b1f24" in day
     assert "#e8eaed" not in day
@@ -141,38 +142,40 @@ def test_by_night_a_picture_has_the_colors_of_the_night() -> None:
 
 
 def test_over_settings_there_is_a_picture_or_the_reason_why_not() -> None:
-    names = [picture.name for picture in pictures(tables(TWO, "warm"))]
+    names = [picture.name for picture in pictures(build_tables(TWO, "warm"))]
     assert names[-4:] == [f"settings-{what}" for what in ("gains", "profiles", "improvement", "ranks")]
-    assert missing(tables(TWO, "warm")) == []
-    apart = tables([*some_runs(), *some_runs(methods=["warm"], task="other_task")], "warm")
+    assert missing(build_tables(TWO, "warm")) == []
+    apart = build_tables([*some_runs(), *some_runs(methods=["warm"], task="other_task")], "warm")
     (reason,) = missing(apart)
     assert reason.startswith("No profiles and no probabilities over settings")
-    strangers = tables([*some_runs(methods=["mine"]), *some_runs(methods=["warm"], task="other")], "warm")
+    strangers = build_tables(
+        [*some_runs(methods=["mine"]), *some_runs(methods=["warm"], task="other")], "warm"
+    )
     assert [picture.name for picture in pictures(strangers) if picture.name.startswith("settings")] == []
     assert "No ranks over settings" in missing(strangers)[1]
-    (alone,) = missing(tables(some_runs(), "warm"))
+    (alone,) = missing(build_tables(some_runs(), "warm"))
     assert alone.startswith("There is one setting")
 
 
 @pytest.mark.parametrize(("settings", "said"), [(2, "Descriptive: no ranks: Friedman"), (6, "Friedman")])
 def test_ranks_say_what_the_test_of_them_says(settings: int, said: str) -> None:
     runs = [run for number in range(settings) for run in some_runs(task=f"task_{number}")]
-    ranks = list(pictures(tables(runs, "warm")))[-1]
+    ranks = list(pictures(build_tables(runs, "warm")))[-1]
     assert said in ranks.caption
     assert ("no ranks" in ranks.caption) == (settings == 2)
     assert drawn(ranks, "svg")
 
 
 def test_the_cost_of_a_picture_adds_up_stage_by_stage() -> None:
-    (table,) = tables(some_runs(2, stages=4), "warm")
-    points = as_cost_adds_up(table.rows[0].outcomes)
+    (table,) = build_tables(some_runs(2, stages=4), "warm")
+    points = accuracy_curve(table.rows[0].metrics)
     assert [spent for spent, _ in points] == [6400.0 * stage for stage in (1, 2, 3, 4)]
-    last = [100 * run.stages[-1]["test_accuracy"] for run in table.rows[0].runs]
+    last = [100 * run.stages[-1]["test_accuracy"] for run in table.rows[0].records]
     assert points[-1][1] == pytest.approx(sum(last) / 2)
 
 
 def test_a_name_is_shown_as_it_is_written() -> None:
-    stages = next(p for p in pictures(tables([a_run("_a$b$", 0)], None)) if p.name.endswith("stages"))
+    stages = next(p for p in pictures(build_tables([a_run("_a$b$", 0)], None)) if p.name.endswith("stages"))
     assert "_a$b$" in inline(stages)
 
 
@@ -182,7 +185,7 @@ def test_the_front_holds_what_nothing_beats() -> None:
 
 
 def test_ranks_are_shared_by_equals_and_need_the_method_everywhere() -> None:
-    found = tables([*some_runs(), a_run("lonely", 0), *some_runs(task="other_task")], "warm")
+    found = build_tables([*some_runs(), a_run("lonely", 0), *some_runs(task="other_task")], "warm")
     assert set(places(found)) == {"warm", "cold", "mine"}
     same = replace(
         found[0], rows=tuple(replace(row, average=found[0].rows[0].average) for row in found[0].rows)
@@ -192,7 +195,7 @@ def test_ranks_are_shared_by_equals_and_need_the_method_everywhere() -> None:
 
 def test_a_stage_is_averaged_over_the_finished_runs_that_have_it() -> None:
     lost = replace(a_run("warm", 9), status="diverged")
-    (table,) = tables([a_run("warm", 0), a_run("warm", 1), lost], None)
+    (table,) = build_tables([a_run("warm", 0), a_run("warm", 1), lost], None)
     found = over_stages(table.rows[0], "train_loss")
     assert [(stage, estimate.n) for stage, estimate in found] == [(0, 2), (1, 2), (2, 2)]
     values = [a_run("warm", seed).stages[1]["train_loss"] for seed in (0, 1)]
@@ -209,7 +212,7 @@ def test_an_unknown_format_is_refused_with_the_nearest() -> None:
 
 
 def test_every_picture_is_a_file_in_every_format(tmp_path: Path) -> None:
-    files = save(tables(some_runs(1), "warm"), tmp_path / "new", (("svg", "png"), False))
+    files = save(build_tables(some_runs(1), "warm"), tmp_path / "new", (("svg", "png"), False))
     assert len(files) == len(set(files)) == 2 * 5
     assert all(file.read_bytes().startswith((b"<?xml", b"\x89PNG")) for file in files)
 
@@ -217,4 +220,4 @@ def test_every_picture_is_a_file_in_every_format(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(RequestError, match=r"figures cannot be written to .*file"):
-        save(tables(TWO, "warm"), tmp_path / "file" / "figures", (("svg",), False))
+        save(build_tables(TWO, "warm"), tmp_path / "file" / "figures", (("svg",), False))

@@ -24,7 +24,8 @@ from plastibench.analysis.report.bibliography import bibliography
 from plastibench.analysis.report.page import page
 from plastibench.analysis.report.sentences import headline, overall, sentences
 from plastibench.analysis.report.typography import breakable, parted, typeset
-from plastibench.analysis.tables import across, tables
+from plastibench.analysis.tables.aggregate import aggregate
+from plastibench.analysis.tables.table import build_tables
 from plastibench.console import Advance
 from plastibench.store.record import Record
 from plastibench.store.run_store import Store
@@ -53,12 +54,12 @@ def read(text: str) -> Reader:
 
 
 def words(records: list[object], baseline: str | None = "warm") -> str:
-    (table,) = tables(records, baseline)  # type: ignore[arg-type]
+    (table,) = build_tables(records, baseline)  # type: ignore[arg-type]
     return " ".join(sentences(table))
 
 
 def test_a_page_asks_for_nothing_outside_and_all_its_links_lead_somewhere() -> None:
-    found = read(page(tables([*some_runs(), *some_runs(task="other_task")], "warm"), "x"))
+    found = read(page(build_tables([*some_runs(), *some_runs(task="other_task")], "warm"), "x"))
     ids = found.values("id")
     assert len(ids) == len(set(ids))
     for link in found.values("href", "src", "xlink:href"):
@@ -67,7 +68,7 @@ def test_a_page_asks_for_nothing_outside_and_all_its_links_lead_somewhere() -> N
 
 
 def test_the_policy_of_a_page_allows_its_own_script_alone() -> None:
-    text = page(tables(some_runs(), "warm"), "x")
+    text = page(build_tables(some_runs(), "warm"), "x")
     (script,) = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
     assert f"script-src 'sha256-{b64encode(hashlib.sha256(script.encode()).digest()).decode()}'" in text
 
@@ -77,7 +78,7 @@ def test_hostile_names_are_text() -> None:
     hostile = replace(
         a_run(HOSTILE, 0), provenance={**plain.provenance, "device": HOSTILE, "commit": HOSTILE}
     )
-    text = page(tables([a_run("warm", 0), hostile, a_run(HOSTILE, 0, task=HOSTILE)], "warm"), HOSTILE)
+    text = page(build_tables([a_run("warm", 0), hostile, a_run(HOSTILE, 0, task=HOSTILE)], "warm"), HOSTILE)
     found = read(text)
     assert found.tags["script"] == 1
     assert not [name for name, _ in found.attributes if name.startswith("on")]
@@ -100,7 +101,7 @@ def test_what_a_plug_in_says_is_text(tmp_path: Path) -> None:
 
 
 def test_no_style_of_a_picture_is_another_ones() -> None:
-    text = page(tables([*some_runs(), *some_runs(task="other_task")], "warm"), "x")
+    text = page(build_tables([*some_runs(), *some_runs(task="other_task")], "warm"), "x")
     names = re.findall(r"^\.([\w-]+-\d+)\{", text.replace("<style>", "<style>\n"), re.MULTILINE)
     assert len(names) > 20
     assert len(names) == len(set(names))
@@ -108,10 +109,10 @@ def test_no_style_of_a_picture_is_another_ones() -> None:
 
 def test_the_page_says_in_short_what_each_setting_and_all_of_them_come_to() -> None:
     runs = [run for number in range(2) for run in _clear(f"task_{number}")]
-    found = tables(runs, "warm")
+    found = build_tables(runs, "warm")
     assert headline(found[0]).startswith("good has the highest mean of stages, ")
     assert headline(found[0]).endswith("above warm: good; below warm: bad.")
-    joined = across(found)
+    joined = aggregate(found)
     assert joined is not None
     above, below, ranks = overall(joined)
     assert re.match(
@@ -122,7 +123,7 @@ def test_the_page_says_in_short_what_each_setting_and_all_of_them_come_to() -> N
     assert ranks.startswith("No ranks: Friedman's test needs")
     text = page(found, "x")
     assert text.index("Above warm over all 2 settings") < text.index("<table")
-    assert "There is one setting" in page(tables(some_runs(), "warm"), "x")
+    assert "There is one setting" in page(build_tables(some_runs(), "warm"), "x")
 
 
 def test_what_is_said_in_short_stays_short_with_many_methods() -> None:
@@ -133,7 +134,7 @@ def test_what_is_said_in_short_stays_short_with_many_methods() -> None:
         )
         for run in some_runs(12, names)
     ]
-    (table,) = tables([*some_runs(12, ["warm"]), *lost], "warm")
+    (table,) = build_tables([*some_runs(12, ["warm"]), *lost], "warm")
     assert "and 9 others." in headline(table)
     assert headline(table).count("method_") == 3
 
@@ -161,13 +162,13 @@ def test_a_page_sets_signs_and_parts_a_number_from_its_interval() -> None:
 
 
 def test_the_same_runs_in_any_order_give_the_same_page() -> None:
-    assert page(tables(some_runs(), "warm"), "x") == page(tables(some_runs()[::-1], "warm"), "x")
+    assert page(build_tables(some_runs(), "warm"), "x") == page(build_tables(some_runs()[::-1], "warm"), "x")
 
 
 def test_a_page_of_twenty_methods_six_tasks_and_ten_seeds_is_below_two_megabytes() -> None:
     methods = [f"method_{number:02}" for number in range(20)]
     records = [run for task in range(6) for run in some_runs(10, methods, task=f"task_{task}", stages=10)]
-    text = page(tables(records, "method_00"), "x")
+    text = page(build_tables(records, "method_00"), "x")
     assert len(text.encode()) < 2_000_000
     assert all(record.id in text for record in records)
 
@@ -214,7 +215,7 @@ def test_words_name_what_is_missing() -> None:
 
 def test_a_page_is_made_where_every_run_diverged() -> None:
     lost = [replace(run, status="diverged") for run in some_runs()]
-    assert "No run of this setting ended with a finite loss" in page(tables(lost, "warm"), "x")
+    assert "No run of this setting ended with a finite loss" in page(build_tables(lost, "warm"), "x")
 
 
 def test_the_printed_command_finds_the_very_runs(tmp_path: Path) -> None:
@@ -265,7 +266,7 @@ class Waited:
 
 
 def test_who_waits_for_pictures_sees_how_many_are_drawn(tmp_path: Path) -> None:
-    found, drawn, saved = tables(some_runs(), "warm"), Waited(), Waited()
+    found, drawn, saved = build_tables(some_runs(), "warm"), Waited(), Waited()
     text = page(found, "x", drawn)
     assert drawn.done == drawn.total == text.count("<figure")
     files = save(found, tmp_path, (("svg",), True), saved)

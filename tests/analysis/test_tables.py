@@ -16,22 +16,13 @@ from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 from support.reports import ORIGIN, a_spec_of
 
-from plastibench.analysis.dataframe import frame
-from plastibench.analysis.stats import mean, paired
-from plastibench.analysis.tables import (
-    COLUMNS,
-    STYLES,
-    Row,
-    Table,
-    across,
-    choose,
-    render,
-    sheet,
-    sheets,
-    tables,
-)
-from plastibench.analysis.tables import markdown as markdown_of
-from plastibench.analysis.tables.formats import latex
+from plastibench.analysis.dataframe import to_dataframe
+from plastibench.analysis.stats.estimate import estimate_mean, paired_difference
+from plastibench.analysis.tables.aggregate import aggregate
+from plastibench.analysis.tables.columns import COLUMNS, STYLES, format_table, select_columns
+from plastibench.analysis.tables.export import format_tables, render_tables
+from plastibench.analysis.tables.table import ResultRow, ResultTable, build_tables
+from plastibench.analysis.tables.text_table import to_latex, to_markdown
 from plastibench.errors import RequestError
 from plastibench.experiments.spec import Part, Spec
 from plastibench.store.record import Record
@@ -64,17 +55,19 @@ RECORDS = [
 ]
 
 
-def only(records: list[Record], baseline: str | None = "warm", cost_reference: str | None = None) -> Table:
-    (table,) = tables(records, baseline, cost_reference)
+def only(
+    records: list[Record], baseline: str | None = "warm", cost_reference: str | None = None
+) -> ResultTable:
+    (table,) = build_tables(records, baseline, cost_reference)
     return table
 
 
-def named(table: Table, method: str) -> Row:
+def named(table: ResultTable, method: str) -> ResultRow:
     return next(row for row in table.rows if row.method == method)
 
 
-def markdown(table: Table) -> str:
-    return markdown_of(sheet(table))
+def markdown(table: ResultTable) -> str:
+    return to_markdown(format_table(table))
 
 
 def test_a_row_has_last_stage_and_mean_of_stages() -> None:
@@ -94,7 +87,7 @@ def test_stages_too_short_for_running_statistics_are_counted_by_method() -> None
     runs = [with_steps("warm", 0, [65, 66]), with_steps("warm", 1, [3, 65]), with_steps("cold", 0, [66, 900])]
     (line,) = (note for note in only(runs).notes if "running statistics" in note)
     assert line.startswith("stages of fewer than 66 steps,")
-    assert line.endswith("over 0.1 % of what they were before: warm 3 of 4")
+    assert line.endswith("more than 0.1 % of their values from before the stage: warm 3 of 4")
     assert line in markdown(only(runs))
 
 
@@ -122,7 +115,7 @@ def test_a_diverged_run_is_counted_and_never_averaged() -> None:
     row = next(
         row for row in only([*RECORDS, record("new", 9, [0.1], "diverged")]).rows if row.method == "new"
     )
-    assert row.diverged == 1
+    assert row.num_diverged == 1
     assert row.last.n == 3
     assert "3 + 1 diverged" in markdown(only([*RECORDS, record("new", 9, [0.1], "diverged")]))
 
@@ -130,7 +123,7 @@ def test_a_diverged_run_is_counted_and_never_averaged() -> None:
 def test_a_row_leads_to_its_runs() -> None:
     lost = record("new", 9, [0.1], "diverged")
     row = next(row for row in only([*RECORDS[::-1], lost]).rows if row.method == "new")
-    assert list(row.runs) == [*RECORDS[3:], lost]
+    assert list(row.records) == [*RECORDS[3:], lost]
 
 
 def test_costs_are_summed_over_stages_and_averaged_over_seeds() -> None:
@@ -148,7 +141,7 @@ def test_costs_are_summed_over_stages_and_averaged_over_seeds() -> None:
     ],
 )
 def test_runs_of_another_setting_are_in_another_table(other: dict[str, Any]) -> None:
-    found = tables([*RECORDS, record("new", 0, [0.9, 0.9], **other)], "warm")
+    found = build_tables([*RECORDS, record("new", 0, [0.9, 0.9], **other)], "warm")
     assert sorted(len(table.rows) for table in found) == [1, 2]
     assert found[0].title != found[1].title
     name, value = next(iter(other.items()))
@@ -158,7 +151,7 @@ def test_runs_of_another_setting_are_in_another_table(other: dict[str, Any]) -> 
 @pytest.mark.parametrize("part", ["task", "model"])
 def test_runs_of_other_code_are_in_another_table(part: str) -> None:
     changed = replace(RECORDS[0].spec, **{part: replace(getattr(RECORDS[0].spec, part), code="edited")})
-    found = tables([*RECORDS, replace(RECORDS[0], spec=changed)], "warm")
+    found = build_tables([*RECORDS, replace(RECORDS[0], spec=changed)], "warm")
     assert [f"{part}.code=edited" in table.title for table in found] == [len(t.rows) == 1 for t in found]
 
 
@@ -177,12 +170,14 @@ def test_one_seed_has_no_interval() -> None:
 def test_without_the_baseline_there_are_no_gains() -> None:
     table = only([r for r in RECORDS if r.spec.method.name == "new"])
     assert table.baseline is None
-    assert "gain" not in markdown(table).split("accuracy on")[0]
+    assert "gain" not in markdown(table).split("accuracy:")[0]
 
 
 def test_markdown_is_as_printed() -> None:
     lines = markdown(only(RECORDS)).splitlines()
-    assert lines[2].startswith("| method | n | last stage % | mean of stages % | gain over warm | steps |")
+    assert lines[2].startswith(
+        "| method | n | last accuracy % | average accuracy % | gain over warm | steps |"
+    )
     assert lines[4].startswith(
         "| new | 3 | 73.33 +- 15.28 | 65.00 +- 5.00 | +10.00 [-2.42, +22.42] | 20 | 200 | 0 |"
     )
@@ -191,16 +186,16 @@ def test_markdown_is_as_printed() -> None:
 
 
 def test_csv_and_json_hold_the_same_numbers() -> None:
-    found = tables(RECORDS, "warm")
-    rows = list(csv.DictReader(io.StringIO(render(found, "csv"))))
-    plain = json.loads(render(found, "json"))["tables"][0]["rows"]
+    found = build_tables(RECORDS, "warm")
+    rows = list(csv.DictReader(io.StringIO(render_tables(found, "csv"))))
+    plain = json.loads(render_tables(found, "json"))["tables"][0]["rows"]
     assert [row["method"] for row in rows] == [row["method"] for row in plain] == ["new", "warm"]
-    assert float(rows[0]["gain_low"]) == plain[0]["gains"]["warm"]["low"]
-    assert rows[1]["gain_mean"] == ""
+    assert float(rows[0]["gain_over_baseline_low"]) == plain[0]["gains"]["warm"]["low"]
+    assert rows[1]["gain_over_baseline_mean"] == ""
 
 
 def test_a_frame_has_a_row_for_every_stage() -> None:
-    found = frame(RECORDS)
+    found = to_dataframe(RECORDS)
     assert len(found) == 12
     assert found.groupby("method")["test_accuracy"].mean().to_dict() == pytest.approx(
         {"new": 0.65, "warm": 0.55}
@@ -209,7 +204,7 @@ def test_a_frame_has_a_row_for_every_stage() -> None:
 
 @given(st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=12))
 def test_the_mean_lies_inside_its_interval(values: list[float]) -> None:
-    found = mean(values)
+    found = estimate_mean(values)
     assert found.low <= found.mean + 1e-9
     assert found.mean <= found.high + 1e-9
     if found.sd > 1e-6:
@@ -218,16 +213,18 @@ def test_the_mean_lies_inside_its_interval(values: list[float]) -> None:
 
 
 def test_nothing_has_no_mean() -> None:
-    assert mean([]).n == 0
-    assert paired([]).text() == "-"
+    assert estimate_mean([]).n == 0
+    assert paired_difference([], []).text() == "-"
 
 
 def test_the_order_of_records_does_not_matter() -> None:
-    assert [markdown(table) for table in tables(RECORDS, "warm")] == [
-        markdown(table) for table in tables(RECORDS[::-1], "warm")
+    assert [markdown(table) for table in build_tables(RECORDS, "warm")] == [
+        markdown(table) for table in build_tables(RECORDS[::-1], "warm")
     ]
     more = [*RECORDS, record("new", 0, [0.9, 0.9], precision="bf16")]
-    assert render(tables(more, "warm"), "md") == render(tables(more[::-1], "warm"), "md")
+    assert render_tables(build_tables(more, "warm"), "md") == render_tables(
+        build_tables(more[::-1], "warm"), "md"
+    )
 
 
 COLD = [record("cold", seed, [0.5, 0.65 + 0.01 * seed]) for seed in range(3)]
@@ -240,14 +237,14 @@ def test_costs_stand_beside_the_cost_reference() -> None:
     ]
     table = only([*RECORDS, *dear], cost_reference="cold")
     row = named(table, "warm")
-    assert row.relative["steps"] == 0.5
-    assert row.relative["passes"] == pytest.approx(1 / 3)
-    assert named(table, "cold").relative["passes"] == 1
+    assert row.relative_cost["steps"] == 0.5
+    assert row.relative_cost["passes"] == pytest.approx(1 / 3)
+    assert named(table, "cold").relative_cost["passes"] == 1
     assert named(table, "new").gains["cold"].estimate.mean == pytest.approx(65 - 58)
     # The new method's mean curve is 56.67, 73.33 after 100, 200 passes: cold's last 66 lies between them.
     reached = 100 + 100 * (66 - 170 / 3) / (220 / 3 - 170 / 3)
-    assert named(table, "new").match == pytest.approx(reached / 600)
-    assert row.match is None
+    assert named(table, "new").cost_to_match == pytest.approx(reached / 600)
+    assert row.cost_to_match is None
     assert "never" in markdown(table)
 
 
@@ -275,8 +272,8 @@ def test_seconds_are_never_averaged_over_hardware() -> None:
     assert named(table, "warm").cost["train_seconds"] is None
     assert named(table, "warm").cost["steps"] == 20
     assert named(table, "new").cost["train_seconds"] == 2.0
-    assert named(table, "new").relative["train_seconds"] is None
-    shown = sheet(table, choose("standard", "train_seconds,relative_seconds,energy"))
+    assert named(table, "new").relative_cost["train_seconds"] is None
+    shown = format_table(table, select_columns("standard", "train_seconds,relative_seconds,energy"))
     assert [[cell.text for cell in row] for row in shown.rows] == [
         ["cold", "2.0 (h1) / 10.0 (h2)", "1.00 (h1) / 1.00 (h2)", "absent"],
         ["new", "2.0 (h1)", "1.00 (h1)", "absent"],
@@ -296,10 +293,10 @@ def test_bold_is_only_what_the_test_supports() -> None:
     assert named(enough, "new").gains["warm"].p == pytest.approx(2 / 2**6)
     assert "| **+" in markdown(enough)
     assert "**" not in markdown(few)
-    assert "n = 5: no single comparison can reach p < 0.05 after correction for one with warm" in markdown(
+    assert "n = 5: no difference can reach p < 0.05 after correction for 1 comparison with warm" in markdown(
         few
     )
-    assert "that takes 6 seeds" in markdown(few)
+    assert "that takes at least 6 seeds" in markdown(few)
     assert "**" not in markdown(nothing)
 
 
@@ -312,57 +309,59 @@ def test_the_family_of_the_correction_is_the_tables_methods() -> None:
 
 
 def test_latex_is_escaped_and_has_its_rules() -> None:
-    found = render(only_list(RECORDS), "latex")
+    found = render_tables(only_list(RECORDS), "latex")
     assert r"\toprule" in found
     assert r"some\_task" in found
     assert r"73.33 $\pm$ 15.28" in found
     assert "%" not in found.replace(r"\%", "").replace("% ", "")
 
 
-def only_list(records: list[Record]) -> list[Table]:
-    return tables(records, "warm", "cold")
+def only_list(records: list[Record]) -> list[ResultTable]:
+    return build_tables(records, "warm", "cold")
 
 
 def test_the_papers_style_is_population_spread_and_steps_cut_off() -> None:
-    one = sheet(only(RECORDS), STYLES["paper"])
+    one = format_table(only(RECORDS), STYLES["paper"])
     row = [cell.text for cell in next(row for row in one.rows if row[0].text == "warm")]
-    assert one.head[2:] == ["last test acc", "last steps", "average acc", "average steps"]
+    assert one.header[2:] == ["last test acc", "last steps", "average acc", "average steps"]
     assert row[2:] == ["60.00 (8.16)", "10 (0)", "55.00 (0.00)", "10 (0)"]
 
 
 def test_every_column_can_be_asked_for_and_no_other() -> None:
     table = only([*RECORDS, *COLD], cost_reference="cold")
     for name in COLUMNS:
-        shown = sheet(table, choose("standard", name))
-        assert len(shown.head) == len(shown.rows[0]) == (1 if name == "method" else 2)
+        shown = format_table(table, select_columns("standard", name))
+        assert len(shown.header) == len(shown.rows[0]) == (1 if name == "method" else 2)
     with pytest.raises(RequestError, match="did you mean 'steps'"):
-        choose("standard", "stps")
+        select_columns("standard", "stps")
     with pytest.raises(RequestError, match="did you mean 'paper'"):
-        choose("papr", None)
+        select_columns("papr", None)
 
 
 def test_several_tables_are_joined_by_their_common_methods_and_seeds() -> None:
     other = [
         replace(r, spec=replace(r.spec, recipe={**r.spec.recipe, "learning_rate": 0.2})) for r in RECORDS
     ]
-    joined = across(only_list([*RECORDS, *other]))
+    joined = aggregate(only_list([*RECORDS, *other]))
     assert joined is not None
     (row,) = joined.rows
     assert (row.method, row.runs) == ("new", 6)
     # Gains 10, 15, 5 twice: the middle half of six runs, one cut off at each end.
-    assert row.iqm == pytest.approx(10)
-    assert row.mean == pytest.approx(10)
-    assert row.low < row.iqm < row.high
-    assert (row.improves, row.improves_low, row.improves_high) == (1.0, 1.0, 1.0)
-    assert joined.sheet().rows[0][6].text == "1.00 [1.00, 1.00]"
-    tiny = replace(joined, rows=(replace(row, p=2e-17),))
-    assert tiny.sheet().rows[0][7].text == "< 0.001"
-    assert "$<$ 0.001" in latex(tiny.sheet())
-    assert row.rank is None
-    assert "at least 5 tasks" in joined.note
-    assert "over 2 tables" in [shown.title for shown in sheets(only_list([*RECORDS, *other]))]
-    assert json.loads(render(only_list([*RECORDS, *other]), "json"))["across"]["rows"][0]["runs"] == 6
-    assert across(only_list(RECORDS)) is None
+    assert row.iqm_gain == pytest.approx(10)
+    assert row.mean_gain == pytest.approx(10)
+    assert row.iqm_gain_low < row.iqm_gain < row.iqm_gain_high
+    assert (row.p_better, row.p_better_low, row.p_better_high) == (1.0, 1.0, 1.0)
+    assert joined.text_table().rows[0][6].text == "1.00 [1.00, 1.00]"
+    tiny = replace(joined, rows=(replace(row, wilcoxon_p=2e-17),))
+    assert tiny.text_table().rows[0][7].text == "< 0.001"
+    assert "$<$ 0.001" in to_latex(tiny.text_table())
+    assert row.mean_rank is None
+    assert "at least 5 settings" in joined.note
+    assert "over 2 settings" in [shown.title for shown in format_tables(only_list([*RECORDS, *other]))]
+    assert (
+        json.loads(render_tables(only_list([*RECORDS, *other]), "json"))["aggregate"]["rows"][0]["runs"] == 6
+    )
+    assert aggregate(only_list(RECORDS)) is None
 
 
 CODE_OF_TODAY: dict[str, tuple[Change, str]] = {
@@ -396,12 +395,12 @@ def test_runs_of_another_precision_or_code_are_split_and_no_table_is_over_them(w
     other = [replace(run, spec=change(run.spec)) for run in RECORDS]
     found = only_list([*RECORDS, *other])
     assert [row.seeds for table in found for row in table.rows] == [(0, 1, 2)] * 4
-    joined = across(found)
+    joined = aggregate(found)
     assert joined is not None
     assert joined.rows == ()
     assert said in joined.note
     for form in ("md", "latex", "json"):
-        assert said in render(found, form)
+        assert said in render_tables(found, form)
 
 
 def test_two_versions_of_a_methods_code_are_two_rows() -> None:

@@ -253,9 +253,9 @@ def test_one_seed_has_no_interval_and_that_is_said(tmp_path: Path) -> None:
         shown = command("table", "--home", home, "--format", form)
         assert shown.status == 0
         assert "[" not in shown.out.replace("[t]", "")
-        assert "n = 1: no single comparison can reach p < 0.05" in shown.out
+        assert "n = 1: no difference can reach p < 0.05" in shown.out
     row = json.loads(command("table", "--home", home, "--format", "json").out)["tables"][0]["rows"][0]
-    assert (row["average"]["low"], row["gains"]["warm"]["low"]) == (None, None)
+    assert (row["average_accuracy"]["low"], row["gains"]["warm"]["low"]) == (None, None)
 
 
 def test_a_damaged_run_is_named_and_left_out_of_a_table(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def test_a_method_that_moves_is_told_from_one_that_does_not(tmp_path: Path) -> N
     assert cells["cold"][10] == "yes"
     assert cells["mine"][10] == "NO"
     assert all(cells[name][11] == "1.00" for name in moved)
-    assert lines[-1] == "equivalent within 0.5 points: 2 of 3 methods; the same conclusion: 2"
+    assert lines[-1] == "equivalent within 0.5 points: 2 of 3 methods; same conclusion: 2"
 
 
 def test_one_precision_alone_is_no_study(tmp_path: Path) -> None:
@@ -54,4 +54,4 @@ def test_one_precision_alone_is_no_study(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 1
-    assert "holds 0 tables in bf16: exactly one is wanted" in done.stderr
+    assert "holds 0 tables in bf16, and must hold one" in done.stderr

@@ -21,7 +21,8 @@ import pytest
 from support.commands import command, program
 from support.reports import a_home, a_run, some_runs
 
-from plastibench.analysis.tables import render, tables
+from plastibench.analysis.tables.export import render_tables
+from plastibench.analysis.tables.table import build_tables
 from plastibench.store import tuned_settings
 from plastibench.store.index.index_file import FORMAT, INDEX_FILE, read_index
 from plastibench.store.index.load import load_summaries, reading_progress
@@ -33,8 +34,8 @@ load_at_once = partial(load_summaries, settle_seconds=-60.0)
 
 
 def rendered(records: list[Record], home: Path) -> str:
-    built = tables(tuned_settings.attach(records, home), "warm", "cold")
-    return "".join(render(built, format) for format in ("json", "csv", "md", "latex"))
+    built = build_tables(tuned_settings.attach(records, home), "warm", "cold")
+    return "".join(render_tables(built, format) for format in ("json", "csv", "md", "latex"))
 
 
 def from_files(home: Path) -> str:
@@ -147,7 +148,7 @@ def test_a_table_imports_nothing_that_trains(tmp_path: Path) -> None:
     )
     said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     table, _, loaded = said.rpartition("loaded:")
-    assert "over 2 tables" in table
+    assert "over 2 build_tables" in table
     assert not {"torch", "pandas", "mlflow", "optuna", "matplotlib", "torchvision"} & set(loaded.split())
 
 

@@ -14,7 +14,7 @@ from support.tracking import QUIET, a_record, finish, values
 from support.workers import free_port
 
 import plastibench
-from plastibench.analysis.tables import FORMATS
+from plastibench.cli.render import FORMATS
 from plastibench.store import tuned_settings
 from plastibench.store.run_store import Store
 from plastibench.store.tuned_settings import TunedSettings

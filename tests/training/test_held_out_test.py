@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from support.tasks import small_digits
 
-from plastibench.analysis.tables import tables
+from plastibench.analysis.tables.table import build_tables
 from plastibench.cli.progress import RunProgress
 from plastibench.cli.screen import Screen
 from plastibench.data.dataset import Dataset
@@ -100,7 +100,7 @@ def test_a_sealed_run_is_kept_and_is_in_no_table(registry: Registry, tmp_path: P
     assert (kept.id, kept.stages) == (record.id, record.stages)
     assert [row["test_accuracy"] for row in record.stages] == [None, None]
     assert all(0 < row["validation_accuracy"] <= 1 for row in record.stages)
-    assert tables([record], "warm") == []
+    assert build_tables([record], "warm") == []
 
 
 @pytest.mark.parametrize(

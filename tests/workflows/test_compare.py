@@ -60,10 +60,12 @@ def test_differences_are_paired_by_seed(tmp_path: Path) -> None:
     first = [average(run) for run in ours if run.spec.method.name == "mine" and run.spec.seed > 0]
     second = [average(run) for run in theirs if run.spec.method.name == "mine"]
     expected = scipy_stats.ttest_rel(second, first).confidence_interval(0.95)
-    assert (row["pairs"], row["average"]["n"]) == (3, 3)
-    assert row["average"]["mean"] == pytest.approx(100 * 0.028)
-    assert (row["average"]["low"], row["average"]["high"]) == pytest.approx((expected.low, expected.high))
-    assert row["average"]["p"] == pytest.approx(2 * 2 / 2**3)
+    assert (row["pairs"], row["average_accuracy"]["n"]) == (3, 3)
+    assert row["average_accuracy"]["mean"] == pytest.approx(100 * 0.028)
+    assert (row["average_accuracy"]["low"], row["average_accuracy"]["high"]) == pytest.approx(
+        (expected.low, expected.high)
+    )
+    assert row["average_accuracy"]["p"] == pytest.approx(2 * 2 / 2**3)
     assert row["differing"] == "code=c | code=new"
     assert (len(row["A"]["seeds"]), len(row["B"]["seeds"])) == (4, 3)
 
@@ -78,8 +80,8 @@ def test_without_common_seeds_it_is_welchs_interval_and_said(tmp_path: Path) -> 
     )
     low, high = expected.confidence_interval(0.95)
     assert row["pairs"] == 0
-    assert (row["average"]["low"], row["average"]["high"]) == pytest.approx((low, high))
-    assert row["average"]["p"] == pytest.approx(expected.pvalue)
+    assert (row["average_accuracy"]["low"], row["average_accuracy"]["high"]) == pytest.approx((low, high))
+    assert row["average_accuracy"]["p"] == pytest.approx(expected.pvalue)
     assert "] (unpaired) |" in compare(a, b, "--format", "md").out
 
 
@@ -87,7 +89,7 @@ def test_one_common_seed_has_no_interval(tmp_path: Path) -> None:
     a = a_home(tmp_path / "a", [a_run("warm", 0)])
     b = a_home(tmp_path / "b", [better(edited(a_run("warm", 0), code="new"))])
     assert "| +3.00 | 1.000 |" in compare(a, b, "--format", "md").out
-    average = plain(a, b)["settings"][0]["rows"][0]["average"]
+    average = plain(a, b)["settings"][0]["rows"][0]["average_accuracy"]
     assert (average["n"], average["low"], average["high"]) == (1, None, None)
 
 
@@ -112,7 +114,7 @@ def test_seconds_stay_with_their_hardware(tmp_path: Path) -> None:
 
 def test_runs_that_are_on_both_sides_are_said_to_differ_by_nothing(tmp_path: Path) -> None:
     a, b = a_home(tmp_path / "a", some_runs(2)), a_home(tmp_path / "b", some_runs(3))
-    assert "6 runs are on both sides, one and the same" in compare(a, b).out
+    assert "6 runs are in both A and B" in compare(a, b).out
 
 
 CHANGES: dict[str, tuple[Change, str]] = {
@@ -140,7 +142,7 @@ CHANGES: dict[str, tuple[Change, str]] = {
 def test_settings_that_are_not_the_same_go_together_by_name_and_are_said(what: str, tmp_path: Path) -> None:
     change, said = CHANGES[what]
     a, b = a_home(tmp_path / "a", some_runs(2)), a_home(tmp_path / "b", map(change, some_runs(2)))
-    assert f"the settings are not the same (A | B): {said}" in compare(a, b, "--format", "md").out
+    assert f"the settings differ (A | B): {said}" in compare(a, b, "--format", "md").out
     assert plain(a, b)["settings"][0]["differing"] == said
 
 
@@ -173,7 +175,7 @@ def test_bold_needs_enough_seeds(tmp_path: Path) -> None:
 
     assert "**+" in shown(6)
     assert "**" not in shown(5)
-    assert "n = 5: no single comparison can reach p < 0.05 after correction for 1" in shown(5)
+    assert "n = 5: no difference can reach p < 0.05 after correction for 1 comparison" in shown(5)
 
 
 def test_diverged_runs_are_counted_and_in_no_average(tmp_path: Path) -> None:
@@ -181,7 +183,7 @@ def test_diverged_runs_are_counted_and_in_no_average(tmp_path: Path) -> None:
     a = a_home(tmp_path / "a", [*some_runs(2, methods=["warm"]), lost])
     b = a_home(tmp_path / "b", [replace(run, status="diverged") for run in some_runs(2, methods=["warm"])])
     row = plain(a, b)["settings"][0]["rows"][0]
-    assert (row["A"]["diverged"], row["B"]["diverged"], row["average"]["mean"]) == (1, 2, None)
+    assert (row["A"]["diverged"], row["B"]["diverged"], row["average_accuracy"]["mean"]) == (1, 2, None)
     assert "| warm | 2 + 1 diverged | 0 + 2 diverged |" in compare(a, b, "--format", "md").out
 
 
@@ -191,7 +193,9 @@ def test_every_format_has_the_same_numbers(tmp_path: Path) -> None:
     rows = plain(a, b)["settings"][0]["rows"]
     lines = list(csv.DictReader(io.StringIO(compare(a, b, "--format", "csv").out)))
     assert [line["method"] for line in lines] == [row["method"] for row in rows] == ["cold", "mine", "warm"]
-    assert [float(line["average_low"]) for line in lines] == [row["average"]["low"] for row in rows]
+    assert [float(line["average_accuracy_low"]) for line in lines] == [
+        row["average_accuracy"]["low"] for row in rows
+    ]
     assert [float(line["B_seconds"]) for line in lines] == [row["B"]["cost"]["seconds"] for row in rows]
     assert r"\toprule" in compare(a, b, "--format", "latex").out
     for form in ("text", "md", "latex"):
@@ -220,7 +224,7 @@ def test_a_damaged_run_is_named_and_left_out(tmp_path: Path) -> None:
     done = compare(a, b)
     assert done.status == 1
     assert f"{path} is damaged" in done.err
-    assert "5 runs are on both sides" in done.out
+    assert "5 runs are in both A and B" in done.out
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from plastibench.errors import RequestError, unknown
 
 if TYPE_CHECKING:
     from plastibench.analysis.figures.style import Picture
-    from plastibench.analysis.tables import Table
+    from plastibench.analysis.tables.table import ResultTable
 
 FORMATS = ("svg", "pdf", "png")
 
@@ -28,7 +28,7 @@ def parse_formats(text: str) -> tuple[str, ...]:
     return names
 
 
-def pictures(found: Sequence[Table]) -> Iterator[Picture]:
+def pictures(found: Sequence[ResultTable]) -> Iterator[Picture]:
     """Yield every picture that the tables allow: of each setting, then over settings."""
     from plastibench.analysis.figures import aggregate, per_setting
 
@@ -39,7 +39,10 @@ def pictures(found: Sequence[Table]) -> Iterator[Picture]:
 
 
 def save(
-    found: Sequence[Table], folder: Path, forms: tuple[Sequence[str], bool], waiting: Progress = no_progress
+    found: Sequence[ResultTable],
+    folder: Path,
+    forms: tuple[Sequence[str], bool],
+    waiting: Progress = no_progress,
 ) -> list[Path]:
     """Write every picture in every format, and return the files. Raises RequestError where it cannot.
 

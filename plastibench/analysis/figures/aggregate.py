@@ -13,8 +13,11 @@ from matplotlib.figure import Figure
 
 from plastibench.analysis.figures.series import labelled
 from plastibench.analysis.figures.style import WIDTH, Mark, Picture, blank, ink, legend, marks, room
-from plastibench.analysis.stats import LEVEL, Ranks, p_text, probability_of_improvement, profile, ranks
-from plastibench.analysis.tables import SharedScores, Table, shared
+from plastibench.analysis.stats.profiles import performance_profile, probability_of_improvement
+from plastibench.analysis.stats.ranks import RankAnalysis, analyze_ranks
+from plastibench.analysis.stats.significance import ALPHA, format_p
+from plastibench.analysis.tables.aggregate import SharedScores, shared_scores
+from plastibench.analysis.tables.table import ResultTable
 
 Cells = Sequence[Sequence[tuple[str, float, bool] | None]]
 """Rows of (text, place on the scale of colors from -1 to 1, in bold)."""
@@ -24,7 +27,7 @@ SCALE = 1.2
 """Of the colors: the outermost are too dark to be told from a dark page."""
 
 
-def pictures(found: Sequence[Table], methods: Sequence[str]) -> Iterator[Picture]:
+def pictures(found: Sequence[ResultTable], methods: Sequence[str]) -> Iterator[Picture]:
     """Yield the pictures that need two settings or more; `methods` are all that share their page."""
     if len(found) < 2:
         return
@@ -36,7 +39,7 @@ def pictures(found: Sequence[Table], methods: Sequence[str]) -> Iterator[Picture
             "that cell alone is free of 0. Empty: no pair of runs. Settings by their number in the report.",
             partial(_gains, found, methods),
         )
-    joined = shared(found)
+    joined = shared_scores(found)
     if joined is not None:
         yield from _of_runs(joined, marks(methods))
     places_ = places(found)
@@ -69,12 +72,12 @@ def _of_runs(joined: SharedScores, known: dict[str, Mark]) -> Iterator[Picture]:
     )
 
 
-def missing(found: Sequence[Table]) -> list[str]:
+def missing(found: Sequence[ResultTable]) -> list[str]:
     """Return why pictures over settings are not there, a sentence for each reason."""
     if len(found) < 2:
         return ["There is one setting: profiles, ranks and probabilities over settings need two or more."]
     reasons = []
-    if shared(found) is None:
+    if shared_scores(found) is None:
         reasons.append(
             "No profiles and no probabilities over settings: they need the same baseline in every setting, "
             "another method that all of them have, and a seed that both finished."
@@ -84,7 +87,7 @@ def missing(found: Sequence[Table]) -> list[str]:
     return reasons
 
 
-def _gains(found: Sequence[Table], methods: Sequence[str]) -> Figure:
+def _gains(found: Sequence[ResultTable], methods: Sequence[str]) -> Figure:
     gains = [{row.method: row.gain for row in table.rows if row.gain} for table in found]
     shown = [method for method in methods if any(method in column for column in gains)]
     limit = max(*(abs(gain.mean) for column in gains for gain in column.values()), 1e-9)
@@ -150,7 +153,7 @@ def _profiles(joined: SharedScores, known: dict[str, Mark]) -> Figure:
     thresholds = np.linspace(low - margin, high + margin, 101)
     axes.axvline(0, color=ink(), linewidth=1)
     for place, method in enumerate(joined.methods):
-        share = profile([gain[place] for gain in gains], thresholds)
+        share = performance_profile([gain[place] for gain in gains], thresholds)
         mark = known[method]
         look: dict[str, Any] = {"color": mark.color, "linestyle": mark.dash, "marker": mark.marker}
         axes.plot(
@@ -162,18 +165,18 @@ def _profiles(joined: SharedScores, known: dict[str, Mark]) -> Figure:
     return figure
 
 
-def common(found: Sequence[Table]) -> list[str]:
+def common(found: Sequence[ResultTable]) -> list[str]:
     """Return the methods that have a mean in every table."""
     each = [{row.method for row in table.rows if row.seeds} for table in found]
     return sorted(set.intersection(*each)) if each else []
 
 
-def _means(found: Sequence[Table]) -> dict[str, list[float]]:
+def _means(found: Sequence[ResultTable]) -> dict[str, list[float]]:
     means = [{row.method: row.average.mean for row in table.rows} for table in found]
     return {method: [table[method] for table in means] for method in common(found)}
 
 
-def places(found: Sequence[Table]) -> dict[str, list[float]]:
+def places(found: Sequence[ResultTable]) -> dict[str, list[float]]:
     """Return the rank of each common method in each table, 1 the best, ties shared."""
     from scipy.stats import rankdata
 
@@ -184,16 +187,16 @@ def places(found: Sequence[Table]) -> dict[str, list[float]]:
     return dict(zip(means, placed.tolist(), strict=True))
 
 
-def _test(found: Sequence[Table]) -> Ranks:
-    return ranks(_means(found))
+def _test(found: Sequence[ResultTable]) -> RankAnalysis:
+    return analyze_ranks(_means(found))
 
 
-def _verdict(test: Ranks) -> str:
+def _verdict(test: RankAnalysis) -> str:
     """Return what Friedman's test says of the ranks, or why it says nothing."""
     if test.refusal:
         return f"Descriptive: {test.refusal}."
-    p = f"p {p_text(test.p)}"
-    if test.p >= LEVEL:
+    p = f"p {format_p(test.p)}"
+    if test.p >= ALPHA:
         return f"Friedman's test finds no difference between the methods ({p})."
     return (
         f"Shaded: within the critical difference {test.critical_difference:.2f} of the best mean rank, "
@@ -201,11 +204,11 @@ def _verdict(test: Ranks) -> str:
     )
 
 
-def _ranks(ranked: dict[str, list[float]], test: Ranks, known: dict[str, Mark]) -> Figure:
+def _ranks(ranked: dict[str, list[float]], test: RankAnalysis, known: dict[str, Mark]) -> Figure:
     averages = {method: sum(own) / len(own) for method, own in ranked.items()}
     order = sorted(ranked, key=lambda method: (-averages[method], method))
     figure, axes = blank(WIDTH, 0.8 + 0.25 * len(order))
-    if not test.refusal and test.p < LEVEL:
+    if not test.refusal and test.p < ALPHA:
         best = min(averages.values())
         axes.axvspan(best, best + test.critical_difference, color=ink(), alpha=0.08, linewidth=0)
     for height, method in enumerate(order):

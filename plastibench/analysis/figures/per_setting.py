@@ -14,13 +14,15 @@ from matplotlib.ticker import EngFormatter
 
 from plastibench.analysis.figures import series
 from plastibench.analysis.figures.style import WIDTH, Mark, Picture, blank, by_stage, ink, legend, marks, room
-from plastibench.analysis.stats import LEVEL, Estimate
-from plastibench.analysis.tables import Row, Table, as_cost_adds_up
+from plastibench.analysis.stats.estimate import Estimate
+from plastibench.analysis.stats.significance import ALPHA
+from plastibench.analysis.tables.accuracy_curve import accuracy_curve
+from plastibench.analysis.tables.table import ResultRow, ResultTable
 
 PASSES = "examples taken forward and backward"
 
 
-def pictures(table: Table, name: str, methods: Sequence[str]) -> Iterator[Picture]:
+def pictures(table: ResultTable, name: str, methods: Sequence[str]) -> Iterator[Picture]:
     """Yield the pictures of a table; `methods` are all that share its page, so that colors agree."""
     known = marks(methods)
     rows = [row for row in table.rows if row.seeds]
@@ -60,24 +62,24 @@ def pictures(table: Table, name: str, methods: Sequence[str]) -> Iterator[Pictur
         )
 
 
-def _gain_picture(name: str, rows: list[Row], reference: str, known: dict[str, Mark]) -> Picture:
+def _gain_picture(name: str, rows: list[ResultRow], reference: str, known: dict[str, Mark]) -> Picture:
     return Picture(
         name,
         f"Gain over {reference}",
         f"Points of test accuracy, averaged over stages, above {reference} with the same seed. "
         "Bars: 95 % intervals of the mean over seeds, each for itself; none where n = 1. "
-        f"Filled: p < {LEVEL} by the exact sign-flip test, corrected (Holm).",
+        f"Filled: p < {ALPHA} by the exact sign-flip test, corrected (Holm).",
         partial(_gains, rows, reference, known),
     )
 
 
-def _gains(rows: list[Row], reference: str, known: dict[str, Mark]) -> Figure:
+def _gains(rows: list[ResultRow], reference: str, known: dict[str, Mark]) -> Figure:
     figure, axes = blank(WIDTH, 0.8 + 0.25 * len(rows))
     order = sorted(rows, key=lambda row: (row.gains[reference].estimate.mean, row.method))
     axes.axvline(0, color=ink(), linewidth=1)
     for height, row in enumerate(order):
         mark, gain = known[row.method], row.gains[reference]
-        face = mark.color if gain.p < LEVEL else rcParams["figure.facecolor"]
+        face = mark.color if gain.p < ALPHA else rcParams["figure.facecolor"]
         look: dict[str, Any] = {
             "fmt": mark.marker,
             "color": mark.color,
@@ -96,7 +98,7 @@ def _half(estimate: Estimate) -> float | None:
     return None if math.isnan(estimate.high) else estimate.high - estimate.mean
 
 
-def _stages(rows: list[Row], known: dict[str, Mark]) -> Figure:
+def _stages(rows: list[ResultRow], known: dict[str, Mark]) -> Figure:
     figure, axes = blank(WIDTH, 3.0 + room([row.method for row in rows]))
     for row in rows:
         points = series.over_stages(row, "test_accuracy", 100)
@@ -132,7 +134,7 @@ def _band(axes: Axes, mark: Mark, points: list[tuple[int, Estimate]]) -> None:
     axes.fill_between(x, low, high, color=mark.color, alpha=0.13, linewidth=0)
 
 
-def _cost(rows: list[Row], known: dict[str, Mark]) -> Figure:
+def _cost(rows: list[ResultRow], known: dict[str, Mark]) -> Figure:
     figure, axes = _against_cost(rows)
     points = [(series.passes(row), row.average.mean) for row in rows]
     axes.plot(*zip(*series.pareto(points), strict=True), **_front())
@@ -147,9 +149,9 @@ def _cost(rows: list[Row], known: dict[str, Mark]) -> Figure:
     return figure
 
 
-def _spent(rows: list[Row], known: dict[str, Mark]) -> Figure:
+def _spent(rows: list[ResultRow], known: dict[str, Mark]) -> Figure:
     figure, axes = _against_cost(rows)
-    paths = [as_cost_adds_up(row.outcomes) for row in rows]
+    paths = [accuracy_curve(row.metrics) for row in rows]
     front = series.pareto([point for path in paths for point in path])
     axes.plot(*zip(*front, strict=True), drawstyle="steps-post", **_front())
     for row, path in zip(rows, paths, strict=True):
@@ -164,7 +166,7 @@ def _spent(rows: list[Row], known: dict[str, Mark]) -> Figure:
     return figure
 
 
-def _against_cost(rows: list[Row]) -> tuple[Figure, Axes]:
+def _against_cost(rows: list[ResultRow]) -> tuple[Figure, Axes]:
     figure, axes = blank(WIDTH, 3.0 + room([row.method for row in rows]))
     axes.set_xlim(0, 1.06 * max(1.0, *map(series.passes, rows)))
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
@@ -175,7 +177,7 @@ def _front() -> dict[str, Any]:
     return {"color": ink(), "linestyle": (0, (4, 3)), "linewidth": 1, "zorder": 1}
 
 
-def _diagnostics(rows: list[Row], known: dict[str, Mark], names: Sequence[str]) -> Figure:
+def _diagnostics(rows: list[ResultRow], known: dict[str, Mark], names: Sequence[str]) -> Figure:
     columns = min(2, len(names))
     lines = math.ceil(len(names) / columns)
     figure = Figure(

@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import TypeGuard
 
-from plastibench.analysis.stats import Estimate, mean
-from plastibench.analysis.tables import Row
+from plastibench.analysis.stats.estimate import Estimate, estimate_mean
+from plastibench.analysis.tables.table import ResultRow
 from plastibench.training.cost import COST_COLUMNS
 
 SHOWN_ELSEWHERE = {
@@ -25,23 +25,23 @@ MOST = 8
 Point = tuple[float, float]
 
 
-def over_stages(row: Row, name: str, factor: float = 1.0) -> list[tuple[int, Estimate]]:
+def over_stages(row: ResultRow, name: str, factor: float = 1.0) -> list[tuple[int, Estimate]]:
     """Return (stage, mean over seeds) of one number, where any finished run has it."""
     by_stage: dict[int, list[float]] = {}
-    for record in row.runs:
+    for record in row.records:
         if record.status == "done":
             for stage in record.stages:
                 value = stage.get(name)
                 if _is_number(value):
                     by_stage.setdefault(stage["index"], []).append(factor * value)
-    return [(stage, mean(values)) for stage, values in sorted(by_stage.items())]
+    return [(stage, estimate_mean(values)) for stage, values in sorted(by_stage.items())]
 
 
-def diagnostics(rows: Sequence[Row]) -> list[str]:
+def diagnostics(rows: Sequence[ResultRow]) -> list[str]:
     """Return the names of the numbers that stages carry beside sizes, results and costs."""
     found: dict[str, None] = {}
     for row in rows:
-        for record in row.runs:
+        for record in row.records:
             found.update(
                 {
                     name: None
@@ -61,7 +61,7 @@ def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def passes(row: Row) -> float:
+def passes(row: ResultRow) -> float:
     """Return the examples taken forward and backward in a whole run, mean over seeds."""
     return row.cost["passes"] or 0.0
 

@@ -14,10 +14,12 @@ from plastibench.analysis.report.bibliography import bibliography
 from plastibench.analysis.report.rerun_command import command
 from plastibench.analysis.report.sentences import headline, overall, sentences
 from plastibench.analysis.report.typography import breakable, parted, typeset
-from plastibench.analysis.tables import SECONDS, STYLES, Cell, Row, Sheet, Table, sheet
-from plastibench.analysis.tables import across as tables_across
+from plastibench.analysis.tables.columns import STYLES, format_table
+from plastibench.analysis.tables.table import ResultRow, ResultTable
+from plastibench.analysis.tables.text_table import Cell, TextTable
 from plastibench.console import Progress, no_progress
 from plastibench.store.record import Record
+from plastibench.store.run_metrics import SECONDS
 from plastibench.version import __version__
 
 if TYPE_CHECKING:
@@ -52,14 +54,14 @@ class Section:
     headline: str
     head: list[str]
     lines: list[Line]
-    full: Sheet
+    full: TextTable
     """All columns there are."""
     legend: list[str]
     pictures: list[Picture]
     origins: list[tuple[str, str]]
 
 
-def page(found: Sequence[Table], name: str, waiting: Progress = no_progress) -> str:
+def page(found: Sequence[ResultTable], name: str, waiting: Progress = no_progress) -> str:
     """Return the page of some tables as HTML; the same tables give the same text.
 
     Most of its time goes into drawing: `waiting` shows how many pictures are drawn.
@@ -68,6 +70,7 @@ def page(found: Sequence[Table], name: str, waiting: Progress = no_progress) -> 
 
     from plastibench.analysis.figures import aggregate
     from plastibench.analysis.figures.style import NIGHT, inline, marks
+    from plastibench.analysis.tables.aggregate import aggregate as aggregate_tables
 
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
@@ -80,8 +83,8 @@ def page(found: Sequence[Table], name: str, waiting: Progress = no_progress) -> 
     environment.filters |= {"typeset": typeset, "parted": parted, "breakable": breakable}
     script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
     methods = sorted({row.method for table in found for row in table.rows})
-    joined = tables_across(found)
-    plain = {row.runs[0].spec.method.name for table in found for row in table.rows if row.runs}
+    joined = aggregate_tables(found)
+    plain = {row.records[0].spec.method.name for table in found for row in table.rows if row.records}
     sections = [_section(table, number, methods) for number, table in enumerate(found, 1)]
     joint = list(aggregate.pictures(found, methods))
     with waiting(len(joint) + sum(len(section.pictures) for section in sections)) as advance:
@@ -98,7 +101,7 @@ def page(found: Sequence[Table], name: str, waiting: Progress = no_progress) -> 
             across=joint,
             missing=aggregate.missing(found),
             overall=overall(joined) if joined else [],
-            joined=joined.sheet() if joined else None,
+            joined=joined.text_table() if joined else None,
             colors={method: mark.color for method, mark in marks(methods).items()},
             methods=methods,
             bibliography=bibliography(plain),
@@ -109,12 +112,12 @@ def page(found: Sequence[Table], name: str, waiting: Progress = no_progress) -> 
         )
 
 
-def _section(table: Table, number: int, methods: Sequence[str]) -> Section:
+def _section(table: ResultTable, number: int, methods: Sequence[str]) -> Section:
     from plastibench.analysis.figures import per_setting, style
 
-    shown = sheet(table)
+    shown = format_table(table)
     known = style.marks(methods)
-    first = table.rows[0].runs[0].spec
+    first = table.rows[0].records[0].spec
     return Section(
         number=number,
         anchor=f"setting-{number}",
@@ -122,28 +125,28 @@ def _section(table: Table, number: int, methods: Sequence[str]) -> Section:
         title=table.title,
         sentences=sentences(table),
         headline=headline(table),
-        head=shown.head,
+        head=shown.header,
         lines=[
             _line(row, texts, (f"runs-{number}-{place}", known[row.method].color))
             for place, (row, texts) in enumerate(zip(table.rows, shown.rows, strict=True), 1)
         ],
-        full=sheet(table, STYLES["full"]),
+        full=format_table(table, STYLES["full"]),
         legend=shown.notes[: len(shown.notes) - len(table.notes)],
         pictures=list(per_setting.pictures(table, f"setting-{number}", methods)),
-        origins=_origins([run for row in table.rows for run in row.runs]),
+        origins=_origins([run for row in table.rows for run in row.records]),
     )
 
 
-def _line(row: Row, texts: list[Cell], place: tuple[str, str]) -> Line:
+def _line(row: ResultRow, texts: list[Cell], place: tuple[str, str]) -> Line:
     anchor, color = place
     return Line(
         method=row.method,
         color=color,
         anchor=anchor,
         cells=texts[1:],
-        settings=record_settings(row.runs[0]),
-        command=command([run.spec for run in row.runs]),
-        runs=row.runs,
+        settings=record_settings(row.records[0]),
+        command=command([run.spec for run in row.records]),
+        runs=row.records,
     )
 
 

@@ -1,4 +1,4 @@
-"""Means over seeds with their spread and their interval. Pure functions of lists of numbers."""
+"""Means and differences of means, with standard deviation, interval and t tests."""
 
 from __future__ import annotations
 
@@ -6,28 +6,28 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
+from functools import cache
 
-from plastibench.analysis.stats.bootstrap import CONFIDENCE, bootstrap_means
+from plastibench.analysis.stats.significance import CONFIDENCE
 
-ENOUGH = 10
-"""Seeds from which on intervals are bootstrapped: with fewer the bootstrap is known to be too narrow."""
+MIN_BOOTSTRAP_SEEDS = 10
+"""Seeds from which on intervals are bootstrapped; with fewer, bootstrap intervals are too narrow."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over seeds with its spread. What one seed or none cannot tell is NaN."""
+    """A mean over seeds. What is undefined, such as the standard deviation of one seed, is NaN."""
 
     n: int
     mean: float
     sd: float
     """Sample standard deviation (n - 1)."""
     low: float
-    """Lower end of the 95 % interval of the mean: Student's t, or for `ENOUGH` pairs the bootstrap."""
+    """Lower end of the 95 % interval of the mean: Student's t, or bootstrap from 10 pairs on."""
     high: float
 
     def text(self) -> str:
-        """Return "mean +- sd", with as much as n allows."""
+        """Return "mean +- sd"."""
         if self.n == 0:
             return "-"
         return f"{self.mean:.2f} +- {self.sd:.2f}" if self.n > 1 else f"{self.mean:.2f}"
@@ -39,82 +39,102 @@ class Estimate:
         return f"{self.mean:+.2f} [{self.low:+.2f}, {self.high:+.2f}]"
 
     def as_dict(self) -> dict[str, float | int | None]:
-        """Return the fields, NaN as None."""
+        """Return the fields by name, NaN as None."""
         return {name: None if math.isnan(value) else value for name, value in asdict(self).items()}
 
 
-def mean(values: Sequence[float]) -> Estimate:
-    """Return the mean of `values` with its standard deviation and t-interval."""
+def estimate_mean(values: Sequence[float]) -> Estimate:
+    """Return the mean with its standard deviation and t interval."""
     n = len(values)
     if n == 0:
         return Estimate(0, math.nan, math.nan, math.nan, math.nan)
-    center = statistics.fmean(values)
+    mean = statistics.fmean(values)
     if n == 1:
-        return Estimate(1, center, math.nan, math.nan, math.nan)
-    sd = spread(values, center)
-    half = _quantile(n - 1) * sd / math.sqrt(n)
-    return Estimate(n, center, sd, center - half, center + half)
+        return Estimate(1, mean, math.nan, math.nan, math.nan)
+    sd = sample_sd(values, mean)
+    half = _t_quantile(n - 1) * sd / math.sqrt(n)
+    return Estimate(n, mean, sd, mean - half, mean + half)
 
 
-def spread(values: Sequence[float], center: float | None = None) -> float:
-    """Return the sample standard deviation (n - 1) of at least two values; `center` is their mean."""
+def sample_sd(values: Sequence[float], mean: float) -> float:
+    """Return the sample standard deviation (n - 1) of at least two values with a known mean."""
     if min(values) == max(values):
-        return 0.0  # which the rounding of the mean would hide
-    if center is None:
-        center = statistics.fmean(values)
-    return math.sqrt(math.fsum([(value - center) ** 2 for value in values]) / (len(values) - 1))
+        return 0.0  # the rounded mean of equal values can differ from them
+    return math.sqrt(math.fsum([(value - mean) ** 2 for value in values]) / (len(values) - 1))
 
 
-@lru_cache(maxsize=256)
-def _quantile(degrees: int) -> float:
-    from scipy.special import stdtrit  # what scipy.stats.t.ppf calls, at a tenth of the time to import
+def population_sd(values: Sequence[float]) -> float:
+    """Return the population standard deviation (n), which the DASH paper prints."""
+    return statistics.pstdev(values) if values else math.nan
+
+
+@cache
+def _t_quantile(degrees: int) -> float:
+    from scipy.special import stdtrit  # scipy.stats.t.ppf calls it, and takes 0.3 s more to import
 
     return float(stdtrit(degrees, (1 + CONFIDENCE) / 2))
 
 
-def paired(pairs: Sequence[tuple[float, float]]) -> Estimate:
+def paired_difference(first: Sequence[float], second: Sequence[float]) -> Estimate:
     """Return the mean of first minus second, pair by pair."""
-    (found,) = differences([[first - second for first, second in pairs]])
-    return found
+    return paired_differences([[a - b for a, b in zip(first, second, strict=True)]])[0]
 
 
-def differences(families: Sequence[Sequence[float]]) -> list[Estimate]:
-    """Return the mean of each list of paired differences; those of one length share their draws."""
-    found = [mean(family) for family in families]
-    many: dict[int, list[int]] = {}
-    for place, estimate in enumerate(found):
-        if estimate.n >= ENOUGH:
-            many.setdefault(estimate.n, []).append(place)
-    for places in many.values():
+def paired_differences(families: Sequence[Sequence[float]]) -> list[Estimate]:
+    """Return the mean of each list of paired differences; lists of equal length share bootstrap draws."""
+    estimates = [estimate_mean(family) for family in families]
+    for n in {estimate.n for estimate in estimates if estimate.n >= MIN_BOOTSTRAP_SEEDS}:
         import numpy as np
 
-        ends = bootstrap_means(np.array([families[place] for place in places]))
-        for place, (low, high) in zip(places, ends, strict=True):
-            found[place] = replace(found[place], low=low, high=high)
-    return found
+        from plastibench.analysis.stats.bootstrap import mean_intervals
+
+        places = [place for place, estimate in enumerate(estimates) if estimate.n == n]
+        intervals = mean_intervals(np.array([families[place] for place in places]))
+        for place, (low, high) in zip(places, intervals, strict=True):
+            estimates[place] = replace(estimates[place], low=low, high=high)
+    return estimates
 
 
-def unpaired(first: Sequence[float], second: Sequence[float]) -> tuple[Estimate, float]:
-    """Return the mean of first minus that of second, and the two-sided p that there is no difference.
+def unpaired_difference(first: Sequence[float], second: Sequence[float]) -> tuple[Estimate, float]:
+    """Return the mean of first minus the mean of second, and Welch's two-sided p-value.
 
-    Welch's t, for runs that share no seed; `n` is the smaller of the two numbers of runs. There is no
-    interval, and p is 1, where one of them has a single run; the spread is that of no sample: NaN.
+    `n` is the smaller sample size; `sd` is NaN. With a single value on one side there is no
+    interval and p is 1.
     """
     n = min(len(first), len(second))
     if n == 0:
-        return mean([]), math.nan
-    center = statistics.fmean(first) - statistics.fmean(second)
+        return estimate_mean([]), math.nan
+    means = statistics.fmean(first), statistics.fmean(second)
+    difference = means[0] - means[1]
     if n == 1:
-        return Estimate(1, center, math.nan, math.nan, math.nan), 1.0
-    if spread(first) == spread(second) == 0:
-        return Estimate(n, center, math.nan, center, center), float(center == 0)
+        return Estimate(1, difference, math.nan, math.nan, math.nan), 1.0
+    if sample_sd(first, means[0]) == sample_sd(second, means[1]) == 0:
+        return Estimate(n, difference, math.nan, difference, difference), float(difference == 0)
     from scipy.stats import ttest_ind
 
-    found = ttest_ind(first, second, equal_var=False)
-    low, high = found.confidence_interval(CONFIDENCE)
-    return Estimate(n, center, math.nan, float(low), float(high)), float(found.pvalue)
+    result = ttest_ind(first, second, equal_var=False)
+    low, high = result.confidence_interval(CONFIDENCE)
+    return Estimate(n, difference, math.nan, float(low), float(high)), float(result.pvalue)
 
 
-def population_sd(values: Sequence[float]) -> float:
-    """Return the spread as the DASH paper prints it: divided by n, not by n - 1."""
-    return statistics.pstdev(values) if values else math.nan
+def noninferiority_test(difference: Estimate, margin: float) -> float:
+    """Return the p-value of a one-sided t test that a mean difference is above -margin, margin > 0."""
+    from scipy.special import stdtr
+
+    if margin <= 0:
+        raise ValueError(f"margin={margin} is not allowed: it must be above 0")
+    if difference.n < 2:
+        return math.nan
+    above = difference.mean + margin
+    if difference.sd == 0:
+        return 0.0 if above > 0 else 1.0
+    return float(stdtr(difference.n - 1, -above / (difference.sd / math.sqrt(difference.n))))
+
+
+def equivalence_test(difference: Estimate, margin: float) -> float:
+    """Return the p-value of two one-sided t tests (TOST) that a mean difference is within +- margin.
+
+    A p-value above the significance level shows nothing, in particular no difference.
+    """
+    opposite = replace(difference, mean=-difference.mean)
+    return max(noninferiority_test(difference, margin), noninferiority_test(opposite, margin))

@@ -1,37 +1,32 @@
-"""Shares: how often one method beats another, and how many runs score above each threshold."""
+"""How often one method beats another, and how many runs score above each threshold."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    import numpy as np
+import numpy as np
+from numpy.typing import NDArray
 
-    Array = np.ndarray[Any, np.dtype[np.float64]]
+Array = NDArray[np.float64]
 
 
-def probability_of_improvement(ours: Sequence[Array], theirs: Sequence[Array]) -> float:
-    """Return P(X > Y) averaged over tasks, a tie counted as half (arXiv 2108.13264, section 4.3).
+def probability_of_improvement(first: Sequence[Array], second: Sequence[Array]) -> float:
+    """Return P(X > Y) averaged over tasks, ties counted half (arXiv 2108.13264, section 4.3).
 
-    Both have an array of shape (seeds,) for each task; every run of one is held against every run of
-    the other, whatever their seeds.
+    Both have an array of shape (seeds,) for each task; every run of the first method is compared
+    with every run of the second.
     """
-    import numpy as np
-
     shares = []
-    for x, y in zip(ours, theirs, strict=True):
-        difference = x[:, None] - y[None, :]
+    for x, y in zip(first, second, strict=True):
+        difference = x[:, None] - y
         shares.append(float(np.mean(difference > 0) + np.mean(difference == 0) / 2))
     return float(np.mean(shares))
 
 
-def profile(scores: Sequence[Array], thresholds: Array) -> Array:
-    """Return the share of runs above each threshold, tasks weighing the same (arXiv 2108.13264, section 4.2).
+def performance_profile(scores: Sequence[Array], thresholds: Array) -> Array:
+    """Return the share of runs above each threshold, tasks weighted equally (arXiv 2108.13264, section 4.2).
 
     `scores` has an array of shape (seeds,) for each task; the result has the shape of `thresholds`.
     """
-    import numpy as np
-
-    above = [(task[:, None] > thresholds[None, :]).mean(axis=0) for task in scores]
+    above = [(task[:, None] > thresholds).mean(axis=0) for task in scores]
     return np.asarray(np.mean(above, axis=0), dtype=np.float64)

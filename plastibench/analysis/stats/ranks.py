@@ -1,84 +1,66 @@
-"""Ranks over tasks: Friedman's test and the critical difference, or why there are none."""
+"""Rank tests over tasks: Friedman's with Nemenyi's critical difference, and Wilcoxon's."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any
 
-from plastibench.analysis.stats.bootstrap import CONFIDENCE
+import numpy as np
+from scipy import stats
 
-if TYPE_CHECKING:
-    import numpy as np
+from plastibench.analysis.stats.significance import CONFIDENCE
 
-    Array = np.ndarray[Any, np.dtype[np.float64]]
-
-FEWEST_TASKS = 5
-FEWEST_METHODS = 3
+MIN_TASKS = 5
+MIN_METHODS = 3
+MAX_EXACT = 50
+"""Differences up to which Wilcoxon's test is exact."""
 
 
 @dataclass(frozen=True)
-class Ranks:
-    """Mean rank of each method over tasks, 1 the best; or the reason why none can be given."""
+class RankAnalysis:
+    """Mean rank of each method over tasks, 1 the best; or why ranks are refused."""
 
-    mean: dict[str, float]
+    mean_ranks: dict[str, float]
     p: float
     """Of Friedman's test that all methods rank alike."""
     critical_difference: float
-    """Mean ranks nearer than this are not separated (Nemenyi)."""
+    """Mean ranks closer than this do not differ significantly (Nemenyi)."""
     refusal: str | None = None
 
 
-def ranks(scores: Mapping[str, Sequence[float]]) -> Ranks:
-    """Rank methods by their scores, one for each task, the mean over seeds; the highest is the best.
+def rank(scores: Mapping[str, Sequence[float]]) -> dict[str, list[float]]:
+    """Return the rank of each method for each task, 1 the highest score; ties share ranks."""
+    table = stats.rankdata(-np.array(list(scores.values())), axis=0)
+    return dict(zip(scores, table.tolist(), strict=True))
+
+
+def analyze_ranks(scores: Mapping[str, Sequence[float]]) -> RankAnalysis:
+    """Rank methods by their scores, one score per task, the highest the best.
 
     Demsar 2006 (JMLR 7): Friedman's test and CD = q sqrt(k (k + 1) / (6 N)) for k methods, N tasks.
     """
-    tasks = len(next(iter(scores.values()), ()))
-    if tasks < FEWEST_TASKS or len(scores) < FEWEST_METHODS:
+    k, tasks = len(scores), len(next(iter(scores.values()), ()))
+    if tasks < MIN_TASKS or k < MIN_METHODS:
         reason = (
-            f"no ranks: Friedman's test needs at least {FEWEST_TASKS} tasks and {FEWEST_METHODS} methods, "
-            f"and there are {tasks} and {len(scores)}"
+            f"no ranks: Friedman's test needs at least {MIN_TASKS} settings and {MIN_METHODS} methods, "
+            f"and there are {tasks} and {k}"
         )
-        return Ranks({}, math.nan, math.nan, reason)
-    import numpy as np
-    from scipy.special import chdtrc
-
-    table = np.array([list(values) for values in scores.values()])
-    placed = _placed(table)
-    means, k = placed.mean(axis=1), len(scores)
-    # Friedman's statistic with its correction for ties.
-    spread = float(((means - (k + 1) / 2) ** 2).sum()) * tasks**2
-    possible = float((placed**2).sum()) - tasks * k * (k + 1) ** 2 / 4
-    p = float(chdtrc(k - 1, (k - 1) * spread / possible)) if possible > 0 else 1.0
-    q = studentized_range(CONFIDENCE, k) / math.sqrt(2)
-    return Ranks(dict(zip(scores, means.tolist(), strict=True)), p, q * math.sqrt(k * (k + 1) / (6 * tasks)))
+        return RankAnalysis({}, math.nan, math.nan, reason)
+    tied = len({tuple(values) for values in scores.values()}) == 1
+    p = 1.0 if tied else float(stats.friedmanchisquare(*scores.values()).pvalue)
+    q = float(stats.studentized_range.ppf(CONFIDENCE, k, math.inf)) / math.sqrt(2)
+    means = {name: sum(ranks) / tasks for name, ranks in rank(scores).items()}
+    return RankAnalysis(means, p, q * math.sqrt(k * (k + 1) / (6 * tasks)))
 
 
-def _placed(table: Array) -> Array:
-    """Return the place of each score (methods, tasks) within its task, 1 the highest; equals share places."""
-    above = (table[None] > table[:, None]).sum(axis=1)
-    equal = (table[None] == table[:, None]).sum(axis=1)
-    found: Array = 1 + above + (equal - 1) / 2
-    return found
+def signed_rank_test(differences: Sequence[float]) -> float:
+    """Return the two-sided p-value of Wilcoxon's signed-rank test; zero differences are left out.
 
-
-@lru_cache(maxsize=64)
-def studentized_range(share: float, k: int) -> float:
-    """Return what the range of k standard normal draws exceeds with probability 1 - `share`.
-
-    P(range <= q) = k * integral of phi(z) (Phi(z) - Phi(z - q))^(k - 1) dz, inverted by bisection.
+    Exact for up to `MAX_EXACT` differences without ties, otherwise the normal approximation.
     """
-    import numpy as np
-    from scipy.special import ndtr
-
-    z = np.linspace(-9, 9, 4001)
-    density = k * np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi) * (z[1] - z[0])
-    low, high = 0.0, 18.0
-    while high - low > 1e-9:
-        q = (low + high) / 2
-        below = float((density * (ndtr(z) - ndtr(z - q)) ** (k - 1)).sum()) < share
-        low, high = (q, high) if below else (low, q)
-    return (low + high) / 2
+    nonzero = [difference for difference in differences if difference]
+    if not nonzero:
+        return 1.0
+    exact = len(nonzero) <= MAX_EXACT and len({abs(difference) for difference in nonzero}) == len(nonzero)
+    return float(stats.wilcoxon(nonzero, method="exact" if exact else "approx").pvalue)

@@ -1,208 +1,213 @@
-"""One table over several: how methods do across tasks, models and recipes."""
+"""One table over several settings: how methods compare across tasks, models and recipes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from statistics import fmean
+from typing import Any, NamedTuple
 
-from plastibench.analysis.stats import (
-    Ranks,
-    bootstrap,
-    bootstrap_improvement,
-    iqm,
-    mean,
-    p_text,
-    probability_of_improvement,
-    ranks,
-    repeats_for,
-    wilcoxon,
+import numpy as np
+from numpy.typing import NDArray
+
+from plastibench.analysis.stats.bootstrap import (
+    bootstrap_intervals,
+    improvement_intervals,
+    interquartile_mean,
+    num_resamples,
 )
-from plastibench.analysis.tables.columns import Cell, Sheet
-from plastibench.analysis.tables.rows import Table
+from plastibench.analysis.stats.profiles import probability_of_improvement
+from plastibench.analysis.stats.ranks import RankAnalysis, analyze_ranks, signed_rank_test
+from plastibench.analysis.stats.significance import format_p, p_equation
+from plastibench.analysis.tables.table import ResultTable
+from plastibench.analysis.tables.text_table import Cell, TextTable
 
-if TYPE_CHECKING:
-    import numpy as np
-
-    Array = np.ndarray[Any, np.dtype[np.float64]]
+Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class AggregateRow:
-    """What a method came to over all tables; gains are points over the baseline, paired by seed."""
+    """Results of a method over all settings; gains over the baseline in percentage points, paired by seed."""
 
     method: str
     runs: int
-    iqm: float
-    """Interquartile mean of the gains of all runs."""
-    low: float
-    """Lower end of its 95 % interval: seeds are resampled once for all methods, table by table."""
-    high: float
-    mean: float
-    median: float
-    worst: float
-    """Smallest mean gain of a table."""
-    improves: float
-    """Probability that a run of it is better than one of the baseline."""
-    improves_low: float
-    """Lower end of its 95 % interval, from the same draws of seeds."""
-    improves_high: float
-    p: float
-    """Of Wilcoxon's signed-rank test on the tables' mean gains."""
-    rank: float | None
-    """Mean rank over tables, 1 the best; None where ranks are refused."""
+    iqm_gain: float
+    """Interquartile mean over all runs."""
+    iqm_gain_low: float
+    """Lower end of its 95 % bootstrap interval."""
+    iqm_gain_high: float
+    mean_gain: float
+    """Mean over settings."""
+    median_gain: float
+    """Median over all runs."""
+    worst_gain: float
+    """Smallest mean gain of a setting."""
+    p_better: float
+    """Probability that one of its runs is better than one of the baseline's."""
+    p_better_low: float
+    """Lower end of its 95 % bootstrap interval."""
+    p_better_high: float
+    wilcoxon_p: float
+    """Of the signed-rank test on the mean gains of the settings."""
+    mean_rank: float | None
+    """Over settings, 1 the best; None if ranks are refused."""
 
 
 @dataclass(frozen=True)
 class AggregateTable:
-    """All methods that every table has."""
+    """Results over all settings of the methods that every setting has."""
 
     titles: tuple[str, ...]
     baseline: str
     rows: tuple[AggregateRow, ...]
-    repeats: int
-    """Draws of the bootstrap."""
+    num_resamples: int
+    """Of the bootstrap."""
     note: str
-    """The critical difference of ranks, or why there are none."""
+    """The critical difference of ranks, or why there are no ranks or no rows."""
 
-    def sheet(self) -> Sheet:
-        """Return it as it is shown."""
-        head = ["method", "runs", "IQM gain", "mean", "median", "worst", "P(better)", "p (tables)", "rank"]
-        rows = [
-            [
-                Cell(row.method),
-                Cell(str(row.runs)),
-                Cell(f"{row.iqm:+.2f} [{row.low:+.2f}, {row.high:+.2f}]"),
-                *(Cell(f"{value:+.2f}") for value in (row.mean, row.median, row.worst)),
-                Cell(f"{row.improves:.2f} [{row.improves_low:.2f}, {row.improves_high:.2f}]"),
-                Cell(p_text(row.p)),
-                Cell("-" if row.rank is None else f"{row.rank:.2f}"),
-            ]
-            for row in self.rows
-        ]
+    def text_table(self) -> TextTable:
+        """Return the table as texts."""
+        title, settings = f"over {len(self.titles)} settings", enumerate(self.titles, 1)
         if not self.rows:
-            return Sheet(f"over {len(self.titles)} tables", ["method"], [], [self.note])
+            return TextTable(title, ["method"], [], [self.note])
+        header = ["method", "runs", "IQM gain", "mean gain", "median gain", "worst gain"]
+        header += ["P(better)", "p (Wilcoxon)", "mean rank"]
         notes = [
-            f"points of the mean over stages gained over {self.baseline}, paired by seed; IQM: mean of the "
-            f"middle half of all runs, 95 % bootstrap over seeds within each table ({self.repeats:,} draws)",
-            f"P(better): probability that a run is better than one of {self.baseline}, averaged over tables, "
-            "with a 95 % interval from the same draws",
+            f"gain: difference in average accuracy to {self.baseline} in percentage points, paired by seed; "
+            "IQM: mean of the middle half of all runs, with a 95 % bootstrap interval over the seeds of "
+            f"each setting ({self.num_resamples:,} resamples)",
+            f"P(better): probability that a run is better than one of {self.baseline}, averaged over "
+            "settings, with a 95 % interval from the same resamples",
             self.note,
-            *(f"over: {title}" for title in self.titles),
+            *(f"setting {number}: {title}" for number, title in settings),
         ]
-        return Sheet(f"over {len(self.titles)} tables", head, rows, notes)
+        return TextTable(title, header, [_cells(row) for row in self.rows], notes)
 
-    def as_plain(self) -> dict[str, Any]:
-        """Return plain values."""
+    def as_dict(self) -> dict[str, Any]:
+        """Return the table as plain values."""
         return asdict(self)
 
 
+def _cells(row: AggregateRow) -> list[Cell]:
+    texts = [
+        row.method,
+        str(row.runs),
+        f"{row.iqm_gain:+.2f} [{row.iqm_gain_low:+.2f}, {row.iqm_gain_high:+.2f}]",
+        *(f"{gain:+.2f}" for gain in (row.mean_gain, row.median_gain, row.worst_gain)),
+        f"{row.p_better:.2f} [{row.p_better_low:.2f}, {row.p_better_high:.2f}]",
+        format_p(row.wilcoxon_p),
+        "-" if row.mean_rank is None else f"{row.mean_rank:.2f}",
+    ]
+    return [Cell(text) for text in texts]
+
+
 class SharedScores(NamedTuple):
-    """What the methods that every table has came to, run by run."""
+    """Accuracies of the methods and seeds that the settings share."""
 
     baseline: str
     methods: list[str]
-    """The others."""
+    """All but the baseline."""
     scores: list[Array]
-    """Means over stages, for each table of shape (1 + methods, seeds), the baseline first."""
+    """For each setting, accuracies averaged over stages, shape (1 + methods, seeds), the baseline first."""
 
 
-def shared(found: Sequence[Table]) -> SharedScores | None:
-    """Return what tables share that have the same baseline; None where there are not two, or nothing is.
+def shared_scores(tables: Sequence[ResultTable]) -> SharedScores | None:
+    """Return the scores that tables share, or None if they cannot be aggregated.
 
-    None, too, for runs of several precisions or versions of code: they are never averaged.
-    A seed counts that every method of its table has: the draws of a bootstrap stay paired.
+    They cannot if there is a single table, if their baselines differ, if precision or code differs, or
+    if no method besides the baseline, or no seed of a table, is shared. The seeds of a table are those
+    that every shared method has, so that bootstrap draws stay paired.
     """
-    names = {table.baseline for table in found}
-    if len(found) < 2 or len(names) != 1 or None in names or mixed(found):
+    baseline = _baseline(tables)
+    if baseline is None or mixed_versions(tables):
         return None
-    baseline = str(found[0].baseline)
-    methods = sorted(set.intersection(*({row.method for row in table.rows} for table in found)) - {baseline})
-    scores = [_scores(table, [baseline, *methods]) for table in found]
+    shared = set.intersection(*({row.method for row in table.rows} for table in tables))
+    methods = sorted(shared - {baseline})
+    scores = [_scores(table, [baseline, *methods]) for table in tables]
     if not methods or any(table.shape[1] == 0 for table in scores):
         return None
     return SharedScores(baseline, methods, scores)
 
 
-def across(found: Sequence[Table]) -> AggregateTable | None:
-    """Join tables, or say why they are never joined; None where they share nothing."""
-    titles, baselines = tuple(table.title for table in found), {table.baseline for table in found}
-    several = mixed(found) if len(found) > 1 and len(baselines) == 1 and None not in baselines else None
-    if several:
-        return AggregateTable(
-            titles, str(found[0].baseline), (), 0, f"no table over these: {several}, never averaged"
-        )
-    joined = shared(found)
-    if joined is None:
+def _baseline(tables: Sequence[ResultTable]) -> str | None:
+    """Return the baseline of at least two tables, or None if they have none in common."""
+    names = {table.baseline for table in tables}
+    return names.pop() if len(tables) > 1 and len(names) == 1 else None
+
+
+def aggregate(tables: Sequence[ResultTable]) -> AggregateTable | None:
+    """Aggregate tables, or say why they must not be; None if they share nothing."""
+    titles, baseline = tuple(table.title for table in tables), _baseline(tables)
+    if baseline is None:
         return None
-    baseline, methods, scores = joined
-    gains = [table[1:] - table[:1] for table in scores]
-    ranked = ranks(
-        {name: [float(t[i].mean()) for t in scores] for i, name in enumerate([baseline, *methods])}
+    mixed = mixed_versions(tables)
+    if mixed:
+        return AggregateTable(titles, baseline, (), 0, f"no aggregate: runs with {mixed} are never averaged")
+    shared = shared_scores(tables)
+    if shared is None:
+        return None
+    methods = [baseline, *shared.methods]
+    ranks = analyze_ranks(
+        {name: [float(t[i].mean()) for t in shared.scores] for i, name in enumerate(methods)}
     )
-    rows = _rows(joined, gains, ranked)
-    note = ranked.refusal or (
-        f"mean ranks nearer than {ranked.critical_difference:.2f} are not separated (Nemenyi; "
-        f"Friedman p {p_text(ranked.p)})"
+    note = ranks.refusal or (
+        f"mean ranks that differ by less than {ranks.critical_difference:.2f} do not differ significantly "
+        f"(Nemenyi's test; Friedman's test: {p_equation(ranks.p)})"
     )
-    repeats = repeats_for(sum(gain.shape[1] for gain in gains), len(methods))
-    return AggregateTable(titles, baseline, rows, repeats, note)
+    resamples = num_resamples(sum(scores.shape[1] for scores in shared.scores), len(shared.methods))
+    return AggregateTable(titles, baseline, _rows(shared, ranks), resamples, note)
 
 
-def _rows(joined: SharedScores, gains: Sequence[Array], ranked: Ranks) -> tuple[AggregateRow, ...]:
-    """Return what each method came to; `gains` has an array of shape (methods, seeds) for each table."""
-    import numpy as np
-
-    intervals, better = bootstrap(gains, iqm), bootstrap_improvement(joined.scores)
-    theirs = [table[0] for table in joined.scores]
+def _rows(shared: SharedScores, ranks: RankAnalysis) -> tuple[AggregateRow, ...]:
+    gains = [scores[1:] - scores[:1] for scores in shared.scores]
+    iqm_intervals = bootstrap_intervals(gains, interquartile_mean)
+    better_intervals = improvement_intervals(shared.scores)
     rows = []
-    for place, name in enumerate(joined.methods):
-        own = [table[place] for table in gains]
-        every, means = np.concatenate(own), [float(gain.mean()) for gain in own]
-        rows.append(
-            AggregateRow(
-                method=name,
-                runs=len(every),
-                iqm=float(iqm(every)),
-                low=intervals[place][0],
-                high=intervals[place][1],
-                mean=mean(means).mean,
-                median=float(np.median(every)),
-                worst=min(means),
-                improves=probability_of_improvement([table[place + 1] for table in joined.scores], theirs),
-                improves_low=better[place][0],
-                improves_high=better[place][1],
-                p=wilcoxon(means),
-                rank=ranked.mean.get(name),
-            )
+    for place, method in enumerate(shared.methods):
+        runs = np.concatenate([table[place] for table in gains])
+        means = [float(table[place].mean()) for table in gains]
+        first, second = ([scores[row] for scores in shared.scores] for row in (place + 1, 0))
+        row = AggregateRow(
+            method=method,
+            runs=len(runs),
+            iqm_gain=float(interquartile_mean(runs)),
+            iqm_gain_low=iqm_intervals[place][0],
+            iqm_gain_high=iqm_intervals[place][1],
+            mean_gain=fmean(means),
+            median_gain=float(np.median(runs)),
+            worst_gain=min(means),
+            p_better=probability_of_improvement(first, second),
+            p_better_low=better_intervals[place][0],
+            p_better_high=better_intervals[place][1],
+            wilcoxon_p=signed_rank_test(means),
+            mean_rank=ranks.mean_ranks.get(method),
         )
+        rows.append(row)
     return tuple(rows)
 
 
-def mixed(found: Sequence[Table]) -> str | None:
-    """Return what the runs of these tables have more than one of, beside task, model and recipe."""
+def mixed_versions(tables: Sequence[ResultTable]) -> str | None:
+    """Return what the tables' runs have several of and must not: precisions, or versions of the same code."""
     versions: dict[str, set[object]] = {}
-    for table in found:
+    for table in tables:
         for row in table.rows:
-            spec = row.runs[0].spec
+            spec = row.records[0].spec
             versions.setdefault("precision", set()).add(spec.recipe.get("precision"))
             versions.setdefault("version of the protocol", set()).add(spec.protocol)
-            for what, name, part in (
+            for kind, name, part in (
                 ("task", spec.task.name, spec.task),
                 ("model", spec.model.name, spec.model),
                 ("method", row.method, spec.method),
             ):
-                versions.setdefault(f"version of the code of {what} {name}", set()).add(part.code)
+                versions.setdefault(f"version of the code of {kind} {name}", set()).add(part.code)
     for what, values in versions.items():
         if len(values) > 1:
-            return f"they have more than one {what} ({', '.join(sorted(map(str, values)))})"
+            return f"more than one {what} ({', '.join(sorted(map(str, values)))})"
     return None
 
 
-def _scores(table: Table, methods: list[str]) -> Array:
-    """Return the means over stages, shape (methods, seeds), of the seeds that all these methods have."""
-    import numpy as np
-
-    runs = {row.method: {run.seed: run.average for run in row.outcomes} for row in table.rows}
+def _scores(table: ResultTable, methods: list[str]) -> Array:
+    """Return the accuracies averaged over stages of the seeds that all methods have, (methods, seeds)."""
+    runs = {row.method: {run.seed: run.average for run in row.metrics} for row in table.rows}
     seeds = sorted(set.intersection(*(set(runs[name]) for name in methods)))
     return np.array([[runs[name][seed] for seed in seeds] for name in methods], dtype=np.float64)

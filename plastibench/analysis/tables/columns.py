@@ -1,209 +1,168 @@
-"""The columns that a table can have: what stands at the head, and what in each row."""
+"""The columns of a result table. The words of a header are those of the column's name, with a unit."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal
 
-from plastibench.analysis.stats import LEVEL, fewest_seeds, mean, p_text, population_sd, smallest_p
-from plastibench.analysis.tables.rows import MARGIN, Gain, Row, Table
+from plastibench.analysis.stats.estimate import estimate_mean, population_sd
+from plastibench.analysis.stats.significance import ALPHA, format_p, p_equation
+from plastibench.analysis.tables.notes import table_notes
+from plastibench.analysis.tables.table import Gain, ResultRow, ResultTable
+from plastibench.analysis.tables.text_table import Cell, TextTable, format_by_hardware, format_known
 from plastibench.errors import unknown
 from plastibench.store.run_metrics import HARDWARE_DEPENDENT
 
-ABSENT = "absent"
-"""Stands for what was not measured: never a zero."""
-
-
-class Cell(NamedTuple):
-    """A text, and whether a test supports what it says."""
-
-    text: str
-    strong: bool = False
+Reference = Literal["baseline", "cost_reference"]
+FormatCell = Callable[[ResultRow, ResultTable], Cell]
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column; `{baseline}` and `{cost_reference}` in its head stand for their names."""
+    """A column; `{baseline}` and `{cost_reference}` in its header stand for the methods' names."""
 
-    head: str
-    cell: Callable[[Row, Table], Cell]
-    needs: str | None = None
-    """"baseline" or "cost_reference" where it is left out of tables that have none."""
-
-
-def _cost(name: str, form: str = ",.0f", scale: float = 1.0) -> Callable[[Row, Table], Cell]:
-    return _spent(name, 0, lambda value: format(value / scale, form))
+    header: str
+    format_cell: FormatCell
+    requires: Reference | None = None
+    """Tables without this reference leave the column out."""
 
 
-def _relative(name: str) -> Callable[[Row, Table], Cell]:
-    return _spent(name, 1, lambda value: f"{value:.2f}")
+def _cost(header: str, name: str, format_spec: str = ",.0f", unit: float = 1.0) -> Column:
+    def cell(row: ResultRow, table: ResultTable) -> Cell:
+        def format_value(value: float) -> str:
+            return format(value / unit, format_spec)
+
+        if _is_listed_by_hardware(name, table):
+            values = {hardware: cost[name] for hardware, (cost, _) in row.by_hardware.items()}
+            return Cell(format_by_hardware(values, table.hardware, format_value))
+        return Cell(format_known(row.cost[name], format_value))
+
+    return Column(header, cell)
 
 
-def _spent(name: str, which: int, form: Callable[[float], str]) -> Callable[[Row, Table], Cell]:
-    """Return a cell of costs (0) or relative costs (1): by hardware where there is more than one."""
+def _relative_cost(header: str, name: str) -> Column:
+    def cell(row: ResultRow, table: ResultTable) -> Cell:
+        if _is_listed_by_hardware(name, table):
+            values = {hardware: relative[name] for hardware, (_, relative) in row.by_hardware.items()}
+            return Cell(format_by_hardware(values, table.hardware, "{:.2f}".format))
+        return Cell(format_known(row.relative_cost[name], "{:.2f}".format))
 
-    def cell(row: Row, table: Table) -> Cell:
-        if len(table.hardware) < 2 or not name.endswith(HARDWARE_DEPENDENT):
-            return Cell(known((row.cost, row.relative)[which][name], form))
-        found = {hardware: both[which][name] for hardware, both in row.machines.items()}
-        return Cell(by_hardware(found, table.hardware, form))
-
-    return cell
+    return Column(header, cell, "cost_reference")
 
 
-def by_hardware(
-    values: Mapping[str, float | None], hardware: Sequence[str], form: Callable[[float], str]
-) -> str:
-    """Return one value for each hardware, with its number where there is more than one to tell apart."""
-    if len(hardware) < 2:
-        return known(next(iter(values.values()), None), form)
-    parts = [f"{known(value, form)} (h{hardware.index(name) + 1})" for name, value in values.items()]
-    return " / ".join(parts) if any(value is not None for value in values.values()) else ABSENT
+def _is_listed_by_hardware(name: str, table: ResultTable) -> bool:
+    return len(table.hardware) > 1 and name.endswith(HARDWARE_DEPENDENT)
 
 
-def hardware_note(hardware: Sequence[str]) -> list[str]:
-    """Return what the numbers of `by_hardware` stand for."""
-    if len(hardware) < 2:
-        return []
-    places = "; ".join(f"h{number}: {name}" for number, name in enumerate(hardware, start=1))
-    return [f"seconds, memory and energy are those of one hardware each, never averaged: {places}"]
+def _gain_column(header: str, reference: Reference, format_gain: Callable[[Gain], Cell]) -> Column:
+    def cell(row: ResultRow, table: ResultTable) -> Cell:
+        gain = row.gains.get(getattr(table, reference) or "")
+        return Cell("-") if gain is None else format_gain(gain)
+
+    return Column(header, cell, reference)
 
 
-def known(value: float | None, form: Callable[[float], str]) -> str:
-    """Return a number as text, or the word for one that was not measured."""
-    return ABSENT if value is None else form(value)
+def _gain(gain: Gain) -> Cell:
+    return Cell(gain.estimate.interval_text(), gain.p < ALPHA)
 
 
-def _gain(reference: str) -> Callable[[Row, Table], Cell]:
-    def cell(row: Row, table: Table) -> Cell:
-        found = _found(row, table, reference)
-        return Cell("-") if found is None else Cell(found.estimate.interval_text(), found.p < LEVEL)
-
-    return cell
+def _p(gain: Gain) -> Cell:
+    return Cell(format_p(gain.p), gain.p < ALPHA)
 
 
-def _p(reference: str) -> Callable[[Row, Table], Cell]:
-    def cell(row: Row, table: Table) -> Cell:
-        found = _found(row, table, reference)
-        return Cell("-") if found is None else Cell(p_text(found.p), found.p < LEVEL)
-
-    return cell
+def _noninferior(gain: Gain) -> Cell:
+    shown = gain.noninferiority_p < ALPHA
+    return Cell(f"{'yes' if shown else 'not shown'} ({p_equation(gain.noninferiority_p)})", shown)
 
 
-def _not_worse(row: Row, table: Table) -> Cell:
-    found = _found(row, table, "cost_reference")
-    if found is None:
-        return Cell("-")
-    shown = found.p_worse < LEVEL
-    return Cell(f"{'yes' if shown else 'not shown'} (p {p_text(found.p_worse)})", shown)
+def count_text(row: ResultRow) -> str:
+    """Return the number of runs in the averages, and the number of diverged runs."""
+    return f"{len(row.metrics)}" + (f" + {row.num_diverged} diverged" if row.num_diverged else "")
 
 
-def _found(row: Row, table: Table, reference: str) -> Gain | None:
-    return row.gains.get(getattr(table, reference) or "")
+def _paper(
+    header: str, values: Callable[[ResultRow], Sequence[float]], format_value: Callable[[float], str]
+) -> Column:
+    """Return a column as in table 1 of the DASH paper: the mean, and the population standard deviation."""
 
-
-def count(row: Row) -> str:
-    """Return how many runs count, and how many do not."""
-    return f"{len(row.outcomes)}" + (f" + {row.diverged} diverged" if row.diverged else "")
-
-
-def _match(row: Row, _: Table) -> Cell:
-    return Cell("never" if row.match is None else f"{row.match:.2f}")
-
-
-def _paper(head: str, values: Callable[[Row], Sequence[float]], form: Callable[[float], str]) -> Column:
-    """Return a column as the DASH paper prints it: mean, and in brackets the population spread."""
-
-    def cell(row: Row, _: Table) -> Cell:
+    def cell(row: ResultRow, _: ResultTable) -> Cell:
         found = values(row)
-        return Cell(f"{form(mean(found).mean)} ({form(population_sd(found))})" if found else "-")
+        if not found:
+            return Cell("-")
+        return Cell(f"{format_value(estimate_mean(found).mean)} ({format_value(population_sd(found))})")
 
-    return Column(head, cell)
-
-
-def _hundredths(value: float) -> str:
-    return f"{value:.2f}"
+    return Column(header, cell)
 
 
-def _cut(value: float) -> str:
+def _truncate(value: float) -> str:
     return str(int(value))
 
 
 COLUMNS: dict[str, Column] = {
     "method": Column("method", lambda row, _: Cell(row.method)),
-    "n": Column("n", lambda row, _: Cell(count(row))),
-    "last": Column("last stage %", lambda row, _: Cell(row.last.text())),
-    "average": Column("mean of stages %", lambda row, _: Cell(row.average.text())),
-    "gain": Column("gain over {baseline}", _gain("baseline"), "baseline"),
-    "p": Column("p against {baseline}", _p("baseline"), "baseline"),
-    "over_cost_reference": Column("gain over {cost_reference}", _gain("cost_reference"), "cost_reference"),
-    "p_cost_reference": Column("p against {cost_reference}", _p("cost_reference"), "cost_reference"),
-    "not_worse": Column("no worse than {cost_reference}", _not_worse, "cost_reference"),
-    "steps": Column("steps", _cost("steps")),
-    "samples": Column("samples", _cost("samples")),
-    "passes": Column("passes", _cost("passes")),
-    "remedy_passes": Column("of remedy", _cost("remedy_passes")),
-    "relative_steps": Column("steps / {cost_reference}", _relative("steps"), "cost_reference"),
-    "relative_passes": Column("passes / {cost_reference}", _relative("passes"), "cost_reference"),
-    "match": Column("to match {cost_reference}", _match, "cost_reference"),
-    "flops": Column("TFLOP", _cost("flops", ",.2f", 1e12)),
-    "evaluation_flops": Column("TFLOP of evaluation", _cost("evaluation_flops", ",.2f", 1e12)),
-    "relative_flops": Column("FLOP / {cost_reference}", _relative("flops"), "cost_reference"),
-    "seconds": Column("seconds", _cost("seconds", ",.1f")),
-    "train_seconds": Column("s training", _cost("train_seconds", ",.1f")),
-    "remedy_seconds": Column("s remedy", _cost("remedy_seconds", ",.1f")),
-    "evaluation_seconds": Column("s evaluation", _cost("evaluation_seconds", ",.1f")),
-    "relative_seconds": Column("seconds / {cost_reference}", _relative("seconds"), "cost_reference"),
-    "memory": Column("peak MB", _cost("peak_memory", ",.1f", 1e6)),
-    "relative_memory": Column("memory / {cost_reference}", _relative("peak_memory"), "cost_reference"),
-    "energy": Column("kJ", _cost("energy", ",.2f", 1e3)),
-    "relative_energy": Column("energy / {cost_reference}", _relative("energy"), "cost_reference"),
-    "paper_last": _paper("last test acc", lambda row: [run.last for run in row.outcomes], _hundredths),
+    "n": Column("n", lambda row, _: Cell(count_text(row))),
+    "last_accuracy": Column("last accuracy %", lambda row, _: Cell(row.last.text())),
+    "average_accuracy": Column("average accuracy %", lambda row, _: Cell(row.average.text())),
+    "gain_over_baseline": _gain_column("gain over {baseline}", "baseline", _gain),
+    "p_vs_baseline": _gain_column("p vs {baseline}", "baseline", _p),
+    "gain_over_cost_reference": _gain_column("gain over {cost_reference}", "cost_reference", _gain),
+    "p_vs_cost_reference": _gain_column("p vs {cost_reference}", "cost_reference", _p),
+    "noninferior_to_cost_reference": _gain_column(
+        "noninferior to {cost_reference}", "cost_reference", _noninferior
+    ),
+    "steps": _cost("steps", "steps"),
+    "samples": _cost("samples", "samples"),
+    "passes": _cost("passes", "passes"),
+    "remedy_passes": _cost("remedy passes", "remedy_passes"),
+    "relative_steps": _relative_cost("relative steps", "steps"),
+    "relative_passes": _relative_cost("relative passes", "passes"),
+    "cost_to_match": Column(
+        "cost to match {cost_reference}",
+        lambda row, _: Cell("never" if row.cost_to_match is None else f"{row.cost_to_match:.2f}"),
+        "cost_reference",
+    ),
+    "flops": _cost("TFLOPs", "flops", ",.2f", 1e12),
+    "evaluation_flops": _cost("evaluation TFLOPs", "evaluation_flops", ",.2f", 1e12),
+    "relative_flops": _relative_cost("relative FLOPs", "flops"),
+    "seconds": _cost("seconds", "seconds", ",.1f"),
+    "train_seconds": _cost("train seconds", "train_seconds", ",.1f"),
+    "remedy_seconds": _cost("remedy seconds", "remedy_seconds", ",.1f"),
+    "evaluation_seconds": _cost("evaluation seconds", "evaluation_seconds", ",.1f"),
+    "relative_seconds": _relative_cost("relative seconds", "seconds"),
+    "peak_memory": _cost("peak memory MB", "peak_memory", ",.1f", 1e6),
+    "relative_peak_memory": _relative_cost("relative peak memory", "peak_memory"),
+    "energy": _cost("energy kJ", "energy", ",.2f", 1e3),
+    "relative_energy": _relative_cost("relative energy", "energy"),
+    "paper_last_accuracy": _paper(
+        "last test acc", lambda row: [run.last for run in row.metrics], "{:.2f}".format
+    ),
     "paper_last_steps": _paper(
-        "last steps", lambda row: [float(run.steps[-1]) for run in row.outcomes], _cut
+        "last steps", lambda row: [float(run.steps[-1]) for run in row.metrics], _truncate
     ),
-    "paper_average": _paper("average acc", lambda row: [run.average for run in row.outcomes], _hundredths),
+    "paper_average_accuracy": _paper(
+        "average acc", lambda row: [run.average for run in row.metrics], "{:.2f}".format
+    ),
     "paper_average_steps": _paper(
-        "average steps", lambda row: [sum(run.steps) / len(run.steps) for run in row.outcomes], _cut
+        "average steps", lambda row: [sum(run.steps) / len(run.steps) for run in row.metrics], _truncate
     ),
 }
 
+_PAPER = tuple(name for name in COLUMNS if name.startswith("paper_"))
+_STANDARD = (
+    "method n last_accuracy average_accuracy gain_over_baseline gain_over_cost_reference "
+    "steps passes remedy_passes relative_passes cost_to_match flops seconds"
+)
 STYLES: dict[str, tuple[str, ...]] = {
-    "standard": (
-        "method",
-        "n",
-        "last",
-        "average",
-        "gain",
-        "over_cost_reference",
-        "steps",
-        "passes",
-        "remedy_passes",
-        "relative_passes",
-        "match",
-        "flops",
-        "seconds",
-    ),
-    "paper": ("method", "n", "paper_last", "paper_last_steps", "paper_average", "paper_average_steps"),
-    "full": tuple(name for name in COLUMNS if not name.startswith("paper_")),
+    "standard": tuple(_STANDARD.split()),
+    "paper": ("method", "n", *_PAPER),
+    "full": tuple(name for name in COLUMNS if name not in _PAPER),
 }
-"""Choices of columns. `paper` is the convention of the DASH paper's table 1: plain means, population
-spread, steps cut off to whole numbers."""
+"""`paper` follows table 1 of the DASH paper: population standard deviations, steps truncated."""
 
 
-@dataclass(frozen=True)
-class Sheet:
-    """A table as it is shown: texts in rows, and the sentences below."""
-
-    title: str
-    head: list[str]
-    rows: list[list[Cell]]
-    notes: list[str]
-
-
-def choose(style: str, columns: str | None) -> tuple[str, ...]:
-    """Return the columns of a style, or those named, separated by commas. Raises RequestError."""
+def select_columns(style: str, columns: str | None) -> tuple[str, ...]:
+    """Return the columns of a style, or those of a comma-separated list. Raises RequestError."""
     if columns is None:
         if style not in STYLES:
             raise unknown("style", style, STYLES)
@@ -215,59 +174,10 @@ def choose(style: str, columns: str | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys(["method", *names]))
 
 
-def sheet(table: Table, names: Sequence[str] = STYLES["standard"]) -> Sheet:
-    """Return a table with some of the columns; those that lack their reference are left out."""
-    kept = [name for name in names if _has(table, COLUMNS[name])]
-    words = {"baseline": table.baseline, "cost_reference": table.cost_reference}
-    head = [COLUMNS[name].head.format(**words) for name in kept]
-    rows = [[COLUMNS[name].cell(row, table) for name in kept] for row in table.rows]
-    return Sheet(table.title, head, rows, legend(table, kept))
-
-
-def _has(table: Table, column: Column) -> bool:
-    return column.needs is None or getattr(table, column.needs) is not None
-
-
-def legend(table: Table, names: Sequence[str]) -> list[str]:
-    """Return the sentences below a table with these columns."""
-    paper = any(name.startswith("paper_") for name in names)
-    lines = [
-        "accuracy on the test set: mean (population standard deviation) over n seeds, as in arXiv 2410.23495"
-        if paper
-        else "accuracy on the test set: mean +- standard deviation over n seeds"
-    ]
-    if {"gain", "over_cost_reference"} & set(names):
-        lines += ["gain: points of the mean over stages, paired by seed, with a 95 % interval", *power(table)]
-    if "not_worse" in names:
-        lines.append(
-            f"no worse: above {table.cost_reference} less {MARGIN} points, by a one-sided t test (Holm)"
-        )
-    lines.append(
-        "cost of a whole run, mean over seeds: passes are examples taken forward and backward, "
-        "by training (SAM's second pass too) and by the remedy itself"
-    )
-    lines += hardware_note(table.hardware)
-    if "match" in names:
-        lines.append(
-            f"to match: share of {table.cost_reference}'s passes at which the mean reaches its last accuracy"
-        )
-    return [*lines, *table.notes]
-
-
-def power(table: Table) -> list[str]:
-    """Return what the number of seeds can decide: which test bold stands for, or that there is none."""
-    lines = []
-    for reference in table.references:
-        pairs = [row.gains[reference].estimate.n for row in table.rows if reference in row.gains]
-        if not pairs:
-            continue
-        n, needed = max(pairs), fewest_seeds(len(pairs))
-        family = f"{len(pairs)} comparisons with {reference}" if len(pairs) > 1 else f"one with {reference}"
-        if smallest_p(n) * len(pairs) >= LEVEL:
-            lines.append(
-                f"n = {n}: no single comparison can reach p < {LEVEL} after correction for {family}; "
-                f"that takes {needed} seeds"
-            )
-        else:
-            lines.append(f"bold: p < {LEVEL} by the exact sign-flip test, corrected (Holm) for {family}")
-    return lines
+def format_table(table: ResultTable, columns: Sequence[str] = STYLES["standard"]) -> TextTable:
+    """Return a table as texts; columns whose reference the table lacks are left out."""
+    references = {"baseline": table.baseline, "cost_reference": table.cost_reference}
+    names = [name for name in columns if references.get(COLUMNS[name].requires or "", "") is not None]
+    header = [COLUMNS[name].header.format(**references) for name in names]
+    rows = [[COLUMNS[name].format_cell(row, table) for name in names] for row in table.rows]
+    return TextTable(table.title, header, rows, [*table_notes(table, names), *table.notes])

@@ -1,4 +1,4 @@
-"""Two selections of runs side by side: what they have in common, and how far apart it is."""
+"""Two selections of runs side by side: what they have in common, and the differences."""
 
 from __future__ import annotations
 
@@ -6,169 +6,187 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TypeVar
 
-from plastibench.analysis.labels import difference, part_difference, setting_label
-from plastibench.analysis.stats import Estimate, holm, paired, sign_flip, unpaired
-from plastibench.analysis.tables.rows import Row, Table
+from plastibench.analysis.labels import method_difference, setting_difference, setting_label
+from plastibench.analysis.stats.estimate import Estimate, paired_difference, unpaired_difference
+from plastibench.analysis.stats.significance import holm_correction
+from plastibench.analysis.tables.table import ResultRow, ResultTable
 from plastibench.experiments.spec import Spec, canonical
 from plastibench.store import tuned_settings
-from plastibench.store.run_metrics import RunMetrics
+from plastibench.store.run_metrics import RunMetrics, relative_cost
 
 Item = TypeVar("Item")
+Names = tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class MethodComparison:
-    """A method under one setting as both selections have it; differences: second minus first, in points."""
+    """A method in both selections. Differences are second minus first, in percentage points."""
 
     method: str
-    first: Row
-    second: Row
+    first: ResultRow
+    second: ResultRow
     differing: str
-    """What the method's settings are on each side where they are not the same."""
+    """The method's settings that differ, as "FIRST | SECOND"; empty if none does."""
     last: Estimate
     average: Estimate
     pairs: int
-    """Seeds that both have, by which the differences are paired; 0: unpaired, by Welch's t."""
-    same: int
-    """Runs that are on both sides: one id, one description."""
+    """Seeds by which the differences are paired; 0 if they are unpaired."""
+    same_runs: int
+    """Runs that are in both selections."""
     p: float
-    """That the means over stages are the same, corrected by Holm over the methods of the setting."""
+    """Of the test that the average accuracies are the same, Holm-corrected over the setting's methods."""
+
+    def seconds_ratio(self) -> dict[str, float | None]:
+        """Return the second's seconds divided by the first's, for each hardware that both have."""
+        first, second = self.first.by_hardware, self.second.by_hardware
+        return {
+            name: relative_cost(second[name].cost, first[name].cost, same_hardware=True)["seconds"]
+            for name in first
+            if name in second
+        }
 
 
 @dataclass(frozen=True)
-class Beside:
+class SettingComparison:
     """A setting that both selections have."""
 
     title: str
     differing: str
-    """Where the two settings are not the same in everything: what the second one has otherwise."""
+    """The values of the setting that differ, as "FIRST | SECOND"; empty if none does."""
     rows: tuple[MethodComparison, ...]
-    alone: tuple[tuple[str, ...], tuple[str, ...]]
+    unmatched: tuple[Names, Names]
     """Methods that only the first, and only the second selection has."""
+
+    @property
+    def hardware(self) -> list[str]:
+        """Return the hardware of all runs, sorted."""
+        return sorted(
+            {name for row in self.rows for side in (row.first, row.second) for name in side.by_hardware}
+        )
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two selections."""
+    """Two selections of runs."""
 
     names: tuple[str, str]
-    settings: tuple[Beside, ...]
-    alone: tuple[tuple[str, ...], tuple[str, ...]]
-    """Titles of settings that only one selection has."""
+    settings: tuple[SettingComparison, ...]
+    unmatched: tuple[Names, Names]
+    """Titles of settings that only the first, and only the second selection has."""
 
 
-def beside(names: tuple[str, str], first: Sequence[Table], second: Sequence[Table]) -> Comparison:
-    """Put the tables of two selections side by side.
+def compare_tables(
+    names: tuple[str, str], first: Sequence[ResultTable], second: Sequence[ResultTable]
+) -> Comparison:
+    """Compare the tables of two selections.
 
-    Settings that are the same go together; of the rest, those with the same task and model, where
-    each selection has one of them. Methods go together in the same way.
+    Equal settings are matched; of the others those with the same task and model, if each selection
+    has one of them. Methods are matched likewise: equal settings first, then equal names.
     """
-    pairs, alone = _pairs(first, second, _setting_id, _names)
-    return Comparison(
-        names,
-        tuple(_beside(one, other) for one, other in pairs),
-        (tuple(table.title for table in alone[0]), tuple(table.title for table in alone[1])),
-    )
+    pairs, unmatched = _match(first, second, _setting_id, _task_and_model)
+    left, right = (tuple(table.title for table in tables) for tables in unmatched)
+    return Comparison(names, tuple(_compare_setting(one, other) for one, other in pairs), (left, right))
 
 
-def _pairs(
+def _match(
     first: Iterable[Item], second: Iterable[Item], *keys: Callable[[Item], object]
 ) -> tuple[list[tuple[Item, Item]], tuple[list[Item], list[Item]]]:
-    """Return which items belong together: those with an equal key that no other item on their side has."""
+    """Return pairs of items with an equal key that is unique on either side, and the unmatched items."""
     left, right = list(first), list(second)
     pairs = []
     for key in keys:
-        ours, theirs = _alone_by(left, key), _alone_by(right, key)
-        found = [(ours[name], theirs[name]) for name in ours if name in theirs]
-        left = [item for item in left if not any(item is one for one, _ in found)]
-        right = [item for item in right if not any(item is other for _, other in found)]
-        pairs += found
+        ours, theirs = _by_unique_key(left, key), _by_unique_key(right, key)
+        shared = [name for name in ours if name in theirs]
+        left = [item for item in left if key(item) not in shared]
+        right = [item for item in right if key(item) not in shared]
+        pairs += [(ours[name], theirs[name]) for name in shared]
     return pairs, (left, right)
 
 
-def _alone_by(items: Sequence[Item], key: Callable[[Item], object]) -> dict[object, Item]:
+def _by_unique_key(items: Sequence[Item], key: Callable[[Item], object]) -> dict[object, Item]:
     keys = [key(item) for item in items]
     return {name: item for name, item in zip(keys, items, strict=True) if keys.count(name) == 1}
 
 
-def _spec(table: Table) -> Spec:
-    return tuned_settings.untuned_spec(table.rows[0].runs[0])
+def _spec(table: ResultTable) -> Spec:
+    return tuned_settings.untuned_spec(table.rows[0].records[0])
 
 
-def _setting_id(table: Table) -> str:
-    return tuned_settings.condition_id(table.rows[0].runs[0])
+def _setting_id(table: ResultTable) -> str:
+    return tuned_settings.condition_id(table.rows[0].records[0])
 
 
-def _names(table: Table) -> tuple[str, str]:
+def _task_and_model(table: ResultTable) -> tuple[str, str]:
     return _spec(table).task.name, _spec(table).model.name
 
 
-def _beside(first: Table, second: Table) -> Beside:
+def _method_settings(row: ResultRow) -> str:
+    run = row.records[0]
+    origin = tuned_settings.from_record(run)
+    tuned = [(name, run.spec.recipe[name]) for name in sorted(origin.instead_of)] if origin else []
+    return canonical([asdict(run.spec.method), tuned])
+
+
+def _method_name(row: ResultRow) -> str:
+    return row.records[0].spec.method.name
+
+
+def _compare_setting(first: ResultTable, second: ResultTable) -> SettingComparison:
     ours, theirs = _spec(first), _spec(second)
-    rows, alone = _pairs(first.rows, second.rows, _settings_of, _name_of)
-    p = holm([_p(one, other) for one, other in rows])
-    sides = [_sides(one, other, value) for (one, other), value in zip(rows, p, strict=True)]
-    return Beside(
-        setting_label(ours),
-        _both(difference(ours, [theirs]), difference(theirs, [ours])),
-        tuple(sorted(sides, key=lambda row: row.method)),
-        (tuple(row.method for row in alone[0]), tuple(row.method for row in alone[1])),
+    pairs, unmatched = _match(first.rows, second.rows, _method_settings, _method_name)
+    p_values = holm_correction([_p_value(one, other) for one, other in pairs])
+    rows = [_compare_method(one, other, p) for (one, other), p in zip(pairs, p_values, strict=True)]
+    left, right = (tuple(row.method for row in rows) for rows in unmatched)
+    return SettingComparison(
+        title=setting_label(ours),
+        differing=_join(setting_difference(ours, [theirs]), setting_difference(theirs, [ours])),
+        rows=tuple(sorted(rows, key=lambda row: row.method)),
+        unmatched=(left, right),
     )
 
 
-def _settings_of(row: Row) -> str:
-    run = row.runs[0]
-    origin = tuned_settings.from_record(run)
-    chosen = [(name, run.spec.recipe[name]) for name in sorted(origin.instead_of)] if origin else []
-    return canonical([asdict(run.spec.method), chosen])
-
-
-def _name_of(row: Row) -> str:
-    return row.runs[0].spec.method.name
-
-
-def _both(first: str, second: str) -> str:
+def _join(first: str, second: str) -> str:
     return f"{first or 'nothing'} | {second or 'nothing'}" if first or second else ""
 
 
-def _by_seed(row: Row) -> dict[int, RunMetrics]:
-    return {run.seed: run for run in row.outcomes}
+def _seed_pairs(first: ResultRow, second: ResultRow) -> list[tuple[RunMetrics, RunMetrics]]:
+    """Return the runs of shared seeds; none if a single seed is shared and both rows have more runs."""
+    ours, theirs = ({run.seed: run for run in row.metrics} for row in (first, second))
+    pairs = [(ours[seed], theirs[seed]) for seed in sorted(ours) if seed in theirs]
+    return pairs if len(pairs) > 1 or min(len(ours), len(theirs)) < 2 else []
 
 
-def _seed_pairs(first: Row, second: Row) -> list[tuple[RunMetrics, RunMetrics]]:
-    """Return the runs of seeds that both have; none where that is a single one and there are more runs."""
-    ours, theirs = _by_seed(first), _by_seed(second)
-    found = [(ours[seed], theirs[seed]) for seed in sorted(ours) if seed in theirs]
-    return found if len(found) > 1 or min(len(ours), len(theirs)) < 2 else []
+def _p_value(first: ResultRow, second: ResultRow) -> float:
+    """Return the p-value of the difference in average accuracy; 1 if a side has only diverged runs."""
+    from plastibench.analysis.stats.sign_flip import sign_flip_test
 
-
-def _p(first: Row, second: Row) -> float:
-    """Return the p of a method's means over stages; 1 where a side has no run that counts."""
     pairs = _seed_pairs(first, second)
     if pairs:
-        return sign_flip([other.average - one.average for one, other in pairs])
-    if not first.outcomes or not second.outcomes:
+        return sign_flip_test([other.average - one.average for one, other in pairs])
+    if not first.metrics or not second.metrics:
         return 1.0
-    return unpaired([run.average for run in second.outcomes], [run.average for run in first.outcomes])[1]
+    return unpaired_difference(
+        [run.average for run in second.metrics], [run.average for run in first.metrics]
+    )[1]
 
 
-def _sides(first: Row, second: Row, p: float) -> MethodComparison:
+def _compare_method(first: ResultRow, second: ResultRow, p: float) -> MethodComparison:
     pairs = _seed_pairs(first, second)
 
-    def apart(value: Callable[[RunMetrics], float]) -> Estimate:
+    def difference(value: Callable[[RunMetrics], float]) -> Estimate:
         if pairs:
-            return paired([(value(other), value(one)) for one, other in pairs])
-        return unpaired([value(run) for run in second.outcomes], [value(run) for run in first.outcomes])[0]
+            return paired_difference([value(other) for _, other in pairs], [value(one) for one, _ in pairs])
+        return unpaired_difference(list(map(value, second.metrics)), list(map(value, first.metrics)))[0]
 
-    ours, theirs = first.runs[0].spec.method, second.runs[0].spec.method
+    ours, theirs = first.records[0].spec.method, second.records[0].spec.method
     return MethodComparison(
         method=first.method if first.method == second.method else ours.name,
         first=first,
         second=second,
-        differing=_both(part_difference(ours, theirs), part_difference(theirs, ours)),
-        last=apart(lambda run: run.last),
-        average=apart(lambda run: run.average),
+        differing=_join(method_difference(ours, theirs), method_difference(theirs, ours)),
+        last=difference(lambda run: run.last),
+        average=difference(lambda run: run.average),
         pairs=len(pairs),
-        same=len({run.id for run in first.runs} & {run.id for run in second.runs}),
+        same_runs=len({run.id for run in first.records} & {run.id for run in second.records}),
         p=p,
     )

@@ -1,30 +1,35 @@
-"""Stages that end after few steps: a test then sees running statistics that lag behind the weights."""
+"""Stages with so few steps that batch-norm running statistics lag behind the weights when they are tested."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 
 from plastibench.store.run_metrics import RunMetrics
 
 MOMENTUM = 0.1
-"""Share of a batch in the running statistics of batch normalization: torch's own, and every model's here."""
-LEFT = 0.001
-"""Share of the statistics from before the stage from which on they are no matter.
+"""Weight of a batch in the running statistics: torch's default, which all models here use."""
+NEGLIGIBLE = 0.001
+"""Weight of the statistics from before the stage that no longer matters.
 
-In the study of precision (results/precision.md) stages collapsed in the test after 16 and 45 steps.
+In the study of precision (results/precision.md) test accuracy collapsed after stages of 16 and 45 steps.
 """
-STEPS = math.ceil(math.log(LEFT) / math.log(1 - MOMENTUM))
+MIN_STEPS = math.ceil(math.log(NEGLIGIBLE) / math.log(1 - MOMENTUM))
 
 
-def short_stages(sound: Mapping[str, Collection[RunMetrics]]) -> tuple[str, ...]:
-    """Return a line on stages of fewer than `STEPS` steps, by method; nothing where there are none."""
-    every = {name: [steps for run in runs for steps in run.steps] for name, runs in sorted(sound.items())}
-    short = {name: sum(steps < STEPS for steps in found) for name, found in every.items()}
+def short_stages_note(runs: Mapping[str, Mapping[int, RunMetrics]]) -> tuple[str, ...]:
+    """Return a note with each method's number of stages of fewer than `MIN_STEPS` steps, if there are any.
+
+    `runs` has the runs of each method by seed.
+    """
+    steps = {
+        name: [n for run in by_seed.values() for n in run.steps] for name, by_seed in sorted(runs.items())
+    }
+    short = {name: sum(n < MIN_STEPS for n in stages) for name, stages in steps.items()}
     if not any(short.values()):
         return ()
-    counts = ", ".join(f"{name} {count} of {len(every[name])}" for name, count in short.items() if count)
+    counts = ", ".join(f"{name} {count} of {len(steps[name])}" for name, count in short.items() if count)
     return (
-        f"stages of fewer than {STEPS} steps, after which running statistics of batch normalization may "
-        f"hold over {100 * LEFT:g} % of what they were before: {counts}",
+        f"stages of fewer than {MIN_STEPS} steps, after which batch-norm running statistics may still hold "
+        f"more than {100 * NEGLIGIBLE:g} % of their values from before the stage: {counts}",
     )

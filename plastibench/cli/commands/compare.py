@@ -24,8 +24,8 @@ def command(first: str, second: str, format_: str, workspace: Workspace) -> Exit
     A and B are home folders, or suites whose runs are in the folder named by --home. Seconds are compared
     on the same hardware only.
     """
-    from plastibench.analysis.tables import comparison_formats
-    from plastibench.cli.render import check_format, sheets_text
+    from plastibench.analysis.tables.comparison_table import format_comparison, render_comparison
+    from plastibench.cli.render import check_format, tables_text
     from plastibench.workflows.compare import CompareRequest, compare
 
     check_format(format_)
@@ -33,9 +33,7 @@ def command(first: str, second: str, format_: str, workspace: Workspace) -> Exit
     if result.comparison.settings or not result.damaged:
         found = result.comparison
         text = (
-            sheets_text(comparison_formats.sheets(found))
-            if format_ == "text"
-            else comparison_formats.render(found, format_)
+            tables_text(format_comparison(found)) if format_ == "text" else render_comparison(found, format_)
         )
         click.echo(text, nl=False)
     return ExitCode.FAILURE if result.damaged else ExitCode.SUCCESS

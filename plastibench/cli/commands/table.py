@@ -15,7 +15,7 @@ from plastibench.cli import options
 from plastibench.cli.exit_codes import ExitCode
 
 if TYPE_CHECKING:
-    from plastibench.analysis.tables import Table
+    from plastibench.analysis.tables.table import ResultTable
     from plastibench.workflows.request import Selection
 
 COLOR_VARIABLES = ("FORCE_COLOR", "NO_COLOR", "TERM")
@@ -42,12 +42,12 @@ def command(
     uri: str | None,
 ) -> ExitCode:
     """Print the table of finished runs: of a suite, of a grid, or of everything in the home folder."""
-    from plastibench.analysis.tables import choose
+    from plastibench.analysis.tables.columns import select_columns
     from plastibench.cli.render import check_format
     from plastibench.workflows.table import TableRequest, render_from_mlflow, table, table_from_mlflow
 
     check_format(format_)
-    shown = choose(style, columns)
+    shown = select_columns(style, columns)
     request = TableRequest(selection=selection, baseline=baseline)
     if uri is None:
         with _gc_paused():
@@ -64,11 +64,13 @@ def command(
     return ExitCode.SUCCESS
 
 
-def _text(tables: list[Table], name: str, columns: Sequence[str]) -> str:
-    from plastibench.analysis.tables import render, sheets
-    from plastibench.cli.render import sheets_text
+def _text(tables: list[ResultTable], name: str, columns: Sequence[str]) -> str:
+    from plastibench.analysis.tables.export import format_tables, render_tables
+    from plastibench.cli.render import tables_text
 
-    return sheets_text(sheets(tables, columns)) if name == "text" else render(tables, name, columns)
+    if name == "text":
+        return tables_text(format_tables(tables, columns))
+    return render_tables(tables, name, columns)
 
 
 @contextmanager

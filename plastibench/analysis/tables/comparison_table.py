@@ -1,0 +1,163 @@
+"""A comparison of two selections as text tables, Markdown, LaTeX, CSV or JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from plastibench.analysis.stats.estimate import Estimate
+from plastibench.analysis.stats.significance import ALPHA, format_p
+from plastibench.analysis.tables.columns import count_text
+from plastibench.analysis.tables.comparison import Comparison, MethodComparison, SettingComparison
+from plastibench.analysis.tables.export import CsvRow, prefixed, render, row_as_dict
+from plastibench.analysis.tables.notes import significance_note
+from plastibench.analysis.tables.text_table import (
+    Cell,
+    TextTable,
+    format_by_hardware,
+    format_known,
+    hardware_note,
+)
+from plastibench.store.run_metrics import relative_cost
+
+HEADER = [
+    "method",
+    "n A",
+    "n B",
+    "A average %",
+    "B average %",
+    "B - A average",
+    "p",
+    "A last %",
+    "B last %",
+    "B - A last",
+    "A TFLOPs",
+    "B TFLOPs",
+    "FLOPs B / A",
+    "A seconds",
+    "B seconds",
+    "seconds B / A",
+]
+CSV_COSTS = ("steps", "passes", "flops", "seconds")
+
+
+def format_comparison(comparison: Comparison) -> list[TextTable]:
+    """Return a table of texts for each setting that both selections have."""
+    return [_text_table(setting, comparison) for setting in comparison.settings]
+
+
+def render_comparison(comparison: Comparison, format: str) -> str:
+    """Return a comparison in one of the `EXPORT_FORMATS`; CSV and JSON are unrounded."""
+    return render(
+        format,
+        texts=lambda: format_comparison(comparison),
+        csv_rows=lambda: (_csv_row(setting, row) for setting in comparison.settings for row in setting.rows),
+        json_value=lambda: _comparison_as_dict(comparison),
+    )
+
+
+def _text_table(setting: SettingComparison, comparison: Comparison) -> TextTable:
+    rows = [_cells(row, setting.hardware) for row in setting.rows]
+    return TextTable(setting.title, HEADER, rows, _notes(setting, comparison))
+
+
+def _cells(row: MethodComparison, hardware: Sequence[str]) -> list[Cell]:
+    sides = row.first, row.second
+    flops = relative_cost(row.second.cost, row.first.cost, same_hardware=False)["flops"]
+    seconds = [{name: cost["seconds"] for name, (cost, _) in side.by_hardware.items()} for side in sides]
+    ratio = row.seconds_ratio()
+    significant = row.p < ALPHA
+    return [
+        Cell(row.method),
+        *(Cell(count_text(side)) for side in sides),
+        *(Cell(side.average.text()) for side in sides),
+        Cell(_difference(row.average, row), significant),
+        Cell("-" if row.average.n == 0 else format_p(row.p), significant),
+        *(Cell(side.last.text()) for side in sides),
+        Cell(_difference(row.last, row)),
+        *(Cell(format_known(side.cost["flops"], lambda value: f"{value / 1e12:,.2f}")) for side in sides),
+        Cell(format_known(flops, "{:.2f}".format)),
+        *(Cell(format_by_hardware(values, hardware, "{:,.1f}".format)) for values in seconds),
+        Cell(format_by_hardware(ratio, hardware, "{:.2f}".format) if ratio else "-"),
+    ]
+
+
+def _difference(estimate: Estimate, row: MethodComparison) -> str:
+    return estimate.interval_text() + ("" if row.pairs or not estimate.n else " (unpaired)")
+
+
+def _notes(setting: SettingComparison, comparison: Comparison) -> list[str]:
+    a, b = comparison.names
+    notes = [f"A: {a}; B: {b}; accuracy on the test set, averaged over stages or after the last stage"]
+    if setting.differing:
+        notes.append(f"the settings differ (A | B): {setting.differing}")
+    notes += [f"{row.method} differs (A | B): {row.differing}" for row in setting.rows if row.differing]
+    notes += [
+        f"only in {side}: {', '.join(names)}"
+        for side, names in zip("AB", setting.unmatched, strict=True)
+        if names
+    ]
+    notes.append(
+        "B - A: percentage points with a 95 % interval, paired by seed; by Welch's t test if fewer than two "
+        "seeds are shared"
+    )
+    same = sum(row.same_runs for row in setting.rows)
+    if same:
+        notes.append(f"{same} runs are in both A and B: their differences are 0 by construction")
+    pairs = [row.pairs for row in setting.rows]
+    if pairs:
+        test = "the exact sign-flip test (Welch's t test if unpaired)"
+        notes.append(significance_note(max(pairs) if all(pairs) else None, len(pairs), test=test))
+    notes += [
+        f"only in {side}: {title}"
+        for side, titles in zip("AB", comparison.unmatched, strict=True)
+        for title in titles
+    ]
+    return [*notes, *hardware_note(setting.hardware)]
+
+
+def _comparison_as_dict(comparison: Comparison) -> dict[str, Any]:
+    def unmatched(names: tuple[tuple[str, ...], tuple[str, ...]]) -> dict[str, list[str]]:
+        return {side: list(found) for side, found in zip("AB", names, strict=True)}
+
+    return {
+        "A": comparison.names[0],
+        "B": comparison.names[1],
+        "only": unmatched(comparison.unmatched),
+        "settings": [
+            {
+                "title": setting.title,
+                "differing": setting.differing,
+                "only": unmatched(setting.unmatched),
+                "rows": [_row_as_dict(row) for row in setting.rows],
+            }
+            for setting in comparison.settings
+        ],
+    }
+
+
+def _row_as_dict(row: MethodComparison) -> dict[str, Any]:
+    return {
+        "method": row.method,
+        "differing": row.differing,
+        "pairs": row.pairs,
+        "same_runs": row.same_runs,
+        "average_accuracy": row.average.as_dict() | {"p": row.p},
+        "last_accuracy": row.last.as_dict(),
+        "seconds_ratio": row.seconds_ratio(),
+        "A": row_as_dict(row.first),
+        "B": row_as_dict(row.second),
+    }
+
+
+def _csv_row(setting: SettingComparison, row: MethodComparison) -> CsvRow:
+    values: dict[str, Any] = {"setting": setting.title, "method": row.method, "pairs": row.pairs}
+    for name, estimate in (("average_accuracy", row.average), ("last_accuracy", row.last)):
+        values |= prefixed(name, estimate, ("mean", "low", "high"))
+    values["p"] = row.p
+    for side, result in (("A", row.first), ("B", row.second)):
+        values |= {f"{side}_n": len(result.metrics), f"{side}_diverged": result.num_diverged}
+        for name, estimate in (("average_accuracy", result.average), ("last_accuracy", result.last)):
+            values |= prefixed(f"{side}_{name}", estimate, ("mean", "sd"))
+        values |= {f"{side}_{name}": result.cost[name] for name in CSV_COSTS}
+    return values

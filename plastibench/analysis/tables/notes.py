@@ -1,0 +1,65 @@
+"""The notes below a result table: what its columns mean, and what its number of seeds can show."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from plastibench.analysis.stats.significance import ALPHA, min_p_value, min_seeds
+from plastibench.analysis.tables.table import NONINFERIORITY_MARGIN, ResultTable
+from plastibench.analysis.tables.text_table import hardware_note
+
+
+def table_notes(table: ResultTable, columns: Sequence[str]) -> list[str]:
+    """Return the notes on the columns of a table."""
+    if any(name.startswith("paper_") for name in columns):
+        spread = "mean (population standard deviation) over n seeds, as in arXiv 2410.23495"
+    else:
+        spread = "mean +- sample standard deviation over n seeds"
+    notes = [f"accuracy: on the test set, after the last stage or averaged over stages; {spread}"]
+    if {"gain_over_baseline", "gain_over_cost_reference"} & set(columns):
+        notes.append(
+            "gain: difference in average accuracy in percentage points, paired by seed, with a 95 % interval"
+        )
+        notes += _significance_notes(table)
+    if "noninferior_to_cost_reference" in columns:
+        notes.append(
+            f"noninferior: the average accuracy is less than {NONINFERIORITY_MARGIN} points below that of "
+            f"{table.cost_reference} by a one-sided t test (p Holm-corrected)"
+        )
+    notes.append(
+        "costs: of a whole run, averaged over seeds; passes: examples taken forward and backward, "
+        "in training (SAM's second pass counted) and by the remedy"
+    )
+    notes += hardware_note(table.hardware)
+    if any(name.startswith("relative_") for name in columns):
+        notes.append(f"relative: divided by the cost of {table.cost_reference}")
+    if "cost_to_match" in columns:
+        notes.append(
+            f"cost to match: passes until the mean accuracy reaches the last one of {table.cost_reference}, "
+            f"divided by the passes of {table.cost_reference}"
+        )
+    return notes
+
+
+def _significance_notes(table: ResultTable) -> list[str]:
+    notes = []
+    for reference in table.references:
+        n = [row.gains[reference].estimate.n for row in table.rows if reference in row.gains]
+        if n:
+            notes.append(significance_note(max(n), len(n), reference))
+    return notes
+
+
+def significance_note(
+    n: int | None, comparisons: int, reference: str | None = None, test: str = "the exact sign-flip test"
+) -> str:
+    """Return what bold stands for, or that n paired seeds cannot show anything; None is unpaired."""
+    family = f"{comparisons} comparison{'s' * (comparisons != 1)}" + (
+        f" with {reference}" if reference else ""
+    )
+    if n is not None and min_p_value(n) * comparisons >= ALPHA:
+        return (
+            f"n = {n}: no difference can reach p < {ALPHA} after correction for {family}; "
+            f"that takes at least {min_seeds(comparisons)} seeds"
+        )
+    return f"bold: p < {ALPHA} by {test}, Holm-corrected for {family}"

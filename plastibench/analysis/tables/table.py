@@ -1,0 +1,238 @@
+"""From finished runs to tables: one table per setting, one row per method."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+from plastibench.analysis.labels import record_labels, record_settings, setting_difference, setting_label
+from plastibench.analysis.stats.estimate import (
+    Estimate,
+    estimate_mean,
+    noninferiority_test,
+    paired_differences,
+)
+from plastibench.analysis.stats.significance import holm_correction
+from plastibench.analysis.tables.accuracy_curve import cost_to_match
+from plastibench.analysis.tables.short_stages import short_stages_note
+from plastibench.experiments.spec import Spec
+from plastibench.store.record import Record
+from plastibench.store.run_metrics import (
+    Costs,
+    RunMetrics,
+    hardware_names,
+    mean_cost,
+    relative_cost,
+    runs_on,
+)
+from plastibench.store.tuned_settings import condition_id, untuned_spec
+
+NONINFERIORITY_MARGIN = 0.5
+"""Percentage points by which a method may be below the cost reference and still be noninferior."""
+
+
+@dataclass(frozen=True)
+class Gain:
+    """Difference in average accuracy to a reference, in percentage points, paired by seed."""
+
+    estimate: Estimate
+    p: float
+    """Of the exact sign-flip test that there is no difference, Holm-corrected over the table's methods."""
+    noninferiority_p: float
+    """Of the one-sided t test that the method is worse by the margin or more, corrected likewise."""
+
+
+class HardwareCost(NamedTuple):
+    """Mean cost of the runs on one kind of hardware."""
+
+    cost: Costs
+    relative: Costs
+    """Divided by that of the cost reference on the same hardware; empty without a cost reference."""
+
+
+@dataclass(frozen=True)
+class ResultRow:
+    """Results of a method over its seeds."""
+
+    method: str
+    metrics: tuple[RunMetrics, ...]
+    """By seed, without diverged runs."""
+    records: tuple[Record, ...]
+    """By seed, with diverged runs."""
+    last: Estimate
+    """Accuracy after the last stage, in percent."""
+    average: Estimate
+    """Accuracy averaged over stages, in percent."""
+    gains: Mapping[str, Gain]
+    """By the name of the reference."""
+    cost: Costs
+    """Mean over seeds; seconds, memory and energy are None if the seeds ran on different hardware."""
+    relative_cost: Costs
+    """Divided by that of the cost reference; empty without a cost reference."""
+    by_hardware: Mapping[str, HardwareCost]
+    cost_to_match: float | None
+    """Passes until the mean accuracy reaches the cost reference's last one, divided by its passes."""
+    num_diverged: int
+    """Runs that ended with an infinite or undefined loss; no average includes them."""
+    baseline: str | None = None
+    """The table's baseline."""
+
+    @property
+    def gain(self) -> Estimate | None:
+        """Return the gain over the table's baseline; None for the baseline itself."""
+        gain = self.gains.get(self.baseline or "")
+        return gain.estimate if gain else None
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Return the seeds of the runs that did not diverge."""
+        return tuple(run.seed for run in self.metrics)
+
+
+@dataclass(frozen=True)
+class ResultTable:
+    """Results of all methods under one setting."""
+
+    title: str
+    baseline: str | None
+    """The method whose accuracy the others are compared with, usually warm start."""
+    cost_reference: str | None
+    """The method whose cost is the unit and whose accuracy is to be matched, usually cold start."""
+    rows: tuple[ResultRow, ...]
+    notes: tuple[str, ...]
+
+    @cached_property
+    def hardware(self) -> tuple[str, ...]:
+        """Return the hardware of all runs that did not diverge, sorted."""
+        return tuple(sorted({name for row in self.rows for name in row.by_hardware}))
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """Return the methods that the others are compared with."""
+        return tuple(dict.fromkeys(name for name in (self.baseline, self.cost_reference) if name))
+
+
+def build_tables(
+    records: Iterable[Record], baseline: str | None, cost_reference: str | None = None
+) -> list[ResultTable]:
+    """Return one table per setting, sorted by title.
+
+    Runs that differ in anything but method and seed are never in one table. Sealed runs, those of a
+    tuning, have no test accuracy and are left out.
+    """
+    groups: dict[str, list[Record]] = {}
+    for record in records:
+        if not record.spec.sealed:
+            groups.setdefault(condition_id(record), []).append(record)
+    titles = _titles([untuned_spec(group[0]) for group in groups.values()])
+    tables = [
+        _build(title, group, baseline, cost_reference)
+        for title, group in zip(titles, groups.values(), strict=True)
+    ]
+    return sorted(tables, key=lambda table: table.title)
+
+
+def _titles(specs: list[Spec]) -> list[str]:
+    """Return a title for each setting; settings with the same label are distinguished in brackets."""
+    labels = [setting_label(spec) for spec in specs]
+    titles = []
+    for spec, label in zip(specs, labels, strict=True):
+        same = [other for other, twin in zip(specs, labels, strict=True) if twin == label]
+        difference = setting_difference(spec, same)
+        titles.append(f"{label} ({difference})" if difference else label)
+    return titles
+
+
+def _build(title: str, group: list[Record], baseline: str | None, cost_reference: str | None) -> ResultTable:
+    records: dict[str, list[Record]] = {}
+    for record, label in zip(group, record_labels(group), strict=True):
+        records.setdefault(label, []).append(record)
+    metrics = {
+        label: {run.spec.seed: run.metrics for run in runs if run.status == "done"}
+        for label, runs in records.items()
+    }
+    baseline, cost_reference = (name if name in metrics else None for name in (baseline, cost_reference))
+    unit = None if cost_reference is None else list(metrics[cost_reference].values())
+    gains = {name: _gains(metrics, name) for name in dict.fromkeys((baseline, cost_reference)) if name}
+    one_hardware = len({run.hardware for runs in metrics.values() for run in runs.values()}) == 1
+    rows = []
+    for label in sorted(records):
+        runs = list(metrics[label].values())
+        cost, relative, by_hardware = _costs(runs, unit, one_hardware=one_hardware)
+        row = ResultRow(
+            method=label,
+            metrics=tuple(run for _, run in sorted(metrics[label].items())),
+            records=tuple(sorted(records[label], key=lambda record: record.spec.seed)),
+            last=estimate_mean([run.last for run in runs]),
+            average=estimate_mean([run.average for run in runs]),
+            gains={name: found[label] for name, found in gains.items() if label in found},
+            cost=cost,
+            relative_cost=relative,
+            by_hardware=by_hardware,
+            cost_to_match=cost_to_match(runs, unit or []),
+            num_diverged=sum(run.status != "done" for run in records[label]),
+            baseline=baseline,
+        )
+        rows.append(row)
+    return ResultTable(
+        title, baseline, cost_reference, tuple(rows), (*_notes(group), *short_stages_note(metrics))
+    )
+
+
+def _gains(metrics: Mapping[str, Mapping[int, RunMetrics]], reference: str) -> dict[str, Gain]:
+    """Return the gain of every method over a reference; p-values are corrected over all of them."""
+    from plastibench.analysis.stats.sign_flip import sign_flip_tests
+
+    baseline = metrics[reference]
+    differences = {
+        label: [
+            run.average - baseline[seed].average for seed, run in sorted(runs.items()) if seed in baseline
+        ]
+        for label, runs in metrics.items()
+        if label != reference
+    }
+    differences = {label: values for label, values in differences.items() if values}
+    estimates = paired_differences(list(differences.values()))
+    p_values = holm_correction(sign_flip_tests(list(differences.values())))
+    noninferiority = holm_correction(
+        [
+            noninferiority_test(estimate, NONINFERIORITY_MARGIN) if estimate.n > 1 else 1.0
+            for estimate in estimates
+        ]
+    )
+    gains = map(Gain, estimates, p_values, noninferiority)
+    return dict(zip(differences, gains, strict=True))
+
+
+def _costs(
+    runs: Sequence[RunMetrics], unit: Sequence[RunMetrics] | None, *, one_hardware: bool
+) -> tuple[Costs, Costs, dict[str, HardwareCost]]:
+    """Return the mean cost of runs, the same relative to that of `unit`, and both by hardware."""
+
+    def cost_of(runs: Sequence[RunMetrics], unit: Sequence[RunMetrics] | None, *, same: bool) -> HardwareCost:
+        cost = mean_cost(runs)
+        return HardwareCost(
+            cost, {} if unit is None else relative_cost(cost, mean_cost(unit), same_hardware=same)
+        )
+
+    by_hardware = {
+        name: cost_of(runs_on(name, runs), unit and runs_on(name, unit), same=True)
+        for name in hardware_names(runs)
+    }
+    if one_hardware and runs:
+        return *next(iter(by_hardware.values())), by_hardware
+    return *cost_of(runs, unit, same=one_hardware), by_hardware
+
+
+def _notes(group: list[Record]) -> tuple[str, ...]:
+    """Return the settings of each method, and what the runs were executed with."""
+    # The seeds of a method that were read from an index share their description and their provenance.
+    provenances = {id(record.provenance): record.provenance for record in group}.values()
+    distinct = {(id(record.spec.method), id(record.provenance)): record for record in group}.values()
+    origins = []
+    for name in ("device", "torch", "plastibench", "commit", "data"):
+        values = sorted({str(provenance.get(name)) for provenance in provenances})
+        origins.append(f"{name} {' and '.join(value[:12] if name == 'data' else value for value in values)}")
+    return (*sorted({record_settings(record) for record in distinct}), "; ".join(origins))
