@@ -71,7 +71,7 @@ def status_table(entries: Sequence[RunStatus]) -> RichTable:
     for name in ("id", "run", "state", "stages", ""):
         layout.add_column(name)
     for run in entries:
-        layout.add_row(*map(Text, (run.run, run.name, run.state, str(run.stages), run.about)))
+        layout.add_row(*map(Text, (run.run, run.name, run.state, str(run.stages), run.detail)))
     return layout
 
 

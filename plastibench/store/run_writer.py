@@ -89,10 +89,7 @@ class RunWriter:
 
 def write_run_file(folder: Path, text: str) -> None:
     """Write the run file of a folder; a damaged one is kept beside it for inspection."""
-    path = folder / "run.json"
-    if path.exists():
-        path.replace(path.with_name("run.damaged.json"))
-    write_atomic(path, text)
+    write_atomic(folder / "run.json", text, backup=folder / "run.damaged.json")
 
 
 def write_failure(folder: Path, reason: str, trace: str = "") -> None:

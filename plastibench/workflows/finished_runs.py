@@ -88,9 +88,9 @@ def _unfinished(store: Store, specs: list[Spec] | None) -> str:
     parts = []
     for state, count in sorted(Counter(run.state for run in entries).items()):
         first = next(run for run in entries if run.state == state)
-        example = f"{first.name}: {first.about}"
+        example = f"{first.name}: {first.detail}"
         prefix = "" if count == 1 else "such as "
-        parts.append(f"{count} {state}" + (f" ({prefix}{example})" if first.about else ""))
+        parts.append(f"{count} {state}" + (f" ({prefix}{example})" if first.detail else ""))
     return f": {', '.join(parts)}"
 
 

@@ -111,7 +111,7 @@ def test_unfinished_run_goes_on_from_what_is_whole(
         path = damaged(unfinished, home, file, how)
         answer = goes_on(home, WORDS)
         fell_back = file == "checkpoint.pt" and how != "deleted"
-        assert (f"{path} is damaged" in answer.err and "the one before is taken" in answer.err) == fell_back
+        assert (f"{path} is damaged" in answer.err and "using the previous one" in answer.err) == fell_back
         assert answer.err.count("resuming at stage") == 2
         assert [record.provenance["attempts"] > 1 for record in Store(home).records()] != [False, False]
 
@@ -123,5 +123,5 @@ def test_run_without_a_whole_checkpoint_begins_anew(unfinished: Path, tmp_path: 
         damaged_too = run_files(home, "checkpoint.previous.pt")[0]
         damaged_too.write_bytes(truncated(damaged_too.read_bytes()))
         answer = goes_on(home, WORDS)
-        assert "the run begins anew" in answer.err
+        assert "starting over" in answer.err
         assert answer.err.count("resuming at stage") == 1

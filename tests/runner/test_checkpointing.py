@@ -14,7 +14,7 @@ from support.tasks import small_digits
 
 from plastibench.plugins.method import Method
 from plastibench.runner.checkpointing import RunCheckpointer, RunHistory
-from plastibench.store.checkpoint import HEAD, MAGIC, NAMES, Checkpoint
+from plastibench.store.checkpoint import CHECKPOINT_FILES, HEADER_SIZE, MAGIC, Checkpoint
 from plastibench.testing.run_trace import data_context
 from plastibench.training import protocol
 from plastibench.training.callbacks import Checkpointer, IncompatibleCheckpointError, StateDict
@@ -36,7 +36,7 @@ def read(checkpoint: Checkpoint) -> tuple[int | None, list[str]]:
 def test_newest_state_is_read_and_the_one_before_is_kept(tmp_path: Path) -> None:
     checkpoint = written(tmp_path, 3)
     assert read(checkpoint) == (2, [])
-    (tmp_path / NAMES[0]).unlink()
+    (tmp_path / CHECKPOINT_FILES[0]).unlink()
     assert read(checkpoint) == (1, []), "a process killed between two renames leaves this"
     checkpoint.remove()
     assert list(tmp_path.iterdir()) == []
@@ -69,7 +69,7 @@ def _of_another_run(path: Path) -> None:
     other = path.parent / "other"
     other.mkdir(exist_ok=True)
     Checkpoint(other, "another-run").write({"number": 7})
-    (other / NAMES[0]).replace(path)
+    (other / CHECKPOINT_FILES[0]).replace(path)
 
 
 class Malice:
@@ -87,7 +87,7 @@ def _malicious(path: Path) -> None:
 DAMAGES: dict[str, Callable[[Path], None]] = {
     "empty": _empty,
     "cut": _cut,
-    "a byte of the weights": _flip(HEAD + 1500),
+    "a byte of the weights": _flip(HEADER_SIZE + 1500),
     "a byte of the head": _flip(3),
     "a byte of the digest": _flip(len(MAGIC) + 5),
     "a folder": _folder,
@@ -102,17 +102,17 @@ def test_damaged_state_is_named_and_the_one_before_is_taken(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     checkpoint = written(tmp_path)
-    DAMAGES[how](tmp_path / NAMES[0])
+    DAMAGES[how](tmp_path / CHECKPOINT_FILES[0])
     number, said = read(checkpoint)
     assert number == 0
     assert len(said) == 1
-    assert NAMES[0] in said[0]
-    assert said[0].endswith("the one before is taken")
-    DAMAGES[how](tmp_path / NAMES[1])
+    assert CHECKPOINT_FILES[0] in said[0]
+    assert said[0].endswith("using the previous one")
+    DAMAGES[how](tmp_path / CHECKPOINT_FILES[1])
     number, said = read(checkpoint)
     assert number is None
     assert len(said) == 2
-    assert said[1].endswith("the run begins anew")
+    assert said[1].endswith("starting over")
     assert not (tmp_path / "harm").exists()
 
 
@@ -128,7 +128,7 @@ def test_state_that_cannot_be_written_leaves_the_one_before(
     with pytest.raises(OSError, match="No space"):
         checkpoint.write({"number": 9})
     assert read(checkpoint) == (1, [])
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(NAMES)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(CHECKPOINT_FILES)
 
 
 class Keeping(Checkpointer):

@@ -1,4 +1,4 @@
-"""Who is at which run: nothing twice, nobody waits for the dead, and everybody can see."""
+"""Processes that share a home: nothing is done twice, no dead process is waited for, all see the status."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from support.commands import SMALL, command, plugin, program, small_run
 
-from plastibench.store.run_status import LOCK_FILE, RunLockedError, holder, run_lock
+from plastibench.store.run_status import LOCK_FILE, RunLockedError, lock_holder, run_lock
 from plastibench.store.run_store import Store
 
 HOLD = """
@@ -51,7 +51,7 @@ def test_a_run_is_held_by_one_process_and_freed_when_it_dies(tmp_path: Path) -> 
         other.kill()
         other.wait()
     with run_lock(tmp_path):
-        assert holder(tmp_path) == f"process {os.getpid()} on {os.uname().nodename}"
+        assert lock_holder(tmp_path) == f"process {os.getpid()} on {os.uname().nodename}"
     assert not (tmp_path / LOCK_FILE).exists()
 
 
@@ -100,7 +100,7 @@ def test_status_says_who_is_at_a_run_and_what_death_leaves(tmp_path: Path) -> No
     running = begin(tmp_path)
     try:
         found = state(tmp_path)
-        assert (found["state"], f"process {running.pid} on" in found["about"]) == ("running", True)
+        assert (found["state"], f"process {running.pid} on" in found["detail"]) == ("running", True)
     finally:
         running.kill()
         running.communicate()
@@ -191,7 +191,7 @@ def test_status_says_why_a_run_failed_and_what_is_queued(tmp_path: Path) -> None
     words = ("--plugin", path, "--method", "mine,warm", "--home", tmp_path / "home")
     assert command("run", "--no-mlflow", *words, *SMALL, "--seeds", 1).status == 1
     found = json.loads(command("status", *words, *SMALL, "--seeds", 2, "--json").out)
-    states = {(one["name"].split()[2], one["name"][-1]): (one["state"], one["about"]) for one in found}
+    states = {(one["name"].split()[2], one["name"][-1]): (one["state"], one["detail"]) for one in found}
     assert states["mine", "0"] == ("failed", "ValueError: no luck")
     assert states["warm", "0"] == ("done", "")
     assert states["warm", "1"] == ("queued", "")
@@ -205,4 +205,4 @@ def test_run_whose_description_is_damaged_is_named(tmp_path: Path) -> None:
     path.with_name("run.json").unlink()
     found = state(tmp_path)
     assert (found["run"], found["state"], found["stages"]) == (path.parent.name, "damaged", 2)
-    assert str(path) in found["about"]
+    assert str(path) in found["detail"]
