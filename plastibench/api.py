@@ -10,17 +10,22 @@ from plastibench.data.images import DatasetSplits, LabeledImages, in_memory_spli
 from plastibench.data.random_resized_crop import RandomResizedCrop
 from plastibench.data.svhn import load_svhn
 from plastibench.data.tiny_imagenet import load_tiny_imagenet
-from plastibench.plugins.architecture import Architecture
+from plastibench.plugins.architecture import Architecture, LayerFactories, Shape
 from plastibench.plugins.fields import setting, tune
 from plastibench.plugins.image_task import ImageTask
 from plastibench.plugins.layers import Scope, parameters_in, weight_layers
 from plastibench.plugins.method import BatchNorm, Method, OptimizerState
+from plastibench.plugins.published_recipes import DASH_SOTA
 from plastibench.plugins.recipe import Recipe
-from plastibench.plugins.regimes import Regime
+from plastibench.plugins.regime import Regime
+from plastibench.plugins.regimes.accumulate import Accumulate
+from plastibench.plugins.regimes.two_phase import TwoPhase
 from plastibench.plugins.task import DataContext, Stage, Task
 from plastibench.training.learner import Learner
 
 __all__ = [
+    "DASH_SOTA",
+    "Accumulate",
     "Architecture",
     "Augmentation",
     "BatchNorm",
@@ -31,6 +36,7 @@ __all__ = [
     "ImageTask",
     "InMemoryDataset",
     "LabeledImages",
+    "LayerFactories",
     "Learner",
     "Method",
     "OptimizerState",
@@ -41,8 +47,10 @@ __all__ = [
     "Recipe",
     "Regime",
     "Scope",
+    "Shape",
     "Stage",
     "Task",
+    "TwoPhase",
     "in_memory_splits",
     "load_cifar10",
     "load_cifar100",

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from plastibench.api import (
+    DASH_SOTA,
     Compose,
     DataContext,
     DatasetSplits,
@@ -23,6 +26,7 @@ class Cifar100(ImageTask):
     shape = (3, 32, 32)
     num_classes = 100
     augmentation = Compose((RandomCrop(padding=4), RandomHorizontalFlip(), RandomRotation(degrees=15)))
+    recipe_presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"sota": DASH_SOTA}
 
     def load(self, context: DataContext) -> DatasetSplits:
         """Return the data set on the context's device, normalized as its training images are spread."""

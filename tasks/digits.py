@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
-from plastibench.api import Architecture, DataContext, DatasetSplits, ImageTask, Recipe, load_digits
+from plastibench.api import DataContext, DatasetSplits, ImageTask, load_digits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,13 +16,8 @@ class Digits(ImageTask):
     default_architecture = "small_resnet"
     shape = (1, 8, 8)
     num_classes = 10
+    standard_recipe: ClassVar[Mapping[str, Any]] = {"batch_size": 32, "max_epochs": 200}
 
     def load(self, context: DataContext) -> DatasetSplits:
         """Return the data set on the context's device; no file is needed."""
         return self.preprocess(load_digits(), context)
-
-    @classmethod
-    def recipes(cls, architecture: Architecture) -> Mapping[str, Recipe]:
-        """Return a recipe for stages of 100 images."""
-        standard = super().recipes(architecture)["standard"]
-        return {"standard": replace(standard, batch_size=32, max_epochs=200)}

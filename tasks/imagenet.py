@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 
 from plastibench.api import (
-    Architecture,
     Compose,
     DataContext,
     DatasetSplits,
     ImageTask,
     RandomHorizontalFlip,
     RandomResizedCrop,
-    Recipe,
     Regime,
+    TwoPhase,
     load_imagenet_packed,
     open_imagenet,
     setting,
@@ -30,7 +28,7 @@ STREAMED = 224
 class Imagenet(ImageTask):
     """ImageNet (ILSVRC 2012), half of it and then all, as in the DASH paper; tested on its val part."""
 
-    regime: Regime = "two_phase"
+    regime: Regime = field(default=TwoPhase())
     resolution: int = setting(STREAMED, within=(16, STREAMED))
     """Side of an image. At 224 files are decoded anew each epoch; below, once, and kept on the device."""
     classes: int = setting(1000, within=(2, 1000))
@@ -60,20 +58,3 @@ class Imagenet(ImageTask):
     def output_classes(self) -> int:
         """Return the number of classes of the folder that is read."""
         return self.classes
-
-    @classmethod
-    def recipes(cls, architecture: Architecture) -> Mapping[str, Recipe]:
-        """Return a recipe of 150 epochs a stage, as in the DASH paper, with the usual rates for ResNets."""
-        standard = replace(
-            super().recipes(architecture)["standard"],
-            learning_rate=0.1,
-            weight_decay=1e-4,
-            schedule="steps",
-            milestones=(50, 100),
-            decay=0.1,
-            batch_size=256,
-            max_epochs=150,
-            target_accuracy=None,
-            augment=True,
-        )
-        return {"standard": standard}

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
-from plastibench.api import Compose, DataContext, DatasetSplits, ImageTask, RandomCrop, load_svhn, setting
+from plastibench.api import (
+    DASH_SOTA,
+    Compose,
+    DataContext,
+    DatasetSplits,
+    ImageTask,
+    RandomCrop,
+    load_svhn,
+    setting,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +29,7 @@ class Svhn(ImageTask):
     num_classes = 10
     # No flip: a mirrored digit is no digit.
     augmentation = Compose((RandomCrop(padding=4),))
+    recipe_presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"sota": DASH_SOTA}
 
     def load(self, context: DataContext) -> DatasetSplits:
         """Return the data set on the context's device, normalized as its training images are spread."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from plastibench.api import (
-    Architecture,
+    DASH_SOTA,
     Compose,
     DataContext,
     DatasetSplits,
@@ -30,6 +32,9 @@ class TinyImagenet(ImageTask):
     shape = (3, 64, 64)
     num_classes = 200
     augmentation = Compose((RandomHorizontalFlip(), RandomResizedCrop(64)))
+    # The DASH code normalizes this data set for every model.
+    standard_recipe: ClassVar[Mapping[str, Any]] = {"normalize": True}
+    recipe_presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"sota": DASH_SOTA}
 
     def load(self, context: DataContext) -> DatasetSplits:
         """Return the data set on the context's device."""
@@ -40,8 +45,3 @@ class TinyImagenet(ImageTask):
     def output_classes(self) -> int:
         """Return the number of classes of the folder that is read."""
         return self.classes
-
-    @classmethod
-    def normalizes(cls, architecture: Architecture) -> bool:
-        """Return True: the DASH code normalizes this data set for every model."""
-        return True

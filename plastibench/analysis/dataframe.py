@@ -25,7 +25,7 @@ def to_dataframe(records: Iterable[Record]) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "run": record.id,
-            "condition_id": record.spec.condition_id(),
+            "condition_id": record.spec.condition_id,
             "setting": setting_label(record.spec),
             "task": record.spec.task.name,
             "model": record.spec.model.name,

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from plastibench.experiments.spec import Part, Spec
-from plastibench.plugins.fields import show
+from plastibench.plugins.values import show
 from plastibench.store import tuned_settings
 from plastibench.store.record import Record
 from plastibench.store.tuned_settings import TunedSettings
@@ -68,7 +68,7 @@ def record_settings(record: Record) -> str:
 def setting_label(spec: Spec) -> str:
     """Return the task, the model, the main settings of the recipe, and the device."""
     recipe = {name: spec.recipe[name] for name in RECIPE_SETTINGS if name in spec.recipe}
-    task = {name: value for name, value in spec.task.settings.items() if value not in (None, 0.0)}
+    task = {name: value for name, value in spec.task_settings.items() if value not in (None, 0.0)}
     return f"{spec.task.name} ({assignments(task)}), {spec.model.name}, {assignments(recipe)}, {spec.device}"
 
 
@@ -84,12 +84,7 @@ def method_difference(method: Part, other: Part) -> str:
 
 def assignments(values: Mapping[str, Any], separator: str = " ") -> str:
     """Return values as "NAME=VALUE NAME=VALUE", as a user would type them."""
-    return separator.join(f"{name}={format_value(value)}" for name, value in values.items())
-
-
-def format_value(value: Any) -> str:  # noqa: ANN401 - a setting's value
-    """Return a setting's value as a user would type it."""
-    return show(tuple(value) if isinstance(value, list) else value)
+    return separator.join(f"{name}={show(value)}" for name, value in values.items())
 
 
 def _label(method: Part, variants: list[Mapping[str, Any]]) -> str:
@@ -102,9 +97,9 @@ def _identity(method: Part) -> dict[str, Any]:
 
 
 def _setting_values(spec: Spec) -> dict[str, Any]:
-    code = {"task.code": spec.task.code, "model.code": spec.model.code}
+    code = {f"{kind}.code": part.code for kind, part in spec.parts.items() if kind != "method"}
     rest = {"protocol": spec.protocol, "device": spec.device}
-    return {**spec.task.settings, **spec.model.settings, **spec.recipe, **code, **rest}
+    return {**spec.task_settings, **spec.model.settings, **spec.recipe, **code, **rest}
 
 
 def _differing(values: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -53,7 +53,7 @@ class Seeds(click.ParamType):  # type: ignore[type-arg]
         ctx: click.Context | None,
     ) -> tuple[int, ...]:
         """Return the seeds. Raises RequestError."""
-        from plastibench.experiments.grid import parse_seeds
+        from plastibench.experiments.seeds import parse_seeds
 
         return parse_seeds(value)
 

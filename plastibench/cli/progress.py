@@ -12,7 +12,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from plastibench.cli.screen import LiveDisplay, format_duration, suppress_errors
-from plastibench.experiments.spec import Spec, name_of
+from plastibench.experiments.spec import Spec
 from plastibench.runner.callbacks import RunCallback
 from plastibench.store.record import Record
 from plastibench.training.callbacks import EpochProgress
@@ -62,7 +62,7 @@ class RunProgress(LiveDisplay, RunCallback):
     @suppress_errors
     def on_run_start(self, spec: Spec, num_stages: int) -> None:
         """Show a run."""
-        self.running[spec.id] = RunState(name_of(spec), num_stages, time.monotonic())
+        self.running[spec.id] = RunState(spec.name, num_stages, time.monotonic())
 
     @suppress_errors
     def on_epoch_end(self, spec: Spec, epoch: EpochProgress) -> None:

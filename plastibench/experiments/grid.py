@@ -3,103 +3,112 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from plastibench.errors import RequestError, unknown
-from plastibench.experiments.spec import Spec, describe
-from plastibench.plugins.fields import Settings, defaults, settings_of
-from plastibench.plugins.registry import Plugin, Registry, plugin_errors
+from plastibench.experiments.spec import Part, Spec
+from plastibench.plugins.fields import Settings, setting_names, settings_of
+from plastibench.plugins.plugin import plugin_errors
 
 if TYPE_CHECKING:
-    from plastibench.plugins.method import Method
     from plastibench.plugins.recipe import Recipe
+    from plastibench.plugins.regime import Regime
+    from plastibench.plugins.registry import Registry
     from plastibench.plugins.task import Task
 
-Made = TypeVar("Made", bound=Settings)
-Plugins = dict[str, Plugin]
+SettingsT = TypeVar("SettingsT", bound=Settings)
+Texts = Mapping[str, str]
+"""Settings by name, values as text."""
 
-MOST_SEEDS = 10_000
-"""More are taken for a slip of the keyboard."""
 
-FIRST_TUNING_SEED = 1_000_000_000
-"""This seed and those above it are for tuning: no number that is reported is chosen by its own luck."""
+class _Condition(NamedTuple):
+    """A task with its regime, model and recipe, and their descriptions, which all methods and seeds share."""
+
+    task: Task
+    parts: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Names to be multiplied out, and settings that apply to all of them."""
+    """All combinations of tasks, models, methods and seeds, and the settings that apply to them."""
 
     tasks: tuple[str, ...]
     methods: tuple[str, ...]
     """Each `name` or `name:preset`."""
     models: tuple[str, ...] = ()
-    """None is each task's own default."""
+    """If empty, each task's default."""
     recipe: str | None = None
-    """None is each task's first."""
+    """If None, each task's first."""
     seeds: tuple[int, ...] = (0, 1, 2)
     device: str = "cpu"
-    settings: Mapping[str, str] = field(default_factory=dict)
-    """By name, or by `plug-in.name` for one plug-in alone; values as text."""
+    settings: Texts = field(default_factory=dict)
+    """By name, or by `plug-in.name` for one plug-in alone."""
     tuned: Mapping[str, Any] | None = None
-    """Where the settings come from, if a tuning chose them: the fields of `tuned.Tuned`."""
+    """The fields of `TunedSettings` if a tuning chose the settings."""
 
     def __post_init__(self) -> None:
-        """Refuse what is named twice."""
-        for what in ("tasks", "methods", "models", "seeds"):
-            given = getattr(self, what)
-            twice = [str(item) for item in dict.fromkeys(given) if given.count(item) > 1]
-            if twice:
-                raise RequestError(f"duplicate {what}: {', '.join(twice)} is given more than once")
-            if not given and what != "models":
-                raise RequestError(f"no {what} given: at least one is needed")
+        """Raise RequestError for duplicates and for what is empty."""
+        for option in ("tasks", "methods", "models", "seeds"):
+            values = getattr(self, option)
+            duplicates = [str(value) for value in dict.fromkeys(values) if values.count(value) > 1]
+            if duplicates:
+                raise RequestError(f"duplicate {option}: {', '.join(duplicates)} is given more than once")
+            if not values and option != "models":
+                raise RequestError(f"no {option} given: at least one is needed")
 
     def specs(self, registry: Registry) -> list[Spec]:
-        """Return the runs, seed by seed, so that an interrupted grid has whole comparisons.
+        """Return the runs, seed by seed, so that an interrupted grid has complete comparisons.
 
-        Raises RequestError for an unknown name or setting, a value that is not allowed, or a
-        method that cannot run on a task.
+        Runs that differ in the seed alone share their parts. Raises RequestError for an unknown name or
+        setting, a value that is not allowed, or a method that cannot run on a task.
         """
+        from plastibench.training import protocol
+
         self._check_prefixes(registry)
-        made = [
-            (task, method, plugins)
-            for task, task_plugins in self._tasks(registry)
-            for method, plugins in self._methods(registry, task, task_plugins)
+        same = {"seed": self.seeds[0], "device": self.device.partition(":")[0], "protocol": protocol.VERSION}
+        templates = [
+            Spec(**condition.parts, method=method, **same)  # type: ignore[arg-type]
+            for condition in self._conditions(registry)
+            for method in self._methods(registry, condition.task)
         ]
-        kind = self.device.partition(":")[0]
-        return [
-            describe(task, method, names, (seed, kind)) for seed in self.seeds for task, method, names in made
-        ]
+        return [replace(spec, seed=seed) for seed in self.seeds for spec in templates]
 
-    def _tasks(self, registry: Registry) -> Iterator[tuple[Task, Plugins]]:
+    def _conditions(self, registry: Registry) -> Iterator[_Condition]:
         for name in self.tasks:
-            plugin = registry.get("task", name)
-            kind = plugin.load()
-            for model in self._models(kind):
-                model_plugin = registry.get("model", model)
-                plain = model_plugin.load()()
-                texts = self._texts((name, model))
-                architecture = _changed(plain, texts)
-                with plugin_errors(f"task {name}"):
-                    recipe = _changed(self._recipe(name, kind.recipes(architecture)), texts)
-                    task = _changed(kind(recipe=recipe, architecture=architecture), texts)
-                known = {setting for part in (task, recipe, plain) for setting in settings_of(part)}
-                for setting in texts:
-                    if setting not in known:
-                        self._refuse_for_method(registry, setting)
-                        raise unknown(f"setting of {name} with {model}", setting, known)
-                yield task, {"task": plugin, "model": model_plugin}
+            for model in self._models(registry.load("task", name)):
+                yield self._condition(registry, name, model)
 
-    def _refuse_for_method(self, registry: Registry, setting: str) -> None:
-        """Raise RequestError where a setting lacks nothing but the name of its method."""
-        methods = dict.fromkeys(text.partition(":")[0] for text in self.methods)
-        owners = [name for name in methods if setting in defaults(registry.load("method", name))]
-        if owners:
-            full = " or ".join(f"{name}.{setting}" for name in owners)
-            raise RequestError(f"no setting of the task, recipe or model named {setting!r}: write {full}")
+    def _condition(self, registry: Registry, name: str, model: str) -> _Condition:
+        cls, texts = registry.load("task", name), self._texts((name, model))
+        architecture = _with_known(registry.load("model", model)(), texts)
+        with plugin_errors(f"task {name}"):
+            recipe = _with_known(self._recipe(name, cls.recipes(architecture)), texts)
+            task: Task = cls(recipe=recipe, architecture=architecture)
+            regime = self._regime(registry, task, texts)
+            nested = {} if regime is None else {"regime": regime}
+            task = task.from_strings(_known(task, texts), **nested)
+        self._check_names(registry, texts, task, f"{name} with {model}")
+        parts = {
+            "task": Part.of(registry.get("task", name), task),
+            "regime": None if regime is None else Part.of(registry.find("regime", regime), regime),
+            "model": Part.of(registry.get("model", model), architecture),
+            "recipe": settings_of(recipe),
+        }
+        return _Condition(task, parts)
 
-    def _models(self, kind: type[Task]) -> tuple[str, ...]:
-        return self.models or (kind.default_architecture,)
+    def _regime(self, registry: Registry, task: Task, texts: Texts) -> Regime | None:
+        """Return the regime that is named or the task's default; None if the task has no regime."""
+        default: Regime | None = getattr(task, "regime", None)
+        if default is None or "regime" not in texts:
+            return None if default is None else _with_known(default, texts)
+        name = texts["regime"]
+        cls, own = registry.load("regime", name), self._texts((name,))
+        regime: Regime = cls.parse({name: own[name] for name in setting_names(cls) if name in own})
+        return regime
+
+    def _models(self, task: type[Task]) -> tuple[str, ...]:
+        return self.models or (task.default_architecture,)
 
     def _recipe(self, task: str, recipes: Mapping[str, Recipe]) -> Recipe:
         name = next(iter(recipes)) if self.recipe is None else self.recipe
@@ -107,66 +116,70 @@ class Grid:
             raise unknown(f"recipe of {task}", name, recipes)
         return recipes[name]
 
-    def _methods(self, registry: Registry, task: Task, plugins: Plugins) -> Iterator[tuple[Method, Plugins]]:
+    def _methods(self, registry: Registry, task: Task) -> Iterator[Part]:
         for text in self.methods:
             name, colon, preset = text.partition(":")
-            plugin = registry.get("method", name)
-            kind = plugin.load()
-            if colon and preset not in kind.presets:
-                raise unknown(f"preset of {name}", preset, kind.presets)
+            cls = registry.load("method", name)
+            if colon and preset not in cls.presets:
+                raise unknown(f"preset of {name}", preset, cls.presets)
             own = {k.partition(".")[2]: v for k, v in self.settings.items() if k.startswith(f"{name}.")}
             with plugin_errors(f"method {name}"):
-                method = kind(**kind.presets.get(preset, {})).from_strings(own)
+                method = cls(**cls.presets.get(preset, {})).from_strings(own)
                 reason = method.unsupported(task)
             if reason is not None:
                 raise RequestError(f"method {name} cannot run on this task and model: {reason}")
-            yield method, {**plugins, "method": plugin}
+            yield Part.of(registry.get("method", name), method)
 
-    def _texts(self, prefixes: tuple[str, str]) -> dict[str, str]:
-        """Return the settings without prefix and those with one of `prefixes`, which win."""
-        general = {full: text for full, text in self.settings.items() if "." not in full}
+    def _texts(self, prefixes: tuple[str, ...]) -> dict[str, str]:
+        """Return the settings without prefix, and those with one of `prefixes`, which take precedence."""
+        texts = {full: text for full, text in self.settings.items() if "." not in full}
         for full, text in self.settings.items():
-            prefix, _, short = full.partition(".")
-            if short and prefix in prefixes:
-                general[short] = text
-        return general
+            prefix, _, name = full.partition(".")
+            if name and prefix in prefixes:
+                texts[name] = text
+        return texts
 
     def _check_prefixes(self, registry: Registry) -> None:
-        """Refuse a setting for a plug-in that is not in the grid."""
+        """Raise RequestError for a setting of a plug-in that is not in the grid."""
         methods = {text.partition(":")[0] for text in self.methods}
         models = {model for task in self.tasks for model in self._models(registry.load("task", task))}
+        regimes = {text for full, text in self.settings.items() if full.split(".")[-1] == "regime"}
         for full in self.settings:
             prefix, dot, _ = full.partition(".")
-            if dot and prefix not in {*self.tasks, *methods, *models}:
-                raise unknown("task, model or method of this grid", prefix, {*self.tasks, *methods, *models})
+            if dot and prefix not in (names := {*self.tasks, *methods, *models, *regimes}):
+                raise unknown("task, regime, model or method of this grid", prefix, names)
+
+    def _check_names(self, registry: Registry, texts: Texts, task: Task, where: str) -> None:
+        """Raise RequestError for a setting that neither the task nor its regime, recipe or model has."""
+        regime: Regime | None = getattr(task, "regime", None)
+        parts = [part for part in (task, task.recipe, task.architecture, regime) if part is not None]
+        known = {name for part in parts for name in setting_names(type(part))}
+        known |= set() if regime is None else {"regime"}
+        for name in texts:
+            if name not in known:
+                self._check_owner(registry, name, regime)
+                raise unknown(f"setting of {where}", name, known)
+
+    def _check_owner(self, registry: Registry, setting: str, regime: Regime | None) -> None:
+        """Raise RequestError for a setting of another regime, or one that lacks the name of its method."""
+        methods = dict.fromkeys(text.partition(":")[0] for text in self.methods)
+        owners = [name for name in methods if setting in setting_names(registry.load("method", name))]
+        if owners:
+            full = " or ".join(f"{name}.{setting}" for name in owners)
+            raise RequestError(f"no setting of the task, recipe or model named {setting!r}: write {full}")
+        regimes = [] if regime is None else registry.names("regime")
+        for name in regimes:
+            if setting in setting_names(registry.load("regime", name)):
+                given = registry.find("regime", regime).name
+                raise RequestError(
+                    f"{setting} means nothing with regime={given}: leave it out, or set regime={name}"
+                )
 
 
-def _changed(thing: Made, texts: Mapping[str, str]) -> Made:
-    """Return `thing` with those of the settings that it has."""
-    own = settings_of(thing)
-    return thing.from_strings({name: text for name, text in texts.items() if name in own})
+def _known(instance: Settings, texts: Texts) -> dict[str, str]:
+    """Return the texts of those settings that `instance` has."""
+    return {name: texts[name] for name in setting_names(type(instance)) if name in texts}
 
 
-def parse_seeds(text: str) -> tuple[int, ...]:
-    """Return the seeds of "5" (the first five), "3,5,7" or "10-14"."""
-    allowed = f"give a count (5), a list (3,5,7) or a range (10-14), at most {MOST_SEEDS:,}"
-    try:
-        count = text.strip().isdecimal()
-        ranges = [range(int(text))] if count else [_span(part) for part in text.split(",") if part.strip()]
-    except ValueError:
-        ranges = []
-    # Not len(): a range can be longer than a length can be.
-    sizes = [span.stop - span.start for span in ranges]
-    if not ranges or min(sizes) < 1 or sum(sizes) > MOST_SEEDS:
-        raise RequestError(f"seeds={text} is not allowed: {allowed}")
-    if max(span.stop for span in ranges) > FIRST_TUNING_SEED:
-        raise RequestError(
-            f"seeds={text} is not allowed: {FIRST_TUNING_SEED:,} and above are kept for tuning, so that "
-            "reported runs and those that chose their settings share none"
-        )
-    return tuple(seed for span in ranges for seed in span)
-
-
-def _span(text: str) -> range:
-    low, dash, high = text.partition("-")
-    return range(int(low), int(high if dash else low) + 1)
+def _with_known(instance: SettingsT, texts: Texts) -> SettingsT:
+    return instance.from_strings(_known(instance, texts))

@@ -1,4 +1,4 @@
-"""The whole description of one run: what it is known by, and what it is made from again."""
+"""The description of one run: its id is a digest of it, and the run can be made again from it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from plastibench.errors import RequestError
 from plastibench.plugins.fields import Settings, settings_of
-from plastibench.plugins.registry import Plugin, Registry, fingerprint
+from plastibench.plugins.plugin import Plugin
+from plastibench.plugins.registry import Registry
+from plastibench.plugins.values import from_json
 
 if TYPE_CHECKING:
     from plastibench.plugins.method import Method
     from plastibench.plugins.task import Task
-
 
 SCHEMA = 1
 
@@ -30,9 +31,9 @@ class Part:
     code: str
 
     @classmethod
-    def of(cls, plugin: Plugin, made: Settings) -> Part:
+    def of(cls, plugin: Plugin, instance: Settings) -> Part:
         """Describe an instance of a plug-in."""
-        return cls(plugin.name, settings_of(made), fingerprint(plugin))
+        return cls(plugin.name, settings_of(instance), plugin.digest())
 
     def as_dict(self) -> dict[str, Any]:
         """Return the description as plain values."""
@@ -41,7 +42,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Spec:
-    """One (task, model, recipe, method, seed) on one kind of device."""
+    """One (task, regime, model, recipe, method, seed) on one kind of device."""
 
     task: Part
     model: Part
@@ -49,45 +50,67 @@ class Spec:
     method: Part
     seed: int
     device: str
-    """Kind of device; which one of its kind, and the host, do not belong to what a run is."""
+    """Kind of device; the host, and which device of its kind, are no part of what a run is."""
     protocol: int
     """Version of the code that decides the numbers."""
-    sealed: bool = False
-    """Whether the run cannot read the test data, and is measured on validation data alone."""
+    regime: Part | None = None
+    """None if the task has no regime, or in older descriptions, which have it among the task's settings."""
+    held_out_test: bool = False
+    """Whether the run cannot read the test data and is measured on validation data alone, as in a tuning."""
+
+    @property
+    def parts(self) -> dict[str, Part]:
+        """Return the plug-ins that decide the numbers, by kind."""
+        parts = {"task": self.task, "regime": self.regime, "model": self.model, "method": self.method}
+        return {kind: part for kind, part in parts.items() if part is not None}
+
+    @property
+    def task_settings(self) -> dict[str, Any]:
+        """Return the settings of the task, with the regime's name and settings among them."""
+        settings = dict(self.task.settings)
+        if self.regime is not None:
+            settings |= {"regime": self.regime.name, **self.regime.settings}
+        elif settings.get("buffer", 0) is None:
+            del settings["buffer"]  # of an older description, whose regime is not `buffer`
+        return dict(sorted(settings.items()))
 
     def as_dict(self) -> dict[str, Any]:
         """Return the description as plain values."""
         plain = {
             "schema": SCHEMA,
-            "task": self.task.as_dict(),
-            "model": self.model.as_dict(),
+            **{kind: part.as_dict() for kind, part in self.parts.items()},
             "recipe": dict(self.recipe),
-            "method": self.method.as_dict(),
             "seed": self.seed,
             "device": self.device,
             "protocol": self.protocol,
         }
-        # Not said of runs that tables are made of: their ids are older.
-        return {**plain, "sealed": True} if self.sealed else plain
+        # The key has its first name, and is left out of most descriptions: older runs keep their ids.
+        return {**plain, "sealed": True} if self.held_out_test else plain
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Spec:
         """Read a description that `as_dict` wrote."""
-        parts: dict[str, Any] = {name: Part(**plain[name]) for name in ("task", "model", "method")}
+        parts: dict[str, Any] = {
+            kind: Part(**plain[kind]) for kind in ("task", "regime", "model", "method") if kind in plain
+        }
         rest = {name: plain[name] for name in ("recipe", "seed", "device", "protocol")}
-        return cls(**parts, **rest, sealed=plain.get("sealed", False))
+        return cls(**parts, **rest, held_out_test=plain.get("sealed", False))
 
     @cached_property
     def id(self) -> str:
-        """Return what a run is known by: 16 hexadecimal digits that depend on the description alone."""
-        return hashlib.sha256(canonical(self.as_dict()).encode()).hexdigest()[:16]
+        """Return the id of the run: 16 hexadecimal digits that depend on the description alone."""
+        return digest(self.as_dict())
 
+    @cached_property
     def condition_id(self) -> str:
-        """Return what runs have in common that may be compared: all but the method and the seed."""
-        return hashlib.sha256(canonical(self._setting()).encode()).hexdigest()[:16]
+        """Return a digest of all but the method and the seed: runs that share it may be compared."""
+        plain = self.as_dict()
+        return digest({name: value for name, value in plain.items() if name not in ("method", "seed")})
 
-    def _setting(self) -> dict[str, Any]:
-        return {name: value for name, value in self.as_dict().items() if name not in ("method", "seed")}
+    @property
+    def name(self) -> str:
+        """Return a short name of the run, for messages."""
+        return f"{self.task.name} {self.model.name} {self.method.name} seed {self.seed}"
 
 
 def canonical(plain: object) -> str:
@@ -95,56 +118,28 @@ def canonical(plain: object) -> str:
     return json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 
 
-def describe(task: Task, method: Method, names: Mapping[str, Plugin], where: tuple[int, str]) -> Spec:
-    """Return the description of a run: `names` maps kinds to plug-ins, `where` is (seed, device kind)."""
-    from plastibench.training import protocol
-
-    seed, device = where
-    return Spec(
-        task=Part.of(names["task"], task),
-        model=Part.of(names["model"], task.architecture),
-        recipe=settings_of(task.recipe),
-        method=Part.of(names["method"], method),
-        seed=seed,
-        device=device,
-        protocol=protocol.VERSION,
-    )
+def digest(plain: object) -> str:
+    """Return 16 hexadecimal digits that are the same for equal values."""
+    return hashlib.sha256(canonical(plain).encode()).hexdigest()[:16]
 
 
 def build(spec: Spec, registry: Registry) -> tuple[Task, Method]:
     """Return the task and the method that a description names.
 
-    Raises RequestError where their code is not what the description was made from.
+    Raises RequestError if their code has changed since the description was made.
     """
     from plastibench.plugins.recipe import Recipe
-    from plastibench.plugins.task import sealed
 
-    _check_code(spec, registry)
-    architecture = registry.load("model", spec.model.name)().with_values(spec.model.settings)
-    recipe = _made(Recipe, spec.recipe)
-    task_settings = {name: _value(value) for name, value in spec.task.settings.items()}
-    kind = registry.load("task", spec.task.name)
-    task = (sealed(kind) if spec.sealed else kind)(recipe=recipe, architecture=architecture, **task_settings)
-    return task, _made(registry.load("method", spec.method.name), spec.method.settings)
+    made = {kind: _build(kind, part, registry) for kind, part in spec.parts.items() if kind != "task"}
+    method = made.pop("method")
+    nested = {"recipe": Recipe(**from_json(spec.recipe)), "architecture": made.pop("model"), **made}
+    return _build("task", spec.task, registry, **nested), method
 
 
-def _check_code(spec: Spec, registry: Registry) -> None:
-    """A file edited while a grid runs must not give its numbers to the code that was asked for."""
-    for kind, part in (("task", spec.task), ("model", spec.model), ("method", spec.method)):
-        if fingerprint(registry.get(kind, part.name)) != part.code:
-            raise RequestError(
-                f"the code of {kind} {part.name} has changed since this run was asked for: ask for it again"
-            )
-
-
-def _made(kind: type, values: Mapping[str, Any]) -> Any:  # noqa: ANN401 - whatever `kind` makes
-    return kind(**{name: _value(value) for name, value in values.items()})
-
-
-def _value(value: Any) -> Any:  # noqa: ANN401 - a setting's value
-    return tuple(value) if isinstance(value, list) else value
-
-
-def name_of(spec: Spec) -> str:
-    """Return a short name of a run for people."""
-    return f"{spec.task.name} {spec.model.name} {spec.method.name} seed {spec.seed}"
+def _build(kind: str, part: Part, registry: Registry, **nested: Settings) -> Any:  # noqa: ANN401 - a plug-in's class
+    # A file that is edited while a grid runs must not give its numbers to the code that was asked for.
+    if registry.get(kind, part.name).digest() != part.code:
+        raise RequestError(
+            f"the code of {kind} {part.name} has changed since this run was asked for: ask for it again"
+        )
+    return registry.load(kind, part.name)(**from_json(part.settings), **nested)

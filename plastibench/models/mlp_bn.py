@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
+from typing import Any, ClassVar
 
 from torch import nn
 
@@ -15,8 +17,8 @@ from plastibench.plugins.fields import setting
 class MLPBN(Architecture):
     """Linear, norm, activation, repeated; `depth` counts linear layers, the last one included."""
 
-    learning_rate = 0.01
-    normalized_input = False
+    # The DASH paper trains this model with this rate (arXiv 2410.23495, section 5), its code on plain pixels.
+    recipe: ClassVar[Mapping[str, Any]] = {"learning_rate": 0.01, "normalize": False}
     spatial_norm = False
 
     depth: int = setting(3, within=(1, None))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from torch import nn
 
@@ -16,7 +18,7 @@ from plastibench.plugins.fields import setting
 class SmallResNet(Architecture):
     """Three residual stages (arXiv 1512.03385, section 4.2); 78,042 weights at 10 classes."""
 
-    learning_rate = 0.01
+    recipe: ClassVar[Mapping[str, Any]] = {"learning_rate": 0.01}
 
     width: int = setting(16, within=(1, None))
     """Channels of the first stage; the others have 2 and 4 times as many."""

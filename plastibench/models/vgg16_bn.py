@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from torch import nn
 
@@ -19,7 +21,8 @@ PLAN = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
 class VGG16BN(Architecture):
     """VGG-16 (arXiv 1409.1556) with batch normalization; 134,309,962 weights at 10 classes."""
 
-    learning_rate = 0.01
+    # The rate of the DASH paper (arXiv 2410.23495, section 5).
+    recipe: ClassVar[Mapping[str, Any]] = {"learning_rate": 0.01}
 
     dropout: float = setting(0.5, within=(0.0, 1.0))
     hidden: int = setting(4096, within=(1, None))

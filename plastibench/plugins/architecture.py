@@ -1,11 +1,11 @@
-"""TODO."""
+"""The contract of an architecture: a model with its settings."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from plastibench.plugins.fields import Settings
 
@@ -19,7 +19,7 @@ Shape = tuple[int, int, int]
 
 @dataclass(frozen=True, kw_only=True)
 class LayerFactories:
-    """What a model is made of beside its weights: remedies of architecture exchange these."""
+    """The layers between a model's weights: a remedy of architecture exchanges them."""
 
     activation: Callable[[], nn.Module]
     """Makes a nonlinearity; a class attribute `expansion` says by how much it widens its input."""
@@ -31,10 +31,8 @@ class LayerFactories:
 class Architecture(Settings, ABC):
     """A model with its settings."""
 
-    learning_rate: ClassVar[float] = 0.001
-    """The constant rate with which the DASH paper trains this model (arXiv 2410.23495, section 5)."""
-    normalized_input: ClassVar[bool] = True
-    """Whether the DASH code normalizes this model's input."""
+    recipe: ClassVar[Mapping[str, Any]] = {}
+    """Settings of the standard recipe for this model, where they differ from the defaults of `Recipe`."""
     spatial_norm: ClassVar[bool] = True
     """Whether its norms see (b, channels, h, w); otherwise they see (b, features)."""
 

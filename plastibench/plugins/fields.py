@@ -1,240 +1,215 @@
-"""Settings are dataclass fields: their type says what is allowed, their metadata within which bounds."""
+"""Settings are dataclass fields: the type says which values are allowed, the metadata within which bounds."""
 
 from __future__ import annotations
 
 import math
-import sys
-import types
 from collections.abc import Iterator, Mapping
-from dataclasses import Field, dataclass, field, fields, replace
-from typing import Any, Literal, Self, TypeVar, Union, get_args, get_origin
+from contextlib import contextmanager
+from dataclasses import MISSING, dataclass, field, fields, replace
+from typing import Any, Self, TypeVar, get_type_hints
 
 from plastibench.errors import RequestError, unknown
+from plastibench.plugins.values import ValueType, from_json, show, value_types
 
 T = TypeVar("T")
-
-Value = bool | int | float | str | None | tuple[int, ...]
-"""What a setting can hold; all of it survives a round trip through JSON (a tuple as a list)."""
-
-
-@dataclass(frozen=True)
-class Range:
-    """Where a search looks for a better value."""
-
-    low: float
-    high: float
-    log: bool = False
-    """Search evenly on a logarithmic scale."""
-
 
 Bounds = tuple[float | None, float | None]
 """Smallest and largest value allowed; None is unbounded."""
 
 
+@dataclass(frozen=True)
+class Range:
+    """The range in which a tuning searches."""
+
+    low: float
+    high: float
+    log: bool = False
+    """Search on a logarithmic scale."""
+
+
 def tune(default: T, low: float, high: float, *, log: bool = False, within: Bounds = (None, None)) -> T:
-    """Declare a hyperparameter: its published value, the range to search, the values allowed at all."""
-    search = Range(low, high, log)
-    made: Any = field(default=default, metadata={"range": search, "within": within})
-    return made  # type: ignore[no-any-return]  # as dataclasses.field does: the field stands for its value
+    """Declare a hyperparameter: its published value, the range to search, the bounds of any value."""
+    metadata = {"range": Range(low, high, log), "within": within}
+    return field(default=default, metadata=metadata)
 
 
-def setting(default: T, *, within: Bounds = (None, None), only: tuple[str, str] | None = None) -> T:
-    """Declare a setting that is not searched, with the values allowed.
+def setting(
+    default: T = MISSING,  # type: ignore[assignment]  # a setting without a default must be given
+    *,
+    within: Bounds = (None, None),
+    only: tuple[str, str] | None = None,
+) -> T:
+    """Declare a setting that is not searched, with its bounds.
 
-    `only` is the (setting, value) under which it means anything: elsewhere it keeps its default,
-    so that runs which do not differ do not have different ids either.
+    `only` is the (setting, value) with which it has a meaning: otherwise it must keep its default, so that
+    runs that do not differ have the same id.
     """
-    made: Any = field(default=default, metadata={"within": within, "only": only})
-    return made  # type: ignore[no-any-return]
+    return field(default=default, metadata={"within": within, "only": only})
 
 
 class Settings:
-    """A dataclass whose init fields are settings; they are checked whenever one is made."""
+    """A dataclass whose init fields are settings, checked whenever an instance is made."""
 
     def __post_init__(self) -> None:
         """Raise RequestError for a value of the wrong type, out of bounds, or without a meaning."""
         values = settings_of(self)
-        for name, value in values.items():
-            declared = _field(type(self), name)
-            _check(type(self), declared, value)
-            _check_meaning(declared, values)
+        for name, declared in _declared(type(self)).items():
+            declared.check(values[name])
+            declared.check_meaning(values)
 
-    def from_strings(self, texts: Mapping[str, str]) -> Self:
-        """Return a copy with some settings read from text, as on a command line.
+    @classmethod
+    def parse(cls, texts: Mapping[str, str]) -> Self:
+        """Return an instance with some settings read from text; the others have their defaults.
+
+        Raises RequestError if a setting without a default is missing.
+        """
+        for one in _declared(cls).values():
+            if one.default is MISSING and one.name not in texts:
+                raise RequestError(f"{cls.__name__} needs {one.name}=...: {one.name} is {one.allowed}")
+        with _checks():
+            return cls(**_parse(cls, texts))
+
+    def from_strings(self, texts: Mapping[str, str], **nested: Settings) -> Self:
+        """Return a copy with some settings read from text, as on a command line, and with nested settings.
 
         All are applied before any is checked, since some are allowed only together.
         """
-        values = {}
-        for name, text in texts.items():
-            declared = _field(type(self), name)
-            values[name] = _parse(_annotation(type(self), declared), text)
-            if values[name] is _UNREADABLE:
-                raise _wrong(name, text, _allowed(type(self), declared))
-        try:
-            return replace(self, **values)  # type: ignore[type-var]  # every Settings is a dataclass
-        except RequestError:
-            raise
-        except ValueError as error:
-            # A plug-in's own check of settings that are not allowed together.
-            raise RequestError(str(error)) from error
+        with _checks():
+            return replace(self, **_parse(type(self), texts), **nested)  # type: ignore[type-var]  # a dataclass
 
     def with_values(self, values: Mapping[str, Any]) -> Self:
         """Return a copy with some settings replaced, as read from JSON or TOML."""
-        known = settings_of(self)
         for name in values:
-            if name not in known:
-                raise unknown(f"setting of {type(self).__name__}", name, known)
-        plain = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
-        return replace(self, **plain)  # type: ignore[type-var]
+            _setting(type(self), name)
+        return replace(self, **from_json(values))  # type: ignore[type-var]
 
 
-def settings_of(thing: Settings) -> dict[str, Any]:
-    """Return the settings of an instance by name: its init fields, nested settings left out."""
-    found = {f.name: getattr(thing, f.name) for f in _declared(type(thing))}
-    return {name: value for name, value in found.items() if not isinstance(value, Settings)}
+def settings_of(instance: Settings) -> dict[str, Any]:
+    """Return the settings of an instance by name, without nested settings."""
+    return {name: getattr(instance, name) for name in _declared(type(instance))}
 
 
-def search_space(kind: type[Settings]) -> dict[str, Range]:
+def setting_names(cls: type[Settings]) -> list[str]:
+    """Return the names of the settings of a class, without nested settings."""
+    return list(_declared(cls))
+
+
+def search_space(cls: type[Settings]) -> dict[str, Range]:
     """Return the ranges to search, by the name of the setting."""
-    return {f.name: f.metadata["range"] for f in _declared(kind) if "range" in f.metadata}
+    return {name: one.range for name, one in _declared(cls).items() if one.range is not None}
 
 
-def defaults(kind: type[Settings]) -> dict[str, Any]:
-    """Return the default of every setting that has one."""
-    return {f.name: f.default for f in _declared(kind) if not isinstance(f.default, type(_MISSING))}
-
-
-def describe(kind: type[Settings]) -> Iterator[tuple[str, str, str]]:
+def describe(cls: type[Settings]) -> Iterator[tuple[str, str, str]]:
     """Yield (name, default, what is allowed) for each setting."""
-    for declared in _declared(kind):
-        default = "" if isinstance(declared.default, type(_MISSING)) else show(declared.default)
-        yield declared.name, default, _allowed(kind, declared)
+    for name, one in _declared(cls).items():
+        yield name, "" if one.default is MISSING else show(one.default), one.allowed
 
 
-def show(value: object) -> str:
-    """Return a setting's value as a person would type it."""
-    if value is None:
-        return "none"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float):
-        short = f"{value:g}"
-        return short if float(short) == value else repr(value)
-    if isinstance(value, tuple):
-        return ",".join(str(item) for item in value)
-    return str(value)
+@dataclass(frozen=True)
+class _Setting:
+    """The declaration of one setting."""
 
+    name: str
+    default: Any
+    types: tuple[ValueType, ...]
+    within: Bounds = (None, None)
+    only: tuple[str, str] | None = None
+    range: Range | None = None
 
-_MISSING = field().default
-_UNREADABLE = object()
-_WORDS: dict[str, bool] = {"true": True, "false": False, "yes": True, "no": False, "1": True, "0": False}
+    @property
+    def allowed(self) -> str:
+        """Return which values are allowed, as the end of a sentence."""
+        bounds = _bounds_text(*self.within)
+        text = " or ".join(type_.allowed + (bounds if type_.is_number else "") for type_ in self.types)
+        return text if self.only is None else f"{text}, with {self.only[0]}={self.only[1]} only"
 
+    def parse(self, text: str) -> object:
+        """Return the value that a text means. Raises RequestError if there is none."""
+        for type_ in self.types:
+            try:
+                return type_.parse(text)
+            except (ValueError, KeyError):
+                continue
+        raise self._not_allowed(text)
 
-def _declared(kind: type) -> list[Field[Any]]:
-    return [f for f in fields(kind) if f.init]
+    def check(self, value: object) -> None:
+        """Raise RequestError for a value of the wrong type or out of bounds."""
+        low, high = self.within
+        fits = any(type_.accepts(value) for type_ in self.types)
+        if fits and isinstance(value, int | float) and not isinstance(value, bool):
+            fits = math.isfinite(value) and (low is None or value >= low) and (high is None or value <= high)
+        if not fits:
+            raise self._not_allowed(value)
 
-
-def _field(kind: type, name: str) -> Field[Any]:
-    found = {f.name: f for f in _declared(kind)}
-    if name not in found:
-        raise unknown(f"setting of {kind.__name__}", name, found)
-    return found[name]
-
-
-def _annotation(kind: type, declared: Field[Any]) -> Any:  # noqa: ANN401 - a type form has no type
-    """Evaluate a field's annotation in the module of the class that wrote it."""
-    if not isinstance(declared.type, str):
-        return declared.type
-    for owner in kind.__mro__:
-        if declared.name in vars(owner).get("__annotations__", {}):
-            # The text is source code of a class that has been imported, not input.
-            return eval(declared.type, vars(sys.modules[owner.__module__]))
-    raise AssertionError(f"{kind.__name__}.{declared.name} has no annotation")
-
-
-def _options(annotation: Any) -> list[Any]:  # noqa: ANN401
-    if get_origin(annotation) in (Union, types.UnionType):
-        return list(get_args(annotation))
-    return [annotation]
-
-
-def _parse(annotation: Any, text: str) -> Any:  # noqa: ANN401
-    for option in _options(annotation):
-        value = _parse_one(option, text)
-        if value is not _UNREADABLE:
-            return value
-    return _UNREADABLE
-
-
-def _parse_one(option: Any, text: str) -> Any:  # noqa: ANN401
-    if option is type(None):
-        return None if text.lower() == "none" else _UNREADABLE
-    if get_origin(option) is Literal:
-        return next((value for value in get_args(option) if str(value) == text), _UNREADABLE)
-    if option is bool:
-        return _WORDS.get(text.lower(), _UNREADABLE)
-    try:
-        if get_origin(option) is tuple:
-            return tuple(int(part) for part in text.split(",") if part.strip())
-        return option(text)
-    except ValueError:
-        return _UNREADABLE
-
-
-def _check(kind: type, declared: Field[Any], value: object) -> None:
-    annotation = _annotation(kind, declared)
-    low, high = declared.metadata.get("within", (None, None))
-    fits = any(_is(option, value) for option in _options(annotation))
-    if fits and isinstance(value, (int, float)) and not isinstance(value, bool):
-        fits = math.isfinite(value) and (low is None or value >= low) and (high is None or value <= high)
-    if not fits:
-        raise _wrong(declared.name, value, _allowed(kind, declared))
-
-
-def _check_meaning(declared: Field[Any], values: Mapping[str, Any]) -> None:
-    only = declared.metadata.get("only")
-    if only is None or values[only[0]] == only[1] or values[declared.name] == declared.default:
-        return
-    given, other = show(values[declared.name]), show(values[only[0]])
-    raise RequestError(
-        f"{declared.name}={given} means nothing with {only[0]}={other}: "
-        f"leave it out, or set {only[0]}={only[1]}"
-    )
-
-
-def _is(option: Any, value: object) -> bool:  # noqa: ANN401
-    if get_origin(option) is Literal:
-        return any(value == choice and type(value) is type(choice) for choice in get_args(option))
-    if get_origin(option) is tuple:
-        return isinstance(value, tuple) and all(type(item) is int for item in value)
-    if option is float:
-        return isinstance(value, (int, float)) and not isinstance(value, bool)
-    return type(value) is option
-
-
-def _allowed(kind: type, declared: Field[Any]) -> str:
-    low, high = declared.metadata.get("within", (None, None))
-    words = [_allowed_one(option) for option in _options(_annotation(kind, declared))]
-    sentence = " or ".join(words)
-    if low is not None or high is not None:
-        sentence += (
-            f" from {show(low) if low is not None else '-inf'} to {show(high) if high is not None else 'inf'}"
+    def check_meaning(self, values: Mapping[str, Any]) -> None:
+        """Raise RequestError for a value that another setting makes meaningless."""
+        if self.only is None or values[self.only[0]] == self.only[1] or values[self.name] == self.default:
+            return
+        name, needed = self.only
+        raise RequestError(
+            f"{self.name}={show(values[self.name])} means nothing with {name}={show(values[name])}: "
+            f"leave it out, or set {name}={needed}"
         )
-    only = declared.metadata.get("only")
-    return sentence if only is None else f"{sentence}, with {only[0]}={only[1]} alone"
+
+    def _not_allowed(self, value: object) -> RequestError:
+        given = value if isinstance(value, str) else show(value)
+        return RequestError(f"{self.name}={given} is not allowed: {self.name} is {self.allowed}")
 
 
-def _allowed_one(option: Any) -> str:  # noqa: ANN401
-    if option is type(None):
-        return "none"
-    if get_origin(option) is Literal:
-        return " or ".join(show(value) for value in get_args(option))
-    if get_origin(option) is tuple:
-        return "whole numbers separated by commas"
-    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
-    return names.get(option, str(option))
+def _bounds_text(low: float | None, high: float | None) -> str:
+    if low is not None and high is not None:
+        return f" from {show(low)} to {show(high)}"
+    if low is not None:
+        return f" of at least {show(low)}"
+    return "" if high is None else f" of at most {show(high)}"
 
 
-def _wrong(name: str, value: object, allowed: str) -> RequestError:
-    given = value if isinstance(value, str) else show(value)
-    return RequestError(f"{name}={given} is not allowed: {name} is {allowed}")
+_declarations: dict[type, dict[str, _Setting]] = {}
+
+
+def _declared(cls: type) -> dict[str, _Setting]:
+    """Return the declarations of a class's settings by name, nested settings left out."""
+    if cls not in _declarations:
+        _declarations[cls] = _read(cls)
+    return _declarations[cls]
+
+
+def _read(cls: type) -> dict[str, _Setting]:
+    try:
+        hints = get_type_hints(cls)
+    except NameError as error:
+        raise RequestError(
+            f"{cls.__name__} declares a field of type {error.name}, which is not imported at run time: "
+            "import it outside `if TYPE_CHECKING`"
+        ) from error
+    return {
+        f.name: _Setting(f.name, f.default, value_types(hints[f.name]), **_own(f.metadata))
+        for f in fields(cls)
+        if f.init and not (isinstance(hints[f.name], type) and issubclass(hints[f.name], Settings))
+    }
+
+
+def _own(metadata: Mapping[Any, Any]) -> dict[str, Any]:
+    return {name: metadata[name] for name in ("within", "only", "range") if name in metadata}
+
+
+def _setting(cls: type, name: str) -> _Setting:
+    declared = _declared(cls)
+    if name not in declared:
+        raise unknown(f"setting of {cls.__name__}", name, declared)
+    return declared[name]
+
+
+def _parse(cls: type, texts: Mapping[str, str]) -> dict[str, Any]:
+    return {name: _setting(cls, name).parse(text) for name, text in texts.items()}
+
+
+@contextmanager
+def _checks() -> Iterator[None]:
+    """Turn the ValueError of a plug-in's own check of its settings into a RequestError."""
+    try:
+        yield
+    except RequestError:
+        raise
+    except ValueError as error:
+        raise RequestError(str(error)) from error

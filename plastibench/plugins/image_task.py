@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -13,21 +13,18 @@ from torch import Tensor, nn
 from plastibench.data.augment import Augmentation, NoAugmentation
 from plastibench.data.images import DatasetSplits, LabeledImages, Preprocessing, in_memory_splits
 from plastibench.errors import RequestError
-from plastibench.plugins.architecture import Architecture, LayerFactories
+from plastibench.plugins.architecture import Architecture, LayerFactories, Shape
 from plastibench.plugins.fields import setting
 from plastibench.plugins.recipe import Recipe
-from plastibench.plugins.regimes import Regime, chunk_sizes, windows
+from plastibench.plugins.regime import Regime
+from plastibench.plugins.regimes.accumulate import Accumulate
 from plastibench.plugins.task import DataContext, Stage, Task
 from plastibench.seeding import generator
 
 if TYPE_CHECKING:
     from plastibench.data.dataset import Dataset
-    from plastibench.plugins.architecture import Shape
 
 Channels = tuple[tuple[float, ...], tuple[float, ...]]
-
-STAGES = {"two_phase": 2}
-"""Regimes whose number of stages is part of what they are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,10 +32,9 @@ class ImageTask(Task):
     """Images in chunks. A subclass says how they are loaded, their shape, and how many classes."""
 
     stages: int | None = setting(None, within=(2, None))
-    """Arrivals of data; none is 50, or 2 in the two-phase regime."""
-    regime: Regime = "accumulate"
-    buffer: int | None = setting(None, within=(2, None))
-    """Examples that the buffer regime keeps."""
+    """Number of chunks in which the data arrive; none is the regime's default."""
+    regime: Regime = field(default=Accumulate())
+    """Which of the data that have arrived a stage trains on."""
     max_stages: int | None = setting(None, within=(1, None))
     """Run only so many of the stages; their data are those of the whole schedule."""
     train_size: int | None = setting(None, within=(4, None))
@@ -50,31 +46,15 @@ class ImageTask(Task):
     num_classes: ClassVar[int]
     augmentation: ClassVar[Augmentation] = NoAugmentation()
     """How training images are changed where the recipe says `augment`."""
-    sota: ClassVar[Mapping[str, Any]] = {
-        "learning_rate": 0.1,
-        "weight_decay": 5e-4,
-        "schedule": "steps",
-        "milestones": (60, 120, 160, 200),
-        "decay": 0.2,
-        "warmup_epochs": 1,
-        "max_epochs": 260,
-        "augment": True,
-    }
-    """The DASH code's second setting (arXiv 2410.23495, C.4.1; the text has no milestone at 160)."""
+    standard_recipe: ClassVar[Mapping[str, Any]] = {}
+    """Settings of the recipe named `standard`, where they differ from the architecture's."""
+    recipe_presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """Published recipes: a name, and the settings that differ from the standard recipe's."""
 
     def __post_init__(self) -> None:
         """Check what no single field can."""
         super().__post_init__()
-        if (self.regime == "buffer") != (self.buffer is not None):
-            raise RequestError(
-                f"regime={self.regime} with buffer={self.buffer}: regime=buffer needs buffer=<examples>, "
-                "and no other regime takes it"
-            )
-        fixed = STAGES.get(self.regime)
-        if fixed is not None and self.stages not in (None, fixed):
-            raise RequestError(
-                f"stages={self.stages} is not allowed: regime={self.regime} has {fixed} stages"
-            )
+        self.num_chunks()
         reason = self.architecture.unsupported(self.input_shape())
         if reason is not None:
             model, task = type(self.architecture).__name__, type(self).__name__
@@ -114,7 +94,7 @@ class ImageTask(Task):
 
     def num_chunks(self) -> int:
         """Return how many times data arrive in the whole schedule."""
-        return self.stages or STAGES.get(self.regime, 50)
+        return self.regime.num_stages(self.stages)
 
     def num_stages(self) -> int:
         """Return how many stages are run."""
@@ -128,8 +108,8 @@ class ImageTask(Task):
         held = whole.train.take(order[sum(train_sizes) :])
         test, checksum = whole.test, whole.checksum
         del whole  # the unordered copy: a large set fits on the device once, not twice
-        parts = windows(train_sizes, self.regime, self.buffer)
-        held_parts = windows(held_sizes, self.regime, self._held_buffer(train_sizes, held_sizes))
+        parts = self.regime.windows(train_sizes)
+        held_parts = self.regime.windows(held_sizes, sum(held_sizes) / sum(train_sizes))
         for index in range(self.num_stages()):
             part, aside = parts[index], held_parts[index]
             yield Stage(
@@ -153,14 +133,10 @@ class ImageTask(Task):
 
     @classmethod
     def recipes(cls, architecture: Architecture) -> Mapping[str, Recipe]:
-        """Return `standard` and `sota`, the two settings of the DASH paper."""
-        standard = Recipe(learning_rate=architecture.learning_rate, normalize=cls.normalizes(architecture))
-        return {"standard": standard, "sota": replace(standard, **cls.sota)}
-
-    @classmethod
-    def normalizes(cls, architecture: Architecture) -> bool:
-        """Return whether the DASH code normalizes this data set for an architecture."""
-        return architecture.normalized_input
+        """Return the standard recipe for an architecture, then the published ones."""
+        standard = Recipe(**{**architecture.recipe, **cls.standard_recipe})
+        presets = {name: replace(standard, **changes) for name, changes in cls.recipe_presets.items()}
+        return {"standard": standard, **presets}
 
     def _split(self, available: int, seed: int) -> tuple[Tensor, list[int], list[int]]:
         """Return an order of the examples, all training parts before all held-out parts, and their sizes."""
@@ -168,7 +144,7 @@ class ImageTask(Task):
         if used > available:
             raise RequestError(f"train_size={used} is not allowed: there are {available} training examples")
         shuffled = torch.randperm(available, generator=generator(seed, "split"))[:used]
-        sizes = chunk_sizes(used, self.num_chunks())
+        sizes = self.regime.chunk_sizes(used, self.num_chunks())
         held = [round(size * self.validation) for size in sizes]
         pieces = [
             piece.split([size - aside, aside])
@@ -176,12 +152,6 @@ class ImageTask(Task):
         ]
         order = torch.cat([train for train, _ in pieces] + [aside for _, aside in pieces])
         return order, [size - aside for size, aside in zip(sizes, held, strict=True)], held
-
-    def _held_buffer(self, train_sizes: list[int], held_sizes: list[int]) -> int | None:
-        """Return how many held-out examples match the buffer, in proportion."""
-        if self.buffer is None:
-            return None
-        return round(self.buffer * sum(held_sizes) / sum(train_sizes))
 
 
 def _part(data: Dataset, start: int, end: int) -> Dataset:

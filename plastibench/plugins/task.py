@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar
 
+from plastibench.plugins.architecture import Architecture
 from plastibench.plugins.fields import Settings
 from plastibench.plugins.recipe import Recipe
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
     from plastibench.data.dataset import Dataset
     from plastibench.devices import Device
-    from plastibench.plugins.architecture import Architecture
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Stage:
     validation: Dataset | None
     """Set aside from the same chunks, for tuning; None where none was asked for."""
     test: Dataset | None
-    """Read once a stage, for tables; None where the run is sealed."""
+    """Read once a stage, for tables; None if the test data are held out, as in a tuning."""
     checksum: str
     """Of the whole data set, as it was decoded."""
 
@@ -84,18 +84,3 @@ class Task(Settings, ABC):
     @abstractmethod
     def recipes(cls, architecture: Architecture) -> Mapping[str, Recipe]:
         """Return the named recipes for an architecture; the first one is the default."""
-
-
-class _Sealed:
-    """Put in front of a task: its stages come without their test data."""
-
-    def stream(self, seed: int, context: DataContext) -> Iterator[Stage]:
-        """Yield the task's own stages, the test data taken out."""
-        stages: Iterator[Stage] = super().stream(seed, context)  # type: ignore[misc]  # of the task behind
-        for stage in stages:
-            yield replace(stage, test=None)
-
-
-def sealed(kind: type[Task]) -> type[Task]:
-    """Return a task like `kind` whose test data nobody can read: what tuning runs are made of."""
-    return cast(type[Task], type(kind.__name__, (_Sealed, kind), {}))

@@ -27,7 +27,7 @@ def prepare_data(specs: Iterable[Spec], context: RunContext) -> None:
 
     Raises DataError if data are missing and cannot be downloaded, RequestError if there are too few.
     """
-    for spec in {spec.condition_id(): spec for spec in specs}.values():
+    for spec in {spec.condition_id: spec for spec in specs}.values():
         task, _ = build(spec, context.registry)
         next(task.stream(spec.seed, context.data_context))
 
@@ -73,8 +73,9 @@ def _train(spec: Spec, context: RunContext, emit: Emit) -> Record:
         emit(StageEnded(spec, row))
     with context.store.open(spec, history.rows) as writer:
         history.rows = writer.rows
-        hooks: dict[str, Any] = {"callback": reporter, "checkpointer": checkpointer}
-        for result in protocol.run(task, method, spec.seed, context.data_context, **hooks):
+        options: dict[str, Any] = {"callback": reporter, "checkpointer": checkpointer}
+        options["held_out_test"] = spec.held_out_test
+        for result in protocol.run(task, method, spec.seed, context.data_context, **options):
             row = _finite(result.as_dict())
             writer.append(row)
             emit(StageEnded(spec, row))

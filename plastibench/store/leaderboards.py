@@ -54,6 +54,6 @@ def group_specs(home: Path, specs: Iterable[Spec]) -> dict[str, list[Spec]]:
             names[run].append(name)
     boards = defaultdict(list)
     for spec in specs:
-        for name in [] if spec.sealed else names.get(spec.id, [spec.task.name]):
+        for name in [] if spec.held_out_test else names.get(spec.id, [spec.task.name]):
             boards[name].append(spec)
     return dict(boards)

@@ -51,7 +51,7 @@ class Record:
     @cached_property
     def condition_id(self) -> str:
         """Return what the run shares with those that it may be compared with."""
-        return self.spec.condition_id() if self.summary is None else self.summary.condition_id
+        return self.spec.condition_id if self.summary is None else self.summary.condition_id
 
     @cached_property
     def hardware(self) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -12,7 +11,7 @@ from typing import Any
 from plastibench.errors import RequestError, unknown
 from plastibench.experiments import suites
 from plastibench.experiments.grid import Grid
-from plastibench.experiments.spec import Spec, canonical
+from plastibench.experiments.spec import Spec, digest
 from plastibench.experiments.suites import Suite
 from plastibench.store.record import Record
 from plastibench.system.files import write_atomic
@@ -41,7 +40,7 @@ class TunedSettings:
 
 def variant_id(spec: Spec) -> str:
     """Return what the runs of a method under one setting share: everything except the seed."""
-    return hashlib.sha256(canonical(replace(spec, seed=0).as_dict()).encode()).hexdigest()[:16]
+    return digest(replace(spec, seed=0).as_dict())
 
 
 def suite_path(home: Path, name: str) -> Path:
@@ -100,8 +99,8 @@ def attach(records: Iterable[Record], home: Path) -> list[Record]:
     def attached(record: Record) -> Record:
         spec = record.spec
         # The seeds of a method share these objects if they come from the index.
-        parts = map(id, (spec.task, spec.model, spec.recipe, spec.method))
-        key = (*parts, spec.device, spec.protocol, spec.sealed)
+        parts = map(id, (*spec.parts.values(), spec.recipe))
+        key = (*parts, spec.device, spec.protocol, spec.held_out_test)
         if key not in variants:
             variants[key] = variant_id(spec)
         settings = chosen.get(variants[key])
@@ -137,7 +136,7 @@ def from_record(record: Record) -> TunedSettings | None:
 
 def condition_id(record: Record) -> str:
     """Return what a record shares with those that it may be compared with."""
-    return record.condition_id if from_record(record) is None else untuned_spec(record).condition_id()
+    return record.condition_id if from_record(record) is None else untuned_spec(record).condition_id
 
 
 def untuned_spec(record: Record) -> Spec:

@@ -10,7 +10,7 @@ from typing import Any
 
 from plastibench.analysis.labels import setting_label
 from plastibench.experiments.spec import Spec, canonical
-from plastibench.plugins.fields import show
+from plastibench.plugins.values import show
 from plastibench.store.record import Record
 from plastibench.store.run_metrics import SECONDS, total_cost
 
@@ -89,10 +89,10 @@ def tags(spec: Spec) -> dict[str, str]:
         "task": spec.task.name,
         "model": spec.model.name,
         "seed": str(spec.seed),
-        "regime": str(spec.task.settings.get("regime", "")),
+        "regime": str(spec.task_settings.get("regime", "")),
         "run_id": spec.id,
         "spec_hash": hashlib.sha256(canonical(spec.as_dict()).encode()).hexdigest(),
-        "condition_id": spec.condition_id(),
+        "condition_id": spec.condition_id,
         "setting": setting_label(spec)[:LONGEST_VALUE],
         "device_kind": spec.device,
     }
@@ -110,7 +110,7 @@ def params(spec: Spec) -> dict[str, str]:
     """Return every setting, those of plug-ins under their names."""
     named = {f"{spec.method.name}.{name}": value for name, value in spec.method.settings.items()}
     named |= {f"model.{name}": value for name, value in spec.model.settings.items()}
-    named |= {f"task.{name}": value for name, value in spec.task.settings.items()}
+    named |= {f"task.{name}": value for name, value in spec.task_settings.items()}
     named |= {f"recipe.{name}": value for name, value in spec.recipe.items()}
     named |= {"method": spec.method.name, "task": spec.task.name, "model": spec.model.name, "seed": spec.seed}
     return {name: text(value)[:LONGEST_VALUE] for name, value in named.items()}
@@ -120,7 +120,7 @@ def text(value: Any) -> str:  # noqa: ANN401 - a setting's value
     """Return a value with every digit of a number: these are searched and compared."""
     if isinstance(value, float):
         return repr(value)
-    return show(tuple(value) if isinstance(value, list) else value)
+    return show(value)
 
 
 def batches(found: Sequence[Any], size: int) -> Iterable[Sequence[Any]]:

@@ -6,7 +6,7 @@ It knows no method, task, device or tracker by name, and writes nothing.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -62,11 +62,13 @@ def run(
     *,
     callback: TrainingCallback | None = None,
     checkpointer: Checkpointer | None = None,
+    held_out_test: bool = False,
 ) -> Iterator[StageResult]:
     """Take a method through the stages of a task; yield the result of each.
 
     A resumed run yields first the result of the stage that its state was saved in. Raises RequestError
-    if the method does not support the task, DataError if data are missing.
+    if the method does not support the task, DataError if data are missing. If `held_out_test`, nothing
+    reads the test data.
     """
     reason = method.unsupported(task)
     if reason is not None:
@@ -79,7 +81,7 @@ def run(
             continue
         if learner is None:
             learner = Learner(task, method, seed, context.device)
-        learner.begin_stage(stage)
+        learner.begin_stage(replace(stage, test=None) if held_out_test else stage)
         _start_stage(learner, method, checkpointer, resumed)
         trained = Trainer(learner, method, callback, checkpointer, resumed).run()
         resumed = None

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from plastibench.errors import RequestError
-from plastibench.experiments.grid import FIRST_TUNING_SEED, Grid
-from plastibench.experiments.spec import Part, Spec, build, canonical
+from plastibench.experiments.grid import Grid
+from plastibench.experiments.seeds import FIRST_TUNING_SEED
+from plastibench.experiments.spec import Part, Spec, build, digest
 from plastibench.tuning.search_space import SearchDimension, check_names, dimensions, with_values
 
 if TYPE_CHECKING:
@@ -49,11 +49,9 @@ class StudyPlan:
     @property
     def study_name(self) -> str:
         """Return the study's name: the same for the same setting, whatever its search space."""
-        parts = (self.base_spec.task, self.base_spec.model, self.base_spec.method)
-        setting: list[Any] = [[part.name, part.settings] for part in parts]
-        setting += [self.base_spec.recipe, self.base_spec.device]
-        digest = hashlib.sha256(canonical(setting).encode()).hexdigest()[:6]
-        return f"{self.tuning}/{self.base_spec.method.name}-{digest}"
+        parts = [[part.name, part.settings] for part in self.base_spec.parts.values()]
+        setting = digest([*parts, self.base_spec.recipe, self.base_spec.device])
+        return f"{self.tuning}/{self.base_spec.method.name}-{setting[:6]}"
 
     def specs(self, values: Mapping[str, Any]) -> list[Spec]:
         """Return the runs of a trial, one for each tuning seed."""
@@ -67,7 +65,7 @@ class StudyPlan:
     def fixed_terms(self) -> dict[str, Any]:
         """Return what may not change between the trials of a study, under names for error messages."""
         spec = self.base_spec
-        code = {part.name: part.code for part in (spec.task, spec.model, spec.method)}
+        code = {part.name: part.code for part in spec.parts.values()}
         return {
             "search space": [dimension.as_dict() for dimension in self.dimensions],
             "objective": list(self.config.objectives),
@@ -115,7 +113,7 @@ def _split(grid: Grid, registry: Registry) -> Iterator[Grid]:
 def _make_plan(name: str, grid: Grid, config: StudyConfig, registry: Registry) -> StudyPlan:
     spec = grid.specs(registry)[0]
     space = dimensions(spec, registry.load("method", spec.method.name), config.extra_dimensions)
-    base = replace(spec, task=_with_validation(spec.task), seed=FIRST_TUNING_SEED, sealed=True)
+    base = replace(spec, task=_with_validation(spec.task), seed=FIRST_TUNING_SEED, held_out_test=True)
     for end in ("low", "high"):
         # Settings check their values: both ends of a range must be allowed.
         build(with_values(base, {dimension.name: getattr(dimension, end) for dimension in space}), registry)

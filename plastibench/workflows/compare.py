@@ -67,6 +67,6 @@ def _is_home(path: Path) -> bool:
 
 def _contents(runs: FinishedRuns) -> str:
     """Return what a selection has, as `task model method`."""
-    specs = [record.spec for record in runs.records if not record.spec.sealed]
+    specs = [record.spec for record in runs.records if not record.spec.held_out_test]
     names = {f"{spec.task.name} {spec.model.name} {spec.method.name}" for spec in specs}
     return ", ".join(sorted(names)) or "none that was tested"

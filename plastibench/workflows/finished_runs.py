@@ -12,7 +12,7 @@ from pathlib import Path
 from plastibench.analysis.tables.table import ResultTable, build_tables
 from plastibench.errors import RequestError
 from plastibench.experiments import suites
-from plastibench.experiments.spec import Spec, name_of
+from plastibench.experiments.spec import Spec
 from plastibench.store import tuned_settings
 from plastibench.store.index.load import load_summaries, reading_progress
 from plastibench.store.record import Record
@@ -81,7 +81,7 @@ def log_damaged(store: Store, consequence: str) -> None:
 def _unfinished(store: Store, specs: list[Spec] | None) -> str:
     """Return the states of the runs that are not finished, or nothing if none was started."""
     entries = [
-        get_status(store, spec, name_of(spec)) for spec in (started_specs(store) if specs is None else specs)
+        get_status(store, spec, spec.name) for spec in (started_specs(store) if specs is None else specs)
     ]
     if all(run.state == "queued" for run in entries):
         return ""

@@ -6,9 +6,10 @@ from typing import Any
 
 from plastibench.errors import unknown
 from plastibench.experiments import suites
+from plastibench.plugins import plugin
 from plastibench.plugins.registry import Registry
 
-KINDS = {"methods": "method", "tasks": "task", "models": "model", "suites": "suite"}
+KINDS = {**{f"{kind}s": kind for kind in plugin.KINDS}, "suites": "suite"}
 
 Listing = dict[str, dict[str, str]]
 """Heading, then name, then description."""
@@ -20,12 +21,17 @@ def list_plugins(registry: Registry, kind: str | None = None) -> Listing:
 
 
 def describe_plugin(registry: Registry, name: str) -> Listing:
-    """Return the settings, presets and search ranges of a method, task or model, which is imported."""
-    kind = next((kind for kind in ("method", "task", "model") if name in registry.names(kind)), None)
+    """Return the settings, presets and search ranges of a plug-in, which is imported."""
+    kind = next((kind for kind in plugin.KINDS if name in registry.names(kind)), None)
     if kind is None:
-        names = [name for kind in ("method", "task", "model") for name in registry.names(kind)]
-        raise unknown("kind, method, task or model", name, [*KINDS, *names])
-    return _describe(registry.load(kind, name))
+        names = [name for kind in plugin.KINDS for name in registry.names(kind)]
+        raise unknown(f"kind, {', '.join(plugin.KINDS)}", name, [*KINDS, *names])
+    listing = _describe(cls := registry.load(kind, name))
+    default_regime = getattr(cls, "regime", None)
+    if default_regime is not None:
+        default, names = registry.find("regime", default_regime).name, registry.names("regime")
+        listing["settings"]["regime"] = f"{default} ({' or '.join(names)})"
+    return listing
 
 
 def _summaries(heading: str, registry: Registry) -> dict[str, str]:
@@ -35,10 +41,12 @@ def _summaries(heading: str, registry: Registry) -> dict[str, str]:
     return {name: registry.get(kind, name).summary() for name in registry.names(kind)}
 
 
-def _describe(cls: Any) -> Listing:  # noqa: ANN401 - a class of any of three contracts
-    from plastibench.plugins.fields import describe, search_space, show
+def _describe(cls: Any) -> Listing:  # noqa: ANN401 - a plug-in's class
+    from plastibench.plugins.fields import describe, search_space
+    from plastibench.plugins.values import show
 
-    listing: Listing = {"settings": {n: f"{default} ({allowed})" for n, default, allowed in describe(cls)}}
+    settings = {name: f"{default or 'required'} ({allowed})" for name, default, allowed in describe(cls)}
+    listing: Listing = {"settings": settings}
     space = search_space(cls)
     if space:
         listing["search ranges"] = {

@@ -12,7 +12,7 @@ from typing import Literal
 
 from plastibench.console import progress
 from plastibench.errors import RequestError
-from plastibench.experiments.spec import canonical, name_of
+from plastibench.experiments.spec import canonical
 from plastibench.store import tuned_settings
 from plastibench.store.checkpoint import Checkpoint
 from plastibench.store.record import Record
@@ -162,7 +162,7 @@ class _Merger:
         logger.warning("  %s", origin or "made by the same device and versions: one of them is wrong")
 
     def _warn(self, copy: RunCopy, message: str) -> None:
-        logger.warning("%s %s: %s", copy.record.id, name_of(copy.record.spec), message)
+        logger.warning("%s %s: %s", copy.record.id, copy.record.spec.name, message)
 
 
 def _log_unfinished(source: Store) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from plastibench.experiments.spec import Spec, name_of
+from plastibench.experiments.spec import Spec
 from plastibench.runner.callbacks import RunCallback
 from plastibench.store.record import Record
 
@@ -26,12 +26,13 @@ class RunLogger(RunCallback):
     def on_run_end(self, record: Record) -> None:
         """Log a finished run."""
         self.num_finished += 1
-        accuracy = 100 * record.stages[-1]["validation_accuracy" if record.spec.sealed else "test_accuracy"]
+        measured = "validation_accuracy" if record.spec.held_out_test else "test_accuracy"
+        accuracy = 100 * record.stages[-1][measured]
         logger.info(
             "%d/%d %s: %.2f %% at the last stage, %.1f s%s",
             self.num_finished,
             self.num_runs,
-            name_of(record.spec),
+            record.spec.name,
             accuracy,
             float(record.provenance["seconds"]),
             "" if record.status == "done" else f", {record.status}",
@@ -39,8 +40,8 @@ class RunLogger(RunCallback):
 
     def on_run_error(self, spec: Spec, message: str) -> None:
         """Log a failed run."""
-        logger.error("%s: failed: %s", name_of(spec), message)
+        logger.error("%s: failed: %s", spec.name, message)
 
     def on_log(self, spec: Spec, message: str) -> None:
         """Log a message."""
-        logger.info("%s: %s", name_of(spec), message)
+        logger.info("%s: %s", spec.name, message)

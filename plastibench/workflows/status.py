@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from plastibench.experiments.spec import name_of
 from plastibench.store.run_status import RunStatus, damaged_statuses, get_status, started_specs
 from plastibench.store.run_store import Store
 from plastibench.workflows.request import Selection
@@ -12,4 +11,4 @@ def status(selection: Selection) -> list[RunStatus]:
     """Return the current state of each run of a suite, of a grid, or ever started in the home folder."""
     store = Store(selection.workspace.home)  # a new one each time: what was damaged may be whole by now
     specs = started_specs(store) if selection.is_empty else selection.specs
-    return [*(get_status(store, spec, name_of(spec)) for spec in specs), *damaged_statuses(store)]
+    return [*(get_status(store, spec, spec.name) for spec in specs), *damaged_statuses(store)]

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from support.commands import plugin
 
 from plastibench.errors import RequestError
-from plastibench.experiments.grid import MOST_SEEDS, Grid, parse_seeds
+from plastibench.experiments.grid import Grid
+from plastibench.experiments.seeds import MAX_SEEDS, parse_seeds
 from plastibench.experiments.spec import Spec, build
 from plastibench.plugins.registry import Registry
 
@@ -105,7 +106,7 @@ def test_seeds_are_whole_numbers_or_an_error(text: str) -> None:
         seeds = parse_seeds(text)
     except RequestError:
         return
-    assert 0 < len(seeds) <= MOST_SEEDS
+    assert 0 < len(seeds) <= MAX_SEEDS
     assert all(seed >= 0 for seed in seeds)
 
 

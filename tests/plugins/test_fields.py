@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plastibench.errors import RequestError
-from plastibench.plugins.fields import Settings, describe, search_space, setting, settings_of, show, tune
+from plastibench.plugins.fields import Settings, describe, search_space, setting, settings_of, tune
 from plastibench.plugins.recipe import Recipe
+from plastibench.plugins.values import show
 
 
 @dataclass(kw_only=True)
@@ -142,7 +143,7 @@ def test_a_setting_without_a_meaning_is_refused_and_its_default_is_not() -> None
     with pytest.raises(RequestError, match=r"extra=0\.5 means nothing"):
         Some().from_strings({"extra": "0.5"})
     allowed = {name: words for name, _, words in describe(Some)}
-    assert "with word=b alone" in allowed["extra"]
+    assert "with word=b only" in allowed["extra"]
 
 
 def test_the_recipe_refuses_what_its_optimizer_and_schedule_do_not_use() -> None:

@@ -13,7 +13,8 @@ from support.commands import PLAIN, child, plugin
 import plastibench
 from plastibench.errors import RequestError
 from plastibench.plugins.code_hash import digest
-from plastibench.plugins.registry import Plugin, Registry, fingerprint
+from plastibench.plugins.plugin import Plugin
+from plastibench.plugins.registry import Registry
 from plastibench.workflows.list import list_plugins
 
 
@@ -135,9 +136,9 @@ def test_imports_do_not_count_but_what_an_alias_stands_for_does() -> None:
 
 def test_digest_of_a_file_is_computed_again_when_the_file_changes(tmp_path: Path) -> None:
     file = plugin(tmp_path, "mine")
-    before = fingerprint(Plugin("method", "mine", "mine", file))
+    before = Plugin("method", "mine", "mine", file).digest()
     plugin(tmp_path, "mine", "x: int = 1")
-    assert fingerprint(Plugin("method", "mine", "mine", file)) != before
+    assert Plugin("method", "mine", "mine", file).digest() != before
 
 
 @given(st.text(alphabet="ab\u00e9 '\"\n#", max_size=30))
@@ -148,4 +149,4 @@ def test_text_in_code_counts_whatever_it_is(text: str) -> None:
 
 def test_code_of_an_installed_plugin_counts_too(registry: Registry) -> None:
     known = registry.get("method", "warm")
-    assert fingerprint(Plugin("method", "warm", known.module, None)) == fingerprint(known) != ""
+    assert Plugin("method", "warm", known.module, None).digest() == known.digest() != ""

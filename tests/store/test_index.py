@@ -73,7 +73,7 @@ def home(tmp_path: Path) -> Path:
     runs.append(replace(a_run("warm", 7), status="diverged"))
     sealed = a_run("mine", 8)
     stages = [{**row, "test_accuracy": None} for row in sealed.stages]
-    runs.append(replace(sealed, spec=replace(sealed.spec, sealed=True), stages=stages))
+    runs.append(replace(sealed, spec=replace(sealed.spec, held_out_test=True), stages=stages))
     a_home(tmp_path, [*runs, a_run("warm", 9)])
     tuned_settings.save(
         tmp_path,

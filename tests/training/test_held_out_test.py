@@ -1,4 +1,4 @@
-"""A sealed run cannot read the test data, is another run, and is in no table."""
+"""A run with a held-out test cannot read the test data, is another run, and is in no table."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ from plastibench.cli.progress import RunProgress
 from plastibench.cli.screen import Screen
 from plastibench.data.dataset import Dataset
 from plastibench.errors import RequestError
-from plastibench.experiments.grid import FIRST_TUNING_SEED, Grid, parse_seeds
+from plastibench.experiments.grid import Grid
+from plastibench.experiments.seeds import FIRST_TUNING_SEED, parse_seeds
 from plastibench.experiments.spec import Spec
 from plastibench.plugins.fields import settings_of
 from plastibench.plugins.method import Method
 from plastibench.plugins.registry import Registry
-from plastibench.plugins.task import Task, sealed
+from plastibench.plugins.task import Task
 from plastibench.runner.context import RunContext
 from plastibench.runner.execute import execute
 from plastibench.store.run_store import Store
-from plastibench.testing.run_trace import data_context, equal_weights, trace_run
+from plastibench.testing.run_trace import data_context
 from plastibench.training import protocol
 
 SMALL = {"stages": "2", "max_epochs": "1", "width": "4", "train_size": "130", "validation": "0.2"}
@@ -40,8 +41,8 @@ class Untouchable:
         raise AssertionError("the test data were counted")
 
 
-def guarded(task: Task, *, seal: bool) -> Task:
-    """Return the task with a test split that raises when it is touched, sealed or not."""
+def guarded(task: Task) -> Task:
+    """Return the task with a test split that raises when it is touched."""
     base: Any = type(task)
 
     class Guarded(base):  # type: ignore[misc]  # a class found at run time
@@ -49,50 +50,46 @@ def guarded(task: Task, *, seal: bool) -> Task:
             for stage in super().stream(*where):
                 yield replace(stage, test=Untouchable())
 
-    kind = sealed(Guarded) if seal else Guarded
-    return kind(recipe=task.recipe, architecture=task.architecture, **settings_of(task))
+    return Guarded(recipe=task.recipe, architecture=task.architecture, **settings_of(task))
 
 
-def spec_of(registry: Registry, *, seal: bool) -> Spec:
+def spec_of(registry: Registry, *, held_out_test: bool) -> Spec:
     grid = Grid(tasks=("digits",), methods=("warm",), seeds=(0,), settings=SMALL)
     (spec,) = grid.specs(registry)
-    return replace(spec, sealed=seal)
+    return replace(spec, held_out_test=held_out_test)
 
 
-def test_a_sealed_run_never_touches_the_test_split(registry: Registry) -> None:
+def test_held_out_test_data_are_never_touched(registry: Registry) -> None:
     task = small_digits(registry, validation=0.2)
     with pytest.raises(AssertionError, match="the test data were"):
-        list(protocol.run(guarded(task, seal=False), Method(), 0, data_context()))
-    for result in protocol.run(guarded(task, seal=True), Method(), 0, data_context()):
+        list(protocol.run(guarded(task), Method(), 0, data_context()))
+    for result in protocol.run(guarded(task), Method(), 0, data_context(), held_out_test=True):
         assert result.validation_accuracy is not None
         row = result.as_dict()
-        assert [row[name] for name in ("test_accuracy", "test_correct", "num_test", "test_loss")] == [
-            None
-        ] * 4
+        assert {row[name] for name in ("test_accuracy", "test_correct", "num_test", "test_loss")} == {None}
 
 
-def test_the_seal_changes_nothing_of_the_training(registry: Registry) -> None:
+def test_holding_out_the_test_changes_nothing_of_the_training(registry: Registry) -> None:
     task = small_digits(registry, validation=0.2)
-    closed = sealed(type(task))(recipe=task.recipe, architecture=task.architecture, **settings_of(task))
-    one, two = trace_run(task, Method()), trace_run(closed, Method())
-    assert equal_weights(one.weights, two.weights)
-    assert [row.validation_accuracy for row in one.results] == [
-        row.validation_accuracy for row in two.results
-    ]
+    one, two = (
+        list(protocol.run(task, Method(), 0, data_context(), held_out_test=held)) for held in (False, True)
+    )
+    assert [row.train_loss for row in one] == [row.train_loss for row in two]
+    assert [row.validation_accuracy for row in one] == [row.validation_accuracy for row in two]
 
 
-def test_a_sealed_run_is_another_run_of_another_setting(registry: Registry) -> None:
-    plain, closed = spec_of(registry, seal=False), spec_of(registry, seal=True)
-    assert plain.id != closed.id
-    assert plain.condition_id() != closed.condition_id()
+def test_a_run_with_a_held_out_test_is_another_run_under_another_condition(registry: Registry) -> None:
+    plain, held = spec_of(registry, held_out_test=False), spec_of(registry, held_out_test=True)
+    assert plain.id != held.id
+    assert plain.condition_id != held.condition_id
     assert "sealed" not in plain.as_dict()
-    assert [Spec.from_dict(spec.as_dict()) for spec in (plain, closed)] == [plain, closed]
+    assert [Spec.from_dict(spec.as_dict()) for spec in (plain, held)] == [plain, held]
 
 
-def test_a_sealed_run_is_kept_and_is_in_no_table(registry: Registry, tmp_path: Path) -> None:
+def test_a_run_with_a_held_out_test_is_kept_and_is_in_no_table(registry: Registry, tmp_path: Path) -> None:
     context = RunContext(tmp_path, tmp_path, tmp_path, "cpu")
     with RunProgress(Screen(quiet=True)) as progress:
-        record = execute(spec_of(registry, seal=True), context, [progress])
+        record = execute(spec_of(registry, held_out_test=True), context, [progress])
         progress.on_run_end(record)
         assert progress.num_ended == 1
     kept = Store(tmp_path).read(record.id)
@@ -107,7 +104,7 @@ def test_a_sealed_run_is_kept_and_is_in_no_table(registry: Registry, tmp_path: P
     "text", [str(FIRST_TUNING_SEED) + ",", f"5,{FIRST_TUNING_SEED + 3}-{FIRST_TUNING_SEED + 4}"]
 )
 def test_seeds_for_tuning_cannot_be_asked_for(text: str) -> None:
-    with pytest.raises(RequestError, match="kept for tuning"):
+    with pytest.raises(RequestError, match="reserved for tuning"):
         parse_seeds(text)
 
 

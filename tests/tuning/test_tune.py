@@ -13,7 +13,7 @@ from support.commands import SMALL, command, plugin
 from support.tuning import COSTLY, NAME, small_tune, studies, trials
 
 from plastibench.experiments import suites
-from plastibench.experiments.grid import FIRST_TUNING_SEED
+from plastibench.experiments.seeds import FIRST_TUNING_SEED
 from plastibench.plugins.registry import Registry
 from plastibench.store.run_store import Store
 from plastibench.tuning.summary import expected_best
@@ -81,7 +81,7 @@ def test_trials_are_sealed_runs_of_the_store_on_seeds_that_no_report_has(tuned_h
             assert [r.spec.seed for r in records if r] == [FIRST_TUNING_SEED, FIRST_TUNING_SEED + 1]
             accuracies = [row["validation_accuracy"] for r in records if r for row in r.stages]
             assert trial.value == pytest.approx(100 * sum(accuracies) / len(accuracies))
-            assert all(r.spec.sealed for r in records if r)
+            assert all(r.spec.held_out_test for r in records if r)
             assert all(row["test_accuracy"] is None for r in records if r for row in r.stages)
 
 
@@ -98,7 +98,7 @@ def test_what_is_chosen_is_a_suite_with_published_and_chosen_settings(tuned_home
     specs = [spec for grid in suite.grids for spec in grid.specs(Registry())]
     assert [grid.tuned is not None for grid in suite.grids] == [False, True, False, True]
     assert {spec.seed for spec in specs} == {7}
-    assert not any(spec.sealed or spec.task.settings["validation"] for spec in specs)
+    assert not any(spec.held_out_test or spec.task.settings["validation"] for spec in specs)
     _, warm = studies(tuned_home)
     assert specs[-1].recipe["learning_rate"] == warm.best_params["learning_rate"]
 

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 
 from plastibench.experiments.spec import Part, Spec
-from plastibench.plugins.fields import show
+from plastibench.plugins.values import show
 
 
 def command(specs: Sequence[Spec]) -> str:
@@ -17,9 +17,9 @@ def command(specs: Sequence[Spec]) -> str:
     first = specs[0]
     words = ["plastibench", "run", "--task", first.task.name, "--model", first.model.name]
     words += ["--method", first.method.name, "--device", first.device, "--seeds", _seeds(specs)]
-    settings = {**first.task.settings, **first.recipe, **_prefixed(first.model), **_prefixed(first.method)}
+    settings = {**first.task_settings, **first.recipe, **_prefixed(first.model), **_prefixed(first.method)}
     for name, value in settings.items():
-        words += ["--set", f"{name}={show(_plain(value))}"]
+        words += ["--set", f"{name}={show(value)}"]
     return " ".join(shlex.quote(word) for word in words)
 
 
@@ -33,7 +33,3 @@ def _seeds(specs: Sequence[Spec]) -> str:
 
 def _prefixed(part: Part) -> dict[str, object]:
     return {f"{part.name}.{name}": value for name, value in part.settings.items()}
-
-
-def _plain(value: object) -> object:
-    return tuple(value) if isinstance(value, list) else value

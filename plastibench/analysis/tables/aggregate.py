@@ -194,11 +194,8 @@ def mixed_versions(tables: Sequence[ResultTable]) -> str | None:
             spec = row.records[0].spec
             versions.setdefault("precision", set()).add(spec.recipe.get("precision"))
             versions.setdefault("version of the protocol", set()).add(spec.protocol)
-            for kind, name, part in (
-                ("task", spec.task.name, spec.task),
-                ("model", spec.model.name, spec.model),
-                ("method", row.method, spec.method),
-            ):
+            for kind, part in spec.parts.items():
+                name = row.method if kind == "method" else part.name
                 versions.setdefault(f"version of the code of {kind} {name}", set()).add(part.code)
     for what, values in versions.items():
         if len(values) > 1:

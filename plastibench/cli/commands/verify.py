@@ -43,9 +43,8 @@ def command(
 
 
 def _lines(result: Verification) -> Iterator[str]:
-    from plastibench.experiments.spec import name_of
 
-    name = f"{result.record.id} {name_of(result.record.spec)}"
+    name = f"{result.record.id} {result.record.spec.name}"
     if not result.differences:
         yield f"{name}: all numbers of {len(result.record.stages)} stages are equal"
         return

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from plastibench.errors import RequestError, unknown
-from plastibench.experiments.grid import Grid, parse_seeds
-from plastibench.plugins.fields import show
+from plastibench.experiments.grid import Grid
+from plastibench.experiments.seeds import parse_seeds
+from plastibench.plugins.values import show
 
 FOLDER = Path(__file__).parent
 DEFAULTS = "defaults"

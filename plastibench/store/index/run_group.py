@@ -38,7 +38,7 @@ class RunGroup:
         """Parse a description. Raises ValueError, KeyError or TypeError if it is damaged."""
         fields = json.loads(text)
         spec, provenance = Spec.from_dict({**fields["spec"], "seed": 0}), fields["provenance"]
-        return cls(spec, provenance, spec.condition_id(), hardware_name(provenance))
+        return cls(spec, provenance, spec.condition_id, hardware_name(provenance))
 
     def record(
         self, seed: int, status: str, metrics: RunMetrics | None, stages: Sequence[StageRow] = ()

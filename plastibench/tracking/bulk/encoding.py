@@ -26,7 +26,7 @@ def said(record: Record, there: Collection[str]) -> dict[str, str]:
     """Return the tags that say what a run came to; a head that is `there` already is left out."""
     text = RunGroup.to_json(record)
     key = hashlib.sha256(text.encode()).hexdigest()[:16]
-    counts = record.status == "done" and not record.spec.sealed
+    counts = record.status == "done" and not record.spec.held_out_test
     entry = [key, record.spec.seed, record.status, _packed(_numbers(record.metrics)) if counts else ""]
     head = {} if f"{HEAD}{key}" in there else _cut(f"{HEAD}{key}", _packed(text))
     return head | _cut(f"{RUN}{record.id}", canonical(entry))

@@ -1,0 +1,85 @@
+"""Find plug-ins: shipped with plastibench, in installed packages, or in files given by path."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import pkgutil
+import sys
+from collections.abc import Iterator
+from importlib.metadata import entry_points
+from pathlib import Path
+
+from plastibench.errors import RequestError
+from plastibench.plugins.code_hash import parse
+from plastibench.plugins.plugin import FILE_MODULE, KINDS, Plugin, classes_of, import_file, plugin_errors
+
+
+def shipped() -> Iterator[Plugin]:
+    """Yield the plug-ins that come with plastibench; nothing is imported."""
+    for kind, properties in KINDS.items():
+        package = importlib.util.find_spec(properties.package)
+        assert package is not None
+        for folder in package.submodule_search_locations or ():
+            for module in pkgutil.iter_modules([folder]):
+                path = Path(folder) / f"{module.name}.py"
+                if _is_plugin(path):
+                    yield Plugin(kind, module.name, f"{package.name}.{module.name}", path)
+
+
+def installed() -> Iterator[Plugin]:
+    """Yield the plug-ins that installed packages declare as entry points; nothing is imported."""
+    for kind in KINDS:
+        for entry in entry_points(group=f"plastibench.{kind}s"):
+            yield Plugin(kind, entry.name, entry.module, None)
+
+
+def from_file(file: Path) -> Plugin:
+    """Import a file and return its plug-in; the kind follows from the class that it extends.
+
+    Raises RequestError if the file is missing or does not define one plug-in.
+    """
+    if not _is_file(file):
+        raise RequestError(f"no plug-in file at {file}")
+    name, module = file.stem, f"{FILE_MODULE}{file.stem}"
+    if not name.isidentifier():
+        raise RequestError(f"plug-in file {file} cannot give a name: {name!r} is not a Python identifier")
+    sys.modules.pop(module, None)
+    with plugin_errors(f"plug-in file {file}"):
+        classes = classes_of(import_file(module, file))
+    bases = {kind: properties.base_class() for kind, properties in KINDS.items()}
+    kinds = [kind for kind, base in bases.items() if any(issubclass(cls, base) for cls in classes)]
+    if len(kinds) != 1:
+        *most, last = KINDS
+        raise RequestError(
+            f"plug-in file {file} must define one {', '.join(most)} or {last}: it defines {len(kinds)}"
+        )
+    plugin = Plugin(kinds[0], name, module, file.resolve())
+    plugin.load()
+    return plugin
+
+
+def _is_plugin(path: Path) -> bool:
+    """Return whether a file defines a dataclass or extends a contract; others are shared by plug-ins.
+
+    A file that cannot be read is a plug-in, too: it fails when it is used, and the others do not.
+    """
+    try:
+        classes = [node for node in parse(path).body if isinstance(node, ast.ClassDef)]
+    except FileNotFoundError:
+        return False
+    except (OSError, SyntaxError, ValueError):
+        return True
+    bases = tuple(properties.contract.rpartition(":")[2] for properties in KINDS.values())
+    return any(
+        any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list)
+        or any(ast.unparse(base).endswith(bases) for base in node.bases)
+        for node in classes
+    )
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long for the disk
+        return False

@@ -1,0 +1,1 @@
+"""Regimes: one file, one regime."""
