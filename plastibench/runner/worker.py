@@ -49,6 +49,7 @@ class RunWorker:
             record = execute_run(spec, self.context, emit)
         except RunLockedError as error:
             emit(RunLocked(spec, str(error)))
+            return
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # a plug-in may raise anything, SystemExit too
