@@ -207,7 +207,7 @@ def test_an_unknown_format_is_refused_with_the_nearest() -> None:
     assert parse_formats("pdf, svg,pdf") == ("pdf", "svg")
     with pytest.raises(RequestError, match="did you mean 'png'"):
         parse_formats("svg,pngg")
-    with pytest.raises(RequestError, match="names no figure format"):
+    with pytest.raises(RequestError, match="holds no figure format"):
         parse_formats(" ,")
 
 
