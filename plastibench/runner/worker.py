@@ -7,7 +7,7 @@ from contextlib import suppress
 from plastibench.errors import RequestError, explain
 from plastibench.experiments.spec import Spec
 from plastibench.runner.context import RunContext
-from plastibench.runner.events import Emit, RunEnded, RunFailed, RunLocked
+from plastibench.runner.events import Emit, RunEnded, RunFailed, RunLocked, RunReleased
 from plastibench.runner.execute import execute_run
 from plastibench.store.run_status import RunLockedError
 from plastibench.system import signals
@@ -42,23 +42,23 @@ class RunWorker:
         """
         if signals.stop_requested():
             raise StopRequested("asked to stop")
+        event = self._run(spec, emit)
+        if isinstance(event, RunFailed):
+            self._empty_cache()
+        emit(event)
+
+    def _run(self, spec: Spec, emit: Emit) -> RunReleased:
         try:
             if not self._ready:
                 init_worker(self.context)
                 self._ready = True
-            record = execute_run(spec, self.context, emit)
+            return RunEnded(spec, execute_run(spec, self.context, emit))
         except RunLockedError as error:
-            emit(RunLocked(spec, str(error)))
-            return
+            return RunLocked(spec, str(error))
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # a plug-in may raise anything, SystemExit too
-            message = explain(error)  # holds no reference to the run's tensors, unlike the error
-        else:
-            emit(RunEnded(spec, record))
-            return
-        self._empty_cache()
-        emit(RunFailed(spec, message))
+            return RunFailed(spec, explain(error))  # without the error, which refers to the run's tensors
 
     def _empty_cache(self) -> None:
         """Release the device memory of a failed run, which may have run out of it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,13 @@ from plastibench.experiments.grid import Grid
 from plastibench.experiments.spec import Spec
 from plastibench.runner.callbacks import RunCallback
 from plastibench.runner.context import RunContext
-from plastibench.runner.events import Emit, RunFailed, RunLocked
+from plastibench.runner.events import Emit, RunEvent, RunFailed, RunLocked
 from plastibench.runner.executors.base import Executor
 from plastibench.runner.queue import RunQueue
 from plastibench.runner.scheduler import Scheduler, run_specs
+from plastibench.runner.worker import RunWorker
 from plastibench.store.record import Record
+from plastibench.store.run_status import run_lock
 from plastibench.training.callbacks import EpochProgress
 
 
@@ -106,3 +109,14 @@ class Counter(RunCallback):
 
     def on_run_end(self, record: Record) -> None:
         self.hooks.append("end")
+
+
+def test_a_run_with_another_holder_is_released_by_its_worker(tmp_path: Path) -> None:
+    context = RunContext(tmp_path, tmp_path, tmp_path, "cpu", threads=1)
+    (spec,) = Grid(("digits",), ("warm",), seeds=(0,)).specs(context.registry)
+    events: list[RunEvent] = []
+    with run_lock(context.store.folder(spec.id)):
+        RunWorker(context).run(spec, events.append)
+    (event,) = events
+    assert isinstance(event, RunLocked)
+    assert event.holder.startswith(f"process {os.getpid()} on ")

@@ -117,7 +117,7 @@ def test_a_first_sign_keeps_the_state_and_resume_goes_on_with_it(jobs: int, tmp_
     _, err = running.communicate(timeout=60)
     assert running.returncode == 130, err
     assert len(list(tmp_path.rglob("checkpoint.pt"))) == jobs
-    assert "goes on" in err
+    assert "saving the state" in err
     again = begin_resume(tmp_path)
     assert "resuming at stage" in again
 
