@@ -15,6 +15,7 @@ from plastibench.plugins.fields import setting, tune
 from plastibench.plugins.image_task import ImageTask
 from plastibench.plugins.layers import Scope, parameters_in, weight_layers
 from plastibench.plugins.method import BatchNorm, Method, OptimizerState
+from plastibench.plugins.probe import Probe
 from plastibench.plugins.published_recipes import DASH_SOTA
 from plastibench.plugins.recipe import Recipe
 from plastibench.plugins.regime import Regime
@@ -40,6 +41,7 @@ __all__ = [
     "Learner",
     "Method",
     "OptimizerState",
+    "Probe",
     "RandomCrop",
     "RandomHorizontalFlip",
     "RandomResizedCrop",

@@ -120,7 +120,7 @@ PLUGINS = click.option(
     "plugins",
     type=click.Path(path_type=Path),
     multiple=True,
-    help="A file with a method, task or model of your own. Can be repeated.",
+    help="A file with a plug-in of your own: a method, task, model, regime or probe. Can be repeated.",
 )
 TRACKING_URI = click.option(
     "--tracking-uri",
@@ -160,6 +160,9 @@ SELECTION = (
         "--model", "models", type=Names(), help="Models, separated by commas. Default: the task's own."
     ),
     click.option("--recipe", help="How a stage is trained: standard or sota. Default: the task's first."),
+    click.option(
+        "--probe", "probes", type=Names(), help="Probes, separated by commas: measurements of every stage."
+    ),
     click.option("--seeds", type=Seeds(), help="How many (5), which (3,5,7) or a range (10-14). Default: 3."),
     click.option("--device", help="cpu, cuda, cuda:N or hpu. Default: the suite's, or cpu."),
     SETTINGS,

@@ -44,17 +44,18 @@ class Grid:
     device: str = "cpu"
     settings: Texts = field(default_factory=dict)
     """By name, or by `plug-in.name` for one plug-in alone."""
+    probes: tuple[str, ...] = ()
     tuned: Mapping[str, Any] | None = None
     """The fields of `TunedSettings` if a tuning chose the settings."""
 
     def __post_init__(self) -> None:
         """Raise RequestError for duplicates and for what is empty."""
-        for option in ("tasks", "methods", "models", "seeds"):
+        for option in ("tasks", "methods", "models", "seeds", "probes"):
             values = getattr(self, option)
             duplicates = [str(value) for value in dict.fromkeys(values) if values.count(value) > 1]
             if duplicates:
                 raise RequestError(f"duplicate {option}: {', '.join(duplicates)} is given more than once")
-            if not values and option != "models":
+            if not values and option not in ("models", "probes"):
                 raise RequestError(f"no {option} given: at least one is needed")
 
     def specs(self, registry: Registry) -> list[Spec]:
@@ -67,6 +68,7 @@ class Grid:
 
         self._check_prefixes(registry)
         same = {"seed": self.seeds[0], "device": self.device.partition(":")[0], "protocol": protocol.VERSION}
+        same["probes"] = tuple(self._probe(registry, name) for name in self.probes)
         templates = [
             Spec(**condition.parts, method=method, **same)  # type: ignore[arg-type]
             for condition in self._conditions(registry)
@@ -122,21 +124,27 @@ class Grid:
             cls = registry.load("method", name)
             if colon and preset not in cls.presets:
                 raise unknown(f"preset of {name}", preset, cls.presets)
-            own = {k.partition(".")[2]: v for k, v in self.settings.items() if k.startswith(f"{name}.")}
             with plugin_errors(f"method {name}"):
-                method = cls(**cls.presets.get(preset, {})).from_strings(own)
+                method = cls(**cls.presets.get(preset, {})).from_strings(self._own(name))
                 reason = method.unsupported(task)
             if reason is not None:
                 raise RequestError(f"method {name} cannot run on this task and model: {reason}")
             yield Part.of(registry.get("method", name), method)
 
+    def _probe(self, registry: Registry, name: str) -> Part:
+        plugin = registry.get("probe", name)
+        return Part.of(plugin, plugin.load().parse(self._own(name)))
+
+    def _own(self, prefix: str) -> dict[str, str]:
+        """Return the settings with a prefix."""
+        parts = ((*full.partition("."), text) for full, text in self.settings.items())
+        return {name: text for first, dot, name, text in parts if dot and first == prefix}
+
     def _texts(self, prefixes: tuple[str, ...]) -> dict[str, str]:
         """Return the settings without prefix, and those with one of `prefixes`, which take precedence."""
         texts = {full: text for full, text in self.settings.items() if "." not in full}
-        for full, text in self.settings.items():
-            prefix, _, name = full.partition(".")
-            if name and prefix in prefixes:
-                texts[name] = text
+        for prefix in prefixes:
+            texts |= self._own(prefix)
         return texts
 
     def _check_prefixes(self, registry: Registry) -> None:
@@ -146,8 +154,8 @@ class Grid:
         regimes = {text for full, text in self.settings.items() if full.split(".")[-1] == "regime"}
         for full in self.settings:
             prefix, dot, _ = full.partition(".")
-            if dot and prefix not in (names := {*self.tasks, *methods, *models, *regimes}):
-                raise unknown("task, regime, model or method of this grid", prefix, names)
+            if dot and prefix not in (names := {*self.tasks, *methods, *models, *regimes, *self.probes}):
+                raise unknown("task, regime, model, method or probe of this grid", prefix, names)
 
     def _check_names(self, registry: Registry, texts: Texts, task: Task, where: str) -> None:
         """Raise RequestError for a setting that neither the task nor its regime, recipe or model has."""

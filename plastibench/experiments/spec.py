@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from plastibench.plugins.values import from_json
 
 if TYPE_CHECKING:
     from plastibench.plugins.method import Method
+    from plastibench.plugins.probe import Probe
     from plastibench.plugins.task import Task
 
 SCHEMA = 1
@@ -57,6 +58,8 @@ class Spec:
     """None if the task has no regime, or in older descriptions, which have it among the task's settings."""
     held_out_test: bool = False
     """Whether the run cannot read the test data and is measured on validation data alone, as in a tuning."""
+    probes: tuple[Part, ...] = ()
+    """Probes that measure the run; they change no other number."""
 
     @property
     def parts(self) -> dict[str, Part]:
@@ -84,8 +87,10 @@ class Spec:
             "device": self.device,
             "protocol": self.protocol,
         }
-        # The key has its first name, and is left out of most descriptions: older runs keep their ids.
-        return {**plain, "sealed": True} if self.held_out_test else plain
+        # Older runs keep their ids: what they do not have is left out, and one key has its first name.
+        sealed = {"sealed": True} if self.held_out_test else {}
+        probes = {"probes": [probe.as_dict() for probe in self.probes]} if self.probes else {}
+        return {**plain, **sealed, **probes}
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Spec:
@@ -94,7 +99,8 @@ class Spec:
             kind: Part(**plain[kind]) for kind in ("task", "regime", "model", "method") if kind in plain
         }
         rest = {name: plain[name] for name in ("recipe", "seed", "device", "protocol")}
-        return cls(**parts, **rest, held_out_test=plain.get("sealed", False))
+        probes = tuple(Part(**probe) for probe in plain.get("probes", ()))
+        return cls(**parts, **rest, held_out_test=plain.get("sealed", False), probes=probes)
 
     @cached_property
     def id(self) -> str:
@@ -103,9 +109,13 @@ class Spec:
 
     @cached_property
     def condition_id(self) -> str:
-        """Return a digest of all but the method and the seed: runs that share it may be compared."""
+        """Return a digest of all but method, seed and probes: runs that share it may be compared."""
         plain = self.as_dict()
-        return digest({name: value for name, value in plain.items() if name not in ("method", "seed")})
+        return digest({k: value for k, value in plain.items() if k not in ("method", "seed", "probes")})
+
+    def without_probes(self) -> Spec:
+        """Return the description of the run without its probes: its results are the same."""
+        return replace(self, probes=()) if self.probes else self
 
     @property
     def name(self) -> str:
@@ -134,6 +144,11 @@ def build(spec: Spec, registry: Registry) -> tuple[Task, Method]:
     method = made.pop("method")
     nested = {"recipe": Recipe(**from_json(spec.recipe)), "architecture": made.pop("model"), **made}
     return _build("task", spec.task, registry, **nested), method
+
+
+def build_probes(spec: Spec, registry: Registry) -> dict[str, Probe]:
+    """Return the probes that a description names. Raises RequestError as `build` does."""
+    return {probe.name: _build("probe", probe, registry) for probe in spec.probes}
 
 
 def _build(kind: str, part: Part, registry: Registry, **nested: Settings) -> Any:  # noqa: ANN401 - a plug-in's class

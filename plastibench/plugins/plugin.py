@@ -38,6 +38,7 @@ KINDS = {
     "method": Kind("plastibench.methods", "plastibench.plugins.method:Method"),
     "task": Kind("plastibench.tasks", "plastibench.plugins.task:Task", has_defaults=False),
     "model": Kind("plastibench.models", "plastibench.plugins.architecture:Architecture"),
+    "probe": Kind("plastibench.probes", "plastibench.plugins.probe:Probe"),
     "regime": Kind("plastibench.plugins.regimes", "plastibench.plugins.regime:Regime", has_defaults=False),
 }
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from plastibench.experiments.spec import Spec, build
+from plastibench.experiments.spec import Spec, build, build_probes
 from plastibench.runner.callbacks import RunCallback
 from plastibench.runner.checkpointing import RunCheckpointer, RunHistory
 from plastibench.runner.context import RunContext
@@ -73,8 +73,8 @@ def _train(spec: Spec, context: RunContext, emit: Emit) -> Record:
         emit(StageEnded(spec, row))
     with context.store.open(spec, history.rows) as writer:
         history.rows = writer.rows
-        options: dict[str, Any] = {"callback": reporter, "checkpointer": checkpointer}
-        options["held_out_test"] = spec.held_out_test
+        measures = protocol.Measures(spec.held_out_test, build_probes(spec, context.registry))
+        options: dict[str, Any] = {"callback": reporter, "checkpointer": checkpointer, "measures": measures}
         for result in protocol.run(task, method, spec.seed, context.data_context, **options):
             row = _finite(result.as_dict())
             writer.append(row)

@@ -39,8 +39,8 @@ class TunedSettings:
 
 
 def variant_id(spec: Spec) -> str:
-    """Return what the runs of a method under one setting share: everything except the seed."""
-    return digest(replace(spec, seed=0).as_dict())
+    """Return what the runs of a method under one setting share: everything except seed and probes."""
+    return digest(replace(spec, seed=0, probes=()).as_dict())
 
 
 def suite_path(home: Path, name: str) -> Path:

@@ -8,6 +8,7 @@ import inspect
 import json
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -16,6 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from plastibench.devices import Device
 from plastibench.plugins.fields import search_space, settings_of
 from plastibench.plugins.method import Method
+from plastibench.plugins.probe import Probe
 from plastibench.plugins.task import Task
 from plastibench.seeding import derive_seed
 from plastibench.store.checkpoint import Checkpoint
@@ -113,6 +115,17 @@ def evaluation_changes_nothing(task: Task, kind: Kind) -> None:
 
     vars(method)["after_stage"] = measure_more
     assert equal_weights(trace_run(task, method).weights, plain.weights)
+
+
+def probes_change_nothing(task: Task, kind: Kind, probes: Mapping[str, Probe]) -> None:
+    """A run with probes has the same bits, and the measurements in addition."""
+    plain = trace_run(task, kind())
+    probed = trace_run(task, kind(), measures=protocol.Measures(probes=probes))
+    names = {f"{name}.{measurement}" for name, probe in probes.items() for measurement in probe.units}
+    assert equal_weights(plain.weights, probed.weights), f"a probe changes a run of {kind.__name__}"
+    assert [row | dict.fromkeys(names) for row in plain.rows()] == [
+        row | dict.fromkeys(names & row.keys()) for row in probed.rows()
+    ]
 
 
 def counted_cost_equals_real_cost(task: Task, kind: Kind, num_classes: int) -> None:

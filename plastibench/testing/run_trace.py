@@ -46,6 +46,7 @@ def trace_run(
     *,
     callback: TrainingCallback | None = None,
     checkpointer: Checkpointer | None = None,
+    measures: protocol.Measures | None = None,
 ) -> RunTrace:
     """Execute a whole run and keep its weights; its data set must be embedded in the package.
 
@@ -62,7 +63,13 @@ def trace_run(
     vars(method)["after_stage"] = after_stage
     try:
         results = protocol.run(
-            task, method, seed, data_context(device), callback=callback, checkpointer=checkpointer
+            task,
+            method,
+            seed,
+            data_context(device),
+            callback=callback,
+            checkpointer=checkpointer,
+            measures=measures,
         )
         trial.results.extend(results)
     except StopRequested:
@@ -73,7 +80,11 @@ def trace_run(
 
 
 def trace_interrupted_run(
-    task: Task, kind: Callable[[], Method], every: int, device: Device | None = None
+    task: Task,
+    kind: Callable[[], Method],
+    every: int,
+    device: Device | None = None,
+    measures: protocol.Measures | None = None,
 ) -> tuple[RunTrace, int]:
     """Carry out a run that is stopped again and again; return it, and how often it was stopped.
 
@@ -84,7 +95,7 @@ def trace_interrupted_run(
         checkpoint = Checkpoint(Path(folder), "a-trial")
         for stops in count():
             checkpointer = _Stopping(checkpoint, every)
-            piece = trace_run(task, kind(), device=device, checkpointer=checkpointer)
+            piece = trace_run(task, kind(), device=device, checkpointer=checkpointer, measures=measures)
             whole.results.extend(piece.results)
             whole.weights.extend(piece.weights)
             if not checkpointer.stopped:

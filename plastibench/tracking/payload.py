@@ -57,9 +57,14 @@ def points(rows: Rows, first: int = 0) -> list[MetricPoint]:
     return [
         MetricPoint(name, float(row[name]), int(row["index"]), int(1000 * end))
         for row, end in list(zip(rows, ends, strict=True))[first:]
-        for name in CURVES
+        for name in (*CURVES, *probe_metrics(row))
         if row.get(name) is not None
     ]
+
+
+def probe_metrics(row: Mapping[str, Any]) -> list[str]:
+    """Return the names of a row's measurements of probes, each `probe.measurement`."""
+    return [name for name in row if "." in name]
 
 
 def sums(rows: Rows) -> list[MetricPoint]:
@@ -108,10 +113,14 @@ def origin(record: Record) -> dict[str, str]:
 
 def params(spec: Spec) -> dict[str, str]:
     """Return every setting, those of plug-ins under their names."""
-    named = {f"{spec.method.name}.{name}": value for name, value in spec.method.settings.items()}
+    prefixed = (spec.method, *spec.probes)
+    named = {f"{part.name}.{name}": value for part in prefixed for name, value in part.settings.items()}
     named |= {f"model.{name}": value for name, value in spec.model.settings.items()}
     named |= {f"task.{name}": value for name, value in spec.task_settings.items()}
     named |= {f"recipe.{name}": value for name, value in spec.recipe.items()}
+    named |= {
+        f"{probe.name}.{name}": value for probe in spec.probes for name, value in probe.settings.items()
+    }
     named |= {"method": spec.method.name, "task": spec.task.name, "model": spec.model.name, "seed": spec.seed}
     return {name: text(value)[:LONGEST_VALUE] for name, value in named.items()}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
 from typing import Any
 
@@ -76,6 +77,23 @@ class Learner:
             model = self._method.build(self.task)
         self._drawn += 1
         return self.device.prepare_model(model)
+
+    def initial_model(self) -> nn.Module:
+        """Return the model as it was at the start of the run, on the device."""
+        with seeded_init(self.seed, "init", 0, 0):
+            return self.device.prepare_model(self._method.build(self.task))
+
+    def clone(self, *stream: str | int) -> Learner:
+        """Return a copy whose model, optimizer and cost are its own, with a named random stream."""
+        twin = copy.copy(self)
+        twin.model, twin.cost, twin.generator = (
+            copy.deepcopy(self.model),
+            Cost(),
+            generator(self.seed, *stream),
+        )
+        twin.reset_optimizer()
+        optimizers.load_optimizer_state(twin.optimizer, copy.deepcopy(self.optimizer.state_dict()))
+        return twin
 
     def reset_optimizer(self) -> None:
         """Forget momentum and moments."""

@@ -5,20 +5,22 @@ It knows no method, task, device or tracker by name, and writes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 
 from plastibench.errors import RequestError
 from plastibench.plugins.method import Method
+from plastibench.plugins.probe import Probe
 from plastibench.plugins.task import DataContext, Task
 from plastibench.training import state
 from plastibench.training.callbacks import Checkpointer, StateDict, TrainingCallback
 from plastibench.training.cost import Cost
 from plastibench.training.evaluation import Metrics, evaluate
 from plastibench.training.learner import Learner
+from plastibench.training.probing import measure_probes
 from plastibench.training.trainer import DIVERGED, Trainer
 
 VERSION = 2
@@ -47,11 +49,23 @@ class StageResult:
     cost: Cost
     data: str
     """Checksum of the data set."""
+    probes: Mapping[str, float]
+    """Measurements of probes by `probe.measurement`, and the seconds that they took; empty without probes."""
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the result as plain values, the costs among them."""
-        plain = {name: value for name, value in vars(self).items() if name != "cost"}
-        return plain | self.cost.as_dict()
+        """Return the result as plain values, the costs and the measurements of probes among them."""
+        plain = {name: value for name, value in vars(self).items() if name not in ("cost", "probes")}
+        return {**plain, **self.cost.as_dict(), **self.probes}
+
+
+@dataclass(frozen=True)
+class Measures:
+    """What is measured at the end of every stage, beside the training."""
+
+    held_out_test: bool = False
+    """Whether nothing reads the test data, as in a tuning."""
+    probes: Mapping[str, Probe] = field(default_factory=dict)
+    """By name."""
 
 
 def run(
@@ -62,30 +76,29 @@ def run(
     *,
     callback: TrainingCallback | None = None,
     checkpointer: Checkpointer | None = None,
-    held_out_test: bool = False,
+    measures: Measures | None = None,
 ) -> Iterator[StageResult]:
     """Take a method through the stages of a task; yield the result of each.
 
     A resumed run yields first the result of the stage that its state was saved in. Raises RequestError
-    if the method does not support the task, DataError if data are missing. If `held_out_test`, nothing
-    reads the test data.
+    if the method does not support the task, DataError if data are missing.
     """
     reason = method.unsupported(task)
     if reason is not None:
         raise RequestError(f"{type(method).__name__} cannot run on {type(task).__name__}: {reason}")
     callback, checkpointer = callback or TrainingCallback(), checkpointer or Checkpointer()
-    resumed = checkpointer.resume_state()
+    resumed, measures = checkpointer.resume_state(), measures or Measures()
     learner: Learner | None = None
     for stage in task.stream(seed, context):
         if resumed is not None and stage.index < resumed["stage"]:
             continue
         if learner is None:
             learner = Learner(task, method, seed, context.device)
-        learner.begin_stage(replace(stage, test=None) if held_out_test else stage)
+        learner.begin_stage(replace(stage, test=None) if measures.held_out_test else stage)
         _start_stage(learner, method, checkpointer, resumed)
         trained = Trainer(learner, method, callback, checkpointer, resumed).run()
         resumed = None
-        result = _measure(learner, method, trained)
+        result = _measure(learner, method, trained, measures.probes)
         method.after_stage(learner)
         yield result
         if result.stop == DIVERGED:
@@ -123,7 +136,9 @@ def _prepare(learner: Learner, method: Method) -> None:
                 learner.reestimate_batch_norm()
 
 
-def _measure(learner: Learner, method: Method, trained: tuple[int, str, Metrics]) -> StageResult:
+def _measure(
+    learner: Learner, method: Method, trained: tuple[int, str, Metrics], probes: Mapping[str, Probe]
+) -> StageResult:
     """Evaluate what the method wants evaluated, on test and validation data, where there are any."""
     recipe, stage, cost = learner.task.recipe, learner.stage, learner.cost
     epochs, stop, train = trained
@@ -152,4 +167,5 @@ def _measure(learner: Learner, method: Method, trained: tuple[int, str, Metrics]
         validation_accuracy=None if held is None else held.by(recipe.test_accuracy),
         cost=cost,
         data=stage.checksum,
+        probes=measure_probes(probes, learner),
     )

@@ -14,6 +14,9 @@ from plastibench.experiments.suites import Suite
 from plastibench.store import tuned_settings
 from plastibench.workflows.workspace import Workspace
 
+OVERRIDES = ("methods", "models", "recipe", "probes", "seeds", "device")
+"""Fields of a grid that a selection replaces."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
@@ -27,6 +30,8 @@ class Selection:
     """Each `name` or `name:preset`."""
     models: tuple[str, ...] | None = None
     recipe: str | None = None
+    probes: tuple[str, ...] | None = None
+    """Measurements at the end of every stage; they change no other number."""
     seeds: tuple[int, ...] | None = None
     device: str | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
@@ -37,7 +42,7 @@ class Selection:
     @property
     def is_empty(self) -> bool:
         """Return whether nothing is named: commands that read runs then take the whole home folder."""
-        named = (self.suite, self.tasks, self.methods, self.models, self.recipe, self.seeds, self.device)
+        named = (getattr(self, name) for name in ("suite", "tasks", *OVERRIDES))
         return not self.tuned and not self.settings and all(value is None for value in named)
 
     @cached_property
@@ -90,7 +95,7 @@ class Selection:
         return replace(suite, grids=tuple(same_methods._override(grid) for grid in grids))
 
     def _override(self, grid: Grid) -> Grid:
-        named = {name: getattr(self, name) for name in ("methods", "models", "recipe", "seeds", "device")}
+        named = {name: getattr(self, name) for name in OVERRIDES}
         changes = {name: value for name, value in named.items() if value is not None}
         return replace(grid, **changes, settings={**grid.settings, **self.settings})
 

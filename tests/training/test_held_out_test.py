@@ -29,6 +29,7 @@ from plastibench.testing.run_trace import data_context
 from plastibench.training import protocol
 
 SMALL = {"stages": "2", "max_epochs": "1", "width": "4", "train_size": "130", "validation": "0.2"}
+HELD_OUT = protocol.Measures(held_out_test=True)
 
 
 class Untouchable:
@@ -63,7 +64,9 @@ def test_held_out_test_data_are_never_touched(registry: Registry) -> None:
     task = small_digits(registry, validation=0.2)
     with pytest.raises(AssertionError, match="the test data were"):
         list(protocol.run(guarded(task), Method(), 0, data_context()))
-    for result in protocol.run(guarded(task), Method(), 0, data_context(), held_out_test=True):
+    for result in protocol.run(
+        guarded(task), Method(), 0, data_context(), measures=protocol.Measures(held_out_test=True)
+    ):
         assert result.validation_accuracy is not None
         row = result.as_dict()
         assert {row[name] for name in ("test_accuracy", "test_correct", "num_test", "test_loss")} == {None}
@@ -71,9 +74,8 @@ def test_held_out_test_data_are_never_touched(registry: Registry) -> None:
 
 def test_holding_out_the_test_changes_nothing_of_the_training(registry: Registry) -> None:
     task = small_digits(registry, validation=0.2)
-    one, two = (
-        list(protocol.run(task, Method(), 0, data_context(), held_out_test=held)) for held in (False, True)
-    )
+    one = list(protocol.run(task, Method(), 0, data_context()))
+    two = list(protocol.run(task, Method(), 0, data_context(), measures=HELD_OUT))
     assert [row.train_loss for row in one] == [row.train_loss for row in two]
     assert [row.validation_accuracy for row in one] == [row.validation_accuracy for row in two]
 

@@ -123,7 +123,7 @@ def build_tables(
     tuning, have no test accuracy and are left out.
     """
     groups: dict[str, list[Record]] = {}
-    for record in records:
+    for record in _without_repeats(records):
         if not record.spec.held_out_test:
             groups.setdefault(condition_id(record), []).append(record)
     titles = _titles([untuned_spec(group[0]) for group in groups.values()])
@@ -132,6 +132,14 @@ def build_tables(
         for title, group in zip(titles, groups.values(), strict=True)
     ]
     return sorted(tables, key=lambda table: table.title)
+
+
+def _without_repeats(records: Iterable[Record]) -> Iterable[Record]:
+    """Return each run once: it has the same results with and without probes."""
+    records = list(records)
+    if not any(record.spec.probes for record in records):
+        return records
+    return {record.spec.without_probes().id: record for record in records}.values()
 
 
 def _titles(specs: list[Spec]) -> list[str]:

@@ -16,7 +16,7 @@ from plastibench.plugins.values import show
 FOLDER = Path(__file__).parent
 DEFAULTS = "defaults"
 """The file that says what happens where a user names nothing."""
-KEYS = ("task", "method", "model", "recipe", "seeds", "device", "set", "tuned")
+KEYS = ("task", "method", "model", "recipe", "probe", "seeds", "device", "set", "tuned")
 
 
 @dataclass(frozen=True)
@@ -110,6 +110,7 @@ def _grid(path: Path, plain: Mapping[str, Any]) -> Grid:
         tasks=_words(path, plain, "task"),
         methods=_words(path, plain, "method"),
         models=_words(path, plain, "model"),
+        probes=_words(path, plain, "probe"),
         recipe=recipe,
         seeds=_seeds(path, plain.get("seeds", 3)),
         device=device,

@@ -1,0 +1,173 @@
+"""Probes measure what they say and change nothing of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+import torch
+from support.commands import Answer, small_run
+from support.tasks import small_digits
+
+from plastibench.analysis.dataframe import to_dataframe
+from plastibench.analysis.tables.table import build_tables
+from plastibench.api import Learner, Method, Probe, Task, parameters_in
+from plastibench.errors import RequestError
+from plastibench.experiments.spec import Spec
+from plastibench.plugins.registry import Registry
+from plastibench.store.run_store import Store
+from plastibench.testing import laws
+from plastibench.testing.run_trace import data_context, trace_interrupted_run, trace_run
+from plastibench.training.learner import Learner as RealLearner
+from plastibench.training.protocol import Measures
+
+NAMES = Registry().names("probe")
+
+
+def shipped(registry: Registry) -> dict[str, Probe]:
+    return {name: registry.load("probe", name)() for name in registry.names("probe")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Destructive(Probe):
+    """Changes everything that it can reach."""
+
+    units: ClassVar[Mapping[str, str]] = {"draw": ""}
+
+    def measure(self, learner: Learner) -> Mapping[str, float]:
+        draw = float(torch.rand(())) + float(torch.rand((), generator=learner.generator))
+        x, y = next(iter(learner.stage.train.batches(8)))
+        learner.model.train()
+
+        def backward() -> float:
+            learner.backward(learner.model, x, y)
+            return 0.0
+
+        learner.optimizer.step(backward)
+        learner.reset_optimizer_state(learner.model.parameters())
+        with torch.no_grad():
+            for parameter in learner.model.parameters():
+                parameter.zero_().requires_grad_(False)
+        learner.restart()
+        learner.step += 1
+        torch.set_grad_enabled(False)
+        return {"draw": draw}
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "sam", "adam"])
+@pytest.mark.parametrize("method", ["warm", "shrink_perturb", "l2_init", "dash"])
+def test_probes_change_nothing(registry: Registry, method: str, optimizer: str) -> None:
+    task = small_digits(registry, recipe={"optimizer": optimizer})
+    probes = {**shipped(registry), "destructive": Destructive()}
+    laws.probes_change_nothing(task, registry.load("method", method), probes)
+
+
+def test_measurements_are_the_same_after_an_interruption(task: Task, registry: Registry) -> None:
+    measures = Measures(probes={**shipped(registry), "destructive": Destructive()})
+    pieces, _ = trace_interrupted_run(task, Method, every=1, measures=measures)
+    assert pieces.rows() == trace_run(task, Method(), measures=measures).rows()
+
+
+def test_each_probe_has_random_streams_of_its_own(task: Task) -> None:
+    measures = Measures(probes={"one": Destructive(), "two": Destructive()})
+    rows = trace_run(task, Method(), measures=measures).rows()
+    assert len({row[name] for row in rows for name in ("one.draw", "two.draw")}) == 2 * len(rows)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forgetful(Probe):
+    """Returns less than it declares."""
+
+    units: ClassVar[Mapping[str, str]] = {"a": "", "b": ""}
+
+    def measure(self, learner: Learner) -> Mapping[str, float]:
+        return {"a": 0.0}
+
+
+def test_a_probe_must_return_what_it_declares(task: Task) -> None:
+    with pytest.raises(RequestError, match="probe x returns a, but declares a, b"):
+        trace_run(task, Method(), measures=Measures(probes={"x": Forgetful()}))
+
+
+def learner_of(task: Task) -> RealLearner:
+    learner = RealLearner(task, Method(), 0, data_context().device)
+    learner.begin_stage(next(iter(task.stream(0, data_context()))))
+    return learner
+
+
+def test_weight_norm_is_the_norm_of_all_parameters_as_one_vector(task: Task, registry: Registry) -> None:
+    learner = learner_of(task)
+    vector = torch.cat([w.detach().flatten() for w in learner.model.parameters()])
+    measured = registry.load("probe", "weight_norm")().measure(learner)
+    assert measured["l2"] == pytest.approx(float(vector.norm()))
+
+
+def test_distance_from_init_is_zero_at_first_and_that_of_a_known_change_later(
+    task: Task, registry: Registry
+) -> None:
+    learner, probe = learner_of(task), registry.load("probe", "distance_from_init")()
+    assert probe.measure(learner) == {"l2": 0.0, "relative": 0.0}
+    norm = registry.load("probe", "weight_norm")().measure(learner)["l2"]
+    with torch.no_grad():
+        for weight in learner.model.parameters():
+            weight.mul_(1.5)
+    assert probe.measure(learner)["l2"] == pytest.approx(norm / 2, rel=1e-5)
+    assert probe.measure(learner)["relative"] == pytest.approx(0.5, rel=1e-5)
+
+
+@pytest.mark.parametrize("batch_size", [1, 17, 500])
+def test_gradient_norm_is_that_of_the_mean_loss_on_the_newest_chunk(
+    registry: Registry, batch_size: int
+) -> None:
+    learner = learner_of(task := small_digits(registry, stages=2))
+    learner.begin_stage(list(task.stream(0, data_context()))[1])
+    stage = learner.stage
+    x, y = next(iter(stage.train[len(stage.train) - stage.new :].batches(500)))
+    model = learner.model.eval()
+    gradients = torch.autograd.grad(learner.loss(model(x), y), parameters_in(model, "all"))
+    norm = float(torch.cat([g.flatten() for g in gradients]).norm())
+    probe = registry.load("probe", "gradient_norm")(batch_size=batch_size)
+    assert probe.measure(learner)["l2"] == pytest.approx(norm, rel=1e-4)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Answer]:
+    """Return a home with runs of two methods, without and then with probes, and the last answer."""
+    home = tmp_path_factory.mktemp("home")
+    small_run(home, "--task", "digits", "--method", "warm,cold")
+    probes = ("--probe", "weight_norm,gradient_norm", "--set", "gradient_norm.scope=layers")
+    answer = small_run(home, "--task", "digits", "--method", "warm,cold", *probes)
+    assert answer.status == 0, answer.err
+    return home, answer
+
+
+def probed(home: Path) -> tuple[list[Spec], list[Spec]]:
+    specs = [record.spec for record in Store(home).records()]
+    return [spec for spec in specs if spec.probes], [spec for spec in specs if not spec.probes]
+
+
+def test_runs_with_probes_are_runs_of_their_own_under_the_same_condition(home: tuple[Path, Answer]) -> None:
+    with_probes, without = probed(home[0])
+    assert len(with_probes) == len(without) == 2
+    assert {spec.without_probes().id for spec in with_probes} == {spec.id for spec in without}
+    assert len({spec.condition_id for spec in (*with_probes, *without)}) == 1
+    assert {probe.name: probe.settings["scope"] for probe in with_probes[0].probes} == {
+        "weight_norm": "all",
+        "gradient_norm": "layers",
+    }
+
+
+def test_measurements_are_columns_of_the_data_frame(home: tuple[Path, Answer]) -> None:
+    table: Any = to_dataframe(Store(home[0]).records())
+    assert len(table) == 8
+    assert table["weight_norm.l2"].notna().sum() == 4
+    assert (table["probe_seconds"].dropna() > 0).all()
+
+
+def test_tables_count_a_run_once_that_was_made_with_and_without_probes(home: tuple[Path, Answer]) -> None:
+    (table,) = build_tables(Store(home[0]).records(), "warm")
+    assert {row.method: row.seeds for row in table.rows} == {"cold": (0,), "warm": (0,)}
+    assert [len(row.runs) for row in table.rows] == [1, 1]
