@@ -170,4 +170,4 @@ def test_measurements_are_columns_of_the_data_frame(home: tuple[Path, Answer]) -
 def test_tables_count_a_run_once_that_was_made_with_and_without_probes(home: tuple[Path, Answer]) -> None:
     (table,) = build_tables(Store(home[0]).records(), "warm")
     assert {row.method: row.seeds for row in table.rows} == {"cold": (0,), "warm": (0,)}
-    assert [len(row.runs) for row in table.rows] == [1, 1]
+    assert [len(row.records) for row in table.rows] == [1, 1]
