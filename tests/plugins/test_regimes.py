@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from support.commands import small_run
 from support.tasks import small_digits
 
 from plastibench.errors import RequestError
+from plastibench.experiments.grid import Grid
+from plastibench.experiments.spec import build
 from plastibench.plugins.regime import Regime, Window
 from plastibench.plugins.regimes.accumulate import Accumulate
 from plastibench.plugins.regimes.buffer import Buffer
@@ -18,6 +23,7 @@ from plastibench.plugins.regimes.discard import Discard
 from plastibench.plugins.regimes.two_phase import TwoPhase
 from plastibench.plugins.registry import Registry
 from plastibench.plugins.task import Stage
+from plastibench.store.run_store import Store
 from plastibench.testing.run_trace import data_context
 
 CHUNKS = [3, 3, 2]
@@ -141,3 +147,74 @@ def test_a_validation_share_that_gives_nothing_is_refused(registry: Registry) ->
 def test_more_training_examples_than_there_are_is_refused(registry: Registry) -> None:
     with pytest.raises(RequestError, match="train_size=5000 is not allowed: there are 1197"):
         stages(registry, train_size=5000)
+
+
+HALVES = '''"""The newest half of the data."""
+from collections.abc import Sequence
+from dataclasses import dataclass
+from plastibench.api import Regime, setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewestShare(Regime):
+    """Keep a share of what has arrived."""
+
+    share: float = setting(0.5, within=(0.1, 1.0))
+
+    default_stages = 2
+
+    def window_size(self, chunks: Sequence[int], scale: float) -> int:
+        return max(chunks[-1], round(self.share * sum(chunks)))
+'''
+
+
+def test_a_regime_of_a_users_own_runs_from_the_command_line(tmp_path: Path) -> None:
+    file = tmp_path / "newest_share.py"
+    file.write_text(HALVES)
+    own = ("--plugin", file, "--set", "regime=newest_share", "--set", "share=0.6", "--set", "stages=none")
+    answer = small_run(tmp_path / "home", "--task", "digits", "--method", "warm", *own)
+    assert answer.status == 0, answer.err
+    assert "regime=newest_share share=0.6" in answer.out
+    (record,) = Store(tmp_path / "home").records()
+    assert record.spec.regime is not None
+    assert record.spec.regime.settings == {"share": 0.6}
+    assert [row["num_train"] for row in record.stages] == [65, 78]
+    file.write_text(HALVES.replace("max(", "min("))
+    assert "1 to do" in small_run(tmp_path / "home", "--task", "digits", "--method", "warm", *own).err
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (("regime=buffer",), "Buffer needs buffer=...: buffer is a whole number of at least 2"),
+        (("buffer=7",), "buffer means nothing with regime=accumulate: leave it out, or set regime=buffer"),
+        (("regime=bufer",), "no regime named 'bufer'; did you mean 'buffer'?"),
+        (("regime=buffer", "buffer=1"), "buffer=1 is not allowed: buffer is a whole number of at least 2"),
+        (("regime=two_phase", "stages=5"), "stages=5 is not allowed: regime TwoPhase has 2 stages"),
+        (
+            ("regime=buffer", "bufer.buffer=7"),
+            "no task, regime, model, method or probe of this grid named 'bufer'",
+        ),
+    ],
+)
+def test_settings_of_regimes_are_refused_in_one_sentence(
+    registry: Registry, settings: tuple[str, ...], message: str
+) -> None:
+    texts = dict(text.split("=") for text in settings)
+    with pytest.raises(RequestError, match=f"^{re.escape(message)}"):
+        Grid(("digits",), ("warm",), settings=texts).specs(registry)
+
+
+def test_a_regimes_settings_can_have_its_name_as_a_prefix(registry: Registry) -> None:
+    settings = {"regime": "buffer", "buffer.buffer": "70", "validation": "0.2"}
+    spec = Grid(("digits",), ("warm",), settings=settings).specs(registry)[0]
+    assert spec.task_settings["buffer"] == 70
+    assert "buffer" not in spec.task.settings
+    task: Any = build(spec, registry)[0]
+    assert task.regime == Buffer(buffer=70)
+
+
+def test_a_task_has_its_own_default_regime(registry: Registry) -> None:
+    spec = Grid(("imagenet",), ("warm",)).specs(registry)[0]
+    assert spec.task_settings["regime"] == "two_phase"
+    assert build(spec, registry)[0].num_stages() == 2
