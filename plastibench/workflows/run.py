@@ -19,6 +19,7 @@ from plastibench.runner.scheduler import run_specs
 from plastibench.store import leaderboards, tuned_settings
 from plastibench.store.index.load import load_summaries
 from plastibench.store.record import Record
+from plastibench.store.run_store import Store
 from plastibench.store.tuned_settings import TunedSettings
 from plastibench.tracking import TrackingServer
 from plastibench.tracking.background import mirrored
@@ -27,6 +28,7 @@ from plastibench.workflows.finished_runs import log_damaged
 from plastibench.workflows.leaderboard_files import files_by_leaderboard
 from plastibench.workflows.request import RunOptions, RunRequest
 from plastibench.workflows.run_logger import RunLogger
+from plastibench.workflows.torch_state import keep_num_threads
 from plastibench.workflows.workspace import Workspace
 
 logger = logging.getLogger(__name__)
@@ -47,7 +49,7 @@ class Batch:
     """Settings that a tuning chose, by variant."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class RunResult:
     """What came out of a batch of runs."""
 
@@ -62,6 +64,10 @@ class RunResult:
     """Addresses of leaderboards behind that of MLflow's page."""
     damaged: Mapping[Path, str] = field(default_factory=dict)
     """Files that kept runs from being executed, with the reason."""
+
+    def __repr__(self) -> str:
+        numbers = f"{len(self.summaries)} of {self.num_runs} runs finished, {len(self.failures)} failed"
+        return f"<RunResult {self.suite.name!r}: {numbers}>"
 
     @cached_property
     def tables(self) -> list[ResultTable]:
@@ -98,36 +104,40 @@ def run(request: RunRequest, callbacks: Sequence[RunCallback] = ()) -> RunResult
 
 def execute_batch(batch: Batch, callbacks: Sequence[RunCallback]) -> RunResult:
     """Execute the runs of a batch that are not finished, mirrored to MLflow if that is asked for."""
-    specs, store, home = batch.specs, batch.workspace.store, batch.workspace.home
+    specs, store = batch.specs, batch.workspace.store
     device = _open_device(batch)
     store.prepare()
-    finished = {record.id: record for record in load_summaries(store, [spec.id for spec in specs])}
+    finished = _finished_runs(store, specs)
     log_damaged(store, "the run is executed again")
     missing = [spec for spec in specs if spec.id not in finished]
-    num_processes = max(1, min(batch.options.jobs or device.default_num_processes(), len(missing)))
-    context = _context(batch, device, num_processes)
-    logger.info("%s", _plan(batch, len(missing), f"on {device.name()}, {num_processes} at a time"))
+    context = _context(batch, device, len(missing))
+    logger.info("%s", _plan(batch, len(missing), f"on {device.name()}, {context.num_processes} at a time"))
     prepare_data(missing, context)
     if batch.tuned:
-        tuned_settings.save(home, batch.tuned)
-    boards = leaderboards.assign(home, batch.leaderboard, specs)
+        tuned_settings.save(store.home, batch.tuned)
+    callbacks = [RunLogger(), *callbacks]
+    for callback in callbacks:
+        callback.on_start(len(specs), len(finished), context.num_processes)
+    boards = leaderboards.assign(store.home, batch.leaderboard, specs)
     with mirrored(_mirror_job(batch, boards), logger.info) as mirror:
-        callbacks = [RunLogger(), *callbacks]
-        for callback in callbacks:
-            callback.on_start(len(specs), len(finished), num_processes)
-        failures = run_specs(missing, context, callbacks)
-        finished |= {record.id: record for record in load_summaries(store, [spec.id for spec in missing])}
+        with keep_num_threads():
+            failures = run_specs(missing, context, callbacks)
         if mirror is not None:
             mirror.finish(files_by_leaderboard(store, boards))
+    finished |= _finished_runs(store, missing)
     records = [finished[spec.id] for spec in specs if spec.id in finished]
     return RunResult(
         workspace=batch.workspace,
         suite=batch.suite,
         num_runs=len(specs),
-        summaries=tuned_settings.attach(records, home),
+        summaries=tuned_settings.attach(records, store.home),
         failures={failure.spec.id: failure.message for failure in failures},
         links={} if mirror is None or mirror.result is None else mirror.result[1],
     )
+
+
+def _finished_runs(store: Store, specs: Sequence[Spec]) -> dict[str, Record]:
+    return {record.id: record for record in load_summaries(store, [spec.id for spec in specs])}
 
 
 def _open_device(batch: Batch) -> Device:
@@ -140,8 +150,9 @@ def _open_device(batch: Batch) -> Device:
     return device
 
 
-def _context(batch: Batch, device: Device, num_processes: int) -> RunContext:
+def _context(batch: Batch, device: Device, num_missing: int) -> RunContext:
     options, workspace = batch.options, batch.workspace
+    num_processes = max(1, min(options.jobs or device.default_num_processes(), num_missing))
     return RunContext(
         home=workspace.home,
         data=workspace.data,

@@ -27,6 +27,7 @@ from plastibench.tuning.summary import StudySummary
 from plastibench.tuning.trial_runner import WorkerConfig, run_worker
 from plastibench.tuning.worker_pool import run_workers
 from plastibench.workflows.request import Selection
+from plastibench.workflows.torch_state import keep_num_threads
 from plastibench.workflows.trial_logger import TrialLogger, TrialWatcher
 
 logger = logging.getLogger(__name__)
@@ -177,7 +178,7 @@ def _run_trials(
         callback.on_start(studies, config.budget, jobs)
     try:
         if jobs == 1:
-            with signals.stop_on_signals():
+            with signals.stop_on_signals(), keep_num_threads():
                 run_worker(config, on_trial_end=watcher.check)
         else:
             run_workers(config, jobs, watcher.check)

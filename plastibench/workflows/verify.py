@@ -17,6 +17,7 @@ from plastibench.store.record import Record
 from plastibench.store.record_diff import differences, likely_causes
 from plastibench.store.run_store import Store
 from plastibench.workflows.run_logger import RunLogger
+from plastibench.workflows.torch_state import keep_num_threads
 from plastibench.workflows.workspace import Workspace
 
 
@@ -86,8 +87,9 @@ def _verify(record: Record, request: VerifyRequest, callbacks: Sequence[RunCallb
             threads=provenance.get("threads"),
             deterministic=provenance.get("deterministic", False),
         )
-        init_worker(context)
-        repetition = execute(record.spec, context, callbacks)
+        with keep_num_threads():
+            init_worker(context)
+            repetition = execute(record.spec, context, callbacks)
     for callback in callbacks:
         callback.on_run_end(repetition)
     differing = list(differences(record, repetition, ("in the record", "now")))

@@ -1,0 +1,204 @@
+"""The Python API: values, errors and callbacks, without output and without an end of the process."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from support.commands import child, command, plugin
+
+import plastibench
+from plastibench.experiments.spec import Spec
+from plastibench.store.record import Record
+from plastibench.store.run_store import Store
+
+SMALL = {"stages": 2, "max_epochs": 1, "width": 4, "train_size": 130}
+"""Settings of a run of a second."""
+
+
+@pytest.fixture(autouse=True)
+def _silent(capfd: pytest.CaptureFixture[str]) -> Iterator[None]:
+    """Check that nothing is printed, whatever a test calls."""
+    yield
+    assert capfd.readouterr() == ("", "")
+
+
+def small_run(home: Path, **options: Any) -> Any:
+    return plastibench.run(task="digits", home=home, **{"seeds": 1, "settings": SMALL, **options})
+
+
+def test_import_is_light_and_every_name_can_be_had() -> None:
+    heavy = ("torch", "numpy", "pandas", "mlflow", "optuna", "rich", "click", "platformdirs")
+    done = child("-c", f"import sys, plastibench; print([m for m in {heavy} if m in sys.modules])")
+    assert done.stdout.strip() == "[]", done.stderr
+    for name in plastibench.__all__:
+        assert getattr(plastibench, name) is not None
+        assert name in dir(plastibench)
+    with pytest.raises(AttributeError, match="no attribute 'rnu'"):
+        plastibench.rnu  # noqa: B018
+
+
+def test_run_returns_records_and_tables_like_the_command_line(tmp_path: Path) -> None:
+    result = small_run(tmp_path, methods=["warm", "dash"], seeds=2)
+    assert result.num_runs == len(result.records) == 4
+    assert result.failures == {}
+    assert [row.method for row in result.tables[0].rows] == ["dash", "warm"]
+    assert {record.id for record in result.records} == set(Store(tmp_path).ids())
+    assert all(len(record.stages) == 2 and record.provenance["seconds"] > 0 for record in result.records)
+    assert repr(result) == "<RunResult 'digits': 4 of 4 runs finished, 0 failed>"
+
+
+def test_python_and_command_line_ask_for_the_same_runs(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    result = small_run(
+        tmp_path, methods="dash:dash_2024", seeds=[3, 5], settings={**SMALL, "dash.floor": 0.1}
+    )
+    words = [word for name, value in SMALL.items() for word in ("--set", f"{name}={value}")]
+    words += ["--set", "dash.floor=0.1", "--method", "dash:dash_2024", "--seeds", "3,5", "--task", "digits"]
+    done = command("run", "--no-mlflow", "--home", tmp_path, *words)
+    assert "all 2 runs are finished already" in done.err
+    assert [record.spec.seed for record in result.records] == [3, 5]
+    capfd.readouterr()
+
+
+def test_finished_runs_are_not_repeated_and_can_be_read(tmp_path: Path) -> None:
+    first = small_run(tmp_path, methods="warm")
+    times = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("run.json")}
+    again = small_run(tmp_path, methods="warm")
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("run.json")} == times
+    assert again.records == first.records == plastibench.results(home=tmp_path)
+    assert plastibench.results(task="digits", methods="warm", seeds=1, settings=SMALL, home=tmp_path)
+    assert [row.method for row in plastibench.table(home=tmp_path)[0].rows] == ["warm"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"methods": "wram"}, "no method named 'wram'; did you mean 'warm'"),
+        ({"methods": []}, "no methods given"),
+        ({"seeds": 0}, "seeds=0 is not allowed"),
+        ({"seeds": []}, "seeds= is not allowed"),
+        ({"seeds": [1, 1]}, "duplicate seeds: 1"),
+        ({"settings": {"stages": "many"}}, "stages=many is not allowed"),
+        ({"settings": {"stagess": 2}}, "did you mean 'stages'"),
+        ({"suite": "quickstart"}, "either a suite (quickstart) or a task (digits)"),
+        ({"device": "gpu"}, "no device named 'gpu'"),
+        ({"plugins": ["missing.py"]}, "no plug-in file at missing.py"),
+    ],
+)
+def test_a_wrong_request_raises_and_writes_nothing(
+    options: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(plastibench.RequestError) as raised:
+        small_run(tmp_path / "home", **options)
+    assert message in str(raised.value)
+    assert not (tmp_path / "home").exists()
+
+
+def test_a_home_without_runs_raises(tmp_path: Path) -> None:
+    for function in (plastibench.table, plastibench.results):
+        with pytest.raises(plastibench.RequestError, match="no finished runs"):
+            function(home=tmp_path)
+
+
+class Recorder(plastibench.RunCallback):
+    def __init__(self) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+
+    def on_start(self, num_runs: int, num_finished: int, num_processes: int) -> None:
+        self.calls.append(("start", num_runs, num_finished, num_processes))
+
+    def on_run_start(self, spec: Spec, num_stages: int) -> None:
+        self.calls.append(("run start", spec.method.name, num_stages))
+
+    def on_stage_end(self, spec: Spec, row: dict[str, Any]) -> None:
+        self.calls.append(("stage end", spec.method.name, row["index"]))
+
+    def on_run_end(self, record: Record) -> None:
+        self.calls.append(("run end", record.spec.method.name))
+
+    def on_run_error(self, spec: Spec, message: str) -> None:
+        self.calls.append(("run error", spec.method.name, message))
+
+
+def test_callbacks_are_called_and_a_failed_run_is_a_value(tmp_path: Path) -> None:
+    hook = "def before_stage(self, learner):\n    raise ValueError('no idea')"
+    recorder = Recorder()
+    result = small_run(
+        tmp_path / "home",
+        methods=["warm", "mine"],
+        plugins=[plugin(tmp_path, "mine", hook)],
+        callbacks=[recorder],
+    )
+    warm = [("run start", "warm", 2), ("stage end", "warm", 0), ("stage end", "warm", 1), ("run end", "warm")]
+    assert recorder.calls[:5] == [("start", 2, 0, 1), *warm]
+    message = "ValueError: no idea (mine.py, line 10)"
+    assert recorder.calls[-1] == ("run error", "mine", message)
+    assert list(result.failures.values()) == [message]
+    assert [record.spec.method.name for record in result.records] == ["warm"]
+
+
+def test_progress_is_logged_if_the_user_wants_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="plastibench")
+    small_run(tmp_path, methods="warm")
+    first, last = caplog.messages
+    assert first.startswith("digits: 1 runs, 0 finished, 1 to do on ")
+    assert last.startswith("1/1 digits small_resnet warm seed 0: ")
+
+
+def test_the_callers_threads_stay(tmp_path: Path) -> None:
+    before = torch.get_num_threads()
+    small_run(tmp_path, methods="warm", threads=before + 1)
+    assert torch.get_num_threads() == before
+
+
+def test_stopped_runs_are_resumed(tmp_path: Path) -> None:
+    class Stop(plastibench.RunCallback):
+        def on_stage_end(self, spec: Spec, row: dict[str, Any]) -> None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        small_run(tmp_path, methods="warm", callbacks=[Stop()], checkpoint_interval=0)
+    assert Store(tmp_path).ids() == []
+    result = plastibench.resume(home=tmp_path)
+    assert [record.spec.method.name for record in result.records] == ["warm"]
+    assert plastibench.resume(home=tmp_path).records == []
+    with pytest.raises(plastibench.RequestError, match="no run named 'zzz'"):
+        plastibench.resume("zzz", home=tmp_path)
+
+
+def test_tune_returns_its_studies_and_a_suite_to_run(tmp_path: Path) -> None:
+    trials: list[int] = []
+
+    class Trials(plastibench.TuningCallback):
+        def on_trial_end(self, study: Any, trial: Any) -> None:
+            trials.append(trial.number)
+
+    tuning = plastibench.tune(
+        task="digits",
+        methods="warm",
+        seeds=1,
+        settings=SMALL,
+        trials=2,
+        search="learning_rate",
+        seeds_per_trial=1,
+        home=tmp_path,
+        callbacks=[Trials()],
+    )
+    assert trials == [0, 1]
+    assert len(tuning.studies) == 1
+    assert tuning.suite == tmp_path / "tuned" / f"{tuning.name}.toml"
+    assert not tuning.has_failures
+    result = plastibench.run(tuning.name, tuned=True, home=tmp_path)
+    assert result.failures == {}
+    assert all(record.spec.seed == 0 for record in result.records)
+
+
+def test_a_tuning_without_a_budget_raises(tmp_path: Path) -> None:
+    with pytest.raises(plastibench.RequestError, match="no budget"):
+        plastibench.tune(task="digits", methods="warm", home=tmp_path)
