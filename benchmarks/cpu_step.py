@@ -28,20 +28,20 @@ def measured(way: str, options: argparse.Namespace) -> dict[str, float]:
     import torch
 
     from plastibench.devices import Cpu, Device
-    from plastibench.models.layers import conv3x3
     from plastibench.models.resnet18 import ResNet18
     from plastibench.plugins.recipe import Recipe
     from plastibench.profiling import throughput
 
-    class GivesBack(Cpu):
+    class Held(Cpu):
+        small_convolution = "matmul"
+
+    class Plain(Held):
         prepare_model = Device.prepare_model
 
     torch.set_num_threads(options.threads)
-    if way != "gathered":
-        conv3x3.WIDE = sys.maxsize
     recipe = Recipe(precision=options.precision)
     task = throughput.random_images(ResNet18(), recipe, recipe.batch_size * options.steps)
-    engine = throughput.make_train_step(task, GivesBack() if way == "plain" else Cpu())
+    engine = throughput.make_train_step(task, {"plain": Plain, "held": Held, "gathered": Cpu}[way]())
     for _ in range(2):
         throughput.train_epoch(engine)
     faults, used, begun = resource.getrusage(resource.RUSAGE_SELF).ru_minflt, process_time(), perf_counter()

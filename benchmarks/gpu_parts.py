@@ -151,7 +151,7 @@ def _issue(engine: TrainStep) -> float:
     device.synchronize()
     start = perf_counter()
     for batch in batches:
-        engine.step(*batch)
+        engine(*batch)
     seconds = (perf_counter() - start) / (engine.learner.step - before)
     device.synchronize()
     return seconds

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import nn
 
-from plastibench.devices.device import Device
-from plastibench.models.layers.conv3x3 import Conv3x3
+from plastibench.devices.device import Device, SmallConvolution
 from plastibench.system import energy, malloc
 from plastibench.system.cpu import num_cores, processor_name
 
@@ -16,12 +17,13 @@ class Cpu(Device):
 
     device_type = "cpu"
     matmul_size = 2048
+    small_convolution: ClassVar[SmallConvolution] = "matmul_bf16"
 
     def memory_format(self, model: nn.Module) -> torch.memory_format:
         """Return channels last, except for models on which torch's kernel for it fails.
 
-        torch 2.15 writes outside its memory in the backward pass of a strided 1x1 convolution of
-        fewer than 16 channels on images of 56x56 and more, in this layout alone.
+        torch 2.15 writes out of bounds in the backward pass of a strided 1x1 convolution of
+        fewer than 16 channels on images of 56x56 and more, in channels last alone.
         """
         narrow = any(
             isinstance(m, nn.Conv2d) and m.kernel_size == (1, 1) and m.stride != (1, 1) and m.in_channels < 16
@@ -30,7 +32,7 @@ class Cpu(Device):
         return torch.contiguous_format if narrow else torch.channels_last
 
     def name(self) -> str:
-        """Return the name of the processor and how many cores this process may use."""
+        """Return the name of the processor and the number of cores that this process may use."""
         return f"{processor_name()}, {num_cores()} cores"
 
     def read_energy(self) -> energy.Reading | None:
@@ -38,20 +40,17 @@ class Cpu(Device):
         return energy.read_rapl()
 
     def default_num_processes(self) -> int:
-        """Return the number of cores: small runs gain more from company than from threads."""
+        """Return the number of cores: small runs gain more from processes than from threads."""
         return num_cores()
 
     def is_deterministic(self) -> bool:
-        """Return True: with as many threads, the processor always does the same."""
+        """Return True: with the same number of threads, the processor always gives the same bits."""
         return True
 
     def use_deterministic_algorithms(self) -> None:
-        """Do nothing."""
+        """Do nothing: the algorithms are deterministic."""
 
     def prepare_model(self, model: nn.Module) -> nn.Module:
-        """Return the model in its fastest layout and form; from now on this process holds its memory."""
+        """Return the model in its fastest form; from now on this process keeps the memory it frees."""
         malloc.keep_freed_memory()
-        for part in model.modules():
-            if isinstance(part, Conv3x3):
-                part.gathers = True  # oneDNN, torch's library here, is slow at these
         return super().prepare_model(model)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import nn
 
-from plastibench.devices.device import Device
+from plastibench.devices.device import Device, SmallConvolution
 from plastibench.system import energy
 
 if TYPE_CHECKING:
@@ -20,24 +20,25 @@ class Cuda(Device):
     """An NVIDIA (or, through ROCm, AMD) GPU."""
 
     device_type = "cuda"
+    small_convolution: ClassVar[SmallConvolution] = "library"
 
     def memory_format(self, model: nn.Module) -> torch.memory_format:
-        """Return channels last: the layout of tensor cores."""
+        """Return channels last: the memory format of tensor cores."""
         return torch.channels_last
 
     @classmethod
     def unavailable_reason(cls) -> str | None:
-        """Return why CUDA cannot be used here, or None."""
+        """Return why CUDA cannot be used here, or None if it can."""
         return None if torch.cuda.is_available() else "torch sees no CUDA device on this machine"
 
     @classmethod
     def device_count(cls) -> int:
-        """Return how many GPUs torch sees."""
+        """Return the number of GPUs that torch sees."""
         return torch.cuda.device_count()
 
     @classmethod
     def supported_precisions(cls) -> tuple[str, ...]:
-        """Return the precisions that exist here."""
+        """Return the precisions that recipes may ask for, TF32 among them."""
         return ("fp32", "tf32", "bf16")
 
     def name(self) -> str:
@@ -49,21 +50,21 @@ class Cuda(Device):
         torch.manual_seed(seed)
 
     def rng_state(self) -> list[torch.Tensor]:
-        """Return the states of the CPU's stream and the GPU's."""
+        """Return the states of the CPU's generator and the GPU's."""
         return [*super().rng_state(), torch.cuda.get_rng_state(self.torch_device)]
 
     def set_rng_state(self, states: list[torch.Tensor]) -> None:
-        """Set the CPU's stream and the GPU's."""
+        """Restore the CPU's generator and the GPU's."""
         super().set_rng_state(states)
         torch.cuda.set_rng_state(states[1], self.torch_device)
 
     def is_deterministic(self) -> bool:
-        """Return whether torch was told to use such kernels alone."""
+        """Return whether torch was told to use deterministic kernels only."""
         return torch.are_deterministic_algorithms_enabled() and not torch.backends.cudnn.benchmark
 
     def use_deterministic_algorithms(self) -> None:
-        """Tell torch, cuDNN and cuBLAS; an operation without such a kernel raises an error from now on."""
-        # cuBLAS reads it when it is first used: before that, torch refuses to multiply matrices.
+        """Set torch, cuDNN and cuBLAS; operations without a deterministic kernel raise from now on."""
+        # cuBLAS reads it at its first use; without it torch refuses to multiply matrices.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.backends.cudnn.benchmark = False
         torch.use_deterministic_algorithms(True)
@@ -78,32 +79,32 @@ class Cuda(Device):
 
         return CudaGraphs(self.torch_device)
 
-    def make_lr(self, rate: float) -> float | torch.Tensor:
+    def make_lr(self, lr: float) -> float | torch.Tensor:
         """Return a tensor on the GPU."""
-        return torch.tensor(rate, device=self.torch_device)
+        return torch.tensor(lr, device=self.torch_device)
 
     def read_energy(self) -> energy.Reading | None:
         """Read the GPU's counter through NVML."""
         return energy.read_nvml(self.torch_device)
 
     def max_memory_allocated(self) -> int | None:
-        """Return the most bytes allocated since the last reset."""
+        """Return the peak of torch's allocator in bytes."""
         return torch.cuda.max_memory_allocated(self.torch_device)
 
     def reset_peak_memory_stats(self) -> None:
-        """Start a new peak."""
+        """Start a new measurement of the peak."""
         torch.cuda.reset_peak_memory_stats(self.torch_device)
 
-    def limit_memory(self, runs: int) -> None:
-        """Limit torch's allocator; what the driver holds for each process comes on top."""
-        torch.cuda.set_per_process_memory_fraction(1 / runs, self.torch_device.index)
+    def limit_memory(self, num_processes: int) -> None:
+        """Limit torch's allocator; what the driver needs for each process comes on top."""
+        torch.cuda.set_per_process_memory_fraction(1 / num_processes, self.torch_device.index)
 
     def empty_cache(self) -> None:
-        """Empty torch's cache."""
+        """Empty the cache of torch's allocator."""
         torch.cuda.empty_cache()
 
     def autocast(self, precision: str) -> AbstractContextManager[object]:
-        """Return the context of a forward pass; TF32 is a global switch, set to match each time."""
+        """Return the context of a forward pass; TF32 is a global switch, set each time."""
         torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
         torch.backends.cudnn.allow_tf32 = precision == "tf32"
         return super().autocast(precision)

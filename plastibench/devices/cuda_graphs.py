@@ -1,8 +1,9 @@
-"""Recordings on NVIDIA and AMD GPUs: CUDA graphs."""
+"""Graph capture on NVIDIA and AMD GPUs: CUDA graphs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 import torch
 
@@ -10,13 +11,13 @@ from plastibench.devices.graph_capture import GraphCapturer
 
 
 class CudaGraphs(GraphCapturer):
-    """Records on a stream of its own, as torch's notes on CUDA graphs ask; replays on the current one."""
+    """Captures on a side stream, as torch's notes on CUDA graphs ask; replays on the current stream."""
 
     def __init__(self, device: torch.device) -> None:
-        self.stream = torch.cuda.Stream(device)
+        self.stream = _side_stream(device)
 
     def warm_up(self, work: Callable[[], None]) -> None:
-        """Do the work on the stream that will record it; the current stream waits for it."""
+        """Run the work on the side stream; the current stream waits for it."""
         current = torch.cuda.current_stream(self.stream.device)
         self.stream.wait_stream(current)
         with torch.cuda.stream(self.stream):
@@ -24,15 +25,21 @@ class CudaGraphs(GraphCapturer):
         current.wait_stream(self.stream)
 
     def capture(self, work: Callable[[], None]) -> Callable[[], None]:
-        """Capture the work, in which nothing is computed, and launch it once."""
+        """Capture the work, which computes nothing, and replay it once."""
         graph, device = torch.cuda.CUDAGraph(), self.stream.device
         with torch.cuda.device(device):
             current = torch.cuda.current_stream(device)
             try:
-                # Threads that decode and pin images go on meanwhile: only this one must do nothing unsafe.
+                # Threads that decode and pin images keep running: only this one must do nothing unsafe.
                 with torch.cuda.graph(graph, stream=self.stream, capture_error_mode="thread_local"):
                     work()
             finally:
-                torch.cuda.set_stream(current)  # torch leaves the other one where a capture fails
+                torch.cuda.set_stream(current)  # torch leaves the side stream current if a capture fails
         graph.replay()
         return graph.replay
+
+
+@cache
+def _side_stream(device: torch.device) -> torch.cuda.Stream:
+    """Return one stream per device: cuBLAS keeps a workspace of 32 MiB for every stream it has seen."""
+    return torch.cuda.Stream(device)

@@ -1,9 +1,9 @@
-"""The seam between everything that runs and the device that it runs on."""
+"""The interface between everything that runs and the device that it runs on."""
 
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import nn
@@ -17,31 +17,47 @@ if TYPE_CHECKING:
 
 AUTOCAST = {"bf16": torch.bfloat16}
 
+SmallConvolution = Literal["library", "matmul", "matmul_bf16"]
+"""How 3x3 convolutions of images of hardly more than one pixel are computed: by torch's library, as matrix
+products without the padding, or, in wide bf16 layers too, as products of gathered matrices."""
+
+
+@runtime_checkable
+class PreparesForDevice(Protocol):
+    """A layer that adapts itself to the device: an optional hook of any module of a model."""
+
+    def prepare_for(self, device: Device) -> None:
+        """Choose how to compute on `device`; called before the model is moved there."""
+
 
 class Device:
-    """A device that can train. `torch` is what tensors are moved to."""
+    """A device that can train."""
 
+    torch_device: torch.device
+    """Where tensors are moved to."""
     device_type: ClassVar[str]
+    """The type of `torch_device`, and the name of the device on the command line."""
     matmul_size: ClassVar[int] = 8192
-    """Side of square matrices whose product shows the peak rate: more would only take longer."""
+    """Side of the square matrices whose product shows the peak rate; larger ones would only take longer."""
+    small_convolution: ClassVar[SmallConvolution] = "matmul"
+    """How small convolutions are fastest here."""
 
     def __init__(self, index: int | None = None) -> None:
-        self.torch_device = (
-            torch.device(self.device_type) if index is None else torch.device(self.device_type, index)
-        )
+        name = self.device_type if index is None else f"{self.device_type}:{index}"
+        self.torch_device = torch.device(name)
 
     def __str__(self) -> str:
-        """Return the name torch gives it."""
+        """Return torch's name of the device."""
         return str(self.torch_device)
 
     @classmethod
     def unavailable_reason(cls) -> str | None:
-        """Return why this kind of device cannot be used here, or None."""
+        """Return why devices of this type cannot be used here, or None if they can."""
         return None
 
     @classmethod
     def device_count(cls) -> int:
-        """Return how many there are."""
+        """Return the number of devices."""
         return 1
 
     def name(self) -> str:
@@ -49,72 +65,75 @@ class Device:
         raise NotImplementedError
 
     def default_num_processes(self) -> int:
-        """Return how many runs go side by side on it unless a user says otherwise."""
+        """Return how many runs share the device unless the user sets a number."""
         return 1
 
-    def num_threads(self, runs: int) -> int:
-        """Return how many threads of the processor each of `runs` side by side takes unless a user says it.
+    def num_threads(self, num_processes: int) -> int:
+        """Return how many CPU threads each of `num_processes` uses unless the user sets a number.
 
-        They share the cores out, and none takes more than OMP_NUM_THREADS allows.
+        They share the cores, and none uses more than OMP_NUM_THREADS allows.
         """
-        return max(1, min(self.default_num_processes() // runs, max_threads()))
+        return max(1, min(self.default_num_processes() // num_processes, max_threads()))
 
     def manual_seed(self, seed: int) -> None:
-        """Seed the global streams that layers such as dropout draw from, on the CPU and here."""
+        """Seed the global generators that layers such as dropout draw from, on the CPU and on the device."""
         torch.manual_seed(seed)
 
     def rng_state(self) -> list[torch.Tensor]:
-        """Return the states of the global streams that `seed` sets."""
+        """Return the states of the generators that `manual_seed` seeds."""
         return [torch.get_rng_state()]
 
     def set_rng_state(self, states: list[torch.Tensor]) -> None:
-        """Set the global streams to states that `streams` returned."""
+        """Restore states that `rng_state` returned."""
         torch.set_rng_state(states[0])
 
     def is_deterministic(self) -> bool:
-        """Return whether the same work gives the same bits here, as things are set in this process."""
+        """Return whether the same work gives the same bits, as this process is set up."""
         return False
 
     def use_deterministic_algorithms(self) -> None:
-        """From now on, in this process, give the same bits for the same work. Raises RequestError."""
-        raise RequestError(f"{self.device_type} has no deterministic algorithms: leave --deterministic out")
+        """Make the same work give the same bits in this process from now on.
+
+        Raises RequestError if the device has no deterministic algorithms.
+        """
+        raise RequestError(f"{self.device_type} has no deterministic algorithms: leave out --deterministic")
 
     def synchronize(self) -> None:
-        """Wait until everything queued here is done."""
+        """Wait until all queued work is done."""
 
     def mark_step(self) -> None:
-        """Say that a piece of work is complete, where the device collects work until told."""
+        """End a piece of work, on devices that collect work lazily."""
 
     def graph_capturer(self) -> GraphCapturer | None:
-        """Return what records work here so that it can be replayed, or None where nothing does."""
+        """Return a new capturer of training steps, or None if they run eagerly here."""
         return None
 
     def compile_backend(self) -> str | None:
-        """Return the backend of torch.compile that passes of whole batches go through here, or None."""
+        """Return the backend of torch.compile for passes of whole batches, or None to compute eagerly."""
         return None
 
-    def make_lr(self, rate: float) -> float | torch.Tensor:
-        """Return a learning rate as optimizers take it here.
+    def make_lr(self, lr: float) -> float | torch.Tensor:
+        """Return a learning rate in the form that optimizers take here.
 
-        A tensor is read anew at every replay of a recorded step, and asks for optimizers that are fused.
+        A tensor is read again at every replay of a captured step; it requires fused optimizers.
         """
-        return rate
+        return lr
 
     def max_memory_allocated(self) -> int | None:
-        """Return the most bytes held since `reset_peak_memory`, or None where that is not known."""
+        """Return the peak memory in bytes since `reset_peak_memory_stats`, or None if it is not known."""
         return None
 
     def reset_peak_memory_stats(self) -> None:
-        """Start a new peak."""
+        """Start a new measurement of the peak memory."""
 
-    def limit_memory(self, runs: int) -> None:
-        """Let this process hold no more than its part of the device's memory: `runs` of them use it."""
+    def limit_memory(self, num_processes: int) -> None:
+        """Limit this process to its share of the device's memory, which `num_processes` use."""
 
     def empty_cache(self) -> None:
-        """Give memory that is held and not used back to the device: others may want it."""
+        """Release memory that is cached and unused, so that other processes can have it."""
 
     def read_energy(self) -> Reading | None:
-        """Read the device's own energy counters, or return None where it has none."""
+        """Read the device's own energy counters, or return None if it has none."""
         return None
 
     def autocast(self, precision: str) -> AbstractContextManager[object]:
@@ -129,13 +148,16 @@ class Device:
 
     @classmethod
     def supported_precisions(cls) -> tuple[str, ...]:
-        """Return the precisions that exist here."""
+        """Return the precisions that recipes may ask for."""
         return ("fp32", "bf16")
 
     def memory_format(self, model: nn.Module) -> torch.memory_format:
-        """Return the layout of images and convolution weights in which a model is fastest here."""
+        """Return the memory format of images and convolution weights in which a model is fastest."""
         return torch.contiguous_format
 
     def prepare_model(self, model: nn.Module) -> nn.Module:
-        """Return the model on this device, in its fastest layout."""
+        """Return the model on this device, in its fastest form."""
+        for module in model.modules():
+            if isinstance(module, PreparesForDevice):
+                module.prepare_for(self)
         return model.to(self.torch_device).to(memory_format=self.memory_format(model))

@@ -1,7 +1,7 @@
-"""Steps taken by Python, or recorded once and then replayed: a seam that the engine does not see through.
+"""Training steps captured once as a graph of device work and then replayed, on devices that can do so.
 
-What is replayed reads and writes memory and nothing else. Every number that Python held while it was
-recorded is frozen in it; so a learning rate is a tensor, and a method says whether its hooks allow it.
+A replay reads and writes memory and nothing else: every Python number keeps the value that it had during the
+capture. So the learning rate is a tensor, and a method declares whether its hooks can be captured.
 """
 
 from __future__ import annotations
@@ -15,83 +15,93 @@ from torch import Tensor
 
 from plastibench.errors import explain, is_out_of_memory
 
-Work = Callable[[Tensor, Tensor], int]
-"""All that a step does on the device, for images (b, c, h, w) and labels (b,); returns its passes."""
-Say = Callable[[str], None]
+StepFunction = Callable[[Tensor, Tensor], int]
+"""All device work of a step, for images (b, c, h, w) and labels (b,); returns the number of passes."""
 
 
 class GraphCapturer(ABC):
-    """Records what is done on a device, and does it again on the same memory."""
+    """Captures device work and replays it on the same memory."""
+
+    failed = False
+    """Whether a capture failed: the rest of the run then takes its steps eagerly."""
 
     @abstractmethod
     def warm_up(self, work: Callable[[], None]) -> None:
-        """Do the work once, unrecorded, where it will be recorded: it chooses kernels and makes its state."""
+        """Run the work eagerly where it will be captured: it chooses kernels and creates its state."""
 
     @abstractmethod
     def capture(self, work: Callable[[], None]) -> Callable[[], None]:
-        """Do the work once, and return what does it again.
+        """Run the work once, and return a function that replays it.
 
-        Raises RuntimeError for work that cannot be recorded, such as what makes the host wait.
+        Raises RuntimeError if the work cannot be captured, for example because it makes the host wait.
         """
 
 
 @dataclass(frozen=True)
 class CapturedGraph:
-    """A step that was recorded, and the memory from which it reads its batch."""
+    """A captured step, and the memory that it reads its batch from."""
 
     x: Tensor
     y: Tensor
-    passes: int
+    num_passes: int
     replay: Callable[[], None]
 
 
 class GraphedStep:
-    """Takes steps: the first of each shape by Python, the second as it is recorded, all others replayed.
+    """Takes steps: the first of each batch shape eagerly, the second while capturing, all others by replay.
 
-    An odd last batch has a recording of its own. It is valid while the learner has the same weights,
-    optimizer and modes in the same memory: within a stage.
+    Valid as long as the learner keeps its weights, optimizer and modes in the same memory: within a stage.
     """
 
-    def __init__(self, recorder: GraphCapturer, say: Say) -> None:
-        self._recorder = recorder
-        self._say = say
-        self._known: dict[torch.Size, CapturedGraph | None] = {}
-        self._given_up = False
+    def __init__(self, capturer: GraphCapturer, on_log: Callable[[str], None]) -> None:
+        self._capturer = capturer
+        self._on_log = on_log
+        self._graphs: dict[torch.Size, CapturedGraph | None] = {}
 
-    def take(self, work: Work, x: Tensor, y: Tensor) -> int:
-        """Take one step; return its passes. `work` is the same at every call.
+    def __call__(self, step: StepFunction, x: Tensor, y: Tensor) -> int:
+        """Take one step and return its number of passes; `step` must be the same at every call.
 
-        It is not kept: it belongs to an engine that keeps this, and a graph's memory is to go with them.
+        No reference to `step` is kept: a reference cycle would let the graphs' memory outlive the stage.
         """
-        if self._given_up:
-            return work(x, y)
-        if x.shape not in self._known:
-            self._known[x.shape] = None
-            return self._ahead(work, x, y)
-        known = self._known[x.shape]
-        if known is None:
-            return self._record(work, x, y)
-        known.x.copy_(x)
-        known.y.copy_(y)
-        known.replay()
-        return known.passes
+        if self._capturer.failed:
+            return step(x, y)
+        if x.shape not in self._graphs:
+            self._graphs[x.shape] = None
+            return self._warm_up(step, x, y)
+        graph = self._graphs[x.shape]
+        if graph is None:
+            return self._capture(step, x, y)
+        graph.x.copy_(x)
+        graph.y.copy_(y)
+        graph.replay()
+        return graph.num_passes
 
-    def _ahead(self, work: Work, x: Tensor, y: Tensor) -> int:
+    def _warm_up(self, step: StepFunction, x: Tensor, y: Tensor) -> int:
         passes: list[int] = []
-        self._recorder.warm_up(lambda: passes.append(work(x, y)))
+        self._capturer.warm_up(lambda: passes.append(step(x, y)))
         return passes[0]
 
-    def _record(self, work: Work, x: Tensor, y: Tensor) -> int:
-        still_x, still_y, passes = x.clone(), y.clone(), list[int]()
+    def _capture(self, step: StepFunction, x: Tensor, y: Tensor) -> int:
+        static_x, static_y, passes = x.clone(), y.clone(), list[int]()
         try:
-            replay = self._recorder.capture(lambda: passes.append(work(still_x, still_y)))
+            replay = self._capturer.capture(lambda: passes.append(step(static_x, static_y)))
         except Exception as error:
-            if is_out_of_memory(error):
-                raise
-            # A plug-in's model may do what no recording can hold. A capture computes nothing, so the step is
-            # still to take.
-            self._given_up = True
-            self._say(f"its steps cannot be recorded and replayed, each is taken anew: {explain(error)}")
-            return work(x, y)
-        self._known[x.shape] = CapturedGraph(still_x, still_y, passes[0], replay)
-        return passes[0]
+            memory_error = _find_memory_error(error)
+            if memory_error is not None:
+                raise memory_error from None
+            reason = explain(error)
+        else:
+            self._graphs[x.shape] = CapturedGraph(static_x, static_y, passes[0], replay)
+            return passes[0]
+        # A plug-in may do what no graph can hold. A failed capture has computed nothing, so the step is taken
+        # now, and outside the `except` block, whose traceback would keep the failed graph's memory alive.
+        self._capturer.failed = True
+        self._on_log(f"steps cannot be captured, so each one is run eagerly: {reason}")
+        return step(x, y)
+
+
+def _find_memory_error(error: BaseException | None) -> BaseException | None:
+    """Return the out-of-memory error in a chain: ending a failed capture raises an error that hides it."""
+    while error is not None and not is_out_of_memory(error):
+        error = error.__context__
+    return error

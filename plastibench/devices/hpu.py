@@ -13,13 +13,13 @@ from plastibench.devices.device import Device
 
 
 class Hpu(Device):
-    """An Intel Gaudi card. No card has run this yet; tests use a stand-in backed by the CPU."""
+    """An Intel Gaudi card. Not yet run on a card: tests use a CPU-backed stand-in."""
 
     device_type = "hpu"
 
     @classmethod
     def unavailable_reason(cls) -> str | None:
-        """Return why Gaudi cannot be used here, or None."""
+        """Return why Gaudi cannot be used here, or None if it can."""
         if not hasattr(torch, "hpu") and importlib.util.find_spec("habana_frameworks") is not None:
             importlib.import_module("habana_frameworks.torch")
         if hasattr(torch, "hpu") and torch.hpu.is_available():
@@ -28,7 +28,7 @@ class Hpu(Device):
 
     @classmethod
     def device_count(cls) -> int:
-        """Return how many cards torch sees."""
+        """Return the number of cards that torch sees."""
         return int(_hpu().device_count())
 
     def name(self) -> str:
@@ -36,16 +36,16 @@ class Hpu(Device):
         return str(_hpu().get_device_name())
 
     def manual_seed(self, seed: int) -> None:
-        """Seed the CPU and the cards: torch's own manual_seed knows nothing of the latter."""
+        """Seed the CPU and the cards: torch's manual_seed does not seed the latter."""
         torch.manual_seed(seed)
         _hpu().manual_seed_all(seed)
 
     def rng_state(self) -> list[torch.Tensor]:
-        """Return the states of the CPU's stream and the card's."""
+        """Return the states of the CPU's generator and the card's."""
         return [*super().rng_state(), _hpu().get_rng_state()]
 
     def set_rng_state(self, states: list[torch.Tensor]) -> None:
-        """Set the CPU's stream and the card's."""
+        """Restore the CPU's generator and the card's."""
         super().set_rng_state(states)
         _hpu().set_rng_state(states[1])
 
@@ -54,29 +54,29 @@ class Hpu(Device):
         _hpu().synchronize()
 
     def mark_step(self) -> None:
-        """End a lazily collected graph; in eager mode there is none, and the call would only warn."""
+        """End a lazily collected graph; in eager mode the call would only warn."""
         if _lazy():
             _mark_step()()
 
     def compile_backend(self) -> str | None:
-        """Return the vendor's, by which eager mode is meant to be fast; lazy mode makes graphs by itself."""
+        """Return the vendor's backend, which makes eager mode fast; lazy mode builds graphs by itself."""
         return None if _lazy() else "hpu_backend"
 
     def max_memory_allocated(self) -> int | None:
-        """Return the most bytes allocated since the last reset."""
+        """Return the peak of the allocator in bytes."""
         return int(_hpu().max_memory_allocated())
 
     def reset_peak_memory_stats(self) -> None:
-        """Start a new peak."""
+        """Start a new measurement of the peak."""
         _hpu().reset_peak_memory_stats()
 
 
-def _hpu() -> Any:  # noqa: ANN401 - a module that only the vendor's plug-in adds to torch
+def _hpu() -> Any:  # noqa: ANN401 - a module that the vendor's plug-in adds to torch
     return vars(torch)["hpu"]
 
 
 def _lazy() -> bool:
-    """Return whether work is collected until told, which was the default before the vendor's release 1.21."""
+    """Return whether work is collected lazily, the default before the vendor's release 1.21."""
     return os.environ.get("PT_HPU_LAZY_MODE") == "1"
 
 

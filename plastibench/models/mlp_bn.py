@@ -9,13 +9,14 @@ from typing import Any, ClassVar
 
 from torch import nn
 
+from plastibench.models.layers.activation import expanded_width
 from plastibench.plugins.architecture import Architecture, LayerFactories, Shape
 from plastibench.plugins.fields import setting
 
 
 @dataclass(frozen=True, kw_only=True)
 class MLPBN(Architecture):
-    """Linear, norm, activation, repeated; `depth` counts linear layers, the last one included."""
+    """Linear, norm, activation, repeated; `depth` counts the linear layers, including the last one."""
 
     # The DASH paper trains this model with this rate (arXiv 2410.23495, section 5), its code on plain pixels.
     recipe: ClassVar[Mapping[str, Any]] = {"learning_rate": 0.01, "normalize": False}
@@ -29,9 +30,9 @@ class MLPBN(Architecture):
     def build(self, shape: Shape, num_classes: int, parts: LayerFactories) -> nn.Module:
         """Return the model with torch's default initialization."""
         layers: list[nn.Module] = [nn.Flatten()]
-        inside = prod(shape)
+        features = prod(shape)
         for _ in range(self.depth - 1):
             activation = parts.activation()
-            layers += [nn.Linear(inside, self.width), parts.norm(self.width), activation]
-            inside = self.width * getattr(activation, "expansion", 1)
-        return nn.Sequential(*layers, nn.Linear(inside, num_classes))
+            layers += [nn.Linear(features, self.width), parts.norm(self.width), activation]
+            features = expanded_width(self.width, activation)
+        return nn.Sequential(*layers, nn.Linear(features, num_classes))

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from torch import nn
 
 from plastibench.models.layers.basic_block import kaiming_fan_out, residual_network
-from plastibench.models.layers.conv3x3 import Conv3x3
 from plastibench.plugins.architecture import Architecture, LayerFactories, Shape
 from plastibench.plugins.fields import setting
 
@@ -21,13 +20,6 @@ class ResNet18(Architecture):
 
     def build(self, shape: Shape, num_classes: int, parts: LayerFactories) -> nn.Module:
         """Return the model, convolutions initialized by fan-out."""
-        activation = parts.activation()
-        stem = [
-            Conv3x3(shape[0], self.width),
-            parts.norm(self.width),
-            activation,
-            nn.MaxPool2d(kernel_size=3, stride=2, padding=1),
-        ]
-        inside = self.width * getattr(activation, "expansion", 1)
-        plan = [(self.width * factor, 2) for factor in (1, 2, 4, 8)]
-        return kaiming_fan_out(residual_network(stem, inside, plan, num_classes, parts))
+        pool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
+        model = residual_network(shape[0], self.width, (2, 2, 2, 2), num_classes, parts, pool=pool)
+        return kaiming_fan_out(model)

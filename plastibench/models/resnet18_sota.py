@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from torch import nn
 
 from plastibench.models.layers.basic_block import residual_network
-from plastibench.models.layers.conv3x3 import Conv3x3
 from plastibench.plugins.architecture import Architecture, LayerFactories, Shape
 from plastibench.plugins.fields import setting
 
@@ -21,8 +20,4 @@ class ResNet18SoTA(Architecture):
 
     def build(self, shape: Shape, num_classes: int, parts: LayerFactories) -> nn.Module:
         """Return the model with torch's default initialization."""
-        activation = parts.activation()
-        stem = [Conv3x3(shape[0], self.width), parts.norm(self.width), activation]
-        inside = self.width * getattr(activation, "expansion", 1)
-        plan = [(self.width * factor, 2) for factor in (1, 2, 4, 8)]
-        return residual_network(stem, inside, plan, num_classes, parts)
+        return residual_network(shape[0], self.width, (2, 2, 2, 2), num_classes, parts)

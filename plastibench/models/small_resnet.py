@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 from torch import nn
 
 from plastibench.models.layers.basic_block import kaiming_fan_out, residual_network
-from plastibench.models.layers.conv3x3 import Conv3x3
 from plastibench.plugins.architecture import Architecture, LayerFactories, Shape
 from plastibench.plugins.fields import setting
 
@@ -23,12 +22,9 @@ class SmallResNet(Architecture):
     width: int = setting(16, within=(1, None))
     """Channels of the first stage; the others have 2 and 4 times as many."""
     blocks: int = setting(1, within=(1, None))
-    """Residual blocks a stage."""
+    """Residual blocks per stage."""
 
     def build(self, shape: Shape, num_classes: int, parts: LayerFactories) -> nn.Module:
         """Return the model, convolutions initialized by fan-out."""
-        activation = parts.activation()
-        stem = [Conv3x3(shape[0], self.width), parts.norm(self.width), activation]
-        inside = self.width * getattr(activation, "expansion", 1)
-        plan = [(self.width * factor, self.blocks) for factor in (1, 2, 4)]
-        return kaiming_fan_out(residual_network(stem, inside, plan, num_classes, parts))
+        blocks = (self.blocks,) * 3
+        return kaiming_fan_out(residual_network(shape[0], self.width, blocks, num_classes, parts))

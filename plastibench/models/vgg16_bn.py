@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from torch import nn
 
+from plastibench.models.layers.activation import expanded_width
 from plastibench.models.layers.basic_block import kaiming_fan_out
 from plastibench.models.layers.conv3x3 import Conv3x3
 from plastibench.plugins.architecture import Architecture, LayerFactories, Shape
@@ -31,31 +32,31 @@ class VGG16BN(Architecture):
     def build(self, shape: Shape, num_classes: int, parts: LayerFactories) -> nn.Module:
         """Return the model: convolutions initialized by fan-out, linear layers N(0, 0.01^2)."""
         layers: list[nn.Module] = []
-        inside = shape[0]
-        for channels, convolutions in PLAN:
-            for _ in range(convolutions):
+        width = shape[0]
+        for channels, num_convolutions in PLAN:
+            for _ in range(num_convolutions):
                 activation = parts.activation()
-                layers += [Conv3x3(inside, channels, bias=True), parts.norm(channels), activation]
-                inside = channels * getattr(activation, "expansion", 1)
+                layers += [Conv3x3(width, channels, bias=True), parts.norm(channels), activation]
+                width = expanded_width(channels, activation)
             layers.append(nn.MaxPool2d(2))
         layers += [nn.AdaptiveAvgPool2d(7), nn.Flatten()]
-        features = inside * 7 * 7
+        width *= 7 * 7
         for _ in range(2):
             activation = parts.activation()
-            layers += [nn.Linear(features, self.hidden), activation, nn.Dropout(self.dropout)]
-            features = self.hidden * getattr(activation, "expansion", 1)
-        return _initialized(nn.Sequential(*layers, nn.Linear(features, num_classes)))
+            layers += [nn.Linear(width, self.hidden), activation, nn.Dropout(self.dropout)]
+            width = expanded_width(self.hidden, activation)
+        return _initialize(nn.Sequential(*layers, nn.Linear(width, num_classes)))
 
     def unsupported(self, shape: Shape) -> str | None:
-        """Return the reason where images vanish in the five poolings."""
+        """Return the reason if images vanish in the five pooling layers."""
         smallest = 2 ** len(PLAN)
         if min(shape[1:]) >= smallest:
             return None
-        given = f"{shape[1]}x{shape[2]}"
-        return f"it halves images five times: they must be {smallest}x{smallest} or larger, not {given}"
+        size = f"{shape[1]}x{shape[2]}"
+        return f"it halves images five times: they must be {smallest}x{smallest} or larger, not {size}"
 
 
-def _initialized(model: nn.Module) -> nn.Module:
+def _initialize(model: nn.Module) -> nn.Module:
     kaiming_fan_out(model)
     for module in model.modules():
         if isinstance(module, nn.Linear):

@@ -90,7 +90,7 @@ def make_train_step(task: RandomImages, device: Device, seed: int = 0) -> TrainS
     learner = Learner(task, Method(), seed, device)
     learner.begin_stage(list(task.stream(seed, DataContext(device, Path(), Path())))[-1])
     learner.model.train()
-    return TrainStep(learner, Method())
+    return TrainStep(learner, Method(), device.graph_capturer())
 
 
 def _measure(name: str, task: RandomImages, device: Device) -> Throughput:
@@ -121,9 +121,9 @@ def _measure(name: str, task: RandomImages, device: Device) -> Throughput:
 
 def train_epoch(step: TrainStep) -> None:
     """Train on every image once, and wait for the device."""
-    step.begin_epoch()
+    step.metrics.reset()
     for x, y in step.learner.stage.train.batches(step.recipe.batch_size):
-        step.step(x, y)
+        step(x, y)
     step.metrics.compute()
 
 

@@ -18,7 +18,7 @@ def provenance(device: Device) -> dict[str, Any]:
     import numpy as np
     import torch
 
-    from plastibench.devices.compile import backend
+    from plastibench.devices.compile import available_backend
 
     return {
         "plastibench": plastibench.__version__,
@@ -32,7 +32,7 @@ def provenance(device: Device) -> dict[str, Any]:
         "device": device.name(),
         "threads": torch.get_num_threads(),
         "deterministic": device.is_deterministic(),
-        "compiler": backend(device),
+        "compiler": available_backend(device),
     }
 
 

@@ -1,1 +1,1 @@
-"""The contract as a library: laws that every plug-in must keep, also one that is not part of this project."""
+"""Laws that every plug-in must obey, as a library for plug-ins of other projects too."""

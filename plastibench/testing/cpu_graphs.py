@@ -1,8 +1,8 @@
-"""A CUDA graph without a GPU: a tape of torch's operations, played again on the same memory.
+"""Graph capture without a GPU: a tape of torch's operations, replayed on the same memory.
 
-Like a graph it knows nothing of Python: a number read while it recorded is frozen in it. It refuses what a
-capture refuses: reading a result on the host, and drawing from a generator that is handed over. What it
-cannot show: kernels that differ inside a capture, and hooks that compute on the CPU beside the device.
+Like a CUDA graph it knows nothing of Python: a number that is read during the capture is frozen. It refuses
+what a capture refuses: reading a result on the host, and drawing from a generator that is passed in. It
+cannot show kernels that differ inside a capture, nor hooks that compute on the CPU beside the device.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ from torch.utils._pytree import tree_leaves
 from plastibench.devices import Cpu
 from plastibench.devices.graph_capture import GraphCapturer
 
-WAITS = (torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape)
+SYNCHRONIZING = (torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape)
 
 
 @dataclass
 class CpuGraphs(GraphCapturer):
-    """Records on the CPU."""
+    """Captures on the CPU."""
 
     num_captured: int = 0
     num_replayed: int = 0
     failures: list[str] = field(default_factory=list)
-    """Why work could not be recorded."""
+    """Why captures failed."""
 
     def warm_up(self, work: Callable[[], None]) -> None:
-        """Do the work; there is nothing to make ready."""
+        """Run the work."""
         work()
 
     def capture(self, work: Callable[[], None]) -> Callable[[], None]:
-        """Do the work and write down every operation."""
+        """Run the work and record every operation."""
         tape = _Tape()
         try:
             with tape:
@@ -54,39 +54,39 @@ class CpuGraphs(GraphCapturer):
 
 
 class _Tape(TorchDispatchMode):
-    """Writes down each operation with its operands, and copies its results to where they were."""
+    """Records each operation with its operands; a replay writes its results to the same memory."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._played: list[tuple[Any, Any, Any, list[tuple[int, Tensor]]]] = []
+        self._operations: list[tuple[Any, Any, Any, list[tuple[int, Tensor]]]] = []
 
-    # torch calls it with whatever an operation takes.
+    # torch passes whatever an operation takes.
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ANN401
         kwargs = kwargs or {}
         operands = tree_leaves((args, kwargs))
-        if any(tag in func.tags for tag in WAITS):
+        if any(tag in func.tags for tag in SYNCHRONIZING):
             raise RuntimeError(f"{func} makes the host wait for the device")
         if any(isinstance(item, torch.Generator) for item in operands):
             raise RuntimeError(f"{func} draws from a generator on the host")
         out = func(*args, **kwargs)
-        given = {_memory(item) for item in operands if isinstance(item, Tensor)}
-        made = [
-            (place, item)
-            for place, item in enumerate(tree_leaves(out))
-            if isinstance(item, Tensor) and _memory(item) not in given
+        inputs = {_memory(item) for item in operands if isinstance(item, Tensor)}
+        results = [
+            (index, item)
+            for index, item in enumerate(tree_leaves(out))
+            if isinstance(item, Tensor) and _memory(item) not in inputs
         ]
         # A view computes nothing: it lies in memory that the tape fills.
-        if made or not func.is_view:
-            self._played.append((func, args, kwargs, made))
+        if results or not func.is_view:
+            self._operations.append((func, args, kwargs, results))
         return out
 
     @torch.no_grad()
     def replay(self) -> None:
-        """Do everything again."""
-        for func, args, kwargs, made in self._played:
-            found = tree_leaves(func(*args, **kwargs))
-            for place, memory in made:
-                memory.copy_(found[place])
+        """Run all operations again."""
+        for func, args, kwargs, results in self._operations:
+            out = tree_leaves(func(*args, **kwargs))
+            for index, memory in results:
+                memory.copy_(out[index])
 
 
 def _memory(tensor: Tensor) -> int:
@@ -94,20 +94,20 @@ def _memory(tensor: Tensor) -> int:
 
 
 class FusedCpu(Cpu):
-    """The CPU with what recording asks of a device: fused optimizers that read their rate from memory."""
+    """The CPU with fused optimizers that read their learning rate from memory, as capture requires."""
 
-    def make_lr(self, rate: float) -> float | Tensor:
+    def make_lr(self, lr: float) -> float | Tensor:
         """Return a tensor."""
-        return torch.tensor(rate)
+        return torch.tensor(lr)
 
 
 class CapturingCpu(FusedCpu):
-    """The same device, recording."""
+    """The same device, with captured steps."""
 
     def __init__(self, index: int | None = None) -> None:
         super().__init__(index)
         self.capturer = CpuGraphs()
 
     def graph_capturer(self) -> GraphCapturer | None:
-        """Return the tapes."""
+        """Return the capturer of this device."""
         return self.capturer

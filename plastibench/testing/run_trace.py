@@ -1,11 +1,11 @@
-"""A small real run whose every weight is kept, for laws to compare."""
+"""Small real runs whose weights are all kept, so that laws can compare them."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -23,19 +23,22 @@ from plastibench.training.callbacks import Checkpointer, StateDict, StopRequeste
 from plastibench.training.learner import Learner
 from plastibench.training.protocol import StageResult
 
+HARDWARE_DEPENDENT = ("seconds", "memory", "energy")
+"""Endings of the names of numbers that differ from run to run."""
+StageHook = Callable[[Learner], None]
+
 
 @dataclass(frozen=True)
 class RunTrace:
-    """What a run came to: its results, and all weights and buffers after each stage."""
+    """The results of a run, and all weights and buffers after each stage."""
 
-    results: list[StageResult]
-    weights: list[dict[str, Tensor]]
+    results: list[StageResult] = field(default_factory=list)
+    weights: list[dict[str, Tensor]] = field(default_factory=list)
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return the results without what depends on the clock or the machine."""
-        machine = ("seconds", "memory", "energy")
+        """Return the results without what depends on the clock or the hardware."""
         rows = [result.as_dict() for result in self.results]
-        return [{k: v for k, v in row.items() if not k.endswith(machine)} for row in rows]
+        return [{k: v for k, v in row.items() if not k.endswith(HARDWARE_DEPENDENT)} for row in rows]
 
 
 def trace_run(
@@ -48,70 +51,67 @@ def trace_run(
     checkpointer: Checkpointer | None = None,
     measures: protocol.Measures | None = None,
 ) -> RunTrace:
-    """Execute a whole run and keep its weights; its data set must be embedded in the package.
+    """Run a method on a task that needs no data folder, and keep its weights.
 
-    If `checkpointer` stops the run, the trace is what came before.
+    If `checkpointer` stops the run, the trace ends there.
     """
-    trial = RunTrace([], [])
-    inherited = method.after_stage
+    trace = RunTrace()
 
-    def after_stage(learner: Learner) -> None:
-        inherited(learner)
+    def keep_weights(learner: Learner) -> None:
         state = method.evaluated(learner).state_dict()
-        trial.weights.append({name: value.detach().to("cpu", copy=True) for name, value in state.items()})
+        trace.weights.append({name: value.detach().to("cpu", copy=True) for name, value in state.items()})
 
-    vars(method)["after_stage"] = after_stage
-    try:
-        results = protocol.run(
-            task,
-            method,
-            seed,
-            data_context(device),
-            callback=callback,
-            checkpointer=checkpointer,
-            measures=measures,
-        )
-        trial.results.extend(results)
-    except StopRequested:
-        pass
-    finally:
-        del vars(method)["after_stage"]
-    return trial
+    context = data_context(device)
+    with hooked_after_stage(method, after=keep_weights):
+        try:
+            results = protocol.run(
+                task,
+                method,
+                seed,
+                context,
+                callback=callback,
+                checkpointer=checkpointer,
+                measures=measures,
+            )
+            trace.results.extend(results)
+        except StopRequested:
+            pass
+    return trace
 
 
 def trace_interrupted_run(
     task: Task,
-    kind: Callable[[], Method],
+    make_method: Callable[[], Method],
     every: int,
     device: Device | None = None,
     measures: protocol.Measures | None = None,
 ) -> tuple[RunTrace, int]:
-    """Carry out a run that is stopped again and again; return it, and how often it was stopped.
+    """Run a method, interrupted at every `every`-th chance; return the trace and the number of interruptions.
 
-    Each piece has a new learner and a new method, and knows nothing but the file that the piece before left.
+    Each attempt has a new learner and a new method, and only the checkpoint file of the one before.
     """
-    whole = RunTrace([], [])
+    whole = RunTrace()
     with tempfile.TemporaryDirectory() as folder:
-        checkpoint = Checkpoint(Path(folder), "a-trial")
-        for stops in count():
-            checkpointer = _Stopping(checkpoint, every)
-            piece = trace_run(task, kind(), device=device, checkpointer=checkpointer, measures=measures)
-            whole.results.extend(piece.results)
-            whole.weights.extend(piece.weights)
-            if not checkpointer.stopped:
-                return whole, stops
-    raise AssertionError("a run without an end")
+        checkpoint = Checkpoint(Path(folder), "a-run")
+        for interruptions in count():
+            interrupter = _Interrupter(checkpoint, every)
+            part = trace_run(task, make_method(), device=device, checkpointer=interrupter, measures=measures)
+            whole.results.extend(part.results)
+            whole.weights.extend(part.weights)
+            if not interrupter.interrupted:
+                return whole, interruptions
+    raise AssertionError("unreachable: the run ends")
 
 
-class _Stopping(Checkpointer):
-    """Stops a run the `every`-th time that this would be possible."""
+class _Interrupter(Checkpointer):
+    """Stops a run at the `every`-th chance to save its state."""
 
     def __init__(self, checkpoint: Checkpoint, every: int) -> None:
         self.checkpoint, self.left = checkpoint, every
-        self.stopped = False
+        self.interrupted = False
 
     def resume_state(self) -> StateDict | None:
-        return self.checkpoint.read(_never)
+        return self.checkpoint.read(_fail)
 
     def should_checkpoint(self, *, between_stages: bool = False) -> bool:
         self.left -= 1
@@ -119,12 +119,31 @@ class _Stopping(Checkpointer):
 
     def save_state(self, state: StateDict) -> None:
         self.checkpoint.write(state)
-        self.stopped = True
+        self.interrupted = True
         raise StopRequested
 
 
-def _never(damage: str) -> None:
-    raise AssertionError(damage)
+def _fail(message: str) -> None:
+    raise AssertionError(message)
+
+
+@contextmanager
+def hooked_after_stage(
+    method: Method, *, before: StageHook | None = None, after: StageHook | None = None
+) -> Iterator[None]:
+    """Call `before` and `after` around the method's own `after_stage`."""
+    inherited = method.after_stage
+
+    def after_stage(learner: Learner) -> None:
+        for hook in (before, inherited, after):
+            if hook is not None:
+                hook(learner)
+
+    method.after_stage = after_stage  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        method.after_stage = inherited  # type: ignore[method-assign]
 
 
 def data_context(device: Device | None = None) -> DataContext:
@@ -134,10 +153,10 @@ def data_context(device: Device | None = None) -> DataContext:
 
 
 def equal_weights(a: list[dict[str, Tensor]], b: list[dict[str, Tensor]]) -> bool:
-    """Return whether two lists of weights are equal, number for number."""
+    """Return whether two lists of weights are equal, bit for bit."""
     return len(a) == len(b) and all(
-        one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
-        for one, two in zip(a, b, strict=True)
+        x.keys() == y.keys() and all(torch.equal(x[name], y[name]) for name in x)
+        for x, y in zip(a, b, strict=True)
     )
 
 
@@ -151,21 +170,21 @@ class PassCounts:
 
 @contextmanager
 def count_passes(num_classes: int) -> Iterator[PassCounts]:
-    """Count, inside, the examples that reach the head of any model: an independent count of the cost.
+    """Count the examples that reach the head of any model: an independent count of the cost.
 
-    The head is taken to be the linear layer with `num_classes` outputs: no hidden layer of the
+    The head is taken to be the linear layer with `num_classes` outputs, so no hidden layer of the
     task's model may have that width.
     """
     passes = PassCounts()
 
     def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        if inputs[0].is_meta:
-            return  # nothing is computed there: the ledger traces a pass
-        if isinstance(module, nn.Linear) and module.out_features == num_classes:
-            if torch.is_grad_enabled():
-                passes.forward_backward += len(inputs[0])
-            else:
-                passes.forward_only += len(inputs[0])
+        is_head = isinstance(module, nn.Linear) and module.out_features == num_classes
+        if not is_head or inputs[0].is_meta:  # FLOPs are traced on the meta device, where nothing is computed
+            return
+        if torch.is_grad_enabled():
+            passes.forward_backward += len(inputs[0])
+        else:
+            passes.forward_only += len(inputs[0])
 
     handle = register_module_forward_pre_hook(hook)
     try:

@@ -1,23 +1,53 @@
-"""TODO."""
+"""Running statistics of batch normalization."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+
+
+def batch_norms(model: nn.Module) -> list[_BatchNorm]:
+    """Return the batch normalization layers of a model."""
+    return [module for module in model.modules() if isinstance(module, _BatchNorm)]
 
 
 @contextmanager
 def frozen_batch_norm_statistics(model: nn.Module) -> Iterator[None]:
-    """Normalise by the batch as in training, but leave the running statistics where they are."""
-    norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
-    kept = [norm.track_running_stats for norm in norms]
+    """Normalize by the batch as in training, but do not update the running statistics."""
+    norms = batch_norms(model)
+    tracked = [norm.track_running_stats for norm in norms]
     for norm in norms:
         norm.track_running_stats = False
     try:
         yield
     finally:
-        for norm, track in zip(norms, kept, strict=True):
+        for norm, track in zip(norms, tracked, strict=True):
             norm.track_running_stats = track
+
+
+@contextmanager
+def averaged_batch_norm_statistics(model: nn.Module) -> Iterator[None]:
+    """Reset the running statistics, which in the context become plain averages over the batches.
+
+    The same as torch's `momentum=None`, which makes the host wait for a counter at every layer and batch.
+    """
+    norms, calls = batch_norms(model), Counter[nn.Module]()
+    momenta = [norm.momentum for norm in norms]
+
+    def before_forward(norm: _BatchNorm, inputs: tuple[Tensor, ...]) -> None:
+        calls[norm] += 1
+        norm.momentum = 1 / calls[norm]
+
+    handles = [norm.register_forward_pre_hook(before_forward) for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+    try:
+        yield
+    finally:
+        for handle, norm, momentum in zip(handles, norms, momenta, strict=True):
+            handle.remove()
+            norm.momentum = momentum

@@ -1,93 +1,102 @@
-"""TODO."""
+"""Accuracy and loss: running sums during training, and the evaluation of a model."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from plastibench.data.dataset import Dataset
 from plastibench.devices import Device
 from plastibench.devices.compile import CompiledForward
 from plastibench.plugins.recipe import AccuracyAverage, Recipe
-from plastibench.training import flops
+from plastibench.training.flops import Flops, add_flops, cached_pass_flops
 
 
 @dataclass(frozen=True)
 class Metrics:
-    """How many examples were classified rightly, and the mean of the batches' shares."""
+    """Accuracy and loss on some examples."""
 
-    correct: int
-    total: int
-    batch_mean: float
+    num_correct: int
+    num_examples: int
+    mean_batch_accuracy: float
+    """Plain mean of the batches' accuracies, a small last batch weighing as much as a whole one."""
     loss: float
     """Mean over examples."""
-    work: flops.Flops | None = None
-    """Of the forward passes, where `evaluate` made them and could count it."""
+    flops: Flops | None = None
+    """Of the forward passes of `evaluate`, or None if they could not be counted."""
 
-    def by(self, counting: AccuracyAverage) -> float:
-        """Return the accuracy in 0..1 as `counting` says."""
-        return self.correct / self.total if counting == "examples" else self.batch_mean
+    def accuracy(self, average: AccuracyAverage) -> float:
+        """Return the accuracy in 0..1, averaged over examples or over batches."""
+        return self.num_correct / self.num_examples if average == "examples" else self.mean_batch_accuracy
 
 
 class RunningMetrics:
-    """Sums kept on the device and read once."""
+    """Sums that stay on the device until `compute`."""
 
     def __init__(self, device: Device) -> None:
-        # float32 counts exactly up to 2^24 examples; int64 is slow or absent on some devices.
+        # float32 counts exactly up to 2^24 examples; int64 is slow or missing on some devices.
         self._sums = torch.zeros(3, device=device.torch_device)
-        self._total = 0
-        self._batches = 0
+        self._num_examples = self._num_batches = 0
 
     def reset(self) -> None:
-        """Start anew, in the same memory."""
+        """Set the sums to zero, in the same memory."""
         self._sums.zero_()
-        self._total = self._batches = 0
+        self._num_examples = self._num_batches = 0
 
     def update(self, logits: Tensor, y: Tensor, loss: Tensor) -> None:
-        """Count a batch: logits (b, classes), y (b,), and its mean loss."""
+        """Add a batch: logits (b, classes), y (b,), and its mean loss."""
         self.update_sums(logits, y, loss)
         self.count_batch(len(y))
 
     def update_sums(self, logits: Tensor, y: Tensor, loss: Tensor) -> None:
-        """Do that part of `add` which happens on the device."""
+        """Do the part of `update` that runs on the device."""
         correct = (logits.argmax(1) == y).sum(dtype=torch.float32)
         self._sums += torch.stack([correct, correct / len(y), loss.float() * len(y)])
 
-    def count_batch(self, examples: int) -> None:
-        """Do the other part: note a batch of so many examples."""
-        self._total += examples
-        self._batches += 1
+    def count_batch(self, num_examples: int) -> None:
+        """Do the part of `update` that runs on the host."""
+        self._num_examples += num_examples
+        self._num_batches += 1
 
-    def state_dict(self) -> tuple[Tensor, int, int]:
+    def state_dict(self) -> dict[str, Any]:
         """Return the sums so far, for a checkpoint."""
-        return self._sums.to("cpu", copy=True), self._total, self._batches
+        sums = self._sums.to("cpu", copy=True)
+        return {"sums": sums, "num_examples": self._num_examples, "num_batches": self._num_batches}
 
-    def load_state_dict(self, state: tuple[Tensor, int, int]) -> None:
-        """Go on from sums that `state` returned."""
-        sums, self._total, self._batches = state
-        self._sums.copy_(sums)
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from sums that `state_dict` returned."""
+        self._sums.copy_(state["sums"])
+        self._num_examples, self._num_batches = state["num_examples"], state["num_batches"]
 
     def compute(self) -> Metrics:
-        """Wait for the device and return the sums."""
-        correct, shares, loss = self._sums.cpu().tolist()
-        return Metrics(int(correct), self._total, shares / self._batches, loss / self._total)
+        """Wait for the device and return the metrics."""
+        correct, accuracies, loss = self._sums.cpu().tolist()
+        return Metrics(
+            num_correct=int(correct),
+            num_examples=self._num_examples,
+            mean_batch_accuracy=accuracies / self._num_batches,
+            loss=loss / self._num_examples,
+        )
 
 
 def evaluate(model: nn.Module, data: Dataset, recipe: Recipe, device: Device) -> Metrics:
-    """Return the accuracy of `model` on `data`, leaving the model as it was."""
+    """Return the metrics of a model in evaluation mode, and leave the model as it was."""
     metrics, memory_format = RunningMetrics(device), device.memory_format(model)
     forward = CompiledForward(device, recipe.test_batch_size)
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     with torch.no_grad(), device.autocast(recipe.precision):
-        work, works = flops.ZERO_FLOPS, flops.cached_pass_flops(model, backward=False)
+        total: Flops | None = Flops(0, 0)
+        count = cached_pass_flops(model, backward=False)
         for x, y in data.batches(recipe.test_batch_size):
-            work = flops.add_flops(work, works(x.shape))
+            total = add_flops(total, count(x.shape))
             logits = forward(model, x.contiguous(memory_format=memory_format)).float()
-            metrics.update(logits, y, torch.nn.functional.cross_entropy(logits, y))
+            metrics.update(logits, y, F.cross_entropy(logits, y))
             device.mark_step()
     for module, training in modes:
         module.training = training
-    return replace(metrics.compute(), work=work)
+    return replace(metrics.compute(), flops=total)

@@ -1,4 +1,4 @@
-"""What is trained: a model, its optimizer, and where they stand. All that a method may read or change."""
+"""What is trained: a model, its optimizer and their progress. A method may read and change nothing else."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from plastibench.devices import Device
 from plastibench.plugins.method import Method
 from plastibench.plugins.task import Stage, Task
 from plastibench.seeding import generator, seeded_init
 from plastibench.training import flops, optimizers
+from plastibench.training.batch_norm import averaged_batch_norm_statistics, batch_norms
 from plastibench.training.cost import Cost
 
 
 class Learner:
-    """A model on its way through the stages of one seed."""
+    """A model that is trained through the stages of one seed."""
 
     stage: Stage
-    """The stage being trained or about to be."""
+    """The stage that is being trained, or is about to be."""
 
     def __init__(self, task: Task, method: Method, seed: int, device: Device) -> None:
         self.task = task
@@ -32,21 +32,21 @@ class Learner:
         self.step = 0
         """Updates since the start of the run."""
         self.cost = Cost()
-        """What the present stage has cost so far."""
+        """What the current stage has cost so far."""
         self.generator = generator(seed, "method")
-        """The method's own stream of random numbers, on the CPU."""
+        """The method's own random stream, on the CPU."""
         self._method = method
         self._drawn = 0
         self.restart()
 
     def begin_stage(self, stage: Stage) -> None:
-        """Enter a stage."""
+        """Start a stage."""
         self.stage = stage
         self.cost = Cost()
-        self._drawn = 0 if stage.index else 1  # the first stage's first draw made the model itself
+        self._drawn = 0 if stage.index else 1  # in the first stage, draw 0 was the model itself
 
     def state_dict(self) -> dict[str, Any]:
-        """Return, beside the model, all that the learner is: what `restore` takes."""
+        """Return the state of the learner, without its model."""
         return {
             "step": self.step,
             "drawn": self._drawn,
@@ -56,7 +56,7 @@ class Learner:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Become what `state` says, in the stage that has begun; the model has its weights already."""
+        """Restore a state in the stage that has begun; the model already has its weights."""
         self.step, self._drawn = state["step"], state["drawn"]
         self.cost = Cost.from_dict(state["cost"])
         self.generator.set_state(state["generator"])
@@ -67,10 +67,10 @@ class Learner:
         return F.cross_entropy(logits.float(), y)
 
     def fresh_model(self) -> nn.Module:
-        """Return a newly initialized model on the device; each call within a stage draws another.
+        """Return a newly initialized model on the device; each call within a stage draws another one.
 
-        The stream depends on the seed, the stage and the call: methods that draw at the same point
-        get the same weights.
+        The random stream depends on the seed, the stage and the call, so methods that draw at the same
+        point get the same weights.
         """
         index = self.stage.index if hasattr(self, "stage") else 0
         with seeded_init(self.seed, "init", index, self._drawn):
@@ -96,26 +96,26 @@ class Learner:
         return twin
 
     def reset_optimizer(self) -> None:
-        """Forget momentum and moments."""
+        """Replace the optimizer by a fresh one, without momentum and moments."""
         recipe = self.task.recipe
-        rate = self.device.make_lr(recipe.learning_rate)
-        self.optimizer = optimizers.build_optimizer(recipe, self.model.parameters(), rate)
+        lr = self.device.make_lr(recipe.learning_rate)
+        self.optimizer = optimizers.build_optimizer(recipe, self.model.parameters(), lr)
 
     def reset_optimizer_state(self, parameters: Iterable[Tensor]) -> None:
-        """Forget momentum and moments of some parameters only."""
+        """Reset momentum and moments of some parameters only."""
         for parameter in parameters:
-            for kept in self.optimizer.state.get(parameter, {}).values():
-                kept.zero_()  # as at first: a sum of nothing, and no step yet
+            for value in self.optimizer.state.get(parameter, {}).values():
+                value.zero_()  # as at the start: sums of nothing, and no step taken
 
     def restart(self) -> None:
-        """Begin with a fresh model and a fresh optimizer."""
+        """Start again with a fresh model and a fresh optimizer."""
         self.model = self.fresh_model()
         self.reset_optimizer()
 
     def backward(self, model: nn.Module, x: Tensor, y: Tensor, weight: float = 1.0) -> None:
-        """Add the gradient of `weight` times the mean loss on a batch to `model`'s `.grad`.
+        """Add the gradient of `weight` times the mean loss on a batch to the `.grad` of `model`.
 
-        For passes of the remedy itself: they are counted as its own.
+        For passes of the method itself, and counted as such.
         """
         with torch.enable_grad():
             with self.device.autocast(self.task.recipe.precision):
@@ -127,29 +127,22 @@ class Learner:
 
     def reset_batch_norm(self) -> None:
         """Set the running statistics of batch normalization to mean 0 and variance 1."""
-        for norm in _norms(self.model):
+        for norm in batch_norms(self.model):
             norm.reset_running_stats()
 
     def reestimate_batch_norm(self) -> None:
-        """Measure the running statistics of batch normalization on all training data, one pass."""
-        norms = list(_norms(self.model))
-        if not norms:
+        """Measure the running statistics of batch normalization in one pass over all training data."""
+        if not batch_norms(self.model):
             return
-        momenta = [norm.momentum for norm in norms]
-        for norm in norms:
-            norm.reset_running_stats()
-            norm.momentum = None  # torch's sign for a plain average over batches
+        recipe, memory_format = self.task.recipe, self.device.memory_format(self.model)
         self.model.train()
-        memory_format = self.device.memory_format(self.model)
-        works = flops.cached_pass_flops(self.model, backward=False)
-        with torch.no_grad(), self.device.autocast(self.task.recipe.precision):
-            for x, y in self.stage.train.batches(self.task.recipe.batch_size):
+        count = flops.cached_pass_flops(self.model, backward=False)
+        with (
+            torch.no_grad(),
+            self.device.autocast(recipe.precision),
+            averaged_batch_norm_statistics(self.model),
+        ):
+            for x, y in self.stage.train.batches(recipe.batch_size):
                 self.model(x.contiguous(memory_format=memory_format))
                 self.cost.remedy_forwards += len(y)
-                self.cost.add_flops("remedy", works(x.shape))
-        for norm, momentum in zip(norms, momenta, strict=True):
-            norm.momentum = momentum
-
-
-def _norms(model: nn.Module) -> Iterable[_BatchNorm]:
-    return (module for module in model.modules() if isinstance(module, _BatchNorm))
+                self.cost.add_flops("remedy", count(x.shape))

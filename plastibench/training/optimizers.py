@@ -1,4 +1,4 @@
-"""Optimizers, all stepped through `step(closure)`, and the learning rate's course within a stage."""
+"""Optimizers, all stepped with `step(closure)`, and the learning-rate schedule within a stage."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from plastibench.plugins.recipe import Recipe
 
 Closure = Callable[[], Tensor]
 ADAMS: dict[str, type[Adam]] = {"adam": Adam, "adamw": AdamW}
-HOW = ("lr", "fused", "foreach", "capturable")
-"""What a group of parameters says about the way, and not the rule, in which they are updated."""
+IMPLEMENTATION_OPTIONS = ("lr", "fused", "foreach", "capturable")
+"""Options of a parameter group that say how, and not by which rule, an update is computed."""
 
 
 class SAM(Optimizer):
@@ -30,7 +30,7 @@ class SAM(Optimizer):
         self.rho = rho
         self.adaptive = adaptive
         super().__init__(inner.param_groups, {})
-        # One list for both: a learning rate set here is the inner optimizer's too.
+        # Shared lists: a learning rate set here is also the inner optimizer's.
         self.param_groups = inner.param_groups
         self.state = inner.state
 
@@ -42,17 +42,17 @@ class SAM(Optimizer):
             loss = closure()
         with torch.no_grad():
             weights = [p for group in self.param_groups for p in group["params"] if p.grad is not None]
-            before = [p.clone() for p in weights]
+            original = [p.clone() for p in weights]
             torch._foreach_add_(weights, self._ascent(weights))
         with torch.enable_grad():
             closure()
         with torch.no_grad():
-            torch._foreach_copy_(weights, before)
+            torch._foreach_copy_(weights, original)
         self.inner.step()
         return loss
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load a state into the inner optimizer, and go on sharing it."""
+        """Load a state into the inner optimizer, and keep sharing it."""
         self.inner.load_state_dict(state_dict)
         self.param_groups = self.inner.param_groups
         self.state = self.inner.state
@@ -63,7 +63,7 @@ class SAM(Optimizer):
             sizes = torch._foreach_abs(weights)
             gradients = list(torch._foreach_mul(gradients, sizes))
         norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
-        # The scale stays a tensor on the device: reading it would make the host wait at every step.
+        # The scale stays on the device: reading it would make the host wait at every step.
         scale = self.rho / (norm + 1e-12)
         if self.adaptive:
             gradients = list(torch._foreach_mul(gradients, sizes))
@@ -71,54 +71,57 @@ class SAM(Optimizer):
 
 
 def build_optimizer(
-    recipe: Recipe, parameters: Iterable[Tensor], rate: float | Tensor | None = None
+    recipe: Recipe, parameters: Iterable[Tensor], lr: float | Tensor | None = None
 ) -> Optimizer:
     """Return the recipe's optimizer over `parameters`.
 
-    `rate` is its learning rate in the form that the device wants, the recipe's own where None. With a
-    tensor the optimizer is fused: it reads the rate where it lies, so its steps can be recorded.
+    `lr` defaults to the recipe's learning rate. If it is a tensor, the optimizer is fused and reads the rate
+    from it at each step, so that steps can be captured.
     """
-    fused = isinstance(rate, Tensor)
+    fused = isinstance(lr, Tensor)
     common: dict[str, Any] = {"weight_decay": recipe.weight_decay, "fused": fused or None}
-    common["lr"] = recipe.learning_rate if rate is None else rate
-    kept = list(parameters)
+    common["lr"] = recipe.learning_rate if lr is None else lr
+    weights = list(parameters)
     if recipe.optimizer in ADAMS:
         betas = (recipe.momentum, 0.999)
-        return ADAMS[recipe.optimizer](kept, betas=betas, capturable=fused, **common)
-    sgd = SGD(kept, momentum=recipe.momentum, **common)
+        return ADAMS[recipe.optimizer](weights, betas=betas, capturable=fused, **common)
+    sgd = SGD(weights, momentum=recipe.momentum, **common)
     return SAM(sgd, recipe.rho, recipe.adaptive) if recipe.optimizer == "sam" else sgd
 
 
 def load_optimizer_state(optimizer: Optimizer, state: dict[str, Any]) -> None:
-    """Give an optimizer a state that was kept; where its rate lies and how it computes stay as they are."""
-    here = [{name: group[name] for name in HOW if name in group} for group in optimizer.param_groups]
-    groups = [kept | mine for kept, mine in zip(state["param_groups"], here, strict=True)]
+    """Load a state, but keep the optimizer's implementation options and the tensor that holds its rate."""
+    current = [
+        {name: group[name] for name in IMPLEMENTATION_OPTIONS if name in group}
+        for group in optimizer.param_groups
+    ]
+    groups = [saved | options for saved, options in zip(state["param_groups"], current, strict=True)]
     optimizer.load_state_dict(state | {"param_groups": groups})
-    for group, mine, kept in zip(optimizer.param_groups, here, state["param_groups"], strict=True):
-        group["lr"] = mine["lr"]
-        _set_rate(group, float(kept["lr"]))
+    for group, options, saved in zip(optimizer.param_groups, current, state["param_groups"], strict=True):
+        group["lr"] = options["lr"]
+        _set_group_lr(group, float(saved["lr"]))
 
 
 def learning_rate(recipe: Recipe, epoch: int, step: int, steps_per_epoch: int) -> float:
-    """Return the rate of a step; epoch and step count from 0 at the start of the stage.
+    """Return the learning rate of a step; epoch and step count from 0 at the start of the stage.
 
     The warm-up rises from 0 to the full rate over its epochs, so its first step moves nothing.
-    Every stage begins anew: a decay of the stage before does not last.
+    Every stage starts again: a decay in the stage before does not carry over.
     """
-    rate = recipe.learning_rate
+    lr = recipe.learning_rate
     if epoch < recipe.warmup_epochs:
-        return rate * step / (recipe.warmup_epochs * steps_per_epoch)
-    return rate * recipe.decay ** sum(epoch >= milestone for milestone in recipe.milestones)
+        return lr * step / (recipe.warmup_epochs * steps_per_epoch)
+    return lr * recipe.decay ** sum(epoch >= milestone for milestone in recipe.milestones)
 
 
-def set_learning_rate(optimizer: Optimizer, rate: float) -> None:
-    """Give every parameter the same rate."""
+def set_learning_rate(optimizer: Optimizer, lr: float) -> None:
+    """Set the learning rate of every parameter group."""
     for group in optimizer.param_groups:
-        _set_rate(group, rate)
+        _set_group_lr(group, lr)
 
 
-def _set_rate(group: dict[str, Any], rate: float) -> None:
+def _set_group_lr(group: dict[str, Any], lr: float) -> None:
     if isinstance(group["lr"], Tensor):
-        group["lr"].fill_(rate)
+        group["lr"].fill_(lr)
     else:
-        group["lr"] = rate
+        group["lr"] = lr

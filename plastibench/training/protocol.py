@@ -1,6 +1,6 @@
-"""The staged protocol: data arrive, the method acts, the model is trained and measured, again and again.
+"""The staged protocol: in each stage data arrive, the method acts, the model is trained and evaluated.
 
-It knows no method, task, device or tracker by name, and writes nothing.
+Names no method, task, device or tracker, and writes nothing.
 """
 
 from __future__ import annotations
@@ -18,30 +18,31 @@ from plastibench.plugins.task import DataContext, Task
 from plastibench.training import state
 from plastibench.training.callbacks import Checkpointer, StateDict, TrainingCallback
 from plastibench.training.cost import Cost
-from plastibench.training.evaluation import Metrics, evaluate
+from plastibench.training.evaluation import evaluate
 from plastibench.training.learner import Learner
 from plastibench.training.probing import measure_probes
-from plastibench.training.trainer import DIVERGED, Trainer
+from plastibench.training.step import graph_capturer
+from plastibench.training.trainer import DIVERGED, Trainer, TrainResult
 
 VERSION = 2
-"""Raised whenever a change here or in what it calls changes results: it is part of every run's id."""
+"""Increased whenever a change here or in what it calls changes results; part of every run's id."""
 
 
 @dataclass(frozen=True)
 class StageResult:
-    """What one stage came to."""
+    """The result of one stage."""
 
     index: int
     num_train: int
     num_new: int
     epochs: int
     stop: str
-    """Why training ended: target_accuracy, max_epochs, max_steps or diverged."""
+    """Why training ended: see `TrainResult`."""
     train_accuracy: float
-    """Of the last epoch, as the recipe counts it, measured during training."""
+    """Of the last epoch, averaged as the recipe says, measured during training."""
     train_loss: float
     test_accuracy: float | None
-    """As the recipe counts it; None, as all of the test, where the run is sealed."""
+    """Averaged as the recipe says. None, as is everything about the test set, if the run holds it out."""
     test_correct: int | None
     num_test: int | None
     test_loss: float | None
@@ -53,17 +54,17 @@ class StageResult:
     """Measurements of probes by `probe.measurement`, and the seconds that they took; empty without probes."""
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the result as plain values, the costs and the measurements of probes among them."""
+        """Return a flat dictionary of plain values, costs and measurements of probes included."""
         plain = {name: value for name, value in vars(self).items() if name not in ("cost", "probes")}
         return {**plain, **self.cost.as_dict(), **self.probes}
 
 
 @dataclass(frozen=True)
 class Measures:
-    """What is measured at the end of every stage, beside the training."""
+    """What is measured at the end of every stage."""
 
     held_out_test: bool = False
-    """Whether nothing reads the test data, as in a tuning."""
+    """Whether nothing reads the test data, as during tuning."""
     probes: Mapping[str, Probe] = field(default_factory=dict)
     """By name."""
 
@@ -94,11 +95,14 @@ def run(
             continue
         if learner is None:
             learner = Learner(task, method, seed, context.device)
+            capturer = graph_capturer(context.device, method, callback.on_log)
         learner.begin_stage(replace(stage, test=None) if measures.held_out_test else stage)
         _start_stage(learner, method, checkpointer, resumed)
-        trained = Trainer(learner, method, callback, checkpointer, resumed).run()
+        trainer = Trainer(learner, method, callback, checkpointer, capturer=capturer, resumed=resumed)
+        trained = trainer.run()
+        del trainer  # and the memory of its captured steps
         resumed = None
-        result = _measure(learner, method, trained, measures.probes)
+        result = _evaluate(learner, method, trained, measures.probes)
         method.after_stage(learner)
         yield result
         if result.stop == DIVERGED:
@@ -122,7 +126,7 @@ def _start_stage(
 
 
 def _prepare(learner: Learner, method: Method) -> None:
-    """Let the method act between stages, then apply the two policies that it declares."""
+    """Let the method act between stages, then apply the policies that it declares."""
     with learner.cost.measure("remedy", learner.device), torch.no_grad():
         if learner.stage.index == 0:
             method.start(learner)
@@ -136,35 +140,34 @@ def _prepare(learner: Learner, method: Method) -> None:
                 learner.reestimate_batch_norm()
 
 
-def _measure(
-    learner: Learner, method: Method, trained: tuple[int, str, Metrics], probes: Mapping[str, Probe]
+def _evaluate(
+    learner: Learner, method: Method, trained: TrainResult, probes: Mapping[str, Probe]
 ) -> StageResult:
-    """Evaluate what the method wants evaluated, on test and validation data, where there are any."""
+    """Evaluate the model that the method chooses, on the test and validation data that there are."""
     recipe, stage, cost = learner.task.recipe, learner.stage, learner.cost
-    epochs, stop, train = trained
     with cost.measure("evaluation", learner.device):
         model = method.evaluated(learner)
-        test, held = (
+        test, validation = (
             None if data is None else evaluate(model, data, recipe, learner.device)
             for data in (stage.test, stage.validation)
         )
-    for found in (test, held):
-        if found is not None:
-            cost.evaluation_forwards += found.total
-            cost.add_flops("evaluation", found.work)
+    for metrics in (test, validation):
+        if metrics is not None:
+            cost.evaluation_forwards += metrics.num_examples
+            cost.add_flops("evaluation", metrics.flops)
     return StageResult(
         index=stage.index,
         num_train=len(stage.train),
         num_new=stage.new,
-        epochs=epochs,
-        stop=stop,
-        train_accuracy=train.by(recipe.train_accuracy),
-        train_loss=train.loss,
-        test_accuracy=None if test is None else test.by(recipe.test_accuracy),
-        test_correct=None if test is None else test.correct,
-        num_test=None if test is None else test.total,
+        epochs=trained.num_epochs,
+        stop=trained.stop,
+        train_accuracy=trained.metrics.accuracy(recipe.train_accuracy),
+        train_loss=trained.metrics.loss,
+        test_accuracy=None if test is None else test.accuracy(recipe.test_accuracy),
+        test_correct=None if test is None else test.num_correct,
+        num_test=None if test is None else test.num_examples,
         test_loss=None if test is None else test.loss,
-        validation_accuracy=None if held is None else held.by(recipe.test_accuracy),
+        validation_accuracy=None if validation is None else validation.accuracy(recipe.test_accuracy),
         cost=cost,
         data=stage.checksum,
         probes=measure_probes(probes, learner),

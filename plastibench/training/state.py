@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from typing import Any
 
@@ -20,72 +21,80 @@ PLAIN = (bool, int, float, str, type(None))
 
 
 def state_dict(learner: Learner, method: Method) -> StateDict:
-    """Return the state of a learner, its method and every random stream; it shares no memory with them.
+    """Return the state of a learner, its method and all random generators, in memory of its own.
 
-    Raises RequestError where the method keeps something that a checkpoint cannot hold.
+    Raises RequestError if the method keeps something that a checkpoint cannot hold.
     """
-    state: StateDict = _copied(
+    state: StateDict = _copy_to_cpu(
         {
             "stage": learner.stage.index,
             "learner": learner.state_dict(),
             "model": _module_state(learner.model),
             "method": _method_state(learner, method),
-            "streams": learner.device.rng_state(),
+            "rng": learner.device.rng_state(),
         }
     )
     return state
 
 
 def load_state_dict(state: StateDict, learner: Learner, method: Method) -> None:
-    """Give a learner that has begun the same stage, and its method, the state that was taken.
+    """Load a state into a learner that has begun the same stage, and its method.
 
-    The global random streams are left to `restore_streams`: data may have to be skipped before.
-    Raises Unusable where the state does not fit.
+    The global generators are left to `load_rng_state`, because data may have to be skipped before.
+    Raises IncompatibleCheckpointError if the state does not fit.
     """
-    try:
+    with incompatible_if_it_fails():
         _load_module(learner.model, state["model"])
         learner.load_state_dict(state["learner"])
-        for name, kept in state["method"].items():
-            setattr(method, name, _decode(kept, learner))
-    except Exception as error:  # a missing key, a shape, a word that Cost does not know
+        for name, encoded in state["method"].items():
+            setattr(method, name, _decode(encoded, learner))
+
+
+@contextmanager
+def incompatible_if_it_fails() -> Iterator[None]:
+    """Turn any error into an IncompatibleCheckpointError: a missing key, another shape, an unknown cost."""
+    try:
+        yield
+    except Exception as error:
         raise IncompatibleCheckpointError(f"{type(error).__name__}: {error}") from error
 
 
 def load_rng_state(state: StateDict, learner: Learner) -> None:
-    """Set torch's global streams, on the CPU and on the device, as they were."""
-    learner.device.set_rng_state(state["streams"])
+    """Restore torch's global generators, on the CPU and on the device."""
+    learner.device.set_rng_state(state["rng"])
 
 
 def weights_digest(module: nn.Module) -> str:
-    """Return what names a module's weights and buffers, bit for bit: 16 hexadecimal digits."""
-    found = hashlib.sha256()
+    """Return 16 hexadecimal digits that identify a module's weights and buffers, bit for bit."""
+    digest = hashlib.sha256()
     for name, value in module.state_dict().items():
-        found.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
-        found.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-    return found.hexdigest()[:16]
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()[:16]
 
 
 def _method_state(learner: Learner, method: Method) -> StateDict:
-    names = [field.name for field in fields(method) if not field.init]
-    known = {field.name for field in fields(method)}
-    # What hides a hook of its class, or is cached by one, is no state.
-    loose = [name for name in vars(method) if name not in known and not hasattr(type(method), name)]
-    if loose:
+    declared = {field.name: field for field in fields(method)}
+    # An attribute that hides a hook of the class, or that the class caches, is no state.
+    undeclared = [name for name in vars(method) if name not in declared and not hasattr(type(method), name)]
+    if undeclared:
         raise RequestError(
-            f"{type(method).__name__} keeps {', '.join(loose)}, which no checkpoint would have: "
+            f"{type(method).__name__} keeps {', '.join(undeclared)}, which no checkpoint would have: "
             "declare it as a field(init=False) of the dataclass"
         )
     return {
-        name: _Encoder(learner, f"{type(method).__name__}.{name}")(getattr(method, name)) for name in names
+        name: _Encoder(learner, f"{type(method).__name__}.{name}")(getattr(method, name))
+        for name, field in declared.items()
+        if not field.init
     }
 
 
 class _Encoder:
-    """Turns what a method keeps into tagged plain values; what belongs to the model is kept by its name."""
+    """Turns what a method keeps into tagged plain values; parts of the model become their names."""
 
-    def __init__(self, learner: Learner, where: str) -> None:
+    def __init__(self, learner: Learner, attribute: str) -> None:
         self.learner = learner
-        self.where = where
+        self.attribute = attribute
         self.parameters = {id(p): name for name, p in learner.model.named_parameters()}
 
     def __call__(self, value: Any) -> tuple[str, Any]:  # noqa: ANN401 - whatever a method keeps
@@ -95,9 +104,9 @@ class _Encoder:
             return type(value).__name__, [self(item) for item in value]
         if type(value) is dict:
             return "dict", [(self(key), self(item)) for key, item in value.items()]
-        return self._of_torch(value)
+        return self._encode_torch(value)
 
-    def _of_torch(self, value: object) -> tuple[str, Any]:
+    def _encode_torch(self, value: object) -> tuple[str, Any]:
         if id(value) in self.parameters:
             return "parameter", self.parameters[id(value)]
         if value is self.learner.model:
@@ -106,39 +115,40 @@ class _Encoder:
             return "generator", value.get_state()
         if isinstance(value, Tensor) and (value.is_leaf or not value.requires_grad):
             return "tensor", (value.detach(), value.requires_grad)
-        if isinstance(value, nn.Module) and _same_shape(value, self.learner.model):
+        if isinstance(value, nn.Module) and _shapes(value) == _shapes(self.learner.model):
             return "module", _module_state(value)
         raise RequestError(
-            f"{self.where} holds a {type(value).__name__} that a checkpoint cannot keep: keep numbers, text, "
-            "tensors, CPU generators, copies of the model, and lists, tuples and dicts of them"
+            f"{self.attribute} holds a {type(value).__name__}, which a checkpoint cannot hold: use numbers, "
+            "text, tensors, CPU generators, copies of the model, and lists, tuples and dicts of them"
         )
 
 
-def _decode(kept: tuple[str, Any], learner: Learner) -> Any:  # noqa: ANN401 - whatever was kept
-    tag, value = kept
-    makers: dict[str, Callable[[], Any]] = {
-        "plain": lambda: value,
-        "list": lambda: [_decode(item, learner) for item in value],
-        "tuple": lambda: tuple(_decode(item, learner) for item in value),
-        "dict": lambda: {_decode(key, learner): _decode(item, learner) for key, item in value},
-        "parameter": lambda: learner.model.get_parameter(value),
-        "model": lambda: learner.model,
-        "generator": lambda: _generator(value),
-        "tensor": lambda: value[0].to(learner.device.torch_device).requires_grad_(value[1]),
-        "module": lambda: _load_module(copy.deepcopy(learner.model), value),
-    }
-    return makers[tag]()
+def _decode(encoded: tuple[str, Any], learner: Learner) -> Any:  # noqa: ANN401, PLR0911 - one line per tag
+    tag, value = encoded
+    match tag:
+        case "plain":
+            return value
+        case "list":
+            return [_decode(item, learner) for item in value]
+        case "tuple":
+            return tuple(_decode(item, learner) for item in value)
+        case "dict":
+            return {_decode(key, learner): _decode(item, learner) for key, item in value}
+        case "parameter":
+            return learner.model.get_parameter(value)
+        case "model":
+            return learner.model
+        case "generator":
+            return torch.Generator().set_state(value)
+        case "tensor":
+            return value[0].to(learner.device.torch_device).requires_grad_(value[1])
+        case "module":
+            return _load_module(copy.deepcopy(learner.model), value)
+    raise ValueError(f"unknown tag {tag!r}")
 
 
-def _generator(state: Tensor) -> torch.Generator:
-    made = torch.Generator()
-    made.set_state(state)
-    return made
-
-
-def _same_shape(one: nn.Module, other: nn.Module) -> bool:
-    mine, theirs = one.state_dict(), other.state_dict()
-    return {k: v.shape for k, v in mine.items()} == {k: v.shape for k, v in theirs.items()}
+def _shapes(module: nn.Module) -> dict[str, torch.Size]:
+    return {name: value.shape for name, value in module.state_dict().items()}
 
 
 def _module_state(module: nn.Module) -> StateDict:
@@ -146,7 +156,7 @@ def _module_state(module: nn.Module) -> StateDict:
     return {
         "tensors": dict(module.state_dict()),
         "training": [part.training for part in module.modules()],
-        "trained": [p.requires_grad for p in module.parameters()],
+        "requires_grad": [p.requires_grad for p in module.parameters()],
     }
 
 
@@ -154,17 +164,17 @@ def _load_module(module: nn.Module, state: StateDict) -> nn.Module:
     module.load_state_dict(state["tensors"])
     for part, training in zip(module.modules(), state["training"], strict=True):
         part.training = training
-    for parameter, trained in zip(module.parameters(), state["trained"], strict=True):
-        parameter.requires_grad_(trained)
+    for parameter, requires_grad in zip(module.parameters(), state["requires_grad"], strict=True):
+        parameter.requires_grad_(requires_grad)
     return module
 
 
-def _copied(value: Any) -> Any:  # noqa: ANN401 - a tree of tensors and plain values
-    """Return a tree whose tensors are copies on the CPU, in their own layout."""
+def _copy_to_cpu(value: Any) -> Any:  # noqa: ANN401 - a tree of tensors and plain values
+    """Return a tree whose tensors are copies on the CPU, in their own memory format."""
     if isinstance(value, Tensor):
         return value.detach().to("cpu", copy=True)
     if isinstance(value, dict):
-        return {key: _copied(item) for key, item in value.items()}
+        return {key: _copy_to_cpu(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return type(value)(_copied(item) for item in value)
+        return type(value)(_copy_to_cpu(item) for item in value)
     return value

@@ -1,15 +1,17 @@
-"""One training step and one evaluation, fast on any device: nothing here makes the host wait."""
+"""One training step, fast on any device: nothing here makes the host wait."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from plastibench.devices import Device
 from plastibench.devices.compile import CompiledForward
-from plastibench.devices.graph_capture import GraphedStep, Say
+from plastibench.devices.graph_capture import GraphCapturer, GraphedStep
 from plastibench.plugins.method import Method
 from plastibench.plugins.recipe import Recipe
 from plastibench.training import flops
@@ -17,57 +19,62 @@ from plastibench.training.batch_norm import frozen_batch_norm_statistics
 from plastibench.training.evaluation import RunningMetrics
 from plastibench.training.learner import Learner
 
+LogFunction = Callable[[str], None]
+
+
+def ignore(message: str) -> None:
+    """Drop a message."""
+
+
+def graph_capturer(device: Device, method: Method, on_log: LogFunction = ignore) -> GraphCapturer | None:
+    """Return the capturer for the steps of a run, or None if the device or the method has eager steps."""
+    capturer = device.graph_capturer()
+    if capturer is not None and not method.can_be_captured():
+        on_log(f"{type(method).__name__} does not declare its hooks capturable: each step is run eagerly")
+        return None
+    return capturer
+
 
 class TrainStep:
-    """Takes training steps for a learner under a method, within one stage."""
+    """Takes training steps for a learner with a method, within one stage."""
 
-    def __init__(self, learner: Learner, method: Method, say: Say = lambda _: None) -> None:
-        """Prepare; `say` is told what of it is worth a line."""
+    def __init__(
+        self,
+        learner: Learner,
+        method: Method,
+        capturer: GraphCapturer | None = None,
+        on_log: LogFunction = ignore,
+    ) -> None:
         self.learner = learner
         self.method = method
         self.recipe: Recipe = learner.task.recipe
         self.metrics = RunningMetrics(learner.device)
-        self.memory_format = learner.device.memory_format(learner.model)
-        self._pass = flops.cached_pass_flops(learner.model, backward=True)
-        self._forward = CompiledForward(learner.device, self.recipe.batch_size, say)
-        self._recorded = self._recorder(say)
+        self._memory_format = learner.device.memory_format(learner.model)
+        self._pass_flops = flops.cached_pass_flops(learner.model, backward=True)
+        self._forward = CompiledForward(learner.device, self.recipe.batch_size, on_log)
+        self._graphed = None if capturer is None else GraphedStep(capturer, on_log)
 
-    def _recorder(self, say: Say) -> GraphedStep | None:
-        """Return what records steps and replays them, or None where Python takes each one."""
-        recorder = self.learner.device.graph_capturer()
-        if recorder is None:
-            return None
-        if not self.method.can_be_captured():
-            name = type(self.method).__name__
-            say(f"{name} does not declare its hooks capturable: each step is taken anew, none is replayed")
-            return None
-        return GraphedStep(recorder, say)
-
-    def begin_epoch(self) -> None:
-        """Start counting anew."""
-        self.metrics.reset()
-
-    def step(self, x: Tensor, y: Tensor) -> None:
+    def __call__(self, x: Tensor, y: Tensor) -> None:
         """Update the weights once on a batch: x (b, c, h, w) prepared, y (b,)."""
-        self._number = self.learner.step
-        images = x.contiguous(memory_format=self.memory_format)
-        if self._recorded is None:
-            passes = self._update(images, y)
+        self._step = self.learner.step
+        images = x.contiguous(memory_format=self._memory_format)
+        if self._graphed is None:
+            num_passes = self._update(images, y)
         else:
-            passes = self._recorded.take(self._update, images, y)
-        # What only the host counts. A step that is replayed has not run the line of `_update` for it.
-        self.learner.step = self._number + 1
+            num_passes = self._graphed(self._update, images, y)
+        # What the host counts: a replay does not run the lines of `_update` that do it.
+        self.learner.step = self._step + 1
         self.metrics.count_batch(len(y))
-        self._count(x.shape, passes)
+        self._add_cost(x.shape, num_passes)
 
     def _update(self, images: Tensor, y: Tensor) -> int:
-        """Do all of a step that happens on the device; return how many passes it took."""
+        """Do all of a step that runs on the device; return the number of passes."""
         learner, device = self.learner, self.learner.device
         passes: list[tuple[Tensor, Tensor]] = []
 
         def closure() -> Tensor:
             learner.optimizer.zero_grad(set_to_none=True)
-            with self._statistics(len(passes)), device.autocast(self.recipe.precision):
+            with self._batch_norm_statistics(len(passes)), device.autocast(self.recipe.precision):
                 logits = self._forward(learner.model, images)
             loss = learner.loss(logits, y)
             passes.append((logits.detach(), loss.detach()))
@@ -76,31 +83,33 @@ class TrainStep:
             device.mark_step()
             return total.detach()
 
-        learner.step = self._number
-        # torch declares closures to return float, and every optimizer of its own takes a tensor.
+        learner.step = self._step
+        # torch declares that closures return float, but every optimizer of its own takes a tensor.
         learner.optimizer.step(closure)  # type: ignore[arg-type]
         learner.step += 1
         with torch.no_grad():
             self.method.after_step(learner)
         device.mark_step()
-        # Accuracy is that of the weights the step started from, as SAM's paper and the DASH code have it.
-        self.metrics.update_sums(passes[0][0], y, passes[0][1])
+        # The accuracy is that of the weights before the step, as in SAM's paper and the DASH code.
+        logits, loss = passes[0]
+        self.metrics.update_sums(logits, y, loss)
         return len(passes)
 
-    def _count(self, shape: torch.Size, passes: int) -> None:
+    def _batch_norm_statistics(self, num_passes_before: int) -> AbstractContextManager[None]:
+        if num_passes_before and self.recipe.sam_statistics == "first":
+            return frozen_batch_norm_statistics(self.learner.model)
+        return nullcontext()
+
+    def _add_cost(self, shape: torch.Size, num_passes: int) -> None:
         cost, examples = self.learner.cost, shape[0]
         cost.steps += 1
         cost.samples += examples
-        cost.train_passes += examples * passes
-        cost.second_passes += examples * (passes - 1)
-        a_pass, update = self._pass(shape), self._update_work
-        cost.add_flops("train", None if a_pass is None or update is None else a_pass * passes + update)
+        cost.train_passes += examples * num_passes
+        cost.second_passes += examples * (num_passes - 1)
+        one_pass = self._pass_flops(shape)
+        passes = None if one_pass is None else one_pass * num_passes
+        cost.add_flops("train", flops.add_flops(passes, self._update_flops))
 
     @cached_property
-    def _update_work(self) -> flops.Flops | None:
+    def _update_flops(self) -> flops.Flops | None:
         return flops.update_flops(self.learner.model, self.recipe)
-
-    def _statistics(self, passes_before: int) -> AbstractContextManager[None]:
-        if passes_before and self.recipe.sam_statistics == "first":
-            return frozen_batch_norm_statistics(self.learner.model)
-        return nullcontext()

@@ -37,7 +37,7 @@ def _version(package: str) -> str:
 
 def _devices(name: str) -> Iterator[tuple[str, str]]:
     from plastibench.devices import DEVICES, get_device
-    from plastibench.devices.compile import is_registered
+    from plastibench.devices.compile import available_backend
 
     for kind, cls in DEVICES.items():
         reason = cls.unavailable_reason()
@@ -46,7 +46,7 @@ def _devices(name: str) -> Iterator[tuple[str, str]]:
     yield "chosen", f"{device}, {device.default_num_processes()} runs at a time"
     compiler = device.compile_backend()
     if compiler is not None:
-        yield "compiler", f"{compiler}, {'' if is_registered(compiler) else 'not '}registered in torch"
+        yield "compiler", f"{compiler}, {'' if available_backend(device) else 'not '}registered in torch"
 
 
 def _contents(folder: Path) -> str:

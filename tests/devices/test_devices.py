@@ -1,4 +1,4 @@
-"""The seam between the code and the hardware."""
+"""Devices: names, precisions, memory formats, threads, determinism."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from support.commands import SMALL, child, small_run
-from support.tasks import Listening, captured_digits, small_digits
+from support.tasks import LogRecorder, captured_digits, small_digits
 from torch import nn
 
 from plastibench.devices import Cpu, Cuda, Hpu, get_device
@@ -21,19 +21,19 @@ from plastibench.store.run_store import Store
 from plastibench.testing.run_trace import equal_weights, trace_run
 
 
-def test_a_device_is_picked_by_name() -> None:
+def test_devices_have_names() -> None:
     assert str(get_device("cpu")) == "cpu"
     assert get_device("cpu").default_num_processes() >= 1
     assert "cores" in get_device("cpu").name()
 
 
-def test_an_unknown_device_is_refused_with_the_nearest_name() -> None:
+def test_an_unknown_device_is_an_error_with_the_nearest_name() -> None:
     with pytest.raises(RequestError, match=r"no device named 'cdua'; did you mean 'cuda'"):
         get_device("cdua")
 
 
 @pytest.mark.parametrize("name", ["cuda", "cuda:0", "hpu"])
-def test_an_absent_device_is_an_error_and_never_another_one(name: str) -> None:
+def test_a_missing_device_is_an_error_and_never_replaced(name: str) -> None:
     if name.startswith("cuda") and torch.cuda.is_available():
         pytest.skip("this machine has CUDA")
     if name == "hpu" and hasattr(torch, "hpu"):
@@ -43,34 +43,34 @@ def test_an_absent_device_is_an_error_and_never_another_one(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["cpu:1", "cpu:x", "cpu:-1"])
-def test_a_number_that_is_not_there_is_refused(name: str) -> None:
+def test_a_missing_device_index_is_an_error(name: str) -> None:
     with pytest.raises(RequestError, match="numbered 0 to 0"):
         get_device(name)
 
 
 @pytest.mark.parametrize(
-    ("said", "most"), [(None, 8), ("", 8), ("many", 8), ("3", 3), ("2,1", 2), ("0", 1), ("99", 8)]
+    ("variable", "most"), [(None, 8), ("", 8), ("many", 8), ("3", 3), ("2,1", 2), ("0", 1), ("99", 8)]
 )
-def test_cores_are_shared_out_and_a_process_takes_no_more_than_it_is_allowed(
-    said: str | None, most: int, monkeypatch: pytest.MonkeyPatch
+def test_processes_share_the_cores_within_the_limit_of_omp_num_threads(
+    variable: str | None, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)), raising=False)
-    if said is None:
+    if variable is None:
         monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     else:
-        monkeypatch.setenv("OMP_NUM_THREADS", said)
+        monkeypatch.setenv("OMP_NUM_THREADS", variable)
     threads = [Cpu().num_threads(runs) for runs in (1, 2, 3, 8, 20)]
     assert threads == [min(most, share) for share in (8, 4, 2, 1, 1)]
 
 
-def test_the_user_says_how_many_threads_a_run_takes(tmp_path: Path) -> None:
+def test_the_user_sets_the_threads_of_a_run(tmp_path: Path) -> None:
     for words in ((), ("--threads", 2, "--seeds", "1-1"), ("--threads", 3, "--seeds", "2,3", "--jobs", 2)):
         small_run(tmp_path, "--method", "warm", *words)
     found = sorted((run.spec.seed, run.provenance["threads"]) for run in Store(tmp_path).records())
     assert found == [(0, 1), (1, 2), (2, 3), (3, 3)]
 
 
-def test_a_precision_that_a_device_lacks_is_refused() -> None:
+def test_an_unsupported_precision_is_an_error() -> None:
     with pytest.raises(RequestError, match=r"precision=tf32 is not allowed on cpu: it can be fp32, bf16"):
         get_device("cpu").autocast("tf32")
 
@@ -81,24 +81,24 @@ def test_bf16_is_computed_in_bf16() -> None:
     assert nn.Linear(3, 3)(torch.randn(2, 3)).dtype == torch.float32
 
 
-def test_models_are_laid_out_for_the_device() -> None:
+def test_models_have_the_devices_memory_format() -> None:
     device = get_device("cpu")
     model = device.prepare_model(nn.Sequential(nn.Conv2d(3, 16, 3), nn.Conv2d(16, 32, 1, stride=2)))
     assert device.memory_format(model) == torch.channels_last
     assert next(model.parameters()).is_contiguous(memory_format=torch.channels_last)
 
 
-def test_a_model_that_breaks_torchs_kernel_is_laid_out_otherwise() -> None:
+def test_a_model_that_breaks_torchs_kernel_has_another_memory_format() -> None:
     # In channels last the backward pass of this convolution ends the process (torch 2.15, CPU).
     narrow = get_device("cpu").prepare_model(nn.Conv2d(4, 8, 1, stride=2))
-    layout = get_device("cpu").memory_format(narrow)
-    assert layout == torch.contiguous_format
+    memory_format = get_device("cpu").memory_format(narrow)
+    assert memory_format == torch.contiguous_format
     for _ in range(3):
-        images = torch.randn(32, 4, 64, 64).contiguous(memory_format=layout).requires_grad_()
+        images = torch.randn(32, 4, 64, 64).contiguous(memory_format=memory_format).requires_grad_()
         narrow(images).sum().backward()
 
 
-def test_precision_changes_the_result_and_is_in_the_recipe(registry: Registry) -> None:
+def test_the_recipes_precision_changes_the_result(registry: Registry) -> None:
     trials = [
         trace_run(small_digits(registry, recipe={"precision": precision}), Method())
         for precision in ("fp32", "bf16")
@@ -119,7 +119,7 @@ def test_cuda_gives_the_accuracy_of_the_cpu(registry: Registry) -> None:
 
 
 @pytest.mark.cuda
-def test_cuda_says_what_it_held() -> None:
+def test_cuda_measures_peak_memory() -> None:
     device = get_device("cuda")
     device.reset_peak_memory_stats()
     torch.zeros(1024, device=device.torch_device)
@@ -128,7 +128,7 @@ def test_cuda_says_what_it_held() -> None:
 
 
 @pytest.mark.cuda
-def test_cuda_gives_no_process_more_than_its_part() -> None:
+def test_cuda_limits_the_memory_of_a_process() -> None:
     device = get_device("cuda")
     whole = torch.cuda.get_device_properties(device.torch_device).total_memory
     device.limit_memory(4)
@@ -142,18 +142,18 @@ def test_cuda_gives_no_process_more_than_its_part() -> None:
 
 @pytest.mark.cuda
 @pytest.mark.parametrize("optimizer", ["sgd", "sam", "adam"])
-def test_cuda_graphs_give_what_steps_by_python_give(registry: Registry, optimizer: str) -> None:
-    class ByPython(Cuda):
+def test_cuda_graphs_agree_with_eager_steps(registry: Registry, optimizer: str) -> None:
+    class EagerCuda(Cuda):
         def graph_capturer(self) -> GraphCapturer | None:
             return None
 
     task = captured_digits(registry, optimizer=optimizer)
-    told = Listening()
+    log = LogRecorder()
     replayed, taken = (
-        trace_run(task, Method(), device=get_device("cuda"), callback=told),
-        trace_run(task, Method(), device=ByPython()),
+        trace_run(task, Method(), device=get_device("cuda"), callback=log),
+        trace_run(task, Method(), device=EagerCuda()),
     )
-    assert told.said == []
+    assert log.messages == []
     for one, other in zip(replayed.weights[-1].values(), taken.weights[-1].values(), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-2, atol=1e-3)
 
@@ -168,20 +168,20 @@ print(device.is_deterministic(), os.environ["CUBLAS_WORKSPACE_CONFIG"], torch.ba
 """
 
 
-def test_cuda_is_told_to_be_deterministic_when_asked_and_not_before() -> None:
+def test_cuda_is_deterministic_on_request_only() -> None:
     done = child("-c", DETERMINISTIC)
     assert done.stdout.split() == ["False", "True", ":4096:8", "False"], done.stderr
 
 
-def test_the_processor_is_always_deterministic_and_a_device_that_cannot_be_refuses() -> None:
+def test_the_cpu_is_always_deterministic_and_a_device_that_cannot_be_raises() -> None:
     get_device("cpu").use_deterministic_algorithms()
     assert get_device("cpu").is_deterministic()
-    assert not torch.are_deterministic_algorithms_enabled(), "what is not needed is not switched on"
+    assert not torch.are_deterministic_algorithms_enabled(), "the CPU does not need them"
     with pytest.raises(RequestError, match="hpu has no deterministic algorithms"):
         Hpu.use_deterministic_algorithms(Hpu.__new__(Hpu))
 
 
-def test_a_record_says_whether_its_bits_can_be_had_again(tmp_path: Path) -> None:
+def test_provenance_says_whether_the_run_was_deterministic(tmp_path: Path) -> None:
     assert small_run(tmp_path, "--method", "warm", "--deterministic").status == 0
     (record,) = Store(tmp_path).records()
     assert record.provenance["deterministic"] is True
@@ -190,7 +190,7 @@ def test_a_record_says_whether_its_bits_can_be_had_again(tmp_path: Path) -> None
 @pytest.mark.cuda
 @pytest.mark.parametrize("method", Registry().names("method"))
 @pytest.mark.parametrize("optimizer", ["sgd", "sam"])
-def test_interrupted_run_ends_with_the_same_bits_on_cuda(method: str, optimizer: str, tmp_path: Path) -> None:
+def test_an_interrupted_run_gives_the_same_bits_on_cuda(method: str, optimizer: str, tmp_path: Path) -> None:
     words = ["--device", "cuda", "--deterministic", "--method", method, "--set", f"optimizer={optimizer}"]
     words += ["--seeds", "1", "--checkpoint-interval", "0", *SMALL]
     program = Path(__file__).parents[1] / "support" / "fault_program.py"

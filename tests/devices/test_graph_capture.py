@@ -1,20 +1,22 @@
-"""Steps that are recorded and replayed: what is recorded, what is refused, and who is told."""
+"""Captured steps: what is captured, what is refused, and what is logged."""
 
 from __future__ import annotations
 
 import copy
 import gc
+import weakref
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import pytest
 import torch
 from support.stores import a_spec
-from support.tasks import Listening, captured_digits, small_digits
+from support.tasks import LogRecorder, captured_digits, small_digits
 from torch import Tensor, nn
 
 from plastibench.devices import Cpu
-from plastibench.devices.graph_capture import CapturedGraph
+from plastibench.devices.graph_capture import CapturedGraph, GraphedStep
 from plastibench.plugins.method import Method
 from plastibench.plugins.recipe import Recipe
 from plastibench.plugins.registry import Registry
@@ -22,15 +24,15 @@ from plastibench.plugins.task import Task
 from plastibench.runner.events import RunEvent, RunLogged
 from plastibench.runner.execute import TrainingReporter
 from plastibench.testing import laws
-from plastibench.testing.cpu_graphs import CapturingCpu, FusedCpu
+from plastibench.testing.cpu_graphs import CapturingCpu, CpuGraphs, FusedCpu
 from plastibench.testing.run_trace import equal_weights, trace_run
 from plastibench.training import optimizers
 from plastibench.training.learner import Learner
 
 
 @dataclass(kw_only=True)
-class Honest(Method):
-    """Decays weights after each step by a share that a tensor counts."""
+class CountsInTensors(Method):
+    """Decays weights after each step by an amount that a tensor counts."""
 
     capturable: ClassVar[bool] = True
     count: Tensor = field(default_factory=lambda: torch.zeros(()), init=False)
@@ -43,7 +45,7 @@ class Honest(Method):
 
 @dataclass(kw_only=True)
 class BranchesOnTheStep(Method):
-    """Says that it can be recorded, and cannot: Python decides by the number of the step."""
+    """Wrongly declared capturable: Python branches on the number of the step."""
 
     capturable: ClassVar[bool] = True
 
@@ -53,7 +55,7 @@ class BranchesOnTheStep(Method):
 
 @dataclass(kw_only=True)
 class CountsInPython(Method):
-    """Says that it can be recorded, and cannot: the share is a number of Python's."""
+    """Wrongly declared capturable: the amount is a Python number."""
 
     capturable: ClassVar[bool] = True
     count: int = field(default=0, init=False)
@@ -66,7 +68,7 @@ class CountsInPython(Method):
 
 @dataclass(kw_only=True)
 class ReadsTheRate(Method):
-    """Says that it can be recorded, and cannot: it reads a tensor on the host."""
+    """Wrongly declared capturable: it reads a tensor on the host."""
 
     capturable: ClassVar[bool] = True
 
@@ -77,7 +79,7 @@ class ReadsTheRate(Method):
 
 @dataclass(kw_only=True)
 class DrawsOnTheHost(Method):
-    """Says that it can be recorded, and cannot: its noise comes from the CPU."""
+    """Wrongly declared capturable: it draws on the CPU."""
 
     capturable: ClassVar[bool] = True
 
@@ -87,8 +89,8 @@ class DrawsOnTheHost(Method):
 
 
 @dataclass(kw_only=True)
-class AsksForTooMuch(Method):
-    """Wants more memory than there is once it is recorded."""
+class RunsOutOfMemory(Method):
+    """Allocates more memory than there is while it is captured."""
 
     capturable: ClassVar[bool] = True
     calls: int = field(default=0, init=False)
@@ -99,121 +101,159 @@ class AsksForTooMuch(Method):
 
 
 @dataclass(kw_only=True)
-class Drops(Method):
-    """Trains a model with a layer that draws."""
+class WithDropout(Method):
+    """Trains a model with dropout."""
 
     def build(self, task: Task) -> nn.Module:
         return nn.Sequential(nn.Dropout(0.2), task.model())
 
 
 @dataclass(kw_only=True)
-class SaysNothing(BranchesOnTheStep):
-    """Is right not to say that it can be recorded."""
+class Undeclared(BranchesOnTheStep):
+    """Rightly not declared capturable."""
 
     capturable: ClassVar[bool] = False
 
 
-def test_a_hook_that_keeps_its_numbers_in_tensors_can_be_recorded(registry: Registry) -> None:
-    laws.captured_steps_equal_eager_steps(captured_digits(registry), Honest)
+def test_a_hook_that_keeps_its_numbers_in_tensors_can_be_captured(registry: Registry) -> None:
+    laws.captured_steps_equal_eager_steps(captured_digits(registry), CountsInTensors)
 
 
-def test_a_layer_that_draws_draws_anew_at_every_replay(registry: Registry) -> None:
+def test_dropout_draws_again_at_every_replay(registry: Registry) -> None:
     task = captured_digits(registry)
-    laws.captured_steps_equal_eager_steps(task, Drops)
+    laws.captured_steps_equal_eager_steps(task, WithDropout)
     assert not equal_weights(
-        trace_run(task, Drops(), seed=0).weights, trace_run(task, Method(), seed=0).weights
+        trace_run(task, WithDropout(), seed=0).weights, trace_run(task, Method(), seed=0).weights
     )
 
 
-@pytest.mark.parametrize("kind", [BranchesOnTheStep, CountsInPython])
-def test_the_law_catches_what_python_decides(registry: Registry, kind: type[Method]) -> None:
+@pytest.mark.parametrize("cls", [BranchesOnTheStep, CountsInPython])
+def test_the_law_catches_decisions_of_python(registry: Registry, cls: type[Method]) -> None:
     with pytest.raises(AssertionError, match="differs when replayed"):
-        laws.captured_steps_equal_eager_steps(captured_digits(registry), kind)
+        laws.captured_steps_equal_eager_steps(captured_digits(registry), cls)
 
 
-@pytest.mark.parametrize(("kind", "why"), [(ReadsTheRate, "host wait"), (DrawsOnTheHost, "on the host")])
-def test_the_law_catches_what_no_capture_allows(registry: Registry, kind: type[Method], why: str) -> None:
-    with pytest.raises(AssertionError, match=f"cannot be recorded: .*{why}"):
-        laws.captured_steps_equal_eager_steps(captured_digits(registry), kind)
+@pytest.mark.parametrize(("cls", "why"), [(ReadsTheRate, "host wait"), (DrawsOnTheHost, "on the host")])
+def test_the_law_catches_what_cannot_be_captured(registry: Registry, cls: type[Method], why: str) -> None:
+    with pytest.raises(AssertionError, match=f"cannot be captured: .*{why}"):
+        laws.captured_steps_equal_eager_steps(captured_digits(registry), cls)
 
 
-def test_a_rate_that_is_no_tensor_is_frozen_in_a_recording(registry: Registry) -> None:
-    class Forgetful(CapturingCpu):
-        def make_lr(self, rate: float) -> float | Tensor:
-            return rate
+def test_a_learning_rate_that_is_no_tensor_is_frozen_by_the_capture(registry: Registry) -> None:
+    class PlainRate(CapturingCpu):
+        def make_lr(self, lr: float) -> float | Tensor:
+            return lr
 
     task = captured_digits(registry)
-    found = trace_run(task, Method(), device=Forgetful())
+    found = trace_run(task, Method(), device=PlainRate())
     assert not equal_weights(found.weights, trace_run(task, Method()).weights)
 
 
-def test_a_method_that_does_not_declare_it_is_not_recorded_and_the_run_says_so(registry: Registry) -> None:
-    taping, callback, task = CapturingCpu(), Listening(), captured_digits(registry)
-    found = trace_run(task, SaysNothing(), device=taping, callback=callback)
-    assert taping.capturer.num_captured == 0
-    assert set(callback.said) == {
-        "SaysNothing does not declare its hooks capturable: each step is taken anew, none is replayed"
+def test_a_method_that_is_not_declared_capturable_runs_eagerly_and_logs_it(registry: Registry) -> None:
+    device, callback, task = CapturingCpu(), LogRecorder(), captured_digits(registry)
+    found = trace_run(task, Undeclared(), device=device, callback=callback)
+    assert device.capturer.num_captured == 0
+    assert set(callback.messages) == {
+        "Undeclared does not declare its hooks capturable: each step is run eagerly"
     }
-    assert equal_weights(found.weights, trace_run(task, SaysNothing(), device=FusedCpu()).weights)
+    assert equal_weights(found.weights, trace_run(task, Undeclared(), device=FusedCpu()).weights)
 
 
-def test_a_run_says_a_thing_once_however_many_stages_it_has() -> None:
+def test_a_message_is_logged_once_per_run() -> None:
     events: list[RunEvent] = []
     reporter = TrainingReporter(a_spec(), events.append)
     for _ in range(3):
-        reporter.on_log("not recorded")
-    assert events == [RunLogged(a_spec(), "not recorded")]
+        reporter.on_log("not captured")
+    assert events == [RunLogged(a_spec(), "not captured")]
 
 
-def test_what_cannot_be_recorded_is_done_by_python_and_the_run_says_so(registry: Registry) -> None:
-    taping, callback, task = CapturingCpu(), Listening(), captured_digits(registry, optimizer="sgd")
-    trace_run(task, ReadsTheRate(), device=taping, callback=callback)
-    assert taping.capturer.num_replayed == 0
-    assert "cannot be recorded and replayed, each is taken anew: RuntimeError" in callback.said[0]
+def test_steps_that_cannot_be_captured_run_eagerly_and_the_run_tries_once(registry: Registry) -> None:
+    device, callback, task = CapturingCpu(), LogRecorder(), captured_digits(registry, optimizer="sgd")
+    trace_run(task, ReadsTheRate(), device=device, callback=callback)
+    assert device.capturer.num_replayed == 0
+    assert len(device.capturer.failures) == 1, "the stages after the first do not try again"
+    assert "steps cannot be captured, so each one is run eagerly: RuntimeError" in callback.messages[0]
 
 
-def test_a_recording_that_memory_does_not_suffice_for_ends_the_run(registry: Registry) -> None:
+class FailingCapturer(CpuGraphs):
+    """Fails as CUDA does: an error inside the capture is followed by another one that ends it."""
+
+    def __init__(self, error: type[Exception], message: str) -> None:
+        super().__init__()
+        self.error, self.message = error, message
+        self.memory: weakref.ref[nn.Module]
+
+    def capture(self, work: Callable[[], None]) -> Callable[[], None]:
+        graph = nn.Identity()  # what the frame of a capture holds
+        self.memory = weakref.ref(graph)
+        try:
+            raise self.error(self.message)
+        except Exception:
+            raise RuntimeError("operation failed due to a previous error during capture")  # noqa: B904
+
+
+def test_a_failed_capture_is_freed_before_the_step_runs_eagerly() -> None:
+    capturer, batch = FailingCapturer(RuntimeError, "not permitted"), (torch.zeros(2), torch.zeros(2))
+    graphed, alive = GraphedStep(capturer, print), list[bool]()
+
+    def step(x: Tensor, y: Tensor) -> int:
+        alive.append(hasattr(capturer, "memory") and capturer.memory() is not None)
+        return 1
+
+    assert [graphed(step, *batch) for _ in range(3)] == [1, 1, 1]
+    assert alive == [False] * 3
+
+
+def test_out_of_memory_hidden_by_the_end_of_a_capture_is_reported() -> None:
+    capturer = FailingCapturer(torch.OutOfMemoryError, "Tried to allocate 20.00 GiB")
+    graphed, batch = GraphedStep(capturer, print), (torch.zeros(2), torch.zeros(2))
+    graphed(lambda x, y: 1, *batch)
+    with pytest.raises(torch.OutOfMemoryError, match=r"20\.00 GiB"):
+        graphed(lambda x, y: 1, *batch)
+
+
+def test_running_out_of_memory_during_a_capture_ends_the_run(registry: Registry) -> None:
     with pytest.raises(RuntimeError, match="tried to allocate"):
-        trace_run(captured_digits(registry), AsksForTooMuch(), device=CapturingCpu())
+        trace_run(captured_digits(registry), RunsOutOfMemory(), device=CapturingCpu())
 
 
-def test_every_stage_records_each_shape_of_batch_once(registry: Registry) -> None:
-    taping, task = CapturingCpu(), captured_digits(registry)
-    results = trace_run(task, Method(), device=taping).results
+def test_every_stage_captures_each_batch_shape_once(registry: Registry) -> None:
+    device, task = CapturingCpu(), captured_digits(registry)
+    results = trace_run(task, Method(), device=device).results
     sizes = [{min(32, left) for left in range(result.num_train, 0, -32)} for result in results]
     assert [len(found) for found in sizes] == [2, 2, 2]
-    assert taping.capturer.num_captured == sum(map(len, sizes))
-    # One step by Python and one recorded for each; all others are replayed.
+    assert device.capturer.num_captured == sum(map(len, sizes))
+    # One eager step and one captured step per shape; all others are replayed.
     steps = sum(result.cost.steps for result in results)
-    assert taping.capturer.num_replayed == steps - 2 * taping.capturer.num_captured
+    assert device.capturer.num_replayed == steps - 2 * device.capturer.num_captured
 
 
-def test_nothing_that_was_recorded_outlives_its_stage(registry: Registry) -> None:
+def test_no_captured_graph_outlives_its_stage(registry: Registry) -> None:
     gc.collect()
     gc.disable()
     try:
         trace_run(captured_digits(registry), Method(), device=CapturingCpu())
-        assert [thing for thing in gc.get_objects() if type(thing) is CapturedGraph] == []
+        assert [item for item in gc.get_objects() if type(item) is CapturedGraph] == []
     finally:
         gc.enable()
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "sam", "adam", "adamw"])
-def test_a_recording_run_goes_on_where_it_stopped(registry: Registry, optimizer: str) -> None:
+def test_a_run_with_captured_steps_resumes(registry: Registry, optimizer: str) -> None:
     task = captured_digits(registry, optimizer=optimizer)
-    laws.interruption_changes_nothing(task, Honest, every=7, device=CapturingCpu())
+    laws.interruption_changes_nothing(task, CountsInTensors, every=7, device=CapturingCpu())
 
 
-def test_fused_optimizers_round_like_torchs_others(registry: Registry) -> None:
+def test_fused_optimizers_agree_with_torchs_others(registry: Registry) -> None:
     for optimizer in ("sgd", "adam"):
         task = small_digits(registry, recipe={"optimizer": optimizer})
         usual, fused = trace_run(task, Method()), trace_run(task, Method(), device=FusedCpu())
-        for one, other in zip(usual.weights[-1].values(), fused.weights[-1].values(), strict=True):
-            torch.testing.assert_close(one, other, rtol=1e-2, atol=1e-3)
+        for a, b in zip(usual.weights[-1].values(), fused.weights[-1].values(), strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-2, atol=1e-3)
 
 
 @pytest.mark.parametrize("name", ["sgd", "sam", "adam"])
-def test_a_state_kept_with_plain_numbers_is_loaded_into_a_fused_optimizer(name: Any) -> None:
+def test_a_state_with_plain_numbers_is_loaded_into_a_fused_optimizer(name: Any) -> None:
     recipe = Recipe(optimizer=name, learning_rate=0.1)
     weights = [torch.ones(3, requires_grad=True)]
 
@@ -244,22 +284,22 @@ def test_a_state_kept_with_plain_numbers_is_loaded_into_a_fused_optimizer(name: 
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "sam", "adam"])
-def test_what_is_forgotten_is_forgotten_by_fused_optimizers_too(registry: Registry, optimizer: str) -> None:
-    kind, task = registry.load("method", "head_reset"), captured_digits(registry, optimizer=optimizer)
-    taping, twin = CapturingCpu(), FusedCpu()
-    replayed, taken = (
-        trace_run(task, kind(optimizer_state="clear_touched"), device=device) for device in (taping, twin)
+def test_fused_optimizers_reset_their_state_too(registry: Registry, optimizer: str) -> None:
+    cls, task = registry.load("method", "head_reset"), captured_digits(registry, optimizer=optimizer)
+    capturing, fused = CapturingCpu(), FusedCpu()
+    replayed, eager = (
+        trace_run(task, cls(optimizer_state="clear_touched"), device=device) for device in (capturing, fused)
     )
-    assert taping.capturer.num_replayed
-    assert equal_weights(replayed.weights, taken.weights)
+    assert capturing.capturer.num_replayed
+    assert equal_weights(replayed.weights, eager.weights)
     assert not equal_weights(
-        taken.weights, trace_run(task, kind(optimizer_state="keep"), device=twin).weights
+        eager.weights, trace_run(task, cls(optimizer_state="keep"), device=fused).weights
     )
 
 
 @pytest.mark.parametrize("name", ["sgd", "sam", "adam", "adamw"])
 @pytest.mark.parametrize("device", [Cpu, FusedCpu])
-def test_a_step_after_forgetting_is_a_first_step(registry: Registry, name: str, device: type[Cpu]) -> None:
+def test_a_step_after_a_reset_is_a_first_step(registry: Registry, name: str, device: type[Cpu]) -> None:
     learner = Learner(captured_digits(registry, optimizer=name), Method(), 0, device())
     start = [w.detach().clone() for w in learner.model.parameters()]
     moved = []

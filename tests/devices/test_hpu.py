@@ -1,4 +1,4 @@
-"""The Gaudi path, on a stand-in device backed by the CPU. No card has run it."""
+"""The Gaudi path, on a CPU-backed stand-in. Not yet run on a card."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TESTS = Path(__file__).parents[1]
 
 
 @lru_cache
-def printed(optimizer: str, precision: str, lazy: str) -> dict[str, Any]:
+def run_program(optimizer: str, precision: str, lazy: str) -> dict[str, Any]:
     path = os.pathsep.join(filter(None, [str(TESTS), os.environ.get("PYTHONPATH")]))
     environment = {**os.environ, "PT_HPU_LAZY_MODE": lazy, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
     words = [sys.executable, "-W", "ignore", "-m", "support.hpu_program", optimizer, precision]
@@ -27,8 +27,8 @@ def printed(optimizer: str, precision: str, lazy: str) -> dict[str, Any]:
     return json.loads(done.stdout)  # type: ignore[no-any-return]
 
 
-def outcome(*words: str) -> dict[str, Any]:
-    found: dict[str, Any] = printed(*words)["methods"]
+def methods(*words: str) -> dict[str, Any]:
+    found: dict[str, Any] = run_program(*words)["methods"]
     return found
 
 
@@ -37,43 +37,43 @@ EAGER_SGD, LAZY_SAM = ("sgd", "fp32", "0"), ("sam", "fp32", "1")
 
 @pytest.mark.parametrize("words", [EAGER_SGD, LAZY_SAM])
 def test_every_method_gives_the_bits_of_the_cpu(words: tuple[str, str, str]) -> None:
-    found = outcome(*words)
+    found = methods(*words)
     assert len(found) >= 7
     assert [name for name, what in found.items() if not what["equal"]] == []
 
 
 @pytest.mark.parametrize("words", [EAGER_SGD, LAZY_SAM])
 def test_the_host_waits_once_an_epoch_and_once_an_evaluation(words: tuple[str, str, str]) -> None:
-    for name, what in outcome(*words).items():
-        assert what["asked"]["host_sync"] == what["epochs"] + what["stages"], name
+    for name, what in methods(*words).items():
+        assert what["calls"]["host_sync"] == what["epochs"] + what["stages"], name
 
 
-def test_the_cards_own_stream_is_seeded_at_every_stage() -> None:
-    assert all(what["asked"]["manual_seed_all"] >= what["stages"] for what in outcome(*EAGER_SGD).values())
+def test_the_cards_generator_is_seeded_at_every_stage() -> None:
+    assert all(what["calls"]["manual_seed_all"] >= what["stages"] for what in methods(*EAGER_SGD).values())
 
 
 def test_steps_are_not_marked_in_eager_mode() -> None:
-    assert all("mark_step" not in what["asked"] for what in outcome(*EAGER_SGD).values())
+    assert all("mark_step" not in what["calls"] for what in methods(*EAGER_SGD).values())
 
 
-def test_steps_are_marked_behind_every_pass_and_update_in_lazy_mode() -> None:
-    for name, what in outcome(*LAZY_SAM).items():
-        # SAM: two passes and an update a step; then evaluation, and what a remedy does itself.
-        assert what["asked"]["mark_step"] >= 3 * what["steps"], name
+def test_steps_are_marked_after_every_pass_and_update_in_lazy_mode() -> None:
+    for name, what in methods(*LAZY_SAM).items():
+        # SAM: two passes and an update per step; then evaluation, and what a method does itself.
+        assert what["calls"]["mark_step"] >= 3 * what["steps"], name
         assert what["passes"] == 2 * what["samples"], name
 
 
 def test_bf16_runs_through_autocast() -> None:
-    found = outcome("sgd", "bf16", "0")
+    found = methods("sgd", "bf16", "0")
     assert all(what["steps"] > 0 for what in found.values())
 
 
-def test_a_compiler_that_the_software_lacks_is_said_and_done_without() -> None:
-    lacks = "torch has no compiler 'hpu_backend' here: passes are computed operation by operation"
-    assert all(what["said"] == [lacks] for what in outcome(*EAGER_SGD).values())
-    assert printed(*EAGER_SGD)["doctor"]["compiler"] == "hpu_backend, which torch does not have"
+def test_a_missing_compiler_is_logged_and_not_used() -> None:
+    lacks = "torch has no compiler 'hpu_backend' here: passes are computed eagerly"
+    assert all(what["messages"] == [lacks] for what in methods(*EAGER_SGD).values())
+    assert run_program(*EAGER_SGD)["doctor"]["compiler"] == "hpu_backend, not registered in torch"
 
 
-def test_no_compiler_is_asked_for_in_lazy_mode() -> None:
-    assert all(what["said"] == [] for what in outcome(*LAZY_SAM).values())
-    assert "compiler" not in printed(*LAZY_SAM)["doctor"]
+def test_no_compiler_is_used_in_lazy_mode() -> None:
+    assert all(what["messages"] == [] for what in methods(*LAZY_SAM).values())
+    assert "compiler" not in run_program(*LAZY_SAM)["doctor"]

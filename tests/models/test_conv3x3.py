@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from plastibench.devices import get_device
 from plastibench.models.layers.conv3x3 import Conv3x3
-from plastibench.models.layers.conv3x3_bf16 import Gathered
+from plastibench.models.layers.conv3x3_bf16 import GatheredConv
 
 SIZES = [(1, 1), (1, 2), (2, 1), (2, 2)]
 
@@ -83,7 +83,7 @@ def test_it_multiplies_by_no_padding() -> None:
 )
 def test_gathered_values_and_both_gradients_are_torchs(size: tuple[int, int], stride: int) -> None:
     layer, x = made(size, stride=stride, bias=False)
-    wanted, found = plain(layer, x), Gathered.apply(x, layer.weight, stride)
+    wanted, found = plain(layer, x), GatheredConv.apply(x, layer.weight, stride)
     assert found.shape == wanted.shape
     torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-12)
     against = torch.randn_like(wanted)
@@ -92,7 +92,7 @@ def test_gathered_values_and_both_gradients_are_torchs(size: tuple[int, int], st
         torch.autograd.grad(found, inputs, against), torch.autograd.grad(wanted, inputs, against), strict=True
     ):
         torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
-    assert torch.autograd.gradgradcheck(lambda x, w: Gathered.apply(x, w, stride), (x, layer.weight))
+    assert torch.autograd.gradgradcheck(lambda x, w: GatheredConv.apply(x, w, stride), (x, layer.weight))
 
 
 @pytest.mark.parametrize(("size", "stride"), [(2, 1), (4, 2)])
@@ -106,7 +106,7 @@ def test_wide_layers_in_bf16_are_rounded_once(size: int, stride: int) -> None:
     get_device("cpu").prepare_model(layer)
     x = torch.randn(8, 128, size, size, dtype=torch.bfloat16, requires_grad=True)
     found = layer(x)
-    assert "Gathered" in str(found.grad_fn)
+    assert "GatheredConv" in str(found.grad_fn)
     exact = [v.detach().double().requires_grad_() for v in (x, layer.weight)]
     wanted = F.conv2d(exact[0], exact[1], None, stride, padding=1)
     against = torch.randn_like(found)

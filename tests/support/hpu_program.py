@@ -1,4 +1,4 @@
-"""Run methods on the stand-in for Gaudi and on the CPU; print as JSON what was equal and what was asked."""
+"""Run methods on the stand-in for Gaudi and on the CPU; print as JSON what was equal and what was called."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from plastibench.training import protocol
 from plastibench.workflows import doctor
 from plastibench.workflows.workspace import Workspace
 from support import fake_hpu
-from support.tasks import Listening, small_digits
+from support.tasks import LogRecorder, small_digits
 
 
 class Contiguous(Cpu):
-    """The CPU with the layout that is used on Gaudi: another layout rounds differently."""
+    """The CPU with the memory format used on Gaudi: another one rounds differently."""
 
     def memory_format(self, model: nn.Module) -> torch.memory_format:
         return torch.contiguous_format
@@ -32,30 +32,30 @@ def main(optimizer: str, precision: str) -> None:
     registry = Registry()
     recipe = {"optimizer": optimizer, "precision": precision}
     task = small_digits(registry, recipe=recipe, train_size=50, stages=2)
-    found = {}
+    methods = {}
     with fake_hpu.FakeHpu():
         for name in registry.names("method"):
-            kind = registry.load("method", name)
+            cls = registry.load("method", name)
             fake_hpu.calls.clear()
-            callback = Listening()
-            results = list(protocol.run(task, kind(), 0, data_context(get_device("hpu")), callback=callback))
-            asked = dict(fake_hpu.calls)
-            there, here = (
-                trace_run(task, kind(), device=get_device("hpu")),
-                trace_run(task, kind(), device=Contiguous()),
+            callback = LogRecorder()
+            results = list(protocol.run(task, cls(), 0, data_context(get_device("hpu")), callback=callback))
+            calls = dict(fake_hpu.calls)
+            on_hpu, on_cpu = (
+                trace_run(task, cls(), device=get_device("hpu")),
+                trace_run(task, cls(), device=Contiguous()),
             )
-            found[name] = {
-                "equal": equal_weights(there.weights, here.weights) and there.rows() == here.rows(),
+            methods[name] = {
+                "equal": equal_weights(on_hpu.weights, on_cpu.weights) and on_hpu.rows() == on_cpu.rows(),
                 "steps": sum(result.cost.steps for result in results),
                 "passes": sum(result.cost.train_passes for result in results),
                 "samples": sum(result.cost.samples for result in results),
                 "epochs": sum(result.epochs for result in results),
                 "stages": len(results),
-                "asked": asked,
-                "said": sorted(set(callback.said)),
+                "calls": calls,
+                "messages": sorted(set(callback.messages)),
             }
-        told = doctor.examine("hpu", Workspace(home=Path(), data=Path("no-data")))
-    print(json.dumps({"methods": found, "doctor": told}))
+        report = doctor.examine("hpu", Workspace(home=Path(), data=Path("no-data")))
+    print(json.dumps({"methods": methods, "doctor": report}))
 
 
 if __name__ == "__main__":

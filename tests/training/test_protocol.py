@@ -135,7 +135,7 @@ def test_the_legacy_mean_of_batches_is_that_of_a_plain_loop(registry: Registry) 
     learner.model.eval()
     shares = [float((learner.model(x).argmax(1) == y).float().mean()) for x, y in test.batches(256)]
     found = evaluate(learner.model, test, task.recipe, learner.device)
-    assert found.by("batches") == pytest.approx(sum(shares) / 3, abs=1e-6)
+    assert found.accuracy("batches") == pytest.approx(sum(shares) / 3, abs=1e-6)
 
 
 def test_training_accuracy_is_measured_both_ways(registry: Registry) -> None:
