@@ -28,9 +28,11 @@ from benchmarks import synthetic_store
 from plastibench.store.record import Record
 from plastibench.store.run_store import Store
 from plastibench.tracking import TrackingServer, payload
-from plastibench.tracking.bulk import encoding
-from plastibench.tracking.bulk.writer import MOST
-from plastibench.tracking.writer import MlflowWriter, content
+from plastibench.tracking.bulk.encoding import encode
+from plastibench.tracking.bulk.reader import EXPERIMENT, KIND
+from plastibench.tracking.bulk.writer import MAX_RECORDS
+from plastibench.tracking.experiment import MlflowExperiment
+from plastibench.tracking.writer import MlflowWriter
 
 START = 1_700_000_000_000
 
@@ -40,32 +42,27 @@ def fill(server: TrackingServer, records: list[Record]) -> None:
     from mlflow.store.tracking.dbmodels import models
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-    mirror = MlflowWriter(server)
-    with mirror.writing():
-        board = mirror.experiment("synthetic")
-        mirror.pack.say(records[0], {})  # makes the experiment of packs
-        mirror.close()
-        packs = mirror.client.get_experiment_by_name("plastibench-records")
-    assert packs is not None
-    make: Any = SqlAlchemyStore
-    store = make(server.uri, server.artifact_location("synthetic"))
-    for start in range(0, len(records), MOST):
-        batch = records[start : start + MOST]
-        children = [uuid.uuid4().hex for _ in batch]
-        rows = [_child(run, board, record) for run, record in zip(children, batch, strict=True)]
-        pack = uuid.uuid4().hex
-        said = {"kind": "records"}
-        for child, record in zip(children, batch, strict=True):
-            said |= encoding.said(record, said)
-            said[f"in.{board.experiment}.{record.id}"] = f"{child} {content(record)}"
+    writer = MlflowWriter(server)
+    with writer.session():
+        experiment = writer.experiment("synthetic")
+        batches = server.ensure_experiment(writer.client, EXPERIMENT, KIND)
+    make_store: Any = SqlAlchemyStore
+    store = make_store(server.uri, server.home.as_uri())
+    for start in range(0, len(records), MAX_RECORDS):
+        chunk = records[start : start + MAX_RECORDS]
+        rows = [_child(uuid.uuid4().hex, experiment, record) for record in chunk]
+        batch, tags = uuid.uuid4().hex, {"kind": KIND}
+        for row, record in zip(rows, chunk, strict=True):
+            tags |= encode(record, tags)
+            tags[experiment.tag_key(record.id)] = f"{row['run']['run_uuid']} {payload.record_digest(record)}"
         with store.ManagedSessionMaker() as session:
-            runs = [row["run"] for row in rows] + [_run(pack, packs.experiment_id, "records", START + start)]
+            runs = [row["run"] for row in rows] + [_run(batch, batches.experiment_id, KIND, START + start)]
             session.bulk_insert_mappings(models.SqlRun, runs)
-            for kind in ("SqlTag", "SqlParam", "SqlMetric", "SqlLatestMetric"):
+            for table in ("SqlTag", "SqlParam", "SqlMetric", "SqlLatestMetric"):
                 session.bulk_insert_mappings(
-                    getattr(models, kind), [one for row in rows for one in row[kind]]
+                    getattr(models, table), [item for row in rows for item in row[table]]
                 )
-            session.bulk_insert_mappings(models.SqlTag, _named(pack, said))
+            session.bulk_insert_mappings(models.SqlTag, _key_values(batch, tags))
 
 
 def _run(run: str, experiment: str, name: str, start: int) -> dict[str, Any]:
@@ -83,37 +80,28 @@ def _run(run: str, experiment: str, name: str, start: int) -> dict[str, Any]:
     }
 
 
-def _named(run: str, values: dict[str, str]) -> list[dict[str, str]]:
+def _key_values(run: str, values: dict[str, str]) -> list[dict[str, str]]:
     return [{"run_uuid": run, "key": key, "value": value} for key, value in values.items()]
 
 
-def _child(run: str, board: Any, record: Record) -> dict[str, Any]:
+def _child(run: str, experiment: MlflowExperiment, record: Record) -> dict[str, Any]:
     name = f"{record.spec.method.name} seed {record.spec.seed}"
-    tags = payload.tags(record.spec) | payload.origin(record) | {"mlflow.parentRunId": board.parent}
-    points = [*payload.points(record.stages), *payload.sums(record.stages)]
-    metrics = [
-        {
-            "run_uuid": run,
-            "key": one.name,
-            "value": one.value,
-            "timestamp": START + one.when,
-            "step": one.step,
-        }
-        | {"is_nan": False}
-        for one in points
-    ]
+    tags = payload.spec_tags(record.spec) | payload.provenance_tags(record)
+    tags |= {"mlflow.parentRunId": experiment.parent, "mlflow.runName": name}
+    points = [*payload.stage_points(record.stages, START), *payload.total_points(record.stages, START)]
+    metrics = [{"run_uuid": run, "is_nan": False, **point._asdict()} for point in points]
     latest = {metric["key"]: metric for metric in metrics}
     return {
-        "run": _run(run, board.experiment, name, START),
-        "SqlTag": _named(run, tags | {"mlflow.runName": name}),
-        "SqlParam": _named(run, payload.params(record.spec)),
+        "run": _run(run, experiment.id, name, START),
+        "SqlTag": _key_values(run, tags),
+        "SqlParam": _key_values(run, payload.spec_params(record.spec)),
         "SqlMetric": metrics,
         "SqlLatestMetric": list(latest.values()),
     }
 
 
 @contextmanager
-def served(server: TrackingServer) -> Iterator[str]:
+def run_server(server: TrackingServer) -> Iterator[str]:
     """Run MLflow's server on the database; give its address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -163,7 +151,7 @@ def main() -> None:
         print(f"{words.runs} runs written in {time.perf_counter() - start:.1f} s")
     print(f"database: {(words.home / 'mlflow.db').stat().st_size / 1e6:.0f} MB")
     if words.server:
-        with served(server) as address:
+        with run_server(server) as address:
             measure(words.home, address, words.repeats)
     else:
         measure(words.home, server.uri, words.repeats)

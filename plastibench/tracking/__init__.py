@@ -1,4 +1,4 @@
-"""A mirror of the store in MLflow; nothing outside this folder imports mlflow, and no run needs it."""
+"""A mirror of the store in MLflow: no other room imports mlflow, and no run needs it."""
 
 from plastibench.tracking.server import DATABASE, TrackingServer, is_available, leaderboard_links
 

@@ -1,4 +1,4 @@
-"""The process that writes to MLflow while runs go on: it reads the store, and no run waits for it."""
+"""The process that mirrors runs to MLflow while they train: it reads the store, and no run waits for it."""
 
 from __future__ import annotations
 
@@ -6,227 +6,172 @@ import json
 import os
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from plastibench.experiments.spec import Spec
 from plastibench.store import tuned_settings
-from plastibench.store.record import Record
 from plastibench.store.run_status import LOCK_FILE
 from plastibench.store.run_store import Store
 from plastibench.store.run_writer import FAILURE_FILE
 from plastibench.system.locks import is_locked
 from plastibench.system.processes import send_to_parent
-from plastibench.tracking.experiment import MlflowExperiment
-from plastibench.tracking.server import PATIENCE_SECONDS, TrackingServer, configure_mlflow
+from plastibench.tracking.messages import MirrorAlive, MirrorDone, MirrorFailed, StopMirror
+from plastibench.tracking.server import TrackingServer
+from plastibench.tracking.studies import TuningMirror, TuningSource
 from plastibench.tracking.writer import MlflowWriter
 
-if TYPE_CHECKING:
-    from plastibench.tracking.studies import TuningMirror
-
-LOOK_SECONDS = 1.0
-"""How often the store is looked at."""
+POLL_SECONDS = 1.0
 RETRY_SECONDS = 20.0
-"""How long until a place that could not be written is tried again."""
-OWN_SECONDS = 60.0
-"""How long a step may take that only this machine has a part in, such as importing mlflow."""
-POLITENESS = 5
-"""By how much the process stands back behind those that train."""
+"""Time until MLflow is tried again after an error."""
+LOCAL_TIMEOUT_SECONDS = 60.0
+"""Longest time of a step that needs this machine alone, such as importing mlflow."""
+NICENESS = 5
+"""So that runs have priority."""
 
 
 @dataclass(frozen=True)
 class MirrorJob:
-    """What is to be followed, as plain values that travel to other processes."""
+    """What to mirror, as plain values that can be sent to other processes."""
 
     server: TrackingServer
-    leaderboards: Mapping[str, Sequence[Spec]]
-    tuning: tuple[str, str | None] | None = None
-    """The name of a tuning, and the address of its Optuna storage."""
+    leaderboards: Mapping[str, Sequence[Spec]] = field(default_factory=dict)
+    tuning: TuningSource | None = None
 
 
-@dataclass
 class StoreFollower:
-    """Brings the runs of leaderboards up to date, again and again."""
+    """Brings runs and trials to MLflow as they progress."""
 
-    errand: MirrorJob
-    added: int = 0
-    """Finished runs, or trials, that were written."""
-    _sizes: dict[str, int] = field(default_factory=dict)
-    _over: set[tuple[str, str]] = field(default_factory=set)
+    def __init__(self, job: MirrorJob, on_run: Callable[[], None]) -> None:
+        """`on_run` is called before each run that is written."""
+        self.job = job
+        self.on_run = on_run
+        self.store = Store(job.server.home)
+        self.writer = MlflowWriter(job.server)
+        self.tuning = None if job.tuning is None else TuningMirror(self.writer, job.server.home, job.tuning)
+        self.num_added = 0
+        """Finished runs or trials that were written."""
+        self._sizes: dict[str, int] = {}
+        self._written: set[tuple[str, str]] = set()
 
-    def __post_init__(self) -> None:
-        """Begin with nothing known."""
-        self._studies: TuningMirror | None = None
-        self.store = Store(self.errand.server.home)
-        self.mirror = MlflowWriter(self.errand.server)
+    def update(self) -> None:
+        """Write what has changed since the last time."""
+        self._update_runs()
+        if self.tuning is not None and self.tuning.changed_studies():
+            with self.writer.session():
+                self.num_added += self.tuning.update()
 
-    def look(self, alive: Beat | None = None) -> None:
-        """Write what has changed since the last time. `alive` is told of every run."""
-        self._look_at_runs(alive)
-        if self.errand.tuning is not None:
-            self._look_at_trials(self.errand.tuning)
+    def finish(self, texts: Mapping[str, Mapping[str, str]]) -> None:
+        """Write what is left, mark the runs that no process executes, attach texts to leaderboards."""
+        self._sizes.clear()  # a damaged run may have been executed again
+        self.update()
+        if any(experiment.unfinished for experiment in self.writer.experiments.values()):
+            with self.writer.session():
+                self._mark_stopped_runs()
+        self.writer.close()
+        with self.writer.session():
+            for name, named_texts in texts.items():
+                self.writer.attach(self.writer.experiment(name), named_texts)
 
-    def look_again(self) -> None:
-        """Take nothing that is unfinished for unchanged: a damaged run may have been made again."""
-        self._sizes.clear()
+    def links(self) -> dict[str, str]:
+        """Return the link of each leaderboard."""
+        return {name: self.writer.link(name) for name in self.writer.experiments}
 
-    def _look_at_trials(self, tuning: tuple[str, str | None]) -> None:
-        from plastibench.tracking.studies import TuningMirror
-
-        if self._studies is None:
-            self._studies = TuningMirror(self.mirror, self.store.home, *tuning)
-        if self._studies.changed():
-            with self.mirror.writing():
-                self.added += self._studies.bring()
-
-    def _look_at_runs(self, alive: Beat | None) -> None:
+    def _update_runs(self) -> None:
         changed = [
             (name, spec)
-            for name, specs in self.errand.leaderboards.items()
+            for name, specs in self.job.leaderboards.items()
             for spec in specs
-            if (name, spec.id) not in self._over and self._has_changed(spec)
+            if (name, spec.id) not in self._written and self._size(spec.id) != self._sizes.get(spec.id, 0)
         ]
-        if not changed:
-            return
-        with self.mirror.writing():
-            for name, spec in changed:
-                if alive is not None:
-                    alive.beat()
-                self._bring(self.mirror.experiment(name), name, spec)
-        for _, spec in changed:
-            self._sizes[spec.id] = self._size(spec)
+        if changed:
+            with self.writer.session():
+                for name, spec in changed:
+                    self.on_run()
+                    self._write(name, spec)
+        self._sizes.update((spec.id, self._size(spec.id)) for _, spec in changed)
 
-    def leave(self) -> None:
-        """Say which runs nobody is at any more."""
-        unfinished = {spec.id for specs in self.errand.leaderboards.values() for spec in specs}
-        if not any(board.children for board in self.mirror.experiments.values()):
-            self.mirror.close()
-            return
-        with self.mirror.writing():
-            for name in self.errand.leaderboards:
-                board = self.mirror.experiment(name)
-                for run in [run for run in board.children if run in unfinished]:
-                    folder = self.store.folder(run)
-                    if not is_locked(folder / LOCK_FILE):
-                        self.mirror.leave(board, run, failed=(folder / FAILURE_FILE).exists())
-            self.mirror.close()
-
-    def _bring(self, board: MlflowExperiment, name: str, spec: Spec) -> None:
+    def _write(self, leaderboard: str, spec: Spec) -> None:
+        experiment = self.writer.experiment(leaderboard)
         if not (self.store.folder(spec.id) / "run.json").exists():
-            rows = stages(self.store, spec)
+            rows = self._stages(spec.id)
             if rows:
-                self.mirror.stages(board, spec, rows, began(self.store, spec))
+                self.writer.write_stages(experiment, spec, rows, self._started(spec.id))
             return
-        record = self._record(spec)
-        if record is None:
-            return
-        self.added += self.mirror.finish(board, record)
-        self._over.add((name, spec.id))
+        for record in tuned_settings.attach(self.store.finished([spec]), self.store.home):
+            self.num_added += self.writer.write_record(experiment, record)
+            self._written.add((leaderboard, spec.id))
 
-    def _record(self, spec: Spec) -> Record | None:
-        record = self.store.read(spec.id)
-        return None if record is None else tuned_settings.attach([record], self.store.home)[0]
+    def _mark_stopped_runs(self) -> None:
+        runs = {spec.id for specs in self.job.leaderboards.values() for spec in specs}
+        for name in self.job.leaderboards:
+            experiment = self.writer.experiment(name)
+            for run in runs & experiment.unfinished.keys():
+                folder = self.store.folder(run)
+                if not is_locked(folder / LOCK_FILE):
+                    self.writer.stop_run(experiment, run, failed=(folder / FAILURE_FILE).exists())
 
-    def _has_changed(self, spec: Spec) -> bool:
-        return self._size(spec) != self._sizes.get(spec.id, 0)
-
-    def _size(self, spec: Spec) -> int:
-        """Return a number that changes with every stage, and with the end."""
-        folder = self.store.folder(spec.id)
+    def _size(self, run: str) -> int:
+        """Return a number that changes with every stage and at the end."""
+        folder = self.store.folder(run)
         with suppress(OSError):
-            if (folder / "run.json").exists():
-                return -1
-            return (folder / "stages.jsonl").stat().st_size
+            return -1 if (folder / "run.json").exists() else (folder / "stages.jsonl").stat().st_size
         return 0
 
+    def _stages(self, run: str) -> list[dict[str, Any]]:
+        """Return the saved stages of a run, without a line that is still being written."""
+        try:
+            text = (self.store.folder(run) / "stages.jsonl").read_text(encoding="utf-8")
+            return [json.loads(line) for line in text.split("\n")[:-1]]
+        except (OSError, ValueError):
+            return []
 
-def stages(store: Store, spec: Spec) -> list[dict[str, Any]]:
-    """Return the stages of a run that are on the disk; a line that is being written is not."""
-    try:
-        lines = (store.folder(spec.id) / "stages.jsonl").read_text(encoding="utf-8").split("\n")[:-1]
-        return [json.loads(line) for line in lines]
-    except (OSError, ValueError):
-        return []
-
-
-def began(store: Store, spec: Spec) -> str | None:
-    """Return when a run was first begun, as text; None where nothing says so."""
-    try:
-        with (store.folder(spec.id) / "events.jsonl").open(encoding="utf-8") as file:
-            return str(json.loads(file.readline())["time"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+    def _started(self, run: str) -> str | None:
+        """Return the ISO time at which a run was first started, if its events say so."""
+        try:
+            with (self.store.folder(run) / "events.jsonl").open(encoding="utf-8") as file:
+                return str(json.loads(file.readline())["time"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
 
 
-class Beat:
-    """What is told to the process for which this one works."""
-
-    def __init__(self, pipe: Connection, server: TrackingServer) -> None:
-        self.pipe = pipe
-        self.patience = PATIENCE_SECONDS if server.sqlite_path is None else OWN_SECONDS
-
-    def beat(self, patience: float | None = None) -> None:
-        """Say that this process lives, and how long it may be until it says so again."""
-        send_to_parent(self.pipe, ("alive", self.patience if patience is None else patience))
-
-
-def follow(pipe: Connection, errand: MirrorJob) -> None:
-    """Be the process: look every second until told to end, then once more."""
+def follow(connection: Connection, job: MirrorJob) -> None:
+    """Mirror a job until the parent says to stop: the main function of the process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
     with suppress(AttributeError, OSError):
-        os.nice(POLITENESS)
-    beat = Beat(pipe, errand.server)
-    beat.beat(OWN_SECONDS)
-    configure_mlflow()
+        os.nice(NICENESS)
+    timeout = job.server.timeout_seconds if job.server.sqlite_path is None else LOCAL_TIMEOUT_SECONDS
+
+    def report_alive(timeout: float = timeout) -> None:
+        send_to_parent(connection, MirrorAlive(timeout))
+
+    follower, stop, retry_time = StoreFollower(job, report_alive), None, 0.0
+    while stop is None:
+        stop = _receive(connection)
+        if time.monotonic() < retry_time:
+            continue
+        try:
+            report_alive()
+            if not follower.writer.is_connected:
+                job.server.check()
+                report_alive(LOCAL_TIMEOUT_SECONDS)  # mlflow is imported, and may create its tables
+            if stop is None:
+                follower.update()
+            else:
+                follower.finish(stop.texts)
+                send_to_parent(connection, MirrorDone(follower.num_added, follower.links()))
+        except Exception as error:  # whatever MLflow and its database raise
+            retry_time = time.monotonic() + RETRY_SECONDS
+            follower.writer.reset()
+            send_to_parent(connection, MirrorFailed(job.server.explain(error)))
+
+
+def _receive(connection: Connection) -> StopMirror | None:
+    """Wait a moment for the parent's message; exit if the parent is gone."""
     try:
-        import mlflow  # noqa: F401 - before the server's patience counts
-    except Exception as error:
-        send_to_parent(beat.pipe, ("broken", errand.server.explain(error)))
-        return
-    _look_until_told(StoreFollower(errand), beat)
-
-
-def _look_until_told(follower: StoreFollower, beat: Beat) -> None:
-    again, broken = 0.0, False
-    while True:
-        texts = _told(beat.pipe)
-        if time.monotonic() >= again:
-            try:
-                beat.beat()
-                if texts is not None:
-                    follower.look_again()
-                follower.look(beat)
-                if texts is not None:
-                    _end(follower, texts)
-                broken = False
-            except Exception as error:  # whatever MLflow and its database raise
-                broken, again = True, time.monotonic() + RETRY_SECONDS
-                follower.mirror.experiments.clear()  # what was under way is looked up anew
-                send_to_parent(beat.pipe, ("broken", follower.errand.server.explain(error)))
-        if texts is not None:
-            if not broken:
-                links = {name: follower.mirror.link(name) for name in follower.mirror.experiments}
-                send_to_parent(beat.pipe, ("done", (follower.added, links)))
-            return
-
-
-def _end(follower: StoreFollower, texts: Mapping[str, Mapping[str, str]]) -> None:
-    """Lay texts with their leaderboards, and leave."""
-    follower.leave()
-    with follower.mirror.writing():
-        for name, named in texts.items():
-            follower.mirror.attach(follower.mirror.experiment(name), named)
-
-
-def _told(pipe: Connection) -> Mapping[str, Mapping[str, str]] | None:
-    """Wait a while; return what to lay with the leaderboards when told to end. Ends where nobody is left."""
-    try:
-        if not pipe.poll(LOOK_SECONDS):
-            return None
-        found: Mapping[str, Mapping[str, str]] = pipe.recv()
-        return found
+        return connection.recv() if connection.poll(POLL_SECONDS) else None
     except (EOFError, OSError):
         os._exit(1)

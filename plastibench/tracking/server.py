@@ -1,4 +1,4 @@
-"""Where the mirror is: a database in the home folder, another database, or a server."""
+"""Where MLflow keeps its runs: a database in the home folder, another database, or a server."""
 
 from __future__ import annotations
 
@@ -10,36 +10,35 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from plastibench.errors import RequestError
 from plastibench.system.locks import file_lock
 from plastibench.system.uris import explain_without_password, without_password
+from plastibench.tracking import rest
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Experiment
 
 DATABASE = "mlflow.db"
 ARTIFACTS = "mlflow-artifacts"
 LOCK = "mlflow.lock"
 PREFIX = "plastibench/"
-"""Of the names of experiments: others may have theirs on the same server."""
+"""Of the names of experiments: other projects may share the server."""
 VIEW = "plastibench"
-"""The name under which an experiment keeps how its page is to look."""
+"""The name of the view of an experiment's page that shows the best run first."""
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 SERVERS = ("http", "https")
-PATIENCE_SECONDS = 5.0
-"""How long a server may take to answer."""
-SETTINGS = {
+ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": f"{2 * PATIENCE_SECONDS:.0f}",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # for minutes, else
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": f"{2 * rest.TIMEOUT_SECONDS:.0f}",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # the default takes minutes
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    "PGCONNECT_TIMEOUT": f"{PATIENCE_SECONDS:.0f}",
+    "PGCONNECT_TIMEOUT": f"{rest.TIMEOUT_SECONDS:.0f}",
     "GIT_PYTHON_REFRESH": "quiet",
 }
-"""Of MLflow and of what it builds on; what the user has set stays."""
 
 
 def is_available() -> bool:
@@ -47,37 +46,42 @@ def is_available() -> bool:
     return importlib.util.find_spec("mlflow") is not None
 
 
+def configure_mlflow() -> None:
+    """Set environment variables of MLflow and its libraries that the user has not set."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+
+
 @dataclass(frozen=True)
 class TrackingServer:
-    """A place that MLflow writes to, as one home folder uses it."""
+    """A tracking URI of MLflow's, as one home folder uses it."""
 
     uri: str
     home: Path
+    timeout_seconds: float = rest.TIMEOUT_SECONDS
 
     @classmethod
-    def from_uri(cls, text: str | None, home: Path) -> TrackingServer:
-        """Return the place that a user named, or the database in the home folder.
+    def from_uri(cls, uri: str | None, home: Path) -> TrackingServer:
+        """Return the server at an address, or the database in the home folder for None.
 
-        Raises RequestError for an address of another kind.
+        Raises RequestError for an address that MLflow cannot use.
         """
-        if not text:
+        if not uri:
             path = (home / DATABASE).resolve()
             if "?" in str(path):
                 raise RequestError(
                     f"MLflow cannot use a path with a question mark: {path} (--no-mlflow leaves it out)"
                 )
             return cls(f"sqlite:///{path}", home)
-        scheme = text.partition("://")[0].partition("+")[0]
-        if "://" not in text or scheme not in DATABASES + SERVERS:
+        scheme, separator, _ = uri.partition("://")
+        if not separator or scheme.partition("+")[0] not in DATABASES + SERVERS:
             allowed = ", ".join(f"{name}://" for name in DATABASES + SERVERS)
             raise RequestError(
-                f"tracking address {without_password(text)} is not allowed: it must begin with {allowed}"
+                f"tracking address {without_password(uri)} is not allowed: it must begin with {allowed}"
             )
-        # SQLAlchemy takes the driver of before for granted; the one that is kept up is psycopg.
-        driver = "postgresql+psycopg://"
-        return cls(
-            text.replace("postgresql://", driver, 1) if text.startswith("postgresql://") else text, home
-        )
+        # SQLAlchemy's default driver for PostgreSQL is the one before psycopg.
+        return cls(f"postgresql+psycopg{uri[len(scheme) :]}" if scheme == "postgresql" else uri, home)
 
     @property
     def display_uri(self) -> str:
@@ -91,7 +95,7 @@ class TrackingServer:
 
     @property
     def is_database(self) -> bool:
-        """Return whether it is written to without a server of MLflow's."""
+        """Return whether it is used without a server of MLflow's."""
         return not self.uri.startswith(SERVERS)
 
     @property
@@ -100,42 +104,37 @@ class TrackingServer:
         head, _, path = self.uri.partition(":///")
         return Path(path.partition("?")[0]) if head.startswith("sqlite") else None
 
-    def artifact_location(self, leaderboard: str) -> str | None:
-        """Return where artifacts go; None leaves that to the server.
-
-        Without a location MLflow would put them into whatever folder the user is in.
-        """
-        return (self.home / ARTIFACTS / leaderboard).resolve().as_uri() if self.is_database else None
-
-    @contextmanager
-    def write_lock(self) -> Iterator[None]:
-        """Hold the right to write: no two processes of a home folder write to its mirror at once."""
-        self.home.mkdir(parents=True, exist_ok=True)
-        with file_lock(self.lock):
-            yield
-
     @property
-    def lock(self) -> Path:
-        """Return the file whose lock is the right to write."""
+    def lock_file(self) -> Path:
+        """Return the file that `write_lock` locks; its text is the last writer's."""
         file = self.sqlite_path
         return self.home / LOCK if file is None else file.with_name(f"{file.name}.lock")
 
-    def connect(self) -> MlflowClient:
-        """Return a client, the tables being there. Hold `alone`: two processes cannot make them at once.
+    @contextmanager
+    def write_lock(self) -> Iterator[None]:
+        """Hold a lock under which one process at a time writes what home folders mirror."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        with file_lock(self.lock_file):
+            yield
 
-        Raises what the database or the server raises where it cannot be reached, within seconds.
+    def connect(self) -> MlflowClient:
+        """Return a client, with the tables created. Hold `write_lock`: that is safe in one process only.
+
+        Raises what the database or the server raises if it cannot be reached, within seconds.
         """
         self.check()
-        client: MlflowClient = _mlflow()(tracking_uri=self.uri)
+        from mlflow import MlflowClient
+
+        client = MlflowClient(tracking_uri=self.uri)
         client.search_experiments(max_results=1)
         return client
 
     def check(self) -> None:
-        """Raise an error where nothing answers or nothing can be written: MLflow would try for minutes."""
+        """Raise an error if nothing answers or nothing can be written: MLflow would retry for minutes."""
         configure_mlflow()
         if self.sqlite_path is not None:
-            with closing(sqlite3.connect(self.sqlite_path)) as store:
-                store.execute("BEGIN IMMEDIATE")
+            with closing(sqlite3.connect(self.sqlite_path)) as database:
+                database.execute("BEGIN IMMEDIATE")
         elif self.is_database:
             import sqlalchemy
 
@@ -145,9 +144,18 @@ class TrackingServer:
             finally:
                 engine.dispose()
         else:
-            from plastibench.tracking.rest import post
+            rest.post(self.uri, "experiments/search", {"max_results": 1}, self.timeout_seconds)
 
-            post(self.uri, "experiments/search", {"max_results": 1})
+    def ensure_experiment(self, client: MlflowClient, name: str, folder: str) -> Experiment:
+        """Return an experiment, created or restored if need be, with its artifacts in a folder of its own."""
+        experiment = client.get_experiment_by_name(name)
+        if experiment is None:
+            # Without a location MLflow would write into the current directory; a server has its own.
+            location = (self.home / ARTIFACTS / folder).resolve().as_uri() if self.is_database else None
+            return client.get_experiment(client.create_experiment(name, location))
+        if experiment.lifecycle_stage == "deleted":  # on MLflow's page
+            client.restore_experiment(experiment.experiment_id)
+        return experiment
 
     def explain(self, error: BaseException) -> str:
         """Return one line for an error, without the password."""
@@ -155,31 +163,23 @@ class TrackingServer:
 
 
 def leaderboard_links(server: TrackingServer) -> list[tuple[str, str]]:
-    """Return the name and the link of each leaderboard in an SQLite mirror, without importing mlflow."""
+    """Return the name and the link of each leaderboard in an SQLite database, without importing mlflow."""
     query = "SELECT name, experiment_id FROM experiments WHERE lifecycle_stage = 'active' ORDER BY name"
     if server.sqlite_path is None:
         return []
     try:
-        with closing(sqlite3.connect(f"{server.sqlite_path.resolve().as_uri()}?mode=ro", uri=True)) as store:
-            found = store.execute(query).fetchall()
+        uri = f"{server.sqlite_path.resolve().as_uri()}?mode=ro"
+        with closing(sqlite3.connect(uri, uri=True)) as database:
+            experiments = database.execute(query).fetchall()
     except sqlite3.Error:
         return []
-    return [(name.removeprefix(PREFIX), link(key)) for name, key in found if name.startswith(PREFIX)]
+    return [
+        (name.removeprefix(PREFIX), experiment_link(experiment))
+        for name, experiment in experiments
+        if name.startswith(PREFIX)
+    ]
 
 
-def link(experiment: object) -> str:
-    """Return the address of a leaderboard behind a server's own: what a person needs, the best run first."""
+def experiment_link(experiment: object) -> str:
+    """Return the part of a page's address behind the server's, with the best run first."""
     return f"#/experiments/{experiment}/runs?viewStateShareKey={VIEW}"
-
-
-def configure_mlflow() -> None:
-    """Set what MLflow reads from the environment, where the user has set nothing."""
-    for name, value in SETTINGS.items():
-        os.environ.setdefault(name, value)
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-
-
-def _mlflow() -> Any:  # noqa: ANN401 - a class of an untyped package
-    from mlflow import MlflowClient
-
-    return MlflowClient

@@ -1,205 +1,204 @@
-"""Write runs to MLflow: one experiment a leaderboard, in it a parent run and a child for each run.
+"""Write runs to MLflow: an experiment for each leaderboard, in it a parent run with a child for each run.
 
-Everything can be done again without doubling anything: a point has the same time whenever it is made, and
-MLflow keeps one of equal points; a child says how many stages it has, and of what content; a pack says
-which runs are whole.
+Writing twice changes nothing: MLflow keeps one of equal metric points, a child has the digest of its stages,
+and a batch names the finished children.
 """
 
 from __future__ import annotations
 
-import hashlib
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from plastibench.experiments.spec import Spec, canonical
 from plastibench.store.record import Record
 from plastibench.tracking import payload
-from plastibench.tracking.bulk import writer
-from plastibench.tracking.bulk.reader import BulkRun
-from plastibench.tracking.experiment import STAGES, ChildRun, ExperimentLoader, MlflowExperiment, key
-from plastibench.tracking.payload import MetricPoint, Rows
-from plastibench.tracking.server import TrackingServer, link
+from plastibench.tracking.bulk.writer import BatchWriter
+from plastibench.tracking.experiment import (
+    STAGES,
+    ChildRun,
+    ExperimentLoader,
+    FinishedChild,
+    MlflowExperiment,
+)
+from plastibench.tracking.payload import MetricPoint, StageRows
+from plastibench.tracking.server import TrackingServer, experiment_link
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-Value = tuple[str, float, int, int]
-"""Of a metric: name, value, milliseconds since 1970, step."""
-METRICS_A_CALL = 500
-PARAMS_A_CALL = 100
+METRICS_PER_CALL = 500
+PARAMS_PER_CALL = 100
+MAX_DATASET_DIGEST = 36
 
 
 class MlflowWriter:
-    """Writes to a place of MLflow's, inside `writing`, where several processes may be in turn."""
+    """Writes to MLflow inside `session`, in which no other process of ours writes."""
+
+    client: MlflowClient
+    loader: ExperimentLoader
+    batch: BatchWriter
 
     def __init__(self, server: TrackingServer) -> None:
         self.server = server
         self.name = uuid.uuid4().hex
+        self.is_connected = False
         self.experiments: dict[str, MlflowExperiment] = {}
-        self._packs: dict[str, BulkRun] = {}
 
     @contextmanager
-    def writing(self) -> Iterator[None]:
-        """Be the one process that writes. What was known is forgotten where another wrote in between."""
+    def session(self) -> Iterator[None]:
+        """Hold the write lock; forget what MLflow had if another process wrote in between."""
         with self.server.write_lock():
-            if not hasattr(self, "client"):
-                self.client: MlflowClient = self.server.connect()
-                self.pack = writer.Writer(self.client, self.server)
-            if self.server.lock.read_text() != self.name:
-                self.experiments.clear()
-                self.server.lock.write_text(self.name)
+            if not self.is_connected:
+                self.client = self.server.connect()
+                self.batch = BatchWriter(self.client, self.server)
+                self.is_connected = True
+            if self.server.lock_file.read_text() != self.name:
+                self.reset()
+                self.server.lock_file.write_text(self.name)
             yield
 
+    def reset(self) -> None:
+        """Forget what MLflow had."""
+        self.experiments.clear()
+        if self.is_connected:
+            self.loader = ExperimentLoader(self.client, self.server)
+
     def close(self) -> None:
-        """Say that this process writes no more."""
-        if hasattr(self, "pack"):
-            self.pack.close()
+        """Finish the batch of this process."""
+        if self.is_connected:
+            self.batch.close()
 
-    def experiment(self, name: str) -> MlflowExperiment:
-        """Return a leaderboard, made where it is missing."""
-        if name not in self.experiments:
-            self.experiments[name] = ExperimentLoader(self.client, self.server, self._packs).experiment(name)
-        return self.experiments[name]
+    def experiment(self, leaderboard: str) -> MlflowExperiment:
+        """Return the experiment of a leaderboard, created if missing."""
+        if leaderboard not in self.experiments:
+            self.experiments[leaderboard] = self.loader.load(leaderboard)
+        return self.experiments[leaderboard]
 
-    def link(self, name: str) -> str:
-        """Return the page's address behind the server's own, best accuracy first."""
-        return link(self.experiments[name].experiment)
+    def link(self, leaderboard: str) -> str:
+        """Return the page's address behind the server's, best accuracy first."""
+        return experiment_link(self.experiments[leaderboard].id)
 
-    def stages(self, board: MlflowExperiment, spec: Spec, rows: Rows, start: str | None = None) -> ChildRun:
-        """Bring the curves of a run up to date; `start` is when it began, as text."""
-        return self._bring(board, spec, rows, start)
-
-    def _bring(
-        self, board: MlflowExperiment, spec: Spec, rows: Rows, start: str | None, end: Record | None = None
+    def write_stages(
+        self, experiment: MlflowExperiment, spec: Spec, rows: StageRows, started: str | None = None
     ) -> ChildRun:
-        """Write what is missing of a run in one call: settings, stages, and at the end what it came to."""
-        child, done = self._child(board, spec, rows, start)
-        stages = payload.fingerprint(rows)
-        if done < len(rows) or end is not None:
-            found = payload.points(rows, done) + (payload.sums(rows) if end is not None else [])
-            tags = {STAGES: stages} | (payload.origin(end) if end is not None else {})
-            self.log(child.id, _timed(child, found), tags, {} if done else payload.params(spec))
-        board.children[spec.id] = replace(child, stages=stages, running=True)
+        """Write the missing stages of an unfinished run; `started` is an ISO time."""
+        child = self._ensure_child(experiment, spec, rows, started)
+        if child.num_stages < len(rows):
+            self._log_run(child, spec, rows)
+        child = replace(child, stages=payload.stages_digest(rows), is_running=True)
+        experiment.unfinished[spec.id] = child
         return child
 
-    def _child(
-        self, board: MlflowExperiment, spec: Spec, rows: Rows, start: str | None
-    ) -> tuple[ChildRun, int]:
-        """Return the child of a run, made where it is missing, and how many of its stages are there."""
-        child = board.children.get(spec.id)
-        if child is not None:
-            done = int(child.stages.partition(":")[0])
-            if done <= len(rows) and payload.fingerprint(rows[:done]) == child.stages:
-                if not child.running:
-                    self.client.update_run(child.id, status="RUNNING")
-                return child, done
-            self.client.delete_run(child.id)  # it was made anew since, with other numbers
-        return self._begin(board, spec, start), 0
-
-    def finish(self, board: MlflowExperiment, record: Record) -> bool:
-        """Bring a finished run up to date; return whether anything had to be done."""
-        digest = content(record)
-        old, _, shown = board.whole.get(record.id, "").partition(" ")
-        if shown == digest:
+    def write_record(self, experiment: MlflowExperiment, record: Record) -> bool:
+        """Write what is missing of a finished run; return whether anything was."""
+        digest, old = payload.record_digest(record), experiment.finished.get(record.id)
+        if old is not None and old.digest == digest:
             return False
-        if old:
-            self.client.delete_run(old)
-        child = self._bring(board, record.spec, record.stages, record.provenance.get("started"), record)
-        self._give(child, record)
-        said = f"{child.id} {digest}"
-        self.pack.say(record, {key(board.experiment, record.id): said})
-        self.client.set_terminated(child.id, end_time=_end(child, record))
-        del board.children[record.id]
-        board.whole[record.id] = said
+        if old is not None:
+            self.client.delete_run(old.id)
+        started, finished = (record.provenance.get(name) for name in ("started", "finished"))
+        child = self._ensure_child(experiment, record.spec, record.stages, started)
+        totals = payload.total_points(record.stages, child.start_time)
+        self._log_run(child, record.spec, record.stages, totals, payload.provenance_tags(record))
+        self._log_inputs(child, record)
+        self.batch.add(record, {experiment.tag_key(record.id): f"{child.id} {digest}"})
+        # A record that is too old to have its end has the seconds of its stages.
+        end_time = totals[0].timestamp if finished is None else _milliseconds(finished)
+        self.client.set_terminated(child.id, end_time=end_time)
+        experiment.unfinished.pop(record.id, None)
+        experiment.finished[record.id] = FinishedChild(child.id, digest)
         return True
 
-    def leave(self, board: MlflowExperiment, run: str, *, failed: bool) -> None:
-        """Say that nobody is at an unfinished run any more."""
-        child = board.children.get(run)
-        if child is not None and child.running:
-            self.client.set_terminated(child.id, status="FAILED" if failed else "KILLED")
-            board.children[run] = replace(child, running=False)
-
-    def attach(self, board: MlflowExperiment, texts: Mapping[str, str], files: tuple[Path, ...] = ()) -> None:
-        """Lay texts by their names, and files, with the leaderboard."""
-        for name, text in texts.items():
-            self.client.log_text(board.parent, text, name)
-        for path in files:
-            (self.client.log_artifacts if path.is_dir() else self.client.log_artifact)(
-                board.parent, str(path)
-            )
-
-    def _begin(self, board: MlflowExperiment, spec: Spec, start: str | None) -> ChildRun:
-        when = int(time.time() * 1000) if start is None else _milliseconds(start)
-        made = self.client.create_run(
-            board.experiment,
-            start_time=when,
-            tags={**payload.tags(spec), "mlflow.parentRunId": board.parent, STAGES: payload.fingerprint([])},
+    def _ensure_child(
+        self, experiment: MlflowExperiment, spec: Spec, rows: StageRows, started: str | None
+    ) -> ChildRun:
+        """Return the child of a run, created if missing or if its stages are not those of the run."""
+        child = experiment.unfinished.get(spec.id)
+        if child is not None and payload.stages_digest(rows[: child.num_stages]) == child.stages:
+            if not child.is_running:
+                self.client.update_run(child.id, status="RUNNING")
+            return child
+        if child is not None:  # the run was executed again, with other numbers
+            self.client.delete_run(child.id)
+        start_time = int(time.time() * 1000) if started is None else _milliseconds(started)
+        tags = {"mlflow.parentRunId": experiment.parent, STAGES: payload.stages_digest([])}
+        run = self.client.create_run(
+            experiment.id,
+            start_time=start_time,
+            tags=payload.spec_tags(spec) | tags,
             run_name=f"{spec.method.name} seed {spec.seed}",
         )
-        child = ChildRun(str(made.info.run_id), when, payload.fingerprint([]))
-        board.children[spec.id] = child
-        return child
+        return ChildRun(str(run.info.run_id), start_time)
+
+    def _log_run(
+        self,
+        child: ChildRun,
+        spec: Spec,
+        rows: StageRows,
+        totals: Sequence[MetricPoint] = (),
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        """Log the stages of a run that MLflow does not have, and more, in one call."""
+        points = payload.stage_points(rows, child.start_time, child.num_stages)
+        params = {} if child.num_stages else payload.spec_params(spec)
+        self.log(child.id, [*points, *totals], {STAGES: payload.stages_digest(rows), **(tags or {})}, params)
+
+    def stop_run(self, experiment: MlflowExperiment, run: str, *, failed: bool) -> None:
+        """Mark an unfinished run that no process executes."""
+        child = experiment.unfinished.get(run)
+        if child is not None and child.is_running:
+            self.client.set_terminated(child.id, status="FAILED" if failed else "KILLED")
+            experiment.unfinished[run] = replace(child, is_running=False)
+
+    def attach(
+        self, experiment: MlflowExperiment, texts: Mapping[str, str], files: Sequence[Path] = ()
+    ) -> None:
+        """Attach texts by their names, and files and folders, to a leaderboard."""
+        for name, text in texts.items():
+            self.client.log_text(experiment.parent, text, name)
+        for path in files:
+            log = self.client.log_artifacts if path.is_dir() else self.client.log_artifact
+            log(experiment.parent, str(path))
 
     def log(
         self,
         run: str,
-        values: Sequence[Value],
+        points: Sequence[MetricPoint],
         tags: Mapping[str, str] | None = None,
         params: Mapping[str, str] | None = None,
     ) -> None:
-        """Write to a run of MLflow's in as few calls as it takes; the tags come last."""
+        """Write to an MLflow run in as few calls as possible; the tags come last."""
         from mlflow.entities import Metric, Param, RunTag
 
-        named = [Param(*pair) for pair in (params or {}).items()]
-        *first, settings = list(payload.batches(named, PARAMS_A_CALL)) or [[]]
-        for batch in first:
-            self.client.log_batch(run, params=batch)
-        metrics = [Metric(*value) for value in values]
-        *others, last = list(payload.batches(metrics, METRICS_A_CALL)) or [[]]
-        for batch in others:
-            self.client.log_batch(run, metrics=batch)
-        labels = [RunTag(*pair) for pair in (tags or {}).items()]
-        self.client.log_batch(run, metrics=last, params=settings, tags=labels)
+        all_params = [Param(*param) for param in (params or {}).items()]
+        *first_params, last_params = list(payload.chunks(all_params, PARAMS_PER_CALL)) or [[]]
+        for chunk in first_params:
+            self.client.log_batch(run, params=chunk)
+        metrics = [Metric(*point) for point in points]
+        *first_metrics, last_metrics = list(payload.chunks(metrics, METRICS_PER_CALL)) or [[]]
+        for metrics_chunk in first_metrics:
+            self.client.log_batch(run, metrics=metrics_chunk)
+        run_tags = [RunTag(*tag) for tag in (tags or {}).items()]
+        self.client.log_batch(run, metrics=last_metrics, params=last_params, tags=run_tags)
 
-    def _give(self, child: ChildRun, record: Record) -> None:
-        """Add the description, and the data set by name and digest."""
+    def _log_inputs(self, child: ChildRun, record: Record) -> None:
+        """Write the spec, and the data set by name and digest."""
         from mlflow.entities import Dataset, DatasetInput
 
         self.client.log_text(child.id, canonical(record.spec.as_dict()) + "\n", "spec.json")
         digest = record.provenance.get("data")
         if digest is not None:
-            source = canonical({"task": record.spec.task.name})
-            data = Dataset(
-                record.spec.task.name, str(digest)[: payload.LONGEST_DIGEST], "plastibench", source
-            )
+            task = record.spec.task.name
+            data = Dataset(task, str(digest)[:MAX_DATASET_DIGEST], "plastibench", canonical({"task": task}))
             self.client.log_inputs(child.id, datasets=[DatasetInput(dataset=data, tags=[])])
 
 
-def _timed(child: ChildRun, points: Sequence[MetricPoint]) -> list[Value]:
-    return [(one.name, one.value, child.start + one.when, one.step) for one in points]
-
-
-def _end(child: ChildRun, record: Record) -> int:
-    """Return when a run ended; where its record is too old to say so, by the seconds of its stages."""
-    finished = record.provenance.get("finished")
-    if finished is not None:
-        return _milliseconds(finished)
-    return child.start + max(one.when for one in payload.sums(record.stages))
-
-
-def content(record: Record) -> str:
-    """Return a digest of everything that is shown of a finished run."""
-    plain = [record.spec.as_dict(), record.status, record.stages, record.provenance]
-    return hashlib.sha256(canonical(plain).encode()).hexdigest()[:16]
-
-
-def _milliseconds(text: str) -> int:
-    from datetime import datetime
-
-    return int(datetime.fromisoformat(text).timestamp() * 1000)
+def _milliseconds(time: str) -> int:
+    """Return an ISO time in milliseconds since 1970."""
+    return int(datetime.fromisoformat(time).timestamp() * 1000)

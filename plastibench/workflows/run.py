@@ -105,7 +105,7 @@ def run(request: RunRequest, callbacks: Sequence[RunCallback] = ()) -> RunResult
 def execute_batch(batch: Batch, callbacks: Sequence[RunCallback]) -> RunResult:
     """Execute the runs of a batch that are not finished, mirrored to MLflow if that is asked for."""
     specs, store = batch.specs, batch.workspace.store
-    device = _open_device(batch)
+    server, device = _tracking_server(batch), _open_device(batch)
     store.prepare()
     finished = _finished_runs(store, specs)
     log_damaged(store, "the run is executed again")
@@ -119,7 +119,8 @@ def execute_batch(batch: Batch, callbacks: Sequence[RunCallback]) -> RunResult:
     for callback in callbacks:
         callback.on_start(len(specs), len(finished), context.num_processes)
     boards = leaderboards.assign(store.home, batch.leaderboard, specs)
-    with mirrored(_mirror_job(batch, boards), logger.info) as mirror:
+    job = MirrorJob(server, boards) if server is not None and boards else None
+    with mirrored(job) as mirror:
         with keep_num_threads():
             failures = run_specs(missing, context, callbacks)
         if mirror is not None:
@@ -132,7 +133,7 @@ def execute_batch(batch: Batch, callbacks: Sequence[RunCallback]) -> RunResult:
         num_runs=len(specs),
         summaries=tuned_settings.attach(records, store.home),
         failures={failure.spec.id: failure.message for failure in failures},
-        links={} if mirror is None or mirror.result is None else mirror.result[1],
+        links={} if mirror is None or mirror.result is None else mirror.result.links,
     )
 
 
@@ -166,10 +167,11 @@ def _context(batch: Batch, device: Device, num_missing: int) -> RunContext:
     )
 
 
-def _mirror_job(batch: Batch, boards: Mapping[str, Sequence[Spec]]) -> MirrorJob | None:
-    if not batch.options.mlflow or not boards:
+def _tracking_server(batch: Batch) -> TrackingServer | None:
+    """Return where runs are mirrored. Raises RequestError for an address that MLflow cannot use."""
+    if not batch.options.mlflow:
         return None
-    return MirrorJob(TrackingServer.from_uri(batch.options.tracking_uri, batch.workspace.home), boards)
+    return TrackingServer.from_uri(batch.options.tracking_uri, batch.workspace.home)
 
 
 def _plan(batch: Batch, num_missing: int, how: str) -> str:

@@ -15,6 +15,7 @@ from plastibench.store import leaderboards, tuned_settings
 from plastibench.store.record import Record
 from plastibench.store.run_store import Store
 from plastibench.tracking import TrackingServer
+from plastibench.tracking.studies import TuningMirror, TuningSource
 from plastibench.tracking.writer import MlflowWriter
 from plastibench.tuning.storage import JOURNAL, open_storage, tuning_names
 from plastibench.workflows.finished_runs import log_damaged
@@ -129,19 +130,19 @@ def _write_runs(server: TrackingServer, boards: Leaderboards) -> int:
     with progress(f"bringing {total:,} runs to MLflow", total) if total > 1 else nullcontext() as advance:
         for name, records in boards.items():
             for record in records:
-                with writer.writing():
-                    num_written += writer.finish(writer.experiment(name), record)
+                with writer.session():
+                    num_written += writer.write_record(writer.experiment(name), record)
                 if advance is not None:
                     advance(1)
     if total:
-        with writer.writing():
+        with writer.session():
             writer.close()
     return num_written
 
 
 def _attach(server: TrackingServer, name: str, texts: Mapping[str, str], files: tuple[Path, ...]) -> None:
     writer = MlflowWriter(server)
-    with writer.writing():
+    with writer.session():
         writer.attach(writer.experiment(name), texts, files)
 
 
@@ -165,8 +166,6 @@ def _write_pages(boards: Leaderboards, folder: Path) -> dict[str, tuple[Path, ..
 def _write_trials(server: TrackingServer, tunings: Sequence[str]) -> int:
     if not tunings:
         return 0
-    from plastibench.tracking.studies import TuningMirror
-
     writer = MlflowWriter(server)
-    with writer.writing():
-        return sum(TuningMirror(writer, server.home, name, None).bring() for name in tunings)
+    with writer.session():
+        return sum(TuningMirror(writer, server.home, TuningSource(name)).update() for name in tunings)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ from plastibench.workflows.finished_runs import FinishedRuns, finished_runs, ref
 from plastibench.workflows.request import Selection
 
 if TYPE_CHECKING:
-    from plastibench.tracking.bulk.records import TrackedRuns
+    pass
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,21 +46,15 @@ def table(request: TableRequest) -> TableResult:
 
 def table_from_mlflow(request: TableRequest, uri: str) -> TableResult:
     """Tabulate the runs that MLflow holds. Raises RequestError if there are none or it cannot be read."""
-    return TableResult(_tracked_tables(request, _tracked_runs(request.selection, uri)))
+    from plastibench.tracking.bulk.records import tracked_records
 
-
-def render_from_mlflow(
-    request: TableRequest, uri: str, render: Callable[[list[ResultTable]], str], cache_key: object
-) -> str:
-    """Return the rendered tables of the runs that MLflow holds, from a cache if nothing has changed.
-
-    `cache_key` holds all that `render` depends on, as plain values.
-    """
-    from plastibench.tracking.bulk.memo import remembered
-
-    selection, runs = request.selection, _tracked_runs(request.selection, uri)
-    key = [runs.digest(), _ids(selection), vars(references_of(selection)), request.baseline, cache_key]
-    return remembered(runs.folder, key, lambda: render(_tracked_tables(request, runs)))
+    selection = request.selection
+    server = TrackingServer.from_uri(uri, selection.workspace.home)
+    ids = None if selection.is_empty else [spec.id for spec in selection.specs]
+    records = tracked_records(server, selection.workspace.cache, ids)
+    if not records:
+        raise RequestError(f"no finished runs of this kind in {server.display_uri}")
+    return TableResult(_tables(FinishedRuns(records, references_of(selection)), request.baseline))
 
 
 def _tables(runs: FinishedRuns, baseline: str | None) -> list[ResultTable]:
@@ -69,22 +63,3 @@ def _tables(runs: FinishedRuns, baseline: str | None) -> list[ResultTable]:
     if baseline is not None and baseline not in methods and runs.records:
         raise unknown("method in these tables", baseline, methods)
     return result
-
-
-def _tracked_runs(selection: Selection, uri: str) -> TrackedRuns:
-    from plastibench.tracking.bulk.records import TrackedRuns
-
-    return TrackedRuns(TrackingServer.from_uri(uri, selection.workspace.home), selection.workspace.cache)
-
-
-def _tracked_tables(request: TableRequest, tracked: TrackedRuns) -> list[ResultTable]:
-    selection = request.selection
-    records = tracked.records(_ids(selection))
-    if not records:
-        raise RequestError(f"no finished runs of this kind in {tracked.server.display_uri}")
-    return _tables(FinishedRuns(records, references_of(selection)), request.baseline)
-
-
-def _ids(selection: Selection) -> list[str] | None:
-    """Return the ids of the selected runs; None stands for all."""
-    return None if selection.is_empty else [spec.id for spec in selection.specs]

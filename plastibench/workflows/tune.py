@@ -17,6 +17,7 @@ from plastibench.system import signals
 from plastibench.tracking import TrackingServer
 from plastibench.tracking.background import mirrored
 from plastibench.tracking.follower import MirrorJob
+from plastibench.tracking.studies import TuningSource
 from plastibench.tuning import export, plots, summary
 from plastibench.tuning.budget import Budget
 from plastibench.tuning.callbacks import TuningCallback
@@ -99,7 +100,7 @@ def tune(request: TuneRequest, callbacks: Sequence[TuningCallback] = ()) -> Tune
         selection.resolved_suite, selection.specs, selection.workspace.registry, request.config, name
     )
     suite_name = tuned_settings.suite_path(home, name).stem
-    device = _open_device(selection, plans)
+    job, device = _mirror_job(request, suite_name), _open_device(selection, plans)
     storage = open_storage(home, request.storage_url)
     studies = [TuningStudy.open(plan, storage, home) for plan in plans]
     num_lost = sum(study.requeue_lost_trials(home) for study in studies)
@@ -111,7 +112,7 @@ def tune(request: TuneRequest, callbacks: Sequence[TuningCallback] = ()) -> Tune
     else:
         logger.info("%s, on %s, %d at a time", head, device.name(), request.jobs)
         config = _worker_config(request, plans, device)
-        with mirrored(_mirror_job(request, suite_name), logger.info) as mirror:
+        with mirrored(job) as mirror:
             _run_trials(config, studies, request.jobs, [TrialLogger(), *callbacks])
             if mirror is not None:
                 mirror.finish({})
@@ -166,7 +167,7 @@ def _mirror_job(request: TuneRequest, name: str) -> MirrorJob | None:
     if not request.mlflow:
         return None
     server = TrackingServer.from_uri(request.tracking_uri, request.selection.workspace.home)
-    return MirrorJob(server, {}, (name, request.storage_url))
+    return MirrorJob(server, tuning=TuningSource(name, request.storage_url))
 
 
 def _run_trials(

@@ -30,19 +30,19 @@ LONG = ("--method", "warm", "--seeds", 1, "--set", "stages=2", "--set", "width=4
 ENDLESS = ("--set", "target_accuracy=none", "--set", "max_epochs=100000")
 
 
-def rows_without_times(home: Path) -> list[list[dict[str, Any]]]:
-    """Return all rows of stages without times and energy."""
+def rows(home: Path) -> list[list[dict[str, Any]]]:
+    """Return all rows without what depends on clocks."""
     return [
         [{k: v for k, v in row.items() if not k.endswith(("seconds", "energy"))} for row in record.stages]
         for record in Store(home).records()
     ]
 
 
-def num_starts(home: Path) -> list[int]:
+def starts(home: Path) -> list[int]:
     return [path.read_text().count('"event":"start"') for path in sorted(home.rglob("events.jsonl"))]
 
 
-def test_a_run_is_locked_by_one_process_and_unlocked_when_it_dies(tmp_path: Path) -> None:
+def test_a_run_is_held_by_one_process_and_freed_when_it_dies(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == b"held\n"
@@ -68,16 +68,16 @@ def test_processes_on_one_grid_do_nothing_twice(tmp_path: Path) -> None:
         3,
     )
     both = [subprocess.Popen(program(*words, "--jobs", 2), stderr=subprocess.PIPE, text=True) for _ in "ab"]
-    errors = [process.communicate(timeout=200)[1] for process in both]
-    assert [process.returncode for process in both] == [0, 0], errors
-    assert num_starts(tmp_path / "shared") == [1] * 6
+    said = [process.communicate(timeout=200)[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    assert starts(tmp_path / "shared") == [1] * 6
     alone = small_run(tmp_path / "alone", "--method", "warm,dash", "--seeds", 3)
     assert alone.status == 0
-    assert rows_without_times(tmp_path / "shared") == rows_without_times(tmp_path / "alone")
+    assert rows(tmp_path / "shared") == rows(tmp_path / "alone")
 
 
-def start_endless_run(home: Path, *words: object) -> subprocess.Popen[str]:
-    """Start an endless run and return once it has locked its folder."""
+def begin(home: Path, *words: object) -> subprocess.Popen[str]:
+    """Start an endless run and return when it has claimed its folder."""
     running = subprocess.Popen(
         program("run", "--no-mlflow", "--home", home, *LONG, *ENDLESS, *words),
         stdout=subprocess.DEVNULL,
@@ -96,8 +96,8 @@ def state(home: Path) -> dict[str, Any]:
     return dict(found)
 
 
-def test_status_names_the_process_of_a_run_and_a_killed_run_is_stopped(tmp_path: Path) -> None:
-    running = start_endless_run(tmp_path)
+def test_status_says_who_is_at_a_run_and_what_death_leaves(tmp_path: Path) -> None:
+    running = begin(tmp_path)
     try:
         found = state(tmp_path)
         assert (found["state"], f"process {running.pid} on" in found["detail"]) == ("running", True)
@@ -109,20 +109,21 @@ def test_status_names_the_process_of_a_run_and_a_killed_run_is_stopped(tmp_path:
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_a_first_signal_saves_the_state_that_resume_continues_with(jobs: int, tmp_path: Path) -> None:
+def test_a_first_sign_keeps_the_state_and_resume_goes_on_with_it(jobs: int, tmp_path: Path) -> None:
     seeds = ("--seeds", jobs, "--jobs", jobs)
-    running = start_endless_run(tmp_path, *seeds)
+    running = begin(tmp_path, *seeds)
     time.sleep(4 if jobs > 1 else 1)
     running.send_signal(signal.SIGTERM)
     _, err = running.communicate(timeout=60)
     assert running.returncode == 130, err
     assert len(list(tmp_path.rglob("checkpoint.pt"))) == jobs
     assert "saving the state" in err
-    resume_and_kill(tmp_path)
+    again = begin_resume(tmp_path)
+    assert "resuming at stage" in again
 
 
-def resume_and_kill(home: Path) -> None:
-    """Resume in another process until it continues from its checkpoint; then kill it."""
+def begin_resume(home: Path) -> str:
+    """Resume in a process of its own, stop it by the second sign's way, and return what it said."""
     running = subprocess.Popen(
         program("resume", "--no-mlflow", "--home", home, "--jobs", 1),
         stderr=subprocess.PIPE,
@@ -130,15 +131,17 @@ def resume_and_kill(home: Path) -> None:
         text=True,
     )
     assert running.stderr is not None
-    lines = [""]
-    while "resuming at stage" not in lines[-1]:
-        lines.append(running.stderr.readline())
-        assert lines[-1], lines
+    said = ""
+    while "resuming at stage" not in said:
+        line = running.stderr.readline()
+        assert line, said
+        said += line
     running.kill()
     running.communicate()
+    return said
 
 
-FAIL_ONCE = """
+STUMBLE = """
 def before_stage(self, learner):
     from pathlib import Path
     mark = Path({mark!r})
@@ -148,8 +151,8 @@ def before_stage(self, learner):
 """
 
 
-def test_resume_finishes_a_started_run(tmp_path: Path) -> None:
-    path = plugin(tmp_path, "mine", FAIL_ONCE.format(mark=str(tmp_path / "mark")))
+def test_resume_finishes_what_was_begun(tmp_path: Path) -> None:
+    path = plugin(tmp_path, "mine", STUMBLE.format(mark=str(tmp_path / "mark")))
     home = tmp_path / "home"
     assert small_run(home, "--plugin", path, "--method", "mine").status == 130
     assert state(home)["state"] == "stopped"
@@ -158,7 +161,7 @@ def test_resume_finishes_a_started_run(tmp_path: Path) -> None:
     assert "resumed: 1 runs, 0 finished, 1 to do" in done.err
     assert (state(home)["state"], state(home)["stages"]) == ("done", 2)
     assert small_run(tmp_path / "alone", "--plugin", path, "--method", "mine").status == 0
-    assert rows_without_times(home) == rows_without_times(tmp_path / "alone")
+    assert rows(home) == rows(tmp_path / "alone")
 
 
 def test_resume_names_a_run_whose_description_is_damaged(tmp_path: Path) -> None:
@@ -173,7 +176,7 @@ def test_resume_names_a_run_whose_description_is_damaged(tmp_path: Path) -> None
     assert command("resume", "--no-mlflow", "--home", tmp_path).status == 0
 
 
-def test_nothing_to_resume_and_unknown_runs_are_one_line(tmp_path: Path) -> None:
+def test_nothing_to_resume_and_unknown_runs_are_said_in_a_line(tmp_path: Path) -> None:
     assert small_run(tmp_path, "--method", "warm").status == 0
     nothing = command("resume", "--home", tmp_path)
     assert (nothing.status, "nothing to do" in nothing.err) == (0, True)

@@ -1,4 +1,4 @@
-"""What tests of the mirror share: records made by hand, and what a database holds."""
+"""Records made by hand, mirrored to MLflow, and what a database holds."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from typing import Any
 from plastibench.experiments.spec import Part, Spec
 from plastibench.store.record import Record
 from plastibench.store.run_store import Store
-from plastibench.tracking import DATABASE
-from plastibench.tracking.payload import CURVES
+from plastibench.tracking import DATABASE, TrackingServer
+from plastibench.tracking.payload import STAGE_METRICS
+from plastibench.tracking.writer import MlflowWriter
 from support.stores import a_spec
 
 WHEN = "2026-01-02T03:04:05+00:00"
 
-# MLflow and what it builds on warn of their own future and leave connections to the garbage collector.
+# MLflow and its libraries warn of their own future and leave connections to the garbage collector.
 QUIET = (
     "ignore::DeprecationWarning",
     "ignore::FutureWarning",
@@ -32,32 +33,44 @@ def a_record(seed: int, stages: int = 3, **settings: Any) -> Record:
     part = Part("mine", {"strength": 0.123456789, **settings}, "code")
     spec = Spec(spec.task, spec.model, spec.recipe, part, seed, "cpu", 1)
     rows = [
-        dict.fromkeys(CURVES, 0.25 * (index + 1)) | {"index": index, "test_loss": None}
+        dict.fromkeys(STAGE_METRICS, 0.25 * (index + 1)) | {"index": index, "test_loss": None}
         for index in range(stages)
     ]
-    origin = {"started": WHEN, "finished": WHEN, "commit": None, "data": "d" * 64}
-    return Record(spec, "done", rows, origin)
+    provenance = {"started": WHEN, "finished": WHEN, "commit": None, "data": "d" * 64}
+    return Record(spec, "done", rows, provenance)
 
 
-def finish(home: Path, record: Record) -> Record:
+def save(home: Path, record: Record) -> Record:
     """Put a record into a store."""
-    with Store(home).open(record.spec) as attempt:
+    with Store(home).open(record.spec) as writer:
         for row in record.stages:
-            attempt.append(row)
-        return attempt.finish(record.status, record.provenance)
+            writer.append(row)
+        return writer.finish(record.status, record.provenance)
+
+
+def mirror(home: Path, leaderboard: str, *records: Record) -> MlflowWriter:
+    """Write records to the database in a home folder, as a process does that then ends."""
+    writer = MlflowWriter(TrackingServer.from_uri(None, home))
+    with writer.session():
+        for record in records:
+            writer.write_record(writer.experiment(leaderboard), record)
+        writer.close()
+    return writer
 
 
 def contents(home: Path) -> dict[str, list[Any]]:
     """Return every row of every table of the database in a home folder."""
-    with closing(sqlite3.connect(home / DATABASE)) as store:
-        tables = [name for (name,) in store.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-        return {name: sorted(store.execute(f"SELECT * FROM {name}").fetchall(), key=repr) for name in tables}
+    with closing(sqlite3.connect(home / DATABASE)) as database:
+        tables = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        return {
+            name: sorted(database.execute(f"SELECT * FROM {name}").fetchall(), key=repr) for name in tables
+        }
 
 
-def values(home: Path, query: str) -> list[Any]:
-    """Return what an SQL query finds in the database in a home folder; nothing where it is not there yet."""
+def select(home: Path, query: str) -> list[Any]:
+    """Return the rows of an SQL query on the database in a home folder; none if there is no database yet."""
     try:
-        with closing(sqlite3.connect(f"file:{home / DATABASE}?mode=ro", uri=True)) as store:
-            return store.execute(query).fetchall()
+        with closing(sqlite3.connect(f"file:{home / DATABASE}?mode=ro", uri=True)) as database:
+            return database.execute(query).fetchall()
     except sqlite3.OperationalError:
         return []

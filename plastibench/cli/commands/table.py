@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -17,8 +15,6 @@ from plastibench.cli.exit_codes import ExitCode
 if TYPE_CHECKING:
     from plastibench.analysis.tables.table import ResultTable
     from plastibench.workflows.request import Selection
-
-COLOR_VARIABLES = ("FORCE_COLOR", "NO_COLOR", "TERM")
 
 
 @click.command("table")
@@ -44,24 +40,16 @@ def command(
     """Print the table of finished runs: of a suite, of a grid, or of everything in the home folder."""
     from plastibench.analysis.tables.columns import select_columns
     from plastibench.cli.render import check_format
-    from plastibench.workflows.table import TableRequest, render_from_mlflow, table, table_from_mlflow
+    from plastibench.workflows.table import TableRequest, table, table_from_mlflow
 
     check_format(format_)
     shown = select_columns(style, columns)
     request = TableRequest(selection=selection, baseline=baseline)
-    if uri is None:
-        with _gc_paused():
-            result = table(request)
-            if result.tables or not result.damaged:
-                click.echo(_text(result.tables, format_, shown), nl=False)
-        return ExitCode.FAILURE if result.damaged else ExitCode.SUCCESS
-    if sys.stdout.isatty():  # the text depends on the terminal
-        text = _text(table_from_mlflow(request, uri).tables, format_, shown)
-    else:
-        cache_key = [format_, list(shown), [os.environ.get(name) for name in COLOR_VARIABLES]]
-        text = render_from_mlflow(request, uri, lambda found: _text(found, format_, shown), cache_key)
-    click.echo(text, nl=False)
-    return ExitCode.SUCCESS
+    with _gc_paused():
+        result = table(request) if uri is None else table_from_mlflow(request, uri)
+        if result.tables or not result.damaged:
+            click.echo(_text(result.tables, format_, shown), nl=False)
+    return ExitCode.FAILURE if result.damaged else ExitCode.SUCCESS
 
 
 def _text(tables: list[ResultTable], name: str, columns: Sequence[str]) -> str:

@@ -1,6 +1,6 @@
-"""A finished run in the tags of a pack: what tables need of it, in few characters.
+"""Records as tags of a batch: what tables need of a run, in few characters.
 
-What the seeds of a method under one setting have in common is said once a pack, under a digest of its own.
+The seeds of a method under one setting share a group, which a batch has once, under its digest.
 """
 
 from __future__ import annotations
@@ -17,65 +17,66 @@ from plastibench.store.index.run_group import RunGroup
 from plastibench.store.record import Record
 from plastibench.store.run_metrics import RunMetrics
 
-RUN, HEAD = "run.", "head."
-LONGEST = 4_900
-"""Characters of a tag's value: older servers take 5,000."""
+RUN, GROUP = "run.", "head."
+MAX_VALUE_LENGTH = 4_900
+"""Characters of a tag: older servers take 5,000."""
 
 
-def said(record: Record, there: Collection[str]) -> dict[str, str]:
-    """Return the tags that say what a run came to; a head that is `there` already is left out."""
-    text = RunGroup.to_json(record)
-    key = hashlib.sha256(text.encode()).hexdigest()[:16]
-    counts = record.status == "done" and not record.spec.held_out_test
-    entry = [key, record.spec.seed, record.status, _packed(_numbers(record.metrics)) if counts else ""]
-    head = {} if f"{HEAD}{key}" in there else _cut(f"{HEAD}{key}", _packed(text))
-    return head | _cut(f"{RUN}{record.id}", canonical(entry))
+def encode(record: Record, keys: Collection[str]) -> dict[str, str]:
+    """Return the tags of a record; its group is left out if its tag is among `keys`."""
+    group = RunGroup.to_json(record)
+    digest = hashlib.sha256(group.encode()).hexdigest()[:16]
+    has_metrics = record.status == "done" and not record.spec.held_out_test
+    entry = [digest, record.spec.seed, record.status, _encode_metrics(record) if has_metrics else ""]
+    tags = {} if f"{GROUP}{digest}" in keys else _split(f"{GROUP}{digest}", _compress(group))
+    return tags | _split(f"{RUN}{record.id}", canonical(entry))
 
 
-def _numbers(outcome: RunMetrics) -> str:
-    """Return an outcome with its numbers by name: unlike an index, what a server holds is not made anew."""
-    return canonical(
-        {name: value for name, value in asdict(outcome).items() if name not in ("seed", "hardware")}
-    )
+def decode(tags: Mapping[str, str]) -> Iterator[tuple[str, Record]]:
+    """Yield the records of a batch by run id, without their stages.
 
-
-def records(tags: Mapping[str, str]) -> Iterator[tuple[str, Record]]:
-    """Yield the runs that a pack speaks of, by their ids: with their outcomes, and without their stages.
-
-    Raises ValueError, KeyError or TypeError for tags that nothing of ours wrote.
+    Raises ValueError, KeyError or TypeError for tags that `encode` did not write.
     """
     groups: dict[str, RunGroup] = {}
-    for name in tags:
-        if name.startswith(RUN) and "/" not in name:
-            key, seed, status, packed = json.loads(_whole(tags, name))
-            if key not in groups:
-                groups[key] = RunGroup.from_json(_unpacked(_whole(tags, f"{HEAD}{key}")))
-            metrics = _metrics(packed, seed, groups[key].hardware) if packed else None
-            yield name.removeprefix(RUN), groups[key].record(seed, status, metrics)
+    for key in tags:
+        if key.startswith(RUN) and "/" not in key:
+            digest, seed, status, metrics = json.loads(_join(tags, key))
+            if digest not in groups:
+                groups[digest] = RunGroup.from_json(_decompress(_join(tags, f"{GROUP}{digest}")))
+            group = groups[digest]
+            run_metrics = _decode_metrics(metrics, seed, group.hardware) if metrics else None
+            yield key.removeprefix(RUN), group.record(seed, status, run_metrics)
 
 
-def _metrics(packed: str, seed: int, hardware: str) -> RunMetrics:
-    plain = json.loads(_unpacked(packed))
-    accuracies, steps, passes = (tuple(plain[name]) for name in ("accuracies", "steps", "passes"))
-    return RunMetrics(seed, accuracies, steps, passes, plain["cost"], hardware)
+def _encode_metrics(record: Record) -> str:
+    """Return the metrics by name: unlike a cache, a server is not filled anew."""
+    metrics = asdict(record.metrics)
+    del metrics["seed"], metrics["hardware"]
+    return _compress(canonical(metrics))
 
 
-def _cut(name: str, text: str) -> dict[str, str]:
-    """Return a long text in parts: `name`, then `name/1` and so on."""
-    parts = [text[start : start + LONGEST] for start in range(0, len(text), LONGEST)]
-    return {f"{name}/{k}" if k else name: part for k, part in enumerate(parts)}
+def _decode_metrics(text: str, seed: int, hardware: str) -> RunMetrics:
+    fields = json.loads(_decompress(text))
+    accuracies, steps, passes = (tuple(fields[name]) for name in ("accuracies", "steps", "passes"))
+    return RunMetrics(seed, accuracies, steps, passes, fields["cost"], hardware)
 
 
-def _whole(tags: Mapping[str, str], name: str) -> str:
-    text, k = tags[name], 1
-    while f"{name}/{k}" in tags:
-        text, k = text + tags[f"{name}/{k}"], k + 1
+def _split(key: str, text: str) -> dict[str, str]:
+    """Return a long text as several tags: `key`, then `key/1` and so on."""
+    starts = range(0, len(text), MAX_VALUE_LENGTH)
+    return {f"{key}/{k}" if k else key: text[i : i + MAX_VALUE_LENGTH] for k, i in enumerate(starts)}
+
+
+def _join(tags: Mapping[str, str], key: str) -> str:
+    text, k = tags[key], 1
+    while f"{key}/{k}" in tags:
+        text, k = text + tags[f"{key}/{k}"], k + 1
     return text
 
 
-def _packed(text: str) -> str:
+def _compress(text: str) -> str:
     return base64.b64encode(zlib.compress(text.encode(), 9)).decode()
 
 
-def _unpacked(text: str) -> str:
+def _decompress(text: str) -> str:
     return zlib.decompress(base64.b64decode(text, validate=True)).decode()

@@ -1,8 +1,4 @@
-"""Which runs the mirror holds, in few large rows: packs, which can be read at once where runs cannot.
-
-MLflow takes a millisecond and more to give one run. A pack is a run of an experiment of its own whose tags
-speak of many runs. It is written to by one process, and closed when that ends; later packs count more.
-"""
+"""Write records in batches: MLflow runs of an experiment of their own, whose tags hold many records."""
 
 from __future__ import annotations
 
@@ -10,54 +6,50 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from plastibench.store.record import Record
-from plastibench.tracking.bulk import encoding
+from plastibench.tracking.bulk.encoding import GROUP, encode
 from plastibench.tracking.bulk.reader import EXPERIMENT, KIND
-from plastibench.tracking.payload import batches
+from plastibench.tracking.payload import chunks
 from plastibench.tracking.server import TrackingServer
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-MOST = 200
-"""Runs of a pack: so that one is never much to read again."""
-TAGS_A_CALL = 100
+MAX_RECORDS = 200
+"""Records of a batch, so that an unfinished one is quickly read again."""
+TAGS_PER_CALL = 100
 
 
-class Writer:
-    """The pack of this process; begun with the first thing that is said."""
+class BatchWriter:
+    """The batch of this process, created with its first record."""
 
     def __init__(self, client: MlflowClient, server: TrackingServer) -> None:
         self.client = client
         self.server = server
-        self.run: str | None = None
-        self.heads: set[str] = set()
-        self.count = 0
+        self._reset()
 
-    def say(self, record: Record, tags: Mapping[str, str]) -> None:
-        """Say what a run came to, and more of it."""
+    def _reset(self) -> None:
+        self.run: str | None = None
+        self.groups: set[str] = set()
+        self.num_records = 0
+
+    def add(self, record: Record, tags: Mapping[str, str]) -> None:
+        """Write a record, and more tags."""
         from mlflow.entities import RunTag
 
         if self.run is None:
-            made = self.client.create_run(self._experiment(), tags={"kind": KIND}, run_name=KIND)
-            self.run = str(made.info.run_id)
-        said = encoding.said(record, self.heads) | dict(tags)
-        for batch in batches([RunTag(name, value) for name, value in said.items()], TAGS_A_CALL):
-            self.client.log_batch(self.run, tags=batch)
-        self.heads |= {name for name in said if name.startswith(encoding.HEAD)}
-        self.count += 1
-        if self.count >= MOST:
+            experiment = self.server.ensure_experiment(self.client, EXPERIMENT, KIND)
+            run = self.client.create_run(experiment.experiment_id, tags={"kind": KIND}, run_name=KIND)
+            self.run = str(run.info.run_id)
+        new_tags = encode(record, self.groups) | dict(tags)
+        for chunk in chunks([RunTag(key, value) for key, value in new_tags.items()], TAGS_PER_CALL):
+            self.client.log_batch(self.run, tags=chunk)
+        self.groups |= {key for key in new_tags if key.startswith(GROUP)}
+        self.num_records += 1
+        if self.num_records >= MAX_RECORDS:
             self.close()
 
     def close(self) -> None:
-        """Say that nothing more is said in this pack."""
+        """Finish the batch."""
         if self.run is not None:
             self.client.set_terminated(self.run)
-        self.run, self.heads, self.count = None, set(), 0
-
-    def _experiment(self) -> str:
-        found = self.client.get_experiment_by_name(EXPERIMENT)
-        if found is None:
-            return str(self.client.create_experiment(EXPERIMENT, self.server.artifact_location(KIND)))
-        if found.lifecycle_stage == "deleted":
-            self.client.restore_experiment(found.experiment_id)
-        return str(found.experiment_id)
+        self._reset()
