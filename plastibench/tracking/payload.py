@@ -124,7 +124,12 @@ def spec_params(spec: Spec) -> dict[str, str]:
     settings = [(part.name, part.settings) for part in (spec.method, *spec.probes)]
     settings += [("model", spec.model.settings), ("task", spec.task_settings), ("recipe", spec.recipe)]
     params = {f"{prefix}.{name}": value for prefix, values in settings for name, value in values.items()}
-    params |= {"method": spec.method.name, "task": spec.task.name, "model": spec.model.name, "seed": spec.seed}
+    params |= {
+        "method": spec.method.name,
+        "task": spec.task.name,
+        "model": spec.model.name,
+        "seed": spec.seed,
+    }
     return {name: format_param(value) for name, value in params.items()}
 
 
