@@ -1,4 +1,4 @@
-"""Cold start: train from scratch whenever data arrive. The baseline that is dear."""
+"""Cold start: train from scratch whenever data arrive. The expensive baseline."""
 
 from __future__ import annotations
 
@@ -16,5 +16,5 @@ class Cold(Method):
     batch_norm: Literal["reset"] = "reset"
 
     def before_stage(self, learner: Learner) -> None:
-        """Begin anew; every stage has initial weights of its own."""
+        """Draw a new model: every stage has its own initial weights."""
         learner.restart()

@@ -1,4 +1,4 @@
-"""DASH: shrink each weight vector according to its agreement with the negative gradient."""
+"""DASH: shrink each weight vector by its cosine similarity to the negative gradient."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ MICRO_BATCH = 1024
 class Dash(Method):
     """w <- w * max(floor, cos(w, -G_j)) (Shin et al. 2024, arXiv 2410.23495, algorithm 1).
 
-    G_i = (1 - momentum) G_{i-1} + momentum g_i, over the chunks i = 1..j in order of arrival, g_i
-    the gradient of the mean loss on chunk i without augmentation. One cosine a row of a linear
-    layer, one a (output, input) pair of a convolution, one a whole bias vector; a 1x1 convolution's
-    pair is a single number, so its factor is 1 or the floor. Normalization layers are left alone.
+    G_i = (1 - momentum) G_{i-1} + momentum g_i, over the chunks i = 1..j in order of arrival, where g_i is
+    the gradient of the mean loss on chunk i without augmentation. There is one cosine per row of a linear
+    layer, per (output, input) pair of a convolution, and per bias vector; the pair of a 1x1 convolution is
+    a single number, so its factor is 1 or the floor. Normalization layers do not change.
     """
 
     optimizer_state: OptimizerState = "keep"
     batch_norm: BatchNorm = "keep"
     floor: float = tune(0.3, 0.01, 0.7, log=True, within=(-1.0, 1.0))
-    """The smallest factor, lambda; 1 leaves every weight as it is."""
+    """The smallest factor, lambda; 1 changes no weight."""
     momentum: float = tune(0.3, 0.02, 1.0, log=True, within=(0.0, 1.0))
-    """Share of the newest chunk in the average gradient, alpha; 0 shrinks everything to the floor."""
+    """Weight of the newest chunk in the average gradient, alpha; 0 shrinks all weights by the floor."""
     gradient_mode: Literal["eval", "train"] = "eval"
-    """Whether batch norm and dropout act as in evaluation (the DASH code) or as in training."""
+    """The mode of batch normalization and dropout; the DASH code has eval."""
     micro_batch: int | None = setting(None, within=(2, None))
-    """Examples of a chunk taken at once in eval mode, 1024 where none; in train mode a chunk is one batch."""
+    """Batch size in eval mode; none is 1024. In train mode the batch is the chunk."""
 
     disabled: ClassVar[Mapping[str, Any]] = {"floor": 1.0}
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -53,7 +53,7 @@ class Dash(Method):
     }
 
     def __post_init__(self) -> None:
-        """Check that micro-batches are asked for only where they change nothing."""
+        """Raise ValueError for micro-batches that would change the result."""
         super().__post_init__()
         if self.gradient_mode == "train" and self.micro_batch is not None:
             raise ValueError(
@@ -62,39 +62,39 @@ class Dash(Method):
             )
 
     def before_stage(self, learner: Learner) -> None:
-        """Average the gradient over all stored chunks, then shrink."""
-        average = self._gradient(learner)
+        """Average the gradient over the chunks, then shrink the weights."""
+        gradients = self._average_gradients(learner)
         for layer in weight_layers(learner.model):
-            layer.weight.mul_(self.factors(layer.weight, average[layer.weight]))
+            layer.weight.mul_(self.factors(layer.weight, gradients[layer.weight]))
             if layer.bias is not None:
-                layer.bias.mul_(self.factors(layer.bias, average[layer.bias]))
+                layer.bias.mul_(self.factors(layer.bias, gradients[layer.bias]))
 
     def factors(self, weight: Tensor, gradient: Tensor) -> Tensor:
-        """Return the factor of each weight vector, in a shape that broadcasts over `weight`."""
+        """Return the factor of each weight vector, in a shape that broadcasts to that of `weight`."""
         dims = {1: (0,), 2: (1,), 4: (2, 3)}[weight.dim()]
-        vector, against = weight.flatten(dims[0]), -gradient.flatten(dims[0])
-        cosine = F.cosine_similarity(against, vector, dim=-1)
+        vectors, directions = weight.flatten(dims[0]), -gradient.flatten(dims[0])
+        cosine = F.cosine_similarity(directions, vectors, dim=-1)
         return cosine.clamp(self.floor, 1.0).reshape(*cosine.shape, *(1 for _ in dims))
 
-    def _gradient(self, learner: Learner) -> dict[Tensor, Tensor]:
-        probe = copy.deepcopy(learner.model).train(self.gradient_mode == "train")
-        theirs = parameters_in(probe, "layers")
-        average = [torch.zeros_like(w) for w in theirs]
+    def _average_gradients(self, learner: Learner) -> dict[Tensor, Tensor]:
+        model = copy.deepcopy(learner.model).train(self.gradient_mode == "train")
+        weights = parameters_in(model, "layers")
+        averages = [torch.zeros_like(weight) for weight in weights]
         for batches in self._chunks(learner):
-            probe.zero_grad(set_to_none=True)
+            model.zero_grad(set_to_none=True)
             for x, y, share in batches:
-                learner.backward(probe, x, y, weight=share)
-            for kept, weight in zip(average, theirs, strict=True):
+                learner.backward(model, x, y, weight=share)
+            for average, weight in zip(averages, weights, strict=True):
                 if weight.grad is not None:
-                    # Rounded as the DASH code rounds: where chunks cancel, a fused product would show.
-                    kept.mul_(1 - self.momentum).add_(weight.grad.mul_(self.momentum))
-        return dict(zip(parameters_in(learner.model, "layers"), average, strict=True))
+                    # Rounded as in the DASH code: with a fused product, gradients that cancel would differ.
+                    average.mul_(1 - self.momentum).add_(weight.grad.mul_(self.momentum))
+        return dict(zip(parameters_in(learner.model, "layers"), averages, strict=True))
 
     def _chunks(self, learner: Learner) -> Iterator[Iterator[tuple[Tensor, Tensor, float]]]:
-        """Yield each chunk in order of arrival, as batches with their share of the chunk."""
+        """Yield each chunk in order of arrival, as (x, y, share of the chunk) batches."""
         start = 0
         for size in learner.stage.chunks:
             chunk = learner.stage.train[start : start + size]
-            whole = size if self.gradient_mode == "train" else self.micro_batch or MICRO_BATCH
-            yield ((x, y, len(y) / size) for x, y in chunk.batches(whole))
+            batch_size = size if self.gradient_mode == "train" else self.micro_batch or MICRO_BATCH
+            yield ((x, y, len(y) / size) for x, y in chunk.batches(batch_size))
             start += size

@@ -1,4 +1,4 @@
-"""Head reset: redraw the last layer or layers."""
+"""Head reset: initialize the last layer or layers again."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from plastibench.api import Learner, Method, Task, tune, weight_layers
 
 @dataclass(kw_only=True)
 class HeadReset(Method):
-    """Redraw the last `layers` layers from their initializer (Nikishin et al. 2022, arXiv 2205.07802).
+    """Initialize the last `layers` layers again (Nikishin et al. 2022, arXiv 2205.07802).
 
-    The DASH code (arXiv 2410.23495, Reset) redraws one layer of a ResNet and all three linear
-    layers of VGG-16, from torch's default initializer, and keeps the optimizer's state.
+    The DASH code (arXiv 2410.23495, Reset) does so with one layer of a ResNet and with all three linear
+    layers of VGG-16, uses torch's default initialization, and keeps the optimizer state.
     """
 
     optimizer_state: Literal["keep", "clear", "clear_touched"] = "keep"  # type: ignore[assignment]
-    """clear_touched forgets the momentum of the redrawn layers alone."""
+    """clear_touched clears the state of the reset layers only."""
     layers: int = tune(1, 1, 3, within=(1, None))
     initializer: Literal["model", "torch"] = "model"
-    """Draw as the model initializes itself, or as torch initializes a layer by default."""
+    """The model's own initialization, or torch's default for the layer."""
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "dash_2024": {"layers": 1, "initializer": "torch"},
@@ -31,23 +31,25 @@ class HeadReset(Method):
     }
 
     def before_stage(self, learner: Learner) -> None:
-        """Copy the layers of a freshly drawn model over the old ones."""
-        old = weight_layers(learner.model)[-self.layers :]
-        new = weight_layers(learner.fresh_model())[-self.layers :]
-        for layer, fresh in zip(old, new, strict=True):
+        """Copy the weights of newly initialized layers."""
+        layers = weight_layers(learner.model)[-self.layers :]
+        new_layers = weight_layers(learner.fresh_model())[-self.layers :]
+        for layer, new_layer in zip(layers, new_layers, strict=True):
             if self.initializer == "torch":
                 with torch.random.fork_rng(devices=[]):
                     torch.default_generator.manual_seed(self._seed(learner))
-                    fresh.to("cpu").reset_parameters()
-            for parameter, drawn in zip(layer.parameters(), fresh.parameters(), strict=True):
-                parameter.copy_(drawn)
+                    new_layer.to("cpu").reset_parameters()
+            for parameter, new_parameter in zip(layer.parameters(), new_layer.parameters(), strict=True):
+                parameter.copy_(new_parameter)
             if self.optimizer_state == "clear_touched":
                 learner.reset_optimizer_state(layer.parameters())
 
     def unsupported(self, task: Task) -> str | None:
-        """Return the reason where the model has fewer layers than are to be redrawn."""
-        found = len(weight_layers(task.model()))
-        return f"layers={self.layers}, but the model has {found}" if self.layers > found else None
+        """Return the reason if the model has fewer layers than are to be reset."""
+        num_layers = len(weight_layers(task.model()))
+        if self.layers <= num_layers:
+            return None
+        return f"layers={self.layers}, but the model has only {num_layers}"
 
     @staticmethod
     def _seed(learner: Learner) -> int:

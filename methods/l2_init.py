@@ -16,9 +16,9 @@ from plastibench.api import Learner, Method, Scope, parameters_in, tune
 class L2Init(Method):
     """loss + strength * sum_l ||w_l - w0_l||^2 (Kumar et al. 2023, arXiv 2308.11958, equation 1).
 
-    Published code has two other forms under the same name: half the sum, over all but the norms
-    (the authors), and the square of the sum of norms, over every module's `weight` (DASH), which
-    is up to as many times larger as there are modules.
+    Published code has two other forms under the same name: half the sum, over all parameters but those of
+    normalization (the authors'), and the square of the sum of norms, over every module's `weight` (the DASH
+    code), which is larger by a factor of up to the number of modules.
     """
 
     strength: float = tune(1e-2, 1e-6, 1e-1, log=True, within=(0.0, None))
@@ -36,11 +36,11 @@ class L2Init(Method):
     }
 
     def start(self, learner: Learner) -> None:
-        """Keep the initial weights, those of the run's first stage."""
+        """Copy the initial weights of the run."""
         self.initial = [w.detach().clone() for w in parameters_in(learner.model, self.scope)]
 
     def loss_term(self, learner: Learner, logits: Tensor, y: Tensor) -> Tensor:
-        """Return the penalty at the present weights."""
+        """Return the penalty at the current weights."""
         weights: list[Tensor] = list(parameters_in(learner.model, self.scope))
         norms = torch.stack(torch._foreach_norm(torch._foreach_sub(weights, self.initial)))
         if self.form == "square_of_sums":

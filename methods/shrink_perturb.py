@@ -1,4 +1,4 @@
-"""Shrink & Perturb: pull the weights toward zero and add noise. Four operations carry the name."""
+"""Shrink & Perturb: scale the weights toward zero and add noise; four variants share the name."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from plastibench.api import BatchNorm, Learner, Method, OptimizerState, Scope, p
 class ShrinkPerturb(Method):
     """w <- shrink * w + noise * p before each stage (Ash & Adams 2020, arXiv 1910.08475, section 4).
 
-    `p` is a fresh draw of the initial weights, as in the authors' code, the default here; or
-    Gaussian with variance 1, as in the DASH code; or the run's own initial weights, as in Hare &
-    Tortoise and FIRE (arXiv 2406.02596, 2602.08040).
+    `p` is a fresh draw of the initial weights, as in the authors' code (the default); Gaussian noise with
+    variance 1, as in the DASH code; or the run's own initial weights, as in Hare & Tortoise and FIRE
+    (arXiv 2406.02596, 2602.08040).
     """
 
     optimizer_state: OptimizerState = "clear"
     batch_norm: BatchNorm = "reset"
     shrink: float = tune(0.4, 0.05, 0.95, within=(0.0, 1.0))
-    """What is left of the old weights, lambda."""
+    """Factor of the old weights, lambda."""
     noise: float = tune(0.1, 1e-3, 1.0, log=True, within=(0.0, None))
-    """Size of the noise, sigma, in units of its source."""
+    """Factor of the noise, sigma."""
     source: Literal["fresh", "gaussian", "initial"] = "fresh"
     scope: Scope = "all"
     initial: list[Tensor] = field(default_factory=list, init=False)
@@ -51,7 +51,7 @@ class ShrinkPerturb(Method):
     }
 
     def start(self, learner: Learner) -> None:
-        """Keep the initial weights where they are the source."""
+        """Copy the initial weights if they are the noise."""
         if self.source == "initial":
             self.initial = [w.detach().clone() for w in parameters_in(learner.model, self.scope)]
 

@@ -1,4 +1,4 @@
-"""Warm start: go on from the old weights. The baseline that is cheap."""
+"""Warm start: continue from the old weights. The cheap baseline."""
 
 from __future__ import annotations
 

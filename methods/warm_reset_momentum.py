@@ -1,4 +1,4 @@
-"""Warm start with a fresh optimizer: separates stale momentum from stale weights."""
+"""Warm start with a fresh optimizer: distinguishes stale momentum from stale weights."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ from plastibench.api import Method
 
 @dataclass(kw_only=True)
 class WarmResetMomentum(Method):
-    """Keep weights, forget momentum and moments (Warm ReM in arXiv 2410.23495, appendix C)."""
+    """Keep the weights, reset the optimizer state (Warm ReM in arXiv 2410.23495, appendix C)."""
 
     optimizer_state: Literal["clear"] = "clear"

@@ -1,1 +1,1 @@
-"""Streams of data: one file, one task."""
+"""Tasks: one file, one task."""

@@ -29,5 +29,5 @@ class Cifar100(ImageTask):
     recipe_presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"sota": DASH_SOTA}
 
     def load(self, context: DataContext) -> DatasetSplits:
-        """Return the data set on the context's device, normalized as its training images are spread."""
+        """Return the data set on the context's device, normalized with its own statistics."""
         return self.preprocess(load_cifar100(context.data), context)

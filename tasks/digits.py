@@ -1,4 +1,4 @@
-"""Digits: 1,797 real handwritten digits, 8x8, that scikit-learn brings along. The embedded default."""
+"""Digits: 1,797 real handwritten digits, 8x8, included in scikit-learn. The default task."""
 
 from __future__ import annotations
 
@@ -19,5 +19,5 @@ class Digits(ImageTask):
     standard_recipe: ClassVar[Mapping[str, Any]] = {"batch_size": 32, "max_epochs": 200}
 
     def load(self, context: DataContext) -> DatasetSplits:
-        """Return the data set on the context's device; no file is needed."""
+        """Return the data set on the context's device; nothing is downloaded."""
         return self.preprocess(load_digits(), context)

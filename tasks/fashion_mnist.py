@@ -1,4 +1,4 @@
-"""Fashion-MNIST: 60,000 images of 10 kinds of clothes, 28x28 in gray."""
+"""Fashion-MNIST: 60,000 images of 10 classes of clothes, 28x28 in gray."""
 
 from __future__ import annotations
 
@@ -28,5 +28,5 @@ class FashionMnist(ImageTask):
     recipe_presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"sota": DASH_SOTA}
 
     def load(self, context: DataContext) -> DatasetSplits:
-        """Return the data set on the context's device, normalized as its training images are spread."""
+        """Return the data set on the context's device, normalized with its own statistics."""
         return self.preprocess(load_fashion_mnist(context.data), context)

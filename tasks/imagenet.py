@@ -1,4 +1,4 @@
-"""ImageNet: 1,281,167 images of 1,000 classes, streamed at 224x224 or packed smaller."""
+"""ImageNet: 1,281,167 images of 1,000 classes, streamed at 224x224, or smaller and in memory."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ STREAMED = 224
 
 @dataclass(frozen=True, kw_only=True)
 class Imagenet(ImageTask):
-    """ImageNet (ILSVRC 2012), half of it and then all, as in the DASH paper; tested on its val part."""
+    """ImageNet (ILSVRC 2012), first half and then all, as in the DASH paper; tested on validation images."""
 
     regime: Regime = field(default=TwoPhase())
     resolution: int = setting(STREAMED, within=(16, STREAMED))
-    """Side of an image. At 224 files are decoded anew each epoch; below, once, and kept on the device."""
+    """Height and width. At 224 files are decoded every epoch; below, once, and kept on the device."""
     classes: int = setting(1000, within=(2, 1000))
-    """Fewer than 1,000 reads a folder that is cut to so many classes, for trying things out."""
+    """Fewer than 1,000 for a folder with a subset of the classes, to try things out."""
 
     shape = (3, STREAMED, STREAMED)
     num_classes = 1000
@@ -56,5 +56,5 @@ class Imagenet(ImageTask):
         return 3, self.resolution, self.resolution
 
     def output_classes(self) -> int:
-        """Return the number of classes of the folder that is read."""
+        """Return the number of classes of the folder."""
         return self.classes

@@ -27,10 +27,10 @@ class Svhn(ImageTask):
 
     shape = (3, 32, 32)
     num_classes = 10
-    # No flip: a mirrored digit is no digit.
+    # No flip: a mirrored digit is not the same digit.
     augmentation = Compose((RandomCrop(padding=4),))
     recipe_presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"sota": DASH_SOTA}
 
     def load(self, context: DataContext) -> DatasetSplits:
-        """Return the data set on the context's device, normalized as its training images are spread."""
+        """Return the data set on the context's device, normalized with its own statistics."""
         return self.preprocess(load_svhn(context.data), context)

@@ -24,10 +24,10 @@ CHANNELS = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True, kw_only=True)
 class TinyImagenet(ImageTask):
-    """Tiny-ImageNet (Le & Yang 2015), in 50 chunks of 2,000 as in the DASH paper; tested on its val part."""
+    """Tiny-ImageNet (Le & Yang 2015), in 50 chunks of 2,000 as in the DASH paper, tested on val."""
 
     classes: int = setting(200, within=(2, 200))
-    """Fewer than 200 reads a folder that is cut to so many classes, for trying things out."""
+    """Fewer than 200 for a folder with a subset of the classes, to try things out."""
 
     shape = (3, 64, 64)
     num_classes = 200
@@ -43,5 +43,5 @@ class TinyImagenet(ImageTask):
         return found.require_classes(self.classes)
 
     def output_classes(self) -> int:
-        """Return the number of classes of the folder that is read."""
+        """Return the number of classes of the folder."""
         return self.classes

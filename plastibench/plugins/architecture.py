@@ -22,9 +22,9 @@ class LayerFactories:
     """The layers between a model's weights: a remedy of architecture exchanges them."""
 
     activation: Callable[[], nn.Module]
-    """Makes a nonlinearity; a class attribute `expansion` says by how much it widens its input."""
+    """Returns a nonlinearity; its attribute `expansion`, if any, is the factor of its output width."""
     norm: Callable[[int], nn.Module]
-    """Makes a normalization of so many channels or features."""
+    """Returns a normalization for a number of channels or features."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,14 +32,14 @@ class Architecture(Settings, ABC):
     """A model with its settings."""
 
     recipe: ClassVar[Mapping[str, Any]] = {}
-    """Settings of the standard recipe for this model, where they differ from the defaults of `Recipe`."""
+    """Settings of the standard recipe for this model that differ from the defaults of `Recipe`."""
     spatial_norm: ClassVar[bool] = True
-    """Whether its norms see (b, channels, h, w); otherwise they see (b, features)."""
+    """Whether the input of its norms is (b, channels, h, w), rather than (b, features)."""
 
     @abstractmethod
     def build(self, shape: Shape, num_classes: int, parts: LayerFactories) -> nn.Module:
         """Return an untrained model that maps (b, *shape) to logits of shape (b, num_classes)."""
 
     def unsupported(self, shape: Shape) -> str | None:
-        """Return the reason why images of this shape cannot be classified, or None."""
+        """Return why the model does not fit images of this shape, or None."""
         return None

@@ -1,4 +1,4 @@
-"""A classification data set that arrives in chunks: what most tasks are."""
+"""A task that classifies images, which arrive in chunks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from plastibench.errors import RequestError
 from plastibench.plugins.architecture import Architecture, LayerFactories, Shape
 from plastibench.plugins.fields import setting
 from plastibench.plugins.recipe import Recipe
-from plastibench.plugins.regime import Regime
+from plastibench.plugins.regime import Regime, Window
 from plastibench.plugins.regimes.accumulate import Accumulate
 from plastibench.plugins.task import DataContext, Stage, Task
 from plastibench.seeding import generator
@@ -24,35 +24,35 @@ from plastibench.seeding import generator
 if TYPE_CHECKING:
     from plastibench.data.dataset import Dataset
 
-Channels = tuple[tuple[float, ...], tuple[float, ...]]
+ChannelStatistics = tuple[tuple[float, ...], tuple[float, ...]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageTask(Task):
-    """Images in chunks. A subclass says how they are loaded, their shape, and how many classes."""
+    """Images in chunks. A subclass defines their shape, the number of classes, and `load`."""
 
     stages: int | None = setting(None, within=(2, None))
     """Number of chunks in which the data arrive; none is the regime's default."""
     regime: Regime = field(default=Accumulate())
     """Which of the data that have arrived a stage trains on."""
     max_stages: int | None = setting(None, within=(1, None))
-    """Run only so many of the stages; their data are those of the whole schedule."""
+    """Run only the first stages; their data are the same as in a whole run."""
     train_size: int | None = setting(None, within=(4, None))
-    """Training examples used, drawn at random with the seed; none is all."""
+    """Number of training examples, drawn at random with the seed; none is all."""
     validation: float = setting(0.0, within=(0.0, 0.5))
-    """Share of every chunk that is set aside for tuning."""
+    """Share of every chunk that is held out for tuning."""
 
     shape: ClassVar[Shape]
     num_classes: ClassVar[int]
     augmentation: ClassVar[Augmentation] = NoAugmentation()
-    """How training images are changed where the recipe says `augment`."""
+    """How training images change if the recipe has augment=true."""
     standard_recipe: ClassVar[Mapping[str, Any]] = {}
-    """Settings of the recipe named `standard`, where they differ from the architecture's."""
+    """Settings of the recipe `standard` that differ from the architecture's."""
     recipe_presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
-    """Published recipes: a name, and the settings that differ from the standard recipe's."""
+    """Published recipes by name, and their settings that differ from the standard recipe's."""
 
     def __post_init__(self) -> None:
-        """Check what no single field can."""
+        """Raise RequestError for a number of stages or an architecture that does not fit."""
         super().__post_init__()
         self.num_chunks()
         reason = self.architecture.unsupported(self.input_shape())
@@ -62,18 +62,18 @@ class ImageTask(Task):
 
     @abstractmethod
     def load(self, context: DataContext) -> DatasetSplits:
-        """Return the whole data set on the context's device. Raises DataError where it is missing."""
+        """Return the whole data set on the context's device. Raises DataError if it is missing."""
 
     def preprocess(
         self,
         parts: tuple[LabeledImages, LabeledImages],
         context: DataContext,
-        channels: Channels | None = None,
+        channels: ChannelStatistics | None = None,
     ) -> DatasetSplits:
-        """Return decoded (train, test) images on the context's device, as the recipe wants them.
+        """Return decoded (train, test) images on the context's device, normalized if the recipe says so.
 
-        `channels` holds the mean and the standard deviation of each channel in [0, 1]; None
-        measures them on the training images.
+        `channels` holds the means and the standard deviations of the channels in [0, 1]; if None, they are
+        those of the training images.
         """
         train, test = parts
         if not self.recipe.normalize:
@@ -85,7 +85,7 @@ class ImageTask(Task):
         return in_memory_splits(type(self).__name__, train, test, preprocessing, context.device.torch_device)
 
     def input_shape(self) -> Shape:
-        """Return the shape of one prepared image: (channels, height, width)."""
+        """Return the shape of an image: (channels, height, width)."""
         return self.shape
 
     def output_classes(self) -> int:
@@ -93,30 +93,30 @@ class ImageTask(Task):
         return self.num_classes
 
     def num_chunks(self) -> int:
-        """Return how many times data arrive in the whole schedule."""
+        """Return the number of chunks of the whole stream."""
         return self.regime.num_stages(self.stages)
 
     def num_stages(self) -> int:
-        """Return how many stages are run."""
+        """Return the number of stages to run."""
         return min(self.num_chunks(), self.max_stages or self.num_chunks())
 
     def stream(self, seed: int, context: DataContext) -> Iterator[Stage]:
-        """Yield the stages of one seed; each is a part of one tensor, so nothing is copied."""
+        """Yield the stages of a seed. Their data are slices of one tensor."""
         whole = self.load(context)
-        order, train_sizes, held_sizes = self._split(len(whole.train), seed)
+        order, train_sizes, validation_sizes = self._split(len(whole.train), seed)
         train = whole.train.take(order[: sum(train_sizes)])
-        held = whole.train.take(order[sum(train_sizes) :])
+        validation = whole.train.take(order[sum(train_sizes) :])
         test, checksum = whole.test, whole.checksum
         del whole  # the unordered copy: a large set fits on the device once, not twice
-        parts = self.regime.windows(train_sizes)
-        held_parts = self.regime.windows(held_sizes, sum(held_sizes) / sum(train_sizes))
+        windows = self.regime.windows(train_sizes)
+        validation_windows = self.regime.windows(validation_sizes, sum(validation_sizes) / sum(train_sizes))
         for index in range(self.num_stages()):
-            part, aside = parts[index], held_parts[index]
+            window, held_out = windows[index], validation_windows[index]
             yield Stage(
                 index=index,
-                train=train[part.start : part.end],
-                chunks=part.chunks,
-                validation=_part(held, aside.start, aside.end) if self.validation else None,
+                train=train[window.start : window.end],
+                chunks=window.chunks,
+                validation=_slice(validation, held_out) if self.validation else None,
                 test=test,
                 checksum=checksum,
             )
@@ -139,22 +139,23 @@ class ImageTask(Task):
         return {"standard": standard, **presets}
 
     def _split(self, available: int, seed: int) -> tuple[Tensor, list[int], list[int]]:
-        """Return an order of the examples, all training parts before all held-out parts, and their sizes."""
-        used = available if self.train_size is None else self.train_size
-        if used > available:
-            raise RequestError(f"train_size={used} is not allowed: there are {available} training examples")
-        shuffled = torch.randperm(available, generator=generator(seed, "split"))[:used]
-        sizes = self.regime.chunk_sizes(used, self.num_chunks())
-        held = [round(size * self.validation) for size in sizes]
-        pieces = [
-            piece.split([size - aside, aside])
-            for piece, size, aside in zip(shuffled.split(sizes), sizes, held, strict=True)
+        """Return an order of the examples, training before validation, and the sizes of their chunks."""
+        num_used = available if self.train_size is None else self.train_size
+        if num_used > available:
+            raise RequestError(f"train_size={num_used} is not allowed: there are {available} examples")
+        shuffled = torch.randperm(available, generator=generator(seed, "split"))[:num_used]
+        sizes = self.regime.chunk_sizes(num_used, self.num_chunks())
+        held_out = [round(size * self.validation) for size in sizes]
+        kept = [size - num for size, num in zip(sizes, held_out, strict=True)]
+        chunks = [
+            chunk.split([num_kept, num_held_out])
+            for chunk, num_kept, num_held_out in zip(shuffled.split(sizes), kept, held_out, strict=True)
         ]
-        order = torch.cat([train for train, _ in pieces] + [aside for _, aside in pieces])
-        return order, [size - aside for size, aside in zip(sizes, held, strict=True)], held
+        order = torch.cat([train for train, _ in chunks] + [validation for _, validation in chunks])
+        return order, kept, held_out
 
 
-def _part(data: Dataset, start: int, end: int) -> Dataset:
-    if start == end:
-        raise RequestError("validation is too small a share: a chunk gives no example to it")
-    return data[start:end]
+def _slice(data: Dataset, window: Window) -> Dataset:
+    if window.start == window.end:
+        raise RequestError("validation is too small: there is a chunk of which no example is held out")
+    return data[window.start : window.end]

@@ -1,4 +1,4 @@
-"""The parts of a model that remedies act on, found by kind of layer and never by name."""
+"""The layers and parameters that remedies act on, found by type."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from torch.nn import Parameter
 from torch.nn.modules.batchnorm import _BatchNorm
 
 Scope = Literal["all", "layers", "module_weights"]
-"""Every learnable parameter; weights and biases of convolutions and linear layers; or every
-module's `weight`, the scale of a normalization included, and no bias."""
+"""All parameters; weights and biases of convolutions and linear layers; or the `weight` of every module, that
+of normalization included, without biases."""
 
 NORMS = (_BatchNorm, nn.LayerNorm, nn.GroupNorm)
 
@@ -25,7 +25,7 @@ def parameters_in(model: nn.Module, scope: Scope) -> list[Parameter]:
     if scope == "all":
         return list(model.parameters())
     if scope == "module_weights":
-        kinds = (nn.Linear, nn.Conv2d, *NORMS)
-        weights = [module.weight for module in model.modules() if isinstance(module, kinds)]
+        types = (nn.Linear, nn.Conv2d, *NORMS)
+        weights = [module.weight for module in model.modules() if isinstance(module, types)]
         return [weight for weight in weights if isinstance(weight, Parameter)]
     return [parameter for layer in weight_layers(model) for parameter in layer.parameters()]

@@ -1,19 +1,15 @@
-"""TODO."""
+"""The recipe: how every method of a comparison is trained."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from plastibench.errors import RequestError
 from plastibench.plugins.fields import Settings, setting
 
-if TYPE_CHECKING:
-    pass
-
-
 AccuracyAverage = Literal["examples", "batches"]
-"""An accuracy as correct examples over examples, or as the plain mean of the batches' accuracies."""
+"""The share of correct examples, or the mean of the accuracies of batches."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,39 +19,39 @@ class Recipe(Settings):
     optimizer: Literal["sgd", "sam", "adam", "adamw"] = "sgd"
     learning_rate: float = setting(0.001, within=(0.0, None))
     momentum: float = setting(0.9, within=(0.0, 1.0))
-    """Of SGD, alone and inside SAM; Adam's first moment decays with it too."""
+    """Of SGD, alone and inside SAM; also the decay of Adam's first moment, beta_1."""
     weight_decay: float = setting(0.0, within=(0.0, None))
     """Added to the gradient, except for adamw, which shrinks the weights themselves."""
     rho: float = setting(0.1, within=(0.0, None), only=("optimizer", "sam"))
     """Radius of SAM's ascent step."""
     adaptive: bool = setting(False, only=("optimizer", "sam"))
-    """Scale SAM's ascent by the size of each weight (ASAM)."""
+    """Scale SAM's ascent step by the absolute value of each weight (ASAM)."""
     sam_statistics: Literal["both", "first"] = setting("both", only=("optimizer", "sam"))
-    """Which of SAM's two passes move the running statistics of batch normalization."""
+    """Which of SAM's two passes update the running statistics of batch normalization."""
     schedule: Literal["constant", "steps"] = "constant"
     milestones: tuple[int, ...] = ()
-    """Epochs, counted from the start of each stage, at which the rate is multiplied by `decay`."""
+    """Epochs of a stage at which the learning rate is multiplied by `decay`."""
     decay: float = setting(0.2, within=(0.0, 1.0), only=("schedule", "steps"))
     warmup_epochs: int = setting(0, within=(0, None))
-    """Epochs, at the start of every stage, over which the rate rises linearly from 0."""
+    """Epochs at the start of every stage over which the learning rate rises linearly from 0."""
     batch_size: int = setting(128, within=(2, None))
     target_accuracy: float | None = setting(0.999, within=(0.0, 1.0))
-    """A stage ends with the first epoch whose training accuracy reaches this share."""
+    """A stage ends after the first epoch whose training accuracy reaches this share."""
     max_epochs: int | None = setting(10_000, within=(1, None))
     max_steps: int | None = setting(None, within=(1, None))
     train_accuracy: AccuracyAverage = "examples"
-    """How the stop rule measures training accuracy; the DASH code averages batches."""
+    """How the training accuracy of the stop rule is averaged; the DASH code averages batches."""
     test_accuracy: AccuracyAverage = "examples"
-    """How test accuracy is reported; the DASH code averages batches of 256."""
+    """How the test accuracy is averaged; the DASH code averages batches of 256."""
     test_batch_size: int = setting(256, within=(1, None))
     precision: Literal["fp32", "tf32", "bf16"] = "fp32"
     normalize: bool = True
     """Shift and scale each channel by its mean and standard deviation."""
     augment: bool = False
-    """Change training images at random, in the task's usual way."""
+    """Apply the task's augmentation to training images."""
 
     def __post_init__(self) -> None:
-        """Check what no single field can."""
+        """Raise RequestError for settings that are not allowed together."""
         super().__post_init__()
         if self.target_accuracy is None and self.max_epochs is None and self.max_steps is None:
             raise RequestError(

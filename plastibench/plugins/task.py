@@ -1,4 +1,4 @@
-"""The contract of a task: a stream of stages, a model, and the recipe that every method is trained with."""
+"""The contract of a task: a stream of stages, a model, and the recipe of all methods."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ class Stage:
 
     index: int
     train: Dataset
-    """All that may be trained on, in order of arrival."""
+    """The training data, in order of arrival."""
     chunks: tuple[int, ...]
-    """How many training examples came with each arrival still in `train`, oldest first."""
+    """Sizes of the chunks in `train`, or of what is left of them, oldest first."""
     validation: Dataset | None
-    """Set aside from the same chunks, for tuning; None where none was asked for."""
+    """Held out from the same chunks, for tuning; None without validation data."""
     test: Dataset | None
-    """Read once a stage, for tables; None if the test data are held out, as in a tuning."""
+    """Read once per stage, for tables; None in tuning runs, which must not read it."""
     checksum: str
-    """Of the whole data set, as it was decoded."""
+    """Of the whole decoded data set."""
 
     @property
-    def new(self) -> int:
-        """Return how many training examples, the last ones, came with this stage."""
+    def num_new(self) -> int:
+        """Return the number of training examples that arrived with this stage, the last ones of `train`."""
         return self.chunks[-1]
 
 
@@ -47,14 +47,14 @@ class DataContext:
 
     device: Device
     data: Path
-    """Folder in which data sets are looked for and to which they are downloaded."""
+    """Folder of the data sets, to which missing ones are downloaded."""
     cache: Path
-    """Folder for decoded data that can be made again."""
+    """Folder for decoded data, which can be deleted."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task(Settings, ABC):
-    """A stream of stages with the model and the recipe that are trained on it."""
+    """A stream of stages, with the model and the recipe."""
 
     recipe: Recipe
     architecture: Architecture
@@ -63,14 +63,14 @@ class Task(Settings, ABC):
 
     @abstractmethod
     def stream(self, seed: int, context: DataContext) -> Iterator[Stage]:
-        """Yield the stages of one seed, with their data on the context's device.
+        """Yield the stages of a seed, with their data on the context's device.
 
-        Must not depend on the model or on the method. Raises DataError where data are missing.
+        They must depend on neither the model nor the method. Raises DataError if data are missing.
         """
 
     @abstractmethod
     def num_stages(self) -> int:
-        """Return how many stages `stream` yields."""
+        """Return the number of stages that `stream` yields."""
 
     @abstractmethod
     def model(
@@ -78,7 +78,7 @@ class Task(Settings, ABC):
         activation: Callable[[], nn.Module] | None = None,
         norm: Callable[[int], nn.Module] | None = None,
     ) -> nn.Module:
-        """Return an untrained model for this task, on the CPU, initialized from torch's global stream."""
+        """Return an untrained model on the CPU, initialized from torch's global random stream."""
 
     @classmethod
     @abstractmethod

@@ -28,8 +28,8 @@ class GradientNorm(Probe):
         """Return the norm."""
         model, stage = learner.model.eval(), learner.stage
         model.zero_grad(set_to_none=True)
-        chunk = stage.train[len(stage.train) - stage.new :]
+        chunk = stage.train[len(stage.train) - stage.num_new :]
         for x, y in chunk.batches(self.batch_size):
-            learner.backward(model, x, y, weight=len(y) / stage.new)
+            learner.backward(model, x, y, weight=len(y) / stage.num_new)
         gradients = [w.grad for w in parameters_in(model, self.scope) if w.grad is not None]
         return {"l2": float(get_total_norm(gradients))}

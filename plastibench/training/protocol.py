@@ -158,7 +158,7 @@ def _evaluate(
     return StageResult(
         index=stage.index,
         num_train=len(stage.train),
-        num_new=stage.new,
+        num_new=stage.num_new,
         epochs=trained.num_epochs,
         stop=trained.stop,
         train_accuracy=trained.metrics.accuracy(recipe.train_accuracy),

@@ -131,7 +131,7 @@ PLUGINS = {
     "raises": ("raise ValueError('first\\nsecond')\n", "ValueError: first (raises.py, line 1)"),
     "exits": ("raise SystemExit(3)\n", "SystemExit: 3"),
     "leaves": ("class Odd(BaseException): pass\nraise Odd\n", "Odd"),
-    "nothing": ("x = 1\n", "must define one method, task or model: it defines 0"),
+    "nothing": ("x = 1\n", "must define one method, task, model, probe or regime: it defines 0"),
     "two": (
         PLAIN + PLAIN.replace("Mine", "Other"),
         "exactly one method, a subclass of Method: it defines Mine, Other",
@@ -177,7 +177,8 @@ GRID = '[[grid]]\ntask = "digits"\nmethod = "warm"\n'
 SUITES = {
     "not TOML": ("[[grid", "is not TOML"),
     "empty": ("", "has no grid"),
-    "grid is no table": ("grid = 3\n", "has no grid"),
+    "grid is no table": ("grid = 3\n", "grid in"),
+    "grid is a list of numbers": ("grid = [3]\n", "has no grid"),
     "key": ('sumary = "x"\n' + GRID, "did you mean 'summary'"),
     "key of a grid": (GRID + 'metod = "warm"\n', "did you mean 'method'"),
     "no task": ('[[grid]]\nmethod = "warm"\n', "no tasks given"),

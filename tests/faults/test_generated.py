@@ -48,7 +48,18 @@ PLAIN_VALUES = st.none() | st.booleans() | st.integers() | st.floats() | TEXT
 JSON = st.recursive(
     PLAIN_VALUES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3)
 )
-OPTIONS = ["--task", "--method", "--model", "--recipe", "--seeds", "--device", "--set", "--plugin", "--data"]
+OPTIONS = [
+    "--task",
+    "--method",
+    "--model",
+    "--recipe",
+    "--probe",
+    "--seeds",
+    "--device",
+    "--set",
+    "--plugin",
+    "--data",
+]
 VERBS = ["status", "table", "list", "report", "verify", "resume", "run", "compare", "merge", "frobnicate"]
 NAMES = [
     "stages",
@@ -191,7 +202,10 @@ def _toml(value: Any) -> str:
 def test_suite_files_are_taken_or_refused(
     finished: Path, request: pytest.FixtureRequest, trial: Trial
 ) -> None:
-    keys = st.sampled_from(["task", "method", "model", "recipe", "seeds", "device", "set", "tuned"]) | TEXT
+    keys = (
+        st.sampled_from(["task", "method", "model", "probe", "recipe", "seeds", "device", "set", "tuned"])
+        | TEXT
+    )
     tables = st.dictionaries(keys, JSON | st.sampled_from(["digits", "warm", "cold"]), max_size=5)
     before = contents(finished)
 

@@ -83,7 +83,7 @@ def test_the_last_stage_has_all_examples_where_they_do_not_divide(registry: Regi
     found = stages(registry, train_size=100, stages=7)
     assert [len(stage.train) for stage in found] == [15, 30, 44, 58, 72, 86, 100]
     assert found[-1].chunks == (15, 15, 14, 14, 14, 14, 14)
-    assert found[-1].new == 14
+    assert found[-1].num_new == 14
 
 
 def test_max_stages_runs_the_first_ones_of_the_same_schedule(registry: Registry) -> None:

@@ -125,7 +125,7 @@ def test_gradient_norm_is_that_of_the_mean_loss_on_the_newest_chunk(
     learner = learner_of(task := small_digits(registry, stages=2))
     learner.begin_stage(list(task.stream(0, data_context()))[1])
     stage = learner.stage
-    x, y = next(iter(stage.train[len(stage.train) - stage.new :].batches(500)))
+    x, y = next(iter(stage.train[len(stage.train) - stage.num_new :].batches(500)))
     model = learner.model.eval()
     gradients = torch.autograd.grad(learner.loss(model(x), y), parameters_in(model, "all"))
     norm = float(torch.cat([g.flatten() for g in gradients]).norm())

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import tomllib
+import types
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,26 +17,45 @@ from plastibench.plugins.values import show
 
 FOLDER = Path(__file__).parent
 DEFAULTS = "defaults"
-"""The file that says what happens where a user names nothing."""
-KEYS = ("task", "method", "model", "recipe", "probe", "seeds", "device", "set", "tuned")
+"""Name of the file with the defaults."""
+
+_Keys = Mapping[str, tuple[type | types.UnionType, str]]
+"""The type of each key of a table, and a description of it."""
+SUITE_KEYS: _Keys = {
+    "summary": (str, "text"),
+    "baseline": (str, "the name of a method"),
+    "cost_reference": (str, "the name of a method"),
+    "grid": (list, "a list of tables"),
+}
+GRID_KEYS: _Keys = {
+    "task": (str | list, "a name or a list of names"),
+    "method": (str | list, "a name or a list of names"),
+    "model": (str | list, "a name or a list of names"),
+    "probe": (str | list, "a name or a list of names"),
+    "recipe": (str, "a name"),
+    "seeds": (int | str | list, "a count, a list or text such as '10-14'"),
+    "device": (str, "a name"),
+    "set": (dict, "a table of settings"),
+    "tuned": (dict, "a table, as a tuning writes it"),
+}
 
 
 @dataclass(frozen=True)
 class Suite:
-    """One or more grids that make a leaderboard together."""
+    """One or more grids whose runs make a leaderboard."""
 
     name: str
     summary: str
     baseline: str | None
-    """Method with which the others are paired in tables."""
+    """Method with which tables compare the others."""
     cost_reference: str | None
-    """Method whose cost is the unit in tables, and with which the others are paired, too."""
+    """Method whose cost is the unit in tables; they compare the others with it, too."""
     grids: tuple[Grid, ...]
 
 
 @dataclass(frozen=True)
 class Defaults:
-    """What a request is completed with."""
+    """What is run and compared if the user names nothing."""
 
     suite: str
     baseline: str
@@ -42,12 +63,12 @@ class Defaults:
 
 
 def defaults() -> Defaults:
-    """Return what is run, and compared with what, where nothing is said."""
+    """Return the defaults."""
     return Defaults(**_read(FOLDER / f"{DEFAULTS}.toml"))
 
 
 def names() -> list[str]:
-    """Return the suites shipped, sorted."""
+    """Return the names of the suites shipped, sorted."""
     return sorted(path.stem for path in FOLDER.glob("*.toml") if path.stem != DEFAULTS)
 
 
@@ -60,22 +81,21 @@ def summaries() -> Iterator[tuple[str, str]]:
 def load(name: str) -> Suite:
     """Return a suite by its name, or from a TOML file by its path.
 
-    Raises RequestError for a name or file that does not exist, a key that means nothing, or a
-    value of the wrong type.
+    Raises RequestError for a name or file that does not exist, an unknown key, or a value of the wrong type.
     """
     path = _path(name)
-    plain = _read(path)
-    grids = plain.pop("grid", None)
-    summary, baseline = plain.pop("summary", ""), plain.pop("baseline", None)
-    cost_reference = plain.pop("cost_reference", defaults().cost_reference)
-    for key in plain:
-        raise unknown(f"key in suite {path}", key, ("summary", "baseline", "cost_reference", "grid"))
-    if not isinstance(grids, list) or not grids or not all(isinstance(grid, dict) for grid in grids):
+    table = _read(path)
+    _check(path, table, SUITE_KEYS)
+    grids = table.get("grid", [])
+    if not grids or not all(isinstance(grid, dict) for grid in grids):
         raise RequestError(f"suite {path} has no grid: write one or more [[grid]] with task and method")
-    for what, value in (("summary", summary), ("baseline", baseline), ("cost_reference", cost_reference)):
-        if value is not None and not isinstance(value, str):
-            raise RequestError(f"{what} in {path} must be text, not {value!r}")
-    return Suite(path.stem, summary, baseline, cost_reference, tuple(_grid(path, grid) for grid in grids))
+    return Suite(
+        name=path.stem,
+        summary=table.get("summary", ""),
+        baseline=table.get("baseline"),
+        cost_reference=table.get("cost_reference", defaults().cost_reference),
+        grids=tuple(_grid(path, grid) for grid in grids),
+    )
 
 
 def _path(name: str) -> Path:
@@ -84,43 +104,36 @@ def _path(name: str) -> Path:
             raise unknown("suite", name, names())
         return FOLDER / f"{name}.toml"
     path = Path(name)
-    try:
-        there = path.is_file()
-    except OSError:  # a name that is too long for the disk
-        there = False
-    if not there:
-        raise RequestError(f"no suite file at {path}")
-    return path
+    with suppress(OSError):  # a name that is too long for the disk
+        if path.is_file():
+            return path
+    raise RequestError(f"no suite file at {path}")
 
 
-def _grid(path: Path, plain: Mapping[str, Any]) -> Grid:
-    for key in plain:
-        if key not in KEYS:
-            raise unknown(f"key of a grid in {path}", key, KEYS)
-    settings, recipe, device = plain.get("set", {}), plain.get("recipe"), plain.get("device", "cpu")
-    if not isinstance(settings, dict):
-        raise RequestError(f"set in {path} must be a table of settings, not {settings!r}")
-    tuned = plain.get("tuned")
-    if tuned is not None and not isinstance(tuned, dict):
-        raise RequestError(f"tuned in {path} must be a table, as a tuning writes it, not {tuned!r}")
-    for what, value in (("recipe", recipe), ("device", device)):
-        if value is not None and not isinstance(value, str):
-            raise RequestError(f"{what} in {path} must be a name, not {value!r}")
+def _check(path: Path, table: Mapping[str, object], keys: _Keys) -> None:
+    for key, value in table.items():
+        if key not in keys:
+            raise unknown(f"key in suite {path}", key, keys)
+        allowed, description = keys[key]
+        if not isinstance(value, allowed) or isinstance(value, bool):
+            raise RequestError(f"{key} in {path} must be {description}, not {value!r}")
+
+
+def _grid(path: Path, table: Mapping[str, Any]) -> Grid:
+    _check(path, table, GRID_KEYS)
     return Grid(
-        tasks=_words(path, plain, "task"),
-        methods=_words(path, plain, "method"),
-        models=_words(path, plain, "model"),
-        probes=_words(path, plain, "probe"),
-        recipe=recipe,
-        seeds=_seeds(path, plain.get("seeds", 3)),
-        device=device,
-        settings={name: _text(value) for name, value in _flat(settings)},
-        tuned=tuned,
+        tasks=_names(table.get("task", [])),
+        methods=_names(table.get("method", [])),
+        models=_names(table.get("model", [])),
+        probes=_names(table.get("probe", [])),
+        seeds=_seeds(table.get("seeds", 3)),
+        settings={name: _text(value) for name, value in _flat(table.get("set", {}))},
+        **{key: table[key] for key in ("recipe", "device", "tuned") if key in table},
     )
 
 
 def _flat(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield settings by name; TOML reads `dash.floor = 1` as a table in a table."""
+    """Yield settings by their full name: TOML reads `dash.floor = 1` as a nested table."""
     for name, value in settings.items():
         if isinstance(value, dict):
             yield from ((f"{name}.{inner}", item) for inner, item in value.items())
@@ -128,25 +141,19 @@ def _flat(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield name, value
 
 
-def _seeds(path: Path, value: object) -> tuple[int, ...]:
+def _seeds(value: int | str | list[object]) -> tuple[int, ...]:
     """Return the seeds of a count, a list of seeds, or text as on the command line."""
     if isinstance(value, list):
-        value = ",".join(f"{item}-{item}" for item in value)  # [7] is seed 7, not seven of them
-    if isinstance(value, bool) or not isinstance(value, int | str):
-        raise RequestError(f"seeds in {path} must be a count, a list or text such as '10-14', not {value!r}")
+        value = ",".join(f"{seed}-{seed}" for seed in value)  # [7] is seed 7, not seven seeds
     return parse_seeds(str(value))
 
 
-def _words(path: Path, plain: Mapping[str, Any], key: str) -> tuple[str, ...]:
-    value = plain.get(key, [])
-    words = [value] if isinstance(value, str) else value
-    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-        raise RequestError(f"{key} in {path} must be a name or a list of names, not {value!r}")
-    return tuple(words)
+def _names(value: str | list[object]) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(map(str, value))
 
 
 def _text(value: object) -> str:
-    """Return a value as it would be typed, with every digit of a number."""
+    """Return a value as a user would type it, with every digit of a number."""
     if isinstance(value, list):
         return ",".join(_text(item) for item in value)
     return repr(value) if isinstance(value, float) else show(value)
