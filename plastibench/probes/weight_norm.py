@@ -13,7 +13,7 @@ from plastibench.api import Learner, Probe, Scope, parameters_in
 
 @dataclass(frozen=True, kw_only=True)
 class WeightNorm(Probe):
-    """L2 norm of the parameters as one vector (Lyle et al. 2024, arXiv 2402.18762)."""
+    """L2 norm of all parameters as one vector (Lyle et al. 2024, arXiv 2402.18762)."""
 
     scope: Scope = "all"
 

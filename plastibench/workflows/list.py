@@ -52,6 +52,9 @@ def _describe(cls: Any) -> Listing:  # noqa: ANN401 - a plug-in's class
         listing["search ranges"] = {
             n: f"{r.low:g} to {r.high:g}{', logarithmic' if r.log else ''}" for n, r in space.items()
         }
+    units = getattr(cls, "units", {})
+    if units:
+        listing["measurements"] = {name: unit or "no unit" for name, unit in units.items()}
     presets = getattr(cls, "presets", {})
     if presets:
         listing["presets"] = {
