@@ -5,44 +5,47 @@
 PYTHON ?= python3
 WHEELS ?= .wheels
 BIN := .venv/bin
+PARALLEL ?= -n auto --dist worksteal
 
-.PHONY: help demo test test-slow faults lint format wheels clean
+.PHONY: help demo test test-fast test-slow faults coverage lint format picture wheels clean
 .DELETE_ON_ERROR:
 
-help:
-	@echo "make demo       set up .venv and run the quick start: seven remedies on embedded real data"
-	@echo "make test       set up .venv and run all tests"
-	@echo "make test-slow  the same, with the tests that take long"
-	@echo "make faults     kill, fill, damage and confuse real runs in full, and write down what became of them"
-	@echo "make lint       ruff and mypy"
-	@echo "make format     let ruff rewrite the code"
-	@echo "make wheels     download all packages into $(WHEELS), to install without a network later"
-	@echo "make clean      remove .venv and what tools leave behind"
+help: ## show this
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 
-demo: .venv/installed
+demo: .venv/installed ## set up .venv and run the quick start: seven remedies on embedded real data
 	@echo "== quick start: real data, no download, about two minutes on 2 cores"
 	"$(BIN)/plastibench" run
 
-test: .venv/installed-dev
+test: .venv/installed-dev ## set up .venv and run all tests, in parallel
 	@echo "== all tests (real data sets are looked for in PLASTIBENCH_DATA: $${PLASTIBENCH_DATA:-not set})"
-	"$(BIN)/python" -m pytest
+	"$(BIN)/python" -m pytest $(PARALLEL)
 
-test-slow: .venv/installed-dev
-	"$(BIN)/python" -m pytest --slow
+test-slow: .venv/installed-dev ## the same, with the tests that take long
+	"$(BIN)/python" -m pytest $(PARALLEL) --slow
 
-# The short form is part of `make test`.
-faults: .venv/installed-dev
+# The short form is part of `make test`. One at a time: the table counts every trial.
+faults: .venv/installed-dev ## disturb real runs in full, and write down what became of them
 	"$(BIN)/python" -m pytest tests/faults --faults full --faults-table results/faults.md
 
-lint: .venv/installed-dev
+coverage: .venv/installed-dev ## run all tests and list the lines that none has reached
+	"$(BIN)/coverage" erase
+	"$(BIN)/coverage" run -m pytest $(PARALLEL)
+	"$(BIN)/coverage" combine --quiet
+	"$(BIN)/coverage" report --show-missing
+
+lint: .venv/installed-dev ## ruff, mypy strict, and the order of the rooms
 	"$(BIN)/ruff" format --check .
 	"$(BIN)/ruff" check .
 	"$(BIN)/lint-imports" --no-logo --no-cache
 	"$(BIN)/mypy"
 
-format: .venv/installed-dev
+format: .venv/installed-dev ## let ruff rewrite the code
 	"$(BIN)/ruff" format .
 	"$(BIN)/ruff" check --fix .
+
+picture: .venv/installed-dev ## draw the rooms into docs/architecture.md
+	"$(BIN)/python" docs/rooms.py
 
 # With a folder of wheels nothing is asked of a network.
 PIP = "$(BIN)/python" -m pip install --disable-pip-version-check $(if $(wildcard $(WHEELS)),--no-index --find-links "$(WHEELS)",)
@@ -64,9 +67,9 @@ PIP = "$(BIN)/python" -m pip install --disable-pip-version-check $(if $(wildcard
 	$(PIP) --quiet --no-build-isolation --editable ".[dev]"
 	touch $@
 
-wheels: .venv/made
+wheels: .venv/made ## download all packages into .wheels, to install without a network later
 	"$(BIN)/python" -m pip download --dest "$(WHEELS)" "setuptools>=77" ".[dev]"
 
-clean:
-	rm -rf .venv build dist ./*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+clean: ## remove .venv and what tools leave behind
+	rm -rf .venv build dist ./*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
