@@ -23,11 +23,12 @@ ROOT = Path(plastibench.__file__).parents[1]
 
 def test_every_package_of_the_tree_is_in_the_list_of_packages() -> None:
     tool = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
-    found = {
-        "plastibench" if path.parent == ROOT / "plastibench" else f"plastibench.{path.parent.name}"
-        for folder in ("plastibench", "methods", "tasks")
-        for path in (ROOT / folder).rglob("__init__.py")
+    folders = {
+        folder.relative_to(ROOT).as_posix().replace("/", ".")
+        for top in ("plastibench", "methods", "tasks")
+        for folder in (path.parent for path in (ROOT / top).rglob("__init__.py"))
     }
+    found = {f"plastibench.{name}" if name in ("methods", "tasks") else name for name in folders}
     assert set(tool["packages"]) == found
 
 
