@@ -16,7 +16,7 @@ from plastibench.plugins.image_task import ImageTask
 from plastibench.plugins.layers import Scope, parameters_in, weight_layers
 from plastibench.plugins.method import BatchNorm, Method, OptimizerState
 from plastibench.plugins.probe import Probe
-from plastibench.plugins.published_recipes import DASH_SOTA
+from plastibench.plugins.published_recipes import DASH_RECIPES
 from plastibench.plugins.recipe import Recipe
 from plastibench.plugins.regime import Regime
 from plastibench.plugins.regimes.accumulate import Accumulate
@@ -25,7 +25,7 @@ from plastibench.plugins.task import DataContext, Stage, Task
 from plastibench.training.learner import Learner
 
 __all__ = [
-    "DASH_SOTA",
+    "DASH_RECIPES",
     "Accumulate",
     "Architecture",
     "Augmentation",

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Literal
 
 from plastibench.api import (
-    DASH_SOTA,
+    DASH_RECIPES,
     Compose,
     DataContext,
     DatasetSplits,
@@ -31,7 +30,7 @@ class Cifar10(ImageTask):
     shape = (3, 32, 32)
     num_classes = 10
     augmentation = Compose((RandomCrop(padding=4), RandomHorizontalFlip()))
-    recipe_presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"sota": DASH_SOTA}
+    recipe_presets = DASH_RECIPES
 
     def load(self, context: DataContext) -> DatasetSplits:
         """Return the data set on the context's device."""

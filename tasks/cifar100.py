@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
 
 from plastibench.api import (
-    DASH_SOTA,
+    DASH_RECIPES,
     Compose,
     DataContext,
     DatasetSplits,
@@ -26,7 +24,7 @@ class Cifar100(ImageTask):
     shape = (3, 32, 32)
     num_classes = 100
     augmentation = Compose((RandomCrop(padding=4), RandomHorizontalFlip(), RandomRotation(degrees=15)))
-    recipe_presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"sota": DASH_SOTA}
+    recipe_presets = DASH_RECIPES
 
     def load(self, context: DataContext) -> DatasetSplits:
         """Return the data set on the context's device, normalized with its own statistics."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
 
 from plastibench.api import (
-    DASH_SOTA,
+    DASH_RECIPES,
     Compose,
     DataContext,
     DatasetSplits,
@@ -25,7 +23,7 @@ class FashionMnist(ImageTask):
     shape = (1, 28, 28)
     num_classes = 10
     augmentation = Compose((RandomCrop(padding=4), RandomHorizontalFlip()))
-    recipe_presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"sota": DASH_SOTA}
+    recipe_presets = DASH_RECIPES
 
     def load(self, context: DataContext) -> DatasetSplits:
         """Return the data set on the context's device, normalized with its own statistics."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
 
 from plastibench.api import (
-    DASH_SOTA,
+    DASH_RECIPES,
     Compose,
     DataContext,
     DatasetSplits,
@@ -29,7 +27,7 @@ class Svhn(ImageTask):
     num_classes = 10
     # No flip: a mirrored digit is not the same digit.
     augmentation = Compose((RandomCrop(padding=4),))
-    recipe_presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"sota": DASH_SOTA}
+    recipe_presets = DASH_RECIPES
 
     def load(self, context: DataContext) -> DatasetSplits:
         """Return the data set on the context's device, normalized with its own statistics."""

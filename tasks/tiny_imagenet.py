@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from plastibench.api import (
-    DASH_SOTA,
+    DASH_RECIPES,
     Compose,
     DataContext,
     DatasetSplits,
@@ -34,7 +34,7 @@ class TinyImagenet(ImageTask):
     augmentation = Compose((RandomHorizontalFlip(), RandomResizedCrop(64)))
     # The DASH code normalizes this data set for every model.
     standard_recipe: ClassVar[Mapping[str, Any]] = {"normalize": True}
-    recipe_presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"sota": DASH_SOTA}
+    recipe_presets = DASH_RECIPES
 
     def load(self, context: DataContext) -> DatasetSplits:
         """Return the data set on the context's device."""

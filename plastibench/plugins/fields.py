@@ -9,7 +9,7 @@ from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import Any, Self, TypeVar, get_type_hints
 
 from plastibench.errors import RequestError, unknown
-from plastibench.plugins.values import ValueType, from_json, show, value_types
+from plastibench.plugins.values import ValueType, show, value_types
 
 T = TypeVar("T")
 
@@ -29,8 +29,7 @@ class Range:
 
 def tune(default: T, low: float, high: float, *, log: bool = False, within: Bounds = (None, None)) -> T:
     """Declare a hyperparameter: its published value, the range to search, the bounds of any value."""
-    metadata = {"range": Range(low, high, log), "within": within}
-    return field(default=default, metadata=metadata)
+    return field(default=default, metadata={"setting": {"range": Range(low, high, log), "within": within}})
 
 
 def setting(
@@ -44,7 +43,7 @@ def setting(
     `only` is the (setting, value) with which it has a meaning: otherwise it must keep its default, so that
     runs that do not differ have the same id.
     """
-    return field(default=default, metadata={"within": within, "only": only})
+    return field(default=default, metadata={"setting": {"within": within, "only": only}})
 
 
 class Settings:
@@ -76,12 +75,6 @@ class Settings:
         """
         with _checks():
             return replace(self, **_parse(type(self), texts), **nested)  # type: ignore[type-var]  # a dataclass
-
-    def with_values(self, values: Mapping[str, Any]) -> Self:
-        """Return a copy with some settings replaced, as read from JSON or TOML."""
-        for name in values:
-            _setting(type(self), name)
-        return replace(self, **from_json(values))  # type: ignore[type-var]
 
 
 def settings_of(instance: Settings) -> dict[str, Any]:
@@ -183,14 +176,10 @@ def _read(cls: type) -> dict[str, _Setting]:
             "import it outside `if TYPE_CHECKING`"
         ) from error
     return {
-        f.name: _Setting(f.name, f.default, value_types(hints[f.name]), **_own(f.metadata))
+        f.name: _Setting(f.name, f.default, value_types(hints[f.name]), **f.metadata.get("setting", {}))
         for f in fields(cls)
         if f.init and not (isinstance(hints[f.name], type) and issubclass(hints[f.name], Settings))
     }
-
-
-def _own(metadata: Mapping[Any, Any]) -> dict[str, Any]:
-    return {name: metadata[name] for name in ("within", "only", "range") if name in metadata}
 
 
 def _setting(cls: type, name: str) -> _Setting:

@@ -20,6 +20,7 @@ from plastibench.plugins.fields import search_space, settings_of
 from plastibench.plugins.method import Method
 from plastibench.plugins.probe import Probe
 from plastibench.plugins.task import Task
+from plastibench.plugins.values import from_json
 from plastibench.seeding import derive_seed
 from plastibench.store.checkpoint import Checkpoint
 from plastibench.testing.cpu_graphs import CapturingCpu, FusedCpu
@@ -45,7 +46,7 @@ def is_well_formed(cls: type[Method]) -> None:
     assert "__dataclass_fields__" in vars(cls), f"{cls.__name__} lacks @dataclass"
     assert "arXiv" in (cls.__doc__ or ""), f"{cls.__name__}'s docstring names no source (arXiv ...)"
     settings = settings_of(cls())
-    assert cls().with_values(json.loads(json.dumps(settings))) == cls()
+    assert cls(**from_json(json.loads(json.dumps(settings)))) == cls()
     for name, values in cls.presets.items():
         assert settings_of(cls(**values)).items() >= dict(values).items(), f"preset {name} is not kept"
     for name, space in search_space(cls).items():

@@ -72,7 +72,7 @@ def test_what_a_description_names_is_made_again_with_its_settings(registry: Regi
     settings = {"dash.floor": "0.2", "width": "4"}
     (spec,) = Grid(("digits",), ("dash",), seeds=(0,), settings=settings).specs(registry)
     task, method = build(spec, registry)
-    assert task.architecture.with_values({}) == registry.load("model", "small_resnet")(width=4)
+    assert task.architecture == registry.load("model", "small_resnet")(width=4)
     assert method == registry.load("method", "dash")(floor=0.2)
 
 
