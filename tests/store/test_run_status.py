@@ -183,7 +183,7 @@ def test_nothing_to_resume_and_unknown_runs_are_said_in_a_line(tmp_path: Path) -
     refused = command("resume", "--home", tmp_path, "zz")
     assert (refused.status, "no run named 'zz'" in refused.err) == (2, True)
     empty = command("status", "--home", tmp_path / "none")
-    assert (empty.status, "no run was ever begun" in empty.err) == (2, True)
+    assert (empty.status, "no run was ever started" in empty.err) == (2, True)
 
 
 def test_status_says_why_a_run_failed_and_what_is_queued(tmp_path: Path) -> None:
