@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100 as published for Python: from the archive, or from its unpacked folder."""
+"""CIFAR-10 and CIFAR-100 in their files for Python: from the archive, or from its unpacked folder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import NoReturn
 import numpy as np
 import torch
 
-from plastibench.data.fetch import RemoteFile, obtain
+from plastibench.data.fetch import RemoteFile, fetch
 from plastibench.data.images import LabeledImages
 from plastibench.errors import DataError, unknown
 
@@ -24,17 +24,17 @@ _NUMPY_GLOBALS = {
     ("numpy", "ndarray"): ("numpy", "ndarray"),
     ("numpy", "dtype"): ("numpy", "dtype"),
 }
-"""All that a batch of images needs; the old name of the module is what the published files say."""
+"""All that a batch of images needs; the published files use the old name of the module."""
 
 
 @dataclass(frozen=True)
-class Publication:
-    """The files of a data set in CIFAR's format."""
+class CifarFiles:
+    """The files of a data set in the format of CIFAR."""
 
     title: str
     archive: RemoteFile
     folder: str
-    """Name of the folder in the archive, and of the unpacked one."""
+    """The folder in the archive, which is also the unpacked one."""
     label_key: bytes
     train: tuple[str, ...]
     test: tuple[str, ...]
@@ -50,7 +50,7 @@ _OFFICIAL_10 = {
     "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
     "test_batch": "40351d587109b95175f43aff81a1287e",
 }
-# A restored copy: pixels of the training part exact, 23 test images re-encoded.
+# A restored copy: exact pixels of the training part, 23 re-encoded test images.
 _RESTORED_10 = {
     "data_batch_1": "593164bfdb4a90b7b43aa66a83fee2ad",
     "data_batch_2": "13021af9db506972caa52be199b31333",
@@ -59,7 +59,7 @@ _RESTORED_10 = {
     "data_batch_5": "62b13984ced986d550969f65d039eaa7",
     "test_batch": "792455b8fc7d12aa98268fe9475c2103",
 }
-CIFAR10 = Publication(
+CIFAR10 = CifarFiles(
     title="CIFAR-10",
     archive=RemoteFile(
         name="cifar-10-python.tar.gz",
@@ -76,7 +76,7 @@ CIFAR10 = Publication(
     test=("test_batch",),
     editions={"official": _OFFICIAL_10, "restored": _RESTORED_10},
 )
-CIFAR100 = Publication(
+CIFAR100 = CifarFiles(
     title="CIFAR-100",
     archive=RemoteFile(
         name="cifar-100-python.tar.gz",
@@ -97,61 +97,62 @@ CIFAR100 = Publication(
 )
 
 
-def load_cifar(publication: Publication, data: Path, edition: str) -> tuple[LabeledImages, LabeledImages]:
-    """Return train and test images, (n, 3, 32, 32), of an edition of a publication found in `data`.
+def load_cifar(files: CifarFiles, data: Path, edition: str) -> tuple[LabeledImages, LabeledImages]:
+    """Return train and test images, (n, 3, 32, 32), of an edition found in `data`.
 
-    The unpacked folder is read where its files are of the edition asked for, else the archive,
-    which is downloaded when missing. Raises `DataError` for files of another edition or altered.
+    The unpacked folder is read if its files are of the edition, otherwise the archive, which is downloaded if
+    missing. Raises DataError for files that are altered or of another edition.
     """
-    if edition not in publication.editions:
-        raise unknown(f"edition of {publication.title}", edition, publication.editions)
-    known = publication.editions[edition]
-    archive, folder = data / publication.archive.name, data / publication.folder
+    if edition not in files.editions:
+        raise unknown(f"edition of {files.title}", edition, files.editions)
+    archive, folder = data / files.archive.name, data / files.folder
     if folder.is_dir() and not (edition == "official" and archive.is_file()):
-        files = _read_folder(publication, folder, edition)
+        batches = _read_folder(files, folder, edition)
     elif edition == "official":
-        path = obtain(publication.archive, data)
-        files = read_members(path, {f"{publication.folder}/{name}": name for name in known})
+        members = {f"{files.folder}/{name}": name for name in files.editions[edition]}
+        batches = read_members(fetch(files.archive, data), members)
     else:
         raise DataError(
-            f"the {edition} edition of {publication.title} is read from the folder {publication.folder}, "
+            f"the {edition} edition of {files.title} is read from the folder {files.folder}, "
             f"which is not in {data}; put it there, or ask for edition 'official', which is downloaded"
         )
-    key = publication.label_key
-    return decode_batches([files[name] for name in publication.train], key), decode_batches(
-        [files[name] for name in publication.test], key
+    train, test = (
+        decode_batches([batches[name] for name in names], files.label_key)
+        for names in (files.train, files.test)
     )
+    return train, test
 
 
-def _read_folder(publication: Publication, folder: Path, edition: str) -> dict[str, bytes]:
-    """Return the batch files of the unpacked folder, after comparing their checksums."""
-    names = (*publication.train, *publication.test)
+def _read_folder(files: CifarFiles, folder: Path, edition: str) -> dict[str, bytes]:
+    """Return the unpacked files. Raises DataError if they are incomplete, altered or of another edition."""
+    names = (*files.train, *files.test)
     missing = [name for name in names if not (folder / name).is_file()]
     if missing:
-        raise DataError(f"{folder} lacks {', '.join(missing)}; unpack {publication.archive.name} again")
-    files = {name: (folder / name).read_bytes() for name in names}
-    found = {name: hashlib.md5(files[name], usedforsecurity=False).hexdigest() for name in names}
-    for other, known in publication.editions.items():
-        if found == dict(known):
-            if other == edition:
-                return files
+        raise DataError(f"{folder} lacks {', '.join(missing)}; unpack {files.archive.name} again")
+    contents = {name: (folder / name).read_bytes() for name in names}
+    found = {
+        name: hashlib.md5(content, usedforsecurity=False).hexdigest() for name, content in contents.items()
+    }
+    if found == files.editions[edition]:
+        return contents
+    for other, digests in files.editions.items():
+        if found == digests:
             raise DataError(
-                f"the files in {folder} are edition {other!r} of {publication.title}, not {edition!r}; "
+                f"the files in {folder} are edition {other!r} of {files.title}, not {edition!r}; "
                 f"ask for edition {other!r}, or move the folder away"
             )
-    wanted = publication.editions[edition]
-    altered = ", ".join(name for name in names if found[name] != wanted[name])
+    altered = ", ".join(name for name in names if found[name] != files.editions[edition][name])
     raise DataError(
-        f"in {folder}, {altered} are not the {edition} files of {publication.title} by their MD5; "
-        "remove the folder and the archive is downloaded"
+        f"in {folder}, {altered} are not the {edition} files of {files.title} by their MD5; "
+        "remove the folder to download the archive"
     )
 
 
-def read_members(archive: Path, wanted: Mapping[str, str]) -> dict[str, bytes]:
-    """Return, under the names given for them, the wanted members of a tar file; nothing is unpacked.
+def read_members(archive: Path, members: Mapping[str, str]) -> dict[str, bytes]:
+    """Return members of a tar file, under the names given for them, without unpacking it.
 
-    Raises `DataError` when a member is a link or lies outside the archive's own folder, when a
-    wanted one is missing, and when the file is not a whole archive.
+    Raises DataError if the file is not a complete archive, lacks a member, or has one that is a link or lies
+    outside the archive's own folder.
     """
     contents: dict[str, bytes] = {}
     try:
@@ -160,24 +161,24 @@ def read_members(archive: Path, wanted: Mapping[str, str]) -> dict[str, bytes]:
                 path = PurePosixPath(member.name)
                 if path.is_absolute() or ".." in path.parts or not (member.isfile() or member.isdir()):
                     raise DataError(f"{archive} has the member {member.name!r}, which no image archive has")
-                stream = tar.extractfile(member) if member.name in wanted else None
+                stream = tar.extractfile(member) if member.name in members else None
                 if stream is not None:
-                    contents[wanted[member.name]] = stream.read()
+                    contents[members[member.name]] = stream.read()
     except (tarfile.TarError, EOFError, OSError) as error:
         raise DataError(
-            f"{archive} is not a whole tar archive ({error}); remove it and get it again"
+            f"{archive} is not a complete tar archive ({error}); remove it and get it again"
         ) from error
-    missing = [name for name in wanted if wanted[name] not in contents]
+    missing = [name for name in members if members[name] not in contents]
     if missing:
         raise DataError(f"{archive} lacks {', '.join(missing)}; remove it and get it again")
     return contents
 
 
 class _ArrayUnpickler(pickle.Unpickler):
-    """An unpickler of arrays and built-in containers: nothing else in a file can be called."""
+    """Unpickler of arrays and built-in containers; nothing else in a file can be called."""
 
     def find_class(self, module: str, name: str) -> object:
-        """Return one of the few names allowed."""
+        """Return one of the few allowed names."""
         if (module, name) not in _NUMPY_GLOBALS:
             _refuse(f"it asks for {module}.{name}")
         return super().find_class(*_NUMPY_GLOBALS[module, name])
@@ -190,7 +191,7 @@ def _refuse(reason: str) -> NoReturn:
 def decode_batches(files: list[bytes], label_key: bytes) -> LabeledImages:
     """Return the images of batch files, one file after another, shape (n, 3, 32, 32).
 
-    Raises `DataError` for a file that is not such a batch, without running what it holds.
+    Raises DataError for a file that is not such a batch, without executing anything in it.
     """
     pixels, labels = [], []
     for content in files:
@@ -199,7 +200,7 @@ def decode_batches(files: list[bytes], label_key: bytes) -> LabeledImages:
             rows, classes = batch[b"data"], batch[label_key]
         except DataError:
             raise
-        except Exception as error:  # a pickle can fail in any way
+        except Exception as error:  # a damaged pickle raises anything
             _refuse(f"{type(error).__name__}: {error}")
         if not isinstance(rows, np.ndarray) or rows.dtype != np.uint8 or rows.shape != (len(classes), 3072):
             _refuse("its pixels are not rows of 3072 bytes, one for each label")
@@ -211,8 +212,8 @@ def decode_batches(files: list[bytes], label_key: bytes) -> LabeledImages:
 def load_cifar10(data: Path, edition: str = "official") -> tuple[LabeledImages, LabeledImages]:
     """Return CIFAR-10: 50,000 train and 10,000 test images, (3, 32, 32), 10 classes.
 
-    Editions are "official", and "restored": pixels of the training part exact, 23 test images
-    re-encoded. Raises `DataError` for files that are not of the edition, or not to be had.
+    Editions are "official", and "restored": exact pixels of the training part, 23 re-encoded test images.
+    Raises DataError for files that are missing or not of the edition.
     """
     return load_cifar(CIFAR10, data, edition)
 

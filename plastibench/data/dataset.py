@@ -1,4 +1,4 @@
-"""What a task trains on: examples in arrival order, handed out as ready batches on a device."""
+"""Data sets: examples in the order of their arrival, handed out as preprocessed batches on a device."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ Batch = tuple[Tensor, Tensor]
 def batch_bounds(num_examples: int, batch_size: int) -> list[tuple[int, int]]:
     """Return the [start, end) of each batch of an epoch.
 
-    The last batch may be short. A last batch of a single example is joined to the one before
-    it, because batch normalization has no variance to work with there.
+    The last batch may be short. A last batch of one example is merged into the one before it, because batch
+    normalization needs a variance.
     """
     starts = list(range(0, num_examples, batch_size))
     if len(starts) > 1 and num_examples - starts[-1] == 1:
@@ -29,12 +29,12 @@ def batch_bounds(num_examples: int, batch_size: int) -> list[tuple[int, int]]:
 
 
 class Dataset(ABC):
-    """Examples in a fixed order, the order of their arrival."""
+    """Examples in a fixed order, that of their arrival."""
 
     @property
     @abstractmethod
     def shape(self) -> tuple[int, int, int]:
-        """Shape of one prepared image: (channels, height, width)."""
+        """Shape of one preprocessed image: (channels, height, width)."""
 
     @abstractmethod
     def __len__(self) -> int:
@@ -57,14 +57,14 @@ class Dataset(ABC):
     ) -> Iterator[Batch]:
         """Yield every example once, in batches of `size`.
 
-        `order`, shape (n,) int64 on the CPU, is the order of an epoch; None is the order of arrival.
-        `augment` is the CPU generator that augmentation draws from; None leaves images as they are.
+        `order`, shape (n,) int64 on the CPU, is the order of an epoch, by default that of arrival. `augment`
+        is the CPU generator that augmentation draws from; without it images are not augmented.
         """
 
 
 @dataclass(frozen=True, eq=False)
 class InMemoryDataset(Dataset):
-    """Images decoded once and kept as bytes in the memory of the device they are trained on."""
+    """Decoded images, kept as bytes in the memory of the device."""
 
     x: Tensor
     """Shape (n, c, h, w), uint8."""
@@ -92,8 +92,8 @@ class InMemoryDataset(Dataset):
 
     def take(self, indices: Tensor) -> Self:
         """Return a copy of the examples at `indices`, in that order."""
-        where = indices.to(self.x.device)
-        return replace(self, x=self.x[where], y=self.y[where])
+        indices = indices.to(self.x.device)
+        return replace(self, x=self.x[indices], y=self.y[indices])
 
     def batches(
         self,
@@ -101,14 +101,14 @@ class InMemoryDataset(Dataset):
         order: Tensor | None = None,
         augment: torch.Generator | None = None,
     ) -> Iterator[Batch]:
-        """Yield every example once, in batches of `size`; nothing here waits for the device."""
+        """Yield every example once, in batches of `size`, without waiting for the device."""
         device = self.x.device
-        where = None if order is None else order.to(device, non_blocking=True)
+        order = None if order is None else order.to(device, non_blocking=True)
         draws = None if augment is None else self.augmentation.draw(len(self), self.shape, augment).to(device)
         for start, end in batch_bounds(len(self), size):
-            get_device = slice(start, end) if where is None else where[start:end]
-            images = self.x[get_device].to(self.mean.dtype).div_(255)
+            selected = slice(start, end) if order is None else order[start:end]
+            images = self.x[selected].to(self.mean.dtype).div_(255)
             if draws is not None:
                 # Before normalization: what a crop or a rotation uncovers is black, as in torchvision.
                 images = self.augmentation.apply(images, draws[start:end])
-            yield images.sub_(self.mean).div_(self.std), self.y[get_device]
+            yield images.sub_(self.mean).div_(self.std), self.y[selected]

@@ -1,4 +1,4 @@
-"""Real data that an installed package brings along: no download, no file to look for."""
+"""Digits: real data that come with an installed package, without a download."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from plastibench.seeding import generator
 
 NUM_TEST_DIGITS = 600
 
-FILE = "sklearn/datasets/data/digits.csv.gz"
-"""In the distribution of scikit-learn: a row an image, its 64 pixels and its label."""
+DIGITS_FILE = "sklearn/datasets/data/digits.csv.gz"
+"""In the distribution of scikit-learn: one row per image, with its 64 pixels and its label."""
 
 
-def load_digits() -> tuple[LabeledImages, LabeledImages]:
+def load_digits(file: str = DIGITS_FILE) -> tuple[LabeledImages, LabeledImages]:
     """Return scikit-learn's handwritten digits as (train, test): 1,197 and 600 images of shape (1, 8, 8).
 
-    The part to test on is drawn once and for all; it does not depend on a run's seed.
+    The test part is a fixed random draw; it does not depend on the seed of a run. `file` is relative to the
+    installed package.
     """
-    rows = torch.from_numpy(_rows())
-    # The values are counts of 0 to 16 dark pixels in a 4x4 block.
+    rows = torch.from_numpy(_read_rows(file))
+    # The values are numbers of dark pixels, 0 to 16, in a 4x4 block.
     x = rows[:, :-1].mul(255 / 16).round().to(torch.uint8).view(-1, 1, 8, 8)
     y = rows[:, -1].long()
     order = torch.randperm(len(y), generator=generator("digits", "test"))
@@ -31,12 +32,12 @@ def load_digits() -> tuple[LabeledImages, LabeledImages]:
     return LabeledImages(x[train], y[train]), LabeledImages(x[test], y[test])
 
 
-def _rows() -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Return what `FILE` holds, shape (1797, 65): read in 0.1 s, where importing scikit-learn takes 2 s."""
+def _read_rows(file: str) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Return the rows, shape (1797, 65). Reading takes 0.1 s, importing scikit-learn 2 s."""
     try:
-        return np.loadtxt(str(distribution("scikit-learn").locate_file(FILE)), delimiter=",")
-    except (PackageNotFoundError, OSError):  # a version that keeps it elsewhere knows where
-        from sklearn.datasets import load_digits as bundled
+        return np.loadtxt(str(distribution("scikit-learn").locate_file(file)), delimiter=",")
+    except (PackageNotFoundError, OSError):  # a version that keeps the file elsewhere
+        from sklearn.datasets import load_digits as load_from_sklearn
 
-        found = bundled()
-        return np.column_stack([found.data, found.target])
+        digits = load_from_sklearn()
+        return np.column_stack([digits.data, digits.target])

@@ -1,34 +1,32 @@
-"""TODO."""
+"""Fashion-MNIST in its published IDX files (arXiv 1708.07747)."""
 
 from __future__ import annotations
 
 import gzip
 import math
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from plastibench.data.fetch import RemoteFile, obtain
+from plastibench.data.fetch import RemoteFile, fetch
 from plastibench.data.images import LabeledImages
 from plastibench.errors import DataError
 
-_FASHION_SITES = (
+_SITES = (
     "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
     "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/",
 )
-
-
 # Not the data folder itself: MNIST's files have the same names.
-_FASHION_PLACES = ("FashionMNIST/raw", "fashion-mnist", "fashion_mnist")
-
+_SUBFOLDERS = ("FashionMNIST/raw", "fashion-mnist", "fashion_mnist")
 
 FASHION_MNIST = {
     name: RemoteFile(
         name=f"{name}-ubyte.gz",
-        urls=tuple(f"{site}{name}-ubyte.gz" for site in _FASHION_SITES),
+        urls=tuple(f"{site}{name}-ubyte.gz" for site in _SITES),
         digest=f"md5:{md5}",
     )
     for name, md5 in {
@@ -40,29 +38,29 @@ FASHION_MNIST = {
 }
 
 
-def load_fashion_mnist(data: Path) -> tuple[LabeledImages, LabeledImages]:
+def load_fashion_mnist(
+    data: Path, files: Mapping[str, RemoteFile] = FASHION_MNIST
+) -> tuple[LabeledImages, LabeledImages]:
     """Return Fashion-MNIST: 60,000 train and 10,000 test images, (1, 28, 28), 10 classes."""
-    train, test = (_read_idx_pair(data, part) for part in ("train", "t10k"))
-    return train, test
 
+    def load(part: str) -> LabeledImages:
+        pixels = read_idx(fetch(files[f"{part}-images-idx3"], data, _SUBFOLDERS))
+        labels = read_idx(fetch(files[f"{part}-labels-idx1"], data, _SUBFOLDERS))
+        images = torch.from_numpy(pixels).unsqueeze(1).contiguous()
+        return LabeledImages(images, torch.from_numpy(labels.astype(np.int64)))
 
-def _read_idx_pair(data: Path, part: str) -> LabeledImages:
-    """Return the images of one part of Fashion-MNIST, named as its files are."""
-    image_file, label_file = FASHION_MNIST[f"{part}-images-idx3"], FASHION_MNIST[f"{part}-labels-idx1"]
-    pixels = read_idx(obtain(image_file, data, _FASHION_PLACES))
-    labels = read_idx(obtain(label_file, data, _FASHION_PLACES))
-    return LabeledImages(
-        torch.from_numpy(pixels).unsqueeze(1).contiguous(), torch.from_numpy(labels.astype(np.int64))
-    )
+    return load("train"), load("t10k")
 
 
 def read_idx(path: Path) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """Return the array of bytes in a gzipped IDX file; raise `DataError` for any other file."""
+    """Return the array of bytes in a gzipped IDX file. Raises DataError for any other file."""
     try:
         with gzip.open(path) as stream:
             content = stream.read()
     except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path} is not a whole gzip file ({error}); remove it and get it again") from error
+        raise DataError(
+            f"{path} is not a complete gzip file ({error}); remove it and get it again"
+        ) from error
     # Two zero bytes, the type (8: unsigned byte), the number of axes, then each length in 4 bytes.
     num_axes = content[3] if len(content) > 3 else 0
     start = 4 + 4 * num_axes

@@ -1,20 +1,19 @@
-"""ImageNet in the layout of ILSVRC 2012: streamed from its files, or packed once at a small size."""
+"""ImageNet in the layout of ILSVRC 2012: streamed from its files, or decoded once at a small size."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from plastibench.data.archives import FolderSource, decode
-from plastibench.data.decoded_cache import Pixels, Recipe, cached, load
-from plastibench.data.image_folder import Files, StreamingDataset, usual_workers
+from plastibench.data.decoded_cache import DecodeJob, Pixels, decode_once, load_decoded
+from plastibench.data.image_files import FolderSource, ImageFiles, ImageListing, decode_image
 from plastibench.data.images import DatasetSplits, LabeledImages
+from plastibench.data.streaming import StreamingDataset, default_num_workers
 from plastibench.errors import DataError, unknown
 
 if TYPE_CHECKING:
@@ -28,83 +27,53 @@ _SUFFIXES = (".jpeg", ".jpg", ".png")
 _LAYOUT = "ImageNet is arranged as train/<wnid>/*.JPEG and val/<wnid>/*.JPEG"
 
 
-@dataclass(frozen=True, eq=False)
-class Listing:
-    """The files of both parts; classes are numbered in the order of their names."""
-
-    classes: tuple[str, ...]
-    train: Files
-    test: Files
-    """The val part."""
-
-    def digest(self) -> str:
-        """Return a SHA-256, hexadecimal, over names and labels; pixels would take an hour to read."""
-        state = hashlib.sha256()
-        for files in (self.train, self.test):
-            state.update("\n".join(files.names).encode())
-            state.update(files.labels.numpy().astype("<i8").data)
-        return state.hexdigest()
-
-
 def open_imagenet(
     data: Path, size: int, device: torch.device, edition: str = "official", *, normalize: bool = True
 ) -> DatasetSplits:
-    """Return ImageNet streamed at `size` pixels a side onto `device`.
+    """Return ImageNet streamed at `size` pixels a side onto `device`; test is its val part.
 
-    Editions are "official", 1,000 classes with every image there, and "subset", at least 2 classes.
-    Raises `DataError` when the files are not there, or not all.
+    Editions are "official", 1,000 classes with all images, and "subset", at least 2 classes. Raises DataError
+    if files are missing.
     """
-    listing = list_imagenet(find_imagenet(data, edition), edition)
+    folder = find_imagenet(data, edition)
+    listing = list_imagenet(folder, edition)
 
-    def part(files: Files) -> StreamingDataset:
+    def dataset(files: ImageFiles) -> StreamingDataset:
         index = torch.arange(len(files.names))
-        return StreamingDataset(files, index, size, device, usual_workers(), normalize)
+        return StreamingDataset(folder, files, index, size, device, default_num_workers(), normalize)
 
     return DatasetSplits(
         name="ImageNet",
-        train=part(listing.train),
-        test=part(listing.test),
+        train=dataset(listing.train),
+        test=dataset(listing.test),
         num_classes=len(listing.classes),
-        checksum=listing.digest(),
+        checksum=_listing_digest(listing),
     )
 
 
 def load_imagenet_packed(
     data: Path, cache: Path, size: int, edition: str = "official"
 ) -> tuple[LabeledImages, LabeledImages]:
-    """Return train and test (val) images, (n, 3, size, size), packed in `cache` at the first call."""
-    return load_packed(pack(find_imagenet(data, edition), size, cache, edition))
+    """Return train and test (val) images, (n, 3, size, size), decoded into `cache` at the first call."""
+    return load_decoded(decode_once(cache, imagenet_job(find_imagenet(data, edition), size, edition)))
 
 
-def pack(folder: Path, size: int, cache: Path, edition: str = "official") -> Path:
-    """Decode every image below `folder` once and return where the bytes are kept, inside `cache`.
-
-    The shorter side becomes `size` pixels, and the central square is kept. Work that was
-    interrupted is continued. Raises `DataError` for a damaged image, or no room.
-    """
+def imagenet_job(folder: Path, size: int, edition: str = "official") -> DecodeJob:
+    """Return how to decode the images in `folder`: the central square, `size` pixels a side."""
     listing = list_imagenet(folder, edition)
-    names = (*listing.train.names, *listing.test.names)
     source = FolderSource(folder)
 
-    def pixels(number: int) -> Pixels:
-        image = decode(source.read(names[number]), str(folder / names[number]))
-        return np.asarray(_central(image, size)).transpose(2, 0, 1)
+    def decode(name: str) -> Pixels:
+        image = decode_image(source.read(name), str(folder / name))
+        return np.asarray(_central_square(image, size)).transpose(2, 0, 1)
 
-    recipe = Recipe(
+    return DecodeJob(
         name=f"imagenet-{size}",
-        key=hashlib.sha256(f"{listing.digest()} {size}".encode()).hexdigest(),
+        key=hashlib.sha256(f"{_listing_digest(listing)} {size}".encode()).hexdigest(),
         shape=(3, size, size),
-        classes=listing.classes,
-        labels={"train": listing.train.labels.tolist(), "test": listing.test.labels.tolist()},
-        decode=pixels,
+        listing=listing,
+        decode=decode,
     )
-    return cached(cache, recipe)
-
-
-def load_packed(path: Path) -> tuple[LabeledImages, LabeledImages]:
-    """Return train and test images of a pack, mapped from disk; raise `DataError` when it is damaged."""
-    parts = load(path)
-    return parts["train"], parts["test"]
 
 
 def find_imagenet(data: Path, edition: str) -> Path:
@@ -121,45 +90,53 @@ def find_imagenet(data: Path, edition: str) -> Path:
     )
 
 
-def list_imagenet(folder: Path, edition: str) -> Listing:
-    """Return the files below `folder`; raise `DataError` when they are not those of the edition."""
+def list_imagenet(folder: Path, edition: str) -> ImageListing:
+    """Return the files in `folder`. Raises DataError if they are not those of the edition."""
     source = FolderSource(folder)
-    classes = tuple(name for name in source.names("train") if (folder / "train" / name).is_dir())
-    if any(name.startswith("ILSVRC2012_val_") for name in source.names("val")):
+    classes = tuple(name for name in source.list_names("train") if (folder / "train" / name).is_dir())
+    if any(name.startswith("ILSVRC2012_val_") for name in source.list_names("val")):
         raise DataError(
-            f"{folder / 'val'} is flat; {_LAYOUT}: move each image into the folder of its class by the "
-            "ground truth of the development kit ILSVRC2012_devkit_t12.tar.gz"
+            f"{folder / 'val'} is flat; {_LAYOUT}: move each image into the folder of its class, according "
+            "to the ground truth in the development kit ILSVRC2012_devkit_t12.tar.gz"
         )
-    train, test = _files(source, "train", classes), _files(source, "val", classes)
-    found = len(classes), len(train.names), len(test.names)
-    if edition == "official" and found != (NUM_CLASSES, NUM_TRAIN, NUM_VAL):
+    train, test = _list_part(source, "train", classes), _list_part(source, "val", classes)
+    counts = len(classes), len(train.names), len(test.names)
+    if edition == "official" and counts != (NUM_CLASSES, NUM_TRAIN, NUM_VAL):
         raise DataError(
-            f"{folder} has {found[0]} classes, {found[1]} train and {found[2]} val images, and ImageNet has "
-            f"{NUM_CLASSES}, {NUM_TRAIN} and {NUM_VAL}; complete it, or ask for edition 'subset'"
+            f"{folder} has {counts[0]} classes, {counts[1]} train and {counts[2]} val images, and ImageNet "
+            f"has {NUM_CLASSES}, {NUM_TRAIN} and {NUM_VAL}; complete it, or ask for edition 'subset'"
         )
     if len(classes) < 2:
         raise DataError(f"{folder / 'train'} has {len(classes)} classes; at least 2 are needed ({_LAYOUT})")
-    return Listing(classes, train, test)
+    return ImageListing(classes, train, test)
 
 
-def _files(source: FolderSource, part: str, classes: Sequence[str]) -> Files:
-    """Return the images of a part, class by class; raise `DataError` for a class without any."""
-    names: list[str] = []
-    labels: list[int] = []
+def _list_part(source: FolderSource, part: str, classes: Sequence[str]) -> ImageFiles:
+    """Return the images of a part, class by class. Raises DataError for a class without any."""
+    pairs: list[tuple[str, int]] = []
     for label, wnid in enumerate(classes):
-        found = [name for name in source.names(f"{part}/{wnid}") if name.lower().endswith(_SUFFIXES)]
-        if not found:
-            raise DataError(f"{source.where / part / wnid} has no images ({_LAYOUT})")
-        names += [f"{part}/{wnid}/{name}" for name in found]
-        labels += [label] * len(found)
-    return Files(source.where, tuple(names), torch.tensor(labels, dtype=torch.int64))
+        folder = f"{part}/{wnid}"
+        names = [name for name in source.list_names(folder) if name.lower().endswith(_SUFFIXES)]
+        if not names:
+            raise DataError(f"{source.path / folder} has no images ({_LAYOUT})")
+        pairs += [(f"{folder}/{name}", label) for name in names]
+    return ImageFiles.from_pairs(pairs)
 
 
-def _central(image: Image.Image, size: int) -> Image.Image:
-    """Return the central square of an image whose shorter side is brought to `size` pixels."""
+def _listing_digest(listing: ImageListing) -> str:
+    """Return a SHA-256, hexadecimal, of names and labels; reading the pixels would take an hour."""
+    state = hashlib.sha256()
+    for files in (listing.train, listing.test):
+        state.update("\n".join(files.names).encode())
+        state.update(files.labels.numpy().astype("<i8").data)
+    return state.hexdigest()
+
+
+def _central_square(image: Image.Image, size: int) -> Image.Image:
+    """Return the central square of an image whose shorter side is resized to `size` pixels."""
     from PIL import Image
 
-    # Rounded as torchvision's Resize and CenterCrop round.
+    # Rounded like torchvision's Resize and CenterCrop.
     shorter = min(image.size)
     width, height = (size * side // shorter for side in image.size)
     resized = image.resize((width, height), Image.Resampling.BILINEAR)

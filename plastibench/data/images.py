@@ -1,4 +1,4 @@
-"""Decoded image sets: bytes and labels on the CPU, and the same made ready on a device."""
+"""Decoded images and their labels, in memory."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class LabeledImages:
     def __post_init__(self) -> None:
         if self.x.dtype != torch.uint8 or self.x.ndim != 4:
             raise TypeError(
-                f"images are uint8 of shape (n, c, h, w), not {self.x.dtype} {tuple(self.x.shape)}"
+                f"images must be uint8 of shape (n, c, h, w), not {self.x.dtype} {tuple(self.x.shape)}"
             )
         if self.y.dtype != torch.int64 or self.y.shape != self.x.shape[:1]:
-            raise TypeError(f"labels are int64, one an image, not {self.y.dtype} {tuple(self.y.shape)}")
+            raise TypeError(f"labels must be int64, one per image, not {self.y.dtype} {tuple(self.y.shape)}")
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -39,28 +39,28 @@ class LabeledImages:
 
 @dataclass(frozen=True, eq=False)
 class DatasetSplits:
-    """The two parts of a data set, ready to train on and to test on."""
+    """The training and the test part of a data set."""
 
     name: str
     train: Dataset
     test: Dataset
     num_classes: int
     checksum: str
-    """SHA-256, hexadecimal: of decoded pixels and labels, or of the listing of a streamed folder."""
+    """SHA-256, hexadecimal, of the decoded pixels and labels, or of the file listing of a streamed folder."""
 
     def require_classes(self, num_classes: int) -> Self:
-        """Return the set itself; raise `DataError` when it has another number of classes."""
+        """Return self. Raises DataError if the number of classes is another one."""
         if self.num_classes != num_classes:
             raise DataError(
                 f"the {self.name} that was found has {self.num_classes} classes, not {num_classes}; "
-                f"ask for classes={self.num_classes}, or name another data folder"
+                f"ask for classes={self.num_classes}, or choose another data folder"
             )
         return self
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What happens to the bytes of an image before a network sees them."""
+    """What is done to the bytes of an image before a model gets them."""
 
     mean: tuple[float, ...]
     """Subtracted from each channel, in units of a pixel in [0, 1]."""
@@ -71,19 +71,19 @@ class Preprocessing:
 
     @classmethod
     def unnormalized(cls, channels: int, augmentation: Augmentation | None = None) -> Preprocessing:
-        """Return a preparation that leaves pixels in [0, 1]."""
+        """Return a preprocessing that leaves pixels in [0, 1]."""
         return cls((0.0,) * channels, (1.0,) * channels, augmentation or NoAugmentation())
 
     @classmethod
     def from_statistics(cls, train: LabeledImages, augmentation: Augmentation | None = None) -> Preprocessing:
-        """Return a preparation that normalizes with the statistics of `train`."""
+        """Return a preprocessing that normalizes with the statistics of `train`."""
         return cls(*channel_statistics(train), augmentation or NoAugmentation())
 
 
 def channel_statistics(images: LabeledImages) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return the mean and the population standard deviation of each channel, in [0, 1] units.
 
-    Exact up to the last rounding: pixels have 256 values, so their histogram holds every sum.
+    They are exact up to the last rounding, since they are computed from a histogram of the 256 values.
     """
     values = np.arange(256, dtype=np.int64)
     means, deviations = [], []
@@ -108,32 +108,36 @@ def checksum(*parts: LabeledImages) -> str:
 
 
 def in_memory_splits(
-    name: str, train: LabeledImages, test: LabeledImages, preprocessing: Preprocessing, device: torch.device
+    name: str,
+    train: LabeledImages,
+    test: LabeledImages,
+    preprocessing: Preprocessing,
+    device: torch.device,
 ) -> DatasetSplits:
-    """Return the set with its bytes on `device`, normalized and augmented there batch by batch.
+    """Return data sets that keep the bytes on `device`, and normalize and augment batches there.
 
-    Raises `DataError` when a class has no training image or a test label has no class.
+    Raises DataError if a class has no training image or a test label has no class.
     """
-    num_classes = _count_classes(name, train, test)
+    num_classes = _num_classes(name, train, test)
     mean, std = (
         torch.tensor(numbers, dtype=torch.float32).view(-1, 1, 1).to(device)
         for numbers in (preprocessing.mean, preprocessing.std)
     )
 
-    def place(part: LabeledImages, augmentation: Augmentation) -> InMemoryDataset:
-        return InMemoryDataset(part.x.to(device), part.y.to(device), mean, std, augmentation)
+    def dataset(images: LabeledImages, augmentation: Augmentation) -> InMemoryDataset:
+        return InMemoryDataset(images.x.to(device), images.y.to(device), mean, std, augmentation)
 
     return DatasetSplits(
         name=name,
-        train=place(train, preprocessing.augmentation),
-        test=place(test, NoAugmentation()),
+        train=dataset(train, preprocessing.augmentation),
+        test=dataset(test, NoAugmentation()),
         num_classes=num_classes,
         checksum=checksum(train, test),
     )
 
 
-def _count_classes(name: str, train: LabeledImages, test: LabeledImages) -> int:
-    """Return the number of classes, after checking that labels are 0, 1, ... without a gap."""
+def _num_classes(name: str, train: LabeledImages, test: LabeledImages) -> int:
+    """Return the number of classes. Raises DataError if labels are not 0, 1, ... without a gap."""
     present = torch.unique(train.y).tolist()
     num_classes = len(present)
     if present != list(range(num_classes)) or num_classes < 2:

@@ -1,4 +1,4 @@
-"""TODO."""
+"""SVHN, cropped digits, in its published MATLAB files."""
 
 from __future__ import annotations
 
@@ -9,52 +9,48 @@ from typing import Any
 import numpy as np
 import torch
 
-from plastibench.data.fetch import RemoteFile, obtain
+from plastibench.data.fetch import RemoteFile, fetch
 from plastibench.data.images import LabeledImages
 from plastibench.errors import DataError
 
-_SVHN_SITE = "http://ufldl.stanford.edu/housenumbers/"
-
-
-_SVHN_PLACES = ("svhn", "SVHN", "")
-
+_SITE = "http://ufldl.stanford.edu/housenumbers/"
+_SUBFOLDERS = ("svhn", "SVHN", "")
 
 SVHN = {
     "train": RemoteFile(
         name="train_32x32.mat",
-        urls=(f"{_SVHN_SITE}train_32x32.mat",),
+        urls=(f"{_SITE}train_32x32.mat",),
         digest="md5:e26dedcc434d2e4c54c9b2d4a06d8373",
         size=182040794,
     ),
     "test": RemoteFile(
         name="test_32x32.mat",
-        urls=(f"{_SVHN_SITE}test_32x32.mat",),
+        urls=(f"{_SITE}test_32x32.mat",),
         digest="md5:eb5a983be6a315427106f1b164d9cef3",
         size=64275384,
     ),
 }
 
 
-def load_svhn(data: Path) -> tuple[LabeledImages, LabeledImages]:
+def load_svhn(data: Path, files: Mapping[str, RemoteFile] = SVHN) -> tuple[LabeledImages, LabeledImages]:
     """Return SVHN, cropped digits: 73,257 train and 26,032 test images, (3, 32, 32), 10 classes."""
-    train, test = (read_mat(obtain(SVHN[part], data, _SVHN_PLACES)) for part in ("train", "test"))
+    train, test = (read_mat(fetch(files[part], data, _SUBFOLDERS)) for part in ("train", "test"))
     return train, test
 
 
 def read_mat(path: Path) -> LabeledImages:
     """Return the images of a MATLAB file with `X`, (32, 32, 3, n) bytes, and `y`, digits 1 to 10.
 
-    10 stands for the digit 0. Raises `DataError` for any other file.
+    10 stands for the digit 0. Raises DataError for any other file.
     """
     from scipy.io import loadmat
 
     try:
         content: Mapping[str, Any] = loadmat(path, variable_names=["X", "y"])
         pixels, digits = content["X"], content["y"].reshape(-1)
-    # What loadmat raises for a damaged file depends on where the damage is.
-    except Exception as error:
+    except Exception as error:  # loadmat raises different errors for different damage
         reason = f"{type(error).__name__}: {error}"
-        raise DataError(f"{path} is not a whole MATLAB file of SVHN ({reason}); get it again") from error
+        raise DataError(f"{path} is not a complete MATLAB file of SVHN ({reason}); get it again") from error
     well_formed = pixels.ndim == 4 and pixels.dtype == np.uint8 and pixels.shape[2:] == (3, len(digits))
     if not well_formed or not np.isin(digits, np.arange(1, 11)).all():
         raise DataError(f"{path} holds {pixels.shape} pixels and {len(digits)} labels, which is not SVHN")

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 
-from plastibench.data.archives import FolderSource, Source, ZipSource, decode
-from plastibench.data.decoded_cache import Pixels, Recipe, cached, load
-from plastibench.data.fetch import RemoteFile, find, obtain
+from plastibench.data.decoded_cache import DecodeJob, Pixels, decode_once, load_decoded
+from plastibench.data.fetch import RemoteFile, fetch, find_file
+from plastibench.data.image_files import (
+    FileSource,
+    FolderSource,
+    ImageFiles,
+    ImageListing,
+    ZipSource,
+    decode_image,
+)
 from plastibench.data.images import LabeledImages
 from plastibench.errors import DataError, unknown
 
@@ -22,124 +29,112 @@ TINY_IMAGENET = RemoteFile(
     digest="md5:90528d7ca1a48142e341f4ef8d21d0de",
     size=248100043,
 )
+NUM_CLASSES = 200
 EDITIONS = ("official", "subset")
+FOLDER = "tiny-imagenet-200"
+FOLDERS = {"official": (FOLDER,), "subset": (FOLDER, f"tiny-imagenet-subset/{FOLDER}")}
+"""By edition, where the unpacked folder may be in the data folder."""
 
-_FOLDER = "tiny-imagenet-200"
-_FOLDERS = (_FOLDER, f"tiny-imagenet-subset/{_FOLDER}")
-_NUM_CLASSES = 200
 _TRAIN_PER_CLASS, _TEST_PER_CLASS = 500, 50
 _SIDE = 64
 
 
-@dataclass(frozen=True)
-class Listing:
-    """Which file is of which class, in the order of classes and then of names."""
-
-    classes: tuple[str, ...]
-    train: tuple[tuple[str, int], ...]
-    test: tuple[tuple[str, int], ...]
-
-
 def load_tiny_imagenet(
-    data: Path, cache: Path, edition: str = "official"
+    data: Path,
+    cache: Path,
+    edition: str = "official",
+    *,
+    archive: RemoteFile = TINY_IMAGENET,
+    num_classes: int = NUM_CLASSES,
 ) -> tuple[LabeledImages, LabeledImages]:
-    """Return Tiny-ImageNet: 500 train and 50 test images a class, (3, 64, 64); test is its val part.
+    """Return Tiny-ImageNet: 500 train and 50 test images per class, (3, 64, 64); test is its val part.
 
-    Editions are "official", 200 classes, downloaded when missing, and "subset", a folder whose
-    `wnids.txt` names at least two. Classes are numbered in the order of their names. The decoded
-    images are kept in `cache`. Raises `DataError` when files are missing, altered or not images.
+    Editions are "official", 200 classes, downloaded if missing, and "subset", a folder whose `wnids.txt`
+    names at least two. Classes are numbered in the order of their names. Decoded images are kept in `cache`.
+    Raises DataError if files are missing, altered or not images.
     """
     if edition not in EDITIONS:
         raise unknown("edition of Tiny-ImageNet", edition, EDITIONS)
-    source = find_source(data, edition)
-    listing = list_images(source, "" if isinstance(source, FolderSource) else f"{_FOLDER}/")
-    _check_edition(source, listing, edition)
-    parts = load(cached(cache, _recipe(source, listing, edition)))
-    return parts["train"], parts["test"]
+    source = _find_source(data, edition, archive)
+    listing = list_tiny_imagenet(source, "" if isinstance(source, FolderSource) else f"{FOLDER}/")
+    found = len(listing.classes)
+    if edition == "official" and found != num_classes:
+        raise DataError(
+            f"{source.path} has {found} classes, and Tiny-ImageNet has {num_classes}; "
+            "ask for edition 'subset', or move the folder away to download the archive"
+        )
+    if found < 2:
+        raise DataError(f"{source.path} has {found} classes in wnids.txt; at least 2 are needed")
+    return load_decoded(decode_once(cache, _decode_job(source, listing, edition)))
 
 
-def find_source(data: Path, edition: str) -> Source:
+def _find_source(data: Path, edition: str, archive: RemoteFile) -> FileSource:
     """Return the archive or else the unpacked folder in `data`; download the archive if official."""
-    archive = find(TINY_IMAGENET, data) if edition == "official" else None
-    if archive is None:
-        for name in _FOLDERS if edition == "subset" else _FOLDERS[:1]:
+    path = find_file(archive, data) if edition == "official" else None
+    if path is None:
+        for name in FOLDERS[edition]:
             if (data / name / "wnids.txt").is_file():
                 return FolderSource(data / name)
         if edition == "subset":
             raise DataError(
-                f"there is no Tiny-ImageNet folder in {data} ({' or '.join(_FOLDERS)}, with wnids.txt); "
-                "put it there, or ask for edition 'official', which is downloaded"
+                f"there is no Tiny-ImageNet folder in {data} ({' or '.join(FOLDERS[edition])}, "
+                "with wnids.txt); put it there, or ask for edition 'official', which is downloaded"
             )
-        archive = obtain(TINY_IMAGENET, data)
-    return ZipSource(archive, TINY_IMAGENET.digest)
+        path = fetch(archive, data)
+    return ZipSource(path, archive.digest)
 
 
-def _check_edition(source: Source, listing: Listing, edition: str) -> None:
-    """Raise `DataError` when the number of classes is not the edition's."""
-    found = len(listing.classes)
-    if edition == "official" and found != _NUM_CLASSES:
-        raise DataError(
-            f"{source.where} has {found} classes, and Tiny-ImageNet has {_NUM_CLASSES}; "
-            "ask for edition 'subset', or move the folder away and the archive is downloaded"
-        )
-    if found < 2:
-        raise DataError(f"{source.where} has {found} classes in wnids.txt; at least 2 are needed")
+def list_tiny_imagenet(source: FileSource, root: str = "") -> ImageListing:
+    """Return the images below `root`, a prefix with a final slash or nothing, in the original layout.
 
-
-def list_images(source: Source, root: str = "") -> Listing:
-    """Return the images below `root`, a prefix ending in a slash or nothing, in the original layout.
-
-    Raises `DataError` when a class has not its 500 train and 50 val images.
+    Raises DataError if a class has not its 500 train and 50 val images.
     """
-    classes = tuple(sorted({words[0] for words in source.lines(f"{root}wnids.txt")}))
-    numbers = {wnid: number for number, wnid in enumerate(classes)}
-    train = []
-    for wnid, number in numbers.items():
+    classes = tuple(sorted({words[0] for words in source.read_lines(f"{root}wnids.txt")}))
+    labels = {wnid: label for label, wnid in enumerate(classes)}
+    train: list[tuple[str, int]] = []
+    for wnid, label in labels.items():
         folder = f"{root}train/{wnid}/images"
-        files = [name for name in source.names(folder) if name.lower().endswith(".jpeg")]
-        _check_count(source, f"train/{wnid}/images", len(files), _TRAIN_PER_CLASS)
-        train += [(f"{folder}/{name}", number) for name in files]
-    present = set(source.names(f"{root}val/images"))
-    annotated = {words[0]: words[1] for words in source.lines(f"{root}val/val_annotations.txt") if words[1:]}
+        names = [name for name in source.list_names(folder) if name.lower().endswith(".jpeg")]
+        _check_count(source, f"train/{wnid}/images", len(names), _TRAIN_PER_CLASS)
+        train += [(f"{folder}/{name}", label) for name in names]
+    folder = f"{root}val/images"
+    present = set(source.list_names(folder))
+    annotated = {
+        words[0]: words[1] for words in source.read_lines(f"{root}val/val_annotations.txt") if words[1:]
+    }
     test = sorted(
-        (numbers[wnid], name) for name, wnid in annotated.items() if wnid in numbers and name in present
+        (labels[wnid], name) for name, wnid in annotated.items() if wnid in labels and name in present
     )
-    for wnid, number in numbers.items():
-        found = sum(1 for label, _ in test if label == number)
-        _check_count(source, f"val/images of {wnid}", found, _TEST_PER_CLASS)
-    return Listing(classes, tuple(train), tuple((f"{root}val/images/{name}", label) for label, name in test))
+    counts = Counter(label for label, _ in test)
+    for wnid, label in labels.items():
+        _check_count(source, f"val/images of {wnid}", counts[label], _TEST_PER_CLASS)
+    test_pairs = [(f"{folder}/{name}", label) for label, name in test]
+    return ImageListing(classes, ImageFiles.from_pairs(train), ImageFiles.from_pairs(test_pairs))
 
 
-def _check_count(source: Source, what: str, found: int, wanted: int) -> None:
-    """Raise `DataError` unless a class is complete."""
-    if found != wanted:
+def _check_count(source: FileSource, what: str, found: int, expected: int) -> None:
+    """Raise DataError if a class is not complete."""
+    if found != expected:
         raise DataError(
-            f"{source.where} has {found} images in {what}, and Tiny-ImageNet has {wanted}; "
+            f"{source.path} has {found} images in {what}, and Tiny-ImageNet has {expected}; "
             f"unpack {TINY_IMAGENET.name} again, in its original layout"
         )
 
 
-def _recipe(source: Source, listing: Listing, edition: str) -> Recipe:
-    """Return how the images are decoded into a store."""
-    names = [name for name, _ in (*listing.train, *listing.test)]
-
-    def pixels(number: int) -> Pixels:
-        image = decode(source.read(names[number]), f"{names[number]} in {source.where}")
+def _decode_job(source: FileSource, listing: ImageListing, edition: str) -> DecodeJob:
+    def decode(name: str) -> Pixels:
+        image = decode_image(source.read(name), f"{name} in {source.path}")
         if image.size != (_SIDE, _SIDE):
             raise DataError(
-                f"{names[number]} in {source.where} is {image.width} x {image.height} pixels; "
+                f"{name} in {source.path} is {image.width} x {image.height} pixels; "
                 f"images of Tiny-ImageNet are {_SIDE} x {_SIDE}"
             )
         return np.asarray(image).transpose(2, 0, 1)
 
-    return Recipe(
+    return DecodeJob(
         name=f"tiny-imagenet-{edition}",
-        key=source.digest(names),
+        key=source.digest(list(listing.names)),
         shape=(3, _SIDE, _SIDE),
-        classes=listing.classes,
-        labels={
-            "train": [label for _, label in listing.train],
-            "test": [label for _, label in listing.test],
-        },
-        decode=pixels,
+        listing=listing,
+        decode=decode,
     )

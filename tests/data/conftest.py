@@ -16,7 +16,7 @@ from PIL import Image
 
 
 @dataclass
-class TrackingServer:
+class FileServer:
     """A web server with files in memory, and with the habits of bad ones."""
 
     url: str = ""
@@ -56,11 +56,11 @@ class TrackingServer:
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[TrackingServer]:
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
     """A server on this machine, reached without a proxy."""
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.delenv("PLASTIBENCH_MIRROR", raising=False)
-    state = TrackingServer()
+    state = FileServer()
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:

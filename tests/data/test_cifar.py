@@ -19,7 +19,7 @@ from support.damage import NOWHERE, Damage, damages, md5, truncated
 from plastibench.data.cifar import (
     CIFAR10,
     CIFAR100,
-    Publication,
+    CifarFiles,
     decode_batches,
     load_cifar,
     load_cifar10,
@@ -58,8 +58,8 @@ def batches() -> dict[str, bytes]:
 
 
 @pytest.fixture
-def small(batches: dict[str, bytes]) -> Publication:
-    """CIFAR-10's publication with the checksums of the small files."""
+def small(batches: dict[str, bytes]) -> CifarFiles:
+    """The files of CIFAR-10 with the checksums of the small files."""
     archive = tar({f"{CIFAR10.folder}/{name}": content for name, content in batches.items()})
     known = {name: md5(content) for name, content in batches.items()}
     return replace(
@@ -70,7 +70,7 @@ def small(batches: dict[str, bytes]) -> Publication:
 
 
 def test_cifar_archive_and_folder_agree(
-    small: Publication, batches: dict[str, bytes], tmp_path: Path, write: Write
+    small: CifarFiles, batches: dict[str, bytes], tmp_path: Path, write: Write
 ) -> None:
     archive = tar({f"{CIFAR10.folder}/{name}": content for name, content in batches.items()})
     from_tar = load_cifar(small, write(tmp_path / "a", {small.archive.name: archive}), "official")
@@ -90,7 +90,7 @@ def test_cifar_archive_and_folder_agree(
 
 @damages
 def test_damaged_cifar_is_refused(
-    small: Publication, batches: dict[str, bytes], tmp_path: Path, write: Write, damage: Damage
+    small: CifarFiles, batches: dict[str, bytes], tmp_path: Path, write: Write, damage: Damage
 ) -> None:
     archive = tar({f"{CIFAR10.folder}/{name}": content for name, content in batches.items()})
     with pytest.raises(DataError, match="truncated or altered"):
@@ -102,7 +102,7 @@ def test_damaged_cifar_is_refused(
 
 
 def test_edition_of_the_files_is_named(
-    small: Publication, batches: dict[str, bytes], tmp_path: Path, write: Write
+    small: CifarFiles, batches: dict[str, bytes], tmp_path: Path, write: Write
 ) -> None:
     write(tmp_path / CIFAR10.folder, batches)
     with pytest.raises(DataError, match="are edition 'official' of CIFAR-10, not 'restored'"):
@@ -114,7 +114,7 @@ def test_edition_of_the_files_is_named(
 
 
 def test_incomplete_folder_is_refused(
-    small: Publication, batches: dict[str, bytes], tmp_path: Path, write: Write
+    small: CifarFiles, batches: dict[str, bytes], tmp_path: Path, write: Write
 ) -> None:
     del batches["test_batch"]
     write(tmp_path / CIFAR10.folder, batches)
@@ -178,7 +178,7 @@ def test_tar_link_is_refused(tmp_path: Path, kind: bytes) -> None:
 
 def test_truncated_tar_is_refused_by_its_reader(tmp_path: Path, write: Write) -> None:
     write(tmp_path, {"set.tar.gz": truncated(tar({"wanted": np.random.bytes(5000)}))})
-    with pytest.raises(DataError, match="is not a whole tar archive"):
+    with pytest.raises(DataError, match="is not a complete tar archive"):
         read_members(tmp_path / "set.tar.gz", {"wanted": "wanted"})
 
 

@@ -7,8 +7,7 @@ import torch
 from sklearn import datasets
 from support.commands import child
 
-from plastibench.data import digits
-from plastibench.data.digits import load_digits
+from plastibench.data.digits import DIGITS_FILE, load_digits
 from plastibench.data.images import checksum
 
 CHECKSUM = "0cf54f0753488fb7f1ed1cb34f4615ca668e8174dd658c5c16e1afbba018d4a8"
@@ -30,12 +29,9 @@ def test_digits_are_scikit_learns_and_none_is_lost() -> None:
     assert as_set(ours, labels.tolist()) == as_set(theirs, found.target.tolist())
 
 
-@pytest.mark.parametrize("name", [digits.FILE, "sklearn/somewhere/else.csv.gz"])
-def test_digits_have_the_same_bytes_wherever_they_are_found(
-    name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(digits, "FILE", name)
-    assert checksum(*load_digits()) == CHECKSUM
+@pytest.mark.parametrize("file", [DIGITS_FILE, "sklearn/somewhere/else.csv.gz"])
+def test_digits_have_the_same_bytes_wherever_they_are_found(file: str) -> None:
+    assert checksum(*load_digits(file)) == CHECKSUM
 
 
 def test_scikit_learn_is_not_imported_for_them() -> None:

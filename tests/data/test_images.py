@@ -93,7 +93,7 @@ def test_number_of_classes_is_checked() -> None:
 
 def test_wrong_types_are_refused() -> None:
     good = made([0, 1])
-    with pytest.raises(TypeError, match="images are uint8"):
+    with pytest.raises(TypeError, match="images must be uint8"):
         LabeledImages(good.x.float(), good.y)
-    with pytest.raises(TypeError, match="labels are int64, one an image"):
+    with pytest.raises(TypeError, match="labels must be int64, one per image"):
         LabeledImages(good.x, good.y[:1])

@@ -11,28 +11,31 @@ import pytest
 from scipy.io import savemat
 from support.damage import NOWHERE, Damage, damages, md5, truncated
 
-from plastibench.data import fashion_mnist, svhn
-from plastibench.data.fashion_mnist import load_fashion_mnist, read_idx
+from plastibench.data.fashion_mnist import FASHION_MNIST, load_fashion_mnist, read_idx
 from plastibench.data.fetch import RemoteFile
-from plastibench.data.svhn import load_svhn, read_mat
+from plastibench.data.svhn import SVHN, load_svhn, read_mat
 from plastibench.errors import DataError
+
+Published = tuple[Path, dict[str, RemoteFile]]
+"""A data folder, and the files that are expected in it."""
 
 
 @pytest.fixture
-def digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A data folder with a small SVHN whose checksums are the ones expected."""
+def svhn(tmp_path: Path) -> Published:
+    """A data folder with a small SVHN, and its checksums."""
     (tmp_path / "svhn").mkdir()
-    for part, file in svhn.SVHN.items():
+    files = {}
+    for part, file in SVHN.items():
         path = tmp_path / "svhn" / file.name
         pixels = np.random.default_rng(len(part)).integers(0, 256, (32, 32, 3, 4), dtype=np.uint8)
         savemat(path, {"X": pixels, "y": np.array([[10], [1], [9], [10]], np.uint8)}, do_compression=True)
         digest = f"md5:{md5(path.read_bytes())}"
-        monkeypatch.setitem(svhn.SVHN, part, replace(file, digest=digest, urls=(NOWHERE,)))
-    return tmp_path
+        files[part] = replace(file, digest=digest, urls=(NOWHERE,))
+    return tmp_path, files
 
 
-def test_svhn(digits: Path) -> None:
-    train, test = load_svhn(digits)
+def test_svhn(svhn: Published) -> None:
+    train, test = load_svhn(*svhn)
     assert train.x.shape == test.x.shape == (4, 3, 32, 32)
     assert train.y.tolist() == [0, 1, 9, 0]
     pixels = np.random.default_rng(len("train")).integers(0, 256, (32, 32, 3, 4), dtype=np.uint8)
@@ -40,14 +43,14 @@ def test_svhn(digits: Path) -> None:
 
 
 @damages
-def test_damaged_svhn_is_refused(digits: Path, damage: Damage) -> None:
-    path = digits / "svhn" / "train_32x32.mat"
+def test_damaged_svhn_is_refused(svhn: Published, damage: Damage) -> None:
+    path = svhn[0] / "svhn" / "train_32x32.mat"
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(DataError, match="truncated or altered"):
-        load_svhn(digits)
+        load_svhn(*svhn)
     # And the reader alone, without the checksum, takes no half file.
     path.write_bytes(truncated(path.read_bytes()))
-    with pytest.raises(DataError, match="is not a whole MATLAB file"):
+    with pytest.raises(DataError, match="is not a complete MATLAB file"):
         read_mat(path)
 
 
@@ -63,34 +66,33 @@ def idx(array: np.ndarray) -> bytes:
 
 
 @pytest.fixture
-def clothes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A data folder with a small Fashion-MNIST in torchvision's layout."""
+def fashion_mnist(tmp_path: Path) -> Published:
+    """A data folder with a small Fashion-MNIST in torchvision's layout, and its checksums."""
     raw = tmp_path / "FashionMNIST" / "raw"
     raw.mkdir(parents=True)
-    numbers = np.random.default_rng(0)
-    for name, file in fashion_mnist.FASHION_MNIST.items():
+    numbers, files = np.random.default_rng(0), {}
+    for name, file in FASHION_MNIST.items():
         shape = (5, 28, 28) if "images" in name else (5,)
         content = idx(numbers.integers(0, 10, shape, dtype=np.uint8))
         (raw / file.name).write_bytes(content)
-        expected = RemoteFile(file.name, (NOWHERE,), f"md5:{md5(content)}")
-        monkeypatch.setitem(fashion_mnist.FASHION_MNIST, name, expected)
-    return tmp_path
+        files[name] = RemoteFile(file.name, (NOWHERE,), f"md5:{md5(content)}")
+    return tmp_path, files
 
 
-def test_fashion_mnist(clothes: Path) -> None:
-    train, _ = load_fashion_mnist(clothes)
+def test_fashion_mnist(fashion_mnist: Published) -> None:
+    train, _ = load_fashion_mnist(*fashion_mnist)
     first = np.random.default_rng(0).integers(0, 10, (5, 28, 28), dtype=np.uint8)
     assert train.x.shape == (5, 1, 28, 28)
     assert np.array_equal(train.x[:, 0].numpy(), first)
 
 
 @damages
-def test_damaged_fashion_mnist_is_refused(clothes: Path, damage: Damage) -> None:
-    path = clothes / "FashionMNIST" / "raw" / "t10k-images-idx3-ubyte.gz"
+def test_damaged_fashion_mnist_is_refused(fashion_mnist: Published, damage: Damage) -> None:
+    path = fashion_mnist[0] / "FashionMNIST" / "raw" / "t10k-images-idx3-ubyte.gz"
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(DataError, match="truncated or altered"):
-        load_fashion_mnist(clothes)
-    with pytest.raises(DataError, match="is not a whole gzip file"):
+        load_fashion_mnist(*fashion_mnist)
+    with pytest.raises(DataError, match="is not a complete gzip file"):
         read_idx(path)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
 import zipfile
@@ -14,10 +13,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from support.damage import md5
 
-from plastibench.data import tiny_imagenet
-from plastibench.data.archives import ZipSource, decode
-from plastibench.data.tiny_imagenet import load_tiny_imagenet
+from plastibench.data.image_files import ZipSource, decode_image
+from plastibench.data.tiny_imagenet import FOLDERS, TINY_IMAGENET, load_tiny_imagenet
 from plastibench.errors import DataError, RequestError
 
 Write = Callable[[Path, dict[str, bytes]], Path]
@@ -53,16 +52,14 @@ def test_folder(data: Path, tiny_files: Files, tmp_path: Path) -> None:
     assert torch.equal(gray[0], gray[2])
 
 
-def test_archive_is_read_as_downloaded(
-    tmp_path: Path, tiny_files: Files, data: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_archive_is_read_as_downloaded(tmp_path: Path, tiny_files: Files, data: Path) -> None:
     content = zipped(tiny_files)
     (tmp_path / "zip").mkdir()
     (tmp_path / "zip" / "tiny-imagenet-200.zip").write_bytes(content)
-    expected = replace(tiny_imagenet.TINY_IMAGENET, digest=f"md5:{hashlib.md5(content).hexdigest()}")
-    monkeypatch.setattr(tiny_imagenet, "TINY_IMAGENET", expected)
-    monkeypatch.setattr(tiny_imagenet, "_NUM_CLASSES", 2)
-    from_zip = load_tiny_imagenet(tmp_path / "zip", tmp_path / "cache", "official")
+    archive = replace(TINY_IMAGENET, digest=f"md5:{md5(content)}")
+    from_zip = load_tiny_imagenet(
+        tmp_path / "zip", tmp_path / "cache", "official", archive=archive, num_classes=2
+    )
     from_folder = load_tiny_imagenet(data, tmp_path / "cache", "subset")
     for one, other in zip(from_zip, from_folder, strict=True):
         assert torch.equal(one.x, other.x)
@@ -84,7 +81,7 @@ def test_zip_reader_refuses_damage_by_itself(tmp_path: Path, tiny_files: Files) 
     with pytest.raises(DataError, match=r"one in .* cannot be read: Bad CRC-32"):
         ZipSource(path, "").read("one")
     path.write_bytes(content[:-30])
-    with pytest.raises(DataError, match="is not a whole zip file"):
+    with pytest.raises(DataError, match="is not a complete zip file"):
         ZipSource(path, "")
 
 
@@ -126,7 +123,7 @@ def test_changed_folder_is_decoded_again(data: Path, tmp_path: Path, jpeg: Calla
 def test_truncated_image_is_refused_and_no_cache_is_left(data: Path, tmp_path: Path) -> None:
     path = data / "tiny-imagenet-200/train/n02/images/n02_3.JPEG"
     path.write_bytes(path.read_bytes()[:-400])
-    with pytest.raises(DataError, match=r"n02_3\.JPEG in .* is not a whole image"):
+    with pytest.raises(DataError, match=r"n02_3\.JPEG in .* is not a complete image"):
         load_tiny_imagenet(data, tmp_path / "cache", "subset")
     assert [path.suffix for path in (tmp_path / "cache").iterdir()] == [".part"]
 
@@ -158,7 +155,7 @@ def test_subset_is_not_the_official_set(data: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
 def test_every_jpeg_becomes_rgb(jpeg: Callable[..., bytes], mode: str) -> None:
-    assert decode(jpeg(0, (5, 7), mode), "a").mode == "RGB"
+    assert decode_image(jpeg(0, (5, 7), mode), "a").mode == "RGB"
 
 
 def test_real_subset(real_data: Path, tmp_path: Path) -> None:
@@ -166,9 +163,7 @@ def test_real_subset(real_data: Path, tmp_path: Path) -> None:
     num_classes = int(train.y.max()) + 1
     assert torch.bincount(train.y).tolist() == [500] * num_classes
     assert torch.bincount(test.y).tolist() == [50] * num_classes
-    [root] = [
-        real_data / name for name in tiny_imagenet._FOLDERS if (real_data / name / "wnids.txt").is_file()
-    ]
+    [root] = [real_data / name for name in FOLDERS["subset"] if (real_data / name / "wnids.txt").is_file()]
     wnid = sorted((root / "wnids.txt").read_text().split())[3]
     first = sorted((root / "train" / wnid / "images").iterdir())[0]
     with Image.open(first) as image:

@@ -15,7 +15,7 @@ import pytest
 from support.commands import SMALL, command, plugin, small_run
 from support.stores import a_spec, finish
 
-from plastibench.data.archives import decode
+from plastibench.data.image_files import decode_image
 from plastibench.errors import DataError
 from plastibench.store.record import content_digest
 from plastibench.store.run_store import Store
@@ -101,7 +101,7 @@ def _png(width: int, height: int) -> bytes:
 
 def test_image_of_billions_of_pixels_is_refused() -> None:
     with pytest.raises(DataError, match="decompression bomb"):
-        decode(_png(60_000, 60_000), "small.png")
+        decode_image(_png(60_000, 60_000), "small.png")
 
 
 def test_plugin_that_is_not_named_is_not_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

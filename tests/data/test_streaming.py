@@ -13,9 +13,10 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from plastibench.data.dataset import Batch
-from plastibench.data.image_folder import MEAN, STD, StreamingDataset, usual_workers
-from plastibench.data.imagenet import list_imagenet, load_imagenet_packed, load_packed, open_imagenet, pack
+from plastibench.data.decoded_cache import decode_once, load_decoded
+from plastibench.data.imagenet import imagenet_job, list_imagenet, load_imagenet_packed, open_imagenet
 from plastibench.data.images import DatasetSplits
+from plastibench.data.streaming import MEAN, STD, StreamingDataset, default_num_workers
 from plastibench.errors import DataError, RequestError
 
 Jpeg = Callable[..., bytes]
@@ -120,7 +121,7 @@ def test_parts_and_selections(folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_damaged_image_is_one_sentence(folder: Path, monkeypatch: pytest.MonkeyPatch, workers: int) -> None:
     path = folder / "imagenet/train/n2/n2_2.JPEG"
     path.write_bytes(path.read_bytes()[:-300])
-    with pytest.raises(DataError, match=r"n2_2\.JPEG is not a whole image") as caught:
+    with pytest.raises(DataError, match=r"n2_2\.JPEG is not a complete image") as caught:
         list(opened(folder, monkeypatch, workers).train.batches(4))
     assert "\n" not in str(caught.value)
     path.unlink()
@@ -132,13 +133,15 @@ def test_damaged_image_is_one_sentence(folder: Path, monkeypatch: pytest.MonkeyP
 
 def test_number_of_workers_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PLASTIBENCH_DECODERS", raising=False)
-    assert 1 <= usual_workers() <= 16
+    assert 1 <= default_num_workers() <= 16
     monkeypatch.setenv("PLASTIBENCH_DECODERS", "-1")
     with pytest.raises(DataError, match="'-1'; it must be a number of processes, 0 or more"):
-        usual_workers()
+        default_num_workers()
 
 
-def test_pack_is_the_central_square(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_decoded_image_is_the_central_square(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     train, test = load_imagenet_packed(folder, tmp_path / "cache", 24, "subset")
     assert train.x.shape == (15, 3, 24, 24)
     assert test.y.tolist() == [0, 0, 1, 1, 2, 2]
@@ -152,46 +155,44 @@ def test_pack_is_the_central_square(folder: Path, tmp_path: Path, monkeypatch: p
     assert torch.equal(train.y, labels)
 
 
-def test_pack_is_continued_after_an_interruption(folder: Path, tmp_path: Path, jpeg: Jpeg) -> None:
-    from plastibench.data import decoded_cache
+def decoded(folder: Path, cache: Path) -> Path:
+    return decode_once(cache, imagenet_job(folder / "imagenet", 16, "subset"), block_size=4)
 
-    fresh, _ = load_packed(pack(folder / "imagenet", 16, tmp_path / "other", "subset"))
+
+def test_decoding_is_continued_after_an_interruption(folder: Path, tmp_path: Path, jpeg: Jpeg) -> None:
+    fresh, _ = load_decoded(decoded(folder, tmp_path / "other"))
     cache, broken = tmp_path / "cache", folder / "imagenet/train/n3/n3_4.JPEG"
     content = broken.read_bytes()
     broken.write_bytes(content[:-200])
-    before, decoded_cache._BLOCK = decoded_cache._BLOCK, 4
-    try:
-        with pytest.raises(DataError, match=r"n3_4\.JPEG is not a whole image"):
-            pack(folder / "imagenet", 16, cache, "subset")
-        [part] = cache.glob("*.part")
-        assert json.loads((part / "progress.json").read_text())["done"] == 12
-        # Bytes after the noted ones are of unknown state; the noted ones are not decoded again.
-        with (part / "images.u8").open("ab") as stream:
-            stream.write(b"\xff" * 1000)
-        broken.write_bytes(content)
-        (folder / "imagenet/train/n1/n1_0.JPEG").write_bytes(jpeg(50))
-        path = pack(folder / "imagenet", 16, cache, "subset")
-    finally:
-        decoded_cache._BLOCK = before
-    train, _ = load_packed(path)
+    with pytest.raises(DataError, match=r"n3_4\.JPEG is not a complete image"):
+        decoded(folder, cache)
+    [part] = cache.glob("*.part")
+    assert json.loads((part / "progress.json").read_text())["done"] == 12
+    # Bytes beyond the saved progress are overwritten; the images before it are not decoded again.
+    with (part / "images.u8").open("ab") as stream:
+        stream.write(b"\xff" * 1000)
+    broken.write_bytes(content)
+    (folder / "imagenet/train/n1/n1_0.JPEG").write_bytes(jpeg(50))
+    path = decoded(folder, cache)
+    train, _ = load_decoded(path)
     assert torch.equal(train.x, fresh.x)
     assert sorted(path.name for path in cache.iterdir()) == [path.name]
 
 
 @pytest.mark.parametrize("name", ["images.u8", "labels.i64", "header.json"])
-def test_damaged_pack_is_refused(folder: Path, tmp_path: Path, name: str) -> None:
-    path = pack(folder / "imagenet", 16, tmp_path / "cache", "subset")
+def test_damaged_cache_is_refused(folder: Path, tmp_path: Path, name: str) -> None:
+    path = decoded(folder, tmp_path / "cache")
     content = (path / name).read_bytes()
     for damaged in (content[:-3], b"?" + content[1:]):
         (path / name).write_bytes(damaged)
         with pytest.raises(DataError, match="is damaged"):
-            load_packed(path)
+            load_decoded(path)
 
 
-def test_pack_needs_a_folder_it_can_write(folder: Path, tmp_path: Path) -> None:
+def test_decoding_needs_a_folder_it_can_write(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "cache").touch()
     with pytest.raises(DataError, match="decoded images cannot be kept in"):
-        pack(folder / "imagenet", 16, tmp_path / "cache", "subset")
+        decoded(folder, tmp_path / "cache")
 
 
 def test_incomplete_sets_are_refused(folder: Path, tmp_path: Path) -> None:

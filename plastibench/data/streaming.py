@@ -1,4 +1,4 @@
-"""Images streamed from files: decoded anew each epoch by worker processes, the same for any number."""
+"""Images streamed from files: worker processes decode them each epoch, the same for any number of workers."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 from torch.utils import data
 
-from plastibench.data.archives import FolderSource, decode
 from plastibench.data.dataset import Batch, Dataset, batch_bounds
+from plastibench.data.image_files import FolderSource, ImageFiles, decode_image
 from plastibench.errors import DataError
 from plastibench.system.cpu import num_cores
 
@@ -28,47 +28,40 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """ImageNet's usual channel statistics, in units of a pixel in [0, 1]."""
 
 WORKERS_VARIABLE = "PLASTIBENCH_DECODERS"
-"""Environment variable: how many processes decode images; 0 decodes in the process that trains."""
+"""Environment variable with the number of processes that decode images; 0 decodes in the training process."""
 
 _NOT_AUGMENTED = -1
 _Key = tuple[str, int, int]
 """Name of a file, its label, and the seed of its augmentation or -1."""
 _Sample = tuple[Tensor, int] | DataError
-
-
-@dataclass(frozen=True, eq=False)
-class Files:
-    """The image files of one part of a data set."""
-
-    root: Path
-    names: tuple[str, ...]
-    """Relative to the root, with forward slashes."""
-    labels: Tensor
-    """Shape (n,), int64."""
+_Transform = Callable[["Image.Image"], Tensor]
+"""From a Pillow image to (3, size, size) uint8."""
 
 
 @dataclass(frozen=True, eq=False)
 class StreamingDataset(Dataset):
-    """Images read from files whenever they are needed, at one size.
+    """Images that are read from files whenever they are needed, at one size.
 
-    Augmented: a random resized crop and a flip. Else: the central square of an image whose shorter
-    side is 256/224 of the size. Both are torchvision's, on Pillow images.
+    Augmented images get a random resized crop and a flip. Others are resized, so that the shorter side is
+    256/224 of the size, and cropped to the central square. Both are torchvision's, on Pillow images.
     """
 
-    files: Files
+    root: Path
+    files: ImageFiles
+    """Relative to the root."""
     index: Tensor
     """Which of the files, in order of arrival, shape (n,) int64 on the CPU."""
     size: int
-    """Side of a prepared image, in pixels."""
+    """Side of a preprocessed image, in pixels."""
     device: torch.device
-    workers: int
+    num_workers: int
     """Processes that decode; 0 decodes in this one."""
     normalize: bool = True
-    """Whether channels are shifted and scaled by ImageNet's statistics."""
+    """Whether to normalize with ImageNet's channel statistics."""
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Shape of one prepared image: (channels, height, width)."""
+        """Shape of one preprocessed image: (channels, height, width)."""
         return 3, self.size, self.size
 
     def __len__(self) -> int:
@@ -89,9 +82,9 @@ class StreamingDataset(Dataset):
         order: Tensor | None = None,
         augment: torch.Generator | None = None,
     ) -> Iterator[Batch]:
-        """Yield every example once, in batches of `size`; raise `DataError` at a damaged file.
+        """Yield every example once, in batches of `size`. Raises DataError for a damaged file.
 
-        One seed an example is drawn from `augment`, by its position in the epoch, so images do not
+        One seed per example is drawn from `augment`, by its position in the epoch, so that images do not
         depend on the number of workers.
         """
         index = self.index if order is None else self.index[order.cpu()]
@@ -99,26 +92,25 @@ class StreamingDataset(Dataset):
             seeds = torch.full((len(self),), _NOT_AUGMENTED)
         else:
             seeds = torch.randint(torch.iinfo(torch.int64).max, (len(self),), generator=augment)
-        mean, std = (torch.tensor(numbers).view(3, 1, 1).to(self.device) for numbers in self._channels())
+        statistics = (MEAN, STD) if self.normalize else ((0.0,) * 3, (1.0,) * 3)
+        mean, std = (torch.tensor(numbers).view(3, 1, 1).to(self.device) for numbers in statistics)
         for loaded in self._loader(_Epoch(self.files, index, seeds, size)):
             if isinstance(loaded, DataError):
                 raise loaded
             pixels, labels = (part.to(self.device, non_blocking=True) for part in loaded)
             yield pixels.to(torch.float32).div_(255).sub_(mean).div_(std), labels
 
-    def _channels(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        return (MEAN, STD) if self.normalize else ((0.0,) * 3, (1.0,) * 3)
-
     def _loader(self, epoch: _Epoch) -> data.DataLoader[_Sample]:
-        # With a generator of its own: a loader would else draw from torch's global one.
+        num_workers = min(self.num_workers, len(epoch))
         return data.DataLoader(
-            _Decoder(self.files.root, self.size),
+            _Decoder(self.root, self.size),
             batch_sampler=epoch,
-            num_workers=min(self.workers, epoch.num_batches),
+            num_workers=num_workers,
             collate_fn=_collate,
             pin_memory=self.device.type == "cuda",
+            # Otherwise the loader draws from torch's global generator.
             generator=torch.Generator().manual_seed(0),
-            multiprocessing_context=_context() if self.workers and epoch.num_batches else None,
+            multiprocessing_context=_context() if num_workers else None,
         )
 
 
@@ -126,27 +118,27 @@ class StreamingDataset(Dataset):
 class _Epoch:
     """The batches of an epoch as keys, so that workers need not know the whole listing."""
 
-    files: Files
+    files: ImageFiles
     index: Tensor
     seeds: Tensor
-    size: int
+    batch_size: int
 
-    @property
-    def num_batches(self) -> int:
-        return len(batch_bounds(len(self.index), self.size)) if len(self.index) else 0
+    def __len__(self) -> int:
+        return len(self._bounds())
 
     def __iter__(self) -> Iterator[list[_Key]]:
-        if not len(self.index):
-            return
-        for start, end in batch_bounds(len(self.index), self.size):
-            where = self.index[start:end]
-            labels = self.files.labels[where].tolist()
-            names = (self.files.names[number] for number in where.tolist())
-            yield list(zip(names, labels, self.seeds[start:end].tolist(), strict=True))
+        for start, end in self._bounds():
+            index = self.index[start:end]
+            names = (self.files.names[position] for position in index.tolist())
+            labels, seeds = self.files.labels[index].tolist(), self.seeds[start:end].tolist()
+            yield list(zip(names, labels, seeds, strict=True))
+
+    def _bounds(self) -> list[tuple[int, int]]:
+        return batch_bounds(len(self.index), self.batch_size) if len(self.index) else []
 
 
 class _Decoder(data.Dataset[_Sample]):
-    """Turns keys into images; all that is sent to a worker process."""
+    """Decodes and transforms the images of keys; this is all that is sent to a worker process."""
 
     def __init__(self, root: Path, size: int) -> None:
         self._source = FolderSource(root)
@@ -155,23 +147,23 @@ class _Decoder(data.Dataset[_Sample]):
     def __getitem__(self, key: _Key) -> _Sample:
         name, label, seed = key
         try:
-            image = decode(self._source.read(name), str(self._source.where / name))
+            image = decode_image(self._source.read(name), str(self._source.path / name))
         except DataError as error:
-            # Given back, not raised: a worker would wrap the sentence in its traceback.
+            # Returned, not raised: a worker would wrap the sentence in its traceback.
             return error
         if seed == _NOT_AUGMENTED:
-            return _plain(self._size)(image), label
-        before = torch.get_rng_state()
-        # The CPU's generator only: torch.manual_seed would also set the device's.
+            return _test_transform(self._size)(image), label
+        state = torch.get_rng_state()
+        # The CPU's generator only: torch.manual_seed would also seed the device's.
         torch.default_generator.manual_seed(seed)
         try:
-            return _augmented(self._size)(image), label
+            return _train_transform(self._size)(image), label
         finally:
-            torch.set_rng_state(before)
+            torch.set_rng_state(state)
 
 
 def _collate(samples: list[_Sample]) -> tuple[Tensor, Tensor] | DataError:
-    """Return a batch of bytes and labels, or the first thing that went wrong."""
+    """Return a batch of bytes and labels, or the first error."""
     images, labels = [], []
     for sample in samples:
         if isinstance(sample, DataError):
@@ -182,29 +174,27 @@ def _collate(samples: list[_Sample]) -> tuple[Tensor, Tensor] | DataError:
 
 
 @functools.cache
-def _augmented(size: int) -> Callable[[Image.Image], Tensor]:
-    """Return the training transform: a Pillow image to (3, size, size) uint8."""
+def _train_transform(size: int) -> _Transform:
     from torchvision.transforms import v2
 
-    transform: Callable[[Image.Image], Tensor] = v2.Compose(
+    transform: _Transform = v2.Compose(
         [v2.RandomResizedCrop(size), v2.RandomHorizontalFlip(), v2.PILToTensor()]
     )
     return transform
 
 
 @functools.cache
-def _plain(size: int) -> Callable[[Image.Image], Tensor]:
-    """Return the test transform: a Pillow image to (3, size, size) uint8."""
+def _test_transform(size: int) -> _Transform:
     from torchvision.transforms import v2
 
-    transform: Callable[[Image.Image], Tensor] = v2.Compose(
+    transform: _Transform = v2.Compose(
         [v2.Resize(round(size * 256 / 224)), v2.CenterCrop(size), v2.PILToTensor()]
     )
     return transform
 
 
 def _context() -> BaseContext:
-    """Return how workers are started: not by fork, which copies locks that the device's threads hold."""
+    """Return how to start workers: not with fork, which copies locks that the device's threads hold."""
     if sys.platform == "win32":
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
@@ -212,11 +202,11 @@ def _context() -> BaseContext:
     return context
 
 
-def usual_workers() -> int:
-    """Return the number of worker processes: `PLASTIBENCH_DECODERS`, or one a core, at most 16."""
-    chosen = os.environ.get(WORKERS_VARIABLE)
-    if chosen is None:
+def default_num_workers() -> int:
+    """Return the number of worker processes: `PLASTIBENCH_DECODERS`, or one per core, at most 16."""
+    text = os.environ.get(WORKERS_VARIABLE)
+    if text is None:
         return min(num_cores(), 16)
-    if not chosen.isdecimal():
-        raise DataError(f"{WORKERS_VARIABLE} is {chosen!r}; it must be a number of processes, 0 or more")
-    return int(chosen)
+    if not text.isdecimal():
+        raise DataError(f"{WORKERS_VARIABLE} is {text!r}; it must be a number of processes, 0 or more")
+    return int(text)
