@@ -28,9 +28,10 @@ def test_grid_is_every_task_model_method_and_seed_seed_by_seed(registry: Registr
         for method in ("warm", "dash")
     ]
     assert len({spec.id for spec in specs}) == len(specs)
+    assert len({id(spec.task) for spec in specs}) == 2, "runs that differ in method and seed share parts"
 
 
-def test_setting_reaches_what_has_it_and_its_prefix_wins(registry: Registry) -> None:
+def test_setting_applies_to_what_has_it_and_its_prefix_takes_precedence(registry: Registry) -> None:
     settings = {
         "width": "4",
         "stages": "3",
@@ -44,7 +45,7 @@ def test_setting_reaches_what_has_it_and_its_prefix_wins(registry: Registry) -> 
     assert (dash.recipe["momentum"], dash.method.settings["momentum"]) == (0.5, 0.7)
 
 
-def test_preset_gives_its_settings_and_set_wins_over_it(registry: Registry) -> None:
+def test_settings_take_precedence_over_a_preset(registry: Registry) -> None:
     (low,) = Grid(("digits",), ("dash:dash_2024_low",), seeds=(0,)).specs(registry)
     (set_,) = Grid(("digits",), ("dash:dash_2024_low",), seeds=(0,), settings={"dash.floor": "0.2"}).specs(
         registry
@@ -52,7 +53,7 @@ def test_preset_gives_its_settings_and_set_wins_over_it(registry: Registry) -> N
     assert (low.method.settings["floor"], set_.method.settings["floor"]) == (0.05, 0.2)
 
 
-def test_run_is_known_by_all_that_decides_it_and_nothing_else(registry: Registry) -> None:
+def test_id_depends_on_all_that_decides_the_numbers_and_nothing_else(registry: Registry) -> None:
     (spec,) = Grid(("digits",), ("warm",), seeds=(0,)).specs(registry)
     others = [
         Grid(("digits",), ("warm",), seeds=(1,)),
@@ -68,7 +69,7 @@ def test_run_is_known_by_all_that_decides_it_and_nothing_else(registry: Registry
     assert Spec.from_dict(spec.as_dict()).id == spec.id
 
 
-def test_what_a_description_names_is_made_again_with_its_settings(registry: Registry) -> None:
+def test_task_and_method_are_built_from_a_description(registry: Registry) -> None:
     settings = {"dash.floor": "0.2", "width": "4"}
     (spec,) = Grid(("digits",), ("dash",), seeds=(0,), settings=settings).specs(registry)
     task, method = build(spec, registry)
@@ -76,7 +77,7 @@ def test_what_a_description_names_is_made_again_with_its_settings(registry: Regi
     assert method == registry.load("method", "dash")(floor=0.2)
 
 
-def test_run_is_refused_when_its_code_was_edited_after_it_was_asked_for(tmp_path: Path) -> None:
+def test_run_is_refused_if_its_code_has_changed_since(tmp_path: Path) -> None:
     before = Registry((plugin(tmp_path, "mine"),))
     (spec,) = Grid(("digits",), ("mine",), seeds=(0,)).specs(before)
     build(spec, before)
@@ -110,7 +111,7 @@ def test_seeds_are_whole_numbers_or_an_error(text: str) -> None:
     assert all(seed >= 0 for seed in seeds)
 
 
-def test_a_setting_that_lacks_its_methods_name_is_refused_with_the_whole_name() -> None:
+def test_setting_of_a_method_without_its_name_is_refused_with_the_full_name() -> None:
     grid = Grid(tasks=("digits",), methods=("warm", "dash"), settings={"floor": "0.1"})
     with pytest.raises(RequestError, match=r"named 'floor': write dash\.floor$"):
         grid.specs(Registry())

@@ -1,4 +1,4 @@
-"""Every law over every method there is: a new file in methods/ is tested by existing."""
+"""All laws for all methods: a new file in methods/ is tested without further ado."""
 
 from __future__ import annotations
 
@@ -14,63 +14,64 @@ NAMES = Registry().names("method")
 
 
 @pytest.fixture(params=NAMES)
-def kind(request: pytest.FixtureRequest, registry: Registry) -> type[Method]:
+def cls(request: pytest.FixtureRequest, registry: Registry) -> type[Method]:
+    """Return the class of each method."""
     found: type[Method] = registry.load("method", request.param)
     return found
 
 
-def test_a_method_is_well_formed(kind: type[Method]) -> None:
-    laws.is_well_formed(kind)
+def test_a_method_is_well_formed(cls: type[Method]) -> None:
+    laws.is_well_formed(cls)
 
 
-def test_a_method_imports_only_what_it_may(kind: type[Method]) -> None:
-    laws.imports_only_allowed_modules(kind)
+def test_a_method_imports_only_allowed_modules(cls: type[Method]) -> None:
+    laws.imports_only_allowed_modules(cls)
 
 
-def test_neutral_setting_is_a_warm_start(task: Task, kind: type[Method]) -> None:
-    if kind.disabled is None:
-        pytest.skip("this method has no strength that could be off")
-    laws.disabled_method_equals_warm_start(task, kind)
+def test_a_disabled_method_equals_a_warm_start(task: Task, cls: type[Method]) -> None:
+    if cls.disabled is None:
+        pytest.skip("this method cannot be disabled")
+    laws.disabled_method_equals_warm_start(task, cls)
 
 
-def test_default_setting_is_not_a_warm_start(task: Task, kind: type[Method]) -> None:
-    if kind.disabled == {}:
+def test_default_settings_differ_from_a_warm_start(task: Task, cls: type[Method]) -> None:
+    if cls.disabled == {}:
         pytest.skip("this method is the warm start")
-    laws.default_settings_differ_from_warm_start(task, kind)
+    laws.default_settings_differ_from_warm_start(task, cls)
 
 
-def test_same_seed_same_result(task: Task, kind: type[Method]) -> None:
-    laws.same_seed_gives_same_result(task, kind)
+def test_the_same_seed_gives_the_same_result(task: Task, cls: type[Method]) -> None:
+    laws.same_seed_gives_same_result(task, cls)
 
 
-def test_first_stage_is_a_warm_starts(task: Task, kind: type[Method]) -> None:
-    if not kind.acts_only_between_stages():
+def test_the_first_stage_equals_a_warm_start(task: Task, cls: type[Method]) -> None:
+    if not cls.acts_only_between_stages():
         pytest.skip("this method acts within stages")
-    laws.first_stage_equals_warm_start(task, kind)
+    laws.first_stage_equals_warm_start(task, cls)
 
 
-def test_measuring_changes_nothing(task: Task, kind: type[Method]) -> None:
-    laws.evaluation_changes_nothing(task, kind)
+def test_evaluation_changes_nothing(task: Task, cls: type[Method]) -> None:
+    laws.evaluation_changes_nothing(task, cls)
 
 
-def test_counted_cost_is_real_cost(task: Task, kind: type[Method]) -> None:
-    laws.counted_cost_equals_real_cost(task, kind, num_classes=10)
+def test_counted_cost_equals_real_cost(task: Task, cls: type[Method]) -> None:
+    laws.counted_cost_equals_real_cost(task, cls, num_classes=10)
 
 
-def test_global_stream_does_not_matter(task: Task, kind: type[Method]) -> None:
-    laws.global_random_state_is_ignored(task, kind)
+def test_the_global_random_state_is_ignored(task: Task, cls: type[Method]) -> None:
+    laws.global_random_state_is_ignored(task, cls)
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "sam", "adam"])
-def test_stopping_anywhere_changes_nothing(registry: Registry, kind: type[Method], optimizer: str) -> None:
+def test_interruption_changes_nothing(registry: Registry, cls: type[Method], optimizer: str) -> None:
     task = small_digits(registry, recipe={"optimizer": optimizer, "max_epochs": 2})
-    laws.interruption_changes_nothing(task, kind)
+    laws.interruption_changes_nothing(task, cls)
 
 
-def test_its_state_survives_a_checkpoint(task: Task, kind: type[Method]) -> None:
-    laws.state_survives_checkpointing(task, kind)
+def test_its_state_survives_checkpointing(task: Task, cls: type[Method]) -> None:
+    laws.state_survives_checkpointing(task, cls)
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "sam", "adam"])
-def test_captured_equals_uncaptured(registry: Registry, kind: type[Method], optimizer: str) -> None:
-    laws.captured_steps_equal_eager_steps(captured_digits(registry, optimizer=optimizer), kind)
+def test_captured_steps_equal_eager_steps(registry: Registry, cls: type[Method], optimizer: str) -> None:
+    laws.captured_steps_equal_eager_steps(captured_digits(registry, optimizer=optimizer), cls)

@@ -149,3 +149,38 @@ def test_the_recipe_refuses_what_its_optimizer_and_schedule_do_not_use() -> None
         with pytest.raises(RequestError, match="means nothing with"):
             Recipe(**values)
     assert Recipe(optimizer="sam", rho=0.05, adaptive=True).adaptive
+
+
+@dataclass(kw_only=True)
+class Required(Settings):
+    number: int = setting(within=(None, 3))
+    other: float = 0.5
+
+
+def test_a_setting_without_a_default_must_be_given() -> None:
+    assert Required.parse({"number": "3"}) == Required(number=3)
+    with pytest.raises(
+        RequestError, match=r"^Required needs number=\.\.\.: number is a whole number of at most 3$"
+    ):
+        Required.parse({"other": "1"})
+
+
+def test_a_type_that_no_setting_has_is_named() -> None:
+    @dataclass(kw_only=True)
+    class Odd(Settings):
+        items: list[int] | None = None
+
+    with pytest.raises(TypeError, match=r"list\[int\] is no type of a setting: bool, int, float"):
+        Odd()
+
+
+def test_a_type_that_is_not_imported_is_named() -> None:
+    namespace: dict[str, Any] = {}
+    exec(  # a module that imports a type under TYPE_CHECKING
+        "from __future__ import annotations\nfrom dataclasses import dataclass\n"
+        "from plastibench.plugins.fields import Settings\n"
+        "@dataclass\nclass Late(Settings):\n    x: Missing = 3\n",
+        namespace,
+    )
+    with pytest.raises(RequestError, match="Late declares a field of type Missing, which is not imported"):
+        namespace["Late"]()
