@@ -1,4 +1,4 @@
-"""The devices a run can use, behind one seam. Nothing outside this folder knows which one it is."""
+"""The devices that runs can use; nothing outside this package depends on which one it is."""
 
 from __future__ import annotations
 
@@ -16,19 +16,18 @@ DEVICES: dict[str, type[Device]] = {cls.device_type: cls for cls in (Cpu, Cuda, 
 def get_device(text: str) -> Device:
     """Return the device named `text`, such as "cpu", "cuda" or "cuda:1".
 
-    Raises RequestError for an unknown name and for a device that is not there: never another one
-    in its place.
+    Raises RequestError for an unknown or missing device: it is never replaced by another one.
     """
-    kind, _, index = text.partition(":")
-    if kind not in DEVICES:
+    device_type, _, index = text.partition(":")
+    if device_type not in DEVICES:
         raise unknown("device", text, DEVICES)
-    reason = DEVICES[kind].unavailable_reason()
+    cls = DEVICES[device_type]
+    reason = cls.unavailable_reason()
     if reason is not None:
         raise RequestError(f"device {text!r} cannot be used: {reason}")
     if not index:
-        return DEVICES[kind]()
-    if not index.isdecimal() or int(index) >= DEVICES[kind].device_count():
-        raise RequestError(
-            f"no device {text!r}: {kind} devices here are numbered 0 to {DEVICES[kind].device_count() - 1}"
-        )
-    return DEVICES[kind](int(index))
+        return cls()
+    if not index.isdecimal() or int(index) >= cls.device_count():
+        last = cls.device_count() - 1
+        raise RequestError(f"no device {text!r}: {device_type} devices here are numbered 0 to {last}")
+    return cls(int(index))

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from plastibench.devices import Device
 
+LogFunction = Callable[[str], None]
 RECOMPILE_LIMIT = 64
 """How often torch may compile in one process: for each architecture once in training and once in evaluation.
 After its default of 8 it would silently stop compiling, and the later runs of a grid would be slow."""
@@ -22,9 +23,7 @@ class CompiledForward:
     the model: its names, a copy of it and its checkpoint stay the same.
     """
 
-    def __init__(
-        self, device: Device, batch_size: int, on_log: Callable[[str], None] = lambda message: None
-    ) -> None:
+    def __init__(self, device: Device, batch_size: int, on_log: LogFunction = lambda message: None) -> None:
         """Prepare for batches of `batch_size`; a compiler that torch does not have is logged."""
         self._batch_size = batch_size
         self._backend = available_backend(device)

@@ -4,27 +4,23 @@ from __future__ import annotations
 
 import os
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import nn
 
-from plastibench.devices.device import Device, SmallConvolution
+from plastibench.devices.accelerator import Accelerator
+from plastibench.devices.cuda_graphs import CudaGraphs
+from plastibench.devices.device import SmallConvolution
+from plastibench.devices.graph_capture import GraphCapturer
 from plastibench.system import energy
 
-if TYPE_CHECKING:
-    from plastibench.devices.graph_capture import GraphCapturer
 
-
-class Cuda(Device):
+class Cuda(Accelerator):
     """An NVIDIA (or, through ROCm, AMD) GPU."""
 
     device_type = "cuda"
     small_convolution: ClassVar[SmallConvolution] = "library"
-
-    def memory_format(self, model: nn.Module) -> torch.memory_format:
-        """Return channels last: the memory format of tensor cores."""
-        return torch.channels_last
 
     @classmethod
     def unavailable_reason(cls) -> str | None:
@@ -32,31 +28,13 @@ class Cuda(Device):
         return None if torch.cuda.is_available() else "torch sees no CUDA device on this machine"
 
     @classmethod
-    def device_count(cls) -> int:
-        """Return the number of GPUs that torch sees."""
-        return torch.cuda.device_count()
-
-    @classmethod
     def supported_precisions(cls) -> tuple[str, ...]:
         """Return the precisions that recipes may ask for, TF32 among them."""
         return ("fp32", "tf32", "bf16")
 
-    def name(self) -> str:
-        """Return the GPU's name."""
-        return torch.cuda.get_device_name(self.torch_device)
-
-    def manual_seed(self, seed: int) -> None:
-        """Seed the CPU and every GPU."""
-        torch.manual_seed(seed)
-
-    def rng_state(self) -> list[torch.Tensor]:
-        """Return the states of the CPU's generator and the GPU's."""
-        return [*super().rng_state(), torch.cuda.get_rng_state(self.torch_device)]
-
-    def set_rng_state(self, states: list[torch.Tensor]) -> None:
-        """Restore the CPU's generator and the GPU's."""
-        super().set_rng_state(states)
-        torch.cuda.set_rng_state(states[1], self.torch_device)
+    def memory_format(self, model: nn.Module) -> torch.memory_format:
+        """Return channels last: the memory format of tensor cores."""
+        return torch.channels_last
 
     def is_deterministic(self) -> bool:
         """Return whether torch was told to use deterministic kernels only."""
@@ -69,14 +47,8 @@ class Cuda(Device):
         torch.backends.cudnn.benchmark = False
         torch.use_deterministic_algorithms(True)
 
-    def synchronize(self) -> None:
-        """Wait for the GPU."""
-        torch.cuda.synchronize(self.torch_device)
-
     def graph_capturer(self) -> GraphCapturer | None:
         """Return CUDA graphs: Python launches the kernels of a small batch slower than they run."""
-        from plastibench.devices.cuda_graphs import CudaGraphs
-
         return CudaGraphs(self.torch_device)
 
     def make_lr(self, lr: float) -> float | torch.Tensor:
@@ -86,14 +58,6 @@ class Cuda(Device):
     def read_energy(self) -> energy.Reading | None:
         """Read the GPU's counter through NVML."""
         return energy.read_nvml(self.torch_device)
-
-    def max_memory_allocated(self) -> int | None:
-        """Return the peak of torch's allocator in bytes."""
-        return torch.cuda.max_memory_allocated(self.torch_device)
-
-    def reset_peak_memory_stats(self) -> None:
-        """Start a new measurement of the peak."""
-        torch.cuda.reset_peak_memory_stats(self.torch_device)
 
     def limit_memory(self, num_processes: int) -> None:
         """Limit torch's allocator; what the driver needs for each process comes on top."""

@@ -7,13 +7,13 @@ import platform
 
 
 def num_cores() -> int:
-    """Return the cores that this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def max_threads() -> int:
-    """Return how many threads each process may have: what OMP_NUM_THREADS says, or the number of cores."""
-    levels = os.environ.get("OMP_NUM_THREADS", "").split(",")  # one number for each depth of nesting
+    """Return how many threads a process may use: OMP_NUM_THREADS, or else the number of cores."""
+    levels = os.environ.get("OMP_NUM_THREADS", "").split(",")  # one number per nesting level
     return max(1, int(levels[0])) if levels[0].strip().isdecimal() else num_cores()
 
 

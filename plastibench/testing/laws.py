@@ -139,7 +139,8 @@ def counted_cost_equals_real_cost(task: Task, cls: type[Method], num_classes: in
     # A second run, with nothing left to trace, under a counter that sees every operation.
     with FlopCounterMode(display=False) as counter:
         costs = [result.cost for result in trace_run(task, cls()).results]
-    assert counter.get_total_flops() == sum(cost.matrix_flops or 0 for cost in costs)
+    counted = sum(phase.flops or 0 for cost in costs for phase in cost.phases.values())
+    assert counter.get_total_flops() == counted
 
 
 def global_random_state_is_ignored(task: Task, cls: type[Method]) -> None:

@@ -77,14 +77,6 @@ class Cost:
         peaks = (part.memory for part in self.phases.values())
         return max((peak for peak in peaks if peak is not None), default=None)
 
-    @property
-    def matrix_flops(self) -> int | None:
-        """Return the FLOPs of all phases without the elementwise ones, or None if one was not counted."""
-        total: int | None = 0
-        for part in self.phases.values():
-            total = _add(total, part.flops)
-        return total
-
     def as_dict(self) -> dict[str, int | float | None]:
         """Return a flat dictionary with the keys of `COST_COLUMNS`."""
         costs = {name: getattr(self, name) for name in _COUNTS}

@@ -47,18 +47,13 @@ class RunningMetrics:
         self._sums.zero_()
         self._num_examples = self._num_batches = 0
 
-    def update(self, logits: Tensor, y: Tensor, loss: Tensor) -> None:
-        """Add a batch: logits (b, classes), y (b,), and its mean loss."""
-        self.update_sums(logits, y, loss)
-        self.count_batch(len(y))
-
     def update_sums(self, logits: Tensor, y: Tensor, loss: Tensor) -> None:
-        """Do the part of `update` that runs on the device."""
+        """Add a batch on the device: logits (b, classes), y (b,), and its mean loss."""
         correct = (logits.argmax(1) == y).sum(dtype=torch.float32)
         self._sums += torch.stack([correct, correct / len(y), loss.float() * len(y)])
 
     def count_batch(self, num_examples: int) -> None:
-        """Do the part of `update` that runs on the host."""
+        """Add the size of a batch on the host; a replayed step runs the device part alone."""
         self._num_examples += num_examples
         self._num_batches += 1
 
@@ -95,7 +90,8 @@ def evaluate(model: nn.Module, data: Dataset, recipe: Recipe, device: Device) ->
         for x, y in data.batches(recipe.test_batch_size):
             total = add_flops(total, count(x.shape))
             logits = forward(model, x.contiguous(memory_format=memory_format)).float()
-            metrics.update(logits, y, F.cross_entropy(logits, y))
+            metrics.update_sums(logits, y, F.cross_entropy(logits, y))
+            metrics.count_batch(len(y))
             device.mark_step()
     for module, training in modes:
         module.training = training

@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 
+from plastibench.devices import Device
+from plastibench.devices.graph_capture import GraphCapturer
 from plastibench.errors import RequestError
 from plastibench.plugins.method import Method
 from plastibench.plugins.probe import Probe
@@ -21,7 +23,6 @@ from plastibench.training.cost import Cost
 from plastibench.training.evaluation import evaluate
 from plastibench.training.learner import Learner
 from plastibench.training.probing import measure_probes
-from plastibench.training.step import graph_capturer
 from plastibench.training.trainer import DIVERGED, Trainer, TrainResult
 
 VERSION = 2
@@ -95,7 +96,7 @@ def run(
             continue
         if learner is None:
             learner = Learner(task, method, seed, context.device)
-            capturer = graph_capturer(context.device, method, callback.on_log)
+            capturer = _graph_capturer(context.device, method, callback)
         learner.begin_stage(replace(stage, test=None) if measures.held_out_test else stage)
         _start_stage(learner, method, checkpointer, resumed)
         trainer = Trainer(learner, method, callback, checkpointer, capturer=capturer, resumed=resumed)
@@ -109,6 +110,16 @@ def run(
             break
     if learner is not None:
         callback.on_train_end(learner.model)
+
+
+def _graph_capturer(device: Device, method: Method, callback: TrainingCallback) -> GraphCapturer | None:
+    """Return the capturer of the run's steps, or None if the device or the method runs them eagerly."""
+    capturer = device.graph_capturer()
+    if capturer is not None and not method.can_be_captured():
+        name = type(method).__name__
+        callback.on_log(f"{name} does not declare its hooks capturable: each step is run eagerly")
+        return None
+    return capturer
 
 
 def _start_stage(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from typing import Any
@@ -25,16 +25,15 @@ def state_dict(learner: Learner, method: Method) -> StateDict:
 
     Raises RequestError if the method keeps something that a checkpoint cannot hold.
     """
-    state: StateDict = _copy_to_cpu(
-        {
-            "stage": learner.stage.index,
-            "learner": learner.state_dict(),
-            "model": _module_state(learner.model),
-            "method": _method_state(learner, method),
-            "rng": learner.device.rng_state(),
-        }
-    )
-    return state
+    state = {
+        "stage": learner.stage.index,
+        "learner": learner.state_dict(),
+        "model": _module_state(learner.model),
+        "method": _method_state(learner, method),
+        "rng": learner.device.rng_state(),
+    }
+    copied: StateDict = _copy_to_cpu(state)
+    return copied
 
 
 def load_state_dict(state: StateDict, learner: Learner, method: Method) -> None:
@@ -123,28 +122,20 @@ class _Encoder:
         )
 
 
-def _decode(encoded: tuple[str, Any], learner: Learner) -> Any:  # noqa: ANN401, PLR0911 - one line per tag
+def _decode(encoded: tuple[str, Any], learner: Learner) -> Any:  # noqa: ANN401 - whatever was kept
     tag, value = encoded
-    match tag:
-        case "plain":
-            return value
-        case "list":
-            return [_decode(item, learner) for item in value]
-        case "tuple":
-            return tuple(_decode(item, learner) for item in value)
-        case "dict":
-            return {_decode(key, learner): _decode(item, learner) for key, item in value}
-        case "parameter":
-            return learner.model.get_parameter(value)
-        case "model":
-            return learner.model
-        case "generator":
-            return torch.Generator().set_state(value)
-        case "tensor":
-            return value[0].to(learner.device.torch_device).requires_grad_(value[1])
-        case "module":
-            return _load_module(copy.deepcopy(learner.model), value)
-    raise ValueError(f"unknown tag {tag!r}")
+    decoders: dict[str, Callable[[], Any]] = {
+        "plain": lambda: value,
+        "list": lambda: [_decode(item, learner) for item in value],
+        "tuple": lambda: tuple(_decode(item, learner) for item in value),
+        "dict": lambda: {_decode(key, learner): _decode(item, learner) for key, item in value},
+        "parameter": lambda: learner.model.get_parameter(value),
+        "model": lambda: learner.model,
+        "generator": lambda: torch.Generator().set_state(value),
+        "tensor": lambda: value[0].to(learner.device.torch_device).requires_grad_(value[1]),
+        "module": lambda: _load_module(copy.deepcopy(learner.model), value),
+    }
+    return decoders[tag]()
 
 
 def _shapes(module: nn.Module) -> dict[str, torch.Size]:

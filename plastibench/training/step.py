@@ -2,37 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from plastibench.devices import Device
 from plastibench.devices.compile import CompiledForward
 from plastibench.devices.graph_capture import GraphCapturer, GraphedStep
 from plastibench.plugins.method import Method
 from plastibench.plugins.recipe import Recipe
 from plastibench.training import flops
 from plastibench.training.batch_norm import frozen_batch_norm_statistics
+from plastibench.training.callbacks import TrainingCallback
 from plastibench.training.evaluation import RunningMetrics
 from plastibench.training.learner import Learner
-
-LogFunction = Callable[[str], None]
-
-
-def ignore(message: str) -> None:
-    """Drop a message."""
-
-
-def graph_capturer(device: Device, method: Method, on_log: LogFunction = ignore) -> GraphCapturer | None:
-    """Return the capturer for the steps of a run, or None if the device or the method has eager steps."""
-    capturer = device.graph_capturer()
-    if capturer is not None and not method.can_be_captured():
-        on_log(f"{type(method).__name__} does not declare its hooks capturable: each step is run eagerly")
-        return None
-    return capturer
 
 
 class TrainStep:
@@ -43,8 +27,10 @@ class TrainStep:
         learner: Learner,
         method: Method,
         capturer: GraphCapturer | None = None,
-        on_log: LogFunction = ignore,
+        callback: TrainingCallback | None = None,
     ) -> None:
+        """Prepare steps that `capturer` captures, or that run eagerly if it is None."""
+        on_log = (callback or TrainingCallback()).on_log
         self.learner = learner
         self.method = method
         self.recipe: Recipe = learner.task.recipe

@@ -61,7 +61,7 @@ class Trainer:
         learner.device.manual_seed(derive_seed(learner.seed, "layers", stage))
         self._order = generator(learner.seed, "order", stage)
         self._augmentation = generator(learner.seed, "augment", stage) if augment else None
-        self.step = TrainStep(learner, method, capturer, callback.on_log)
+        self.step = TrainStep(learner, method, capturer, callback)
         self.epoch = self.batch = 0
         self._resumed = resumed if resumed is not None and "training" in resumed else None
         if self._resumed is None:

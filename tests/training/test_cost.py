@@ -89,7 +89,7 @@ def test_a_model_that_cannot_be_traced_has_absent_flops() -> None:
     cost.add_flops("train", flops.Flops(10, 1))
     assert (cost.phases["train"].flops, cost.elementwise_flops) == (10, 1)
     cost.add_flops("train", None)
-    assert (cost.phases["train"].flops, cost.matrix_flops) == (None, None)
+    assert (cost.phases["train"].flops, cost.elementwise_flops) == (None, None)
 
 
 def test_energy_is_read_from_the_processors_counters_and_absent_without(tmp_path: Path) -> None:

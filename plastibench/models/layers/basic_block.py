@@ -21,21 +21,21 @@ class BasicBlock(nn.Module):
         self.activation1 = parts.activation()
         self.conv2 = Conv3x3(expanded_width(channels, self.activation1), channels)
         self.norm2 = parts.norm(channels)
-        self.shortcut = self._shortcut(in_channels, channels, stride, parts)
+        self.shortcut = _shortcut(in_channels, channels, stride, parts)
         self.activation2 = parts.activation()
         self.out_channels = expanded_width(channels, self.activation2)
-
-    @staticmethod
-    def _shortcut(in_channels: int, channels: int, stride: int, parts: LayerFactories) -> nn.Module:
-        if stride == 1 and in_channels == channels:
-            return nn.Identity()
-        projection = nn.Conv2d(in_channels, channels, kernel_size=1, stride=stride, bias=False)
-        return nn.Sequential(projection, parts.norm(channels))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (b, in_channels, h, w) to (b, out_channels, h / stride, w / stride)."""
         y = self.activation1(self.norm1(self.conv1(x)))
         return self.activation2(self.norm2(self.conv2(y)) + self.shortcut(x))  # type: ignore[no-any-return]
+
+
+def _shortcut(in_channels: int, channels: int, stride: int, parts: LayerFactories) -> nn.Module:
+    if stride == 1 and in_channels == channels:
+        return nn.Identity()
+    projection = nn.Conv2d(in_channels, channels, kernel_size=1, stride=stride, bias=False)
+    return nn.Sequential(projection, parts.norm(channels))
 
 
 def residual_network(
