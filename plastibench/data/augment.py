@@ -1,7 +1,7 @@
-"""Augmentation as whole-batch operations on the device; the draws come from a CPU generator.
+"""Augmentation as whole-batch operations on the device, with random numbers from a CPU generator.
 
-The operations are those of torchvision's classes of like names, in distribution; each class says
-how near it comes to torchvision's pixels for the same parameters.
+The operations are those of torchvision's classes of the same names, in distribution; each class says how
+close it comes to torchvision's pixels for the same parameters.
 """
 
 from __future__ import annotations
@@ -14,8 +14,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from plastibench.data.sampling import centered, gather
-
 Shape = tuple[int, int, int]
 """Channels, height, width."""
 
@@ -23,22 +21,22 @@ Shape = tuple[int, int, int]
 class Augmentation(ABC):
     """A random change of training images, split into drawing and applying.
 
-    Drawing is done on the CPU for a whole epoch at once, so that every device sees the same
-    random numbers; applying is done on the device, a batch at a time.
+    Numbers are drawn on the CPU for a whole epoch at once, so that every device gets the same ones; they are
+    applied on the device, batch by batch.
     """
+
+    @property
+    @abstractmethod
+    def num_draws(self) -> int:
+        """Numbers drawn per image, k."""
 
     @abstractmethod
     def draw(self, num_images: int, shape: Shape, generator: torch.Generator) -> Tensor:
-        """Return one row of random numbers an image, shape (n, k), float32, on the CPU."""
+        """Return one row of random numbers per image, shape (n, k), float32, on the CPU."""
 
     @abstractmethod
     def apply(self, images: Tensor, draws: Tensor) -> Tensor:
         """Return changed images: (b, c, h, w) in [0, 1] and (b, k) give (b, c, h', w')."""
-
-    @property
-    def num_draws(self) -> int:
-        """Numbers drawn an image, k."""
-        return 0
 
     def output_shape(self, shape: Shape) -> Shape:
         """Return the shape of a changed image."""
@@ -46,27 +44,14 @@ class Augmentation(ABC):
 
 
 @dataclass(frozen=True)
-class NoAugmentation(Augmentation):
-    """No augmentation."""
-
-    def draw(self, num_images: int, shape: Shape, generator: torch.Generator) -> Tensor:
-        """Draw nothing."""
-        return torch.empty(num_images, 0)
-
-    def apply(self, images: Tensor, draws: Tensor) -> Tensor:
-        """Return the images as they are."""
-        return images
-
-
-@dataclass(frozen=True)
 class Compose(Augmentation):
-    """Several augmentations, one after another."""
+    """Several augmentations, one after another; none leaves images as they are."""
 
-    transforms: tuple[Augmentation, ...]
+    transforms: tuple[Augmentation, ...] = ()
 
     @property
     def num_draws(self) -> int:
-        """Numbers drawn an image, over all transforms."""
+        """Numbers drawn per image, over all transforms."""
         return sum(transform.num_draws for transform in self.transforms)
 
     def output_shape(self, shape: Shape) -> Shape:
@@ -76,12 +61,12 @@ class Compose(Augmentation):
         return shape
 
     def draw(self, num_images: int, shape: Shape, generator: torch.Generator) -> Tensor:
-        """Draw for each transform in turn; the columns stand side by side."""
-        drawn = [torch.empty(num_images, 0)]
+        """Draw for each transform in turn; its columns follow those of the one before."""
+        draws = [torch.empty(num_images, 0)]
         for transform in self.transforms:
-            drawn.append(transform.draw(num_images, shape, generator))
+            draws.append(transform.draw(num_images, shape, generator))
             shape = transform.output_shape(shape)
-        return torch.cat(drawn, dim=1)
+        return torch.cat(draws, dim=1)
 
     def apply(self, images: Tensor, draws: Tensor) -> Tensor:
         """Apply each transform in turn."""
@@ -94,70 +79,60 @@ class Compose(Augmentation):
 
 @dataclass(frozen=True)
 class RandomHorizontalFlip(Augmentation):
-    """Left and right swapped with the given probability; exactly torchvision's pixels."""
+    """Left and right swapped with probability `p`; exactly torchvision's pixels."""
 
     p: float = 0.5
 
-    @property
-    def num_draws(self) -> int:
-        """One number, uniform in [0, 1)."""
-        return 1
+    num_draws = 1
 
     def draw(self, num_images: int, shape: Shape, generator: torch.Generator) -> Tensor:
-        """Draw a number in [0, 1) an image."""
+        """Draw a number in [0, 1) per image."""
         return torch.rand(num_images, 1, generator=generator)
 
     def apply(self, images: Tensor, draws: Tensor) -> Tensor:
-        """Flip the images whose number is below the probability."""
+        """Flip the images whose number is below `p`."""
         flipped = (draws[:, 0] < self.p).view(-1, 1, 1, 1)
         return torch.where(flipped, images.flip(-1), images)
 
 
 @dataclass(frozen=True)
 class RandomCrop(Augmentation):
-    """A crop of the image's own size out of it and a black frame; exactly torchvision's pixels."""
+    """A crop of the image's own size out of the image with a black frame; exactly torchvision's pixels."""
 
     padding: int = 4
     """Width of the frame on each side, in pixels."""
 
-    @property
-    def num_draws(self) -> int:
-        """Top and left of the crop, whole numbers from 0 to twice the padding."""
-        return 2
+    num_draws = 2
 
     def draw(self, num_images: int, shape: Shape, generator: torch.Generator) -> Tensor:
-        """Draw where the crop begins in the framed image, in pixels."""
+        """Draw the top and the left of the crop in the framed image, in pixels."""
         return torch.randint(2 * self.padding + 1, (num_images, 2), generator=generator).to(torch.float32)
 
     def apply(self, images: Tensor, draws: Tensor) -> Tensor:
-        """Cut the crops out."""
+        """Cut out the crops."""
         height, width = images.shape[-2:]
         framed = F.pad(images, (self.padding,) * 4)
         corner = draws.to(torch.int64)
         rows = corner[:, :1] + torch.arange(height, device=images.device)
         columns = corner[:, 1:2] + torch.arange(width, device=images.device)
-        return gather(framed, rows[:, :, None], columns[:, None, :])
+        return _gather_pixels(framed, rows[:, :, None], columns[:, None, :])
 
 
 @dataclass(frozen=True)
 class RandomRotation(Augmentation):
     """A rotation about the center, nearest pixel, black outside.
 
-    The source of a pixel is computed in float32 in another order of operations than torchvision's,
-    so a pixel whose source lies half-way between two may take the other one (under one in a
-    thousand of all pixels).
+    The source of a pixel is computed in float32, in another order of operations than in torchvision, so a
+    pixel whose source is half-way between two may take the other one (fewer than one in a thousand pixels).
     """
 
     degrees: float = 15.0
     """The angle is uniform between minus and plus this, counter-clockwise."""
 
-    @property
-    def num_draws(self) -> int:
-        """The angle, in degrees."""
-        return 1
+    num_draws = 1
 
     def draw(self, num_images: int, shape: Shape, generator: torch.Generator) -> Tensor:
-        """Draw an angle an image, in degrees."""
+        """Draw an angle per image, in degrees."""
         return (torch.rand(num_images, 1, generator=generator) * 2 - 1) * self.degrees
 
     def apply(self, images: Tensor, draws: Tensor) -> Tensor:
@@ -165,11 +140,24 @@ class RandomRotation(Augmentation):
         height, width = images.shape[-2:]
         angle = draws[:, 0].mul(math.pi / 180).view(-1, 1, 1)
         cos, sin = angle.cos(), angle.sin()
-        y = centered(height, images.device).view(1, -1, 1)
-        x = centered(width, images.device).view(1, 1, -1)
-        # Backwards: where the pixel at (y, x) of the rotated image comes from; y points down.
+        y = _centered_range(height, images.device).view(1, -1, 1)
+        x = _centered_range(width, images.device).view(1, 1, -1)
+        # Backwards: the source of the pixel at (y, x) of the rotated image; y points down.
         columns = (cos * x - sin * y + (width - 1) / 2).round().to(torch.int64)
         rows = (sin * x + cos * y + (height - 1) / 2).round().to(torch.int64)
         inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
-        found = gather(images, rows.clamp(0, height - 1), columns.clamp(0, width - 1))
-        return torch.where(inside[:, None], found, found.new_zeros(()))
+        rotated = _gather_pixels(images, rows.clamp(0, height - 1), columns.clamp(0, width - 1))
+        return torch.where(inside[:, None], rotated, rotated.new_zeros(()))
+
+
+def _centered_range(num_pixels: int, device: torch.device) -> Tensor:
+    """Return the coordinates of pixels relative to their middle."""
+    return torch.arange(num_pixels, device=device, dtype=torch.float32) - (num_pixels - 1) / 2
+
+
+def _gather_pixels(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Return the pixels of (b, c, h, w) at `rows` and `columns`, which broadcast to (b, h', w')."""
+    batch, channels, _, width = images.shape
+    index = rows * width + columns
+    pixels = images.flatten(2).gather(2, index.flatten(1)[:, None].expand(batch, channels, -1))
+    return pixels.view(batch, channels, *index.shape[1:])

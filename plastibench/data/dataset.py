@@ -83,11 +83,9 @@ class InMemoryDataset(Dataset):
         return channels, height, width
 
     def __len__(self) -> int:
-        """Return the number of examples."""
         return len(self.y)
 
     def __getitem__(self, part: slice) -> Self:
-        """Return a contiguous part that shares memory with this one."""
         return replace(self, x=self.x[part], y=self.y[part])
 
     def take(self, indices: Tensor) -> Self:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from plastibench.data.augment import Augmentation, NoAugmentation
+from plastibench.data.augment import Augmentation, Compose
 from plastibench.data.dataset import Dataset, InMemoryDataset
 from plastibench.errors import DataError
 
@@ -33,7 +33,6 @@ class LabeledImages:
             raise TypeError(f"labels must be int64, one per image, not {self.y.dtype} {tuple(self.y.shape)}")
 
     def __len__(self) -> int:
-        """Return the number of images."""
         return len(self.y)
 
 
@@ -58,29 +57,11 @@ class DatasetSplits:
         return self
 
 
-@dataclass(frozen=True)
-class Preprocessing:
-    """What is done to the bytes of an image before a model gets them."""
-
-    mean: tuple[float, ...]
-    """Subtracted from each channel, in units of a pixel in [0, 1]."""
-    std: tuple[float, ...]
-    """Each channel is divided by it, in units of a pixel in [0, 1]."""
-    augmentation: Augmentation = field(default_factory=NoAugmentation)
-    """Of training images only."""
-
-    @classmethod
-    def unnormalized(cls, channels: int, augmentation: Augmentation | None = None) -> Preprocessing:
-        """Return a preprocessing that leaves pixels in [0, 1]."""
-        return cls((0.0,) * channels, (1.0,) * channels, augmentation or NoAugmentation())
-
-    @classmethod
-    def from_statistics(cls, train: LabeledImages, augmentation: Augmentation | None = None) -> Preprocessing:
-        """Return a preprocessing that normalizes with the statistics of `train`."""
-        return cls(*channel_statistics(train), augmentation or NoAugmentation())
+Normalization = tuple[tuple[float, ...], tuple[float, ...]]
+"""Mean and standard deviation of each channel, in units of a pixel in [0, 1]."""
 
 
-def channel_statistics(images: LabeledImages) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def channel_statistics(images: LabeledImages) -> Normalization:
     """Return the mean and the population standard deviation of each channel, in [0, 1] units.
 
     They are exact up to the last rounding, since they are computed from a histogram of the 256 values.
@@ -111,17 +92,20 @@ def in_memory_splits(
     name: str,
     train: LabeledImages,
     test: LabeledImages,
-    preprocessing: Preprocessing,
     device: torch.device,
+    *,
+    normalization: Normalization | None = None,
+    augmentation: Augmentation | None = None,
 ) -> DatasetSplits:
     """Return data sets that keep the bytes on `device`, and normalize and augment batches there.
 
-    Raises DataError if a class has no training image or a test label has no class.
+    Without a normalization pixels stay in [0, 1]. Only training images are augmented. Raises DataError if a
+    class has no training image or a test label has no class.
     """
     num_classes = _num_classes(name, train, test)
     mean, std = (
         torch.tensor(numbers, dtype=torch.float32).view(-1, 1, 1).to(device)
-        for numbers in (preprocessing.mean, preprocessing.std)
+        for numbers in normalization or ((0.0,) * train.x.shape[1], (1.0,) * train.x.shape[1])
     )
 
     def dataset(images: LabeledImages, augmentation: Augmentation) -> InMemoryDataset:
@@ -129,8 +113,8 @@ def in_memory_splits(
 
     return DatasetSplits(
         name=name,
-        train=dataset(train, preprocessing.augmentation),
-        test=dataset(test, NoAugmentation()),
+        train=dataset(train, augmentation or Compose()),
+        test=dataset(test, Compose()),
         num_classes=num_classes,
         checksum=checksum(train, test),
     )

@@ -65,11 +65,9 @@ class StreamingDataset(Dataset):
         return 3, self.size, self.size
 
     def __len__(self) -> int:
-        """Return the number of examples."""
         return len(self.index)
 
     def __getitem__(self, part: slice) -> Self:
-        """Return a contiguous part."""
         return replace(self, index=self.index[part])
 
     def take(self, indices: Tensor) -> Self:

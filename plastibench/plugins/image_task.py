@@ -10,8 +10,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from plastibench.data.augment import Augmentation, NoAugmentation
-from plastibench.data.images import DatasetSplits, LabeledImages, Preprocessing, in_memory_splits
+from plastibench.data.augment import Augmentation, Compose
+from plastibench.data.images import (
+    DatasetSplits,
+    LabeledImages,
+    Normalization,
+    channel_statistics,
+    in_memory_splits,
+)
 from plastibench.errors import RequestError
 from plastibench.plugins.architecture import Architecture, LayerFactories, Shape
 from plastibench.plugins.fields import setting
@@ -23,8 +29,6 @@ from plastibench.seeding import generator
 
 if TYPE_CHECKING:
     from plastibench.data.dataset import Dataset
-
-ChannelStatistics = tuple[tuple[float, ...], tuple[float, ...]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +48,7 @@ class ImageTask(Task):
 
     shape: ClassVar[Shape]
     num_classes: ClassVar[int]
-    augmentation: ClassVar[Augmentation] = NoAugmentation()
+    augmentation: ClassVar[Augmentation] = Compose()
     """How training images change if the recipe has augment=true."""
     standard_recipe: ClassVar[Mapping[str, Any]] = {}
     """Settings of the recipe `standard` that differ from the architecture's."""
@@ -68,7 +72,7 @@ class ImageTask(Task):
         self,
         parts: tuple[LabeledImages, LabeledImages],
         context: DataContext,
-        channels: ChannelStatistics | None = None,
+        channels: Normalization | None = None,
     ) -> DatasetSplits:
         """Return decoded (train, test) images on the context's device, normalized if the recipe says so.
 
@@ -76,13 +80,15 @@ class ImageTask(Task):
         those of the training images.
         """
         train, test = parts
-        if not self.recipe.normalize:
-            preprocessing = Preprocessing.unnormalized(train.x.shape[1], self.augmentation)
-        elif channels is None:
-            preprocessing = Preprocessing.from_statistics(train, self.augmentation)
-        else:
-            preprocessing = Preprocessing(*channels, self.augmentation)
-        return in_memory_splits(type(self).__name__, train, test, preprocessing, context.device.torch_device)
+        normalization = (channels or channel_statistics(train)) if self.recipe.normalize else None
+        return in_memory_splits(
+            type(self).__name__,
+            train,
+            test,
+            context.device.torch_device,
+            normalization=normalization,
+            augmentation=self.augmentation,
+        )
 
     def input_shape(self) -> Shape:
         """Return the shape of an image: (channels, height, width)."""

@@ -13,7 +13,6 @@ from torchvision.transforms.v2 import functional
 from plastibench.data.augment import (
     Augmentation,
     Compose,
-    NoAugmentation,
     RandomCrop,
     RandomHorizontalFlip,
     RandomRotation,
@@ -22,7 +21,7 @@ from plastibench.data.dataset import InMemoryDataset
 from plastibench.data.random_resized_crop import RandomResizedCrop
 
 EVERY = [
-    NoAugmentation(),
+    Compose(),
     RandomHorizontalFlip(),
     RandomCrop(4),
     RandomRotation(15),

@@ -7,11 +7,10 @@ import hashlib
 import pytest
 import torch
 
-from plastibench.data.augment import NoAugmentation, RandomHorizontalFlip
+from plastibench.data.augment import Compose, RandomHorizontalFlip
 from plastibench.data.dataset import InMemoryDataset
 from plastibench.data.images import (
     LabeledImages,
-    Preprocessing,
     channel_statistics,
     checksum,
     in_memory_splits,
@@ -38,10 +37,15 @@ def test_channel_statistics() -> None:
     assert std == pytest.approx(pixels.std(1, correction=0).tolist(), rel=1e-13)
 
 
-def test_prepared_images_are_normalized() -> None:
+def test_images_are_normalized() -> None:
     train, test = made([0, 1, 2, 0]), made([2, 1], seed=1)
     found = in_memory_splits(
-        "set", train, test, Preprocessing.from_statistics(train, RandomHorizontalFlip()), CPU
+        "set",
+        train,
+        test,
+        CPU,
+        normalization=channel_statistics(train),
+        augmentation=RandomHorizontalFlip(),
     )
     x, y = next(found.train.batches(4))
     assert torch.allclose(x.mean((0, 2, 3)), torch.zeros(3), atol=1e-6)
@@ -49,13 +53,13 @@ def test_prepared_images_are_normalized() -> None:
     assert y.tolist() == [0, 1, 2, 0]
     assert isinstance(found.train, InMemoryDataset)
     assert isinstance(found.test, InMemoryDataset)
-    assert (found.train.augmentation, found.test.augmentation) == (RandomHorizontalFlip(), NoAugmentation())
+    assert (found.train.augmentation, found.test.augmentation) == (RandomHorizontalFlip(), Compose())
     assert (found.name, found.num_classes) == ("set", 3)
 
 
-def test_plain_preparation_leaves_pixels_in_the_unit_range() -> None:
+def test_without_normalization_pixels_stay_in_the_unit_range() -> None:
     train = made([0, 1], channels=1)
-    found = in_memory_splits("set", train, train, Preprocessing.unnormalized(1), CPU)
+    found = in_memory_splits("set", train, train, CPU)
     x, _ = next(found.train.batches(2))
     assert torch.equal(x, train.x.float().div(255))
 
@@ -81,11 +85,11 @@ def test_checksum_does_not_depend_on_the_layout_in_memory() -> None:
 @pytest.mark.parametrize(("train", "test"), [([0, 2], [0]), ([0, 0], [0]), ([1, 2], [1]), ([0, 1], [2])])
 def test_labels_with_gaps_are_refused(train: list[int], test: list[int]) -> None:
     with pytest.raises(DataError, match="set"):
-        in_memory_splits("set", made(train), made(test), Preprocessing.unnormalized(3), CPU)
+        in_memory_splits("set", made(train), made(test), CPU)
 
 
 def test_number_of_classes_is_checked() -> None:
-    found = in_memory_splits("set", made([0, 1]), made([0]), Preprocessing.unnormalized(3), CPU)
+    found = in_memory_splits("set", made([0, 1]), made([0]), CPU)
     assert found.require_classes(2) is found
     with pytest.raises(DataError, match="has 2 classes, not 12; ask for classes=2"):
         found.require_classes(12)
