@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from plastibench.errors import RequestError
 from plastibench.system.locks import file_lock
@@ -136,15 +136,24 @@ class TrackingServer:
             with closing(sqlite3.connect(self.sqlite_path)) as database:
                 database.execute("BEGIN IMMEDIATE")
         elif self.is_database:
-            import sqlalchemy
-
-            engine = sqlalchemy.create_engine(self.uri)
-            try:
-                engine.connect().close()
-            finally:
-                engine.dispose()
+            self.query("SELECT 1")
         else:
             rest.post(self.uri, "experiments/search", {"max_results": 1}, self.timeout_seconds)
+
+    def query(self, sql: str, **values: str) -> list[Any]:
+        """Return the rows of a query on a database, without mlflow, whose import takes seconds."""
+        if self.sqlite_path is not None:
+            uri = f"{self.sqlite_path.resolve().as_uri()}?mode=ro"
+            with closing(sqlite3.connect(uri, uri=True)) as database:
+                return database.execute(sql, values).fetchall()
+        import sqlalchemy
+
+        engine = sqlalchemy.create_engine(self.uri)
+        try:
+            with engine.connect() as connection:
+                return list(connection.execute(sqlalchemy.text(sql), values).fetchall())
+        finally:
+            engine.dispose()
 
     def ensure_experiment(self, client: MlflowClient, name: str, folder: str) -> Experiment:
         """Return an experiment, created or restored if need be, with its artifacts in a folder of its own."""
@@ -164,13 +173,9 @@ class TrackingServer:
 
 def leaderboard_links(server: TrackingServer) -> list[tuple[str, str]]:
     """Return the name and the link of each leaderboard in an SQLite database, without importing mlflow."""
-    query = "SELECT name, experiment_id FROM experiments WHERE lifecycle_stage = 'active' ORDER BY name"
-    if server.sqlite_path is None:
-        return []
+    sql = "SELECT name, experiment_id FROM experiments WHERE lifecycle_stage = 'active' ORDER BY name"
     try:
-        uri = f"{server.sqlite_path.resolve().as_uri()}?mode=ro"
-        with closing(sqlite3.connect(uri, uri=True)) as database:
-            experiments = database.execute(query).fetchall()
+        experiments = server.query(sql) if server.sqlite_path is not None else []
     except sqlite3.Error:
         return []
     return [

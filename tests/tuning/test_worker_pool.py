@@ -1,7 +1,8 @@
-"""Workers of a tuning: asked to stop, killed, on a real PostgreSQL, and what a dashboard sees of them."""
+"""Workers of a tuning: interrupted, killed, with trials in PostgreSQL, and seen by a dashboard."""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -11,12 +12,11 @@ import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
 from pathlib import Path
-from typing import Any
 
 import pytest
 from optuna.storages.journal import JournalFileSymlinkLock
 from optuna.study import StudyDirection
-from support.commands import SMALL, plugin, program
+from support.commands import SMALL, command, plugin, program
 from support.servers import postgres, stop, wait
 from support.tracking import QUIET
 from support.tuning import NAME, small_tune, studies, trials
@@ -29,90 +29,90 @@ pytestmark = [pytest.mark.filterwarnings(words) for words in QUIET]
 
 SLOW = '''"""A method of a test."""
 from dataclasses import dataclass
+from pathlib import Path
 import time
 from plastibench.api import Learner, Method, tune
 
 
 @dataclass(kw_only=True)
 class Mine(Method):
-    """Take a while over every step (arXiv 0000.00000)."""
+    """Take a while over every step, as long as the file `slow` lies beside this one (arXiv 0000.00000)."""
 
     idle: float = tune(0.5, 0.1, 0.9)
 
     def after_step(self, learner: Learner) -> None:
-        time.sleep(0.2)
+        if Path(__file__).with_name("slow").exists():
+            time.sleep(0.2)
 '''
 
 
-def tuning(folder: Path, jobs: int) -> list[str]:
-    file = plugin(folder, "mine", source=SLOW)
-    words = ("--task", "digits", "--home", folder / "home", *SMALL, "--method", "mine", "--plugin", file)
-    return program("tune", "--no-mlflow", *words, "--trials", 3, "--seeds-per-trial", 1, "--jobs", jobs)
+@pytest.fixture
+def words(tmp_path: Path) -> tuple[object, ...]:
+    """Return the options of a tuning of a slow method in a new home folder."""
+    (tmp_path / "slow").touch()
+    file = plugin(tmp_path, "mine", source=SLOW)
+    words = ("--task", "digits", "--home", tmp_path / "home", *SMALL, "--method", "mine", "--plugin", file)
+    return ("tune", "--no-mlflow", *words, "--trials", 3, "--seeds-per-trial", 1)
 
 
 def checkpoints(home: Path) -> list[Path]:
     return list(home.glob("runs/??/*/checkpoint.pt"))
 
 
-def begun(home: Path) -> list[Path]:
+def started(home: Path) -> list[Path]:
     return list(home.glob("runs/??/*/events.jsonl"))
 
 
-def ended(home: Path) -> list[Any]:
-    (study,) = studies(home)
-    return trials(study)
-
-
-@pytest.mark.parametrize("jobs", [1, 2])
-def test_ctrl_c_lets_workers_keep_their_state_and_their_trials_are_tried_again(
-    tmp_path: Path, jobs: int
+@pytest.mark.parametrize("num_jobs", [1, 2])
+def test_ctrl_c_saves_the_state_of_trials_that_continue_later(
+    tmp_path: Path, words: tuple[object, ...], num_jobs: int
 ) -> None:
-    home, words = tmp_path / "home", tuning(tmp_path, jobs)
-    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as first:
-        wait(lambda: len(begun(home)) >= jobs, "the tuning")
+    home = tmp_path / "home"
+    with subprocess.Popen(program(*words, "--jobs", num_jobs), stderr=subprocess.PIPE, text=True) as first:
+        wait(lambda: len(started(home)) >= num_jobs, "the tuning")
         first.send_signal(signal.SIGINT)
-        _, said = first.communicate(timeout=60)
-    assert first.returncode == 130, said
-    assert "stopping after this step" in said
-    assert checkpoints(home), "the state of a run was kept"
-    kept = {path.parent.name for path in checkpoints(home)}
-    second = subprocess.run(words, capture_output=True, text=True, check=False, timeout=120)
-    assert second.returncode == 0, second.stderr
-    assert len(ended(home)) == 3
-    done = {run for trial in ended(home) for run in trial.user_attrs["runs"]}
-    assert kept <= done, "what was begun is among what was judged"
-    assert all('"start"' in path.read_text() for path in begun(home))
+        _, stderr = first.communicate(timeout=60)
+    assert first.returncode == 130, stderr
+    assert "stopping after this step" in stderr
+    interrupted = {path.parent.name for path in checkpoints(home)}
+    assert interrupted
+    (tmp_path / "slow").unlink()
+    second = command(*words)
+    assert second.status == 0, second.err
+    (study,) = studies(home)
+    assert len(trials(study)) == 3
+    assert interrupted <= {run for trial in trials(study) for run in trial.user_attrs["runs"]}
     assert not checkpoints(home)
 
 
-def test_worker_that_is_killed_loses_no_trial(tmp_path: Path) -> None:
+def test_worker_that_is_killed_loses_no_trial(tmp_path: Path, words: tuple[object, ...]) -> None:
     home = tmp_path / "home"
-    with subprocess.Popen(tuning(tmp_path, 2), stderr=subprocess.PIPE, text=True) as team:
-        wait(lambda: len(begun(home)) >= 2, "the tuning")
+    with subprocess.Popen(program(*words, "--jobs", 2), stderr=subprocess.PIPE, text=True) as pool:
+        wait(lambda: len(started(home)) >= 2, "the tuning")
         (lock, *_) = home.glob("runs/??/*/run.lock")
-        os.kill(int(lock.read_text().partition('"process": ')[2].strip("} \n")), signal.SIGKILL)
-        _, said = team.communicate(timeout=120)
-    assert team.returncode == 0, said
+        os.kill(json.loads(lock.read_text())["process"], signal.SIGKILL)
+        (tmp_path / "slow").unlink()
+        _, stderr = pool.communicate(timeout=120)
+    assert pool.returncode == 0, stderr
     (study,) = studies(home)
     assert len(trials(study)) == 3
-    assert len(trials(study, "FAIL")) == 1
     assert not trials(study, "RUNNING")
-    judged = [trial.params for trial in trials(study)]
-    assert trials(study, "FAIL")[0].params in judged, "the same parameters were tried again"
+    (lost,) = trials(study, "FAIL")
+    assert lost.params in [trial.params for trial in trials(study)], "the same parameters were tried again"
     assert len(list(Store(home).records())) == 3
 
 
 def connections(uri: str) -> int:
-    """Return how many connections there are to a database, the one that asks among them."""
+    """Return the number of connections to a database, with the one that asks."""
     import psycopg
 
-    with psycopg.connect(uri) as asking:
-        found = asking.execute("SELECT count(*) FROM pg_stat_activity WHERE datname = 'bench'").fetchone()
-    assert found is not None
-    return int(found[0])
+    with psycopg.connect(uri) as connection:
+        count = connection.execute("SELECT count(*) FROM pg_stat_activity WHERE datname = 'bench'").fetchone()
+    assert count is not None
+    return int(count[0])
 
 
-def test_trials_are_kept_in_a_real_postgresql(tmp_path: Path) -> None:
+def test_trials_are_stored_in_postgresql(tmp_path: Path) -> None:
     with postgres() as uri:
         url = uri.replace("postgresql://", "postgresql+psycopg://")
         words = ("--method", "shrink_perturb", "--storage", url)
@@ -122,7 +122,7 @@ def test_trials_are_kept_in_a_real_postgresql(tmp_path: Path) -> None:
         (study,) = studies(tmp_path / "two", NAME, url)
         assert [trial.number for trial in trials(study)] == [0, 1]
         assert "used already, nothing to do" in small_tune(tmp_path / "one", *words, "--trials", 2).err
-        assert connections(uri) == 1, "nobody is connected who does not ask"
+        assert connections(uri) == 1, "a worker is connected only while it asks"
 
 
 def test_dashboard_opens_the_same_trials(tmp_path: Path) -> None:
@@ -157,7 +157,7 @@ def journal(home: Path) -> Path:
     return home / "tuned" / "journal.log"
 
 
-def test_a_line_that_a_killed_writer_left_unfinished_is_cut_off(tmp_path: Path) -> None:
+def test_unfinished_line_of_a_killed_writer_is_cut_off(tmp_path: Path) -> None:
     path = journal(tmp_path)
     whole = path.read_bytes()
     path.write_bytes(whole + b'{"op_code":0,"worker')
@@ -165,7 +165,7 @@ def test_a_line_that_a_killed_writer_left_unfinished_is_cut_off(tmp_path: Path) 
     assert path.read_bytes() == whole
 
 
-def test_a_line_that_is_still_being_written_is_not_cut_off(tmp_path: Path) -> None:
+def test_line_that_is_still_being_written_is_not_cut_off(tmp_path: Path) -> None:
     path = journal(tmp_path)
     other = tmp_path / "other"
     whole = path.read_bytes()

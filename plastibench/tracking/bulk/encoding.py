@@ -9,7 +9,7 @@ import base64
 import hashlib
 import json
 import zlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict
 
 from plastibench.experiments.spec import canonical
@@ -32,20 +32,22 @@ def encode(record: Record, keys: Collection[str]) -> dict[str, str]:
     return tags | _split(f"{RUN}{record.id}", canonical(entry))
 
 
-def decode(tags: Mapping[str, str]) -> Iterator[tuple[str, Record]]:
-    """Yield the records of a batch by run id, without their stages.
+def decode(batches: Iterable[Mapping[str, str]]) -> dict[str, Record]:
+    """Return the records of batches by run id, without their stages; of equal ids the last one counts.
 
     Raises ValueError, KeyError or TypeError for tags that `encode` did not write.
     """
+    records: dict[str, Record] = {}
     groups: dict[str, RunGroup] = {}
-    for key in tags:
-        if key.startswith(RUN) and "/" not in key:
-            digest, seed, status, metrics = json.loads(_join(tags, key))
-            if digest not in groups:
-                groups[digest] = RunGroup.from_json(_decompress(_join(tags, f"{GROUP}{digest}")))
-            group = groups[digest]
-            run_metrics = _decode_metrics(metrics, seed, group.hardware) if metrics else None
-            yield key.removeprefix(RUN), group.record(seed, status, run_metrics)
+    for tags in batches:
+        for key in tags:
+            if key.startswith(RUN) and "/" not in key:
+                digest, seed, status, metrics = json.loads(_join(tags, key))
+                if digest not in groups:
+                    groups[digest] = RunGroup.from_json(_decompress(_join(tags, f"{GROUP}{digest}")))
+                run_metrics = _decode_metrics(metrics, seed, groups[digest].hardware) if metrics else None
+                records[key.removeprefix(RUN)] = groups[digest].record(seed, status, run_metrics)
+    return records
 
 
 def _encode_metrics(record: Record) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 from collections.abc import Iterator
@@ -41,18 +40,9 @@ def read_batches(server: TrackingServer, cache: Path | None = None) -> list[Tags
 
 
 def _read_database(server: TrackingServer) -> list[Tags]:
-    if server.sqlite_path is not None and not server.sqlite_path.is_file():
-        raise FileNotFoundError(errno.ENOENT, "there is no such database", str(server.sqlite_path))
-    import sqlalchemy
-
-    engine = sqlalchemy.create_engine(server.uri)
     batches: dict[str, Tags] = {}
-    try:
-        with engine.connect() as connection:
-            for run, key, value in connection.execute(sqlalchemy.text(QUERY), {"name": EXPERIMENT}):
-                batches.setdefault(run, {})[key] = value
-    finally:
-        engine.dispose()
+    for run, key, value in server.query(QUERY, name=EXPERIMENT):
+        batches.setdefault(run, {})[key] = value
     return list(batches.values())
 
 

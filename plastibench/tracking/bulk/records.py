@@ -18,8 +18,7 @@ def tracked_records(server: TrackingServer, cache: Path, ids: Sequence[str] | No
     Raises RequestError if MLflow cannot be read or has no runs of plastibench.
     """
     try:
-        # A run may be in several batches: the last one counts.
-        records = {run: record for tags in read_batches(server, cache) for run, record in decode(tags)}
+        records = decode(read_batches(server, cache))
     except Exception as error:  # whatever a driver, the network or a strange response raises
         message = f"runs in MLflow at {server.display_uri} cannot be read ({server.explain(error)})"
         raise RequestError(message) from error
