@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from plastibench.analysis.figures import save
-from plastibench.analysis.report.page import page
+from plastibench.analysis.figures.save import save_figures
+from plastibench.analysis.report.page import render_page
 from plastibench.console import progress
 from plastibench.errors import RequestError
 from plastibench.system.files import write_atomic
@@ -62,14 +62,19 @@ def report(request: ReportRequest) -> ReportResult:
     title = WHOLE_HOME if selection.is_empty else selection.resolved_suite.name
     path = request.path or Path(f"{re.sub(r'[^A-Za-z0-9._-]', '-', title)}.html")
     _check_writable(path)
-    _write(path, page(runs.tables, title, partial(progress, "drawing the page's figures")))
+    _write(path, render_page(runs.tables, title, partial(progress, "drawing the page's figures")))
     figures = [] if request.figures is None else _save_figures(runs, request.figures)
     return ReportResult(path.resolve(), figures, runs.damaged)
 
 
 def _save_figures(runs: FinishedRuns, options: FigureOptions) -> list[Path]:
-    formats = (options.formats, options.dark)
-    return save(runs.tables, options.folder, formats, partial(progress, "drawing figures"))
+    return save_figures(
+        runs.tables,
+        options.folder,
+        options.formats,
+        dark=options.dark,
+        progress=partial(progress, "drawing figures"),
+    )
 
 
 def _check_writable(path: Path) -> None:

@@ -148,16 +148,16 @@ def _attach(server: TrackingServer, name: str, texts: Mapping[str, str], files: 
 
 def _write_pages(boards: Leaderboards, folder: Path) -> dict[str, tuple[Path, ...]]:
     """Write each leaderboard's page and figures; return the folders by leaderboard."""
-    from plastibench.analysis.figures import save
-    from plastibench.analysis.report.page import page
+    from plastibench.analysis.figures.save import save_figures
+    from plastibench.analysis.report.page import render_page
 
     folders: dict[str, tuple[Path, ...]] = {}
     with progress("making pages", len(boards)) as advance:
         for number, (name, records) in enumerate(boards.items()):
             shown, subfolder = leaderboard_tables(records), folder / str(number)
             if shown:
-                save(shown, subfolder / "figures", (["svg"], False))
-                (subfolder / "report.html").write_text(page(shown, name), encoding="utf-8")
+                save_figures(shown, subfolder / "figures")
+                (subfolder / "report.html").write_text(render_page(shown, name), encoding="utf-8")
                 folders[name] = (subfolder,)
             advance(1)
     return folders

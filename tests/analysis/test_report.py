@@ -18,12 +18,12 @@ import pytest
 from support.commands import PLAIN, command, plugin, small_run
 from support.reports import HOSTILE, a_home, a_run, some_runs
 
-from plastibench.analysis.figures import save
-from plastibench.analysis.report import rerun_command
+from plastibench.analysis.figures.save import save_figures
 from plastibench.analysis.report.bibliography import bibliography
-from plastibench.analysis.report.page import page
-from plastibench.analysis.report.sentences import headline, overall, sentences
-from plastibench.analysis.report.typography import breakable, parted, typeset
+from plastibench.analysis.report.page import render_page
+from plastibench.analysis.report.rerun_command import rerun_command
+from plastibench.analysis.report.sentences import aggregate_sentences, headline, setting_sentences
+from plastibench.analysis.report.typography import allow_breaks, dim_spread, typeset
 from plastibench.analysis.tables.aggregate import aggregate
 from plastibench.analysis.tables.table import build_tables
 from plastibench.console import Advance
@@ -55,11 +55,11 @@ def read(text: str) -> Reader:
 
 def words(records: list[object], baseline: str | None = "warm") -> str:
     (table,) = build_tables(records, baseline)  # type: ignore[arg-type]
-    return " ".join(sentences(table))
+    return " ".join(setting_sentences(table))
 
 
 def test_a_page_asks_for_nothing_outside_and_all_its_links_lead_somewhere() -> None:
-    found = read(page(build_tables([*some_runs(), *some_runs(task="other_task")], "warm"), "x"))
+    found = read(render_page(build_tables([*some_runs(), *some_runs(task="other_task")], "warm"), "x"))
     ids = found.values("id")
     assert len(ids) == len(set(ids))
     for link in found.values("href", "src", "xlink:href"):
@@ -68,7 +68,7 @@ def test_a_page_asks_for_nothing_outside_and_all_its_links_lead_somewhere() -> N
 
 
 def test_the_policy_of_a_page_allows_its_own_script_alone() -> None:
-    text = page(build_tables(some_runs(), "warm"), "x")
+    text = render_page(build_tables(some_runs(), "warm"), "x")
     (script,) = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
     assert f"script-src 'sha256-{b64encode(hashlib.sha256(script.encode()).digest()).decode()}'" in text
 
@@ -78,7 +78,8 @@ def test_hostile_names_are_text() -> None:
     hostile = replace(
         a_run(HOSTILE, 0), provenance={**plain.provenance, "device": HOSTILE, "commit": HOSTILE}
     )
-    text = page(build_tables([a_run("warm", 0), hostile, a_run(HOSTILE, 0, task=HOSTILE)], "warm"), HOSTILE)
+    tables = build_tables([a_run("warm", 0), hostile, a_run(HOSTILE, 0, task=HOSTILE)], "warm")
+    text = render_page(tables, HOSTILE)
     found = read(text)
     assert found.tags["script"] == 1
     assert not [name for name, _ in found.attributes if name.startswith("on")]
@@ -101,8 +102,8 @@ def test_what_a_plug_in_says_is_text(tmp_path: Path) -> None:
 
 
 def test_no_style_of_a_picture_is_another_ones() -> None:
-    text = page(build_tables([*some_runs(), *some_runs(task="other_task")], "warm"), "x")
-    names = re.findall(r"^\.([\w-]+-\d+)\{", text.replace("<style>", "<style>\n"), re.MULTILINE)
+    text = render_page(build_tables([*some_runs(), *some_runs(task="other_task")], "warm"), "x")
+    names = re.findall(r"\.([\w-]+-\d+)\{", text)
     assert len(names) > 20
     assert len(names) == len(set(names))
 
@@ -110,20 +111,23 @@ def test_no_style_of_a_picture_is_another_ones() -> None:
 def test_the_page_says_in_short_what_each_setting_and_all_of_them_come_to() -> None:
     runs = [run for number in range(2) for run in _clear(f"task_{number}")]
     found = build_tables(runs, "warm")
-    assert headline(found[0]).startswith("good has the highest mean of stages, ")
-    assert headline(found[0]).endswith("above warm: good; below warm: bad.")
+    assert headline(found[0]).startswith("good has the highest average accuracy, ")
+    assert headline(found[0]).endswith(
+        " %. Significantly better than warm: good; significantly worse than warm: bad "
+        "(level 0.05, Holm-corrected)."
+    )
     joined = aggregate(found)
     assert joined is not None
-    above, below, ranks = overall(joined)
+    above, below, ranks = aggregate_sentences(joined)
     assert re.match(
-        r"Above warm over all 2 settings, .*: good \(\+\d.*better in 100 % of pairs of runs \[100, 100\]\)",
+        r"Better than warm over all 2 settings, .*: good \(\+\d.*better in 100 % of pairs of runs \[100, ",
         above,
     )
-    assert re.match(r"Below warm over all 2 settings, .*: bad \(-\d", below)
-    assert ranks.startswith("No ranks: Friedman's test needs")
-    text = page(found, "x")
-    assert text.index("Above warm over all 2 settings") < text.index("<table")
-    assert "There is one setting" in page(build_tables(some_runs(), "warm"), "x")
+    assert re.match(r"Worse than warm over all 2 settings, .*: bad \(-\d", below)
+    assert ranks.startswith("No mean ranks: Friedman's test needs")
+    text = render_page(found, "x")
+    assert text.index("Better than warm over all 2 settings") < text.index("<table")
+    assert "There is only one setting" in render_page(build_tables(some_runs(), "warm"), "x")
 
 
 def test_what_is_said_in_short_stays_short_with_many_methods() -> None:
@@ -135,7 +139,7 @@ def test_what_is_said_in_short_stays_short_with_many_methods() -> None:
         for run in some_runs(12, names)
     ]
     (table,) = build_tables([*some_runs(12, ["warm"]), *lost], "warm")
-    assert "and 9 others." in headline(table)
+    assert "and 9 others (level" in headline(table)
     assert headline(table).count("method_") == 3
 
 
@@ -155,28 +159,30 @@ def test_a_page_sets_signs_and_parts_a_number_from_its_interval() -> None:
     assert typeset(
         "-1.50 [-2.00, +0.50], a-1, learning_rate=1e-05"
     ) == "~1.50 [~2.00, +0.50], a-1, learning_rate=1e-05".replace("~", "\N{MINUS SIGN}")
-    assert parted("61.62 +- 0.16") == "61.62<small> ± 0.16</small>"
-    assert parted("<b> (1)") == "&lt;b&gt;<small> (1)</small>"
-    assert parted("-") == "-"
-    assert breakable("a_<b>") == "a_<wbr>&lt;b&gt;"
+    assert dim_spread("61.62 +- 0.16") == "61.62<small> ± 0.16</small>"
+    assert dim_spread("<b> (1)") == "&lt;b&gt;<small> (1)</small>"
+    assert dim_spread("-") == "-"
+    assert allow_breaks("a_<b>") == "a_<wbr>&lt;b&gt;"
 
 
 def test_the_same_runs_in_any_order_give_the_same_page() -> None:
-    assert page(build_tables(some_runs(), "warm"), "x") == page(build_tables(some_runs()[::-1], "warm"), "x")
+    runs = some_runs()
+    first, second = (render_page(build_tables(runs, "warm"), "x") for runs in (runs, runs[::-1]))
+    assert first == second
 
 
 def test_a_page_of_twenty_methods_six_tasks_and_ten_seeds_is_below_two_megabytes() -> None:
     methods = [f"method_{number:02}" for number in range(20)]
     records = [run for task in range(6) for run in some_runs(10, methods, task=f"task_{task}", stages=10)]
-    text = page(build_tables(records, "method_00"), "x")
+    text = render_page(build_tables(records, "method_00"), "x")
     assert len(text.encode()) < 2_000_000
     assert all(record.id in text for record in records)
 
 
 def test_one_seed_is_said_to_prove_nothing() -> None:
     found = words(list(some_runs(1)))
-    assert "With one seed there is no spread and no interval" in found
-    assert "free of 0" not in found
+    assert "With one seed there is no standard deviation and no interval" in found
+    assert "95 % interval" not in found
 
 
 def test_words_sort_methods_by_their_intervals() -> None:
@@ -199,23 +205,23 @@ def test_words_sort_methods_by_their_intervals() -> None:
             *shifted("open", -0.05, 0.05, -0.05, 0.05),
         ]
     )
-    assert re.search(r"Above warm, with a 95 % interval free of 0: better \(\+5\.\d\d \[", found)
-    assert re.search(r"Below warm, with a 95 % interval free of 0: worse \(-5\.\d\d \[", found)
-    assert "Not separated from warm: open. That is no proof that they are equal." in found
-    assert "among 3 of them" in found
+    assert re.search(r"Better than warm, with a 95 % interval above 0: better \(\+5\.\d\d \[", found)
+    assert re.search(r"Worse than warm, with a 95 % interval below 0: worse \(-5\.\d\d \[", found)
+    assert "No clear difference from warm, with a 95 % interval that includes 0: open." in found
+    assert "at least one of 3 excludes 0" in found
 
 
 def test_words_name_what_is_missing() -> None:
-    assert "The baseline has no finished runs" in words(list(some_runs(methods=["mine"])))
-    lost = replace(a_run("mine", 0), status="diverged")
-    assert "Diverged, and in no average, which flatters the method: mine (1)" in words([*some_runs(), lost])
+    assert "The baseline has no finished run" in words(list(some_runs(methods=["mine"])))
+    lost = words([*some_runs(), replace(a_run("mine", 0), status="diverged")])
+    assert "Diverged runs are in no average, which flatters the method: mine (1)" in lost
     other = replace(a_run("new", 0), provenance={"device": "another chip"})
-    assert "2 kinds of hardware: their seconds cannot be compared" in words([*some_runs(), other])
+    assert "2 kinds of hardware: their seconds are not comparable" in words([*some_runs(), other])
 
 
 def test_a_page_is_made_where_every_run_diverged() -> None:
     lost = [replace(run, status="diverged") for run in some_runs()]
-    assert "No run of this setting ended with a finite loss" in page(build_tables(lost, "warm"), "x")
+    assert "Every run of this setting diverged" in render_page(build_tables(lost, "warm"), "x")
 
 
 def test_the_printed_command_finds_the_very_runs(tmp_path: Path) -> None:
@@ -225,7 +231,7 @@ def test_the_printed_command_finds_the_very_runs(tmp_path: Path) -> None:
     for record in Store(tmp_path).records():
         by_method.setdefault(record.spec.method.name, []).append(record.spec)
     for specs in by_method.values():
-        line = rerun_command.command(specs)  # type: ignore[arg-type]
+        line = rerun_command(specs)  # type: ignore[arg-type]
         _, verb, *words = shlex.split(line)
         again = command(verb, "--no-mlflow", "--home", tmp_path, *words)
         assert "all 2 runs are finished already" in again.err, (line, again.err)
@@ -267,9 +273,9 @@ class Waited:
 
 def test_who_waits_for_pictures_sees_how_many_are_drawn(tmp_path: Path) -> None:
     found, drawn, saved = build_tables(some_runs(), "warm"), Waited(), Waited()
-    text = page(found, "x", drawn)
+    text = render_page(found, "x", drawn)
     assert drawn.done == drawn.total == text.count("<figure")
-    files = save(found, tmp_path, (("svg",), True), saved)
+    files = save_figures(found, tmp_path, dark=True, progress=saved)
     assert saved.done == saved.total == len(files) == 2 * drawn.total
 
 

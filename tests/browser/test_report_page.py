@@ -10,7 +10,7 @@ import pytest
 from support.browser import NARROW, VIEWS, Visit
 from support.reports import HOSTILE, a_run, some_runs
 
-from plastibench.analysis.report.page import page
+from plastibench.analysis.report.page import render_page
 from plastibench.analysis.tables.table import build_tables
 
 pytestmark = pytest.mark.browser
@@ -29,9 +29,8 @@ def written(folder: Path, text: str) -> str:
 def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Return where a page of several settings lies."""
     runs = [run for number in range(5) for run in some_runs(4, METHODS, task=f"task_{number}")]
-    return written(
-        tmp_path_factory.mktemp("report"), page(build_tables(runs, "warm", "cold"), "All finished runs")
-    )
+    text = render_page(build_tables(runs, "warm", "cold"), "All finished runs")
+    return written(tmp_path_factory.mktemp("report"), text)
 
 
 def shown(visit: Visit) -> list[str]:
@@ -137,7 +136,7 @@ def test_on_paper_the_page_is_light_and_its_commands_can_be_read(visit: Open, ad
 
 def test_hostile_names_run_no_script(visit: Open, tmp_path: Path) -> None:
     runs = [a_run("warm", 0), a_run(HOSTILE, 0, note=HOSTILE), a_run(HOSTILE, 0, task=HOSTILE)]
-    found = visit(written(tmp_path, page(build_tables(runs, "warm"), HOSTILE)))
+    found = visit(written(tmp_path, render_page(build_tables(runs, "warm"), HOSTILE)))
     assert found.page.title() == f"{HOSTILE}: plastibench"
     assert found.complaints == []
     assert found.page.locator("script").count() == 1

@@ -1,42 +1,32 @@
-"""How pictures look: one color and one marker a method, readable on light and dark, no date inside."""
+"""The style of figures: one color, marker and dash per method, readable on light and dark backgrounds."""
 
 from __future__ import annotations
 
-import io
 import math
-import re
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
-from matplotlib import rc_context, rcParams
+from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-COLORS = (
-    "#077691",
-    "#c10076",
-    "#8c9d05",
-    "#cd747c",
-    "#9811e3",
-    "#8e5727",
-    "#29a3b4",
-    "#b86dff",
-)
-"""As far apart as a search found: 15.7 in CAM02-UCS between any two, also where one kind of cone is missing
-(Machado 2009), with a contrast of 3 on white and on black."""
+from plastibench.plugins.registry import Registry
+
+COLORS = ("#077691", "#c10076", "#8c9d05", "#cd747c", "#9811e3", "#8e5727", "#29a3b4", "#b86dff")
+"""Found by a search: at least 15.7 apart in CAM02-UCS, also for color-blind eyes (Machado 2009), and with a
+contrast of 3 on white and on black."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p")
 DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (5, 2, 1, 2)))
 INK, PAPER, GRID = "#1b1f24", "#ffffff", "#c9ced6"
-NIGHT = {INK: "#e8eaed", PAPER: "#14171b", GRID: "#3b424c"}
+DARK = {INK: "#e8eaed", PAPER: "#14171b", GRID: "#3b424c"}
+"""The same colors on a dark background."""
 WIDTH = 4.6
-"""Inches of a picture: read without scrolling on a telephone, and two columns' width of most papers."""
-
+"""Inches: two columns of most papers, and readable on a phone without scrolling."""
 STYLE: dict[str, Any] = {
-    "font.family": "DejaVu Sans",  # comes with matplotlib
+    "font.family": "DejaVu Sans",  # shipped with matplotlib
     "font.size": 10,
     "axes.edgecolor": GRID,
     "axes.grid": True,
@@ -46,7 +36,7 @@ STYLE: dict[str, Any] = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "text.color": INK,
-    "text.parse_math": False,  # a method's name is no formula
+    "text.parse_math": False,  # a method's name is not a formula
     "axes.labelcolor": INK,
     "axes.titlecolor": INK,
     "axes.titlesize": 10,
@@ -55,170 +45,93 @@ STYLE: dict[str, Any] = {
     "figure.facecolor": PAPER,
     "axes.facecolor": "none",
     "legend.frameon": False,
-    "svg.hashsalt": "plastibench",
     "pdf.fonttype": 42,
     "lines.markersize": 5,
-}
-PLAIN_METADATA = {
-    "svg": {"Date": None, "Creator": None, "Format": None, "Type": None},
-    "pdf": {"CreationDate": None, "ModDate": None, "Creator": None, "Producer": None},
-    "png": {"Software": None},
 }
 
 
 @dataclass(frozen=True)
-class Picture:
-    """Something that can be drawn, with what it says in words."""
+class FigureSpec:
+    """A figure that can be drawn, with its caption."""
 
     name: str
-    """Of its file, without the ending."""
+    """Of its file, without the suffix."""
     title: str
     caption: str
-    """What is shown and how it was summed up: no picture is without n and what its bars mean."""
+    """What is shown, and what bars and bands are."""
     draw: Callable[[], Figure]
 
 
 @dataclass(frozen=True)
-class Mark:
-    """What a method is recognized by."""
+class MethodStyle:
+    """The color, marker and dash of a method."""
 
     color: str
     marker: str
     dash: Any
 
+    def line(self, label: str) -> dict[str, Any]:
+        """Return the arguments of a line with a label in the legend."""
+        return {
+            "color": self.color,
+            "marker": self.marker,
+            "linestyle": self.dash,
+            "label": visible(label),
+        }
 
-@lru_cache(maxsize=1)
-def _known() -> tuple[str, ...]:
-    from plastibench.plugins.registry import Registry
 
+@cache
+def _shipped_methods() -> tuple[str, ...]:
     return tuple(Registry().names("method"))
 
 
-def marks(labels: Sequence[str]) -> dict[str, Mark]:
-    """Return the mark of each method: by its name's place among all methods there are, not in a plot.
+def method_styles(labels: Sequence[str]) -> dict[str, MethodStyle]:
+    """Return the style of each method: a shipped method has the same one in every figure.
 
-    Names that are not shipped come behind, and so does all but the first variant of one name.
+    Other methods, and further variants of a shipped one, come after all shipped methods.
     """
-    wanted = dict.fromkeys(labels)
-    places = {name: place for place, name in enumerate(_known())}
-    strangers = sorted(label for label in wanted if label not in places)
-    places |= {label: len(places) + place for place, label in enumerate(strangers)}
-    return {label: _mark(places[label]) for label in wanted}
+    places = {name: place for place, name in enumerate(_shipped_methods())}
+    others = sorted({label for label in labels if label not in places})
+    places |= {label: len(places) + place for place, label in enumerate(others)}
+    return {label: _style(places[label]) for label in labels}
 
 
-def _mark(place: int) -> Mark:
-    lap = place // len(COLORS)
-    return Mark(COLORS[place % len(COLORS)], MARKERS[(place + lap) % len(MARKERS)], DASHES[lap % len(DASHES)])
+def _style(place: int) -> MethodStyle:
+    lap, color = divmod(place, len(COLORS))
+    return MethodStyle(COLORS[color], MARKERS[(place + lap) % len(MARKERS)], DASHES[lap % len(DASHES)])
 
 
-def blank(width: float, height: float) -> tuple[Figure, Axes]:
-    """Return an empty picture in inches, to be filled inside `drawn`."""
+def visible(label: str) -> str:
+    """Return a label that matplotlib shows: it hides those that begin with an underscore."""
+    return f"\u200b{label}" if label.startswith("_") else label
+
+
+def new_figure(width: float, height: float) -> tuple[Figure, Axes]:
+    """Return an empty figure, in inches."""
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.add_subplot()
 
 
 def ink() -> str:
-    """Return the color of what is no method's, by day or by night."""
+    """Return the color of text and of reference lines, on the current background."""
     return str(rcParams["text.color"])
 
 
-def columns(names: Sequence[str]) -> int:
-    """Return how many columns of a legend with these names fit beside one another."""
+def add_legend(figure: Figure, axes: Axes) -> None:
+    """Put the legend below: there is no room beside the plot on a phone."""
+    handles, names = axes.get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=_legend_columns(names), fontsize=9)
+
+
+def legend_height(names: Sequence[str]) -> float:
+    """Return the height of a legend in inches."""
+    return 0.19 * math.ceil(len(names) / _legend_columns(names))
+
+
+def _legend_columns(names: Sequence[str]) -> int:
     return max(1, min(3, int(WIDTH * 72 / (38 + 5.4 * max(map(len, names), default=1)))))
 
 
-def legend(figure: Figure, axes: Axes) -> None:
-    """Put the legend below: beside the plot there is no room on a telephone."""
-    handles, names = axes.get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=columns(names), fontsize=9)
-
-
-def by_stage(axes: Axes) -> None:
-    """Let the horizontal axis count stages: there is none between two."""
+def use_stage_axis(axes: Axes) -> None:
+    """Put ticks at whole stages only."""
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
-
-
-def room(names: Sequence[str]) -> float:
-    """Return the height in inches that their legend takes."""
-    return 0.19 * math.ceil(len(names) / columns(names))
-
-
-def drawn(picture: Picture, form: str, *, night: bool = False, text_as_paths: bool = True) -> bytes:
-    """Return a picture as the bytes of a file; the same picture gives the same bytes."""
-    out = io.BytesIO()
-    style: Any = {**STYLE, "svg.fonttype": "path" if text_as_paths else "none"}
-    if night:
-        style = {
-            name: NIGHT.get(value, value) if isinstance(value, str) else value
-            for name, value in style.items()
-        }
-    with rc_context(style):
-        picture.draw().savefig(out, format=form, dpi=200, metadata=PLAIN_METADATA[form])
-    return out.getvalue()
-
-
-def inline(picture: Picture) -> str:
-    """Return a picture as an <svg> element that takes the page's colors, small, with ids of its own."""
-    text = drawn(picture, "svg", text_as_paths=False).decode()
-    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
-    # What a method is called must not pass for an attribute.
-    text = re.sub(r">[^<]*<", lambda found: found[0].replace('"', "&quot;"), text)
-    for color, name in ((INK, "ink"), (PAPER, "paper"), (GRID, "grid")):
-        text = text.replace(color, f"var(--{name})")
-    text = re.sub(r' transform="rotate\(-0 [^"]*"', "", text)
-    text = re.sub(r' (d|x|y|transform|points)="[^"]*"', _rounded, text)
-    text = re.sub(r"font(-family)?: ([0-9.]+px )?'DejaVu Sans'[^;\"]*", _font, text)
-    short = re.sub(r"([a-z]{2})[a-z]+", r"\1", picture.name)
-    text = _without_plain_groups(_with_own_ids(_with_classes(text, short), short))
-    head = re.match(r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', text)
-    assert head is not None
-    width = float(head[1].split()[2])
-    size = f"min-width: {0.9 * width:.0f}px; max-width: {1.5 * width:.0f}px"
-    opening = f'<svg viewBox="{head[1]}" aria-hidden="true" style="{size}">'
-    return re.sub(r"\n\s*", "\n", opening + text[head.end() :]).strip()
-
-
-def _rounded(found: re.Match[str]) -> str:
-    """Leave out what is smaller than a tenth of a point, and spaces that part nothing."""
-    return re.sub(r"\s*([A-Z])\s*", r"\1", re.sub(r"(\.\d)\d+", r"\1", found[0]).rstrip()).replace(' "', '"')
-
-
-def _with_classes(text: str, prefix: str) -> str:
-    """Say each style once: a picture of twenty methods has the same few on a thousand marks."""
-    styles = Counter(re.findall(r' style="([^"]*)"', text))
-    names = {style: f"{prefix}-{place}" for place, style in enumerate(styles) if styles[style] > 1}
-    text = re.sub(
-        r' style="([^"]*)"',
-        lambda found: f' class="{names[found[1]]}"' if found[1] in names else found[0],
-        text,
-    )
-    rules = "".join(f".{name}{{{style}}}\n" for style, name in names.items())
-    return text.replace("<defs>", f"<style>{rules}</style>\n<defs>", 1)
-
-
-def _with_own_ids(text: str, prefix: str) -> str:
-    """Leave out ids that nothing refers to, and tell the others from those of other pictures."""
-    wanted = dict.fromkeys(re.findall(r'(?:url\(#|xlink:href="#)([^")]*)', text))
-    names = {known: f"{prefix}_{place}" for place, known in enumerate(wanted)}
-    text = re.sub(
-        r' id="([^"]*)"', lambda found: f' id="{names[found[1]]}"' if found[1] in names else "", text
-    )
-    text = re.sub(r'xlink:href="#([^"]*)"', lambda found: f'href="#{names[found[1]]}"', text)
-    return re.sub(r"url\(#([^)]*)\)", lambda found: f"url(#{names[found[1]]})", text)
-
-
-def _without_plain_groups(text: str) -> str:
-    """Leave out groups that say nothing about what is in them."""
-    kept: list[bool] = []
-    parts = re.split(r"(<g>|<g [^>]*>|</g>)", text)
-    for place, part in enumerate(parts):
-        if part.startswith("<g"):
-            kept.append(part != "<g>")
-        # A group closes as it was opened.
-        if (part.startswith("<g") and not kept[-1]) or (part == "</g>" and not kept.pop()):
-            parts[place] = ""
-    return re.sub(r"\n\s*\n+", "\n", "".join(parts))
-
-
-def _font(found: re.Match[str]) -> str:
-    return f"font: {found[2]}var(--font)" if found[2] else "font-family: var(--font)"

@@ -1,4 +1,4 @@
-"""From tables to one HTML page: what is on it, and how it is put together."""
+"""From result tables to one HTML page."""
 
 from __future__ import annotations
 
@@ -11,40 +11,42 @@ from typing import TYPE_CHECKING
 
 from plastibench.analysis.labels import record_settings
 from plastibench.analysis.report.bibliography import bibliography
-from plastibench.analysis.report.rerun_command import command
-from plastibench.analysis.report.sentences import headline, overall, sentences
-from plastibench.analysis.report.typography import breakable, parted, typeset
-from plastibench.analysis.tables.columns import STYLES, format_table
+from plastibench.analysis.report.rerun_command import rerun_command
+from plastibench.analysis.report.sentences import aggregate_sentences, headline, setting_sentences
+from plastibench.analysis.report.typography import allow_breaks, dim_spread, typeset
+from plastibench.analysis.tables.columns import STYLES, available_columns, format_table
+from plastibench.analysis.tables.notes import table_notes
 from plastibench.analysis.tables.table import ResultRow, ResultTable
 from plastibench.analysis.tables.text_table import Cell, TextTable
 from plastibench.console import Progress, no_progress
 from plastibench.store.record import Record
-from plastibench.store.run_metrics import SECONDS
 from plastibench.version import __version__
 
 if TYPE_CHECKING:
-    from plastibench.analysis.figures.style import Picture
+    from jinja2 import Environment
+
+    from plastibench.analysis.figures.style import FigureSpec
 
 TEMPLATES = Path(__file__).parent / "templates"
-ORIGINS = ("device", "platform", "python", "torch", "numpy", "plastibench", "commit", "data", "threads")
+PROVENANCE = ("device", "platform", "python", "torch", "numpy", "plastibench", "commit", "data", "threads")
 
 
 @dataclass(frozen=True)
-class Line:
-    """One row of a table on the page."""
+class PageRow:
+    """One method of a setting: its row in the table, and its runs."""
 
     method: str
-    color: str
     anchor: str
     cells: list[Cell]
+    """Without the method's name."""
     settings: str
     command: str
-    runs: tuple[Record, ...]
+    records: tuple[Record, ...]
 
 
 @dataclass(frozen=True)
-class Section:
-    """One setting on the page."""
+class PageSection:
+    """One setting."""
 
     number: int
     anchor: str
@@ -52,25 +54,59 @@ class Section:
     title: str
     sentences: list[str]
     headline: str
-    head: list[str]
-    lines: list[Line]
-    full: TextTable
-    """All columns there are."""
-    legend: list[str]
-    pictures: list[Picture]
-    origins: list[tuple[str, str]]
+    header: list[str]
+    rows: list[PageRow]
+    notes: list[str]
+    all_columns: TextTable
+    figures: list[FigureSpec]
+    provenance: list[tuple[str, str]]
 
 
-def page(found: Sequence[ResultTable], name: str, waiting: Progress = no_progress) -> str:
-    """Return the page of some tables as HTML; the same tables give the same text.
+def render_page(tables: Sequence[ResultTable], title: str, progress: Progress = no_progress) -> str:
+    """Return an HTML page about tables; the same tables give the same text.
 
-    Most of its time goes into drawing: `waiting` shows how many pictures are drawn.
+    `progress` shows the number of figures drawn, which takes most of the time.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from plastibench.analysis.figures import style
+    from plastibench.analysis.figures.aggregate import aggregate_figures, missing_figures
+    from plastibench.analysis.figures.render import inline_svg
+    from plastibench.analysis.tables.aggregate import aggregate
 
-    from plastibench.analysis.figures import aggregate
-    from plastibench.analysis.figures.style import NIGHT, inline, marks
-    from plastibench.analysis.tables.aggregate import aggregate as aggregate_tables
+    methods = sorted({row.method for table in tables for row in table.rows})
+    names = {row.records[0].spec.method.name for table in tables for row in table.rows}
+    sections = [_section(table, number, methods) for number, table in enumerate(tables, 1)]
+    figures = list(aggregate_figures(tables, methods))
+    aggregated = aggregate(tables)
+    script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
+    with progress(len(figures) + sum(len(section.figures) for section in sections)) as advance:
+
+        def svg(figure: FigureSpec) -> str:
+            text = inline_svg(figure)
+            advance(1)
+            return text
+
+        template = _environment().get_template("page.html")
+        return template.render(
+            title=title,
+            version=__version__,
+            methods=methods,
+            sections=sections,
+            figures=figures,
+            missing_figures=missing_figures(tables),
+            aggregate=aggregated,
+            aggregate_sentences=aggregate_sentences(aggregated) if aggregated else [],
+            bibliography=bibliography(names),
+            colors={name: look.color for name, look in style.method_styles(methods).items()},
+            light=list(style.DARK),
+            dark=list(style.DARK.values()),
+            svg=svg,
+            script=script,
+            script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        )
+
+
+def _environment() -> Environment:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
@@ -79,93 +115,49 @@ def page(found: Sequence[ResultTable], name: str, waiting: Progress = no_progres
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": _percent, "average": _average, "seconds": _seconds}
-    environment.filters |= {"typeset": typeset, "parted": parted, "breakable": breakable}
-    script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
-    methods = sorted({row.method for table in found for row in table.rows})
-    joined = aggregate_tables(found)
-    plain = {row.records[0].spec.method.name for table in found for row in table.rows if row.records}
-    sections = [_section(table, number, methods) for number, table in enumerate(found, 1)]
-    joint = list(aggregate.pictures(found, methods))
-    with waiting(len(joint) + sum(len(section.pictures) for section in sections)) as advance:
-
-        def drawn(picture: Picture) -> str:
-            text = inline(picture)
-            advance(1)
-            return text
-
-        return environment.get_template("page.html").render(
-            name=name,
-            version=__version__,
-            sections=sections,
-            across=joint,
-            missing=aggregate.missing(found),
-            overall=overall(joined) if joined else [],
-            joined=joined.text_table() if joined else None,
-            colors={method: mark.color for method, mark in marks(methods).items()},
-            methods=methods,
-            bibliography=bibliography(plain),
-            night=list(NIGHT.values()),
-            svg=drawn,
-            script=script,
-            script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        )
+    environment.filters |= {"typeset": typeset, "dim_spread": dim_spread, "allow_breaks": allow_breaks}
+    return environment
 
 
-def _section(table: ResultTable, number: int, methods: Sequence[str]) -> Section:
-    from plastibench.analysis.figures import per_setting, style
+def _section(table: ResultTable, number: int, methods: Sequence[str]) -> PageSection:
+    from plastibench.analysis.figures.per_setting import setting_figures
 
-    shown = format_table(table)
-    known = style.marks(methods)
-    first = table.rows[0].records[0].spec
-    return Section(
+    texts = format_table(table)
+    spec = table.rows[0].records[0].spec
+    return PageSection(
         number=number,
         anchor=f"setting-{number}",
-        name=f"{first.task.name}, {first.model.name}",
+        name=f"{spec.task.name}, {spec.model.name}",
         title=table.title,
-        sentences=sentences(table),
         headline=headline(table),
-        head=shown.header,
-        lines=[
-            _line(row, texts, (f"runs-{number}-{place}", known[row.method].color))
-            for place, (row, texts) in enumerate(zip(table.rows, shown.rows, strict=True), 1)
+        sentences=setting_sentences(table),
+        header=texts.header,
+        rows=[
+            _page_row(row, cells[1:], f"runs-{number}-{place}")
+            for place, (row, cells) in enumerate(zip(table.rows, texts.rows, strict=True), 1)
         ],
-        full=format_table(table, STYLES["full"]),
-        legend=shown.notes[: len(shown.notes) - len(table.notes)],
-        pictures=list(per_setting.pictures(table, f"setting-{number}", methods)),
-        origins=_origins([run for row in table.rows for run in row.records]),
+        notes=table_notes(table, available_columns(table)),
+        all_columns=format_table(table, STYLES["full"]),
+        figures=list(setting_figures(table, f"setting-{number}", methods)),
+        provenance=_provenance([record for row in table.rows for record in row.records]),
     )
 
 
-def _line(row: ResultRow, texts: list[Cell], place: tuple[str, str]) -> Line:
-    anchor, color = place
-    return Line(
+def _page_row(row: ResultRow, cells: list[Cell], anchor: str) -> PageRow:
+    return PageRow(
         method=row.method,
-        color=color,
         anchor=anchor,
-        cells=texts[1:],
+        cells=cells,
         settings=record_settings(row.records[0]),
-        command=command([run.spec for run in row.records]),
-        runs=row.records,
+        command=rerun_command([record.spec for record in row.records]),
+        records=row.records,
     )
 
 
-def _origins(runs: Sequence[Record]) -> list[tuple[str, str]]:
-    """Return what the runs were made with, each value that any run has."""
-    found = []
-    for what in ORIGINS:
-        values = sorted({str(run.provenance[what]) for run in runs if run.provenance.get(what) is not None})
-        found.append((what, "; ".join(values) or "not recorded"))
-    return found
-
-
-def _percent(run: Record) -> str:
-    return f"{100 * run.stages[-1]['test_accuracy']:.2f}"
-
-
-def _average(run: Record) -> str:
-    return f"{100 * sum(stage['test_accuracy'] for stage in run.stages) / len(run.stages):.2f}"
-
-
-def _seconds(run: Record) -> str:
-    return f"{sum(stage.get(name) or 0.0 for stage in run.stages for name in SECONDS):.1f}"
+def _provenance(records: Sequence[Record]) -> list[tuple[str, str]]:
+    """Return (name, all values that the runs have)."""
+    values = {
+        name: sorted({str(value) for record in records if (value := record.provenance.get(name)) is not None})
+        for name in PROVENANCE
+    }
+    return [(name, "; ".join(found) or "not recorded") for name, found in values.items()]

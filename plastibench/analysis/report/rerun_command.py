@@ -1,4 +1,4 @@
-"""The command that makes a run again, from its description alone."""
+"""The command that repeats runs, from their descriptions alone."""
 
 from __future__ import annotations
 
@@ -9,26 +9,25 @@ from plastibench.experiments.spec import Part, Spec
 from plastibench.plugins.values import show
 
 
-def command(specs: Sequence[Spec]) -> str:
-    """Return the command for runs of one method under one setting that differ in the seed.
+def rerun_command(specs: Sequence[Spec]) -> str:
+    """Return the command that executes runs of one method under one setting, which differ in their seeds.
 
-    Every setting is written out, so that a default that changes later changes nothing here.
+    It names the value of every setting, so that it does not depend on defaults.
     """
-    first = specs[0]
-    words = ["plastibench", "run", "--task", first.task.name, "--model", first.model.name]
-    words += ["--method", first.method.name, "--device", first.device, "--seeds", _seeds(specs)]
-    settings = {**first.task_settings, **first.recipe, **_prefixed(first.model), **_prefixed(first.method)}
+    spec = specs[0]
+    settings = {**spec.task.settings, **spec.recipe, **_prefixed(spec.model), **_prefixed(spec.method)}
+    words = ["plastibench", "run", "--task", spec.task.name, "--model", spec.model.name]
+    words += ["--method", spec.method.name, "--device", spec.device, "--seeds", _seeds(specs)]
     for name, value in settings.items():
         words += ["--set", f"{name}={show(value)}"]
-    return " ".join(shlex.quote(word) for word in words)
+    return shlex.join(words)
 
 
 def _seeds(specs: Sequence[Spec]) -> str:
     seeds = sorted(spec.seed for spec in specs)
     if len(seeds) == seeds[-1] - seeds[0] + 1:
-        return f"{seeds[0]}-{seeds[-1]}"
-    # A number alone would be a count.
-    return ",".join(map(str, seeds)) if len(seeds) > 1 else f"{seeds[0]}-{seeds[0]}"
+        return f"{seeds[0]}-{seeds[-1]}"  # a single number would be a count
+    return ",".join(map(str, seeds))
 
 
 def _prefixed(part: Part) -> dict[str, object]:

@@ -1,141 +1,147 @@
-"""Sentences that say what a table shows, what it does not, and what cannot be said."""
+"""Sentences about what tables show, and what they do not show."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from plastibench.analysis.figures.series import passes
-from plastibench.analysis.stats.significance import ALPHA, CONFIDENCE
+from plastibench.analysis.stats.estimate import Estimate
+from plastibench.analysis.stats.significance import ALPHA
 from plastibench.analysis.tables.aggregate import AggregateRow, AggregateTable
 from plastibench.analysis.tables.table import ResultRow, ResultTable
 
-FEW = 3
-"""Names that a sentence lists where a table below has all of them."""
-
-
-def sentences(table: ResultTable) -> list[str]:
-    """Return what a reader may conclude from a table, and no more."""
-    rows = [row for row in table.rows if row.seeds]
-    return [*_size(table), *_gains(table, rows), *_costs(table, rows), *_failures(table)]
+MAX_NAMES = 3
+"""Names listed in the summary."""
+TEST = f"exact sign-flip test, Holm-corrected, level {ALPHA}"
 
 
 def headline(table: ResultTable) -> str:
-    """Return what a table comes to in one or two sentences."""
+    """Return the result of a setting in one or two sentences."""
     rows = [row for row in table.rows if row.seeds]
     if not rows:
-        return "No run ended with a finite loss."
+        return "Every run diverged."
     best = max(rows, key=lambda row: row.average.mean)
-    first = f"{best.method} has the highest mean of stages, {best.average.text()} %."
-    pairs = [row for row in rows if row.gain is not None and table.baseline]
-    if not pairs:
+    first = f"{best.method} has the highest average accuracy, {best.average.text()} %."
+    significant = [row for row in rows if _is_significant(row)]
+    if not any(row.gain for row in rows):
         return first
-    sure = [row for row in pairs if row.gains[table.baseline or ""].p < ALPHA]
-    sides = {
-        "above": [row.method for row in _by_gain(sure) if _mean_gain(row) > 0],
-        "below": [row.method for row in _by_gain(sure) if _mean_gain(row) < 0],
-    }
-    said = [f"{side} {table.baseline}: {_few(names)}" for side, names in sides.items() if names]
-    verdict = "; ".join(said) or f"no method is told apart from {table.baseline}"
-    return f"{first} By the corrected test (p < {ALPHA}) {verdict}."
+    better = [row.method for row in _by_gain(significant) if _gain(row).mean > 0]
+    worse = [row.method for row in _by_gain(significant) if _gain(row).mean < 0]
+    verdicts = [
+        f"significantly {side} than {table.baseline}: {_first_names(names)}"
+        for side, names in (("better", better), ("worse", worse))
+        if names
+    ]
+    verdict = "; ".join(verdicts) or f"no significant difference from {table.baseline}"
+    return f"{first} {_capitalized(verdict)} (level {ALPHA}, Holm-corrected)."
 
 
-def overall(joined: AggregateTable) -> list[str]:
-    """Return what tables come to together."""
-    order = sorted(joined.rows, key=lambda row: -row.iqm_gain)
-    above = [_joined(row) for row in order if row.iqm_gain_low > 0]
-    below = [_joined(row) for row in reversed(order) if row.iqm_gain_high < 0]
-    open_ = [row.method for row in order if row.iqm_gain_low <= 0 <= row.iqm_gain_high]
-    what = f"{joined.baseline} over all {len(joined.titles)} settings, by the interquartile mean of the gains"
-    found = [f"Above {what}: {_few(above)}."] if above else []
-    found += [f"Below {what}: {_few(below)}."] if below else []
-    found += [f"Not separated from {what}: {_few(open_)}."] if open_ else []
-    return [*found, f"{joined.note[0].upper()}{joined.note[1:]}."]
+def aggregate_sentences(table: AggregateTable) -> list[str]:
+    """Return the results over all settings."""
+    rows = sorted(table.rows, key=lambda row: -row.iqm_gain)
+    better = [_gain_text(row) for row in rows if row.iqm_gain_low > 0]
+    worse = [_gain_text(row) for row in reversed(rows) if row.iqm_gain_high < 0]
+    unclear = [row.method for row in rows if row.iqm_gain_low <= 0 <= row.iqm_gain_high]
+    groups = {"Better than": better, "Worse than": worse, "No clear difference from": unclear}
+    what = f"{table.baseline} over all {len(table.titles)} settings, by the interquartile mean of the gains"
+    sentences = [f"{verdict} {what}: {_first_names(names)}." for verdict, names in groups.items() if names]
+    return [*sentences, f"{_capitalized(table.note)}."]
 
 
-def _joined(row: AggregateRow) -> str:
+def _gain_text(row: AggregateRow) -> str:
     interval = f"{row.iqm_gain:+.2f} [{row.iqm_gain_low:+.2f}, {row.iqm_gain_high:+.2f}]"
-    share, low, high = (f"{100 * value:.0f}" for value in (row.p_better, row.p_better_low, row.p_better_high))
-    return f"{row.method} ({interval}, better in {share} % of pairs of runs [{low}, {high}])"
+    better = f"{100 * row.p_better:.0f} % of pairs of runs"
+    better_interval = f"[{100 * row.p_better_low:.0f}, {100 * row.p_better_high:.0f}]"
+    return f"{row.method} ({interval}, better in {better} {better_interval})"
 
 
-def _size(table: ResultTable) -> Iterator[str]:
-    seeds = sorted({len(row.seeds) for row in table.rows if row.seeds})
-    if not seeds:
-        yield "No run of this setting ended with a finite loss: there is no accuracy to compare."
+def setting_sentences(table: ResultTable) -> list[str]:
+    """Return what the table of a setting shows: its size, gains, costs and diverged runs."""
+    rows = [row for row in table.rows if row.seeds]
+    return [*_size(table, rows), *_gains(table, rows), *_costs(rows), *_diverged(table)]
+
+
+def _size(table: ResultTable, rows: Sequence[ResultRow]) -> Iterator[str]:
+    if not rows:
+        yield "Every run of this setting diverged: there is no accuracy to compare."
         return
-    stages = sorted({len(run.stages) for row in table.rows for run in row.records if run.status == "done"})
-    yield f"{_count(len(table.rows), 'method')}; n = {_span(seeds)} seeds each; {_span(stages)} stages."
-    if min(seeds) == 1:
-        who = _names([row.method for row in table.rows if len(row.seeds) == 1])
-        yield f"With one seed there is no spread and no interval; nothing can be concluded about {who}."
+    seeds = sorted({len(row.seeds) for row in rows})
+    stages = sorted({len(run.accuracies) for row in rows for run in row.metrics})
+    yield f"{_count(len(table.rows), 'method')}, n = {_range(seeds)} seeds, {_range(stages)} stages."
+    if seeds[0] == 1:
+        single = _join([row.method for row in rows if len(row.seeds) == 1])
+        yield (
+            "With one seed there is no standard deviation and no interval: nothing can be concluded about "
+            f"{single}."
+        )
 
 
 def _gains(table: ResultTable, rows: Sequence[ResultRow]) -> Iterator[str]:
     if table.baseline is None:
-        yield "The baseline has no finished runs here, so there are no gains and nothing is compared."
+        yield "The baseline has no finished run in this setting, so there are no gains."
         return
-    judged = [row for row in rows if row.gain is not None and row.gain.n > 1]
-    above = _listed(judged, lambda row: _gain(row)[0] > 0)
-    below = _listed(judged, lambda row: _gain(row)[1] < 0)
-    open_ = [row.method for row in judged if _gain(row)[0] <= 0 <= _gain(row)[1]]
-    percent = f"{CONFIDENCE:.0%}".replace("%", " %")
-    if above:
-        yield f"Above {table.baseline}, with a {percent} interval free of 0: {above}."
-    if below:
-        yield f"Below {table.baseline}, with a {percent} interval free of 0: {below}."
-    if open_:
-        yield f"Not separated from {table.baseline}: {_names(open_)}. That is no proof that they are equal."
-    tested = [row for row in judged if row.gains[table.baseline].p < ALPHA]
-    if tested:
-        who = _names([row.method for row in tested])
-        yield f"Of these differences the corrected test (exact sign-flip, Holm) supports those of {who}."
-    elif judged:
-        yield f"Of these differences the corrected test (exact sign-flip, Holm) supports none at p < {ALPHA}."
-    if len(judged) > 1:
+    rows = _by_gain(row for row in rows if row.gain is not None and row.gain.n > 1)
+    if not rows:
+        return
+    better = [row for row in rows if _gain(row).low > 0]
+    worse = [row for row in rows if _gain(row).high < 0]
+    unclear = [row.method for row in rows if _gain(row).low <= 0 <= _gain(row).high]
+    for verdict, side, found in (("Better", "above", better), ("Worse", "below", worse)):
+        if found:
+            gains = ", ".join(f"{row.method} ({_gain(row).interval_text()})" for row in found)
+            yield f"{verdict} than {table.baseline}, with a 95 % interval {side} 0: {gains}."
+    if unclear:
         yield (
-            f"Each interval stands for itself: among {len(judged)} of them, one free of 0 by chance alone is "
-            "to be expected more often than one time in twenty. "
-            "The other methods are not compared with one another."
+            f"No clear difference from {table.baseline}, with a 95 % interval that includes 0: "
+            f"{_join(unclear)}. This does not show that they are equal."
+        )
+    significant = [row.method for row in rows if _is_significant(row)]
+    yield f"Significant ({TEST}): {_join(significant) or 'none of these differences'}."
+    if len(rows) > 1:
+        yield (
+            "The intervals are not corrected for multiple comparisons: the chance that at least one of "
+            f"{len(rows)} excludes 0 without a true difference is above 5 %. Other pairs of methods are not "
+            "compared."
         )
 
 
-def _mean_gain(row: ResultRow) -> float:
-    assert row.gain is not None
-    return row.gain.mean
-
-
-def _gain(row: ResultRow) -> tuple[float, float]:
-    assert row.gain is not None
-    return row.gain.low, row.gain.high
-
-
-def _listed(rows: Sequence[ResultRow], wanted: Callable[[ResultRow], bool]) -> str:
-    found = [row for row in rows if wanted(row)]
-    return ", ".join(f"{row.method} ({row.gain.interval_text()})" for row in _by_gain(found) if row.gain)
-
-
-def _costs(table: ResultTable, rows: Sequence[ResultRow]) -> Iterator[str]:
+def _costs(rows: Sequence[ResultRow]) -> Iterator[str]:
     if len(rows) < 2:
         return
-    cheap, dear = min(rows, key=passes), max(rows, key=passes)
-    if passes(cheap) > 0 and not math.isclose(passes(cheap), passes(dear)):
+    cheapest, *_, most_expensive = sorted(rows, key=lambda row: row.cost["passes"] or 0.0)
+    low, high = cheapest.cost["passes"] or 0.0, most_expensive.cost["passes"] or 0.0
+    if low > 0 and not math.isclose(low, high):
         yield (
-            f"Cheapest is {cheap.method} with {passes(cheap):,.0f} examples taken forward and backward, "
-            f"dearest {dear.method} with {passes(dear) / passes(cheap):.1f} times as many (means over seeds)."
+            f"The cheapest method is {cheapest.method} with {low:,.0f} passes (examples taken forward and "
+            f"backward), the most expensive {most_expensive.method} with {high / low:.1f} times as many "
+            "(means over seeds)."
         )
     devices = {run.provenance.get("device") for row in rows for run in row.records}
     if len(devices) > 1:
-        yield f"The runs were made on {len(devices)} kinds of hardware: their seconds cannot be compared."
+        yield f"The runs were executed on {len(devices)} kinds of hardware: their seconds are not comparable."
 
 
-def _failures(table: ResultTable) -> Iterator[str]:
-    lost = [f"{row.method} ({row.num_diverged})" for row in table.rows if row.num_diverged]
-    if lost:
-        yield f"Diverged, and in no average, which flatters the method: {', '.join(lost)}."
+def _diverged(table: ResultTable) -> Iterator[str]:
+    diverged = [f"{row.method} ({row.num_diverged})" for row in table.rows if row.num_diverged]
+    if diverged:
+        yield f"Diverged runs are in no average, which flatters the method: {', '.join(diverged)}."
 
 
-def _span(values: Sequence[int]) -> str:
+def _gain(row: ResultRow) -> Estimate:
+    assert row.gain is not None
+    return row.gain
+
+
+def _is_significant(row: ResultRow) -> bool:
+    gain = row.gains.get(row.baseline or "")
+    return gain is not None and gain.p < ALPHA
+
+
+def _by_gain(rows: Iterable[ResultRow]) -> list[ResultRow]:
+    return sorted(rows, key=lambda row: -abs(_gain(row).mean))
+
+
+def _range(values: Sequence[int]) -> str:
     return str(values[0]) if values[0] == values[-1] else f"{values[0]} to {values[-1]}"
 
 
@@ -143,16 +149,15 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what}" + ("" if number == 1 else "s")
 
 
-def _by_gain(rows: Sequence[ResultRow]) -> list[ResultRow]:
-    return sorted(rows, key=lambda row: -abs(_mean_gain(row)))
+def _first_names(names: Sequence[str]) -> str:
+    if len(names) <= MAX_NAMES:
+        return _join(names)
+    return f"{', '.join(names[:MAX_NAMES])} and {_count(len(names) - MAX_NAMES, 'other')}"
 
 
-def _few(names: Sequence[str]) -> str:
-    """Return the first names, and how many others there are."""
-    if len(names) <= FEW:
-        return _names(names)
-    return f"{', '.join(names[:FEW])} and {_count(len(names) - FEW, 'other')}"
+def _join(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
 
 
-def _names(names: Sequence[str]) -> str:
-    return ", ".join(names[:-1]) + " and " + names[-1] if len(names) > 1 else "".join(names)
+def _capitalized(text: str) -> str:
+    return text[:1].upper() + text[1:]

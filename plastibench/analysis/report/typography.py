@@ -1,4 +1,4 @@
-"""Texts of tables as a page sets them: real signs, and spreads and intervals less loud than means."""
+"""Typography of texts on the page: minus signs, line breaks, and spreads less prominent than means."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 MINUS = re.compile(r"(?<![\w.=-])-(?=\d)")
-REST = re.compile(r" (?=[\[(\u00b1])")
+SPREAD = re.compile(r" (?=[\[(\u00b1])")
 
 
 def typeset(text: str) -> str:
-    """Return a text with plus-minus and minus signs in place of the keyboard's."""
+    """Return a text with plus-minus and minus signs instead of the keyboard's."""
     return MINUS.sub("\N{MINUS SIGN}", text.replace("+-", "\N{PLUS-MINUS SIGN}"))
 
 
-def parted(text: str) -> Markup:
-    """Return a cell with its spread or interval, what follows the number, marked as less than the number."""
+def dim_spread(text: str) -> Markup:
+    """Return the text of a cell with its standard deviation or interval in small print."""
     from markupsafe import Markup
 
-    first, *rest = REST.split(typeset(text), maxsplit=1)
-    return Markup("{}<small> {}</small>").format(first, rest[0]) if rest else Markup("{}").format(first)
+    number, *spread = SPREAD.split(typeset(text), maxsplit=1)
+    return Markup("{}").format(number) + (Markup("<small> {}</small>").format(*spread) if spread else "")
 
 
-def breakable(name: str) -> Markup:
-    """Return a name that may go on in the next line after an underscore, where a column is narrow."""
+def allow_breaks(name: str) -> Markup:
+    """Return a name that may be broken after each underscore."""
     from markupsafe import Markup
 
     return Markup("_<wbr>").join(name.split("_"))

@@ -43,8 +43,8 @@ def analyze_ranks(scores: Mapping[str, Sequence[float]]) -> RankAnalysis:
     k, tasks = len(scores), len(next(iter(scores.values()), ()))
     if tasks < MIN_TASKS or k < MIN_METHODS:
         reason = (
-            f"no ranks: Friedman's test needs at least {MIN_TASKS} settings and {MIN_METHODS} methods, "
-            f"and there are {tasks} and {k}"
+            f"Friedman's test needs at least {MIN_TASKS} settings and {MIN_METHODS} methods; "
+            f"there are {tasks} and {k}"
         )
         return RankAnalysis({}, math.nan, math.nan, reason)
     tied = len({tuple(values) for values in scores.values()}) == 1

@@ -24,6 +24,9 @@ from plastibench.analysis.tables.text_table import Cell, TextTable
 
 Array = NDArray[np.float64]
 
+HEADER = ["method", "runs", "IQM gain", "mean gain", "median gain", "worst gain"]
+HEADER += ["P(better)", "p (Wilcoxon)", "mean rank"]
+
 
 @dataclass(frozen=True)
 class AggregateRow:
@@ -65,23 +68,27 @@ class AggregateTable:
     note: str
     """The critical difference of ranks, or why there are no ranks or no rows."""
 
-    def text_table(self) -> TextTable:
-        """Return the table as texts."""
-        title, settings = f"over {len(self.titles)} settings", enumerate(self.titles, 1)
+    @property
+    def notes(self) -> list[str]:
+        """Return what the columns mean."""
         if not self.rows:
-            return TextTable(title, ["method"], [], [self.note])
-        header = ["method", "runs", "IQM gain", "mean gain", "median gain", "worst gain"]
-        header += ["P(better)", "p (Wilcoxon)", "mean rank"]
-        notes = [
+            return [self.note]
+        return [
             f"gain: difference in average accuracy to {self.baseline} in percentage points, paired by seed; "
             "IQM: mean of the middle half of all runs, with a 95 % bootstrap interval over the seeds of "
             f"each setting ({self.num_resamples:,} resamples)",
             f"P(better): probability that a run is better than one of {self.baseline}, averaged over "
             "settings, with a 95 % interval from the same resamples",
             self.note,
-            *(f"setting {number}: {title}" for number, title in settings),
         ]
-        return TextTable(title, header, [_cells(row) for row in self.rows], notes)
+
+    def text_table(self) -> TextTable:
+        """Return the table as texts."""
+        title = f"over {len(self.titles)} settings"
+        if not self.rows:
+            return TextTable(title, ["method"], [], self.notes)
+        settings = [f"setting {number}: {title}" for number, title in enumerate(self.titles, 1)]
+        return TextTable(title, HEADER, [_cells(row) for row in self.rows], [*self.notes, *settings])
 
     def as_dict(self) -> dict[str, Any]:
         """Return the table as plain values."""
@@ -150,10 +157,13 @@ def aggregate(tables: Sequence[ResultTable]) -> AggregateTable | None:
     ranks = analyze_ranks(
         {name: [float(t[i].mean()) for t in shared.scores] for i, name in enumerate(methods)}
     )
-    note = ranks.refusal or (
-        f"mean ranks that differ by less than {ranks.critical_difference:.2f} do not differ significantly "
-        f"(Nemenyi's test; Friedman's test: {p_equation(ranks.p)})"
-    )
+    if ranks.refusal:
+        note = f"no mean ranks: {ranks.refusal}"
+    else:
+        note = (
+            f"mean ranks that differ by less than {ranks.critical_difference:.2f} do not differ "
+            f"significantly (Nemenyi's test; Friedman's test: {p_equation(ranks.p)})"
+        )
     resamples = num_resamples(sum(scores.shape[1] for scores in shared.scores), len(shared.methods))
     return AggregateTable(titles, baseline, _rows(shared, ranks), resamples, note)
 

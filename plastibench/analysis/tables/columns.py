@@ -174,10 +174,16 @@ def select_columns(style: str, columns: str | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys(["method", *names]))
 
 
+def available_columns(table: ResultTable, columns: Sequence[str] = STYLES["standard"]) -> list[str]:
+    """Return those columns whose reference the table has."""
+    missing = {role for role in ("baseline", "cost_reference") if getattr(table, role) is None}
+    return [name for name in columns if COLUMNS[name].requires not in missing]
+
+
 def format_table(table: ResultTable, columns: Sequence[str] = STYLES["standard"]) -> TextTable:
     """Return a table as texts; columns whose reference the table lacks are left out."""
+    names = available_columns(table, columns)
     references = {"baseline": table.baseline, "cost_reference": table.cost_reference}
-    names = [name for name in columns if references.get(COLUMNS[name].requires or "", "") is not None]
     header = [COLUMNS[name].header.format(**references) for name in names]
     rows = [[COLUMNS[name].format_cell(row, table) for name in names] for row in table.rows]
     return TextTable(table.title, header, rows, [*table_notes(table, names), *table.notes])

@@ -32,7 +32,7 @@ def command(
 
     The page holds text, tables, figures, settings and commands, and loads nothing from a network.
     """
-    from plastibench.analysis.figures import parse_formats
+    from plastibench.analysis.figures.save import parse_formats
     from plastibench.workflows.report import FigureOptions, ReportRequest, report
 
     formats = parse_formats(figure_formats)

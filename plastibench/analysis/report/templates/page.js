@@ -1,13 +1,13 @@
 "use strict";
-// Without this script the page says all the same; with it tables sort and filter, and links open their rows.
+// Without this script the page is complete; with it tables can be sorted and filtered, and links open their runs.
 function value(row, column) {
   const text = row.cells[column].textContent.trim();
   const number = parseFloat(text.replace(/[,<]/g, "").replace("\u2212", "-"));
   if (Number.isNaN(number)) return text.toLowerCase();
-  return text.startsWith("<") ? number / 2 : number;  // "< 0.001" lies below 0.001
+  return text.startsWith("<") ? number / 2 : number;  // "< 0.001" is below 0.001
 }
 function compare(a, b, sign) {
-  // Words go behind numbers, up or down: a dash stands for what is absent.
+  // Words come after numbers in both orders: a dash stands for an absent number.
   if (typeof a !== typeof b) return typeof a === "number" ? -1 : 1;
   return sign * (a < b ? -1 : a > b ? 1 : 0);
 }
