@@ -11,7 +11,8 @@ from support.commands import SMALL, child, small_run
 from support.tasks import LogRecorder, captured_digits, small_digits
 from torch import nn
 
-from plastibench.devices import Cpu, Cuda, Hpu, get_device
+from plastibench.devices import Cpu, Cuda, Device, Hpu, get_device
+from plastibench.devices.cuda_graphs import CudaGraphs
 from plastibench.devices.graph_capture import GraphCapturer
 from plastibench.errors import RequestError
 from plastibench.plugins.method import Method
@@ -98,12 +99,27 @@ def test_a_model_that_breaks_torchs_kernel_has_another_memory_format() -> None:
         narrow(images).sum().backward()
 
 
+class Adaptive(nn.Linear):
+    """A layer that wants to know the device."""
+
+    device: Device | None = None
+
+    def prepare_for(self, device: Device) -> None:
+        self.device = device
+
+
+def test_layers_may_prepare_themselves_for_the_device() -> None:
+    device, layer = get_device("cpu"), Adaptive(2, 2)
+    device.prepare_model(nn.Sequential(nn.ReLU(), nn.Sequential(layer)))
+    assert layer.device is device
+
+
 def test_the_recipes_precision_changes_the_result(registry: Registry) -> None:
-    trials = [
+    traces = [
         trace_run(small_digits(registry, recipe={"precision": precision}), Method())
         for precision in ("fp32", "bf16")
     ]
-    assert not equal_weights(trials[0].weights, trials[1].weights)
+    assert not equal_weights(traces[0].weights, traces[1].weights)
 
 
 @pytest.mark.cuda
@@ -116,6 +132,12 @@ def test_cuda_gives_the_accuracy_of_the_cpu(registry: Registry) -> None:
     for a, b in zip(here.results, there.results, strict=True):
         assert a.num_train == b.num_train
         assert a.test_accuracy == pytest.approx(b.test_accuracy, abs=0.1)
+
+
+@pytest.mark.cuda
+def test_cuda_captures_all_steps_of_a_process_on_one_stream() -> None:
+    streams = {CudaGraphs(get_device("cuda").torch_device).stream for _ in range(3)}
+    assert len(streams) == 1
 
 
 @pytest.mark.cuda

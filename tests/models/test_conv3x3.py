@@ -1,4 +1,4 @@
-"""The convolution of small images: torch's own sums, gradients and second gradients, in every precision."""
+"""The convolution of small images: values, gradients and second gradients are torch's, in every precision."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from plastibench.devices import get_device
+from plastibench.devices import Cpu, Cuda, get_device
 from plastibench.models.layers.conv3x3 import Conv3x3
 from plastibench.models.layers.conv3x3_bf16 import GatheredConv
 
 SIZES = [(1, 1), (1, 2), (2, 1), (2, 2)]
 
 
-def plain(layer: Conv3x3, x: Tensor) -> Tensor:
+def torch_conv(layer: Conv3x3, x: Tensor) -> Tensor:
     return F.conv2d(x, layer.weight, layer.bias, layer.stride, padding=1)
 
 
-def made(size: tuple[int, int], *, stride: int = 1, bias: bool = True) -> tuple[Conv3x3, Tensor]:
+def make_layer(size: tuple[int, int], *, stride: int = 1, bias: bool = True) -> tuple[Conv3x3, Tensor]:
     torch.manual_seed(0)
     layer = Conv3x3(5, 7, stride, bias=bias).double().to(memory_format=torch.channels_last)
     return layer, torch.randn(3, 5, *size, dtype=torch.float64, requires_grad=True)
@@ -27,23 +27,23 @@ def made(size: tuple[int, int], *, stride: int = 1, bias: bool = True) -> tuple[
 
 @pytest.mark.parametrize("size", [*SIZES, (3, 2), (4, 4)])
 @pytest.mark.parametrize("bias", [False, True])
-def test_its_values_and_gradients_are_torchs(size: tuple[int, int], bias: bool) -> None:
-    layer, x = made(size, bias=bias)
-    wanted = plain(layer, x)
-    found = layer(x)
-    assert found.shape == wanted.shape
-    torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-12)
-    against = torch.randn_like(wanted)
+def test_values_and_gradients_are_torchs(size: tuple[int, int], bias: bool) -> None:
+    layer, x = make_layer(size, bias=bias)
+    expected = torch_conv(layer, x)
+    actual = layer(x)
+    assert actual.shape == expected.shape
+    torch.testing.assert_close(actual, expected, rtol=1e-12, atol=1e-12)
+    grad = torch.randn_like(expected)
     inputs = [x, *layer.parameters()]
     for a, b in zip(
-        torch.autograd.grad(found, inputs, against), torch.autograd.grad(wanted, inputs, against), strict=True
+        torch.autograd.grad(actual, inputs, grad), torch.autograd.grad(expected, inputs, grad), strict=True
     ):
         torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_its_second_gradients_are_right(size: tuple[int, int]) -> None:
-    layer, x = made(size)
+def test_second_gradients_are_right(size: tuple[int, int]) -> None:
+    layer, x = make_layer(size)
 
     def of(x: Tensor, weight: Tensor) -> Tensor:
         y: Tensor = torch.func.functional_call(layer, {"weight": weight}, (x,))
@@ -52,28 +52,28 @@ def test_its_second_gradients_are_right(size: tuple[int, int]) -> None:
     assert torch.autograd.gradgradcheck(of, (x, layer.weight))
 
 
-def test_a_stride_is_torchs() -> None:
-    layer, x = made((2, 2), stride=2)
-    assert torch.equal(layer(x), plain(layer, x))
+def test_strided_convolutions_are_torchs() -> None:
+    layer, x = make_layer((2, 2), stride=2)
+    assert torch.equal(layer(x), torch_conv(layer, x))
 
 
-def test_autocast_computes_in_the_lower_precision() -> None:
-    layer, x = made((2, 2))
+def test_autocast_computes_in_bf16() -> None:
+    layer, x = make_layer((2, 2))
     layer, x = layer.float(), x.detach().float()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        found, wanted = layer(x), plain(layer, x)
-    assert found.dtype == wanted.dtype == torch.bfloat16
-    torch.testing.assert_close(found, wanted, rtol=2**-7, atol=2**-6)
-    found.float().sum().backward()
+        actual, expected = layer(x), torch_conv(layer, x)
+    assert actual.dtype == expected.dtype == torch.bfloat16
+    torch.testing.assert_close(actual, expected, rtol=2**-7, atol=2**-6)
+    actual.float().sum().backward()
     assert layer.weight.grad is not None
     assert layer.weight.grad.dtype == torch.float32
 
 
-def test_it_multiplies_by_no_padding() -> None:
-    layer, x = made((2, 2))
+def test_the_padding_is_not_multiplied() -> None:
+    layer, x = make_layer((2, 2))
     with FlopCounterMode(display=False) as counter:
         layer(x).sum().backward()
-    forward = 2 * len(x) * 5 * 7 * 16  # every pixel with every pixel, where a kernel has 36 taps
+    forward = 2 * len(x) * 5 * 7 * 16  # every pixel with every pixel: 16 products instead of 36
     assert counter.get_total_flops() == 3 * forward
 
 
@@ -82,14 +82,14 @@ def test_it_multiplies_by_no_padding() -> None:
     [*((size, s) for size in SIZES for s in (1, 2)), ((3, 4), 2), ((4, 4), 2), ((4, 3), 1)],
 )
 def test_gathered_values_and_both_gradients_are_torchs(size: tuple[int, int], stride: int) -> None:
-    layer, x = made(size, stride=stride, bias=False)
-    wanted, found = plain(layer, x), GatheredConv.apply(x, layer.weight, stride)
-    assert found.shape == wanted.shape
-    torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-12)
-    against = torch.randn_like(wanted)
+    layer, x = make_layer(size, stride=stride, bias=False)
+    expected, actual = torch_conv(layer, x), GatheredConv.apply(x, layer.weight, stride)
+    assert actual.shape == expected.shape
+    torch.testing.assert_close(actual, expected, rtol=1e-12, atol=1e-12)
+    grad = torch.randn_like(expected)
     inputs = [x, layer.weight]
     for a, b in zip(
-        torch.autograd.grad(found, inputs, against), torch.autograd.grad(wanted, inputs, against), strict=True
+        torch.autograd.grad(actual, inputs, grad), torch.autograd.grad(expected, inputs, grad), strict=True
     ):
         torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
     assert torch.autograd.gradgradcheck(lambda x, w: GatheredConv.apply(x, w, stride), (x, layer.weight))
@@ -97,22 +97,22 @@ def test_gathered_values_and_both_gradients_are_torchs(size: tuple[int, int], st
 
 @pytest.mark.parametrize(("size", "stride"), [(2, 1), (4, 2)])
 def test_wide_layers_in_bf16_are_rounded_once(size: int, stride: int) -> None:
-    """Every value and gradient lies within half a step of bf16, 2^-9 of it, of the sum in double precision.
+    """Every value and gradient is within half a step of bf16, 2^-9, of the sum in double precision.
 
-    The other half is for sums that float32 puts on the far side of a middle.
+    The tolerance has another half for sums that float32 puts on the other side of a midpoint.
     """
     torch.manual_seed(0)
     layer = Conv3x3(128, 128, stride).bfloat16()
     get_device("cpu").prepare_model(layer)
     x = torch.randn(8, 128, size, size, dtype=torch.bfloat16, requires_grad=True)
-    found = layer(x)
-    assert "GatheredConv" in str(found.grad_fn)
+    actual = layer(x)
+    assert "GatheredConv" in str(actual.grad_fn)
     exact = [v.detach().double().requires_grad_() for v in (x, layer.weight)]
-    wanted = F.conv2d(exact[0], exact[1], None, stride, padding=1)
-    against = torch.randn_like(found)
-    made = [found, *torch.autograd.grad(found, [x, layer.weight], against)]
-    sums = [wanted, *torch.autograd.grad(wanted, exact, against.double())]
-    for a, b in zip(made, sums, strict=True):
+    expected = F.conv2d(exact[0], exact[1], None, stride, padding=1)
+    grad = torch.randn_like(actual)
+    computed = [actual, *torch.autograd.grad(actual, [x, layer.weight], grad)]
+    sums = [expected, *torch.autograd.grad(expected, exact, grad.double())]
+    for a, b in zip(computed, sums, strict=True):
         torch.testing.assert_close(a.double(), b, rtol=2**-8, atol=1e-4)
 
 
@@ -124,6 +124,19 @@ def test_narrow_layers_and_float32_keep_their_bits() -> None:
         assert torch.equal(layer(x), F.conv2d(x, layer.weight, None, 2, 1))
 
 
-def test_a_device_that_does_not_ask_for_it_has_torchs_own_convolution() -> None:
+def test_wide_bf16_layers_are_gathered_only_on_devices_that_ask_for_it() -> None:
     layer, x = Conv3x3(128, 128, 2).bfloat16(), torch.randn(2, 128, 4, 4, dtype=torch.bfloat16)
     assert torch.equal(layer(x), F.conv2d(x, layer.weight, None, 2, 1))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_devices_with_a_fast_library_use_its_convolution(dtype: torch.dtype) -> None:
+    class WithLibrary(Cpu):
+        small_convolution = Cuda.small_convolution
+
+    layer, x = Conv3x3(128, 128).to(dtype), torch.randn(2, 128, 2, 2, dtype=dtype)
+    WithLibrary().prepare_model(layer)
+    with FlopCounterMode(display=False) as counter:
+        y = layer(x)
+    assert torch.equal(y, F.conv2d(x, layer.weight, None, 1, 1))
+    assert counter.get_total_flops() == 2 * y.numel() * 128 * 9, "the padding is multiplied and counted"

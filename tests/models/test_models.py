@@ -26,18 +26,18 @@ SMALL: dict[str, dict[str, Any]] = {
 }
 
 
-def made(registry: Registry, name: str, classes: int = 10, **settings: Any) -> nn.Module:
+def build(registry: Registry, name: str, classes: int = 10, **settings: Any) -> nn.Module:
     architecture = registry.load("model", name)(**settings)
     parts = PARTS if architecture.spatial_norm else FLAT
     model: nn.Module = architecture.build((3, 32, 32), classes, parts)
     return model
 
 
-def size(model: nn.Module) -> int:
+def num_parameters(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def test_every_model_is_tried_here(registry: Registry) -> None:
+def test_every_model_has_a_small_version_here(registry: Registry) -> None:
     assert sorted(SMALL) == registry.names("model")
 
 
@@ -52,24 +52,26 @@ def test_every_model_is_tried_here(registry: Registry) -> None:
         ("small_resnet", 10, 78_042),
     ],
 )
-def test_sizes_are_those_of_the_reference(registry: Registry, name: str, classes: int, weights: int) -> None:
-    assert size(made(registry, name, classes)) == weights
+def test_the_number_of_parameters_is_that_of_the_reference(
+    registry: Registry, name: str, classes: int, weights: int
+) -> None:
+    assert num_parameters(build(registry, name, classes)) == weights
 
 
-def test_vgg_has_the_size_of_the_reference(registry: Registry) -> None:
-    with torch.device("meta"):  # 134 million weights need not be made to be counted
-        assert size(made(registry, "vgg16_bn")) == 134_309_962
+def test_vgg_has_the_number_of_parameters_of_the_reference(registry: Registry) -> None:
+    with torch.device("meta"):  # 134 million weights need no memory to be counted
+        assert num_parameters(build(registry, "vgg16_bn")) == 134_309_962
 
 
 @pytest.mark.parametrize("name", sorted(SMALL))
-def test_a_model_gives_a_number_for_each_class(registry: Registry, name: str) -> None:
+def test_models_return_one_logit_per_class(registry: Registry, name: str) -> None:
     architecture = registry.load("model", name)(**SMALL[name])
     for shape in [shape for shape in ((3, 32, 32), (1, 28, 28)) if architecture.unsupported(shape) is None]:
         model = architecture.build(shape, 7, PARTS if architecture.spatial_norm else FLAT)
         assert model(torch.randn(2, *shape)).shape == (2, 7)
 
 
-def test_a_model_that_images_are_too_small_for_is_refused(registry: Registry) -> None:
+def test_images_that_are_too_small_for_a_model_are_an_error(registry: Registry) -> None:
     with pytest.raises(
         RequestError, match=r"VGG16BN cannot be trained on Digits: .* 32x32 or larger, not 8x8"
     ):
@@ -77,8 +79,8 @@ def test_a_model_that_images_are_too_small_for_is_refused(registry: Registry) ->
 
 
 @pytest.mark.parametrize(("name", "pooled"), [("resnet18", 2), ("resnet18_sota", 4)])
-def test_the_two_forms_of_resnet18_differ_in_the_pool(registry: Registry, name: str, pooled: int) -> None:
-    model = made(registry, name, **SMALL[name])
+def test_the_two_versions_of_resnet18_differ_in_the_pool(registry: Registry, name: str, pooled: int) -> None:
+    model = build(registry, name, **SMALL[name])
     seen: list[torch.Size] = []
     blocks = [module for module in model.modules() if type(module).__name__ == "BasicBlock"]
     blocks[-1].register_forward_hook(lambda module, inputs, output: seen.append(output.shape))
@@ -86,25 +88,25 @@ def test_the_two_forms_of_resnet18_differ_in_the_pool(registry: Registry, name: 
     assert seen[0][2:] == (pooled, pooled)
 
 
-def test_convolutions_of_resnet18_are_drawn_by_fan_out(registry: Registry) -> None:
+def test_convolutions_of_resnet18_are_initialized_by_fan_out(registry: Registry) -> None:
     torch.manual_seed(0)
-    for name, drawn_by_fan_out in (("resnet18", True), ("resnet18_sota", False)):
-        convolution = weight_layers(made(registry, name, width=32))[5]
+    for name, by_fan_out in (("resnet18", True), ("resnet18_sota", False)):
+        convolution = weight_layers(build(registry, name, width=32))[5]
         expected = math.sqrt(2 / (convolution.weight.shape[0] * 9))
         close = abs(float(convolution.weight.detach().std()) / expected - 1) < 0.05
-        assert close == drawn_by_fan_out
+        assert close == by_fan_out
 
 
-def test_linear_layers_of_vgg_are_drawn_narrow(registry: Registry) -> None:
+def test_linear_layers_of_vgg_are_initialized_with_a_small_deviation(registry: Registry) -> None:
     torch.manual_seed(0)
-    head = weight_layers(made(registry, "vgg16_bn", hidden=512))[-1]
+    head = weight_layers(build(registry, "vgg16_bn", hidden=512))[-1]
     assert float(head.weight.detach().std()) == pytest.approx(0.01, rel=0.1)
     assert head.bias is not None
     assert torch.count_nonzero(head.bias) == 0
 
 
 class CReLU(nn.Module):
-    """Widens its input to twice as many channels: what a remedy of architecture may bring."""
+    """Doubles the channels, as an activation of a method may."""
 
     expansion = 2
 
@@ -113,15 +115,15 @@ class CReLU(nn.Module):
 
 
 @pytest.mark.parametrize("name", sorted(SMALL))
-def test_models_honour_an_activation_that_widens(registry: Registry, name: str) -> None:
+def test_models_fit_an_activation_that_widens(registry: Registry, name: str) -> None:
     architecture = registry.load("model", name)(**SMALL[name])
     norm = nn.BatchNorm2d if architecture.spatial_norm else nn.BatchNorm1d
     model = architecture.build((3, 32, 32), 5, LayerFactories(activation=CReLU, norm=norm))
     assert model(torch.randn(2, 3, 32, 32)).shape == (2, 5)
 
 
-def test_scopes_name_what_they_say(registry: Registry) -> None:
-    model = made(registry, "small_resnet", width=4)
+def test_scopes_select_parameters(registry: Registry) -> None:
+    model = build(registry, "small_resnet", width=4)
     norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
     layers = weight_layers(model)
     assert isinstance(layers[-1], nn.Linear)

@@ -1,4 +1,4 @@
-"""The ledger: FLOPs against counts by hand, energy counters, and what is absent."""
+"""Costs: FLOPs against counts by hand, energy counters, and what could not be measured."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SHAPES = {"mlp_bn": (1, 8, 8)}
 
 
 def by_hand(model: nn.Module, shape: tuple[int, ...]) -> tuple[int, int]:
-    """Return the FLOPs of one image forward, and of its way back: outputs times inputs of each layer."""
+    """Return the FLOPs of one image, forward and backward: outputs times inputs of each layer."""
     forward, back, first = 0, 0, True
 
     def hook(module: nn.Module, inputs: tuple[torch.Tensor], out: torch.Tensor) -> None:
@@ -29,7 +29,7 @@ def by_hand(model: nn.Module, shape: tuple[int, ...]) -> tuple[int, int]:
         if isinstance(module, nn.Conv2d):
             height, width = module.kernel_size
             pixels = out[0, 0].numel()
-            # On 2x2 pixels and less a 3x3 kernel always covers all: nothing is multiplied by padding.
+            # On 2x2 pixels or fewer a 3x3 kernel always covers all; its padding is not multiplied.
             small = isinstance(module, Conv3x3) and module.stride == (1, 1) and pixels <= 4
             one = 2 * out[0].numel() * module.in_channels * (pixels if small else height * width)
         elif isinstance(module, nn.Linear):
@@ -37,7 +37,7 @@ def by_hand(model: nn.Module, shape: tuple[int, ...]) -> tuple[int, int]:
         else:
             return
         forward += one
-        # The first layer's images need no gradient: it goes back to its weights alone.
+        # Images need no gradient, so the first layer computes that of its weights forward_only.
         back += one if first else 2 * one
         first = False
 
@@ -60,15 +60,15 @@ def test_flops_of_a_pass_are_those_counted_by_hand(name: str, registry: Registry
     forward, back = by_hand(model, shape)
     model.train()
     for examples in (2, 7):
-        there = flops.pass_flops(model, (examples, *shape), backward=True)
-        only = flops.pass_flops(model, (examples, *shape), backward=False)
-        assert there is not None
-        assert only is not None
-        assert (only.matrix, there.matrix) == (examples * forward, examples * (forward + back))
-        assert there.elementwise > only.elementwise > 0
+        both = flops.pass_flops(model, (examples, *shape), backward=True)
+        forward_only = flops.pass_flops(model, (examples, *shape), backward=False)
+        assert both is not None
+        assert forward_only is not None
+        assert (forward_only.matrix, both.matrix) == (examples * forward, examples * (forward + back))
+        assert both.elementwise > forward_only.elementwise > 0
 
 
-def test_tracing_leaves_model_and_streams_as_they_are(registry: Registry) -> None:
+def test_tracing_changes_neither_model_nor_random_state(registry: Registry) -> None:
     model = small_digits(registry).model().train()
     before, stream = {k: v.clone() for k, v in model.state_dict().items()}, torch.get_rng_state()
     assert flops.pass_flops(model, (3, 1, 8, 8), backward=True) is not None
@@ -79,12 +79,12 @@ def test_tracing_leaves_model_and_streams_as_they_are(registry: Registry) -> Non
     assert model.training
 
 
-def test_a_model_that_cannot_be_traced_has_absent_flops() -> None:
-    class Odd(nn.Module):
+def test_the_flops_of_a_model_that_cannot_be_traced_are_none() -> None:
+    class Untraceable(nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return x.flatten(1)[:, : int(x.sum().item() > 0) + 1]
 
-    assert flops.pass_flops(Odd(), (2, 1, 4, 4), backward=False) is None
+    assert flops.pass_flops(Untraceable(), (2, 1, 4, 4), backward=False) is None
     cost = Cost()
     cost.add_flops("train", flops.Flops(10, 1))
     assert (cost.phases["train"].flops, cost.elementwise_flops) == (10, 1)
@@ -92,7 +92,7 @@ def test_a_model_that_cannot_be_traced_has_absent_flops() -> None:
     assert (cost.phases["train"].flops, cost.elementwise_flops) == (None, None)
 
 
-def test_energy_is_read_from_the_processors_counters_and_absent_without(tmp_path: Path) -> None:
+def test_energy_is_read_from_the_processors_counters_or_is_none(tmp_path: Path) -> None:
     assert energy.read_rapl(tmp_path) is None
     for zone, joules in (("intel-rapl:0", 5), ("intel-rapl:1", 7), ("intel-rapl:0:0", 99)):
         (tmp_path / zone).mkdir()
@@ -100,7 +100,7 @@ def test_energy_is_read_from_the_processors_counters_and_absent_without(tmp_path
         (tmp_path / zone / "max_energy_range_uj").write_text("10000000\n")
     before = energy.read_rapl(tmp_path)
     (tmp_path / "intel-rapl:0" / "energy_uj").write_text("6500000\n")
-    (tmp_path / "intel-rapl:1" / "energy_uj").write_text("1000000\n")  # began anew at 10 J
+    (tmp_path / "intel-rapl:1" / "energy_uj").write_text("1000000\n")  # wrapped around at 10 J
     assert energy.joules_between(before, energy.read_rapl(tmp_path)) == pytest.approx(1.5 + 4)
     assert energy.joules_between(None, before) is None
 

@@ -1,4 +1,4 @@
-"""Optimizers against plain transcriptions, and the learning rate's course against the published one."""
+"""Optimizers against plain transcriptions, and the learning-rate schedule against the published one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def problem() -> tuple[list[Tensor], Any]:
     return weights, lambda w: (torch.tanh(x @ w[0] + w[1]) ** 2).sum()
 
 
-def sam_by_the_paper(rho: float, adaptive: bool, steps: int) -> list[Tensor]:
+def reference_sam(rho: float, adaptive: bool, steps: int) -> list[Tensor]:
     """Foret et al. 2021, algorithm 1; Kwon et al. 2021, equation 6; inside, SGD with momentum."""
     weights, loss = problem()
     velocity = [torch.zeros_like(w) for w in weights]
@@ -40,7 +40,7 @@ def sam_by_the_paper(rho: float, adaptive: bool, steps: int) -> list[Tensor]:
 
 
 @pytest.mark.parametrize("adaptive", [False, True])
-def test_sam_is_its_papers_algorithm(adaptive: bool) -> None:
+def test_sam_is_the_algorithm_of_its_paper(adaptive: bool) -> None:
     weights, loss = problem()
     recipe = Recipe(optimizer="sam", rho=0.2, adaptive=adaptive, learning_rate=0.05, weight_decay=0.01)
     optimizer = optimizers.build_optimizer(recipe, weights)
@@ -53,12 +53,12 @@ def test_sam_is_its_papers_algorithm(adaptive: bool) -> None:
 
     for _ in range(5):
         optimizer.step(closure)  # type: ignore[arg-type]
-    for found, wanted in zip(weights, sam_by_the_paper(0.2, adaptive, 5), strict=True):
-        torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-6)
+    for actual, expected in zip(weights, reference_sam(0.2, adaptive, 5), strict=True):
+        torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_sam_without_radius_is_sgd_to_the_bit() -> None:
-    found = []
+def test_sam_with_radius_zero_is_sgd_bit_for_bit() -> None:
+    results = []
     for recipe in (Recipe(learning_rate=0.1), Recipe(optimizer="sam", rho=0.0, learning_rate=0.1)):
         weights, loss = problem()
         optimizer = optimizers.build_optimizer(recipe, weights)
@@ -71,8 +71,8 @@ def test_sam_without_radius_is_sgd_to_the_bit() -> None:
 
         for _ in range(3):
             optimizer.step(closure)  # type: ignore[arg-type]
-        found.append(weights)
-    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+        results.append(weights)
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
 
 
 def test_sam_needs_a_closure() -> None:
@@ -81,17 +81,17 @@ def test_sam_needs_a_closure() -> None:
         optimizer.step()
 
 
-@pytest.mark.parametrize(("name", "kind"), [("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)])
-def test_adam_takes_its_first_decay_from_momentum(name: Any, kind: type) -> None:
+@pytest.mark.parametrize(("name", "cls"), [("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)])
+def test_adams_first_beta_is_the_momentum(name: Any, cls: type) -> None:
     optimizer = optimizers.build_optimizer(
         Recipe(optimizer=name, momentum=0.8, weight_decay=0.1), problem()[0]
     )
-    assert type(optimizer) is kind
+    assert type(optimizer) is cls
     assert optimizer.param_groups[0]["betas"] == (0.8, 0.999)
     assert optimizer.param_groups[0]["weight_decay"] == 0.1
 
 
-def test_the_rate_warms_up_over_the_first_epoch_and_falls_at_milestones() -> None:
+def test_the_learning_rate_warms_up_and_decays_at_milestones() -> None:
     recipe = Recipe(learning_rate=0.1, schedule="steps", milestones=(60, 120), decay=0.2, warmup_epochs=1)
     assert optimizers.learning_rate(recipe, 0, 0, 10) == 0.0
     assert optimizers.learning_rate(recipe, 0, 5, 10) == pytest.approx(0.05)
@@ -102,12 +102,12 @@ def test_the_rate_warms_up_over_the_first_epoch_and_falls_at_milestones() -> Non
     assert optimizers.learning_rate(recipe, 120, 1200, 10) == pytest.approx(0.004)
 
 
-def test_still_statistics_normalize_by_the_batch_and_remember_nothing() -> None:
+def test_frozen_statistics_normalize_by_the_batch_and_are_not_updated() -> None:
     norm = nn.BatchNorm1d(3)
     x = torch.randn(8, 3)
-    usual = nn.BatchNorm1d(3)(x)
+    expected = nn.BatchNorm1d(3)(x)
     with frozen_batch_norm_statistics(norm):
-        found = norm(x)
-    torch.testing.assert_close(found, usual)
+        actual = norm(x)
+    torch.testing.assert_close(actual, expected)
     assert torch.equal(norm.running_mean, torch.zeros(3))  # type: ignore[arg-type]
     assert norm.track_running_stats

@@ -1,7 +1,8 @@
-"""The staged loop: stop rules, order of hooks, counting, streams, divergence."""
+"""The staged protocol: stop rules, order of hooks, counting, random streams, divergence."""
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,49 +19,57 @@ from plastibench.plugins.registry import Registry
 from plastibench.plugins.task import Task
 from plastibench.testing.run_trace import data_context, equal_weights, trace_run
 from plastibench.training import protocol
-from plastibench.training.callbacks import EpochProgress, TrainingCallback
+from plastibench.training.batch_norm import averaged_batch_norm_statistics
+from plastibench.training.callbacks import (
+    Checkpointer,
+    EpochProgress,
+    IncompatibleCheckpointError,
+    StateDict,
+    StopRequested,
+    TrainingCallback,
+)
 from plastibench.training.evaluation import evaluate
 from plastibench.training.learner import Learner
 
 
 @dataclass(kw_only=True)
-class Diary(Method):
-    """Writes down when it was called."""
+class HookRecorder(Method):
+    """Records the calls of its hooks."""
 
-    entries: list[str] = field(default_factory=list, init=False)
+    calls: list[str] = field(default_factory=list, init=False)
 
     def start(self, learner: Learner) -> None:
-        self.entries.append("start")
+        self.calls.append("start")
 
     def before_stage(self, learner: Learner) -> None:
-        self.entries.append(f"before {learner.stage.index}")
+        self.calls.append(f"before {learner.stage.index}")
 
     def loss_term(self, learner: Learner, logits: Tensor, y: Tensor) -> float:
-        self.entries.append("loss")
+        self.calls.append("loss")
         return 0.0
 
     def after_step(self, learner: Learner) -> None:
-        self.entries.append(f"step {learner.step}")
+        self.calls.append(f"step {learner.step}")
 
     def after_stage(self, learner: Learner) -> None:
-        self.entries.append(f"after {learner.stage.index}")
+        self.calls.append(f"after {learner.stage.index}")
 
 
-def test_hooks_are_called_in_their_order(registry: Registry) -> None:
-    diary = Diary()
-    trace_run(small_digits(registry, recipe={"max_steps": 2}, max_stages=2), diary)
+def test_hooks_are_called_in_order(registry: Registry) -> None:
+    method = HookRecorder()
+    trace_run(small_digits(registry, recipe={"max_steps": 2}, max_stages=2), method)
     inside = ["loss", "step 1", "loss", "step 2"]
     later = ["loss", "step 3", "loss", "step 4"]
-    assert diary.entries == ["start", *inside, "after 0", "before 1", *later, "after 1"]
+    assert method.calls == ["start", *inside, "after 0", "before 1", *later, "after 1"]
 
 
-def test_sam_asks_for_the_loss_term_in_both_passes(registry: Registry) -> None:
-    diary = Diary()
-    trial = trace_run(
-        small_digits(registry, recipe={"max_steps": 1, "optimizer": "sam"}, max_stages=1), diary
+def test_sam_calls_the_loss_term_in_both_passes(registry: Registry) -> None:
+    method = HookRecorder()
+    trace = trace_run(
+        small_digits(registry, recipe={"max_steps": 1, "optimizer": "sam"}, max_stages=1), method
     )
-    assert diary.entries == ["start", "loss", "loss", "step 1", "after 0"]
-    cost = trial.results[0].cost
+    assert method.calls == ["start", "loss", "loss", "step 1", "after 0"]
+    cost = trace.results[0].cost
     assert (cost.steps, cost.samples, cost.train_passes) == (1, 32, 64)
 
 
@@ -73,7 +82,7 @@ def test_sam_asks_for_the_loss_term_in_both_passes(registry: Registry) -> None:
         ({"max_steps": 1, "max_epochs": 1}, "max_steps", [1, 1, 1]),
     ],
 )
-def test_a_stage_ends_by_the_rule_that_holds_first(
+def test_the_first_stop_rule_that_holds_ends_the_stage(
     registry: Registry, recipe: dict[str, Any], stop: str, steps: list[int]
 ) -> None:
     results = trace_run(small_digits(registry, recipe=recipe), Method()).results
@@ -81,12 +90,12 @@ def test_a_stage_ends_by_the_rule_that_holds_first(
     assert [result.cost.steps for result in results] == steps
 
 
-def test_a_recipe_that_never_ends_is_refused() -> None:
+def test_a_recipe_that_never_ends_is_an_error() -> None:
     with pytest.raises(RequestError, match="a stage would never end"):
         Recipe(target_accuracy=None, max_epochs=None)
 
 
-def test_epochs_and_steps_agree_with_the_papers_arithmetic() -> None:
+def test_steps_per_epoch_are_those_of_the_paper() -> None:
     # arXiv 2410.23495: batches of 128, no batch dropped: 8 steps an epoch at stage 1, 391 at stage 50.
     assert len(batch_bounds(1000, 128)) == 8
     assert len(batch_bounds(50_000, 128)) == 391
@@ -103,20 +112,20 @@ def test_epochs_and_steps_agree_with_the_papers_arithmetic() -> None:
         assert any(int(epochs * per_epoch / seeds) == printed for epochs in range(1, 400))
 
 
-def test_a_last_batch_of_one_joins_the_one_before() -> None:
+def test_a_last_batch_of_one_is_merged_into_the_one_before() -> None:
     assert batch_bounds(257, 128) == [(0, 128), (128, 257)]
     assert batch_bounds(1, 128) == [(0, 1)]
 
 
-def test_training_goes_on_where_a_last_batch_would_have_one_example(registry: Registry) -> None:
-    trial = trace_run(
+def test_training_works_if_a_last_batch_would_have_one_example(registry: Registry) -> None:
+    trace = trace_run(
         small_digits(registry, model="mlp_bn", train_size=97, stages=3, recipe={"max_epochs": 1}), Method()
     )
-    assert [result.cost.steps for result in trial.results] == [1, 2, 3]
-    assert [result.cost.samples for result in trial.results] == [33, 65, 97]
+    assert [result.cost.steps for result in trace.results] == [1, 2, 3]
+    assert [result.cost.samples for result in trace.results] == [33, 65, 97]
 
 
-def test_accuracy_is_a_count_over_a_count_or_the_mean_of_batches(registry: Registry) -> None:
+def test_accuracy_is_averaged_over_examples_or_batches(registry: Registry) -> None:
     by_example = trace_run(small_digits(registry), Method()).results[-1]
     legacy = trace_run(small_digits(registry, recipe={"test_accuracy": "batches"}), Method()).results[-1]
     assert by_example.num_test == 600
@@ -127,18 +136,18 @@ def test_accuracy_is_a_count_over_a_count_or_the_mean_of_batches(registry: Regis
     assert legacy.test_accuracy != by_example.test_accuracy
 
 
-def test_the_legacy_mean_of_batches_is_that_of_a_plain_loop(registry: Registry) -> None:
+def test_the_mean_over_batches_is_that_of_a_plain_loop(registry: Registry) -> None:
     task = small_digits(registry, recipe={"test_accuracy": "batches"})
     learner = Learner(task, Method(), 0, data_context().device)
     test = next(iter(task.stream(0, data_context()))).test
     assert test is not None
     learner.model.eval()
-    shares = [float((learner.model(x).argmax(1) == y).float().mean()) for x, y in test.batches(256)]
-    found = evaluate(learner.model, test, task.recipe, learner.device)
-    assert found.accuracy("batches") == pytest.approx(sum(shares) / 3, abs=1e-6)
+    accuracies = [float((learner.model(x).argmax(1) == y).float().mean()) for x, y in test.batches(256)]
+    metrics = evaluate(learner.model, test, task.recipe, learner.device)
+    assert metrics.accuracy("batches") == pytest.approx(sum(accuracies) / 3, abs=1e-6)
 
 
-def test_training_accuracy_is_measured_both_ways(registry: Registry) -> None:
+def test_training_accuracy_is_averaged_both_ways(registry: Registry) -> None:
     sizes: dict[str, Any] = {"train_size": 72, "stages": 2, "max_stages": 1}
     rates = {
         counting: trace_run(
@@ -153,12 +162,12 @@ def test_training_accuracy_is_measured_both_ways(registry: Registry) -> None:
     assert rates["examples"].train_accuracy != rates["batches"].train_accuracy
 
 
-def test_a_loss_that_is_not_finite_ends_the_run_as_diverged(registry: Registry) -> None:
+def test_a_loss_that_is_not_finite_ends_the_run(registry: Registry) -> None:
     results = trace_run(small_digits(registry, recipe={"learning_rate": 1e30}), Method()).results
     assert [result.stop for result in results] == ["diverged"]
 
 
-def test_methods_meet_the_same_order_of_batches(registry: Registry) -> None:
+def test_the_order_of_batches_does_not_depend_on_the_optimizer(registry: Registry) -> None:
     seen: dict[str, list[Tensor]] = {}
 
     class Spy(Method):
@@ -171,7 +180,7 @@ def test_methods_meet_the_same_order_of_batches(registry: Registry) -> None:
     assert all(torch.equal(a, b) for a, b in zip(seen["SGD"], seen["Adam"], strict=True))
 
 
-def test_a_method_that_stops_a_stage_early_does_not_move_the_next_ones_order(registry: Registry) -> None:
+def test_the_length_of_a_stage_does_not_change_the_order_of_the_next_one(registry: Registry) -> None:
     orders: list[list[Tensor]] = []
 
     class Spy(Method):
@@ -186,40 +195,40 @@ def test_a_method_that_stops_a_stage_early_does_not_move_the_next_ones_order(reg
     assert all(torch.equal(a, b) for a, b in zip(orders[0], orders[1], strict=False))
 
 
-class Listening(TrainingCallback):
+class EpochRecorder(TrainingCallback):
     def __init__(self) -> None:
-        self.told: list[EpochProgress] = []
+        self.epochs: list[EpochProgress] = []
 
     def on_epoch_end(self, epoch: EpochProgress) -> None:
-        self.told.append(epoch)
+        self.epochs.append(epoch)
 
 
-def test_company_is_told_of_every_epoch(task: Task) -> None:
-    callback = Listening()
+def test_callbacks_are_called_after_every_epoch(task: Task) -> None:
+    callback = EpochRecorder()
     results = list(protocol.run(task, Method(), 0, data_context(), callback=callback))
-    assert [(epoch.stage, epoch.epoch) for epoch in callback.told] == [
+    assert [(epoch.stage, epoch.epoch) for epoch in callback.epochs] == [
         (result.index, epoch + 1) for result in results for epoch in range(result.epochs)
     ]
 
 
-def test_validation_is_measured_where_it_was_carved(registry: Registry) -> None:
+def test_validation_data_are_evaluated_if_there_are_any(registry: Registry) -> None:
     with_it = trace_run(small_digits(registry, validation=0.2), Method()).results
     assert all(result.validation_accuracy is not None for result in with_it)
     assert trace_run(small_digits(registry), Method()).results[0].validation_accuracy is None
 
 
-def test_a_method_that_cannot_run_says_why(task: Task) -> None:
+def test_a_method_that_does_not_support_the_task_is_an_error(task: Task) -> None:
     @dataclass(kw_only=True)
-    class Never(Method):
+    class Unsupported(Method):
         def unsupported(self, task: Task) -> str | None:
             return "it has no head"
 
-    with pytest.raises(RequestError, match="Never cannot run on Digits: it has no head"):
-        next(protocol.run(task, Never(), 0, data_context()))
+    with pytest.raises(RequestError, match="Unsupported cannot run on Digits: it has no head"):
+        next(protocol.run(task, Unsupported(), 0, data_context()))
 
 
 @pytest.mark.parametrize("policy", ["keep", "reset", "reestimate"])
-def test_the_policy_on_batch_norm_is_applied_between_stages(registry: Registry, policy: Any) -> None:
+def test_the_batch_norm_policy_is_applied_between_stages(registry: Registry, policy: Any) -> None:
     seen: list[Tensor] = []
 
     class Spy(Method):
@@ -233,22 +242,68 @@ def test_the_policy_on_batch_norm_is_applied_between_stages(registry: Registry, 
                 assert norm.momentum == 0.1
                 seen.append(norm.running_mean.clone())
 
-    trial = trace_run(small_digits(registry), Spy(batch_norm=policy))
-    forwards = [result.cost.remedy_forwards for result in trial.results]
+    trace = trace_run(small_digits(registry), Spy(batch_norm=policy))
+    forwards = [result.cost.remedy_forwards for result in trace.results]
     assert forwards == ([0, 87, 130] if policy == "reestimate" else [0, 0, 0])
+    counted = [bool(result.cost.phases["remedy"].flops) for result in trace.results]
+    assert counted == [count > 0 for count in forwards]
     baseline = trace_run(small_digits(registry), Method())
-    assert equal_weights(trial.weights[:1], baseline.weights[:1])
-    assert equal_weights(trial.weights[1:], baseline.weights[1:]) == (policy == "keep")
+    assert equal_weights(trace.weights[:1], baseline.weights[:1])
+    assert equal_weights(trace.weights[1:], baseline.weights[1:]) == (policy == "keep")
 
 
-def test_clearing_the_optimizer_forgets_momentum(registry: Registry) -> None:
+def test_averaged_batch_norm_statistics_are_torchs_without_its_waiting() -> None:
+    norm = torch.nn.BatchNorm2d(3)
+    twice = torch.nn.Sequential(norm, norm)  # a layer that runs twice in a pass counts twice
+    averaged, reference = copy.deepcopy(twice), copy.deepcopy(twice)
+    reference[0].momentum = None  # type: ignore[assignment]
+    images = torch.randn(5, 4, 3, 6, 6, generator=torch.Generator().manual_seed(0))
+    averaged(images[0])  # what came before is forgotten
+    with averaged_batch_norm_statistics(averaged), torch.profiler.profile() as profile:
+        for batch in images:
+            averaged(batch)
+    for batch in images:
+        reference(batch)
+    assert averaged[0].momentum == 0.1
+    assert all(torch.equal(a, b) for a, b in zip(averaged.buffers(), reference.buffers(), strict=True))
+    assert "aten::_local_scalar_dense" not in {event.key for event in profile.key_averages()}
+
+
+class InterruptOnce(Checkpointer):
+    """Saves the state after the third step, which ends the run, and resumes from it."""
+
+    def __init__(self) -> None:
+        self.steps, self.state = 0, StateDict()
+
+    def resume_state(self) -> StateDict | None:
+        return self.state or None
+
+    def should_checkpoint(self, *, between_stages: bool = False) -> bool:
+        self.steps += not between_stages
+        return self.steps == 3
+
+    def save_state(self, state: StateDict) -> None:
+        self.state = state
+        raise StopRequested
+
+
+def test_a_state_that_lacks_the_progress_of_the_epoch_is_incompatible(task: Task) -> None:
+    checkpointer = InterruptOnce()
+    with pytest.raises(StopRequested):
+        list(protocol.run(task, Method(), 0, data_context(), checkpointer=checkpointer))
+    del checkpointer.state["training"]["metrics"]
+    with pytest.raises(IncompatibleCheckpointError, match="metrics"):
+        next(protocol.run(task, Method(), 0, data_context(), checkpointer=checkpointer))
+
+
+def test_clearing_the_optimizer_state_changes_later_stages(registry: Registry) -> None:
     kept = trace_run(small_digits(registry), Method()).weights
     cleared = trace_run(small_digits(registry), Method(optimizer_state="clear")).weights
     assert equal_weights(kept[:1], cleared[:1])
     assert not equal_weights(kept[1:], cleared[1:])
 
 
-def test_sam_statistics_move_in_both_passes_or_in_the_first(registry: Registry) -> None:
+def test_sam_updates_running_statistics_in_both_passes_or_in_the_first(registry: Registry) -> None:
     both, first = (
         trace_run(small_digits(registry, recipe={"optimizer": "sam", "sam_statistics": which}), Method())
         for which in ("both", "first")
@@ -257,7 +312,7 @@ def test_sam_statistics_move_in_both_passes_or_in_the_first(registry: Registry) 
     assert all(both.weights[0][name] == 2 * first.weights[0][name] for name in names)
 
 
-def test_augmentation_changes_training_and_leaves_the_test_set(registry: Registry) -> None:
+def test_augmentation_changes_the_training_reproducibly(registry: Registry) -> None:
     class Flipping(type(small_digits(registry))):  # type: ignore[misc]
         from plastibench.data.augment import RandomHorizontalFlip
 
