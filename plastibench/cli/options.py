@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from plastibench.errors import RequestError
 from plastibench.store.run_store import DEFAULT_HOME, HOME_VARIABLE
 
 if TYPE_CHECKING:
@@ -23,82 +24,43 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 Option = Callable[[Any], Any]
 
 
-class Names(click.ParamType):  # type: ignore[type-arg]
-    """Names separated by commas."""
-
-    name = "names"
-
-    def convert(
-        self,
-        value: str,
-        param: click.Parameter | None,
-        ctx: click.Context | None,
-    ) -> tuple[str, ...]:
-        """Return the names, of which there must be one."""
-        names = tuple(name.strip() for name in value.split(",") if name.strip())
-        if not names:
-            self.fail(f"{value!r} holds no name", param, ctx)
-        return names
+def names(text: str) -> tuple[str, ...]:
+    """Parse names separated by commas, of which there must be one."""
+    found = tuple(name.strip() for name in text.split(",") if name.strip())
+    if not found:
+        raise click.BadParameter(f"{text!r} holds no name")
+    return found
 
 
-class Seeds(click.ParamType):  # type: ignore[type-arg]
-    """A number of seeds, a list or a range."""
+def seeds(text: str) -> tuple[int, ...]:
+    """Parse a number of seeds, a list or a range."""
+    from plastibench.experiments.seeds import parse_seeds
 
-    name = "seeds"
-
-    def convert(
-        self,
-        value: str,
-        param: click.Parameter | None,
-        ctx: click.Context | None,
-    ) -> tuple[int, ...]:
-        """Return the seeds. Raises RequestError."""
-        from plastibench.experiments.seeds import parse_seeds
-
-        return parse_seeds(value)
+    try:
+        return parse_seeds(text)
+    except RequestError as error:  # a ValueError, whose message click would drop
+        raise click.BadParameter(str(error)) from error
 
 
-class Setting(click.ParamType):  # type: ignore[type-arg]
-    """NAME=VALUE."""
-
-    name = "setting"
-
-    def convert(
-        self,
-        value: str,
-        param: click.Parameter | None,
-        ctx: click.Context | None,
-    ) -> tuple[str, str]:
-        """Return the name and the value."""
-        name, equals, text = value.partition("=")
-        if not equals or not name.strip():
-            self.fail(f"{value!r} is not NAME=VALUE, such as stages=10", param, ctx)
-        return name.strip(), text.strip()
+def setting(text: str) -> tuple[str, str]:
+    """Parse NAME=VALUE."""
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip():
+        raise click.BadParameter(f"{text!r} is not NAME=VALUE, such as stages=10")
+    return name.strip(), value.strip()
 
 
-class Seconds(click.ParamType):  # type: ignore[type-arg]
-    """A duration from 0 on, or `NEVER`."""
-
-    name = "seconds"
-
-    def convert(
-        self,
-        value: str | float,
-        param: click.Parameter | None,
-        ctx: click.Context | None,
-    ) -> float:
-        """Return the seconds; infinity stands for never."""
-        if isinstance(value, float):
-            return value
-        try:
-            seconds = math.inf if value == NEVER else float(value)
-        except ValueError:
-            seconds = math.nan
-        if not seconds >= 0 or (math.isinf(seconds) and value != NEVER):
-            self.fail(
-                f"{value!r} is not a duration: write seconds from 0 on, such as 60, or {NEVER}", param, ctx
-            )
-        return seconds
+def seconds(text: str) -> float:
+    """Parse a duration from 0 on, or `NEVER`, which is infinite."""
+    try:
+        duration = math.inf if text == NEVER else float(text)
+    except ValueError:
+        duration = math.nan
+    if not duration >= 0 or (math.isinf(duration) and text != NEVER):
+        raise click.BadParameter(
+            f"{text!r} is not a duration: write seconds from 0 on, such as 60, or {NEVER}"
+        )
+    return duration
 
 
 HOME = click.option(
@@ -140,7 +102,7 @@ THREADS = click.option(
 SETTINGS = click.option(
     "--set",
     "settings",
-    type=Setting(),
+    type=setting,
     multiple=True,
     metavar="NAME=VALUE",
     help="A setting; see `list NAME`. Can be repeated.",
@@ -149,21 +111,21 @@ SETTINGS = click.option(
 WORKSPACE = (PLUGINS, DATA, HOME)
 SELECTION = (
     click.argument("suite", required=False),
-    click.option("--task", "tasks", type=Names(), help="Tasks, separated by commas."),
+    click.option("--task", "tasks", type=names, help="Tasks, separated by commas."),
     click.option(
         "--method",
         "methods",
-        type=Names(),
+        type=names,
         help="Methods, separated by commas; NAME:PRESET for a published variant.",
     ),
     click.option(
-        "--model", "models", type=Names(), help="Models, separated by commas. Default: the task's own."
+        "--model", "models", type=names, help="Models, separated by commas. Default: the task's own."
     ),
     click.option("--recipe", help="How a stage is trained: standard or sota. Default: the task's first."),
     click.option(
-        "--probe", "probes", type=Names(), help="Probes, separated by commas: measurements of every stage."
+        "--probe", "probes", type=names, help="Probes, separated by commas: measurements of every stage."
     ),
-    click.option("--seeds", type=Seeds(), help="How many (5), which (3,5,7) or a range (10-14). Default: 3."),
+    click.option("--seeds", type=seeds, help="How many (5), which (3,5,7) or a range (10-14). Default: 3."),
     click.option("--device", help="cpu, cuda, cuda:N or hpu. Default: the suite's, or cpu."),
     SETTINGS,
 )
@@ -172,9 +134,9 @@ RUN_OPTIONS = (
     THREADS,
     click.option(
         "--checkpoint-interval",
-        type=Seconds(),
+        type=seconds,
         metavar="SECONDS",
-        default=60.0,
+        default="60",
         show_default=True,
         help=f"Time between two checkpoints of a run; 0: after every step; {NEVER}: only when stopped.",
     ),
@@ -234,10 +196,10 @@ def _grouped(command: Command, options: Sequence[Option], name: str, make: Calla
 
     @wraps(command)
     def grouped(**values: Any) -> Any:  # noqa: ANN401 - whatever click parsed
-        group = {key: values.pop(key) for key in names}
+        group = {key: values.pop(key) for key in keys}
         return command(**{name: make(**group)}, **values)
 
     for option in reversed(options):
         option(grouped)
-    names = [param.name for param in grouped.__click_params__[len(before) :]]  # type: ignore[attr-defined]
+    keys = [param.name for param in grouped.__click_params__[len(before) :]]  # type: ignore[attr-defined]
     return grouped  # type: ignore[return-value]

@@ -13,6 +13,7 @@ from plastibench.analysis.tables.table import ResultTable, build_tables
 from plastibench.errors import RequestError
 from plastibench.experiments import suites
 from plastibench.experiments.spec import Spec
+from plastibench.experiments.suites import Defaults, Suite
 from plastibench.store import tuned_settings
 from plastibench.store.index.load import load_summaries, reading_progress
 from plastibench.store.record import Record
@@ -24,21 +25,12 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class References:
-    """The methods that tables compare the others with."""
-
-    baseline: str | None
-    """The method whose gain the others show."""
-    cost_reference: str | None
-    """The method whose cost is the unit."""
-
-
-@dataclass(frozen=True)
 class FinishedRuns:
     """The finished runs of a selection."""
 
     records: list[Record]
-    references: References
+    references: Suite | Defaults
+    """Names the methods that tables compare the others with."""
     damaged: Mapping[Path, str] = field(default_factory=dict)
     """Run files that were left out, with the reason."""
 
@@ -48,10 +40,9 @@ class FinishedRuns:
         return build_tables(self.records, self.references.baseline, self.references.cost_reference)
 
 
-def references_of(selection: Selection) -> References:
-    """Return the methods to compare with: the suite's, or the defaults for a whole home folder."""
-    source = suites.defaults() if selection.is_empty else selection.resolved_suite
-    return References(source.baseline, source.cost_reference)
+def references_of(selection: Selection) -> Suite | Defaults:
+    """Return what names the methods to compare with: the suite, or the defaults for a whole home folder."""
+    return suites.defaults() if selection.is_empty else selection.resolved_suite
 
 
 def finished_runs(selection: Selection, *, summarize: bool = False) -> FinishedRuns:
@@ -64,12 +55,11 @@ def finished_runs(selection: Selection, *, summarize: bool = False) -> FinishedR
     specs = None if selection.is_empty else selection.specs
     ids = None if specs is None else [spec.id for spec in specs]
     records = load_summaries(store, ids) if summarize else _read(store, ids)
-    references = references_of(selection)
     log_damaged(store, "left out; `run` executes the run again")
     if not records and not store.damaged:
         raise RequestError(f"no finished runs of this kind in {store.home}{_unfinished(store, specs)}")
     records = tuned_settings.attach(records, store.home)
-    return FinishedRuns(records, references, dict(store.damaged))
+    return FinishedRuns(records, references_of(selection), dict(store.damaged))
 
 
 def log_damaged(store: Store, consequence: str) -> None:

@@ -5,16 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from plastibench.analysis.tables.table import ResultTable, build_tables
 from plastibench.errors import RequestError, unknown
 from plastibench.tracking import TrackingServer
 from plastibench.workflows.finished_runs import FinishedRuns, finished_runs, references_of
 from plastibench.workflows.request import Selection
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from plastibench.devices import Device, get_device
 from plastibench.errors import RequestError, unknown
-from plastibench.runner.context import RunContext
 from plastibench.runner.execute import prepare_data
 from plastibench.store import tuned_settings
 from plastibench.system import signals
@@ -144,19 +143,13 @@ def _open_device(selection: Selection, plans: Sequence[StudyPlan]) -> Device:
     """Return the device. Raises RequestError at once for what every trial would fail with."""
     device, workspace = get_device(selection.device_name), selection.workspace
     workspace.store.prepare()
-    context = RunContext(workspace.home, workspace.data, workspace.cache, str(device), workspace.plugins)
-    prepare_data([plan.base_spec for plan in plans], context)
+    prepare_data([plan.base_spec for plan in plans], workspace.run_context(str(device)))
     return device
 
 
 def _worker_config(request: TuneRequest, plans: Sequence[StudyPlan], device: Device) -> WorkerConfig:
-    workspace = request.selection.workspace
-    context = RunContext(
-        home=workspace.home,
-        data=workspace.data,
-        cache=workspace.cache,
-        device=str(device),
-        plugins=workspace.plugins,
+    context = request.selection.workspace.run_context(
+        str(device),
         threads=request.threads or device.num_threads(request.jobs),
         num_processes=request.jobs,
     )

@@ -6,9 +6,13 @@ import os
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from plastibench.plugins.registry import Registry
 from plastibench.store.run_store import DEFAULT_HOME, HOME_VARIABLE, Store
+
+if TYPE_CHECKING:
+    from plastibench.runner.context import RunContext
 
 DATA_VARIABLE = "PLASTIBENCH_DATA"
 
@@ -52,3 +56,10 @@ class Workspace:
     def store(self) -> Store:
         """Return the runs of the home folder."""
         return Store(self.home)
+
+    def run_context(self, device: str, **options: Any) -> RunContext:  # noqa: ANN401 - fields of RunContext
+        """Return the context of runs on a device."""
+        from plastibench.runner.context import RunContext  # late: tables need no torch
+
+        folders = {"home": self.home, "data": self.data, "cache": self.cache, "plugins": self.plugins}
+        return RunContext(device=device, **{**folders, **options})

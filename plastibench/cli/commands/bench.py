@@ -15,29 +15,22 @@ if TYPE_CHECKING:
     from plastibench.workflows.bench import BenchRequest
 
 
-class Counts(click.ParamType):  # type: ignore[type-arg]
-    """Whole numbers from 1, separated by commas."""
-
-    name = "counts"
-
-    def convert(
-        self, value: str, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, ...]:
-        """Return the numbers."""
-        words = [word.strip() for word in value.split(",")]
-        if not all(word.isdecimal() and int(word) for word in words):
-            self.fail(f"{value!r}: write whole numbers from 1, such as 1,2,4,8", param, ctx)
-        return tuple(map(int, words))
+def counts(text: str) -> tuple[int, ...]:
+    """Parse whole numbers from 1, separated by commas."""
+    words = [word.strip() for word in text.split(",")]
+    if not all(word.isdecimal() and int(word) for word in words):
+        raise click.BadParameter(f"{text!r}: write whole numbers from 1, such as 1,2,4,8")
+    return tuple(map(int, words))
 
 
 @click.command("bench")
-@click.option("--model", "models", type=options.Names(), help="Models, separated by commas. Default: all.")
+@click.option("--model", "models", type=options.names, help="Models, separated by commas. Default: all.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:N or hpu.")
 @options.SETTINGS
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads. Default: torch's own choice.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option(
-    "--concurrency", type=Counts(), metavar="N,N", help="Instead, measure so many runs side by side: 1,2,4,8."
+    "--concurrency", type=counts, metavar="N,N", help="Instead, measure so many runs side by side: 1,2,4,8."
 )
 @options.PLUGINS
 def command(
@@ -83,17 +76,17 @@ def _measure_models(request: BenchRequest, *, as_json: bool) -> None:
         click.echo(to_json(plain))
 
 
-def _measure_concurrency(request: BenchRequest, counts: tuple[int, ...], *, as_json: bool) -> None:
+def _measure_concurrency(request: BenchRequest, numbers: tuple[int, ...], *, as_json: bool) -> None:
     from plastibench.cli.render import concurrency_line, to_json
     from plastibench.profiling.concurrency import best_num_runs
     from plastibench.workflows.bench import measure_concurrent_runs
 
-    names, models = request.model_names, []
+    models = []
     show = partial(click.echo, err=as_json)
     show(_title(request))
-    for name in names:
+    for name in request.model_names:
         results = []
-        for result in measure_concurrent_runs(request, name, counts):
+        for result in measure_concurrent_runs(request, name, numbers):
             results.append(result)
             show(concurrency_line(result))
         jobs = best_num_runs(results)
