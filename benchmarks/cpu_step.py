@@ -4,7 +4,7 @@
 
 Each way is a process of its own; they are taken in turn, repeat after repeat. `plain` is the C library's
 own memory and torch's convolutions of 4x4 pixels onto 2x2; `held` keeps freed memory; `gathered`, which is
-what runs do, also takes wide bf16 convolutions apart. ResNet-18 with SGD on random images, batches of 128.
+what runs do, also takes wide bf16 convolutions apart. ResNet-18 with SGD on random images.
 Seconds of the processor (all threads, with the system's) stand beside the clock's: on a busy machine they
 still mean something, with one thread.
 """
@@ -39,7 +39,7 @@ def measured(way: str, options: argparse.Namespace) -> dict[str, float]:
         prepare_model = Device.prepare_model
 
     torch.set_num_threads(options.threads)
-    recipe = Recipe(precision=options.precision)
+    recipe = Recipe(precision=options.precision, batch_size=options.batch_size)
     task = throughput.random_images(ResNet18(), recipe, recipe.batch_size * options.steps)
     engine = throughput.make_train_step(task, {"plain": Plain, "held": Held, "gathered": Cpu}[way]())
     for _ in range(2):
@@ -73,6 +73,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="bf16")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--way", choices=WAYS, help="measure this one in this process and print JSON")

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from support.commands import child
 from support.reports import a_home, a_run
 
 ROOT = Path(__file__).parents[2]
@@ -90,28 +91,34 @@ def test_the_comparison_reads_what_is_there(tmp_path: Path) -> None:
     assert "152.00 +- 1.00 (3)" in lines[2]
 
 
-MISSING = """
-import sys
+GPU = """
+import contextlib, io, json, runpy, sys
 for name in ("click", "rich", "mlflow", "optuna", "pandas", "matplotlib", "jinja2", "torchvision"):
     sys.modules[name] = None
-import runpy
-sys.argv = sys.argv[1:]
-runpy.run_path(sys.argv[0], run_name="__main__")
+script, *commands = map(json.loads, sys.argv[1:])
+for words in commands:
+    sys.argv = [script, *words]
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        runpy.run_path(script, run_name="__main__")
+    print(json.dumps(out.getvalue()))
 """
 
 
-def gpu(out: Path, *words: object) -> subprocess.CompletedProcess[str]:
-    """Run the script for the GPU rows where few of our dependencies are installed."""
-    command = [sys.executable, "-c", MISSING, str(ROOT / "benchmarks/gpu.py"), "--device", "cpu", "--quick"]
-    return subprocess.run(
-        [*command, "--out", str(out), *map(str, words)], capture_output=True, text=True, check=False
-    )
+def gpu(*commands: tuple[object, ...]) -> list[str]:
+    """Run the script for the GPU rows where few of our dependencies are installed; return what each printed.
+
+    All commands share a process: importing torch takes longer than most of them.
+    """
+    script = str(ROOT / "benchmarks/gpu.py")
+    lists = [["--device", "cpu", "--quick", *map(str, words)] for words in commands]
+    done = child("-c", GPU, json.dumps(script), *map(json.dumps, lists), timeout=600)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def test_the_script_for_gpu_rows_runs_on_the_cpu_and_goes_on_where_it_was(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    first = gpu(out, "--jobs", 1, *checkout(tmp_path))
-    assert first.returncode == 0, first.stderr
+    gpu(("--out", out, "--jobs", 1, *checkout(tmp_path)))
     rows = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
     keys = [row["key"] for row in rows]
     assert not [row for row in rows if "failed" in row]
@@ -129,23 +136,21 @@ def test_the_script_for_gpu_rows_runs_on_the_cpu_and_goes_on_where_it_was(tmp_pa
     # Nothing is measured twice, and lines of a command on another machine count as well.
     known = tmp_path / "known.jsonl"
     (out / "results.jsonl").rename(known)
-    again = gpu(out, "--known", known)
-    assert again.returncode == 0, again.stderr
+    again, late = gpu(("--out", out, "--known", known), ("--out", tmp_path / "late", "--seconds", 1))
     assert not (out / "results.jsonl").exists()
     assert (out / "table.md").read_text() == table
-    assert "waits: " not in again.stdout
-    late = gpu(tmp_path / "late", "--seconds", 1)
-    assert "waits: speed/sgd/bf16/python: no time left, give the command again" in late.stdout
-    assert "waits: staged/reference/0: no checkout of the reference code was given" in late.stdout
+    assert "waits: " not in again
+    assert "waits: speed/sgd/bf16/python: no time left, give the command again" in late
+    assert "waits: staged/reference/0: no checkout of the reference code was given" in late
 
 
 def test_data_may_come_in_pieces(tmp_path: Path) -> None:
-    for number in (1, 2):
-        piece = tmp_path / f"piece{number}"
+    pieces = [tmp_path / f"piece{number}" for number in (1, 2)]
+    for number, piece in enumerate(pieces, start=1):
         piece.mkdir()
         (piece / f"data_batch_{number}.gz").write_bytes(gzip.compress(b"pixels %d" % number))
-        done = gpu(tmp_path / "out", "--pieces", piece, "--only", "column", "--seconds", 1)
-        assert done.returncode == 0, done.stderr
+    words = ("--out", tmp_path / "out", "--only", "column", "--seconds", 1)
+    gpu(*((*words, "--pieces", piece) for piece in pieces))
     folder = tmp_path / "out/home/data/cifar-10-batches-py"
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == {
         "data_batch_1": b"pixels 1",
@@ -155,6 +160,7 @@ def test_data_may_come_in_pieces(tmp_path: Path) -> None:
 
 def test_ways_of_a_step_are_timed_in_turn() -> None:
     words = [sys.executable, str(ROOT / "benchmarks/cpu_step.py"), "--steps", "1", "--repeats", "1"]
+    words += ["--batch-size", "8"]
     done = subprocess.run(words, capture_output=True, text=True, check=True)
     head, *lines = done.stdout.splitlines()
     assert head == "bf16, threads: 1, n = 1: median (smallest to largest)"

@@ -148,7 +148,7 @@ def test_runs_side_by_side_may_decode_images_in_processes_of_their_own(
 ) -> None:
     words = ["run", "--task", "imagenet", "--method", "cold,warm", "--seeds", "1", "--jobs", "2"]
     words += ["--model", "small_resnet", "--data", str(real_data), "--home", str(tmp_path), "--no-mlflow"]
-    for setting in ("classes=16", "width=16", "max_epochs=1", "batch_size=16"):
+    for setting in ("classes=16", "resolution=32", "width=4", "max_epochs=1", "batch_size=16"):
         words += ["--set", setting]
     environment = {**os.environ, "PLASTIBENCH_DECODERS": "1", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(

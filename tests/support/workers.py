@@ -54,6 +54,7 @@ def enter_sandbox() -> Callable[[], None]:
         "MPLCONFIGDIR": f"{folder}/matplotlib",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "OMP_NUM_THREADS": "1",
+        "OMP_WAIT_POLICY": "passive",  # several threads on one core would spin
     }
     return partial(shutil.rmtree, folder, ignore_errors=True)
 
