@@ -34,8 +34,6 @@ _NOT_AUGMENTED = -1
 _Key = tuple[str, int, int]
 """Name of a file, its label, and the seed of its augmentation or -1."""
 _Sample = tuple[Tensor, int] | DataError
-_Transform = Callable[["Image.Image"], Tensor]
-"""From a Pillow image to (3, size, size) uint8."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,17 +90,24 @@ class StreamingDataset(Dataset):
             seeds = torch.randint(torch.iinfo(torch.int64).max, (len(self),), generator=augment)
         statistics = (MEAN, STD) if self.normalize else ((0.0,) * 3, (1.0,) * 3)
         mean, std = (torch.tensor(numbers).view(3, 1, 1).to(self.device) for numbers in statistics)
-        for loaded in self._loader(_Epoch(self.files, index, seeds, size)):
+        bounds = batch_bounds(len(index), size) if len(index) else []
+        for loaded in self._loader(self._keys(index, seeds, bounds), min(self.num_workers, len(bounds))):
             if isinstance(loaded, DataError):
                 raise loaded
             pixels, labels = (part.to(self.device, non_blocking=True) for part in loaded)
             yield pixels.to(torch.float32).div_(255).sub_(mean).div_(std), labels
 
-    def _loader(self, epoch: _Epoch) -> data.DataLoader[_Sample]:
-        num_workers = min(self.num_workers, len(epoch))
+    def _keys(self, index: Tensor, seeds: Tensor, bounds: list[tuple[int, int]]) -> Iterator[list[_Key]]:
+        """Yield the batches of an epoch as keys, so that workers need not know the whole listing."""
+        for start, end in bounds:
+            part = index[start:end]
+            names = (self.files.names[position] for position in part.tolist())
+            yield list(zip(names, self.files.labels[part].tolist(), seeds[start:end].tolist(), strict=True))
+
+    def _loader(self, keys: Iterator[list[_Key]], num_workers: int) -> data.DataLoader[_Sample]:
         return data.DataLoader(
             _Decoder(self.root, self.size),
-            batch_sampler=epoch,
+            batch_sampler=keys,
             num_workers=num_workers,
             collate_fn=_collate,
             pin_memory=self.device.type == "cuda",
@@ -110,29 +115,6 @@ class StreamingDataset(Dataset):
             generator=torch.Generator().manual_seed(0),
             multiprocessing_context=_context() if num_workers else None,
         )
-
-
-@dataclass(frozen=True, eq=False)
-class _Epoch:
-    """The batches of an epoch as keys, so that workers need not know the whole listing."""
-
-    files: ImageFiles
-    index: Tensor
-    seeds: Tensor
-    batch_size: int
-
-    def __len__(self) -> int:
-        return len(self._bounds())
-
-    def __iter__(self) -> Iterator[list[_Key]]:
-        for start, end in self._bounds():
-            index = self.index[start:end]
-            names = (self.files.names[position] for position in index.tolist())
-            labels, seeds = self.files.labels[index].tolist(), self.seeds[start:end].tolist()
-            yield list(zip(names, labels, seeds, strict=True))
-
-    def _bounds(self) -> list[tuple[int, int]]:
-        return batch_bounds(len(self.index), self.batch_size) if len(self.index) else []
 
 
 class _Decoder(data.Dataset[_Sample]):
@@ -150,12 +132,12 @@ class _Decoder(data.Dataset[_Sample]):
             # Returned, not raised: a worker would wrap the sentence in its traceback.
             return error
         if seed == _NOT_AUGMENTED:
-            return _test_transform(self._size)(image), label
+            return _transform(self._size, augmented=False)(image), label
         state = torch.get_rng_state()
         # The CPU's generator only: torch.manual_seed would also seed the device's.
         torch.default_generator.manual_seed(seed)
         try:
-            return _train_transform(self._size)(image), label
+            return _transform(self._size, augmented=True)(image), label
         finally:
             torch.set_rng_state(state)
 
@@ -172,21 +154,14 @@ def _collate(samples: list[_Sample]) -> tuple[Tensor, Tensor] | DataError:
 
 
 @functools.cache
-def _train_transform(size: int) -> _Transform:
+def _transform(size: int, *, augmented: bool) -> Callable[[Image.Image], Tensor]:
+    """Return the transform of a Pillow image to (3, size, size) uint8."""
     from torchvision.transforms import v2
 
-    transform: _Transform = v2.Compose(
-        [v2.RandomResizedCrop(size), v2.RandomHorizontalFlip(), v2.PILToTensor()]
-    )
-    return transform
-
-
-@functools.cache
-def _test_transform(size: int) -> _Transform:
-    from torchvision.transforms import v2
-
-    transform: _Transform = v2.Compose(
-        [v2.Resize(round(size * 256 / 224)), v2.CenterCrop(size), v2.PILToTensor()]
+    train = [v2.RandomResizedCrop(size), v2.RandomHorizontalFlip()]
+    test = [v2.Resize(round(size * 256 / 224)), v2.CenterCrop(size)]
+    transform: Callable[[Image.Image], Tensor] = v2.Compose(
+        [*(train if augmented else test), v2.PILToTensor()]
     )
     return transform
 
