@@ -113,6 +113,11 @@ class Spec:
         plain = self.as_dict()
         return digest({k: value for k, value in plain.items() if k not in ("method", "seed", "probes")})
 
+    @cached_property
+    def variant_id(self) -> str:
+        """Return a digest of all but seed and probes: the runs of a method under one setting share it."""
+        return digest(replace(self.without_probes(), seed=0).as_dict())
+
     def without_probes(self) -> Spec:
         """Return the description of the run without its probes: its results are the same."""
         return replace(self, probes=()) if self.probes else self

@@ -26,6 +26,7 @@ class RunSummary:
     """What tables need of a run, computed when its file was read."""
 
     condition_id: str
+    variant_id: str
     metrics: RunMetrics | None
     """None for a run that no average includes."""
 
@@ -52,6 +53,11 @@ class Record:
     def condition_id(self) -> str:
         """Return what the run shares with those that it may be compared with."""
         return self.spec.condition_id if self.summary is None else self.summary.condition_id
+
+    @cached_property
+    def variant_id(self) -> str:
+        """Return what the run shares with those that differ only in the seed."""
+        return self.spec.variant_id if self.summary is None else self.summary.variant_id
 
     @cached_property
     def hardware(self) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from plastibench.errors import RequestError, unknown
 from plastibench.experiments import suites
 from plastibench.experiments.grid import Grid
-from plastibench.experiments.spec import Spec, digest
+from plastibench.experiments.spec import Spec
 from plastibench.experiments.suites import Suite
 from plastibench.store.record import Record
 from plastibench.system.files import write_atomic
@@ -36,11 +36,6 @@ class TunedSettings:
     """Settings of the recipe that were tuned, too, with the values that other methods use."""
     published: bool = False
     """Whether the published settings themselves were chosen, because nothing better was found."""
-
-
-def variant_id(spec: Spec) -> str:
-    """Return what the runs of a method under one setting share: everything except seed and probes."""
-    return digest(replace(spec, seed=0, probes=()).as_dict())
 
 
 def suite_path(home: Path, name: str) -> Path:
@@ -94,19 +89,10 @@ def attach(records: Iterable[Record], home: Path) -> list[Record]:
     records, chosen = list(records), _read(home)
     if not chosen:
         return records
-    variants: dict[tuple[object, ...], str] = {}
-
-    def attached(record: Record) -> Record:
-        spec = record.spec
-        # The seeds of a method share these objects if they come from the index.
-        parts = map(id, (*spec.parts.values(), spec.recipe))
-        key = (*parts, spec.device, spec.protocol, spec.held_out_test)
-        if key not in variants:
-            variants[key] = variant_id(spec)
-        settings = chosen.get(variants[key])
-        return record if settings is None else record.with_provenance(**{KEY: settings})
-
-    return [attached(record) for record in records]
+    return [
+        record.with_provenance(**{KEY: chosen[record.variant_id]}) if record.variant_id in chosen else record
+        for record in records
+    ]
 
 
 def from_grids(specs_by_grid: Iterable[tuple[Grid, Iterable[Spec]]]) -> dict[str, TunedSettings]:
@@ -120,7 +106,7 @@ def from_grids(specs_by_grid: Iterable[tuple[Grid, Iterable[Spec]]]) -> dict[str
     published: set[str] = set()
     chosen: dict[str, TunedSettings] = {}
     for grid, specs in pairs:
-        variants = {variant_id(spec) for spec in specs}
+        variants = {spec.variant_id for spec in specs}
         if grid.tuned is None:
             published |= variants
         else:

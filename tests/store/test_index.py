@@ -77,7 +77,7 @@ def home(tmp_path: Path) -> Path:
     a_home(tmp_path, [*runs, a_run("warm", 9)])
     tuned_settings.save(
         tmp_path,
-        {tuned_settings.variant_id(runs[2].spec): tuned_settings.TunedSettings(study="s", trials=9, trial=4)},
+        {runs[2].spec.variant_id: tuned_settings.TunedSettings(study="s", trials=9, trial=4)},
     )
     (Store(tmp_path).folder(a_run("warm", 9).id) / "run.json").write_text("{")
     return tmp_path
@@ -148,7 +148,7 @@ def test_a_table_imports_nothing_that_trains(tmp_path: Path) -> None:
     )
     said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     table, _, loaded = said.rpartition("loaded:")
-    assert "over 2 build_tables" in table
+    assert "over 2 tables" in table
     assert not {"torch", "pandas", "mlflow", "optuna", "matplotlib", "torchvision"} & set(loaded.split())
 
 

@@ -35,7 +35,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, empty_database: Callable[[Pat
     empty_database(home)
     small_run(home, *GRID)
     first, *_ = Store(home).records()
-    tuned_settings.save(home, {tuned_settings.variant_id(first.spec): TunedSettings("a/study", 20, 7)})
+    tuned_settings.save(home, {first.spec.variant_id: TunedSettings("a/study", 20, 7)})
     assert command("sync", "--home", home).status == 0
     return home
 

@@ -261,7 +261,7 @@ def test_a_tuned_method_goes_with_the_one_of_its_name(tmp_path: Path) -> None:
     b = a_home(tmp_path / "b", [chosen])
     tuned_settings.save(
         b,
-        {tuned_settings.variant_id(chosen.spec): tuned_settings.TunedSettings(study="s", trials=9, trial=4)},
+        {chosen.spec.variant_id: tuned_settings.TunedSettings(study="s", trials=9, trial=4)},
     )
     row = plain(a, b)["settings"][0]["rows"][0]
     assert (row["A"]["method"], row["B"]["method"]) == ("mine", "mine (tuned, 9 trials)")

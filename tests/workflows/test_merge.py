@@ -151,14 +151,14 @@ def test_which_settings_were_tuned_goes_along(tmp_path: Path) -> None:
     run = a_run("mine", 0)
     a, target = a_home(tmp_path / "a", [run]), tmp_path / "target"
     origin = tuned_settings.TunedSettings(study="s", trials=9, trial=4)
-    tuned_settings.save(a, {tuned_settings.variant_id(run.spec): origin})
+    tuned_settings.save(a, {run.spec.variant_id: origin})
     assert merge(target, a).status == 0
-    assert tuned_settings.load(target) == {tuned_settings.variant_id(run.spec): origin}
+    assert tuned_settings.load(target) == {run.spec.variant_id: origin}
     assert "mine (tuned, 9 trials)" in command("table", "--home", target).out
-    tuned_settings.save(a, {tuned_settings.variant_id(run.spec): replace(origin, study="later")})
+    tuned_settings.save(a, {run.spec.variant_id: replace(origin, study="later")})
     again = merge(target, a)
     assert f"settings that study later chose in {a} are kept as those of study s" in again.err
-    assert tuned_settings.load(target) == {tuned_settings.variant_id(run.spec): origin}
+    assert tuned_settings.load(target) == {run.spec.variant_id: origin}
 
 
 def test_a_run_finished_meanwhile_is_compared_and_not_replaced(tmp_path: Path) -> None:

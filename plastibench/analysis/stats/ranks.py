@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from plastibench.analysis.stats.significance import CONFIDENCE
 
@@ -31,6 +30,8 @@ class RankAnalysis:
 
 def rank(scores: Mapping[str, Sequence[float]]) -> dict[str, list[float]]:
     """Return the rank of each method for each task, 1 the highest score; ties share ranks."""
+    from scipy import stats  # late: takes 0.7 s
+
     table = stats.rankdata(-np.array(list(scores.values())), axis=0)
     return dict(zip(scores, table.tolist(), strict=True))
 
@@ -47,6 +48,8 @@ def analyze_ranks(scores: Mapping[str, Sequence[float]]) -> RankAnalysis:
             f"there are {tasks} and {k}"
         )
         return RankAnalysis({}, math.nan, math.nan, reason)
+    from scipy import stats  # late: takes 0.7 s
+
     tied = len({tuple(values) for values in scores.values()}) == 1
     p = 1.0 if tied else float(stats.friedmanchisquare(*scores.values()).pvalue)
     q = float(stats.studentized_range.ppf(CONFIDENCE, k, math.inf)) / math.sqrt(2)
@@ -62,5 +65,7 @@ def signed_rank_test(differences: Sequence[float]) -> float:
     nonzero = [difference for difference in differences if difference]
     if not nonzero:
         return 1.0
+    from scipy import stats  # late: takes 0.7 s
+
     exact = len(nonzero) <= MAX_EXACT and len({abs(difference) for difference in nonzero}) == len(nonzero)
     return float(stats.wilcoxon(nonzero, method="exact" if exact else "approx").pvalue)

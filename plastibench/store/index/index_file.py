@@ -32,6 +32,11 @@ class FileStats(NamedTuple):
     """Unlike the modification time, it cannot be set back."""
     inode: int
 
+    @property
+    def changed_ns(self) -> int:
+        """Return when the file changed last."""
+        return max(self.mtime_ns, self.ctime_ns)
+
 
 class IndexEntry(NamedTuple):
     """What the index says of a run."""

@@ -50,7 +50,7 @@ class Batch(NamedTuple):
 
 
 class StoredStages(UserList[StageRow]):
-    """The stages of a run, read from its file at first use. Raises ValueError if that is gone by then."""
+    """The stages of a run, read from its file at first use."""
 
     def __init__(self, store: Store, run: str) -> None:
         self.store = store
@@ -58,7 +58,7 @@ class StoredStages(UserList[StageRow]):
 
     @cached_property
     def data(self) -> list[StageRow]:  # type: ignore[override]  # read-only
-        """Return the stages."""
+        """Return the stages. Raises ValueError if the file is gone or damaged."""
         record = self.store.read(self.run)
         if record is None:
             raise ValueError(f"run {self.run} was removed or damaged after it was listed")
@@ -93,7 +93,7 @@ def load_summaries(
                 store.damaged |= batch.damaged
                 entries |= batch.entries
                 saved |= {
-                    run: entry for run, entry in batch.entries.items() if _changed_ns(entry) < latest_ns
+                    run: entry for run, entry in batch.entries.items() if entry.stats.changed_ns < latest_ns
                 }
                 advance(batch.size)
     finally:  # also if interrupted
@@ -107,10 +107,6 @@ def reading_progress(num_runs: int, threshold: int = PARALLEL_THRESHOLD) -> Abst
     return (
         progress(f"reading {num_runs:,} runs", num_runs) if num_runs >= threshold else no_progress(num_runs)
     )
-
-
-def _changed_ns(entry: IndexEntry) -> int:
-    return max(entry.stats.mtime_ns, entry.stats.ctime_ns)
 
 
 def _records(store: Store, entries: Mapping[str, IndexEntry]) -> Iterator[Record]:
@@ -158,11 +154,11 @@ def _read_parallel(home: Path, batches: Sequence[Sequence[tuple[str, FileStats]]
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
 
-    with ProcessPoolExecutor(num_cores(), mp_context=get_context("spawn")) as pool:
-        try:
-            yield from pool.map(partial(read_batch, home), batches)
-        finally:
-            pool.shutdown(cancel_futures=True)
+    pool = ProcessPoolExecutor(num_cores(), mp_context=get_context("spawn"))
+    try:
+        yield from pool.map(partial(read_batch, home), batches)
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def read_batch(home: Path, runs: Sequence[tuple[str, FileStats]]) -> Batch:
@@ -170,13 +166,12 @@ def read_batch(home: Path, runs: Sequence[tuple[str, FileStats]]) -> Batch:
     store, entries = Store(home), {}
     for run, stats in runs:
         record = store.read(run)
-        if record is not None:
-            try:
-                metrics = pack_metrics(record)
-            except (KeyError, TypeError, ValueError) as error:
-                store.mark_damaged(run, error)
-            else:
-                entries[run] = IndexEntry(
-                    stats, RunGroup.to_json(record), record.spec.seed, record.status, metrics
-                )
+        if record is None:
+            continue
+        try:
+            group, metrics = RunGroup.to_json(record), pack_metrics(record)
+        except (KeyError, TypeError, ValueError) as error:
+            store.mark_damaged(run, error)
+        else:
+            entries[run] = IndexEntry(stats, group, record.spec.seed, record.status, metrics)
     return Batch(len(runs), entries, store.damaged)

@@ -22,7 +22,6 @@ class RunGroup:
     spec: Spec
     """With seed 0."""
     provenance: Mapping[str, Any]
-    condition_id: str
     hardware: str
 
     @staticmethod
@@ -38,11 +37,11 @@ class RunGroup:
         """Parse a description. Raises ValueError, KeyError or TypeError if it is damaged."""
         fields = json.loads(text)
         spec, provenance = Spec.from_dict({**fields["spec"], "seed": 0}), fields["provenance"]
-        return cls(spec, provenance, spec.condition_id, hardware_name(provenance))
+        return cls(spec, provenance, hardware_name(provenance))
 
     def record(
         self, seed: int, status: str, metrics: RunMetrics | None, stages: Sequence[StageRow] = ()
     ) -> Record:
         """Return the record of a run of the group."""
-        summary = RunSummary(self.condition_id, metrics)
+        summary = RunSummary(self.spec.condition_id, self.spec.variant_id, metrics)
         return Record(replace(self.spec, seed=seed), status, stages, self.provenance, summary)
