@@ -12,10 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from plastibench.api import (
-    BatchNorm,
+    BatchNormPolicy,
     Learner,
     Method,
-    OptimizerState,
+    OptimizerStatePolicy,
     parameters_in,
     setting,
     tune,
@@ -35,8 +35,8 @@ class Dash(Method):
     a single number, so its factor is 1 or the floor. Normalization layers do not change.
     """
 
-    optimizer_state: OptimizerState = "keep"
-    batch_norm: BatchNorm = "keep"
+    optimizer_state: OptimizerStatePolicy = "keep"
+    batch_norm: BatchNormPolicy = "keep"
     floor: float = tune(0.3, 0.01, 0.7, log=True, within=(-1.0, 1.0))
     """The smallest factor, lambda; 1 changes no weight."""
     momentum: float = tune(0.3, 0.02, 1.0, log=True, within=(0.0, 1.0))

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from plastibench.api import BatchNorm, Learner, Method, OptimizerState, Scope, parameters_in, tune
+from plastibench.api import BatchNormPolicy, Learner, Method, OptimizerStatePolicy, Scope, parameters_in, tune
 
 
 @dataclass(kw_only=True)
@@ -21,8 +21,8 @@ class ShrinkPerturb(Method):
     (arXiv 2406.02596, 2602.08040).
     """
 
-    optimizer_state: OptimizerState = "clear"
-    batch_norm: BatchNorm = "reset"
+    optimizer_state: OptimizerStatePolicy = "clear"
+    batch_norm: BatchNormPolicy = "reset"
     shrink: float = tune(0.4, 0.05, 0.95, within=(0.0, 1.0))
     """Factor of the old weights, lambda."""
     noise: float = tune(0.1, 1e-3, 1.0, log=True, within=(0.0, None))

@@ -1,4 +1,4 @@
-"""The names that a method or a task may import from plastibench."""
+"""The names that plug-ins may import from plastibench."""
 
 from plastibench.data.augment import Augmentation, Compose, RandomCrop, RandomHorizontalFlip, RandomRotation
 from plastibench.data.cifar import load_cifar10, load_cifar100
@@ -14,7 +14,7 @@ from plastibench.plugins.architecture import Architecture, LayerFactories, Shape
 from plastibench.plugins.fields import setting, tune
 from plastibench.plugins.image_task import ImageTask
 from plastibench.plugins.layers import Scope, parameters_in, weight_layers
-from plastibench.plugins.method import BatchNorm, Method, OptimizerState
+from plastibench.plugins.method import BatchNormPolicy, Method, OptimizerStatePolicy
 from plastibench.plugins.probe import Probe
 from plastibench.plugins.published_recipes import DASH_RECIPES
 from plastibench.plugins.recipe import Recipe
@@ -29,7 +29,7 @@ __all__ = [
     "Accumulate",
     "Architecture",
     "Augmentation",
-    "BatchNorm",
+    "BatchNormPolicy",
     "Compose",
     "DataContext",
     "Dataset",
@@ -40,7 +40,7 @@ __all__ = [
     "LayerFactories",
     "Learner",
     "Method",
-    "OptimizerState",
+    "OptimizerStatePolicy",
     "Probe",
     "RandomCrop",
     "RandomHorizontalFlip",

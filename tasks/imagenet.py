@@ -43,13 +43,13 @@ class Imagenet(ImageTask):
         edition = "official" if self.classes == self.num_classes else "subset"
         if self.resolution == STREAMED:
             normalize = self.recipe.normalize
-            found = open_imagenet(
+            splits = open_imagenet(
                 context.data, STREAMED, context.device.torch_device, edition, normalize=normalize
             )
         else:
             packed = load_imagenet_packed(context.data, context.cache, self.resolution, edition)
-            found = self.preprocess(packed, context, CHANNELS)
-        return found.require_classes(self.classes)
+            splits = self.preprocess(packed, context, CHANNELS)
+        return splits.require_classes(self.classes)
 
     def input_shape(self) -> tuple[int, int, int]:
         """Return the shape of one prepared image: (channels, height, width)."""

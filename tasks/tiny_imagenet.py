@@ -39,8 +39,8 @@ class TinyImagenet(ImageTask):
     def load(self, context: DataContext) -> DatasetSplits:
         """Return the data set on the context's device."""
         edition = "official" if self.classes == self.num_classes else "subset"
-        found = self.preprocess(load_tiny_imagenet(context.data, context.cache, edition), context, CHANNELS)
-        return found.require_classes(self.classes)
+        splits = self.preprocess(load_tiny_imagenet(context.data, context.cache, edition), context, CHANNELS)
+        return splits.require_classes(self.classes)
 
     def output_classes(self) -> int:
         """Return the number of classes of the folder."""

@@ -27,12 +27,12 @@ class MLPBN(Architecture):
     width: int = setting(1024, within=(1, None))
     """Features of each hidden layer."""
 
-    def build(self, shape: Shape, num_classes: int, parts: LayerFactories) -> nn.Module:
+    def build(self, shape: Shape, num_classes: int, factories: LayerFactories) -> nn.Module:
         """Return the model with torch's default initialization."""
         layers: list[nn.Module] = [nn.Flatten()]
         features = prod(shape)
         for _ in range(self.depth - 1):
-            activation = parts.activation()
-            layers += [nn.Linear(features, self.width), parts.norm(self.width), activation]
+            activation = factories.activation()
+            layers += [nn.Linear(features, self.width), factories.norm(self.width), activation]
             features = expanded_width(self.width, activation)
         return nn.Sequential(*layers, nn.Linear(features, num_classes))

@@ -18,8 +18,8 @@ class ResNet18(Architecture):
     width: int = setting(64, within=(1, None))
     """Channels of the first stage; the others have 2, 4 and 8 times as many."""
 
-    def build(self, shape: Shape, num_classes: int, parts: LayerFactories) -> nn.Module:
+    def build(self, shape: Shape, num_classes: int, factories: LayerFactories) -> nn.Module:
         """Return the model, convolutions initialized by fan-out."""
         pool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
-        model = residual_network(shape[0], self.width, (2, 2, 2, 2), num_classes, parts, pool=pool)
+        model = residual_network(shape[0], self.width, (2, 2, 2, 2), num_classes, factories, pool=pool)
         return kaiming_fan_out(model)

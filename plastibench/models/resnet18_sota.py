@@ -18,6 +18,6 @@ class ResNet18SoTA(Architecture):
     width: int = setting(64, within=(1, None))
     """Channels of the first stage; the others have 2, 4 and 8 times as many."""
 
-    def build(self, shape: Shape, num_classes: int, parts: LayerFactories) -> nn.Module:
+    def build(self, shape: Shape, num_classes: int, factories: LayerFactories) -> nn.Module:
         """Return the model with torch's default initialization."""
-        return residual_network(shape[0], self.width, (2, 2, 2, 2), num_classes, parts)
+        return residual_network(shape[0], self.width, (2, 2, 2, 2), num_classes, factories)

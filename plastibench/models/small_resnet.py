@@ -24,7 +24,7 @@ class SmallResNet(Architecture):
     blocks: int = setting(1, within=(1, None))
     """Residual blocks per stage."""
 
-    def build(self, shape: Shape, num_classes: int, parts: LayerFactories) -> nn.Module:
+    def build(self, shape: Shape, num_classes: int, factories: LayerFactories) -> nn.Module:
         """Return the model, convolutions initialized by fan-out."""
         blocks = (self.blocks,) * 3
-        return kaiming_fan_out(residual_network(shape[0], self.width, blocks, num_classes, parts))
+        return kaiming_fan_out(residual_network(shape[0], self.width, blocks, num_classes, factories))

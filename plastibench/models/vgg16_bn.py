@@ -29,20 +29,20 @@ class VGG16BN(Architecture):
     hidden: int = setting(4096, within=(1, None))
     """Features of the two hidden layers of the classifier."""
 
-    def build(self, shape: Shape, num_classes: int, parts: LayerFactories) -> nn.Module:
+    def build(self, shape: Shape, num_classes: int, factories: LayerFactories) -> nn.Module:
         """Return the model: convolutions initialized by fan-out, linear layers N(0, 0.01^2)."""
         layers: list[nn.Module] = []
         width = shape[0]
         for channels, num_convolutions in PLAN:
             for _ in range(num_convolutions):
-                activation = parts.activation()
-                layers += [Conv3x3(width, channels, bias=True), parts.norm(channels), activation]
+                activation = factories.activation()
+                layers += [Conv3x3(width, channels, bias=True), factories.norm(channels), activation]
                 width = expanded_width(channels, activation)
             layers.append(nn.MaxPool2d(2))
         layers += [nn.AdaptiveAvgPool2d(7), nn.Flatten()]
         width *= 7 * 7
         for _ in range(2):
-            activation = parts.activation()
+            activation = factories.activation()
             layers += [nn.Linear(width, self.hidden), activation, nn.Dropout(self.dropout)]
             width = expanded_width(self.hidden, activation)
         return _initialize(nn.Sequential(*layers, nn.Linear(width, num_classes)))

@@ -37,7 +37,7 @@ class Architecture(Settings, ABC):
     """Whether the input of its norms is (b, channels, h, w), rather than (b, features)."""
 
     @abstractmethod
-    def build(self, shape: Shape, num_classes: int, parts: LayerFactories) -> nn.Module:
+    def build(self, shape: Shape, num_classes: int, factories: LayerFactories) -> nn.Module:
         """Return an untrained model that maps (b, *shape) to logits of shape (b, num_classes)."""
 
     def unsupported(self, shape: Shape) -> str | None:

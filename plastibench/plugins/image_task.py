@@ -70,16 +70,16 @@ class ImageTask(Task):
 
     def preprocess(
         self,
-        parts: tuple[LabeledImages, LabeledImages],
+        images: tuple[LabeledImages, LabeledImages],
         context: DataContext,
         channels: Normalization | None = None,
     ) -> DatasetSplits:
-        """Return decoded (train, test) images on the context's device, normalized if the recipe says so.
+        """Return decoded (train, test) `images` on the context's device, normalized if the recipe says so.
 
         `channels` holds the means and the standard deviations of the channels in [0, 1]; if None, they are
         those of the training images.
         """
-        train, test = parts
+        train, test = images
         normalization = (channels or channel_statistics(train)) if self.recipe.normalize else None
         return in_memory_splits(
             type(self).__name__,
@@ -134,8 +134,8 @@ class ImageTask(Task):
     ) -> nn.Module:
         """Return an untrained model, by default with ReLU and batch normalization."""
         plain = nn.BatchNorm2d if self.architecture.spatial_norm else nn.BatchNorm1d
-        parts = LayerFactories(activation=activation or nn.ReLU, norm=norm or plain)
-        return self.architecture.build(self.input_shape(), self.output_classes(), parts)
+        factories = LayerFactories(activation=activation or nn.ReLU, norm=norm or plain)
+        return self.architecture.build(self.input_shape(), self.output_classes(), factories)
 
     @classmethod
     def recipes(cls, architecture: Architecture) -> Mapping[str, Recipe]:

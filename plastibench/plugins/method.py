@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from plastibench.plugins.task import Task
     from plastibench.training.learner import Learner
 
-OptimizerState = Literal["keep", "clear"]
+OptimizerStatePolicy = Literal["keep", "clear"]
 """What happens to momentum and moments between stages."""
-BatchNorm = Literal["keep", "reset", "reestimate"]
+BatchNormPolicy = Literal["keep", "reset", "reestimate"]
 """What happens to running statistics between stages: kept, set to (0, 1), or measured again."""
 
 
@@ -28,8 +28,8 @@ class Method(Settings):
     offers, and nothing else; it must draw random numbers from `learner.generator`.
     """
 
-    optimizer_state: OptimizerState = "keep"
-    batch_norm: BatchNorm = "keep"
+    optimizer_state: OptimizerStatePolicy = "keep"
+    batch_norm: BatchNormPolicy = "keep"
 
     disabled: ClassVar[Mapping[str, Any] | None] = None
     """Settings with which the remedy does nothing: the run equals a warm start bit for bit."""

@@ -14,15 +14,15 @@ from plastibench.plugins.architecture import LayerFactories
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions around a shortcut (He et al. 2016, arXiv 1512.03385, figure 2)."""
 
-    def __init__(self, in_channels: int, channels: int, stride: int, parts: LayerFactories) -> None:
+    def __init__(self, in_channels: int, channels: int, stride: int, factories: LayerFactories) -> None:
         super().__init__()
         self.conv1 = Conv3x3(in_channels, channels, stride)
-        self.norm1 = parts.norm(channels)
-        self.activation1 = parts.activation()
+        self.norm1 = factories.norm(channels)
+        self.activation1 = factories.activation()
         self.conv2 = Conv3x3(expanded_width(channels, self.activation1), channels)
-        self.norm2 = parts.norm(channels)
-        self.shortcut = _shortcut(in_channels, channels, stride, parts)
-        self.activation2 = parts.activation()
+        self.norm2 = factories.norm(channels)
+        self.shortcut = _shortcut(in_channels, channels, stride, factories)
+        self.activation2 = factories.activation()
         self.out_channels = expanded_width(channels, self.activation2)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -31,11 +31,11 @@ class BasicBlock(nn.Module):
         return self.activation2(self.norm2(self.conv2(y)) + self.shortcut(x))  # type: ignore[no-any-return]
 
 
-def _shortcut(in_channels: int, channels: int, stride: int, parts: LayerFactories) -> nn.Module:
+def _shortcut(in_channels: int, channels: int, stride: int, factories: LayerFactories) -> nn.Module:
     if stride == 1 and in_channels == channels:
         return nn.Identity()
     projection = nn.Conv2d(in_channels, channels, kernel_size=1, stride=stride, bias=False)
-    return nn.Sequential(projection, parts.norm(channels))
+    return nn.Sequential(projection, factories.norm(channels))
 
 
 def residual_network(
@@ -43,7 +43,7 @@ def residual_network(
     width: int,
     blocks: Sequence[int],
     num_classes: int,
-    parts: LayerFactories,
+    factories: LayerFactories,
     *,
     pool: nn.Module | None = None,
 ) -> nn.Sequential:
@@ -51,15 +51,15 @@ def residual_network(
 
     Every stage but the first doubles the channels and halves height and width.
     """
-    activation = parts.activation()
-    layers: list[nn.Module] = [Conv3x3(in_channels, width), parts.norm(width), activation]
+    activation = factories.activation()
+    layers: list[nn.Module] = [Conv3x3(in_channels, width), factories.norm(width), activation]
     if pool is not None:
         layers.append(pool)
     channels = expanded_width(width, activation)
     for stage, num_blocks in enumerate(blocks):
         for index in range(num_blocks):
             stride = 2 if stage > 0 and index == 0 else 1
-            block = BasicBlock(channels, width * 2**stage, stride, parts)
+            block = BasicBlock(channels, width * 2**stage, stride, factories)
             layers.append(block)
             channels = block.out_channels
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, num_classes))
