@@ -17,7 +17,7 @@ from plastibench.plugins.values import from_json, show
 
 
 @dataclass(kw_only=True)
-class Some(Settings):
+class Example(Settings):
     whole: int = setting(3, within=(1, 9))
     number: float = tune(0.5, 0.1, 0.9, log=True, within=(0.0, 1.0))
     maybe: int | None = None
@@ -50,7 +50,7 @@ class Some(Settings):
     ],
 )
 def test_text_is_read_as_the_type_says(name: str, text: str, value: object) -> None:
-    assert getattr(Some().from_strings({name: text}), name) == value
+    assert getattr(Example().from_strings({name: text}), name) == value
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_text_is_read_as_the_type_says(name: str, text: str, value: object) -> N
 )
 def test_text_that_is_not_allowed_is_named_with_what_is(name: str, text: str) -> None:
     with pytest.raises(RequestError, match=f"^{name}={text} is not allowed: {name} is ."):
-        Some().from_strings({name: text})
+        Example().from_strings({name: text})
 
 
 @pytest.mark.parametrize(
@@ -83,29 +83,29 @@ def test_text_that_is_not_allowed_is_named_with_what_is(name: str, text: str) ->
 )  # fmt: skip
 def test_value_of_another_type_is_not_taken_for_the_right_one(name: str, value: Any) -> None:
     with pytest.raises(RequestError, match=f"{name}="):
-        Some(**{name: value})
+        Example(**{name: value})
 
 
 def test_unknown_setting_is_answered_with_the_nearest() -> None:
     with pytest.raises(RequestError, match="did you mean 'whole'"):
-        Some().from_strings({"wole": "1"})
+        Example().from_strings({"wole": "1"})
 
 
 def test_settings_that_exclude_each_other_are_judged_together() -> None:
-    before = Some(word="b")
-    assert before.from_strings({"yes": "true", "word": "a"}) == Some(yes=True)
+    before = Example(word="b")
+    assert before.from_strings({"yes": "true", "word": "a"}) == Example(yes=True)
     with pytest.raises(RequestError, match="not allowed with word=b"):
         before.from_strings({"yes": "true"})
 
 
 def test_ranges_and_sentences_follow_from_the_declaration() -> None:
-    assert {name: (r.low, r.high, r.log) for name, r in search_space(Some).items()} == {
+    assert {name: (r.low, r.high, r.log) for name, r in search_space(Example).items()} == {
         "number": (0.1, 0.9, True)
     }
-    said = {name: (default, allowed) for name, default, allowed in describe(Some)}
-    assert said["whole"] == ("3", "a whole number from 1 to 9")
-    assert said["maybe"] == ("none", "a whole number or none")
-    assert said["word"] == ("a", "a or b")
+    described = {name: (default, allowed) for name, default, allowed in describe(Example)}
+    assert described["whole"] == ("3", "a whole number from 1 to 9")
+    assert described["maybe"] == ("none", "a whole number or none")
+    assert described["word"] == ("a", "a or b")
 
 
 VALUES: dict[str, st.SearchStrategy[Any]] = {
@@ -121,26 +121,27 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
 
 @given(st.fixed_dictionaries({}, optional=VALUES))
 def test_settings_survive_json(values: dict[str, Any]) -> None:
-    made = Some(**values)
-    assert Some(**from_json(json.loads(json.dumps(settings_of(made))))) == made
+    example = Example(**values)
+    assert Example(**from_json(json.loads(json.dumps(settings_of(example))))) == example
 
 
 @given(st.fixed_dictionaries({}, optional={k: v for k, v in VALUES.items() if k not in ("number", "text")}))
 def test_settings_can_be_typed_as_they_are_shown(values: dict[str, Any]) -> None:
-    made = Some(**values)
-    assert Some().from_strings({name: show(value) for name, value in settings_of(made).items()}) == made
+    example = Example(**values)
+    texts = {name: show(value) for name, value in settings_of(example).items()}
+    assert Example().from_strings(texts) == example
 
 
 def test_a_setting_without_a_meaning_is_refused_and_its_default_is_not() -> None:
-    assert Some(word="b", extra=0.4).extra == 0.4
-    assert Some(word="a", extra=0.3) == Some()
+    assert Example(word="b", extra=0.4).extra == 0.4
+    assert Example(word="a", extra=0.3) == Example()
     with pytest.raises(
         RequestError, match=r"extra=0\.4 means nothing with word=a: leave it out, or set word=b"
     ):
-        Some(extra=0.4)
+        Example(extra=0.4)
     with pytest.raises(RequestError, match=r"extra=0\.5 means nothing"):
-        Some().from_strings({"extra": "0.5"})
-    allowed = {name: words for name, _, words in describe(Some)}
+        Example().from_strings({"extra": "0.5"})
+    allowed = {name: words for name, _, words in describe(Example)}
     assert "with word=b only" in allowed["extra"]
 
 

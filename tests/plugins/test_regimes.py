@@ -75,15 +75,15 @@ def stages(registry: Registry, seed: int = 0, model: str = "small_resnet", **set
 
 def pixels(stage: Stage, part: str = "train") -> torch.Tensor:
     data: Any = getattr(stage, part)
-    found: torch.Tensor = data.x.flatten(1)
-    return found
+    all_stages: torch.Tensor = data.x.flatten(1)
+    return all_stages
 
 
 def test_the_last_stage_has_all_examples_where_they_do_not_divide(registry: Registry) -> None:
-    found = stages(registry, train_size=100, stages=7)
-    assert [len(stage.train) for stage in found] == [15, 30, 44, 58, 72, 86, 100]
-    assert found[-1].chunks == (15, 15, 14, 14, 14, 14, 14)
-    assert found[-1].num_new == 14
+    all_stages = stages(registry, train_size=100, stages=7)
+    assert [len(stage.train) for stage in all_stages] == [15, 30, 44, 58, 72, 86, 100]
+    assert all_stages[-1].chunks == (15, 15, 14, 14, 14, 14, 14)
+    assert all_stages[-1].num_new == 14
 
 
 def test_max_stages_runs_the_first_ones_of_the_same_schedule(registry: Registry) -> None:
@@ -94,8 +94,8 @@ def test_max_stages_runs_the_first_ones_of_the_same_schedule(registry: Registry)
 
 
 def test_two_phase_is_half_and_then_all(registry: Registry) -> None:
-    found = stages(registry, regime=TwoPhase(), stages=None, train_size=101)
-    assert [len(stage.train) for stage in found] == [51, 101]
+    all_stages = stages(registry, regime=TwoPhase(), stages=None, train_size=101)
+    assert [len(stage.train) for stage in all_stages] == [51, 101]
 
 
 def test_two_phase_refuses_another_number_of_stages(registry: Registry) -> None:

@@ -31,12 +31,12 @@ AT_HAND: dict[str, dict[str, Any]] = {
 MODEL = {"small_resnet": {"width": 4}}
 
 
-def made(registry: Registry, name: str, recipe: str | None = None, **settings: Any) -> Task:
+def make_task(registry: Registry, name: str, recipe: str | None = None, **settings: Any) -> Task:
     architecture = registry.load("model", "small_resnet")(width=4)
-    kind = registry.load("task", name)
-    recipes = kind.recipes(architecture)
-    chosen = replace(recipes[recipe or next(iter(recipes))], max_epochs=1)
-    task: Task = kind(recipe=chosen, architecture=architecture, **settings)
+    cls = registry.load("task", name)
+    recipes = cls.recipes(architecture)
+    shortened = replace(recipes[recipe or next(iter(recipes))], max_epochs=1)
+    task: Task = cls(recipe=shortened, architecture=architecture, **settings)
     return task
 
 
@@ -46,20 +46,20 @@ def name(request: pytest.FixtureRequest) -> str:
 
 
 def test_a_task_is_a_frozen_dataclass_that_names_its_source(registry: Registry, name: str) -> None:
-    kind = registry.load("task", name)
-    assert "__dataclass_fields__" in vars(kind)
-    assert kind.__dataclass_params__.frozen
-    assert "20" in kind.__doc__ or "19" in kind.__doc__  # a year
+    cls = registry.load("task", name)
+    assert "__dataclass_fields__" in vars(cls)
+    assert cls.__dataclass_params__.frozen
+    assert "20" in cls.__doc__ or "19" in cls.__doc__  # a year
 
 
 def test_a_task_builds_a_model_of_its_shape(registry: Registry, name: str) -> None:
-    task: Any = made(registry, name)
+    task: Any = make_task(registry, name)
     logits = task.model()(torch.zeros(2, *task.input_shape()))
     assert logits.shape == (2, task.output_classes())
 
 
 def test_settings_of_a_task_travel_as_json(registry: Registry, name: str) -> None:
-    task = made(registry, name)
+    task = make_task(registry, name)
     plain = from_json(json.loads(json.dumps(settings_of(task))))
     assert replace(task, **plain) == task
 
@@ -76,7 +76,7 @@ def test_data_that_are_not_there_are_named_in_one_sentence(
     monkeypatch.setenv("NO_PROXY", "")
     context = DataContext(get_device("cpu"), tmp_path / "data", tmp_path / "cache")
     with pytest.raises(DataError) as found:
-        next(iter(made(registry, name).stream(0, context)))
+        next(iter(make_task(registry, name).stream(0, context)))
     message = str(found.value)
     assert str(tmp_path / "data") in message
     assert "http" in message
@@ -90,23 +90,23 @@ def real(request: pytest.FixtureRequest, registry: Registry, tmp_path_factory: p
     if request.param != "digits":
         data = request.getfixturevalue("real_data")
     cache = tmp_path_factory.getbasetemp() / "cache"
-    return made(registry, request.param, stages=2, **AT_HAND[request.param]), DataContext(
+    return make_task(registry, request.param, stages=2, **AT_HAND[request.param]), DataContext(
         get_device("cpu"), data, cache
     )
 
 
 def test_real_data_come_in_stages(real: Any) -> None:
     task, context = real
-    one, again = list(task.stream(0, context)), list(task.stream(0, context))
-    assert [len(stage.train) for stage in one] == [sum(stage.chunks) for stage in one]
-    assert len(one) == task.num_stages() == 2
-    for a, b in zip(one, again, strict=True):
+    first, again = list(task.stream(0, context)), list(task.stream(0, context))
+    assert [len(stage.train) for stage in first] == [sum(stage.chunks) for stage in first]
+    assert len(first) == task.num_stages() == 2
+    for a, b in zip(first, again, strict=True):
         (x, y), (x2, y2) = next(a.train.batches(16)), next(b.train.batches(16))
         assert torch.equal(x, x2)
         assert torch.equal(y, y2)
         assert x.shape[1:] == task.input_shape()
         assert 0 <= int(y.min()) <= int(y.max()) < task.output_classes()
-    assert one[0].checksum == one[1].checksum
+    assert first[0].checksum == first[1].checksum
 
 
 def test_real_data_train(real: Any) -> None:
@@ -117,7 +117,7 @@ def test_real_data_train(real: Any) -> None:
 
 
 def test_the_sota_recipe_is_the_reference_codes(registry: Registry) -> None:
-    recipe = made(registry, "cifar10", recipe="sota").recipe
+    recipe = make_task(registry, "cifar10", recipe="sota").recipe
     assert (recipe.learning_rate, recipe.weight_decay, recipe.batch_size) == (0.1, 5e-4, 128)
     assert (recipe.milestones, recipe.decay, recipe.warmup_epochs) == ((60, 120, 160, 200), 0.2, 1)
     assert recipe.augment
@@ -126,14 +126,14 @@ def test_the_sota_recipe_is_the_reference_codes(registry: Registry) -> None:
 def test_augmented_training_on_real_data_is_repeatable(
     registry: Registry, real_data: Path, tmp_path: Path
 ) -> None:
-    task = made(registry, "cifar10", recipe="sota", stages=2, **AT_HAND["cifar10"])
+    task = make_task(registry, "cifar10", recipe="sota", stages=2, **AT_HAND["cifar10"])
     context = DataContext(get_device("cpu"), real_data, tmp_path)
-    one, two = ([r.train_loss for r in protocol.run(task, Method(), 0, context)] for _ in range(2))
-    assert one == two
+    first, second = ([r.train_loss for r in protocol.run(task, Method(), 0, context)] for _ in range(2))
+    assert first == second
 
 
 def test_a_run_does_not_depend_on_the_one_before(registry: Registry) -> None:
-    task = made(registry, "digits", stages=2, train_size=64)
+    task = make_task(registry, "digits", stages=2, train_size=64)
     alone = trace_run(task, Method(), seed=1)
     trace_run(task, Method(), seed=0)
     assert equal_weights(trace_run(task, Method(), seed=1).weights, alone.weights)
