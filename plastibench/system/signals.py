@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
+
+logger = logging.getLogger(__name__)
 
 STOP_SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
@@ -32,9 +35,10 @@ def request_stop() -> None:
 
 
 def announce_stop() -> None:
-    """Tell the user that runs stop; safe in a signal handler, unlike Python's streams and logging."""
-    with suppress(OSError):
-        os.write(2, STOP_NOTICE)
+    """Tell the user that runs stop, if messages are shown: as a library the package is silent."""
+    if logger.isEnabledFor(logging.INFO):
+        with suppress(OSError):
+            os.write(2, STOP_NOTICE)  # safe in a signal handler, unlike Python's streams and logging
 
 
 @contextmanager

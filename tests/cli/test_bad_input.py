@@ -1,4 +1,4 @@
-"""A wrong request: one line on stderr that names it, exit status 2, nothing on the disk, no traceback."""
+"""Invalid requests: one line on stderr, exit code 2, nothing on disk, no traceback."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from support.commands import PLAIN, SMALL, Answer, command, plugin, small_run
+from support.commands import PLAIN, SMALL, CommandResult, command, plugin, small_run
 from support.reports import a_home, some_runs
 
 from plastibench.store.run_status import run_lock
@@ -81,7 +81,7 @@ WRONG: dict[str, tuple[list[str], list[str]]] = {
 }
 
 
-def refused(answer: Answer, *words: str) -> None:
+def refused(answer: CommandResult, *words: str) -> None:
     assert answer.status == 2, answer
     assert answer.out == ""
     assert len(answer.lines()) == 1, answer.err
@@ -92,16 +92,17 @@ def refused(answer: Answer, *words: str) -> None:
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_wrong_request_is_one_line_and_writes_nothing(case: str, tmp_path: Path) -> None:
-    words, said = WRONG[case]
+def test_invalid_request_prints_one_line_and_writes_nothing(case: str, tmp_path: Path) -> None:
+    words, expected = WRONG[case]
     refused(
-        small_run(tmp_path / "home", *(w for w in ("--seeds", "1") if "--seeds" not in words), *words), *said
+        small_run(tmp_path / "home", *(w for w in ("--seeds", "1") if "--seeds" not in words), *words),
+        *expected,
     )
     assert not (tmp_path / "home").exists()
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA device is there")
-def test_absent_device_is_an_error_and_never_another_device(tmp_path: Path) -> None:
+def test_missing_device_is_an_error_and_never_replaced_by_another(tmp_path: Path) -> None:
     refused(
         small_run(tmp_path / "home", "--device", "cuda"), "device 'cuda' cannot be used", "no CUDA device"
     )
@@ -109,7 +110,7 @@ def test_absent_device_is_an_error_and_never_another_device(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "expected"),
     [
         (["runn"], "Did you mean 'run'"),
         (["list", "methos"], "did you mean 'methods'"),
@@ -120,8 +121,8 @@ def test_absent_device_is_an_error_and_never_another_device(tmp_path: Path) -> N
         (["ui", "--port", "99999"], "99999 is not in the range"),
     ],
 )
-def test_wrong_word_of_another_command_is_one_line(words: list[str], said: str) -> None:
-    assert said in command(*words).err
+def test_invalid_argument_of_another_command_prints_one_line(words: list[str], expected: str) -> None:
+    assert expected in command(*words).err
     assert command(*words).status == 2
     assert len(command(*words).lines()) == 1
 
@@ -153,22 +154,22 @@ PLUGINS = {
 
 
 @pytest.mark.parametrize("name", PLUGINS)
-def test_broken_plugin_is_one_line_and_writes_nothing(name: str, tmp_path: Path) -> None:
-    source, said = PLUGINS[name]
+def test_broken_plugin_prints_one_line_and_writes_nothing(name: str, tmp_path: Path) -> None:
+    source, expected = PLUGINS[name]
     file = plugin(tmp_path, name, source=source)
     answer = small_run(tmp_path / "home", "--plugin", file, "--method", name)
-    refused(answer, said)
+    refused(answer, expected)
     assert not (tmp_path / "home").exists()
 
 
-def test_plugin_that_is_not_text_or_is_a_folder_is_one_line(tmp_path: Path) -> None:
+def test_plugin_that_is_binary_or_a_folder_prints_one_line(tmp_path: Path) -> None:
     (tmp_path / "noise.py").write_bytes(b"\xff\xfe\x00")
     (tmp_path / "folder.py").mkdir()
     refused(small_run(tmp_path / "home", "--plugin", tmp_path / "noise.py"), "noise.py")
     refused(small_run(tmp_path / "home", "--plugin", tmp_path / "folder.py"), "no plug-in file at")
 
 
-def test_plugin_given_twice_reuses_a_name(tmp_path: Path) -> None:
+def test_plugin_given_twice_is_refused(tmp_path: Path) -> None:
     file = plugin(tmp_path, "mine")
     refused(small_run(tmp_path / "home", "--plugin", file, "--plugin", file), "reuses a name")
 
@@ -199,20 +200,20 @@ SUITES = {
 
 
 @pytest.mark.parametrize("case", SUITES)
-def test_broken_suite_file_is_one_line_and_writes_nothing(case: str, tmp_path: Path) -> None:
-    text, said = SUITES[case]
+def test_broken_suite_file_prints_one_line_and_writes_nothing(case: str, tmp_path: Path) -> None:
+    text, expected = SUITES[case]
     file = tmp_path / "mine.toml"
     file.write_text(text, encoding="utf-8")
-    refused(command("run", file, "--home", tmp_path / "home", "--no-mlflow"), said)
+    refused(command("run", file, "--home", tmp_path / "home", "--no-mlflow"), expected)
     assert not (tmp_path / "home").exists()
 
 
-def test_suite_file_that_is_not_text_is_one_line(tmp_path: Path) -> None:
+def test_binary_suite_file_prints_one_line(tmp_path: Path) -> None:
     (tmp_path / "noise.toml").write_bytes(b"\xff\xfe")
     refused(command("run", tmp_path / "noise.toml", "--home", tmp_path / "home"), "is not TOML")
 
 
-def test_home_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+def test_unwritable_home_prints_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     refused(small_run(tmp_path / "file" / "home", "--method", "warm"), "cannot be written", "--home")
     refused(small_run(tmp_path / "file", "--method", "warm"), "is a file")
@@ -220,12 +221,12 @@ def test_home_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     refused(small_run(tmp_path / ("x" * 500), "--method", "warm"), "cannot be written", "name too long")
 
 
-def test_table_without_runs_is_one_line(tmp_path: Path) -> None:
+def test_table_without_runs_prints_one_line(tmp_path: Path) -> None:
     refused(command("table", "--home", tmp_path), "no finished runs")
     refused(command("table", "quickstart", "--home", tmp_path / "file" / "x"), "no finished runs")
 
 
-def test_table_says_which_runs_are_not_finished_and_why(tmp_path: Path) -> None:
+def test_table_names_unfinished_runs_with_the_reason(tmp_path: Path) -> None:
     broken = plugin(tmp_path, "mine", "def before_stage(self, learner):\n    raise ValueError('no [idea]')")
     ask = ("--plugin", broken, "--method", "mine,warm", "--home", tmp_path, *SMALL)
     assert small_run(tmp_path, "--plugin", broken, "--method", "mine").status == 1
@@ -242,13 +243,13 @@ def test_table_says_which_runs_are_not_finished_and_why(tmp_path: Path) -> None:
     refused(command("table", "--home", tmp_path), "1 stopped")
 
 
-def test_a_column_or_style_that_there_is_not_is_one_line(tmp_path: Path) -> None:
+def test_unknown_column_or_style_prints_one_line(tmp_path: Path) -> None:
     refused(command("table", "--columns", "stps", "--home", tmp_path), "did you mean 'steps'")
     refused(command("table", "--style", "papr", "--home", tmp_path), "did you mean 'paper'")
     refused(command("compare", "a", "b", "--format", "mdd"), "did you mean 'md'")
 
 
-def test_one_seed_has_no_interval_and_that_is_said(tmp_path: Path) -> None:
+def test_one_seed_has_no_interval_and_a_note_names_it(tmp_path: Path) -> None:
     home = a_home(tmp_path, some_runs(1))
     for form in ("text", "md", "latex"):
         shown = command("table", "--home", home, "--format", form)

@@ -1,4 +1,4 @@
-"""Log records on the command line: plain lines, whole, also beside a live display."""
+"""Log records on the command line: plain unwrapped lines, also above a live display."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_without_a_command_nothing_is_shown() -> None:
     with redirect_stderr(io.StringIO()) as err:
         with log_to_console():
             pass
-        logger.error("unheard")
+        logger.error("not shown")
     assert err.getvalue() == ""
 
 
@@ -49,8 +49,8 @@ class Gone(io.StringIO):
 
 def test_a_terminal_that_is_gone_raises_nothing() -> None:
     with redirect_stderr(Gone()), log_to_console():
-        logger.info("unheard")
-        logger.info("unheard, too")
+        logger.info("not shown")
+        logger.info("not shown either")
 
 
 def test_lines_appear_above_a_live_display() -> None:

@@ -1,4 +1,4 @@
-"""The command line from end to end: what is run, what is kept, what is said, and how it ends."""
+"""The command line from end to end: what is run, what is kept, what is expected, and how it ends."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_help_and_lists_take_less_than_three_tenths_of_a_second(words: list[str]
     assert min(seconds() for _ in range(5)) < 0.3
 
 
-def test_run_prints_its_table_and_says_where_the_runs_are(tmp_path: Path) -> None:
+def test_run_prints_its_table_and_the_folder_of_the_runs(tmp_path: Path) -> None:
     answer = small_run(tmp_path, "--method", "warm,dash", "--seeds", "2")
     assert answer.status == 0
     assert len(records(tmp_path)) == 4
@@ -93,7 +93,7 @@ def test_edited_plugin_makes_a_new_run_and_its_comments_do_not(tmp_path: Path) -
     assert len(records(home)) == 2
 
 
-def test_paths_with_spaces_and_letters_of_any_kind_work(tmp_path: Path) -> None:
+def test_paths_with_spaces_and_unicode_work(tmp_path: Path) -> None:
     place = tmp_path / "a b [x] \u00e9\u4e2d :smile:"
     place.mkdir()
     answer = small_run(place / "home", "--plugin", plugin(place, "m\u00efne"), "--method", "m\u00efne")
@@ -103,7 +103,7 @@ def test_paths_with_spaces_and_letters_of_any_kind_work(tmp_path: Path) -> None:
     assert "m\u00efne" in command("table", "--home", place / "home", "--format", "md").out
 
 
-def test_method_that_raises_costs_its_own_runs_only(tmp_path: Path) -> None:
+def test_method_that_raises_fails_its_own_runs_only(tmp_path: Path) -> None:
     hook = "def before_stage(self, learner):\n    raise ValueError('no [bold] idea\\nat all')"
     file = plugin(tmp_path, "mine", hook)
     answer = small_run(tmp_path / "home", "--plugin", file, "--method", "mine,warm")
@@ -120,7 +120,7 @@ def test_method_that_raises_costs_its_own_runs_only(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("raised", "said"),
+    ("raised", "expected"),
     [
         ("SystemExit(0)", "failed: SystemExit: 0 (mine.py"),
         ("MemoryError()", "out of memory: lower batch_size, the model's width, or --jobs"),
@@ -136,15 +136,15 @@ def test_method_that_raises_costs_its_own_runs_only(tmp_path: Path) -> None:
         ("OSError(28, 'No space left on device', 'x/y')", "failed: No space left on device: x/y"),
     ],
 )
-def test_whatever_a_method_raises_is_one_line(raised: str, said: str, tmp_path: Path) -> None:
+def test_any_exception_of_a_method_prints_one_line(raised: str, expected: str, tmp_path: Path) -> None:
     file = plugin(tmp_path, "mine", f"def start(self, learner):\n    raise {raised}")
     answer = small_run(tmp_path / "home", "--plugin", file, "--method", "mine")
     assert answer.status == 1
-    assert [said in line for line in answer.lines()].count(True) == 1, answer.err
+    assert [expected in line for line in answer.lines()].count(True) == 1, answer.err
     assert records(tmp_path / "home") == []
 
 
-def test_a_run_that_asks_for_more_memory_than_there_is_fails_alone_and_says_how_much(tmp_path: Path) -> None:
+def test_run_out_of_memory_fails_alone_and_names_the_amount(tmp_path: Path) -> None:
     hook = "def after_step(self, learner):\n    import torch\n    torch.ones(2**48, dtype=torch.uint8)"
     answer = small_run(tmp_path / "home", "--plugin", plugin(tmp_path, "mine", hook), "--method", "mine,warm")
     assert answer.status == 1
@@ -153,7 +153,7 @@ def test_a_run_that_asks_for_more_memory_than_there_is_fails_alone_and_says_how_
     assert len(records(tmp_path / "home")) == 1
 
 
-def test_damaged_run_is_named_left_out_and_made_again(tmp_path: Path) -> None:
+def test_damaged_run_is_named_left_out_and_executed_again(tmp_path: Path) -> None:
     small_run(tmp_path, "--method", "warm,dash")
     damaged = records(tmp_path)[0]
     damaged.write_text(damaged.read_text()[:-40])
@@ -169,7 +169,7 @@ def test_damaged_run_is_named_left_out_and_made_again(tmp_path: Path) -> None:
     assert command("table", "--home", tmp_path).status == 0
 
 
-def test_table_is_the_same_whichever_way_it_is_asked_for(tmp_path: Path) -> None:
+def test_run_and_table_print_the_same_table(tmp_path: Path) -> None:
     ran = small_run(tmp_path, "--method", "warm,dash")
     asked = command("table", "--home", tmp_path, *SMALL, "--seeds", "1", "--method", "warm,dash")
     assert asked.out == ran.out == command("table", "--home", tmp_path).out
@@ -192,7 +192,7 @@ def _hear_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def test_interrupted_grid_says_that_it_stops_and_leaves_no_process(tmp_path: Path) -> None:
+def test_interrupted_grid_prints_that_it_stops_and_leaves_no_process(tmp_path: Path) -> None:
     words = program(
         "run",
         "--no-mlflow",
@@ -226,7 +226,7 @@ def test_interrupted_grid_says_that_it_stops_and_leaves_no_process(tmp_path: Pat
     _wait_for_end(running.pid)
 
 
-def test_output_that_nobody_reads_is_no_error(tmp_path: Path) -> None:
+def test_closed_output_is_not_an_error(tmp_path: Path) -> None:
     words = f"{shlex.join(map(str, program('list')))} | true"
     done = subprocess.run(["bash", "-c", words], capture_output=True, text=True, check=False)
     assert done.stderr == ""

@@ -1,4 +1,4 @@
-"""Progress: lines for a file, bars for a terminal, and no harm whatever happens."""
+"""Progress of runs: a live display on a terminal, lines elsewhere, never an error."""
 
 from __future__ import annotations
 

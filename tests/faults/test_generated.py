@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from support.commands import PLAIN, Answer, command
+from support.commands import PLAIN, CommandResult, command
 from support.faults import Trial, grid, run_files
 
 from plastibench.store.index.index_file import INDEX_FILE
@@ -116,7 +116,7 @@ def in_time() -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def answered(*words: object) -> Answer:
+def answered(*words: object) -> CommandResult:
     """Return the answer to a command, which is one of the four there are, and no traceback."""
     with in_time():
         answer = command(*words)

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
-from support.commands import Answer, small_run
+from support.commands import CommandResult, small_run
 from support.tasks import small_digits
 
 from plastibench.analysis.dataframe import to_dataframe
@@ -134,7 +134,7 @@ def test_gradient_norm_is_that_of_the_mean_loss_on_the_newest_chunk(
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Answer]:
+def home(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, CommandResult]:
     """Return a home with runs of two methods, without and then with probes, and the last answer."""
     home = tmp_path_factory.mktemp("home")
     small_run(home, "--task", "digits", "--method", "warm,cold")
@@ -149,7 +149,9 @@ def probed(home: Path) -> tuple[list[Spec], list[Spec]]:
     return [spec for spec in specs if spec.probes], [spec for spec in specs if not spec.probes]
 
 
-def test_runs_with_probes_are_runs_of_their_own_under_the_same_condition(home: tuple[Path, Answer]) -> None:
+def test_runs_with_probes_are_runs_of_their_own_under_the_same_condition(
+    home: tuple[Path, CommandResult],
+) -> None:
     with_probes, without = probed(home[0])
     assert len(with_probes) == len(without) == 2
     assert {spec.without_probes().id for spec in with_probes} == {spec.id for spec in without}
@@ -160,14 +162,16 @@ def test_runs_with_probes_are_runs_of_their_own_under_the_same_condition(home: t
     }
 
 
-def test_measurements_are_columns_of_the_data_frame(home: tuple[Path, Answer]) -> None:
+def test_measurements_are_columns_of_the_data_frame(home: tuple[Path, CommandResult]) -> None:
     table: Any = to_dataframe(Store(home[0]).records())
     assert len(table) == 8
     assert table["weight_norm.l2"].notna().sum() == 4
     assert (table["probe_seconds"].dropna() > 0).all()
 
 
-def test_tables_count_a_run_once_that_was_made_with_and_without_probes(home: tuple[Path, Answer]) -> None:
+def test_tables_count_a_run_once_that_was_made_with_and_without_probes(
+    home: tuple[Path, CommandResult],
+) -> None:
     (table,) = build_tables(Store(home[0]).records(), "warm")
     assert {row.method: row.seeds for row in table.rows} == {"cold": (0,), "warm": (0,)}
     assert [len(row.records) for row in table.rows] == [1, 1]

@@ -1,4 +1,4 @@
-"""The command line as a user has it: in this process where that is enough, in one of its own where not."""
+"""The command line, in this process or in a process of its own."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ from plastibench.api import Learner, Method
 class Mine(Method):
     """Do nothing (arXiv 0000.00000)."""
 '''
-"""A plug-in that acts as a warm start; a test may add hooks."""
+"""A plug-in that is a warm start until a test adds hooks."""
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a command said and how it ended."""
+class CommandResult:
+    """The output and the exit code of a command."""
 
     status: int
     out: str
@@ -48,7 +48,7 @@ class Answer:
         return self.err.splitlines()
 
 
-def command(*words: object, err: TextIO | None = None) -> Answer:
+def command(*words: object, err: TextIO | None = None) -> CommandResult:
     """Run the command line in this process, as on a machine with one core."""
     out, err = io.StringIO(), err or io.StringIO()
     status = 0
@@ -57,11 +57,11 @@ def command(*words: object, err: TextIO | None = None) -> Answer:
             main()
         except SystemExit as end:
             status = int(end.code or 0)
-    return Answer(status, out.getvalue(), err.getvalue() if isinstance(err, io.StringIO) else "")
+    return CommandResult(status, out.getvalue(), err.getvalue() if isinstance(err, io.StringIO) else "")
 
 
-def small_run(home: Path, *words: object, err: TextIO | None = None) -> Answer:
-    """Run a grid of small runs, without a mirror; one seed unless `words` say otherwise."""
+def small_run(home: Path, *words: object, err: TextIO | None = None) -> CommandResult:
+    """Execute a grid of small runs without MLflow; one seed unless `words` name others."""
     seeds = () if "--seeds" in words else ("--seeds", 1)
     return command("run", "--no-mlflow", "--home", home, *SMALL, *seeds, *words, err=err)
 

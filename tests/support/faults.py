@@ -19,7 +19,7 @@ from plastibench.plugins.registry import Registry
 from plastibench.store.record import Record
 from plastibench.store.record_diff import differences
 from plastibench.store.run_store import Store
-from support.commands import Answer, command
+from support.commands import CommandResult, command
 
 SIZE = tuple(
     word
@@ -42,7 +42,7 @@ def grid(method: str, optimizer: str = "sgd", seeds: int = 1) -> tuple[str, ...]
     return (*asked, *SIZE, "--checkpoint-interval", "0")
 
 
-def run(home: Path, *words: str, mirrored: bool = False) -> Answer:
+def run(home: Path, *words: str, mirrored: bool = False) -> CommandResult:
     """Carry out a grid in this process, undisturbed."""
     return command("run", "--home", home, *(() if mirrored else ("--no-mlflow",)), *words)
 
@@ -108,7 +108,7 @@ def none_is_invented(home: Path, words: tuple[str, ...]) -> None:
         assert list(differences(expected[record.id], record, ("undisturbed", "after the fault"))) == []
 
 
-def goes_on(home: Path, words: tuple[str, ...], *, mirrored: bool = False) -> Answer:
+def goes_on(home: Path, words: tuple[str, ...], *, mirrored: bool = False) -> CommandResult:
     """Give the same command again, without a fault: now everything is there, and true."""
     none_is_invented(home, words)
     answer = run(home, *words, mirrored=mirrored)

@@ -8,7 +8,7 @@ from typing import TextIO
 import optuna
 
 from plastibench.tuning.storage import load_studies, open_storage, tuning_names
-from support.commands import SMALL, Answer, command
+from support.commands import SMALL, CommandResult, command
 
 NAME = "digits-small_resnet"
 
@@ -34,7 +34,7 @@ class Mine(Method):
 """With one epoch a stage it costs twice what a warm start does."""
 
 
-def small_tune(home: Path, *words: object, err: TextIO | None = None) -> Answer:
+def small_tune(home: Path, *words: object, err: TextIO | None = None) -> CommandResult:
     """Tune with runs of a fraction of a second, without a mirror; one seed a trial unless told."""
     seeds = () if "--seeds-per-trial" in words else ("--seeds-per-trial", 1)
     return command("tune", "--no-mlflow", "--task", "digits", "--home", home, *SMALL, *seeds, *words, err=err)

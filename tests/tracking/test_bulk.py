@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from support.commands import SMALL, Answer, command, small_run
+from support.commands import SMALL, CommandResult, command, small_run
 from support.servers import mlflow_server
 from support.tracking import a_record, mirror, save
 from support.workers import free_port
@@ -49,7 +49,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, home: Path) -> Iterator[str
         yield f"http://127.0.0.1:{port}"
 
 
-def from_mlflow(uri: str, format: str, *words: object) -> Answer:
+def from_mlflow(uri: str, format: str, *words: object) -> CommandResult:
     """Print a table on a machine that has only an address."""
     return command("table", "--home", "/nowhere", "--from", uri, "--format", format, *words)
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support.commands import SMALL, Answer, command, plugin, small_run
+from support.commands import SMALL, CommandResult, command, plugin, small_run
 from support.servers import mlflow_server, postgres
 from support.tracking import a_record, save
 from support.workers import free_port
@@ -50,7 +50,7 @@ def absent() -> Iterator[str]:
     yield f"http://127.0.0.1:{free_port()}"
 
 
-def num_failures(answer: Answer) -> int:
+def num_failures(answer: CommandResult) -> int:
     return sum("cannot be written" in line for line in answer.lines())
 
 

@@ -1,4 +1,4 @@
-"""Two homes or two suites side by side: paired where that is possible, and never over hardware."""
+"""Comparison of two homes or suites: paired if possible, times on equal hardware only."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from scipy import stats as scipy_stats
-from support.commands import Answer, command, small_run
+from support.commands import CommandResult, command, small_run
 from support.reports import a_home, a_run, some_runs
 
 from plastibench.experiments.spec import Part
@@ -21,7 +21,7 @@ from plastibench.store.record import Record
 Change = Callable[[Record], Record]
 
 
-def compare(a: Path | str, b: Path | str, *more: object) -> Answer:
+def compare(a: Path | str, b: Path | str, *more: object) -> CommandResult:
     return command("compare", a, b, *more)
 
 
@@ -70,7 +70,7 @@ def test_differences_are_paired_by_seed(tmp_path: Path) -> None:
     assert (len(row["A"]["seeds"]), len(row["B"]["seeds"])) == (4, 3)
 
 
-def test_without_common_seeds_it_is_welchs_interval_and_said(tmp_path: Path) -> None:
+def test_without_common_seeds_the_interval_is_welchs_and_marked_so(tmp_path: Path) -> None:
     ours = [a_run("warm", seed) for seed in range(3)]
     theirs = [better(a_run("warm", seed)) for seed in range(5, 9)]
     a, b = a_home(tmp_path / "a", ours), a_home(tmp_path / "b", theirs)
@@ -112,7 +112,7 @@ def test_seconds_stay_with_their_hardware(tmp_path: Path) -> None:
     assert mixed["same_runs"] == 2
 
 
-def test_runs_that_are_on_both_sides_are_said_to_differ_by_nothing(tmp_path: Path) -> None:
+def test_runs_on_both_sides_are_counted(tmp_path: Path) -> None:
     a, b = a_home(tmp_path / "a", some_runs(2)), a_home(tmp_path / "b", some_runs(3))
     assert "6 runs are in both A and B" in compare(a, b).out
 
@@ -139,14 +139,16 @@ CHANGES: dict[str, tuple[Change, str]] = {
 
 
 @pytest.mark.parametrize("what", CHANGES)
-def test_settings_that_are_not_the_same_go_together_by_name_and_are_said(what: str, tmp_path: Path) -> None:
-    change, said = CHANGES[what]
+def test_different_settings_are_matched_by_name_and_their_difference_is_shown(
+    what: str, tmp_path: Path
+) -> None:
+    change, expected = CHANGES[what]
     a, b = a_home(tmp_path / "a", some_runs(2)), a_home(tmp_path / "b", map(change, some_runs(2)))
-    assert f"the settings differ (A | B): {said}" in compare(a, b, "--format", "md").out
-    assert plain(a, b)["settings"][0]["differing"] == said
+    assert f"the settings differ (A | B): {expected}" in compare(a, b, "--format", "md").out
+    assert plain(a, b)["settings"][0]["differing"] == expected
 
 
-def test_settings_of_one_name_go_with_their_equals_and_the_rest_is_named(tmp_path: Path) -> None:
+def test_equal_settings_are_matched_first_and_the_rest_is_listed(tmp_path: Path) -> None:
     bf16 = CHANGES["precision"][0]
     a = a_home(tmp_path / "a", [*some_runs(2), *map(bf16, some_runs(2)), a_run("warm", 0, task="only_here")])
     b = a_home(tmp_path / "b", [*map(bf16, some_runs(3)), a_run("warm", 0, task="only_there")])
@@ -158,7 +160,7 @@ def test_settings_of_one_name_go_with_their_equals_and_the_rest_is_named(tmp_pat
     assert "only_there" in found["only"]["B"][0]
 
 
-def test_methods_of_several_settings_go_with_their_equals(tmp_path: Path) -> None:
+def test_methods_with_several_settings_are_matched_with_their_equals(tmp_path: Path) -> None:
     weak = [edited(run, settings={"strength": 0.5}) for run in some_runs(2, methods=["mine"])]
     a = a_home(tmp_path / "a", [*some_runs(2), *weak])
     b = a_home(tmp_path / "b", [*weak, a_run("new", 0)])
@@ -228,7 +230,7 @@ def test_a_damaged_run_is_named_and_left_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "expected"),
     [
         (("{tmp}/a", "{tmp}/nowhere"), "no home folder or suite named '{tmp}/nowhere'"),
         (("{tmp}/a", "quickstrt"), "did you mean 'quickstart'"),
@@ -240,8 +242,8 @@ def test_a_damaged_run_is_named_and_left_out(tmp_path: Path) -> None:
         (("{tmp}/a",), "Missing argument 'B'"),
     ],
 )
-def test_what_cannot_be_compared_is_said_in_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], said: str
+def test_incomparable_selections_print_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], expected: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
     a_home(tmp_path / "a", some_runs(1))
@@ -249,10 +251,10 @@ def test_what_cannot_be_compared_is_said_in_one_line(
     (tmp_path / "empty" / "runs").mkdir(parents=True)
     done = command("compare", *(word.format(tmp=tmp_path) for word in words))
     assert (done.status, len(done.lines())) == (2, 1), done.err
-    assert said.format(tmp=tmp_path) in done.err
+    assert expected.format(tmp=tmp_path) in done.err
 
 
-def test_a_tuned_method_goes_with_the_one_of_its_name(tmp_path: Path) -> None:
+def test_tuned_method_is_matched_by_name(tmp_path: Path) -> None:
     from plastibench.store import tuned_settings
 
     run = a_run("mine", 0)

@@ -1,4 +1,4 @@
-"""The doctor says what there is, and changes nothing."""
+"""The doctor reports what this machine has, and changes nothing."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import torch
 from support.commands import command
 
 
-def test_doctor_says_what_is_there(tmp_path: Path) -> None:
+def test_doctor_prints_versions_devices_and_folders(tmp_path: Path) -> None:
     (tmp_path / "data" / "svhn").mkdir(parents=True)
     answer = command("doctor", "--home", tmp_path / "home", "--data", tmp_path / "data")
-    said = {line[:14].strip(): line[15:] for line in answer.out.splitlines()}
+    facts = {line[:14].strip(): line[15:] for line in answer.out.splitlines()}
     assert answer.status == 0
-    assert said["torch"] == torch.__version__.partition("+")[0]
-    assert said["chosen"].startswith("cpu")
-    assert said["data"] == f"{tmp_path / 'data'} (holds svhn)"
-    assert "can be written" in said["home"]
-    assert "GiB free" in said["home"]
-    assert {"cpu", "cuda", "hpu", "mlflow"} <= said.keys()
+    assert facts["torch"] == torch.__version__.partition("+")[0]
+    assert facts["chosen"].startswith("cpu")
+    assert facts["data"] == f"{tmp_path / 'data'} (holds svhn)"
+    assert "can be written" in facts["home"]
+    assert "GiB free" in facts["home"]
+    assert {"cpu", "cuda", "hpu", "mlflow"} <= facts.keys()
 
 
 def test_doctor_leaves_no_trace(tmp_path: Path) -> None:
@@ -26,7 +26,7 @@ def test_doctor_leaves_no_trace(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_doctor_says_what_is_wrong_and_goes_on(tmp_path: Path) -> None:
+def test_doctor_reports_problems_and_continues(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for home in (tmp_path / "file" / "x", Path("/proc/x")):
         answer = command("doctor", "--home", home, "--data", tmp_path / "no")

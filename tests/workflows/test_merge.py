@@ -1,4 +1,4 @@
-"""Several homes become one: sound copies only, and no number wins over another in silence."""
+"""Merging of home folders: undamaged copies only, conflicts are reported."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support.commands import Answer, command
+from support.commands import CommandResult, command
 from support.reports import a_home, a_run, some_runs
 
 from plastibench.store import tuned_settings
@@ -17,7 +17,7 @@ from plastibench.store.run_status import run_lock
 from plastibench.store.run_store import Store
 
 
-def merge(target: Path, *homes: Path) -> Answer:
+def merge(target: Path, *homes: Path) -> CommandResult:
     return command("merge", *homes, "--home", target)
 
 
@@ -66,7 +66,7 @@ def test_a_damaged_run_is_named_and_left_out(tmp_path: Path) -> None:
     assert ids(Store(tmp_path / "both").records()) == ids([a_run("cold", 0), a_run("mine", 0)])
 
 
-def test_a_sound_copy_stands_in_for_a_damaged_one(tmp_path: Path) -> None:
+def test_undamaged_copy_replaces_a_damaged_one(tmp_path: Path) -> None:
     a, b = a_home(tmp_path / "a", some_runs(1)), a_home(tmp_path / "b", some_runs(1))
     path = Store(a).folder(a_run("warm", 0).id) / "run.json"
     path.write_text("half")
@@ -78,7 +78,7 @@ def test_a_sound_copy_stands_in_for_a_damaged_one(tmp_path: Path) -> None:
     assert path.with_name("run.damaged.json").read_text() == "half"
 
 
-def test_copies_with_different_numbers_are_named_and_none_is_taken(tmp_path: Path) -> None:
+def test_conflicting_copies_are_named_and_none_is_copied(tmp_path: Path) -> None:
     run = a_run("warm", 0)
     a, b = a_home(tmp_path / "a", some_runs(1)), a_home(tmp_path / "b", [shifted(run, test_accuracy=0.25)])
     for homes in ((a, b), (b, a)):
@@ -93,7 +93,7 @@ def test_copies_with_different_numbers_are_named_and_none_is_taken(tmp_path: Pat
         assert ids(Store(target).records()) == ids([a_run("cold", 0), a_run("mine", 0)])
 
 
-def test_what_is_there_already_stays_where_another_home_has_different_numbers(tmp_path: Path) -> None:
+def test_conflicting_copy_does_not_replace_the_targets(tmp_path: Path) -> None:
     mine, theirs = a_run("warm", 0), shifted(a_run("warm", 0), test_accuracy=0.25)
     a = a_home(tmp_path / "a", [replace(theirs, provenance={**theirs.provenance, "torch": "2.12"})])
     target = a_home(tmp_path / "target", [mine])
@@ -105,7 +105,7 @@ def test_what_is_there_already_stays_where_another_home_has_different_numbers(tm
     assert files(target) == before
 
 
-def test_other_clocks_are_no_conflict_and_are_said(tmp_path: Path) -> None:
+def test_different_times_are_no_conflict_and_are_reported(tmp_path: Path) -> None:
     run = a_run("warm", 0)
     a, b = a_home(tmp_path / "a", [run]), a_home(tmp_path / "b", [shifted(run, train_seconds=7.0)])
     done = merge(tmp_path / "both", b, a)
@@ -115,7 +115,7 @@ def test_other_clocks_are_no_conflict_and_are_said(tmp_path: Path) -> None:
     assert kept.stages == shifted(run, train_seconds=7.0).stages
 
 
-def test_a_run_that_another_process_is_at_is_left_out(tmp_path: Path) -> None:
+def test_locked_run_is_left_out(tmp_path: Path) -> None:
     a, target = a_home(tmp_path / "a", some_runs(1)), Store(tmp_path / "target")
     run = a_run("warm", 0).id
     with run_lock(target.folder(run)):
@@ -147,7 +147,7 @@ def test_unfinished_runs_stay_and_a_finished_copy_replaces_one(tmp_path: Path) -
     assert len((attempt.folder / "stages.jsonl").read_text().splitlines()) == 3
 
 
-def test_which_settings_were_tuned_goes_along(tmp_path: Path) -> None:
+def test_tuned_settings_are_copied(tmp_path: Path) -> None:
     run = a_run("mine", 0)
     a, target = a_home(tmp_path / "a", [run]), tmp_path / "target"
     origin = tuned_settings.TunedSettings(study="s", trials=9, trial=4)
@@ -174,21 +174,23 @@ def test_a_run_finished_meanwhile_is_compared_and_not_replaced(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("homes", "said"),
+    ("homes", "expected"),
     [
         (["nowhere"], "no finished runs in {tmp}/nowhere"),
         (["a", "empty"], "no finished runs in {tmp}/empty"),
         (["a", "target"], "{tmp}/target is the target"),
     ],
 )
-def test_a_wrong_home_is_one_line_and_nothing_is_copied(tmp_path: Path, homes: list[str], said: str) -> None:
+def test_invalid_home_prints_one_line_and_nothing_is_copied(
+    tmp_path: Path, homes: list[str], expected: str
+) -> None:
     a_home(tmp_path / "a", some_runs(1))
     (tmp_path / "empty").mkdir()
     target = a_home(tmp_path / "target", [a_run("new", 0)])
     before = files(target)
     done = merge(target, *(tmp_path / home for home in homes))
     assert (done.status, len(done.lines())) == (2, 1)
-    assert said.format(tmp=tmp_path) in done.err
+    assert expected.format(tmp=tmp_path) in done.err
     assert files(target) == before
 
 

@@ -1,8 +1,10 @@
-"""The Python API: values, errors and callbacks, without output and without an end of the process."""
+"""The Python API: values, errors and callbacks, without output."""
 
 from __future__ import annotations
 
 import logging
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -160,10 +162,10 @@ def test_the_callers_threads_stay(tmp_path: Path) -> None:
 def test_stopped_runs_are_resumed(tmp_path: Path) -> None:
     class Stop(plastibench.RunCallback):
         def on_stage_end(self, spec: Spec, row: dict[str, Any]) -> None:
-            raise KeyboardInterrupt
+            os.kill(os.getpid(), signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
-        small_run(tmp_path, methods="warm", callbacks=[Stop()], checkpoint_interval=0)
+        small_run(tmp_path, methods="warm", callbacks=[Stop()])
     assert Store(tmp_path).ids() == []
     result = plastibench.resume(home=tmp_path)
     assert [record.spec.method.name for record in result.records] == ["warm"]

@@ -1,4 +1,4 @@
-"""The page: light, on this machine alone, and gone with everything it started."""
+"""MLflow's page: on this machine only, and stopped with every process it started."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def a_store(home: Path) -> None:
     client.create_experiment("plastibench/board", artifact_location=(home / "x").as_uri())
 
 
-def test_page_needs_a_store(tmp_path: Path) -> None:
+def test_page_needs_a_database(tmp_path: Path) -> None:
     answer = command("ui", "--home", tmp_path)
     assert (answer.status, len(answer.lines())) == (2, 1)
     assert "no MLflow database in" in answer.err
 
 
-def test_port_in_use_is_one_line(tmp_path: Path) -> None:
+def test_port_in_use_prints_one_line(tmp_path: Path) -> None:
     (tmp_path / tracking.DATABASE).touch()
     with socket.socket() as taken:
         taken.bind((ui.HOST, 0))
@@ -43,7 +43,7 @@ def test_port_in_use_is_one_line(tmp_path: Path) -> None:
     assert "cannot be used: Address already in use" in answer.err
 
 
-def test_links_are_read_without_mlflow_and_absent_ones_are_no_error(tmp_path: Path) -> None:
+def test_links_are_read_without_mlflow_and_may_be_missing(tmp_path: Path) -> None:
     assert tracking.leaderboard_links(TrackingServer.from_uri(None, tmp_path)) == []
     with sqlite3.connect(tmp_path / tracking.DATABASE) as store:
         store.execute("CREATE TABLE experiments (name TEXT, experiment_id INTEGER, lifecycle_stage TEXT)")
@@ -56,7 +56,9 @@ def test_links_are_read_without_mlflow_and_absent_ones_are_no_error(tmp_path: Pa
 
 @pytest.mark.filterwarnings("ignore")  # MLflow's own
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
-def test_page_answers_here_alone_and_leaves_no_process(sign: signal.Signals, tmp_path: Path) -> None:
+def test_page_is_served_on_this_machine_only_and_leaves_no_process(
+    sign: signal.Signals, tmp_path: Path
+) -> None:
     a_store(tmp_path)
     words = program("ui", "--home", tmp_path)
     environment = {**os.environ, "PYTHONUNBUFFERED": "1", "http_proxy": "http://127.0.0.1:1"}

@@ -1,4 +1,4 @@
-"""A reviewer runs a row again: the same, or what differs is named, tampered records too."""
+"""Verification of runs: equal, or the differences are named."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_true_record_is_the_same_and_is_left_alone(home: Path) -> None:
+def test_genuine_record_is_verified_and_unchanged(home: Path) -> None:
     before = {path: path.read_bytes() for path in home.rglob("run.json")}
     records = list(Store(home).records())
     answer = command("verify", "--home", home, *(record.id for record in records))
@@ -30,14 +30,14 @@ def test_a_true_record_is_the_same_and_is_left_alone(home: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "expected"),
     [
         (lambda plain: plain["stages"][1].update(test_correct=1), "stage 2, test_correct: 1 in the record"),
         (lambda plain: plain["stages"][0].update(steps=999), "stage 1, steps: 999 in the record"),
         (lambda plain: plain.update(status="diverged"), "status: diverged in the record, done now"),
     ],
 )
-def test_a_record_that_was_tampered_with_is_caught(change: Any, said: str, tmp_path: Path) -> None:
+def test_tampered_record_is_detected(change: Any, expected: str, tmp_path: Path) -> None:
     assert small_run(tmp_path, "--method", "warm").status == 0
     (path,) = tmp_path.rglob("run.json")
     plain = json.loads(path.read_text())
@@ -47,10 +47,10 @@ def test_a_record_that_was_tampered_with_is_caught(change: Any, said: str, tmp_p
     path.write_text(json.dumps(plain | {"digest": content_digest(plain)}))
     answer = command("verify", "--home", tmp_path, path.parent.name[:6])
     assert answer.status == 1
-    assert said in answer.err
+    assert expected in answer.err
 
 
-def test_other_versions_are_named_where_numbers_differ(tmp_path: Path) -> None:
+def test_other_versions_are_named_if_numbers_differ(tmp_path: Path) -> None:
     assert small_run(tmp_path, "--method", "warm").status == 0
     (path,) = tmp_path.rglob("run.json")
     plain = json.loads(path.read_text())
@@ -64,7 +64,7 @@ def test_other_versions_are_named_where_numbers_differ(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "expected"),
     [
         (["zzz"], "no finished run named 'zzz'"),
         ([""], "no finished run named ''"),
@@ -72,13 +72,13 @@ def test_other_versions_are_named_where_numbers_differ(tmp_path: Path) -> None:
         ([], "Missing argument"),
     ],
 )
-def test_a_run_that_is_not_there_is_one_line(words: list[str], said: str, home: Path) -> None:
+def test_unknown_run_prints_one_line(words: list[str], expected: str, home: Path) -> None:
     answer = command("verify", "--home", home, *words)
     assert (answer.status, len(answer.lines())) == (2, 1)
-    assert said in answer.err
+    assert expected in answer.err
 
 
-def test_a_beginning_of_two_ids_is_refused(home: Path, tmp_path: Path) -> None:
+def test_ambiguous_id_is_refused(home: Path, tmp_path: Path) -> None:
     ids = [record.id for record in Store(home).records()]
     (tmp_path / "runs").mkdir()
     for run in ids:
