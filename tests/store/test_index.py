@@ -148,7 +148,7 @@ def test_a_table_imports_nothing_that_trains(tmp_path: Path) -> None:
     )
     said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     table, _, loaded = said.rpartition("loaded:")
-    assert "over 2 tables" in table
+    assert "over 2 settings" in table
     assert not {"torch", "pandas", "mlflow", "optuna", "matplotlib", "torchvision"} & set(loaded.split())
 
 
