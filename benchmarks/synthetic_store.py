@@ -1,11 +1,10 @@
-"""Make a home folder of many finished runs that nobody trained, and time `plastibench table` on it.
+"""Make a home folder of many fabricated runs, and time `plastibench table` on it.
 
     python benchmarks/synthetic_store.py --runs 10000 --home /tmp/synthetic
 
-The runs are written by the store itself, in the format of real ones, 10 stages each; only that the disk has
-them is not waited for. Each timing is of a process of its own, from its start to its end: cold, where the
-index is made, and warm. The memory is the most that the process held. The last line says whether the tables
-are the same bytes.
+The store itself writes the runs, in the format of real ones with 10 stages each, but does not wait for the
+disk. Each timing is of a whole process: cold, in which the index is made, and warm. Memory is the peak of the
+process. The last line says whether all tables have the same bytes.
 """
 
 from __future__ import annotations
@@ -63,7 +62,7 @@ def code(name: str) -> str:
 
 
 def specs(runs: int) -> Iterator[Spec]:
-    """Yield descriptions: 20 methods with 10 seeds each, under as many settings as that takes."""
+    """Yield specs: 20 methods with 10 seeds each, in as many settings as needed."""
     for number in range(runs):
         setting, rest = divmod(number, METHODS * SEEDS)
         method, seed = divmod(rest, SEEDS)
@@ -80,7 +79,7 @@ def specs(runs: int) -> Iterator[Spec]:
 
 
 def rows(spec: Spec) -> Iterator[dict[str, Any]]:
-    """Yield stages with the fields of real ones and numbers that depend on the description alone."""
+    """Yield stages with the columns of real ones and numbers that depend on the spec alone."""
     draw = random.Random(spec.id)
     level = 0.6 + 0.002 * random.Random(spec.method.name).random() + 0.01 * draw.random()
     for index in range(STAGES):
@@ -116,23 +115,23 @@ def rows(spec: Spec) -> Iterator[dict[str, Any]]:
 
 
 def make(home: Path, runs: int) -> None:
-    """Write what is missing."""
+    """Write the missing runs."""
     os.fsync = lambda fd: None
     store = Store(home)
     store.prepare()
     for spec in specs(runs):
         if not (store.folder(spec.id) / "run.json").exists():
-            with store.open(spec) as attempt:
+            with store.open(spec) as writer:
                 for row in rows(spec):
-                    attempt.append(row)
-                attempt.finish("done", {**ORIGIN, "seconds": 1.0, "started": "2026-01-01T00:00:00+00:00"})
+                    writer.append(row)
+                writer.finish("done", {**ORIGIN, "seconds": 1.0, "started": "2026-01-01T00:00:00+00:00"})
 
 
-def table(home: Path, form: str) -> tuple[float, float, bytes]:
-    """Return the seconds, the most megabytes and the output of a table in a process of its own."""
-    words = [sys.executable, "-m", "plastibench", "table", "--home", str(home), "--format", form]
+def time_table(home: Path, format: str) -> tuple[float, float, bytes]:
+    """Return the seconds, the peak megabytes and the output of a process that prints a table."""
+    command = [sys.executable, "-m", "plastibench", "table", "--home", str(home), "--format", format]
     start = time.perf_counter()
-    with subprocess.Popen(words, stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         out = process.stdout.read()
         _, status, usage = os.wait4(process.pid, 0)
@@ -148,24 +147,24 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=10_000)
     parser.add_argument("--home", type=Path, required=True)
     parser.add_argument("--format", default="md")
-    parser.add_argument("--repeats", type=int, default=3, help="warm timings; 0: make the runs, time nothing")
-    asked = parser.parse_args()
+    parser.add_argument("--repeats", type=int, default=3, help="warm timings; 0: only make the runs")
+    options = parser.parse_args()
     start = time.perf_counter()
-    make(asked.home, asked.runs)
-    print(f"{asked.runs:,} runs are there, made in {time.perf_counter() - start:.0f} s", flush=True)
-    if not asked.repeats:
+    make(options.home, options.runs)
+    print(f"{options.runs:,} runs made in {time.perf_counter() - start:.0f} s", flush=True)
+    if not options.repeats:
         return
-    (asked.home / INDEX_FILE).unlink(missing_ok=True)
-    seconds, most, first = table(asked.home, asked.format)
-    print(f"cold: {seconds:.2f} s, {most:,.0f} MB", flush=True)
-    warm = [table(asked.home, asked.format) for _ in range(asked.repeats)]
-    times = [found[0] for found in warm]
+    (options.home / INDEX_FILE).unlink(missing_ok=True)
+    seconds, peak, first = time_table(options.home, options.format)
+    print(f"cold: {seconds:.2f} s, {peak:,.0f} MB", flush=True)
+    warm = [time_table(options.home, options.format) for _ in range(options.repeats)]
+    times = [seconds for seconds, _, _ in warm]
     print(
         f"warm: {statistics.median(times):.2f} s ({min(times):.2f} to {max(times):.2f}, n = {len(times)}), "
-        f"{max(found[1] for found in warm):,.0f} MB; "
-        f"index {(asked.home / INDEX_FILE).stat().st_size / 1e6:,.0f} MB"
+        f"{max(peak for _, peak, _ in warm):,.0f} MB; "
+        f"index {(options.home / INDEX_FILE).stat().st_size / 1e6:,.0f} MB"
     )
-    print(f"the same bytes: {all(found[2] == first for found in warm)}")
+    print(f"same bytes: {all(output == first for _, _, output in warm)}")
 
 
 if __name__ == "__main__":

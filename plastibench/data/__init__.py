@@ -1,1 +1,1 @@
-"""Data sets: found, checked, decoded once, and kept where they are used."""
+"""Data sets: downloads, verification, decoding, batches and augmentation."""

@@ -51,7 +51,7 @@ class DatasetSplits:
         """Return self. Raises DataError if the number of classes is another one."""
         if self.num_classes != num_classes:
             raise DataError(
-                f"the {self.name} that was found has {self.num_classes} classes, not {num_classes}; "
+                f"{self.name} has {self.num_classes} classes, not {num_classes}; "
                 f"ask for classes={self.num_classes}, or choose another data folder"
             )
         return self

@@ -57,14 +57,14 @@ def load_tiny_imagenet(
         raise unknown("edition of Tiny-ImageNet", edition, EDITIONS)
     source = _find_source(data, edition, archive)
     listing = list_tiny_imagenet(source, "" if isinstance(source, FolderSource) else f"{FOLDER}/")
-    found = len(listing.classes)
-    if edition == "official" and found != num_classes:
+    count = len(listing.classes)
+    if edition == "official" and count != num_classes:
         raise DataError(
-            f"{source.path} has {found} classes, and Tiny-ImageNet has {num_classes}; "
+            f"{source.path} has {count} classes, and Tiny-ImageNet has {num_classes}; "
             "ask for edition 'subset', or move the folder away to download the archive"
         )
-    if found < 2:
-        raise DataError(f"{source.path} has {found} classes in wnids.txt; at least 2 are needed")
+    if count < 2:
+        raise DataError(f"{source.path} has {count} classes in wnids.txt; at least 2 are needed")
     return load_decoded(decode_once(cache, _decode_job(source, listing, edition)))
 
 
@@ -112,11 +112,11 @@ def list_tiny_imagenet(source: FileSource, root: str = "") -> ImageListing:
     return ImageListing(classes, ImageFiles.from_pairs(train), ImageFiles.from_pairs(test_pairs))
 
 
-def _check_count(source: FileSource, what: str, found: int, expected: int) -> None:
+def _check_count(source: FileSource, what: str, count: int, expected: int) -> None:
     """Raise DataError if a class is not complete."""
-    if found != expected:
+    if count != expected:
         raise DataError(
-            f"{source.path} has {found} images in {what}, and Tiny-ImageNet has {expected}; "
+            f"{source.path} has {count} images in {what}, and Tiny-ImageNet has {expected}; "
             f"unpack {TINY_IMAGENET.name} again, in its original layout"
         )
 

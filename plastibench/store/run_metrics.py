@@ -62,8 +62,8 @@ def total_cost(stages: Sequence[Mapping[str, float | None]]) -> Costs:
     for names, total in ((SUMMED, sum), (HIGHEST, max)):
         for name in names:
             values = [stage.get(name) for stage in stages]
-            known = [float(value) for value in values if value is not None]
-            cost[name] = total(known) if len(known) == len(values) else None
+            measured = [float(value) for value in values if value is not None]
+            cost[name] = total(measured) if len(measured) == len(values) else None
     for name, parts in DERIVED.items():
         cost[name] = _sum([cost[part] for part in parts])
     return cost

@@ -1,4 +1,4 @@
-"""Ways to damage a file, and an address where nothing is."""
+"""Ways to damage a file, and a URL that nothing answers."""
 
 from __future__ import annotations
 

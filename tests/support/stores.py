@@ -1,4 +1,4 @@
-"""Small records made by hand, for tests that need no training. Needs no torch."""
+"""Small records, for tests without training. Needs no torch."""
 
 from __future__ import annotations
 

@@ -40,8 +40,8 @@ PARALLEL_THRESHOLD = 2_000
 """Number of runs from which several processes pay: starting one takes as long as reading some hundreds."""
 
 
-class Batch(NamedTuple):
-    """The runs of one batch."""
+class ReadBatch(NamedTuple):
+    """Runs that were read from their files."""
 
     size: int
     entries: dict[str, IndexEntry]
@@ -123,7 +123,7 @@ def file_stats(home: Path, ids: Iterable[str] | None = None) -> dict[str, FileSt
     if ids is None:
         ids = sorted(name[3:] for name in glob("??/*", root_dir=home / "runs"))  # noqa: PTH207
     stats = {run: _stat(f"{home}/runs/{run[:2]}/{run}/run.json") for run in ids}
-    return {run: found for run, found in stats.items() if found is not None}
+    return {run: each for run, each in stats.items() if each is not None}
 
 
 def _stat(path: str) -> FileStats | None:
@@ -138,7 +138,7 @@ def _stat(path: str) -> FileStats | None:
 
 def _read_batches(
     home: Path, missing: Sequence[tuple[str, FileStats]], parallel_threshold: int, size: int
-) -> Iterator[Batch]:
+) -> Iterator[ReadBatch]:
     """Yield runs as their files have them now, with the stats that the files had before."""
     batches = [missing[start : start + size] for start in range(0, len(missing), size)]
     num_done = 0
@@ -150,7 +150,7 @@ def _read_batches(
     yield from map(partial(read_batch, home), batches[num_done:])
 
 
-def _read_parallel(home: Path, batches: Sequence[Sequence[tuple[str, FileStats]]]) -> Iterator[Batch]:
+def _read_parallel(home: Path, batches: Sequence[Sequence[tuple[str, FileStats]]]) -> Iterator[ReadBatch]:
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
 
@@ -161,7 +161,7 @@ def _read_parallel(home: Path, batches: Sequence[Sequence[tuple[str, FileStats]]
         pool.shutdown(cancel_futures=True)
 
 
-def read_batch(home: Path, runs: Sequence[tuple[str, FileStats]]) -> Batch:
+def read_batch(home: Path, runs: Sequence[tuple[str, FileStats]]) -> ReadBatch:
     """Read runs, each given with the stats of its file; those removed meanwhile are left out."""
     store, entries = Store(home), {}
     for run, stats in runs:
@@ -174,4 +174,4 @@ def read_batch(home: Path, runs: Sequence[tuple[str, FileStats]]) -> Batch:
             store.mark_damaged(run, error)
         else:
             entries[run] = IndexEntry(stats, group, record.spec.seed, record.status, metrics)
-    return Batch(len(runs), entries, store.damaged)
+    return ReadBatch(len(runs), entries, store.damaged)
