@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import runpy
 import subprocess
 import sys
 from dataclasses import replace
@@ -87,8 +88,18 @@ def test_the_comparison_reads_what_is_there(tmp_path: Path) -> None:
     )
     lines = done.stdout.splitlines()
     assert len(lines) == 3
-    assert lines[1].split()[:7] == ["cold", "1", "acc", "32.00", "+-", "1.00", "(3)"]
+    assert lines[1].split()[:7] == ["all", "1", "acc", "32.00", "+-", "1.00", "(3)"]
     assert "152.00 +- 1.00 (3)" in lines[2]
+
+
+def test_equivalence_of_two_codes_needs_means_within_the_margin_and_little_scatter() -> None:
+    """By hand: three runs each with variance 1: standard error sqrt(2/3), 4 degrees of freedom."""
+    from scipy.stats import t
+
+    script = runpy.run_path(str(ROOT / "benchmarks/vs_reference.py"))
+    p = script["equivalence"]([1.0, 2.0, 3.0], [1.5, 2.5, 3.5], 0.75)
+    assert p == pytest.approx(t.sf((0.75 - 0.5) / (2 / 3) ** 0.5, 4))
+    assert script["equivalence"]([1.0, 2.0, 3.0], [1.0, 2.0, 3.0], 10.0) < 0.001
 
 
 GPU = """
