@@ -1,0 +1,49 @@
+"""Run ids survive: a change of the core or of a shipped plug-in that makes finished runs new ones is noticed.
+
+If a test fails because of an intended change of results, or of a setting's name, say so in the CHANGELOG
+and write the file again: `python tests/experiments/test_run_ids.py`.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from plastibench.experiments.grid import Grid
+from plastibench.plugins.registry import Registry
+
+FILE = Path(__file__).with_name("run_ids.json")
+
+
+def grids(registry: Registry) -> dict[str, Grid]:
+    """Return one grid for each shipped plug-in, each with one run."""
+    found = {f"method {name}": Grid(("digits",), (name,)) for name in registry.names("method")}
+    found |= {f"task {name}": Grid((name,), ("warm",)) for name in registry.names("task")}
+    found |= {
+        f"model {name}": Grid(("cifar10",), ("warm",), models=(name,)) for name in registry.names("model")
+    }
+    buffer = {"regime": "buffer", "buffer": "100"}
+    found |= {
+        f"regime {name}": Grid(
+            ("digits",), ("warm",), settings=buffer if name == "buffer" else {"regime": name}
+        )
+        for name in registry.names("regime")
+    }
+    found |= {
+        f"probe {name}": Grid(("digits",), ("warm",), probes=(name,)) for name in registry.names("probe")
+    }
+    return {**found, "recipe sota": Grid(("cifar10",), ("warm",), recipe="sota")}
+
+
+def ids(registry: Registry) -> dict[str, str]:
+    """Return the ids of the first run of each grid."""
+    return {name: grid.specs(registry)[0].id for name, grid in grids(registry).items()}
+
+
+def test_ids_of_runs_are_those_of_earlier_versions(registry: Registry) -> None:
+    expected = json.loads(FILE.read_text(encoding="utf-8"))
+    assert ids(registry) == expected
+
+
+if __name__ == "__main__":
+    FILE.write_text(json.dumps(ids(Registry()), indent=1) + "\n", encoding="utf-8")
