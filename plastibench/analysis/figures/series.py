@@ -8,9 +8,10 @@ from typing import TypeGuard
 
 from plastibench.analysis.stats.estimate import Estimate, estimate_mean
 from plastibench.analysis.tables.table import ResultRow
-from plastibench.store.run_metrics import COSTS, HARDWARE_DEPENDENT
+from plastibench.training.cost import COST_COLUMNS
 
-NOT_DIAGNOSTICS = {"index", "num_train", "num_new", "num_test", "test_accuracy", "test_correct", *COSTS}
+NOT_DIAGNOSTICS = {"index", "num_train", "num_new", "num_test", "test_accuracy", "test_correct"}
+NOT_DIAGNOSTICS |= {*COST_COLUMNS, "probe_seconds"}
 """Numbers of a stage that have figures or columns of their own."""
 MAX_DIAGNOSTICS = 8
 
@@ -32,8 +33,7 @@ def diagnostics(rows: Iterable[ResultRow]) -> list[str]:
     """Return the names of the measurements that stages have besides sizes, results and costs."""
     stages = [record.stages[0] for row in rows for record in row.records]
     names = {name for stage in stages for name, value in stage.items() if _is_number(value)}
-    known = {name for name in names if name in NOT_DIAGNOSTICS or name.endswith(HARDWARE_DEPENDENT)}
-    return sorted(names - known)[:MAX_DIAGNOSTICS]
+    return sorted(names - NOT_DIAGNOSTICS)[:MAX_DIAGNOSTICS]
 
 
 def total_passes(row: ResultRow) -> float:

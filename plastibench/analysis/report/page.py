@@ -16,8 +16,8 @@ from plastibench.analysis.report.sentences import aggregate_sentences, headline,
 from plastibench.analysis.report.typography import allow_breaks, dim_spread, typeset
 from plastibench.analysis.tables.columns import STYLES, available_columns, format_table
 from plastibench.analysis.tables.notes import table_notes
-from plastibench.analysis.tables.table import ResultRow, ResultTable
-from plastibench.analysis.tables.text_table import Cell, TextTable
+from plastibench.analysis.tables.table import ResultTable
+from plastibench.analysis.tables.text_table import TextTable
 from plastibench.console import Progress, no_progress
 from plastibench.store.record import Record
 from plastibench.version import __version__
@@ -32,32 +32,17 @@ PROVENANCE = ("device", "platform", "python", "torch", "numpy", "plastibench", "
 
 
 @dataclass(frozen=True)
-class PageRow:
-    """One method of a setting: its row in the table, and its runs."""
-
-    method: str
-    anchor: str
-    cells: list[Cell]
-    """Without the method's name."""
-    settings: str
-    command: str
-    records: tuple[Record, ...]
-
-
-@dataclass(frozen=True)
 class PageSection:
-    """One setting."""
+    """One setting on the page."""
 
     number: int
-    anchor: str
     name: str
-    title: str
-    sentences: list[str]
-    headline: str
-    header: list[str]
-    rows: list[PageRow]
-    notes: list[str]
+    table: ResultTable
+    columns: TextTable
+    """The columns of the standard style."""
     all_columns: TextTable
+    notes: list[str]
+    """On the standard columns."""
     figures: list[FigureSpec]
     provenance: list[tuple[str, str]]
 
@@ -116,41 +101,24 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {"typeset": typeset, "dim_spread": dim_spread, "allow_breaks": allow_breaks}
+    environment.globals |= {"headline": headline, "setting_sentences": setting_sentences}
+    environment.globals |= {"record_settings": record_settings, "rerun_command": rerun_command}
     return environment
 
 
 def _section(table: ResultTable, number: int, methods: Sequence[str]) -> PageSection:
     from plastibench.analysis.figures.per_setting import setting_figures
 
-    texts = format_table(table)
     spec = table.rows[0].records[0].spec
     return PageSection(
         number=number,
-        anchor=f"setting-{number}",
         name=f"{spec.task.name}, {spec.model.name}",
-        title=table.title,
-        headline=headline(table),
-        sentences=setting_sentences(table),
-        header=texts.header,
-        rows=[
-            _page_row(row, cells[1:], f"runs-{number}-{place}")
-            for place, (row, cells) in enumerate(zip(table.rows, texts.rows, strict=True), 1)
-        ],
-        notes=table_notes(table, available_columns(table)),
+        table=table,
+        columns=format_table(table),
         all_columns=format_table(table, STYLES["full"]),
+        notes=table_notes(table, available_columns(table)),
         figures=list(setting_figures(table, f"setting-{number}", methods)),
         provenance=_provenance([record for row in table.rows for record in row.records]),
-    )
-
-
-def _page_row(row: ResultRow, cells: list[Cell], anchor: str) -> PageRow:
-    return PageRow(
-        method=row.method,
-        anchor=anchor,
-        cells=cells,
-        settings=record_settings(row.records[0]),
-        command=rerun_command([record.spec for record in row.records]),
-        records=row.records,
     )
 
 

@@ -98,12 +98,12 @@ def paired_differences(families: Sequence[Sequence[float]]) -> list[Estimate]:
 def unpaired_difference(first: Sequence[float], second: Sequence[float]) -> tuple[Estimate, float]:
     """Return the mean of first minus the mean of second, and Welch's two-sided p-value.
 
-    `n` is the smaller sample size; `sd` is NaN. With a single value on one side there is no
+    `n` is the smaller sample size; `sd` is NaN. If a side has fewer than two values, there is no
     interval and p is 1.
     """
     n = min(len(first), len(second))
     if n == 0:
-        return estimate_mean([]), math.nan
+        return estimate_mean([]), 1.0
     means = statistics.fmean(first), statistics.fmean(second)
     difference = means[0] - means[1]
     if n == 1:

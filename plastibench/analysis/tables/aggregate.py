@@ -24,9 +24,6 @@ from plastibench.analysis.tables.text_table import Cell, TextTable
 
 Array = NDArray[np.float64]
 
-HEADER = ["method", "runs", "IQM gain", "mean gain", "median gain", "worst gain"]
-HEADER += ["P(better)", "p (Wilcoxon)", "mean rank"]
-
 
 @dataclass(frozen=True)
 class AggregateRow:
@@ -84,28 +81,33 @@ class AggregateTable:
 
     def text_table(self) -> TextTable:
         """Return the table as texts."""
-        title = f"over {len(self.titles)} settings"
-        if not self.rows:
-            return TextTable(title, ["method"], [], self.notes)
-        settings = [f"setting {number}: {title}" for number, title in enumerate(self.titles, 1)]
-        return TextTable(title, HEADER, [_cells(row) for row in self.rows], [*self.notes, *settings])
+        rows = [_texts(row) for row in self.rows]
+        settings = [f"setting {number}: {title}" for number, title in enumerate(self.titles, 1) if rows]
+        return TextTable(
+            title=f"over {len(self.titles)} settings",
+            header=list(rows[0]) if rows else ["method"],
+            rows=[[Cell(text) for text in row.values()] for row in rows],
+            notes=[*self.notes, *settings],
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Return the table as plain values."""
         return asdict(self)
 
 
-def _cells(row: AggregateRow) -> list[Cell]:
-    texts = [
-        row.method,
-        str(row.runs),
-        f"{row.iqm_gain:+.2f} [{row.iqm_gain_low:+.2f}, {row.iqm_gain_high:+.2f}]",
-        *(f"{gain:+.2f}" for gain in (row.mean_gain, row.median_gain, row.worst_gain)),
-        f"{row.p_better:.2f} [{row.p_better_low:.2f}, {row.p_better_high:.2f}]",
-        format_p(row.wilcoxon_p),
-        "-" if row.mean_rank is None else f"{row.mean_rank:.2f}",
-    ]
-    return [Cell(text) for text in texts]
+def _texts(row: AggregateRow) -> dict[str, str]:
+    """Return the texts of a row by header."""
+    return {
+        "method": row.method,
+        "runs": str(row.runs),
+        "IQM gain": f"{row.iqm_gain:+.2f} [{row.iqm_gain_low:+.2f}, {row.iqm_gain_high:+.2f}]",
+        "mean gain": f"{row.mean_gain:+.2f}",
+        "median gain": f"{row.median_gain:+.2f}",
+        "worst gain": f"{row.worst_gain:+.2f}",
+        "P(better)": f"{row.p_better:.2f} [{row.p_better_low:.2f}, {row.p_better_high:.2f}]",
+        "p (Wilcoxon)": format_p(row.wilcoxon_p),
+        "mean rank": "-" if row.mean_rank is None else f"{row.mean_rank:.2f}",
+    }
 
 
 class SharedScores(NamedTuple):

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TypeVar
 
 from plastibench.analysis.labels import method_difference, setting_difference, setting_label
-from plastibench.analysis.stats.estimate import Estimate, paired_difference, unpaired_difference
+from plastibench.analysis.stats.estimate import Estimate, paired_differences, unpaired_difference
+from plastibench.analysis.stats.sign_flip import sign_flip_test
 from plastibench.analysis.stats.significance import holm_correction
 from plastibench.analysis.tables.table import ResultRow, ResultTable
 from plastibench.experiments.spec import Spec, canonical
 from plastibench.store import tuned_settings
-from plastibench.store.run_metrics import RunMetrics, relative_cost
+from plastibench.store.run_metrics import relative_cost
 
 Item = TypeVar("Item")
 Names = tuple[str, ...]
@@ -134,8 +135,9 @@ def _method_name(row: ResultRow) -> str:
 def _compare_setting(first: ResultTable, second: ResultTable) -> SettingComparison:
     ours, theirs = _spec(first), _spec(second)
     pairs, unmatched = _match(first.rows, second.rows, _method_settings, _method_name)
-    p_values = holm_correction([_p_value(one, other) for one, other in pairs])
-    rows = [_compare_method(one, other, p) for (one, other), p in zip(pairs, p_values, strict=True)]
+    rows = [_compare_method(one, other) for one, other in pairs]
+    p_values = holm_correction([row.p for row in rows])
+    rows = [replace(row, p=p) for row, p in zip(rows, p_values, strict=True)]
     left, right = (tuple(row.method for row in rows) for rows in unmatched)
     return SettingComparison(
         title=setting_label(ours),
@@ -149,44 +151,28 @@ def _join(first: str, second: str) -> str:
     return f"{first or 'nothing'} | {second or 'nothing'}" if first or second else ""
 
 
-def _seed_pairs(first: ResultRow, second: ResultRow) -> list[tuple[RunMetrics, RunMetrics]]:
-    """Return the runs of shared seeds; none if a single seed is shared and both rows have more runs."""
-    ours, theirs = ({run.seed: run for run in row.metrics} for row in (first, second))
-    pairs = [(ours[seed], theirs[seed]) for seed in sorted(ours) if seed in theirs]
-    return pairs if len(pairs) > 1 or min(len(ours), len(theirs)) < 2 else []
-
-
-def _p_value(first: ResultRow, second: ResultRow) -> float:
-    """Return the p-value of the difference in average accuracy; 1 if a side has only diverged runs."""
-    from plastibench.analysis.stats.sign_flip import sign_flip_test
-
-    pairs = _seed_pairs(first, second)
-    if pairs:
-        return sign_flip_test([other.average - one.average for one, other in pairs])
-    if not first.metrics or not second.metrics:
-        return 1.0
-    return unpaired_difference(
-        [run.average for run in second.metrics], [run.average for run in first.metrics]
-    )[1]
-
-
-def _compare_method(first: ResultRow, second: ResultRow, p: float) -> MethodComparison:
-    pairs = _seed_pairs(first, second)
-
-    def difference(value: Callable[[RunMetrics], float]) -> Estimate:
-        if pairs:
-            return paired_difference([value(other) for _, other in pairs], [value(one) for one, _ in pairs])
-        return unpaired_difference(list(map(value, second.metrics)), list(map(value, first.metrics)))[0]
-
+def _compare_method(first: ResultRow, second: ResultRow) -> MethodComparison:
+    """Compare a method; its p-value is not corrected yet."""
+    runs, others = ({run.seed: run for run in row.metrics} for row in (first, second))
+    seeds = sorted(runs.keys() & others.keys())
+    if len(seeds) == 1 and min(len(runs), len(others)) > 1:
+        seeds = []  # a single pair would say less than all runs, unpaired
+    if seeds:
+        differences = [others[seed].average - runs[seed].average for seed in seeds]
+        average, p = paired_differences([differences])[0], sign_flip_test(differences)
+        last = paired_differences([[others[seed].last - runs[seed].last for seed in seeds]])[0]
+    else:
+        average, p = unpaired_difference(*([run.average for run in row.metrics] for row in (second, first)))
+        last, _ = unpaired_difference(*([run.last for run in row.metrics] for row in (second, first)))
     ours, theirs = first.records[0].spec.method, second.records[0].spec.method
     return MethodComparison(
         method=first.method if first.method == second.method else ours.name,
         first=first,
         second=second,
         differing=_join(method_difference(ours, theirs), method_difference(theirs, ours)),
-        last=difference(lambda run: run.last),
-        average=difference(lambda run: run.average),
-        pairs=len(pairs),
+        last=last,
+        average=average,
+        pairs=len(seeds),
         same_runs=len({run.id for run in first.records} & {run.id for run in second.records}),
         p=p,
     )

@@ -11,6 +11,7 @@ from plastibench.analysis.tables.columns import count_text
 from plastibench.analysis.tables.comparison import Comparison, MethodComparison, SettingComparison
 from plastibench.analysis.tables.export import CsvRow, prefixed, render, row_as_dict
 from plastibench.analysis.tables.notes import significance_note
+from plastibench.analysis.tables.table import ResultRow
 from plastibench.analysis.tables.text_table import (
     Cell,
     TextTable,
@@ -20,24 +21,6 @@ from plastibench.analysis.tables.text_table import (
 )
 from plastibench.store.run_metrics import relative_cost
 
-HEADER = [
-    "method",
-    "n A",
-    "n B",
-    "A average %",
-    "B average %",
-    "B - A average",
-    "p",
-    "A last %",
-    "B last %",
-    "B - A last",
-    "A TFLOPs",
-    "B TFLOPs",
-    "FLOPs B / A",
-    "A seconds",
-    "B seconds",
-    "seconds B / A",
-]
 CSV_COSTS = ("steps", "passes", "flops", "seconds")
 
 
@@ -58,28 +41,43 @@ def render_comparison(comparison: Comparison, format: str) -> str:
 
 def _text_table(setting: SettingComparison, comparison: Comparison) -> TextTable:
     rows = [_cells(row, setting.hardware) for row in setting.rows]
-    return TextTable(setting.title, HEADER, rows, _notes(setting, comparison))
+    header = list(rows[0]) if rows else ["method"]
+    return TextTable(setting.title, header, [list(row.values()) for row in rows], _notes(setting, comparison))
 
 
-def _cells(row: MethodComparison, hardware: Sequence[str]) -> list[Cell]:
-    sides = row.first, row.second
-    flops = relative_cost(row.second.cost, row.first.cost, same_hardware=False)["flops"]
-    seconds = [{name: cost["seconds"] for name, (cost, _) in side.by_hardware.items()} for side in sides]
+def _cells(row: MethodComparison, hardware: Sequence[str]) -> dict[str, Cell]:
+    """Return the cells of a row by header."""
+    a, b = row.first, row.second
+    flops = relative_cost(b.cost, a.cost, same_hardware=False)["flops"]
     ratio = row.seconds_ratio()
-    significant = row.p < ALPHA
-    return [
-        Cell(row.method),
-        *(Cell(count_text(side)) for side in sides),
-        *(Cell(side.average.text()) for side in sides),
-        Cell(_difference(row.average, row), significant),
-        Cell("-" if row.average.n == 0 else format_p(row.p), significant),
-        *(Cell(side.last.text()) for side in sides),
-        Cell(_difference(row.last, row)),
-        *(Cell(format_known(side.cost["flops"], lambda value: f"{value / 1e12:,.2f}")) for side in sides),
-        Cell(format_known(flops, "{:.2f}".format)),
-        *(Cell(format_by_hardware(values, hardware, "{:,.1f}".format)) for values in seconds),
-        Cell(format_by_hardware(ratio, hardware, "{:.2f}".format) if ratio else "-"),
-    ]
+    texts = {
+        "n A": count_text(a),
+        "n B": count_text(b),
+        "A average %": a.average.text(),
+        "B average %": b.average.text(),
+        "B - A average": _difference(row.average, row),
+        "p": "-" if row.average.n == 0 else format_p(row.p),
+        "A last %": a.last.text(),
+        "B last %": b.last.text(),
+        "B - A last": _difference(row.last, row),
+        "A TFLOPs": format_known(a.cost["flops"], _format_tera),
+        "B TFLOPs": format_known(b.cost["flops"], _format_tera),
+        "FLOPs B / A": format_known(flops, "{:.2f}".format),
+        "A seconds": _seconds(a, hardware),
+        "B seconds": _seconds(b, hardware),
+        "seconds B / A": format_by_hardware(ratio, hardware, "{:.2f}".format) if ratio else "-",
+    }
+    bold = {"B - A average", "p"} if row.p < ALPHA else set()
+    return {"method": Cell(row.method)} | {name: Cell(text, name in bold) for name, text in texts.items()}
+
+
+def _format_tera(value: float) -> str:
+    return f"{value / 1e12:,.2f}"
+
+
+def _seconds(row: ResultRow, hardware: Sequence[str]) -> str:
+    seconds = {name: cost["seconds"] for name, (cost, _) in row.by_hardware.items()}
+    return format_by_hardware(seconds, hardware, "{:,.1f}".format)
 
 
 def _difference(estimate: Estimate, row: MethodComparison) -> str:
