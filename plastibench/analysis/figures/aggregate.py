@@ -5,22 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from plastibench.analysis.figures.style import (
-    WIDTH,
-    FigureSpec,
-    MethodStyle,
-    add_legend,
-    ink,
-    legend_height,
-    method_styles,
-    new_figure,
-)
+from plastibench.analysis.figures import style
+from plastibench.analysis.figures.style import FigureSpec, MethodStyle
 from plastibench.analysis.stats.profiles import performance_profile, probability_of_improvement
 from plastibench.analysis.stats.ranks import RankAnalysis, analyze_ranks, rank
 from plastibench.analysis.stats.significance import ALPHA, p_equation
@@ -52,6 +44,7 @@ def aggregate_figures(tables: Sequence[ResultTable], methods: Sequence[str]) -> 
     """Yield the figures over at least two settings; `methods` are those of all tables."""
     if len(tables) < 2:
         return
+    styles = style.method_styles(methods)
     if any(row.gain for table in tables for row in table.rows):
         yield FigureSpec(
             "settings-gains",
@@ -69,7 +62,7 @@ def aggregate_figures(tables: Sequence[ResultTable], methods: Sequence[str]) -> 
             f"Share of runs whose gain over {shared.baseline} with the same seed exceeds a number of "
             "points; all settings have the same weight. A curve above another one everywhere belongs to "
             "the better method.",
-            partial(_draw_profiles, shared, method_styles(methods)),
+            partial(_draw_profiles, shared, styles),
         )
         yield FigureSpec(
             "settings-improvement",
@@ -86,7 +79,7 @@ def aggregate_figures(tables: Sequence[ResultTable], methods: Sequence[str]) -> 
             "Ranks over settings",
             "Rank of each method by its average accuracy, in each setting (markers) and averaged over "
             f"settings (bar), for the methods that all settings have. {_rank_verdict(analysis)}",
-            partial(_draw_ranks, rank(scores), analysis, method_styles(methods)),
+            partial(_draw_ranks, rank(scores), analysis, styles),
         )
 
 
@@ -153,25 +146,17 @@ def _draw_heat_map(
     cells: Cells, rows: Sequence[str], columns: Sequence[str], cell_width: float = 0.5
 ) -> tuple[Figure, Axes]:
     width = 0.4 + 0.085 * max(map(len, rows)) + cell_width * len(columns)
-    figure, axes = new_figure(max(2.2, width), 0.7 + 0.25 * len(rows))
+    figure, axes = style.new_figure(0.7 + 0.25 * len(rows), max(2.2, width))
     values = np.array([[math.nan if cell is None else cell.value for cell in row] for row in cells])
     # Not an image: it would not scale with the figure.
-    axes.pcolormesh(
-        np.ma.masked_invalid(values), cmap="PuOr_r", vmin=-COLOR_LIMIT, vmax=COLOR_LIMIT, linewidth=0
-    )
+    colors: dict[str, Any] = {"cmap": "PuOr_r", "vmin": -COLOR_LIMIT, "vmax": COLOR_LIMIT}
+    axes.pcolormesh(np.ma.masked_invalid(values), linewidth=0, **colors)
     for y, row in enumerate(cells):
         for x, cell in enumerate(row):
             if cell is not None:
-                axes.text(
-                    x + 0.5,
-                    y + 0.5,
-                    cell.text,
-                    ha="center",
-                    va="center",
-                    fontsize=8.5,
-                    color=LIGHT_TEXT if abs(cell.value) > 0.7 else DARK_TEXT,
-                    weight="bold" if cell.bold else "normal",
-                )
+                options: dict[str, Any] = {"color": LIGHT_TEXT if abs(cell.value) > 0.7 else DARK_TEXT}
+                options |= {"weight": "bold" if cell.bold else "normal", "fontsize": 8.5}
+                axes.text(x + 0.5, y + 0.5, cell.text, ha="center", va="center", **options)
     axes.set_xticks(np.arange(len(columns)) + 0.5, columns)
     axes.set_yticks(np.arange(len(rows)) + 0.5, rows)
     axes.tick_params(length=0)
@@ -182,19 +167,18 @@ def _draw_heat_map(
 
 
 def _draw_profiles(shared: SharedScores, styles: Mapping[str, MethodStyle]) -> Figure:
-    figure, axes = new_figure(WIDTH, 3.0 + legend_height(shared.methods))
+    figure, axes = style.new_figure(3.0 + style.legend_height(shared.methods))
     gains = [scores[1:] - scores[:1] for scores in shared.scores]
     low, high = min(float(table.min()) for table in gains), max(float(table.max()) for table in gains)
     margin = 0.03 * (high - low) or 0.1
     thresholds = np.linspace(low - margin, high + margin, 101)
-    axes.axvline(0, color=ink(), linewidth=1)
+    axes.axvline(0, color=style.ink(), linewidth=1)
     for place, method in enumerate(shared.methods):
         share = performance_profile([table[place] for table in gains], thresholds)
         # Markers of different methods are at different thresholds.
         axes.plot(thresholds, share, markevery=(place % 10, 10), linewidth=1.2, **styles[method].line(method))
-    axes.set_xlabel(f"points above {shared.baseline}")
-    axes.set_ylabel("share of runs with more")
-    add_legend(figure, axes)
+    axes.set(xlabel=f"points above {shared.baseline}", ylabel="share of runs with more")
+    style.add_legend(figure, axes)
     return figure
 
 
@@ -214,17 +198,21 @@ def _rank_verdict(analysis: RankAnalysis) -> str:
 def _draw_ranks(ranks: Scores, analysis: RankAnalysis, styles: Mapping[str, MethodStyle]) -> Figure:
     means = {method: sum(values) / len(values) for method, values in ranks.items()}
     order = sorted(ranks, key=lambda method: (-means[method], method))
-    figure, axes = new_figure(WIDTH, 0.8 + 0.25 * len(order))
+    figure, axes = style.new_figure(0.8 + 0.25 * len(order))
     if not analysis.refusal and analysis.p < ALPHA:
         best = min(means.values())
-        axes.axvspan(best, best + analysis.critical_difference, color=ink(), alpha=0.08, linewidth=0)
+        axes.axvspan(best, best + analysis.critical_difference, color=style.ink(), alpha=0.08, linewidth=0)
     for height, method in enumerate(order):
-        style, values = styles[method], ranks[method]
-        axes.scatter(values, [height] * len(values), color=style.color, marker=style.marker, alpha=0.6, s=22)
-        axes.plot([means[method]] * 2, [height - 0.35, height + 0.35], color=ink(), linewidth=2)
-    axes.set_yticks(range(len(order)), order)
-    axes.set_ylim(-0.6, len(order) - 0.4)
-    axes.set_xlim(0.5, len(order) + 0.5)
-    axes.grid(visible=False, axis="y")
-    axes.set_xlabel("rank (1 is best)")
+        method_style, values = styles[method], ranks[method]
+        axes.scatter(
+            values,
+            [height] * len(values),
+            color=method_style.color,
+            marker=method_style.marker,
+            alpha=0.6,
+            s=22,
+        )
+        axes.plot([means[method]] * 2, [height - 0.35, height + 0.35], color=style.ink(), linewidth=2)
+    style.use_method_axis(axes, order)
+    axes.set(xlabel="rank (1 is best)", xlim=(0.5, len(order) + 0.5))
     return figure

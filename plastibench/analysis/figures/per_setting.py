@@ -10,26 +10,10 @@ from typing import Any
 from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter
+from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from plastibench.analysis.figures.series import (
-    diagnostics,
-    pareto_front,
-    stage_estimates,
-    total_passes,
-)
-from plastibench.analysis.figures.style import (
-    WIDTH,
-    FigureSpec,
-    MethodStyle,
-    add_legend,
-    ink,
-    legend_height,
-    method_styles,
-    new_figure,
-    use_stage_axis,
-    visible,
-)
+from plastibench.analysis.figures import series, style
+from plastibench.analysis.figures.style import FigureSpec, MethodStyle
 from plastibench.analysis.stats.estimate import Estimate
 from plastibench.analysis.stats.significance import ALPHA
 from plastibench.analysis.tables.accuracy_curve import accuracy_curve
@@ -41,7 +25,7 @@ Rows = Sequence[ResultRow]
 
 def setting_figures(table: ResultTable, name: str, methods: Sequence[str]) -> Iterator[FigureSpec]:
     """Yield the figures of a table; `methods` are those of all tables, so that their styles agree."""
-    styles = method_styles(methods)
+    styles = style.method_styles(methods)
     rows = [row for row in table.rows if row.seeds]
     for reference, suffix in zip(table.references, ("gains", "over"), strict=False):
         paired = [row for row in rows if reference in row.gains]
@@ -77,7 +61,7 @@ def setting_figures(table: ResultTable, name: str, methods: Sequence[str]) -> It
         "Pareto front, the best accuracy that any method reached with at most as many passes.",
         partial(_draw_spent, rows, styles),
     )
-    names = diagnostics(rows)
+    names = series.diagnostics(rows)
     if names:
         yield FigureSpec(
             f"{name}-diagnostics",
@@ -88,25 +72,16 @@ def setting_figures(table: ResultTable, name: str, methods: Sequence[str]) -> It
 
 
 def _draw_gains(rows: Rows, reference: str, styles: Styles) -> Figure:
-    figure, axes = new_figure(WIDTH, 0.8 + 0.25 * len(rows))
+    figure, axes = style.new_figure(0.8 + 0.25 * len(rows))
     order = sorted(rows, key=lambda row: (row.gains[reference].estimate.mean, row.method))
-    axes.axvline(0, color=ink(), linewidth=1)
+    axes.axvline(0, color=style.ink(), linewidth=1)
     for height, row in enumerate(order):
-        style, gain = styles[row.method], row.gains[reference]
-        estimate = gain.estimate
-        axes.errorbar(
-            estimate.mean,
-            height,
-            xerr=None if math.isnan(estimate.high) else estimate.high - estimate.mean,
-            fmt=style.marker,
-            color=style.color,
-            markerfacecolor=style.color if gain.p < ALPHA else rcParams["figure.facecolor"],
-            markersize=6,
-            capsize=3,
-        )
-    axes.set_yticks(range(len(order)), [row.method for row in order])
-    axes.set_ylim(-0.6, len(order) - 0.4)
-    axes.grid(visible=False, axis="y")
+        method_style, gain = styles[row.method], row.gains[reference]
+        half = None if math.isnan(gain.estimate.high) else gain.estimate.high - gain.estimate.mean
+        face = method_style.color if gain.p < ALPHA else rcParams["figure.facecolor"]
+        options: dict[str, Any] = {"color": method_style.color, "markerfacecolor": face, "capsize": 3}
+        axes.errorbar(gain.estimate.mean, height, xerr=half, fmt=method_style.marker, markersize=6, **options)
+    style.use_method_axis(axes, [row.method for row in order])
     axes.set_xlabel(f"points above {reference}")
     return figure
 
@@ -114,96 +89,84 @@ def _draw_gains(rows: Rows, reference: str, styles: Styles) -> Figure:
 def _draw_stages(rows: Rows, styles: Styles) -> Figure:
     figure, axes = _figure_with_legend(rows)
     for row in rows:
-        points = stage_estimates(row, "test_accuracy", 100)
+        points = series.stage_estimates(row, "test_accuracy", 100)
         _plot_stages(axes, row.method, styles[row.method], points)
-        ends = [
-            (estimate.mean - sd, estimate.mean + sd)
-            for _, estimate in points
-            for sd in [0.0 if math.isnan(estimate.sd) else estimate.sd]
-        ]
-        x, (low, high) = [stage + 1 for stage, _ in points], zip(*ends, strict=True)
+        x, means = [stage + 1 for stage, _ in points], [estimate.mean for _, estimate in points]
+        spread = [0.0 if math.isnan(estimate.sd) else estimate.sd for _, estimate in points]
+        low, high = ([mean + sign * sd for mean, sd in zip(means, spread, strict=True)] for sign in (-1, 1))
         axes.fill_between(x, low, high, color=styles[row.method].color, alpha=0.13, linewidth=0)
-    use_stage_axis(axes)
-    axes.set_xlabel("stage")
-    axes.set_ylabel("test accuracy, %")
-    add_legend(figure, axes)
+    axes.set(xlabel="stage", ylabel="test accuracy, %")
+    style.add_legend(figure, axes)
     return figure
 
 
 def _plot_stages(
-    axes: Axes, label: str, style: MethodStyle, points: list[tuple[int, Estimate]], max_markers: int = 10
+    axes: Axes,
+    label: str,
+    method_style: MethodStyle,
+    points: list[tuple[int, Estimate]],
+    max_markers: int = 10,
 ) -> None:
     x, y = [stage + 1 for stage, _ in points], [estimate.mean for _, estimate in points]
-    axes.plot(x, y, markevery=max(1, len(x) // max_markers), linewidth=1.4, **style.line(label))
+    axes.plot(x, y, markevery=max(1, len(x) // max_markers), linewidth=1.4, **method_style.line(label))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
 
 
 def _draw_cost(rows: Rows, styles: Styles) -> Figure:
     figure, axes = _figure_with_legend(rows)
-    _use_passes_axis(axes, rows)
-    points = [(total_passes(row), row.average.mean) for row in rows]
-    axes.plot(*zip(*pareto_front(points), strict=True), **_front_style())
+    points = [(series.total_passes(row), row.average.mean) for row in rows]
+    axes.plot(*zip(*series.pareto_front(points), strict=True), **_front_style())
     for row, (x, y) in zip(rows, points, strict=True):
-        style = styles[row.method]
-        axes.errorbar(
-            x,
-            y,
-            yerr=None if math.isnan(row.average.sd) else row.average.sd,
-            label=visible(row.method),
-            fmt=style.marker,
-            color=style.color,
-            markersize=7,
-            elinewidth=0.9,
-        )
-    axes.set_xlabel("passes of the whole run")
-    axes.set_ylabel("average accuracy, %")
-    add_legend(figure, axes)
+        method_style, sd = styles[row.method], None if math.isnan(row.average.sd) else row.average.sd
+        options: dict[str, Any] = {"color": method_style.color, "markersize": 7, "elinewidth": 0.9}
+        axes.errorbar(x, y, yerr=sd, fmt=method_style.marker, label=style.visible(row.method), **options)
+    _use_passes_axis(axes, rows)
+    axes.set(xlabel="passes of the whole run", ylabel="average accuracy, %")
+    style.add_legend(figure, axes)
     return figure
 
 
 def _draw_spent(rows: Rows, styles: Styles) -> Figure:
     figure, axes = _figure_with_legend(rows)
-    _use_passes_axis(axes, rows)
     curves = [accuracy_curve(row.metrics) for row in rows]
-    front = pareto_front([point for curve in curves for point in curve])
+    front = series.pareto_front([point for curve in curves for point in curve])
     axes.plot(*zip(*front, strict=True), drawstyle="steps-post", **_front_style())
     for row, curve in zip(rows, curves, strict=True):
-        axes.plot(
-            *zip(*curve, strict=True), linewidth=1.2, markersize=4, **styles[row.method].line(row.method)
-        )
-    axes.set_xlabel("passes so far")
-    axes.set_ylabel("test accuracy, %")
-    add_legend(figure, axes)
+        line = styles[row.method].line(row.method)
+        axes.plot(*zip(*curve, strict=True), linewidth=1.2, markersize=4, **line)
+    _use_passes_axis(axes, rows)
+    axes.set(xlabel="passes so far", ylabel="test accuracy, %")
+    style.add_legend(figure, axes)
     return figure
 
 
 def _draw_diagnostics(rows: Rows, styles: Styles, names: Sequence[str]) -> Figure:
     columns = min(2, len(names))
     lines = math.ceil(len(names) / columns)
-    height = 1.6 * lines + legend_height([row.method for row in rows]) + 0.2
-    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    height = 1.6 * lines + style.legend_height([row.method for row in rows]) + 0.2
+    figure = Figure(figsize=(style.WIDTH, height), layout="constrained")
     grid = list(figure.subplots(lines, columns, squeeze=False).flat)
     for name, axes in zip(names, grid, strict=False):
         for row in rows:
-            points = stage_estimates(row, name)
+            points = series.stage_estimates(row, name)
             if points:
                 _plot_stages(axes, row.method, styles[row.method], points, max_markers=4)
         axes.set_title(name.replace("_", " "))
         axes.tick_params(labelsize=8)
-        use_stage_axis(axes)
     for axes in grid[len(names) :]:
         axes.set_axis_off()
-    add_legend(figure, grid[0])
+    style.add_legend(figure, grid[0])
     return figure
 
 
 def _figure_with_legend(rows: Rows) -> tuple[Figure, Axes]:
-    return new_figure(WIDTH, 3.0 + legend_height([row.method for row in rows]))
+    return style.new_figure(3.0 + style.legend_height([row.method for row in rows]))
 
 
 def _use_passes_axis(axes: Axes, rows: Rows) -> None:
-    axes.set_xlim(0, 1.06 * max(1.0, *map(total_passes, rows)))
+    axes.set_xlim(0, 1.06 * max(1.0, *map(series.total_passes, rows)))
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
 
 
 def _front_style() -> dict[str, Any]:
-    return {"color": ink(), "linestyle": (0, (4, 3)), "linewidth": 1, "zorder": 1}
+    return {"color": style.ink(), "linestyle": (0, (4, 3)), "linewidth": 1, "zorder": 1}

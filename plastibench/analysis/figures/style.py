@@ -11,7 +11,6 @@ from typing import Any
 from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from plastibench.plugins.registry import Registry
 
@@ -72,12 +71,8 @@ class MethodStyle:
 
     def line(self, label: str) -> dict[str, Any]:
         """Return the arguments of a line with a label in the legend."""
-        return {
-            "color": self.color,
-            "marker": self.marker,
-            "linestyle": self.dash,
-            "label": visible(label),
-        }
+        line = {"color": self.color, "marker": self.marker, "linestyle": self.dash}
+        return {**line, "label": visible(label)}
 
 
 @cache
@@ -106,10 +101,17 @@ def visible(label: str) -> str:
     return f"\u200b{label}" if label.startswith("_") else label
 
 
-def new_figure(width: float, height: float) -> tuple[Figure, Axes]:
+def new_figure(height: float, width: float = WIDTH) -> tuple[Figure, Axes]:
     """Return an empty figure, in inches."""
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.add_subplot()
+
+
+def use_method_axis(axes: Axes, methods: Sequence[str]) -> None:
+    """Name methods along the vertical axis, from the bottom up."""
+    axes.set_yticks(range(len(methods)), methods)
+    axes.set_ylim(-0.6, len(methods) - 0.4)
+    axes.grid(visible=False, axis="y")
 
 
 def ink() -> str:
@@ -130,8 +132,3 @@ def legend_height(names: Sequence[str]) -> float:
 
 def _legend_columns(names: Sequence[str]) -> int:
     return max(1, min(3, int(WIDTH * 72 / (38 + 5.4 * max(map(len, names), default=1)))))
-
-
-def use_stage_axis(axes: Axes) -> None:
-    """Put ticks at whole stages only."""
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
