@@ -37,6 +37,7 @@ def run(
     methods: Names | None = None,
     model: Names | None = None,
     recipe: str | None = None,
+    probes: Names | None = None,
     seeds: Seeds | None = None,
     settings: Mapping[str, object] | None = None,
     device: str | None = None,
@@ -60,13 +61,14 @@ def run(
         methods: Names of methods; `name:preset` for a published variant. Default: those of the quick start.
         model: Name of a model, or several. Default: the task's own.
         recipe: How a stage is trained, such as `"standard"` or `"sota"`. Default: the task's first.
+        probes: Names of probes: measurements of every stage.
         seeds: How many (`5`), which (`[3, 5, 7]`), or text as on the command line (`"10-14"`). Default: 3.
         settings: By `name`, or by `plug-in.name` for one plug-in: `{"stages": 2, "dash.floor": 0.1}`.
         device: `"cpu"`, `"cuda"`, `"cuda:N"` or `"hpu"`. Default: the suite's, or cpu.
         tuned: Whether `suite` is the name of a tuning in the home folder.
         home: Folder of the runs. Default: PLASTIBENCH_HOME, or plastibench-home.
         data: Folder of the data sets. Default: PLASTIBENCH_DATA, or a folder in the user's cache.
-        plugins: Files with methods, tasks or models of your own.
+        plugins: Files with plug-ins of your own.
         jobs: Runs side by side; None is one per CPU core. 1 executes all runs in this process.
         threads: CPU threads of each run. Default: the cores, shared out.
         checkpoint_interval: Seconds between two checkpoints of a run; 0 is after every step, infinity only
@@ -93,7 +95,14 @@ def run(
 
     selection = _selection(
         _workspace(home, data, plugins),
-        {"suite": suite, "tasks": task, "methods": methods, "models": model, "seeds": seeds},
+        {
+            "suite": suite,
+            "tasks": task,
+            "methods": methods,
+            "models": model,
+            "seeds": seeds,
+            "probes": probes,
+        },
         recipe=recipe,
         settings=settings,
         device=device,
@@ -258,6 +267,7 @@ def table(
     methods: Names | None = None,
     model: Names | None = None,
     recipe: str | None = None,
+    probes: Names | None = None,
     seeds: Seeds | None = None,
     settings: Mapping[str, object] | None = None,
     device: str | None = None,
@@ -269,8 +279,8 @@ def table(
     """Tabulate finished runs, as `plastibench table` does: one table for each setting.
 
     Args:
-        suite, task, methods, model, recipe, seeds, settings, device: As for `run`. If none is given, all
-            runs in the home folder are meant.
+        suite, task, methods, model, recipe, probes, seeds, settings, device: As for `run`. If none is
+            given, all runs in the home folder are meant.
         baseline: Method to pair the others with. Default: the suite's.
         home, plugins: As for `run`.
         tracking_uri: Read the runs from MLflow at this address instead.
@@ -290,7 +300,14 @@ def table(
 
     selection = _selection(
         _workspace(home, None, plugins),
-        {"suite": suite, "tasks": task, "methods": methods, "models": model, "seeds": seeds},
+        {
+            "suite": suite,
+            "tasks": task,
+            "methods": methods,
+            "models": model,
+            "seeds": seeds,
+            "probes": probes,
+        },
         recipe=recipe,
         settings=settings,
         device=device,
@@ -308,6 +325,7 @@ def results(
     methods: Names | None = None,
     model: Names | None = None,
     recipe: str | None = None,
+    probes: Names | None = None,
     seeds: Seeds | None = None,
     settings: Mapping[str, object] | None = None,
     device: str | None = None,
@@ -317,8 +335,8 @@ def results(
     """Return finished runs with every stage and their provenance.
 
     Args:
-        suite, task, methods, model, recipe, seeds, settings, device: As for `run`. If none is given, all
-            runs in the home folder are meant.
+        suite, task, methods, model, recipe, probes, seeds, settings, device: As for `run`. If none is
+            given, all runs in the home folder are meant.
         home, plugins: As for `run`.
 
     Returns:
@@ -335,7 +353,14 @@ def results(
 
     selection = _selection(
         _workspace(home, None, plugins),
-        {"suite": suite, "tasks": task, "methods": methods, "models": model, "seeds": seeds},
+        {
+            "suite": suite,
+            "tasks": task,
+            "methods": methods,
+            "models": model,
+            "seeds": seeds,
+            "probes": probes,
+        },
         recipe=recipe,
         settings=settings,
         device=device,
@@ -363,6 +388,7 @@ def _selection(
         methods=_names(named["methods"]),
         models=_names(named["models"]),
         seeds=_seeds(named["seeds"]),
+        probes=_names(named.get("probes")),
         settings={name: _setting(value) for name, value in (settings or {}).items()},
         **fields,
     )

@@ -54,6 +54,15 @@ def test_run_returns_records_and_tables_like_the_command_line(tmp_path: Path) ->
     assert repr(result) == "<RunResult 'digits': 4 of 4 runs finished, 0 failed>"
 
 
+def test_probes_of_a_run_are_columns_of_its_results(tmp_path: Path) -> None:
+    (record,) = small_run(tmp_path, methods="warm", probes="weight_norm").records
+    assert all(row["weight_norm.l2"] > 0 for row in record.stages)
+    found = plastibench.results(
+        home=tmp_path, task="digits", methods="warm", seeds=1, settings=SMALL, probes=["weight_norm"]
+    )
+    assert [other.id for other in found] == [record.id]
+
+
 def test_python_and_command_line_ask_for_the_same_runs(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
