@@ -2,12 +2,13 @@
 
     python benchmarks/gpu.py --out FOLDER --data FOLDER --reference CHECKOUT
 
-What is measured goes to `results.jsonl` in the folder of --out, one line each, and `table.md` there is made
-of it. What is measured already is not measured again: the same command goes on where the time of the one
-before was up. On a machine that keeps nothing, give the lines of earlier commands with --known. CIFAR-10
-need not come at once: files of `cifar-10-batches-py`, gzipped or not, found under --pieces are gathered in
-the home folder, and what needs the data waits until all six batches are there. Without the reference's
-checkout that row waits, too. Of this project's packages only torch and numpy are needed.
+Results go to `results.jsonl` in the folder of --out, one line each; `table.md` there is made of them, and
+`runs.tgz` has the records of finished runs, for `plastibench merge`. Nothing is measured twice: the same
+command continues where the one before ran out of time. On a machine that keeps nothing, pass the lines of
+earlier commands with --known. CIFAR-10 may come in parts: files of `cifar-10-batches-py`, gzipped or not,
+found under --pieces are gathered in the home folder, and what needs the data waits for all six batches. The
+row of the reference code waits for its checkout, the package dotmap and the file `batches.meta`. Of this
+project's packages only torch and numpy are needed; if it is not installed, export PYTHONPATH.
 """
 
 from __future__ import annotations
@@ -15,14 +16,22 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
+import re
 import shutil
 import sys
+import tarfile
+import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from plastibench.devices import Device
 
 ROOT = Path(__file__).resolve().parents[1]
+HOME = Path(tempfile.gettempdir()) / "plastibench-gpu"
+"""Outside --out: that folder may be emptied between commands, and should be small enough to send back."""
 sys.path.insert(0, str(ROOT))
 
 Row = dict[str, Any]
@@ -73,9 +82,7 @@ def gather(pieces: Path, data: Path) -> None:
 def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder of results.jsonl and table.md")
-    parser.add_argument(
-        "--home", type=Path, help="folder of runs under way and of --pieces; default: in --out"
-    )
+    parser.add_argument("--home", type=Path, default=HOME, help="folder of unfinished runs and of --pieces")
     parser.add_argument("--data", type=Path, help="folder that holds cifar-10-batches-py")
     parser.add_argument(
         "--pieces", type=Path, help="folder of some of its files, to be kept in the home folder"
@@ -89,6 +96,8 @@ def parsed() -> argparse.Namespace:
         "--md5", type=Path, help="md5sum list of CIFAR-10 files that the reference is to accept"
     )
     parser.add_argument("--only", help="parts, separated by commas: speed,equal,together,staged,column")
+    parser.add_argument("--rows", default="", help="regular expression: measure only rows whose key matches")
+    parser.add_argument("--repeats", type=int, default=3, help="repeats of each run beside the reference")
     parser.add_argument("--seconds", type=float, default=540.0, help="nothing is begun that would end later")
     parser.add_argument("--jobs", type=int, help="runs of the column side by side; default: measured best")
     parser.add_argument(
@@ -97,6 +106,26 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--quick", action="store_true", help="small sizes, to see that the script works")
     return parser.parse_args()
+
+
+def broken_by_failure(device: Device) -> str | None:
+    """Return why a device cannot be used any more in this process, or None: CUDA's errors may be sticky."""
+    try:
+        device.synchronize()
+    except RuntimeError as error:
+        return str(error).splitlines()[0]
+    return None
+
+
+def archive_runs(home: Path, out: Path) -> None:
+    """Pack the records of all runs, without checkpoints, so that they can be merged and tabled elsewhere."""
+
+    def without_checkpoints(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
+        return None if member.name.endswith(".pt") else member
+
+    if (home / "runs").is_dir():
+        with tarfile.open(out / "runs.tgz", "w:gz") as archive:
+            archive.add(home / "runs", "runs", filter=without_checkpoints)
 
 
 def main() -> None:
@@ -108,15 +137,16 @@ def main() -> None:
     options = parsed()
     options.until = time.monotonic() + options.seconds
     options.out.mkdir(parents=True, exist_ok=True)
-    options.home = (options.home or options.out / "home").resolve()
+    options.home = options.home.resolve()
     options.data = (options.data or options.home / "data").resolve()
     if options.pieces:
         gather(options.pieces, options.data)
-    where = {"hardware": get_device(options.device).name(), "quick": options.quick}
+    device = get_device(options.device)
+    where = {"hardware": device.name(), "quick": options.quick}
     results = Results(options.out / "results.jsonl", options.known, where)
     waiting = []
     for part in gpu_parts.parts(options, results):
-        if results.done(part.key):
+        if results.done(part.key) or not re.search(options.rows, part.key):
             continue
         if part.waits is not None or time.monotonic() + part.seconds > options.until:
             waiting.append(f"{part.key}: {part.waits or 'no time left, give the command again'}")
@@ -126,6 +156,10 @@ def main() -> None:
         except Exception as error:
             row = {"failed": explain(error)}
         results.add(part.key, row)
+        if "failed" in row and (broken := broken_by_failure(device)):
+            waiting.append(f"all that follows: the device is in an error state ({broken}); start again")
+            break
+    archive_runs(options.home, options.out)
     (options.out / "table.md").write_text(gpu_table.text(results.rows, where), encoding="utf-8")
     print((options.out / "table.md").read_text(encoding="utf-8"))
     print(*(f"waits: {line}" for line in waiting), sep="\n")

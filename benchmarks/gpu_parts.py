@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import multiprocessing
 import os
 import shutil
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -47,7 +49,7 @@ if TYPE_CHECKING:
 SUITE, QUICK_SUITE = "paper-cifar10", "quickstart"
 BATCHES = 6
 """Files of CIFAR-10 with images."""
-REPEATS = 3
+MPS_CONTROL = "nvidia-cuda-mps-control"
 QUEUED = 16
 """Steps launched without waiting: so few that no queue of the driver is full."""
 STAGES = 5
@@ -99,24 +101,31 @@ def speed(options: argparse.Namespace, results: Results) -> Iterator[Part]:
     asked += [(optimizer, device.supported_precisions()[-1]) for optimizer in ("sam", "adam")]
     asked = asked[:2] if options.quick else asked
     records = device.graph_capturer() is not None
-    for index, (optimizer, precision) in enumerate(asked):
-        ways = ["recorded", "python"] if records else ["python"]
-        for way in ways + (["tried", "compiled"] if records and not index else []):
-            recipe = Recipe().from_strings({"optimizer": optimizer, "precision": precision})
-            yield Part(f"speed/{optimizer}/{precision}/{way}", 60.0, partial(_speed, options, recipe, way))
+    for optimizer, precision in asked:
+        for way in ["recorded", "python"] if records else ["python"]:
+            yield _speed_part(options, optimizer, precision, way, seconds=60.0)
+    if records:  # the slowest to prepare: last
+        for way, seconds in (("tried", 90.0), ("compiled", 150.0)):
+            yield _speed_part(options, *asked[0], way, seconds=seconds)
+
+
+def _speed_part(
+    options: argparse.Namespace, optimizer: str, precision: str, way: str, *, seconds: float
+) -> Part:
+    recipe = Recipe().from_strings({"optimizer": optimizer, "precision": precision})
+    measure = _speed_in_process if way == "tried" else _speed
+    return Part(f"speed/{optimizer}/{precision}/{way}", seconds, partial(measure, options, recipe, way))
+
+
+def _speed_in_process(options: argparse.Namespace, recipe: Recipe, way: str) -> Row:
+    """Measure in a fresh process: cuDNN reads the flag only for plans that it has not cached."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(_speed, options, recipe, way).result()
 
 
 def _speed(options: argparse.Namespace, recipe: Recipe, way: str) -> Row:
-    """Measure steps by Python, recorded ones, and those with kernels that cuDNN tried or torch compiled."""
-    torch.backends.cudnn.benchmark = way == "tried"
-    try:
-        return _speed_of(options, recipe, way)
-    finally:
-        torch.backends.cudnn.benchmark = False
-
-
-def _speed_of(options: argparse.Namespace, recipe: Recipe, way: str) -> Row:
     device = by_python(options.device) if way == "python" else get_device(options.device)
+    torch.backends.cudnn.benchmark = way == "tried"
     if way == "compiled":
         vars(device)["compile_backend"] = lambda: "inductor"
     task = throughput.random_images(_model(options), recipe, 256 if options.quick else 16_384)
@@ -126,10 +135,12 @@ def _speed_of(options: argparse.Namespace, recipe: Recipe, way: str) -> Row:
     for _ in range(2):  # what a shape's first steps choose, compile and record is behind it then
         throughput.train_epoch(engine)
         evaluate(model, test, recipe, device)
-    rates, peaks, issues = [], [], []
+    rates, peaks, issues, memory = [], [], [], []
     for _ in range(1 if options.quick else 5):
         peaks.append(throughput.matmul_rate(device, recipe.precision))
+        device.reset_peak_memory_stats()
         seconds = throughput.time_call(device, lambda: throughput.train_epoch(engine))
+        memory.append(device.max_memory_allocated())
         rates.append(len(engine.learner.stage.train) / seconds)
         issues.append(_issue(engine))
     evaluated = throughput.time_call(device, lambda: evaluate(model, test, recipe, device))
@@ -139,7 +150,7 @@ def _speed_of(options: argparse.Namespace, recipe: Recipe, way: str) -> Row:
         "evaluation_images_per_second": len(test) / evaluated,
         "issue_seconds": issues,
         "runs_issued": recipe.batch_size / statistics.median(rates) / statistics.median(issues),
-        "peak_memory": device.max_memory_allocated(),
+        "peak_memory": memory[-1],
     }
 
 
@@ -220,21 +231,28 @@ def _together(options: argparse.Namespace, precision: str, way: str, runs: int) 
     return found.as_dict()
 
 
+def _mps_control() -> str | None:
+    """Return the program that controls MPS; the driver may have a folder of its own for it."""
+    return shutil.which(MPS_CONTROL) or shutil.which(MPS_CONTROL, path="/usr/local/nvidia/bin")
+
+
 def _lacks_mps() -> str | None:
-    return None if shutil.which("nvidia-cuda-mps-control") else "nvidia-cuda-mps-control is not installed"
+    return None if _mps_control() else f"{MPS_CONTROL} is not installed"
 
 
 @contextmanager
 def _mps() -> Iterator[None]:
     """Let processes started inside share the GPU through a server of their own, which ends with them."""
+    control = _mps_control()
+    assert control is not None, "the part waits without it"
     with tempfile.TemporaryDirectory() as folder:
         named = {"CUDA_MPS_PIPE_DIRECTORY": folder, "CUDA_MPS_LOG_DIRECTORY": folder}
         os.environ.update(named)
         try:
-            subprocess.run(["nvidia-cuda-mps-control", "-d"], check=True)
+            subprocess.run([control, "-d"], check=True)
             yield
         finally:
-            subprocess.run(["nvidia-cuda-mps-control"], input="quit\n", text=True, check=False)
+            subprocess.run([control], input="quit\n", text=True, check=False)
             for name in named:
                 del os.environ[name]
 
@@ -245,9 +263,9 @@ def _mps() -> Iterator[None]:
 def staged(options: argparse.Namespace, results: Results) -> Iterator[Part]:
     """Seconds of one warm-started run, its program's start included: ours and the reference's in turn."""
     lacks = None if options.quick else _lacks_data(options)
-    theirs = "no checkout of the reference code was given" if options.reference is None else lacks
+    theirs = lacks or _lacks_reference(options)
     supported_precisions = get_device(options.device).supported_precisions()[::-1]
-    for repeat in range(1 if options.quick else REPEATS):
+    for repeat in range(1 if options.quick else options.repeats):
         for precision in supported_precisions[:1] if options.quick else supported_precisions:
             yield Part(
                 f"staged/{precision}/{repeat}", 60.0, partial(_ours, options, precision, repeat), lacks
@@ -259,6 +277,18 @@ def _lacks_data(options: argparse.Namespace) -> str | None:
     found = list((options.data / "cifar-10-batches-py").glob("*_batch*"))
     whole = sum(not path.name.endswith(".part") for path in found) >= BATCHES
     return None if whole else f"{options.data} has {len(found)} of {BATCHES} batches of CIFAR-10"
+
+
+def _lacks_reference(options: argparse.Namespace) -> str | None:
+    """Return what the reference code lacks, or None."""
+    if options.reference is None:
+        return "no checkout of the reference code was given"
+    if options.quick:
+        return None
+    if importlib.util.find_spec("dotmap") is None:
+        return "the reference code needs the package dotmap"
+    meta = options.data / "cifar-10-batches-py" / "batches.meta"
+    return None if meta.exists() else f"torchvision needs {meta}"
 
 
 def _ours(options: argparse.Namespace, precision: str, seed: int) -> Row:
@@ -316,26 +346,33 @@ def column(options: argparse.Namespace, results: Results) -> Iterator[Part]:
 
 
 def _column(options: argparse.Namespace, results: Results, todo: list[Spec]) -> Row:
-    jobs = options.jobs or chosen_jobs(results)
+    way, jobs = best_way(results)
+    jobs = options.jobs or jobs
     context = RunContext(options.home, options.data, options.home / "cache", options.device, threads=1)
     context = replace(context, num_processes=jobs)
     start = perf_counter()
     callback = PrintErrors(lambda record: results.add(f"column/{record.id}", _told(record)))
-    with _until(options.until - monotonic() - 30):
+    sharing = _mps() if way == "mps" and _mps_control() else nullcontext()
+    with sharing, _until(options.until - monotonic() - 30):
         run_specs(todo, context, [callback])
     seconds = perf_counter() - start
-    return {"seconds": seconds, "finished": callback.finished_runs, "jobs": jobs}
+    return {"seconds": seconds, "finished": callback.finished_runs, "jobs": jobs, "way": way}
 
 
-def chosen_jobs(results: Results) -> int:
-    """Return how many runs side by side were measured best, 1 where nothing was measured."""
+def best_way(results: Results) -> tuple[str, int]:
+    """Return the fastest way to share the GPU and its number of runs; one process if nothing was measured."""
     from plastibench.profiling.concurrency import ConcurrencyResult, RunThroughput
 
-    rows = (row for row in results.rows if row["key"].startswith("together/processes/"))
-    rates = {row["num_runs"]: row["images_per_second"] for row in rows if "num_runs" in row}
-    return best_num_runs(
-        [ConcurrencyResult("", "", runs, (RunThroughput(rate, None),)) for runs, rate in rates.items()]
-    )
+    best = {}
+    for way in ("processes", "mps"):
+        rows = (row for row in results.rows if row["key"].startswith(f"together/{way}/"))
+        rates = {row["num_runs"]: row["images_per_second"] for row in rows if "num_runs" in row}
+        runs = best_num_runs(
+            [ConcurrencyResult("", "", num, (RunThroughput(rate, None),)) for num, rate in rates.items()]
+        )
+        best[way] = (rates.get(runs, 0.0), runs)
+    way = max(best, key=lambda way: best[way][0])
+    return way, best[way][1]
 
 
 def _grid(options: argparse.Namespace, settings: dict[str, str]) -> Grid:

@@ -122,7 +122,9 @@ def _measure(name: str, task: RandomImages, device: Device) -> Throughput:
 def train_epoch(step: TrainStep) -> None:
     """Train on every image once, and wait for the device."""
     step.metrics.reset()
-    for x, y in step.learner.stage.train.batches(step.recipe.batch_size):
+    train = step.learner.stage.train
+    order = torch.randperm(len(train), generator=generator("bench", "order"))
+    for x, y in train.batches(step.recipe.batch_size, order):
         step(x, y)
     step.metrics.compute()
 
@@ -140,9 +142,7 @@ def matmul_rate(device: Device, precision: str) -> float:
     """Return the FLOPs per second of a square matrix product in a precision, the best of three."""
     side = device.matmul_size
     dtype = AUTOCAST.get(precision, torch.float32)
-    a, b = (
-        torch.randn(side, side, generator=generator("bench", n)).to(device.torch_device, dtype) for n in "ab"
-    )
+    a, b = (torch.randn(side, side, device=device.torch_device, dtype=dtype) for _ in range(2))
     with device.autocast(precision):
         torch.mm(a, b)
         fastest = min(time_call(device, lambda: torch.mm(a, b)) for _ in range(3))

@@ -8,6 +8,7 @@ import re
 import runpy
 import subprocess
 import sys
+import tarfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -122,7 +123,9 @@ def gpu(*commands: tuple[object, ...]) -> list[str]:
     All commands share a process: importing torch takes longer than most of them.
     """
     script = str(ROOT / "benchmarks/gpu.py")
-    lists = [["--device", "cpu", "--quick", *map(str, words)] for words in commands]
+    home = Path(str(commands[0][commands[0].index("--out") + 1])).parent / "home"
+    options = ("--device", "cpu", "--quick", "--home", home)
+    lists = [[*map(str, (*options, *words))] for words in commands]
     done = child("-c", GPU, json.dumps(script), *map(json.dumps, lists), timeout=600)
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
@@ -145,6 +148,10 @@ def test_the_script_for_gpu_rows_runs_on_the_cpu_and_goes_on_where_it_was(tmp_pa
     # On the CPU a step is over when it is launched: an interpreter has time for one run, more or less.
     (alone,) = (line for line in table.splitlines() if line.startswith("| sgd | bf16 | python |"))
     assert 0.2 < float(alone.split("|")[-2]) < 5
+    with tarfile.open(out / "runs.tgz") as archive:
+        names = [Path(name).name for name in archive.getnames()]
+    assert names.count("run.json") == 2
+    assert not [name for name in names if name.endswith(".pt")]
     # Nothing is measured twice, and lines of a command on another machine count as well.
     known = tmp_path / "known.jsonl"
     (out / "results.jsonl").rename(known)
@@ -156,6 +163,18 @@ def test_the_script_for_gpu_rows_runs_on_the_cpu_and_goes_on_where_it_was(tmp_pa
     assert "waits: staged/reference/0: no checkout of the reference code was given" in late
 
 
+def test_the_reference_waits_for_what_it_needs(tmp_path: Path) -> None:
+    batches = tmp_path / "data/cifar-10-batches-py"
+    batches.mkdir(parents=True)
+    for number in range(6):
+        (batches / f"data_batch_{number}").touch()
+    words = ["--device", "cpu", "--out", tmp_path / "out", "--home", tmp_path / "home", "--rows", "reference"]
+    words += ["--data", tmp_path / "data", "--reference", tmp_path, "--only", "staged", "--repeats", 1]
+    done = child(str(ROOT / "benchmarks/gpu.py"), *map(str, words))
+    (waits,) = (line for line in done.stdout.splitlines() if line.startswith("waits: "))
+    assert re.search("staged/reference/0: .*(dotmap|batches.meta)", waits)
+
+
 def test_data_may_come_in_pieces(tmp_path: Path) -> None:
     pieces = [tmp_path / f"piece{number}" for number in (1, 2)]
     for number, piece in enumerate(pieces, start=1):
@@ -163,7 +182,7 @@ def test_data_may_come_in_pieces(tmp_path: Path) -> None:
         (piece / f"data_batch_{number}.gz").write_bytes(gzip.compress(b"pixels %d" % number))
     words = ("--out", tmp_path / "out", "--only", "column", "--seconds", 1)
     gpu(*((*words, "--pieces", piece) for piece in pieces))
-    folder = tmp_path / "out/home/data/cifar-10-batches-py"
+    folder = tmp_path / "home/data/cifar-10-batches-py"
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == {
         "data_batch_1": b"pixels 1",
         "data_batch_2": b"pixels 2",

@@ -16,6 +16,7 @@ import random
 import resource
 import signal
 import sys
+from pathlib import Path
 from typing import Any
 
 TOUCHING = ("open", "os.rename", "os.remove", "sqlite3.connect")
@@ -57,6 +58,7 @@ def main() -> None:
     if "kill" in fault:
         kill_at(fault["kill"], fault["at"])
     sys.argv = ["plastibench", *sys.argv[2:]]
+    sys.path.insert(0, str(Path(__file__).parents[2]))  # the package need not be installed
     from plastibench.cli.main import main as command_line
 
     command_line()
