@@ -53,7 +53,8 @@ for spec in Grid((task,), tuple(methods.split(",")), seeds=tuple(range(int(seeds
 def child(package: Path, *words: object) -> subprocess.Popen[str]:
     """Start a Python process that imports the package of a checkout."""
     environment = {**os.environ, "PYTHONPATH": str(package.resolve()), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, *map(str, words)]
+    # -P: the current folder must not come before the checkout.
+    command = [sys.executable, "-P", *map(str, words)]
     return subprocess.Popen(
         command, env=environment, text=True, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
     )
