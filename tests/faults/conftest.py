@@ -1,4 +1,4 @@
-"""How often each fault is tried, and the table of what became of them."""
+"""How often each fault is tried, and the table of results."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture
 def trial(request: pytest.FixtureRequest) -> Trial:
-    """Return a context in which a fault of some name is tried: whoever leaves it as usual has survived."""
+    """Return a context manager that counts the tries of a fault and those that are survived."""
     counts = request.config.stash.setdefault(COUNTS, {})
 
     @contextmanager

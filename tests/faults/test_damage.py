@@ -1,4 +1,4 @@
-"""Every file of a run's folder cut, changed, deleted or exchanged: named, made again, never believed."""
+"""Every file of a run's folder truncated, changed, deleted or swapped: reported, repeated, never trusted."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from support.commands import command
 from support.damage import flipped, truncated
-from support.faults import Trial, doomed, ended, goes_on, grid, run_files
+from support.faults import Trial, grid, run_completes, run_files, start_with_fault, wait_for_exit
 
 from plastibench.store.run_store import Store
 
-WORDS = grid("warm", seeds=2)
+ARGS = grid("warm", seeds=2)
 FINISHED = ("spec.json", "stages.jsonl", "events.jsonl", "run.json")
 UNFINISHED = (
     "spec.json",
@@ -49,7 +49,7 @@ DAMAGES: dict[str, Callable[[Path, Path], None]] = {
 
 
 SHORT = ("with a byte changed", "deleted", "exchanged with another run's")
-"""What the short form tries."""
+"""Those of the short suite."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -61,7 +61,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("finished")
-    assert command("run", "--no-mlflow", "--home", home, *WORDS).status == 0
+    assert command("run", "--no-mlflow", "--home", home, *ARGS).status == 0
     return home
 
 
@@ -70,10 +70,10 @@ def unfinished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a home of two runs that were killed in their second stage."""
     home = tmp_path_factory.mktemp("unfinished")
     for seed in (0, 1):
-        words = [*WORDS, "--seeds", f"{seed}-{seed}"]
+        args = [*ARGS, "--seeds", f"{seed}-{seed}"]
         fault: dict[str, object] = {"kill": [".checkpoint.pt"], "at": 61}
-        status, said = ended(doomed(fault, "run", "--no-mlflow", "--home", home, *words))
-        assert status < 0, said
+        status, stderr = wait_for_exit(start_with_fault(fault, "run", "--no-mlflow", "--home", home, *args))
+        assert status < 0, stderr
     assert len(run_files(home, "checkpoint.previous.pt")) == 2
     return home
 
@@ -87,7 +87,7 @@ def damaged(home: Path, to: Path, file: str, how: str) -> Path:
 
 
 @pytest.mark.parametrize("file", FINISHED)
-def test_finished_run_is_believed_or_made_again(
+def test_finished_run_is_trusted_or_repeated(
     file: str, how: str, finished: Path, tmp_path: Path, trial: Trial
 ) -> None:
     home = tmp_path / "home"
@@ -97,31 +97,33 @@ def test_finished_run_is_believed_or_made_again(
         assert "Traceback" not in table.err
         spoilt = file == "run.json" and how != "deleted"
         assert (table.status == 1, f"{path} is damaged" in table.err) == (spoilt, spoilt)
-        again = goes_on(home, WORDS)
+        again = run_completes(home, ARGS)
         assert (f"{path} is damaged" in again.err) == spoilt
         assert ("nothing to do" in again.err) == (file != "run.json")
 
 
 @pytest.mark.parametrize("file", UNFINISHED)
-def test_unfinished_run_goes_on_from_what_is_whole(
+def test_unfinished_run_resumes_from_what_is_undamaged(
     file: str, how: str, unfinished: Path, tmp_path: Path, trial: Trial
 ) -> None:
     home = tmp_path / "home"
     with trial(f"{file} of an unfinished run {how}"):
         path = damaged(unfinished, home, file, how)
-        answer = goes_on(home, WORDS)
+        answer = run_completes(home, ARGS)
         fell_back = file == "checkpoint.pt" and how != "deleted"
         assert (f"{path} is damaged" in answer.err and "using the previous one" in answer.err) == fell_back
         assert answer.err.count("resuming at stage") == 2
         assert [record.provenance["attempts"] > 1 for record in Store(home).records()] != [False, False]
 
 
-def test_run_without_a_whole_checkpoint_begins_anew(unfinished: Path, tmp_path: Path, trial: Trial) -> None:
+def test_run_without_an_undamaged_checkpoint_starts_over(
+    unfinished: Path, tmp_path: Path, trial: Trial
+) -> None:
     home = tmp_path / "home"
     with trial("both checkpoints of an unfinished run cut"):
         damaged(unfinished, home, "checkpoint.pt", "cut")
         damaged_too = run_files(home, "checkpoint.previous.pt")[0]
         damaged_too.write_bytes(truncated(damaged_too.read_bytes()))
-        answer = goes_on(home, WORDS)
+        answer = run_completes(home, ARGS)
         assert "starting over" in answer.err
         assert answer.err.count("resuming at stage") == 1

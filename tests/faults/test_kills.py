@@ -1,4 +1,4 @@
-"""kill -9 at any moment, again and again: the same command ends with the bits of a run nobody killed."""
+"""kill -9 at any moment, again and again: the same command ends with the bits of an undisturbed run."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from support.faults import (
     METHODS,
     OPTIMIZERS,
     Trial,
-    doomed,
-    ended,
-    goes_on,
     grid,
     mirrored_runs,
     process_with_lock,
+    run_completes,
     run_files,
     same_as_undisturbed,
+    start_with_fault,
     starts,
     wait_for,
+    wait_for_exit,
 )
 
 from plastibench.store.run_store import Store
@@ -36,33 +36,37 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow's own
 PAIRS = sorted(product(METHODS, OPTIMIZERS), key=lambda pair: (METHODS.index(pair[0]) + len(pair[1])) % 2)
 """Every method with every optimizer; each method once before any comes again."""
 
-KEEPING = ["checkpoint"]
-WRITING = ["stages.jsonl", "run.json", "spec.json", "failed.json", "events.jsonl", "run.lock"]
+CHECKPOINT_FILES = ["checkpoint"]
+RESULT_FILES = ["stages.jsonl", "run.json", "spec.json", "failed.json", "events.jsonl", "run.lock"]
 
 
 class Chain:
     """A run that is killed again and again, each time in another process."""
 
-    def __init__(self, home: Path, words: tuple[str, ...], chance: random.Random) -> None:
-        self.home, self.words, self.chance = home, words, chance
+    def __init__(self, home: Path, args: tuple[str, ...], chance: random.Random) -> None:
+        self.home, self.args, self.chance = home, args, chance
 
     def while_training(self) -> None:
-        self._insist(lambda share: self._from_outside(share, ["--no-mlflow"], self._begun()), unfinished=True)
+        self._kill_in_time(
+            lambda share: self._kill_from_outside(share, ["--no-mlflow"], self._begun()), unfinished=True
+        )
 
-    def while_keeping(self) -> None:
-        self._insist(lambda share: self._from_inside(KEEPING, 1 + int(share * 120)), unfinished=True)
+    def while_checkpointing(self) -> None:
+        self._kill_in_time(
+            lambda share: self._kill_from_inside(CHECKPOINT_FILES, 1 + int(share * 120)), unfinished=True
+        )
 
     def while_writing(self) -> None:
-        self._insist(lambda share: self._from_inside(WRITING, 1 + int(share * 24)))
+        self._kill_in_time(lambda share: self._kill_from_inside(RESULT_FILES, 1 + int(share * 24)))
 
     def while_mirroring(self) -> None:
-        self._insist(lambda share: self._from_outside(share * 5, [], self._finished))
+        self._kill_in_time(lambda share: self._kill_from_outside(share * 5, [], self._finished))
 
-    def _insist(self, kill: Callable[[float], bool], unfinished: bool = False) -> None:
-        """Kill at a random moment; where the process was over before, put everything back and kill earlier.
+    def _kill_in_time(self, kill: Callable[[float], bool], unfinished: bool = False) -> None:
+        """Kill at a random moment; if the process had ended before, restore the home and kill earlier.
 
-        A process goes on for a second after its run is done; where the run is to be killed again, it has to
-        be left `unfinished`.
+        A process lives for a second after its run ends; a run that is to be killed again must be left
+        `unfinished`.
         """
         before, latest = self.home.with_name("before"), 1.0
         shutil.copytree(self.home, before)
@@ -70,26 +74,30 @@ class Chain:
             shutil.rmtree(self.home)
             shutil.copytree(before, self.home)
             latest /= 2
-            assert latest > 1e-3, "it is never at such a moment"
+            assert latest > 1e-3, "no such moment was found"
         shutil.rmtree(before)
 
-    def _from_inside(self, kinds: list[str], at: int) -> bool:
+    def _kill_from_inside(self, kinds: list[str], at: int) -> bool:
         fault: dict[str, object] = {"kill": kinds, "at": at}
-        status, said = ended(doomed(fault, "run", "--no-mlflow", "--home", self.home, *self.words))
-        assert status in (0, -signal.SIGKILL), said
+        status, stderr = wait_for_exit(
+            start_with_fault(fault, "run", "--no-mlflow", "--home", self.home, *self.args)
+        )
+        assert status in (0, -signal.SIGKILL), stderr
         return status != 0
 
-    def _from_outside(self, delay: float, options: list[str], there: Callable[[], object]) -> bool:
+    def _kill_from_outside(self, delay: float, options: list[str], condition: Callable[[], object]) -> bool:
         fault: dict[str, object] = {}
-        process = doomed(fault, "run", *options, "--home", self.home, *self.words, start_new_session=True)
+        process = start_with_fault(
+            fault, "run", *options, "--home", self.home, *self.args, start_new_session=True
+        )
         try:
-            wait_for(there, process)
+            wait_for(condition, process)
             time.sleep(delay)
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-        status, said = ended(process)
-        assert status in (0, -signal.SIGKILL), said
+        status, stderr = wait_for_exit(process)
+        assert status in (0, -signal.SIGKILL), stderr
         return status != 0
 
     def _begun(self) -> Callable[[], bool]:
@@ -104,69 +112,72 @@ class Chain:
 def test_killed_five_times_and_given_again_it_ends_with_the_same_bits(
     number: int, tmp_path: Path, trial: Trial, database: bytes
 ) -> None:
-    home, words = tmp_path / "home", grid(*PAIRS[number % len(PAIRS)])
+    home, args = tmp_path / "home", grid(*PAIRS[number % len(PAIRS)])
     home.mkdir()
     (home / "mlflow.db").write_bytes(database)
-    chain = Chain(home, words, random.Random(number))
+    chain = Chain(home, args, random.Random(number))
     training, writing = ("training", chain.while_training), ("writing results", chain.while_writing)
-    # Killed while it writes its last result, a run is over: nothing is left to be killed while training.
+    # A run that is killed while it writes its last result is over and cannot be killed while training.
     last = (training, writing) if number % 2 else (writing, ("mirroring", chain.while_mirroring))
-    kills = (training, ("keeping a checkpoint", chain.while_keeping), training, *last)
+    kills = (training, ("keeping a checkpoint", chain.while_checkpointing), training, *last)
     for moment, kill in kills:
         with trial(f"kill -9 while {moment}"):
             kill()
-            # A copy of what is left is gone on with, so that the chain can be killed once more.
+            # A copy is completed, so that the original can be killed once more.
             left = shutil.copytree(home, tmp_path / "left")
-            goes_on(left, words)
+            run_completes(left, args)
             shutil.rmtree(left)
     with trial("the same command after five kills"):
-        goes_on(home, words, mirrored=number % 2 == 0)
+        run_completes(home, args, mirrored=number % 2 == 0)
         (record,) = Store(home).records()
         assert record.provenance["attempts"] >= 3
         assert number % 2 or mirrored_runs(home / "mlflow.db") == [record.id]
 
 
 @pytest.mark.times(short=1, full=4)
-def test_killed_worker_costs_no_more_than_a_second_command(number: int, tmp_path: Path, trial: Trial) -> None:
-    words, chance = grid("warm", seeds=4), random.Random(number)
+def test_killed_worker_costs_one_run_which_a_second_command_repeats(
+    number: int, tmp_path: Path, trial: Trial
+) -> None:
+    args, chance = grid("warm", seeds=4), random.Random(number)
     with trial("kill -9 of one of two workers"):
-        process = doomed({"alone": False}, "run", "--no-mlflow", "--home", tmp_path, "--jobs", 2, *words)
+        process = start_with_fault(
+            {"alone": False}, "run", "--no-mlflow", "--home", tmp_path, "--jobs", 2, *args
+        )
         worker = wait_for(lambda: process_with_lock(tmp_path, process.pid), process)
         time.sleep(chance.uniform(0, 0.1))
         assert worker is not None
         os.kill(worker, signal.SIGKILL)
-        status, said = ended(process)
-        assert status == 1, said
-        assert "killed by SIGKILL" in said
-        assert len(run_files(tmp_path, "run.json")) == 3, "the other runs are carried out"
-        goes_on(tmp_path, words)
+        status, stderr = wait_for_exit(process)
+        assert status == 1, stderr
+        assert "killed by SIGKILL" in stderr
+        assert len(run_files(tmp_path, "run.json")) == 3, "the other runs are executed"
+        run_completes(tmp_path, args)
 
 
 @pytest.mark.times(short=0, full=3)
-def test_eight_processes_on_one_store_do_nothing_twice(number: int, tmp_path: Path, trial: Trial) -> None:
-    words = grid("warm", seeds=6)
+def test_eight_processes_on_one_store_execute_no_run_twice(number: int, tmp_path: Path, trial: Trial) -> None:
+    args = grid("warm", seeds=6)
     with trial("8 processes on one store"):
         processes = [
-            doomed({}, "run", "--no-mlflow", "--home", tmp_path, "--jobs", 1, *words) for _ in range(8)
+            start_with_fault({}, "run", "--no-mlflow", "--home", tmp_path, "--jobs", 1, *args)
+            for _ in range(8)
         ]
-        answers = [ended(process) for process in processes]
+        answers = [wait_for_exit(process) for process in processes]
         assert [status for status, _ in answers] == [0] * 8, answers
         assert starts(tmp_path) == 6
-        same_as_undisturbed(tmp_path, words)
+        same_as_undisturbed(tmp_path, args)
 
 
 @pytest.mark.times(short=0, full=3)
-def test_processes_that_no_lock_holds_off_work_twice_and_damage_nothing(
-    number: int, tmp_path: Path, trial: Trial
-) -> None:
-    words = grid("warm", seeds=4)
+def test_processes_without_working_locks_damage_nothing(number: int, tmp_path: Path, trial: Trial) -> None:
+    args = grid("warm", seeds=4)
     with trial("3 processes on one run, their locks without effect"):
-        # Each may use all cores, so that they begin together: no run takes as long as their imports.
+        # Each may use all cores, so that they start together: their imports take longer than a run.
         fault: dict[str, object] = {"lockless": True, "alone": False}
         alike = ("--no-mlflow", "--home", tmp_path, "--jobs", 1, "--threads", 1)
-        processes = [doomed(fault, "run", *alike, *words) for _ in range(3)]
+        processes = [start_with_fault(fault, "run", *alike, *args) for _ in range(3)]
         for process in processes:
-            status, said = ended(process)
-            assert status == 0, said
-        assert starts(tmp_path) > 4, "the locks held them off"
-        goes_on(tmp_path, words)
+            status, stderr = wait_for_exit(process)
+            assert status == 0, stderr
+        assert starts(tmp_path) > 4, "the locks had an effect"
+        run_completes(tmp_path, args)

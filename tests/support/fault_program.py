@@ -1,9 +1,9 @@
-"""The command line as a process that is to meet a fault: on one core, so that its bits are everybody's.
+"""The command line with an injected fault, on one core so that its bits are reproducible.
 
-Its first word is JSON: `kill` and `at` end it by SIGKILL the `at`-th time that it is about to open, move or
-remove a file with one of the words of `kill` in its path; `largest` is a limit on every file it writes;
-`mortal` takes root's right to write what may not be written; `lockless` makes locks hold nobody off, as on a
-network file system that does not pass them on.
+The first argument is JSON. `kill` and `at`: SIGKILL the `at`-th time that a file with one of the names of
+`kill` in its path is about to be opened, moved or removed. `largest`: a limit on the size of every file.
+`without_root`: respect file permissions although the user is root. `lockless`: locks have no effect, as on
+a network file system without them. `alone`: false to use all cores.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ TOUCHING = ("open", "os.rename", "os.remove", "sqlite3.connect")
 PR_CAPBSET_DROP, CAP_DAC_OVERRIDE = 24, 1
 
 
-def kill_at(words: list[str], at: int) -> None:
-    """Count what touches such files, and die at one of these moments."""
+def kill_at(names: list[str], at: int) -> None:
+    """Kill this process the `at`-th time that it touches a file with one of `names` in its path."""
     left = at
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         nonlocal left
-        if event in TOUCHING and any(word in str(arguments[0]) for word in words):
+        if event in TOUCHING and any(name in str(arguments[0]) for name in names):
             left -= 1
             if left == 0:
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -37,18 +37,18 @@ def kill_at(words: list[str], at: int) -> None:
     sys.addaudithook(hook)
 
 
-def become_mortal() -> None:
-    """Start this program again without root's right to write everywhere."""
+def drop_root() -> None:
+    """Restart this program without root's permission to write everywhere."""
     ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, 0, 0, 0)
-    fault = {**json.loads(sys.argv[1]), "mortal": False}
+    fault = {**json.loads(sys.argv[1]), "without_root": False}
     os.execv(sys.executable, [sys.executable, __file__, json.dumps(fault), *sys.argv[2:]])
 
 
 def main() -> None:
-    """Take the fault from the first word, and be the command line with the others."""
+    """Inject the fault of the first argument and run the command line with the others."""
     fault = json.loads(sys.argv[1])
-    if fault.get("mortal"):
-        become_mortal()
+    if fault.get("without_root"):
+        drop_root()
     if fault.get("alone", True) and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {random.choice(sorted(os.sched_getaffinity(0)))})
     if fault.get("lockless"):

@@ -1,4 +1,4 @@
-"""What the fault suite shares: small real runs, processes that meet faults, the bits they must end with."""
+"""Support of the fault suite: small real runs, processes with faults, the bits that runs must end with."""
 
 from __future__ import annotations
 
@@ -26,73 +26,73 @@ SIZE = tuple(
     for pair in ("stages=3", "max_epochs=3", "target_accuracy=none", "width=4", "train_size=130")
     for word in ("--set", pair)
 )
-"""Settings of a run of half a second, of 45 steps."""
+"""Settings of a run of 45 steps, which takes half a second."""
 
 METHODS = tuple(Registry().names("method"))
 OPTIMIZERS = ("sgd", "sam")
 Trial = Callable[[str], AbstractContextManager[None]]
-"""Takes the name of a fault; whoever leaves the context as usual has survived it."""
+"""Takes the name of a fault; the fault is survived if the context is left without an exception."""
 
-PATIENCE_SECONDS = 300.0
+TIMEOUT_SECONDS = 300.0
 
 
 def grid(method: str, optimizer: str = "sgd", seeds: int = 1) -> tuple[str, ...]:
-    """Return the words that ask for runs of a method, with a checkpoint after every step."""
-    asked = ("--method", method, "--set", f"optimizer={optimizer}", "--seeds", str(seeds))
-    return (*asked, *SIZE, "--checkpoint-interval", "0")
+    """Return the arguments that request runs of a method, with a checkpoint after every step."""
+    command_line = ("--method", method, "--set", f"optimizer={optimizer}", "--seeds", str(seeds))
+    return (*command_line, *SIZE, "--checkpoint-interval", "0")
 
 
-def run(home: Path, *words: str, mirrored: bool = False) -> CommandResult:
-    """Carry out a grid in this process, undisturbed."""
-    return command("run", "--home", home, *(() if mirrored else ("--no-mlflow",)), *words)
+def run(home: Path, *args: str, mirrored: bool = False) -> CommandResult:
+    """Run a grid in this process without faults."""
+    return command("run", "--home", home, *(() if mirrored else ("--no-mlflow",)), *args)
 
 
-def doomed(fault: dict[str, object], *words: object, **more: object) -> subprocess.Popen[str]:
-    """Start the command line in a process that is to meet a fault."""
+def start_with_fault(fault: dict[str, object], *args: object, **more: object) -> subprocess.Popen[str]:
+    """Start the command line in a process with a fault."""
     program = Path(__file__).with_name("fault_program.py")
-    asked = [sys.executable, str(program), json.dumps(fault), *map(str, words)]
+    command_line = [sys.executable, str(program), json.dumps(fault), *map(str, args)]
     return subprocess.Popen(  # type: ignore[call-overload,no-any-return]
-        asked, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, **more
+        command_line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, **more
     )
 
 
-def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
-    """Wait for the end of a process; return its status and what it said. A hang is an error."""
+def wait_for_exit(process: subprocess.Popen[str]) -> tuple[int, str]:
+    """Wait for the end of a process; return its status and stderr. Fails if it hangs."""
     try:
-        _, said = process.communicate(timeout=PATIENCE_SECONDS)
+        _, stderr = process.communicate(timeout=TIMEOUT_SECONDS)
     finally:
         process.kill()
-    assert "Traceback" not in said, said
-    return process.returncode, said
+    assert "Traceback" not in stderr, stderr
+    return process.returncode, stderr
 
 
-Found = TypeVar("Found")
+ResultT = TypeVar("ResultT")
 
 
-def wait_for(there: Callable[[], Found], process: subprocess.Popen[str]) -> Found:
-    """Wait until something is found, or the process has ended; return what was found last."""
-    end = time.monotonic() + PATIENCE_SECONDS
+def wait_for(condition: Callable[[], ResultT], process: subprocess.Popen[str]) -> ResultT:
+    """Wait until a condition holds or the process has ended; return the last result of the condition."""
+    end = time.monotonic() + TIMEOUT_SECONDS
     while True:
         over = process.poll() is not None
-        found = there()
+        found = condition()
         if found or over:
             return found
-        assert time.monotonic() < end, "it never came"
+        assert time.monotonic() < end, "timed out"
         time.sleep(0.002)
 
 
 @cache
-def undisturbed(words: tuple[str, ...]) -> dict[str, Record]:
-    """Return the records of a grid that nothing happened to, by id."""
+def undisturbed(args: tuple[str, ...]) -> dict[str, Record]:
+    """Return the records of a grid that ran without faults, by id."""
     home = Path(mkdtemp(prefix="plastibench-undisturbed-"))
-    answer = run(home, *words)
+    answer = run(home, *args)
     assert answer.status == 0, answer.err
     return {record.id: record for record in Store(home).records()}
 
 
-def same_as_undisturbed(home: Path, words: tuple[str, ...]) -> None:
-    """The home holds the runs of a grid, each once, with the weights and rows of a run without faults."""
-    store, expected = Store(home), undisturbed(words)
+def same_as_undisturbed(home: Path, args: tuple[str, ...]) -> None:
+    """Check that the home has every run of a grid once, with the weights and rows of a run without faults."""
+    store, expected = Store(home), undisturbed(args)
     found = {record.id: record for record in store.records()}
     assert store.damaged == {}
     assert found.keys() == expected.keys()
@@ -101,24 +101,24 @@ def same_as_undisturbed(home: Path, words: tuple[str, ...]) -> None:
         assert list(differences(expected[run_id], record, ("undisturbed", "after the fault"))) == []
 
 
-def none_is_invented(home: Path, words: tuple[str, ...]) -> None:
-    """What a fault let finish is true: every record is one of the undisturbed grid's, number for number."""
-    expected = undisturbed(words)
+def records_are_correct(home: Path, args: tuple[str, ...]) -> None:
+    """Check that every record equals that of a run without faults, number for number."""
+    expected = undisturbed(args)
     for record in Store(home).records():
         assert list(differences(expected[record.id], record, ("undisturbed", "after the fault"))) == []
 
 
-def goes_on(home: Path, words: tuple[str, ...], *, mirrored: bool = False) -> CommandResult:
-    """Give the same command again, without a fault: now everything is there, and true."""
-    none_is_invented(home, words)
-    answer = run(home, *words, mirrored=mirrored)
+def run_completes(home: Path, args: tuple[str, ...], *, mirrored: bool = False) -> CommandResult:
+    """Repeat the command without a fault; check that it completes every run correctly."""
+    records_are_correct(home, args)
+    answer = run(home, *args, mirrored=mirrored)
     assert answer.status == 0, answer.err
-    same_as_undisturbed(home, words)
+    same_as_undisturbed(home, args)
     return answer
 
 
 def starts(home: Path) -> int:
-    """Return how often a run was begun or gone on with."""
+    """Return how often runs were started or resumed."""
     found = (path.read_text(encoding="utf-8") for path in home.rglob("events.jsonl"))
     return sum(text.count('"event":"start"') for text in found)
 
@@ -129,8 +129,8 @@ def run_files(home: Path, name: str) -> list[Path]:
 
 
 @contextmanager
-def small_disk(folder: Path, size: str) -> Iterator[Callable[[str], None]]:
-    """Mount a file system of `size`, which what is yielded changes. Skips without the right to mount."""
+def mounted_disk(folder: Path, size: str) -> Iterator[Callable[[str], None]]:
+    """Mount a file system of `size` and yield a function that resizes it; skip if mounting is not allowed."""
     import pytest
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -147,10 +147,10 @@ def small_disk(folder: Path, size: str) -> Iterator[Callable[[str], None]]:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
-def _mount(*words: object) -> str | None:
-    """Mount; return what was said against it."""
+def _mount(*args: object) -> str | None:
+    """Mount; return the error, or None."""
     try:
-        done = subprocess.run(["mount", *map(str, words)], capture_output=True, text=True, check=False)
+        done = subprocess.run(["mount", *map(str, args)], capture_output=True, text=True, check=False)
     except OSError as error:
         return str(error)
     return None if done.returncode == 0 else done.stderr.strip()
@@ -176,12 +176,12 @@ def process_with_lock(home: Path, parent: int) -> int | None:
 
 
 def is_root() -> bool:
-    """Return whether this process may do everything."""
+    """Return whether this process has root's permissions."""
     return hasattr(os, "geteuid") and os.geteuid() == 0
 
 
 def empty_database(folder: Path) -> bytes:
-    """Return the content of a store of MLflow without runs."""
+    """Return the content of an empty MLflow database."""
     from mlflow import MlflowClient
 
     path = folder / "mlflow.db"
@@ -190,7 +190,7 @@ def empty_database(folder: Path) -> bytes:
 
 
 def mirrored_runs(database: Path) -> list[str]:
-    """Return the ids of the runs that a store of MLflow has whole, a run that is there twice twice."""
+    """Return the ids of the finished runs in an MLflow database, with duplicates."""
     query = (
         "SELECT tags.value FROM tags JOIN runs USING (run_uuid) WHERE tags.key = 'run_id' "
         "AND runs.lifecycle_stage = 'active' AND runs.status = 'FINISHED' ORDER BY 1"
