@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import statistics
+import subprocess
 from pathlib import Path
 
 import optuna
 import pytest
-from support.commands import SMALL, command, plugin
+from support.commands import SMALL, command, plugin, program
 from support.tuning import COSTLY, NAME, small_tune, studies, trials
 
 from plastibench.experiments import suites
@@ -141,14 +143,23 @@ def test_a_method_that_costs_twice_as_much_has_half_the_trials(tmp_path: Path) -
     mine = plugin(tmp_path, "mine", source=COSTLY)
     home = tmp_path / "home"
     words = ("--plugin", mine, "--method", "mine,warm", "--tune", "learning_rate", "--no-pruning")
-    answer = small_tune(home, *words, "--budget", "1400passes", "--threads", 2)
+    answer = small_tune(home, *words, "--budget", "1400passes")
     assert answer.status == 0, answer.err
-    assert {record.provenance["threads"] for record in Store(home).records()} == {2}
     costly, warm = studies(home)
     # 117 + 2 * 59 examples, less the tenth that is set aside, in one epoch a stage.
     assert [len(trials(costly)), len(trials(warm))] == [4, 8]
     for study, each in ((costly, 352), (warm, 176)):
         assert trials(study)[0].user_attrs["spent"]["passes"] == pytest.approx(each, abs=4)
+
+
+def test_trials_take_the_threads_that_are_asked_for(tmp_path: Path) -> None:
+    words = ("--task", "digits", "--home", tmp_path, *SMALL, "--method", "warm", "--tune", "learning_rate")
+    command_line = program(
+        "tune", "--no-mlflow", *words, "--seeds-per-trial", 1, "--trials", 1, "--threads", 2
+    )
+    # Threads that share a core must not spin while they wait for each other.
+    subprocess.run(command_line, env={**os.environ, "OMP_WAIT_POLICY": "passive"}, check=True)
+    assert [record.provenance["threads"] for record in Store(tmp_path).records()] == [2]
 
 
 def test_a_budget_in_flops_counts_what_the_remedy_takes(tmp_path: Path) -> None:
@@ -205,7 +216,7 @@ def test_accuracy_per_cost_and_two_objectives_are_what_the_runs_say(tmp_path: Pa
         ),
         (("--method", "dash", "--trials", 2, "--tune", "momentum=0:2"), "momentum=2 is not allowed"),
         (("--method", "dash", "--trials", 2, "--tune", "weight_decay"), "needs a range"),
-        (("--method", "dash", "--trials", 2, "--name", "a/b"), "a name without slashes"),
+        (("--method", "dash", "--trials", 2, "--name", "a/b"), "must not contain slashes"),
         (
             ("--method", "dash", "--trials", 2, "--storage", "postgresql://me:pw@127.0.0.1:1/x"),
             "cannot be reached",
