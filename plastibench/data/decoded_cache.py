@@ -49,25 +49,21 @@ class DecodeJob:
     decode: Callable[[str], Pixels]
     """Return the image in a file of the listing."""
 
-    @property
-    def folder(self) -> str:
-        """Return the name of the entry's folder."""
-        return f"{self.name}-{self.key[:16]}"
-
 
 def decode_once(cache: Path, job: DecodeJob, *, block_size: int = _BLOCK_SIZE) -> Path:
     """Return the folder of an entry; if it is missing, decode it first, or continue an interrupted decoding.
 
     Raises DataError if an image cannot be decoded, or if `cache` cannot be written.
     """
-    folder = cache / job.folder
+    name = f"{job.name}-{job.key[:16]}"
+    folder = cache / name
     if folder.is_dir():
         return folder
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        with file_lock(cache / f"{job.folder}.lock", remove=True):
+        with file_lock(cache / f"{name}.lock", remove=True):
             if not folder.is_dir():
-                part = cache / f"{job.folder}.part"
+                part = cache / f"{name}.part"
                 _decode(job, part, block_size)
                 part.replace(folder)
     except OSError as error:
@@ -128,7 +124,7 @@ def _decode_pixels(job: DecodeJob, part: Path, block_size: int) -> None:
         for start in range(num_done, len(names), block_size):
             block = names[start : start + block_size]
             for pixels in pool.map(job.decode, block):
-                _check_pixels(pixels, job.shape)
+                assert pixels.shape == job.shape
                 stream.write(pixels.tobytes())
                 advance(1)
             stream.flush()
@@ -148,8 +144,3 @@ def _resume(part: Path, key: str) -> int:
     part.mkdir()
     (part / "images.u8").touch()
     return 0
-
-
-def _check_pixels(pixels: Pixels, shape: tuple[int, int, int]) -> None:
-    if pixels.shape != shape or pixels.dtype != np.uint8:
-        raise TypeError(f"a decoded image must be uint8 {shape}, not {pixels.dtype} {pixels.shape}")
