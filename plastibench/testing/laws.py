@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.utils._pytree import tree_flatten
 from torch.utils.flop_counter import FlopCounterMode
 
 from plastibench.devices import Device
@@ -200,10 +201,11 @@ def state_survives_checkpointing(task: Task, cls: type[Method]) -> None:
 
 def _equal_trees(a: object, b: object) -> bool:
     """Return whether two trees of tensors and plain values are equal, number for number."""
+    (leaves_a, structure_a), (leaves_b, structure_b) = tree_flatten(a), tree_flatten(b)
+    return structure_a == structure_b and all(map(_equal_leaves, leaves_a, leaves_b))
+
+
+def _equal_leaves(a: object, b: object) -> bool:
     if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor):
         return torch.equal(a, b) and a.stride() == b.stride()
-    if isinstance(a, dict) and isinstance(b, dict):
-        return a.keys() == b.keys() and all(_equal_trees(a[key], b[key]) for key in a)
-    if isinstance(a, list | tuple) and isinstance(b, list | tuple):
-        return len(a) == len(b) and all(map(_equal_trees, a, b))
     return a == b

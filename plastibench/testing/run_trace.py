@@ -18,13 +18,12 @@ from plastibench.devices import Device, get_device
 from plastibench.plugins.method import Method
 from plastibench.plugins.task import DataContext, Task
 from plastibench.store.checkpoint import Checkpoint
+from plastibench.store.run_metrics import HARDWARE_DEPENDENT
 from plastibench.training import protocol
 from plastibench.training.callbacks import Checkpointer, StateDict, StopRequested, TrainingCallback
 from plastibench.training.learner import Learner
 from plastibench.training.protocol import StageResult
 
-HARDWARE_DEPENDENT = ("seconds", "memory", "energy")
-"""Endings of the names of numbers that differ from run to run."""
 StageHook = Callable[[Learner], None]
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 
 from plastibench.errors import RequestError
 from plastibench.plugins.method import Method
@@ -32,7 +33,7 @@ def state_dict(learner: Learner, method: Method) -> StateDict:
         "method": _method_state(learner, method),
         "rng": learner.device.rng_state(),
     }
-    copied: StateDict = _copy_to_cpu(state)
+    copied: StateDict = tree_map_only(Tensor, lambda x: x.detach().to("cpu", copy=True), state)
     return copied
 
 
@@ -158,14 +159,3 @@ def _load_module(module: nn.Module, state: StateDict) -> nn.Module:
     for parameter, requires_grad in zip(module.parameters(), state["requires_grad"], strict=True):
         parameter.requires_grad_(requires_grad)
     return module
-
-
-def _copy_to_cpu(value: Any) -> Any:  # noqa: ANN401 - a tree of tensors and plain values
-    """Return a tree whose tensors are copies on the CPU, in their own memory format."""
-    if isinstance(value, Tensor):
-        return value.detach().to("cpu", copy=True)
-    if isinstance(value, dict):
-        return {key: _copy_to_cpu(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(_copy_to_cpu(item) for item in value)
-    return value
