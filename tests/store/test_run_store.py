@@ -32,33 +32,35 @@ def test_finished_run_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     assert store.finished([a_spec(1), a_spec()]) == [read] == list(store.records())
 
 
-def test_stage_is_on_the_disk_before_the_next_begins(tmp_path: Path) -> None:
+def test_stage_is_on_disk_before_the_next_one_starts(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    with store.open(a_spec()) as attempt:
-        attempt.append(a_row(0))
-        lines = (attempt.folder / "stages.jsonl").read_text().splitlines()
+    with store.open(a_spec()) as writer:
+        writer.append(a_row(0))
+        lines = (writer.folder / "stages.jsonl").read_text().splitlines()
         assert [json.loads(line) for line in lines] == [a_row(0)]
         assert store.read(a_spec().id) is None
         assert list(store.records()) == []
 
 
 @pytest.mark.parametrize("error", [ValueError("no\nidea"), KeyboardInterrupt(), SystemExit(1)])
-def test_run_that_stops_does_not_exist_and_says_why(error: BaseException, tmp_path: Path) -> None:
+def test_interrupted_run_does_not_exist_and_its_reason_is_written(
+    error: BaseException, tmp_path: Path
+) -> None:
     store = Store(tmp_path)
-    attempt = store.open(a_spec())
+    writer = store.open(a_spec())
 
     def stop() -> None:
-        with attempt:
-            attempt.append(a_row(0))
+        with writer:
+            writer.append(a_row(0))
             raise error
 
     with pytest.raises(type(error)):
         stop()
     assert store.read(a_spec().id) is None
-    last = json.loads((attempt.folder / "events.jsonl").read_text().splitlines()[-1])
+    last = json.loads((writer.folder / "events.jsonl").read_text().splitlines()[-1])
     what = "stopped" if isinstance(error, KeyboardInterrupt) else "failed"
     assert (last["event"], last["error"].partition(":")[0]) == (what, type(error).__name__)
-    assert (attempt.folder / "failed.json").exists() == (what == "failed")
+    assert (writer.folder / "failed.json").exists() == (what == "failed")
     assert finish(store, a_spec()).provenance["attempts"] == 2
 
 
@@ -104,7 +106,7 @@ def test_damaged_run_is_named_and_counts_as_not_finished(how: str, tmp_path: Pat
     assert "\n" not in store.damaged[path]
 
 
-def test_damaged_run_that_is_made_again_is_kept_aside(tmp_path: Path) -> None:
+def test_damaged_run_file_is_kept_when_the_run_is_repeated(tmp_path: Path) -> None:
     store = Store(tmp_path)
     path = store.folder(finish(store, a_spec()).id) / "run.json"
     path.write_text("half")
@@ -115,7 +117,7 @@ def test_damaged_run_that_is_made_again_is_kept_aside(tmp_path: Path) -> None:
     assert path.with_name("run.damaged.json").read_text() == "half"
 
 
-def test_folder_moved_to_another_name_is_not_that_run(tmp_path: Path) -> None:
+def test_folder_under_another_id_is_not_that_run(tmp_path: Path) -> None:
     store = Store(tmp_path)
     folder = store.folder(finish(store, a_spec()).id)
     other = store.folder(a_spec(1).id)
@@ -167,7 +169,7 @@ def test_full_disk_leaves_nothing_that_counts_as_a_run(tmp_path: Path) -> None:
         assert finish(store, a_spec()).status == "done"
 
 
-def test_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+def test_file_is_written_atomically(tmp_path: Path) -> None:
     path = tmp_path / "x"
     write_atomic(path, "old")
     with pytest.raises(UnicodeEncodeError):

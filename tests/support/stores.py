@@ -19,7 +19,7 @@ def a_row(index: int) -> dict[str, Any]:
 
 
 def finish(store: Store, spec: Spec) -> Record:
-    with store.open(spec) as attempt:
+    with store.open(spec) as writer:
         for index in range(2):
-            attempt.append(a_row(index))
-        return attempt.finish("done", {"torch": "2", "seconds": 0.1})
+            writer.append(a_row(index))
+        return writer.finish("done", {"torch": "2", "seconds": 0.1})
