@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 QUICK = ("--task", "digits", "--set", "stages=10")
-SAID = re.compile(r"([\d.]+) s, ([\d.]+) s of them in runs")
+SUMMARY = re.compile(r"([\d.]+) s, ([\d.]+) s of them in runs")
 
 
 def main(trials: int = 8) -> None:
@@ -31,9 +31,9 @@ def _tune(home: Path, trials: int, *words: str) -> tuple[float, float]:
     study = (*QUICK, "--method", "shrink_perturb", "--seeds-per-trial", "1", "--no-pruning")
     command = [sys.executable, "-m", "plastibench", "tune", *study, "--trials", str(trials)]
     done = subprocess.run([*command, "--home", str(home), *words], check=True, capture_output=True, text=True)
-    found = SAID.search(done.stderr)
-    assert found is not None, done.stderr
-    return float(found.group(1)), float(found.group(2))
+    summary = SUMMARY.search(done.stderr)
+    assert summary is not None, done.stderr
+    return float(summary[1]), float(summary[2])
 
 
 if __name__ == "__main__":

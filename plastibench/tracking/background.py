@@ -26,7 +26,7 @@ GRACE_SECONDS = 3.0
 
 @contextmanager
 def mirrored(job: MirrorJob | None) -> Iterator[BackgroundMirror | None]:
-    """Mirror a job inside the context; yield None if there is no job, or no mlflow."""
+    """Mirror a job inside the context; yield None if there is no job or mlflow is not installed."""
     if job is None or not is_available():
         if job is not None:
             logger.warning("mlflow is not installed: nothing is mirrored")
@@ -61,7 +61,7 @@ class BackgroundMirror:
     def __exit__(
         self, error_type: type[BaseException] | None, _: BaseException | None, __: TracebackType | None
     ) -> None:
-        """Stop the process, whatever it does: `sync` brings the rest."""
+        """Stop the process; `plastibench sync` writes what it could not."""
         if error_type is not None and not self.has_failed:  # so that MLflow does not show runs as running
             self._send(StopMirror())
             self._process.join(GRACE_SECONDS)

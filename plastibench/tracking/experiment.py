@@ -86,13 +86,13 @@ class ExperimentLoader:
 
     def load(self, leaderboard: str) -> MlflowExperiment:
         """Return the experiment of a leaderboard."""
-        found = self.server.ensure_experiment(self.client, f"{PREFIX}{leaderboard}", leaderboard)
+        stored = self.server.ensure_experiment(self.client, f"{PREFIX}{leaderboard}", leaderboard)
+        experiment_id = str(stored.experiment_id)
         for key, value in EXPERIMENT_TAGS.items():
-            if found.tags.get(key) != value:
-                self.client.set_experiment_tag(found.experiment_id, key, value)
-        name = str(found.experiment_id)
-        parent, unfinished = self._parent(name, leaderboard), self._unfinished(name)
-        experiment = MlflowExperiment(name, parent, unfinished=unfinished)
+            if stored.tags.get(key) != value:
+                self.client.set_experiment_tag(experiment_id, key, value)
+        parent, unfinished = self._parent(experiment_id, leaderboard), self._unfinished(experiment_id)
+        experiment = MlflowExperiment(experiment_id, parent, unfinished=unfinished)
         experiment.finished.update(self._finished(experiment))
         return experiment
 

@@ -19,4 +19,4 @@ class TuningCallback:
         """Called once, before the first trial."""
 
     def on_trial_end(self, study: TuningStudy, trial: FrozenTrial) -> None:
-        """Called when a trial was judged, pruned or has failed, whichever process ran it."""
+        """Called when a trial is complete, pruned or failed, whichever process ran it."""

@@ -28,7 +28,7 @@ def open_storage(home: Path, url: str | None) -> BaseStorage:
     logging.getLogger("alembic").setLevel(logging.WARNING)
     folder = home / FOLDER
     try:
-        folder.mkdir(parents=True, exist_ok=True)  # for locks too, wherever the trials are
+        folder.mkdir(parents=True, exist_ok=True)  # also holds locks, wherever the trials are
     except OSError as error:
         raise RequestError(f"{folder} cannot be written: {explain(error)}") from error
     return _open_journal(folder / JOURNAL) if url is None else _open_database(url)

@@ -1,4 +1,4 @@
-"""Real servers for tests: PostgreSQL and MLflow's own, each on this machine alone, gone with the test."""
+"""Real servers for tests, PostgreSQL and MLflow, on this machine alone, stopped with the test."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ import pytest
 
 @contextmanager
 def postgres() -> Iterator[str]:
-    """Run a PostgreSQL server on a socket file; give its address. Skips where there is none installed."""
+    """Run a PostgreSQL server on a socket file; yield its address. Skips the test if none is installed."""
     tools = _postgres_tools()
     pytest.importorskip("psycopg", reason="psycopg is not installed: no driver for PostgreSQL")
     folder = Path(tempfile.mkdtemp(prefix="pg-"))
-    user = _nobody(folder)
+    user = _user(folder)
     data = str(folder / "data")
     make = [str(tools / "initdb"), "-D", data, "-A", "trust", "-U", "me", "--no-sync", "-E", "UTF8"]
     subprocess.run(make, check=True, user=user, capture_output=True)
@@ -46,8 +46,8 @@ def _postgres_tools() -> Path:
     return found[-1].parent
 
 
-def _nobody(folder: Path) -> str | None:
-    """Return whose server it is to be: PostgreSQL refuses to be root's."""
+def _user(folder: Path) -> str | None:
+    """Return the user to run as: PostgreSQL refuses to run as root."""
     if os.getuid() != 0:
         return None
     shutil.chown(folder, "postgres")
@@ -94,7 +94,7 @@ def mlflow_server(folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def stop(server: subprocess.Popen[bytes]) -> None:
-    """End a server and all its processes at once."""
+    """Kill a server and all its processes."""
     with suppress(ProcessLookupError):
         os.killpg(server.pid, 9)
     server.wait()
@@ -111,7 +111,7 @@ def _answers(server: subprocess.Popen[bytes], address: str) -> bool:
 
 
 def wait(ready: Callable[[], bool], what: str, seconds: float = 120.0) -> None:
-    """Wait until something is so. Fails where it takes too long."""
+    """Wait until a condition holds. Fails if it takes too long."""
     end = time.monotonic() + seconds
     while not ready():
         assert time.monotonic() < end, f"{what} did not start within {seconds:.0f} s"

@@ -35,7 +35,7 @@ class Mine(Method):
 
 
 def small_tune(home: Path, *words: object, err: TextIO | None = None) -> CommandResult:
-    """Tune with runs of a fraction of a second, without a mirror; one seed a trial unless told."""
+    """Tune with runs of a fraction of a second, without MLflow; one seed per trial by default."""
     seeds = () if "--seeds-per-trial" in words else ("--seeds-per-trial", 1)
     return command("tune", "--no-mlflow", "--task", "digits", "--home", home, *SMALL, *seeds, *words, err=err)
 

@@ -1,4 +1,4 @@
-"""Tuning from end to end: what is tried, what is kept, what comes out, and what is refused."""
+"""Tuning from end to end: trials, budgets, the resulting suite, the report, invalid requests."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ from plastibench.store.run_store import Store
 from plastibench.tuning.summary import expected_best
 from plastibench.tuning.trials import COSTS
 
-SECRET = "postgresql+psycopg://me:pw@127.0.0.1:1/x"
 METHODS = ("--method", "warm,shrink_perturb", "--tune", "learning_rate")
 
 GUARDED = '''"""A task of a test."""
@@ -76,7 +75,7 @@ def test_trial_0_has_the_published_values_and_each_method_its_number_of_trials(t
     assert trials(warm)[1].params != {"learning_rate": 0.01}
 
 
-def test_trials_are_sealed_runs_of_the_store_on_seeds_that_no_report_has(tuned_home: Path) -> None:
+def test_trials_are_untested_runs_on_seeds_that_no_report_has(tuned_home: Path) -> None:
     for study in studies(tuned_home):
         for trial in trials(study):
             records = [Store(tuned_home).read(run) for run in trial.user_attrs["runs"]]
@@ -87,7 +86,7 @@ def test_trials_are_sealed_runs_of_the_store_on_seeds_that_no_report_has(tuned_h
             assert all(row["test_accuracy"] is None for r in records if r for row in r.stages)
 
 
-def test_the_same_command_does_nothing_and_says_so(tuned_home: Path) -> None:
+def test_repeated_command_does_nothing(tuned_home: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in tuned_home.rglob("run.json")}
     answer = small_tune(tuned_home, *METHODS, "--trials", 2, "--seeds-per-trial", 2, "--seeds", "7,")
     assert answer.status == 0
@@ -95,7 +94,7 @@ def test_the_same_command_does_nothing_and_says_so(tuned_home: Path) -> None:
     assert before == {path: path.stat().st_mtime_ns for path in tuned_home.rglob("run.json")}
 
 
-def test_what_is_chosen_is_a_suite_with_published_and_chosen_settings(tuned_home: Path) -> None:
+def test_result_is_a_suite_with_published_and_chosen_settings(tuned_home: Path) -> None:
     suite = suites.load(str(tuned_home / "tuned" / f"{NAME}.toml"))
     specs = [spec for grid in suite.grids for spec in grid.specs(Registry())]
     assert [grid.tuned is not None for grid in suite.grids] == [False, True, False, True]
@@ -105,7 +104,7 @@ def test_what_is_chosen_is_a_suite_with_published_and_chosen_settings(tuned_home
     assert specs[-1].recipe["learning_rate"] == warm.best_params["learning_rate"]
 
 
-def test_default_and_tuned_rows_stand_side_by_side(tuned_home: Path, tmp_path: Path) -> None:
+def test_table_has_default_and_tuned_rows(tuned_home: Path, tmp_path: Path) -> None:
     suite = tuned_home / "tuned" / f"{NAME}.toml"
     for words in (("--tuned", NAME, "--home", tuned_home), (suite, "--home", tmp_path)):
         answer = command("run", "--no-mlflow", *words)
@@ -119,7 +118,7 @@ def test_default_and_tuned_rows_stand_side_by_side(tuned_home: Path, tmp_path: P
         assert any("2 trials in study digits-small_resnet/warm-" in note for note in table["notes"])
 
 
-def test_a_tuning_cannot_read_the_test_data(tmp_path: Path) -> None:
+def test_tuning_cannot_read_the_test_data(tmp_path: Path) -> None:
     task = plugin(tmp_path, "guarded", source=GUARDED)
     words = (
         "--plugin",
@@ -139,7 +138,7 @@ def test_a_tuning_cannot_read_the_test_data(tmp_path: Path) -> None:
     assert "the test data were" in reported.err
 
 
-def test_a_method_that_costs_twice_as_much_has_half_the_trials(tmp_path: Path) -> None:
+def test_method_that_costs_twice_as_much_has_half_the_trials(tmp_path: Path) -> None:
     mine = plugin(tmp_path, "mine", source=COSTLY)
     home = tmp_path / "home"
     words = ("--plugin", mine, "--method", "mine,warm", "--tune", "learning_rate", "--no-pruning")
@@ -162,7 +161,7 @@ def test_trials_take_the_threads_that_are_asked_for(tmp_path: Path) -> None:
     assert [record.provenance["threads"] for record in Store(tmp_path).records()] == [2]
 
 
-def test_a_budget_in_flops_counts_what_the_remedy_takes(tmp_path: Path) -> None:
+def test_budget_in_flops_counts_what_the_remedy_takes(tmp_path: Path) -> None:
     mine = plugin(tmp_path, "mine", source=COSTLY)
     home = tmp_path / "home"
     words = ("--plugin", mine, "--method", "mine,warm", "--tune", "learning_rate", "--no-pruning")
@@ -195,7 +194,7 @@ def test_accuracy_per_cost_and_two_objectives_are_what_the_runs_say(tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (("--method", "warm", "--trials", 2), "method warm declares no tune() field"),
         (("--method", "dash", "--trials", 0), "--trials 0 is not allowed"),
@@ -224,16 +223,16 @@ def test_accuracy_per_cost_and_two_objectives_are_what_the_runs_say(tmp_path: Pa
         (("--method", "dash", "--trials", 2, "--storage", "nonsense"), "cannot be reached"),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line(tmp_path: Path, words: tuple[object, ...], said: str) -> None:
+def test_invalid_request_is_one_line(tmp_path: Path, words: tuple[object, ...], message: str) -> None:
     answer = small_tune(tmp_path / "home", *words)
     assert answer.status == 2, answer.err
-    assert said in answer.lines()[-1]
+    assert message in answer.lines()[-1]
     assert ":pw@" not in answer.err
     assert "pw" not in answer.err
     assert not list(tmp_path.rglob("run.json"))
 
 
-def test_a_study_whose_space_has_changed_is_named(tuned_home: Path) -> None:
+def test_study_with_another_search_space_is_refused(tuned_home: Path) -> None:
     changed = (
         "--method",
         "warm",
@@ -259,7 +258,7 @@ def test_run_tuned_needs_a_tuning(tmp_path: Path) -> None:
     assert "needs the name of one tuning" in answer.err
 
 
-def test_the_report_says_and_draws_what_the_trials_have_taught(tuned_home: Path) -> None:
+def test_report_summarizes_and_plots_the_trials(tuned_home: Path) -> None:
     answer = command("tune", "--report", "--home", tuned_home, "--name", NAME)
     assert answer.status == 0, answer.err
     _, warm = studies(tuned_home)
@@ -272,7 +271,7 @@ def test_the_report_says_and_draws_what_the_trials_have_taught(tuned_home: Path)
     assert (refused.status, f"did you mean '{NAME}'" in refused.err) == (2, True)
 
 
-def test_the_expected_best_is_the_mean_over_all_draws() -> None:
+def test_expected_best_is_the_mean_over_all_draws() -> None:
     values = [3.0, 1.0, 2.0]
     made = [optuna.trial.create_trial(value=value, user_attrs={COSTS: {"passes": 10.0}}) for value in values]
     for point in expected_best(made):

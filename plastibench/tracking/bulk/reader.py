@@ -66,13 +66,13 @@ def _read_experiment(uri: str, experiment: str, cache: Path | None) -> list[Any]
         for run in _search(uri, experiment, f"attributes.run_id IN ({ids})", "DELETED_ONLY"):
             del cached[run["info"]["run_id"]]
     others = f"attributes.run_id NOT IN ({ids})" if ids else ""
-    found = {run["info"]["run_id"]: run for run in _search(uri, experiment, others, "ACTIVE_ONLY")}
-    finished = {name: run for name, run in found.items() if run["info"]["status"] == "FINISHED"}
+    current = {run["info"]["run_id"]: run for run in _search(uri, experiment, others, "ACTIVE_ONLY")}
+    finished = {name: run for name, run in current.items() if run["info"]["status"] == "FINISHED"}
     if finished and cache is not None:
         with suppress(OSError):  # without the cache reading takes longer
             cache.parent.mkdir(parents=True, exist_ok=True)
             write_atomic(cache, json.dumps(cached | finished))
-    return [*(cached | found).values()]
+    return [*(cached | current).values()]
 
 
 def _load(cache: Path | None) -> dict[str, Any]:
