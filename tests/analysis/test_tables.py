@@ -18,7 +18,7 @@ from support.reports import ORIGIN, a_spec_of
 
 from plastibench.analysis.dataframe import to_dataframe
 from plastibench.analysis.stats.estimate import estimate_mean, paired_difference
-from plastibench.analysis.tables.aggregate import aggregate
+from plastibench.analysis.tables.aggregate import BootstrapEstimate, aggregate
 from plastibench.analysis.tables.columns import COLUMNS, STYLES, format_table, select_columns
 from plastibench.analysis.tables.export import format_tables, render_tables
 from plastibench.analysis.tables.table import ResultRow, ResultTable, build_tables
@@ -190,7 +190,7 @@ def test_csv_and_json_hold_the_same_numbers() -> None:
     rows = list(csv.DictReader(io.StringIO(render_tables(found, "csv"))))
     plain = json.loads(render_tables(found, "json"))["tables"][0]["rows"]
     assert [row["method"] for row in rows] == [row["method"] for row in plain] == ["new", "warm"]
-    assert float(rows[0]["gain_over_baseline_low"]) == plain[0]["gains"]["warm"]["low"]
+    assert float(rows[0]["gain_over_baseline_low"]) == plain[0]["gain_over_baseline"]["low"]
     assert rows[1]["gain_over_baseline_mean"] == ""
 
 
@@ -327,6 +327,13 @@ def test_the_papers_style_is_population_spread_and_steps_cut_off() -> None:
     assert row[2:] == ["60.00 (8.16)", "10 (0)", "55.00 (0.00)", "10 (0)"]
 
 
+def test_the_papers_style_has_the_spread_that_the_paper_prints() -> None:
+    # Five runs whose last stage took 13 or 14 epochs of 391 steps: table 1 of arXiv 2410.23495 prints (156).
+    runs = [with_steps("warm", seed, [391 * epochs]) for seed, epochs in enumerate((13, 13, 13, 13, 14))]
+    ((_, _, _, last_steps, *_),) = format_table(only(runs), STYLES["paper"]).rows
+    assert last_steps.text == "5161 (156)"
+
+
 def test_every_column_can_be_asked_for_and_no_other() -> None:
     table = only([*RECORDS, *COLD], cost_reference="cold")
     for name in COLUMNS:
@@ -347,10 +354,10 @@ def test_several_tables_are_joined_by_their_common_methods_and_seeds() -> None:
     (row,) = joined.rows
     assert (row.method, row.runs) == ("new", 6)
     # Gains 10, 15, 5 twice: the middle half of six runs, one cut off at each end.
-    assert row.iqm_gain == pytest.approx(10)
+    assert row.iqm_gain.value == pytest.approx(10)
     assert row.mean_gain == pytest.approx(10)
-    assert row.iqm_gain_low < row.iqm_gain < row.iqm_gain_high
-    assert (row.p_better, row.p_better_low, row.p_better_high) == (1.0, 1.0, 1.0)
+    assert row.iqm_gain.low < row.iqm_gain.value < row.iqm_gain.high
+    assert row.p_better == BootstrapEstimate(1.0, 1.0, 1.0)
     assert joined.text_table().rows[0][6].text == "1.00 [1.00, 1.00]"
     tiny = replace(joined, rows=(replace(row, wilcoxon_p=2e-17),))
     assert tiny.text_table().rows[0][7].text == "< 0.001"

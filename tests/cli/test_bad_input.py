@@ -257,7 +257,7 @@ def test_one_seed_has_no_interval_and_a_note_names_it(tmp_path: Path) -> None:
         assert "[" not in shown.out.replace("[t]", "")
         assert "n = 1: no difference can reach p < 0.05" in shown.out
     row = json.loads(command("table", "--home", home, "--format", "json").out)["tables"][0]["rows"][0]
-    assert (row["average_accuracy"]["low"], row["gains"]["warm"]["low"]) == (None, None)
+    assert (row["average_accuracy"]["low"], row["gain_over_baseline"]["low"]) == (None, None)
 
 
 def test_a_damaged_run_is_named_and_left_out_of_a_table(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def average(record: Record) -> float:
 def test_differences_are_paired_by_seed(tmp_path: Path) -> None:
     ours = some_runs(4, methods=["warm", "mine"])
     theirs = [better(edited(run, code="new")) for run in ours if run.spec.seed > 0]
-    (setting,) = plain(a_home(tmp_path / "a", ours), a_home(tmp_path / "b", theirs))["settings"]
+    (setting,) = plain(a_home(tmp_path / "a", ours), a_home(tmp_path / "b", theirs))["tables"]
     row = next(row for row in setting["rows"] if row["method"] == "mine")
     first = [average(run) for run in ours if run.spec.method.name == "mine" and run.spec.seed > 0]
     second = [average(run) for run in theirs if run.spec.method.name == "mine"]
@@ -74,7 +74,7 @@ def test_without_common_seeds_the_interval_is_welchs_and_marked_so(tmp_path: Pat
     ours = [a_run("warm", seed) for seed in range(3)]
     theirs = [better(a_run("warm", seed)) for seed in range(5, 9)]
     a, b = a_home(tmp_path / "a", ours), a_home(tmp_path / "b", theirs)
-    row = plain(a, b)["settings"][0]["rows"][0]
+    row = plain(a, b)["tables"][0]["rows"][0]
     expected = scipy_stats.ttest_ind(
         [average(r) for r in theirs], [average(r) for r in ours], equal_var=False
     )
@@ -89,7 +89,7 @@ def test_one_common_seed_has_no_interval(tmp_path: Path) -> None:
     a = a_home(tmp_path / "a", [a_run("warm", 0)])
     b = a_home(tmp_path / "b", [better(edited(a_run("warm", 0), code="new"))])
     assert "| +3.00 | 1.000 |" in compare(a, b, "--format", "md").out
-    average = plain(a, b)["settings"][0]["rows"][0]["average_accuracy"]
+    average = plain(a, b)["tables"][0]["rows"][0]["average_accuracy"]
     assert (average["n"], average["low"], average["high"]) == (1, None, None)
 
 
@@ -97,7 +97,7 @@ def test_seconds_stay_with_their_hardware(tmp_path: Path) -> None:
     ours = some_runs(2, methods=["warm"])
     theirs = [on(run, "another chip") for run in some_runs(4, methods=["warm"]) if run.spec.seed > 1]
     a, b = a_home(tmp_path / "a", ours), a_home(tmp_path / "b", theirs)
-    row = plain(a, b)["settings"][0]["rows"][0]
+    row = plain(a, b)["tables"][0]["rows"][0]
     assert list(row["A"]["hardware"]) == ["a chip"]
     assert list(row["B"]["hardware"]) == ["another chip"]
     assert row["seconds_ratio"] == {}
@@ -105,7 +105,7 @@ def test_seconds_stay_with_their_hardware(tmp_path: Path) -> None:
     assert "(h1) |" in shown
     assert "h1: a chip; h2: another chip" in shown
     both = a_home(tmp_path / "both", [*ours, *theirs])
-    mixed = plain(both, a)["settings"][0]["rows"][0]
+    mixed = plain(both, a)["tables"][0]["rows"][0]
     assert mixed["A"]["cost"]["seconds"] is None
     assert mixed["A"]["cost"]["steps"] is not None
     assert mixed["seconds_ratio"] == {"a chip": pytest.approx(1)}
@@ -145,7 +145,7 @@ def test_different_settings_are_matched_by_name_and_their_difference_is_shown(
     change, expected = CHANGES[what]
     a, b = a_home(tmp_path / "a", some_runs(2)), a_home(tmp_path / "b", map(change, some_runs(2)))
     assert f"the settings differ (A | B): {expected}" in compare(a, b, "--format", "md").out
-    assert plain(a, b)["settings"][0]["differing"] == expected
+    assert plain(a, b)["tables"][0]["differing"] == expected
 
 
 def test_equal_settings_are_matched_first_and_the_rest_is_listed(tmp_path: Path) -> None:
@@ -153,7 +153,7 @@ def test_equal_settings_are_matched_first_and_the_rest_is_listed(tmp_path: Path)
     a = a_home(tmp_path / "a", [*some_runs(2), *map(bf16, some_runs(2)), a_run("warm", 0, task="only_here")])
     b = a_home(tmp_path / "b", [*map(bf16, some_runs(3)), a_run("warm", 0, task="only_there")])
     found = plain(a, b)
-    (setting,) = found["settings"]
+    (setting,) = found["tables"]
     assert setting["differing"] == ""
     assert "precision=bf16" in setting["title"]
     assert [len(found["only"][side]) for side in "AB"] == [2, 1]
@@ -164,7 +164,7 @@ def test_methods_with_several_settings_are_matched_with_their_equals(tmp_path: P
     weak = [edited(run, settings={"strength": 0.5}) for run in some_runs(2, methods=["mine"])]
     a = a_home(tmp_path / "a", [*some_runs(2), *weak])
     b = a_home(tmp_path / "b", [*weak, a_run("new", 0)])
-    (setting,) = plain(a, b)["settings"]
+    (setting,) = plain(a, b)["tables"]
     assert [(row["A"]["method"], row["differing"]) for row in setting["rows"]] == [("mine[strength=0.5]", "")]
     assert setting["only"] == {"A": ["cold", "mine[strength=1]", "warm"], "B": ["new"]}
 
@@ -184,7 +184,7 @@ def test_diverged_runs_are_counted_and_in_no_average(tmp_path: Path) -> None:
     lost = replace(a_run("warm", 2), status="diverged")
     a = a_home(tmp_path / "a", [*some_runs(2, methods=["warm"]), lost])
     b = a_home(tmp_path / "b", [replace(run, status="diverged") for run in some_runs(2, methods=["warm"])])
-    row = plain(a, b)["settings"][0]["rows"][0]
+    row = plain(a, b)["tables"][0]["rows"][0]
     assert (row["A"]["diverged"], row["B"]["diverged"], row["average_accuracy"]["mean"]) == (1, 2, None)
     assert "| warm | 2 + 1 diverged | 0 + 2 diverged |" in compare(a, b, "--format", "md").out
 
@@ -192,7 +192,7 @@ def test_diverged_runs_are_counted_and_in_no_average(tmp_path: Path) -> None:
 def test_every_format_has_the_same_numbers(tmp_path: Path) -> None:
     a = a_home(tmp_path / "a", some_runs(3))
     b = a_home(tmp_path / "b", [better(edited(run, code="new")) for run in some_runs(3)])
-    rows = plain(a, b)["settings"][0]["rows"]
+    rows = plain(a, b)["tables"][0]["rows"]
     lines = list(csv.DictReader(io.StringIO(compare(a, b, "--format", "csv").out)))
     assert [line["method"] for line in lines] == [row["method"] for row in rows] == ["cold", "mine", "warm"]
     assert [float(line["average_accuracy_low"]) for line in lines] == [
@@ -265,7 +265,7 @@ def test_tuned_method_is_matched_by_name(tmp_path: Path) -> None:
         b,
         {chosen.spec.variant_id: tuned_settings.TunedSettings(study="s", trials=9, trial=4)},
     )
-    row = plain(a, b)["settings"][0]["rows"][0]
+    row = plain(a, b)["tables"][0]["rows"][0]
     assert (row["A"]["method"], row["B"]["method"]) == ("mine", "mine (tuned, 9 trials)")
     assert row["differing"] == "strength=1 | strength=2"
     assert chosen.spec.method == Part("mine", {"strength": 2.0}, "c")

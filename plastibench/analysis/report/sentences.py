@@ -38,10 +38,10 @@ def headline(table: ResultTable) -> str:
 
 def aggregate_sentences(table: AggregateTable) -> list[str]:
     """Return the results over all settings."""
-    rows = sorted(table.rows, key=lambda row: -row.iqm_gain)
-    better = [_gain_text(row) for row in rows if row.iqm_gain_low > 0]
-    worse = [_gain_text(row) for row in reversed(rows) if row.iqm_gain_high < 0]
-    unclear = [row.method for row in rows if row.iqm_gain_low <= 0 <= row.iqm_gain_high]
+    rows = sorted(table.rows, key=lambda row: -row.iqm_gain.value)
+    better = [_gain_text(row) for row in rows if row.iqm_gain.low > 0]
+    worse = [_gain_text(row) for row in reversed(rows) if row.iqm_gain.high < 0]
+    unclear = [row.method for row in rows if row.iqm_gain.low <= 0 <= row.iqm_gain.high]
     groups = {"Better than": better, "Worse than": worse, "No clear difference from": unclear}
     what = f"{table.baseline} over all {len(table.titles)} settings, by the interquartile mean of the gains"
     sentences = [f"{verdict} {what}: {_first_names(names)}." for verdict, names in groups.items() if names]
@@ -49,10 +49,10 @@ def aggregate_sentences(table: AggregateTable) -> list[str]:
 
 
 def _gain_text(row: AggregateRow) -> str:
-    interval = f"{row.iqm_gain:+.2f} [{row.iqm_gain_low:+.2f}, {row.iqm_gain_high:+.2f}]"
-    better = f"{100 * row.p_better:.0f} % of pairs of runs"
-    better_interval = f"[{100 * row.p_better_low:.0f}, {100 * row.p_better_high:.0f}]"
-    return f"{row.method} ({interval}, better in {better} {better_interval})"
+    gain, better = row.iqm_gain, row.p_better
+    interval = f"{gain.value:+.2f} [{gain.low:+.2f}, {gain.high:+.2f}]"
+    percent = f"{100 * better.value:.0f} % of pairs of runs [{100 * better.low:.0f}, {100 * better.high:.0f}]"
+    return f"{row.method} ({interval}, better in {percent})"
 
 
 def setting_sentences(table: ResultTable) -> list[str]:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from markupsafe import Markup
+from markupsafe import Markup
 
 MINUS = re.compile(r"(?<![\w.=-])-(?=\d)")
 SPREAD = re.compile(r" (?=[\[(\u00b1])")
@@ -19,14 +17,10 @@ def typeset(text: str) -> str:
 
 def dim_spread(text: str) -> Markup:
     """Return the text of a cell with its standard deviation or interval in small print."""
-    from markupsafe import Markup
-
     number, *spread = SPREAD.split(typeset(text), maxsplit=1)
     return Markup("{}").format(number) + (Markup("<small> {}</small>").format(*spread) if spread else "")
 
 
 def allow_breaks(name: str) -> Markup:
     """Return a name that may be broken after each underscore."""
-    from markupsafe import Markup
-
     return Markup("_<wbr>").join(name.split("_"))

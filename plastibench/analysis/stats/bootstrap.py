@@ -15,6 +15,7 @@ from plastibench.system.cpu import num_cores
 Array = NDArray[np.float64]
 Draws = NDArray[np.int64]
 Interval = tuple[float, float]
+"""Lower and upper end."""
 
 MAX_RESAMPLES = 10_000
 MIN_RESAMPLES = 1_000

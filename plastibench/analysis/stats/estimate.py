@@ -63,11 +63,6 @@ def sample_sd(values: Sequence[float], mean: float) -> float:
     return math.sqrt(math.fsum([(value - mean) ** 2 for value in values]) / (len(values) - 1))
 
 
-def population_sd(values: Sequence[float]) -> float:
-    """Return the population standard deviation (n), which the DASH paper prints."""
-    return statistics.pstdev(values) if values else math.nan
-
-
 @cache
 def _t_quantile(degrees: int) -> float:
     from scipy.special import stdtrit  # scipy.stats.t.ppf calls it, and takes 0.3 s more to import

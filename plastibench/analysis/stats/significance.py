@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 ALPHA = 0.05
@@ -39,7 +40,4 @@ def min_p_value(seeds: int) -> float:
 
 def min_seeds(comparisons: int) -> int:
     """Return the number of seeds with which one comparison can be significant after Holm's correction."""
-    seeds = 1
-    while min_p_value(seeds) * max(1, comparisons) >= ALPHA:
-        seeds += 1
-    return seeds
+    return 2 + math.floor(math.log2(max(1, comparisons) / ALPHA))

@@ -26,27 +26,30 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
+class BootstrapEstimate:
+    """A statistic with its 95 % bootstrap interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
 class AggregateRow:
     """Results of a method over all settings; gains over the baseline in percentage points, paired by seed."""
 
     method: str
     runs: int
-    iqm_gain: float
+    iqm_gain: BootstrapEstimate
     """Interquartile mean over all runs."""
-    iqm_gain_low: float
-    """Lower end of its 95 % bootstrap interval."""
-    iqm_gain_high: float
     mean_gain: float
     """Mean over settings."""
     median_gain: float
     """Median over all runs."""
     worst_gain: float
     """Smallest mean gain of a setting."""
-    p_better: float
+    p_better: BootstrapEstimate
     """Probability that one of its runs is better than one of the baseline's."""
-    p_better_low: float
-    """Lower end of its 95 % bootstrap interval."""
-    p_better_high: float
     wilcoxon_p: float
     """Of the signed-rank test on the mean gains of the settings."""
     mean_rank: float | None
@@ -97,14 +100,15 @@ class AggregateTable:
 
 def _texts(row: AggregateRow) -> dict[str, str]:
     """Return the texts of a row by header."""
+    iqm, better = row.iqm_gain, row.p_better
     return {
         "method": row.method,
         "runs": str(row.runs),
-        "IQM gain": f"{row.iqm_gain:+.2f} [{row.iqm_gain_low:+.2f}, {row.iqm_gain_high:+.2f}]",
+        "IQM gain": f"{iqm.value:+.2f} [{iqm.low:+.2f}, {iqm.high:+.2f}]",
         "mean gain": f"{row.mean_gain:+.2f}",
         "median gain": f"{row.median_gain:+.2f}",
         "worst gain": f"{row.worst_gain:+.2f}",
-        "P(better)": f"{row.p_better:.2f} [{row.p_better_low:.2f}, {row.p_better_high:.2f}]",
+        "P(better)": f"{better.value:.2f} [{better.low:.2f}, {better.high:.2f}]",
         "p (Wilcoxon)": format_p(row.wilcoxon_p),
         "mean rank": "-" if row.mean_rank is None else f"{row.mean_rank:.2f}",
     }
@@ -182,15 +186,11 @@ def _rows(shared: SharedScores, ranks: RankAnalysis) -> tuple[AggregateRow, ...]
         row = AggregateRow(
             method=method,
             runs=len(runs),
-            iqm_gain=float(interquartile_mean(runs)),
-            iqm_gain_low=iqm_intervals[place][0],
-            iqm_gain_high=iqm_intervals[place][1],
+            iqm_gain=BootstrapEstimate(float(interquartile_mean(runs)), *iqm_intervals[place]),
             mean_gain=fmean(means),
             median_gain=float(np.median(runs)),
             worst_gain=min(means),
-            p_better=probability_of_improvement(first, second),
-            p_better_low=better_intervals[place][0],
-            p_better_high=better_intervals[place][1],
+            p_better=BootstrapEstimate(probability_of_improvement(first, second), *better_intervals[place]),
             wilcoxon_p=signed_rank_test(means),
             mean_rank=ranks.mean_ranks.get(method),
         )

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import fmean, pstdev
 from typing import Literal
 
-from plastibench.analysis.stats.estimate import estimate_mean, population_sd
 from plastibench.analysis.stats.significance import ALPHA, format_p, p_equation
 from plastibench.analysis.tables.notes import table_notes
 from plastibench.analysis.tables.table import Gain, ResultRow, ResultTable
 from plastibench.analysis.tables.text_table import Cell, TextTable, format_by_hardware, format_known
 from plastibench.errors import unknown
-from plastibench.store.run_metrics import HARDWARE_DEPENDENT
+from plastibench.store.run_metrics import HARDWARE_DEPENDENT, RunMetrics
 
 Reference = Literal["baseline", "cost_reference"]
+CostField = Literal["cost", "relative_cost"]
 FormatCell = Callable[[ResultRow, ResultTable], Cell]
 
 
@@ -28,31 +29,23 @@ class Column:
     """Tables without this reference leave the column out."""
 
 
-def _cost(header: str, name: str, format_spec: str = ",.0f", unit: float = 1.0) -> Column:
+def _cost(
+    header: str, name: str, format_spec: str = ",.0f", unit: float = 1.0, field: CostField = "cost"
+) -> Column:
+    def format_value(value: float) -> str:
+        return format(value / unit, format_spec)
+
     def cell(row: ResultRow, table: ResultTable) -> Cell:
-        def format_value(value: float) -> str:
-            return format(value / unit, format_spec)
+        if len(table.hardware) < 2 or not name.endswith(HARDWARE_DEPENDENT):
+            return Cell(format_known(getattr(row, field)[name], format_value))
+        values = {hardware: getattr(costs, field)[name] for hardware, costs in row.by_hardware.items()}
+        return Cell(format_by_hardware(values, table.hardware, format_value))
 
-        if _is_listed_by_hardware(name, table):
-            values = {hardware: cost[name] for hardware, (cost, _) in row.by_hardware.items()}
-            return Cell(format_by_hardware(values, table.hardware, format_value))
-        return Cell(format_known(row.cost[name], format_value))
-
-    return Column(header, cell)
+    return Column(header, cell, "cost_reference" if field == "relative_cost" else None)
 
 
 def _relative_cost(header: str, name: str) -> Column:
-    def cell(row: ResultRow, table: ResultTable) -> Cell:
-        if _is_listed_by_hardware(name, table):
-            values = {hardware: relative[name] for hardware, (_, relative) in row.by_hardware.items()}
-            return Cell(format_by_hardware(values, table.hardware, "{:.2f}".format))
-        return Cell(format_known(row.relative_cost[name], "{:.2f}".format))
-
-    return Column(header, cell, "cost_reference")
-
-
-def _is_listed_by_hardware(name: str, table: ResultTable) -> bool:
-    return len(table.hardware) > 1 and name.endswith(HARDWARE_DEPENDENT)
+    return _cost(header, name, ".2f", field="relative_cost")
 
 
 def _gain_column(header: str, reference: Reference, format_gain: Callable[[Gain], Cell]) -> Column:
@@ -81,21 +74,17 @@ def count_text(row: ResultRow) -> str:
     return f"{len(row.metrics)}" + (f" + {row.num_diverged} diverged" if row.num_diverged else "")
 
 
-def _paper(
-    header: str, values: Callable[[ResultRow], Sequence[float]], format_value: Callable[[float], str]
-) -> Column:
+def _paper(header: str, value: Callable[[RunMetrics], float], format_value: Callable[[float], str]) -> Column:
     """Return a column as in table 1 of the DASH paper: the mean, and the population standard deviation."""
 
     def cell(row: ResultRow, _: ResultTable) -> Cell:
-        found = values(row)
-        if not found:
-            return Cell("-")
-        return Cell(f"{format_value(estimate_mean(found).mean)} ({format_value(population_sd(found))})")
+        values = [float(value(run)) for run in row.metrics]
+        return Cell(f"{format_value(fmean(values))} ({format_value(pstdev(values))})" if values else "-")
 
     return Column(header, cell)
 
 
-def _truncate(value: float) -> str:
+def _truncated(value: float) -> str:
     return str(int(value))
 
 
@@ -134,18 +123,10 @@ COLUMNS: dict[str, Column] = {
     "relative_peak_memory": _relative_cost("relative peak memory", "peak_memory"),
     "energy": _cost("energy kJ", "energy", ",.2f", 1e3),
     "relative_energy": _relative_cost("relative energy", "energy"),
-    "paper_last_accuracy": _paper(
-        "last test acc", lambda row: [run.last for run in row.metrics], "{:.2f}".format
-    ),
-    "paper_last_steps": _paper(
-        "last steps", lambda row: [float(run.steps[-1]) for run in row.metrics], _truncate
-    ),
-    "paper_average_accuracy": _paper(
-        "average acc", lambda row: [run.average for run in row.metrics], "{:.2f}".format
-    ),
-    "paper_average_steps": _paper(
-        "average steps", lambda row: [sum(run.steps) / len(run.steps) for run in row.metrics], _truncate
-    ),
+    "paper_last_accuracy": _paper("last test acc", lambda run: run.last, "{:.2f}".format),
+    "paper_last_steps": _paper("last steps", lambda run: run.steps[-1], _truncated),
+    "paper_average_accuracy": _paper("average acc", lambda run: run.average, "{:.2f}".format),
+    "paper_average_steps": _paper("average steps", lambda run: fmean(run.steps), _truncated),
 }
 
 _PAPER = tuple(name for name in COLUMNS if name.startswith("paper_"))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from plastibench.analysis.stats.estimate import Estimate
 from plastibench.analysis.stats.significance import ALPHA, format_p
 from plastibench.analysis.tables.columns import count_text
 from plastibench.analysis.tables.comparison import Comparison, MethodComparison, SettingComparison
-from plastibench.analysis.tables.export import CsvRow, prefixed, render, row_as_dict
+from plastibench.analysis.tables.export import render, row_as_dict
 from plastibench.analysis.tables.notes import significance_note
 from plastibench.analysis.tables.table import ResultRow
 from plastibench.analysis.tables.text_table import (
@@ -21,8 +22,6 @@ from plastibench.analysis.tables.text_table import (
 )
 from plastibench.store.run_metrics import relative_cost
 
-CSV_COSTS = ("steps", "passes", "flops", "seconds")
-
 
 def format_comparison(comparison: Comparison) -> list[TextTable]:
     """Return a table of texts for each setting that both selections have."""
@@ -31,12 +30,7 @@ def format_comparison(comparison: Comparison) -> list[TextTable]:
 
 def render_comparison(comparison: Comparison, format: str) -> str:
     """Return a comparison in one of the `EXPORT_FORMATS`; CSV and JSON are unrounded."""
-    return render(
-        format,
-        texts=lambda: format_comparison(comparison),
-        csv_rows=lambda: (_csv_row(setting, row) for setting in comparison.settings for row in setting.rows),
-        json_value=lambda: _comparison_as_dict(comparison),
-    )
+    return render(format, partial(format_comparison, comparison), partial(_as_dict, comparison))
 
 
 def _text_table(setting: SettingComparison, comparison: Comparison) -> TextTable:
@@ -60,8 +54,8 @@ def _cells(row: MethodComparison, hardware: Sequence[str]) -> dict[str, Cell]:
         "A last %": a.last.text(),
         "B last %": b.last.text(),
         "B - A last": _difference(row.last, row),
-        "A TFLOPs": format_known(a.cost["flops"], _format_tera),
-        "B TFLOPs": format_known(b.cost["flops"], _format_tera),
+        "A TFLOPs": _tflops(a),
+        "B TFLOPs": _tflops(b),
         "FLOPs B / A": format_known(flops, "{:.2f}".format),
         "A seconds": _seconds(a, hardware),
         "B seconds": _seconds(b, hardware),
@@ -71,8 +65,8 @@ def _cells(row: MethodComparison, hardware: Sequence[str]) -> dict[str, Cell]:
     return {"method": Cell(row.method)} | {name: Cell(text, name in bold) for name, text in texts.items()}
 
 
-def _format_tera(value: float) -> str:
-    return f"{value / 1e12:,.2f}"
+def _tflops(row: ResultRow) -> str:
+    return format_known(row.cost["flops"], lambda flops: f"{flops / 1e12:,.2f}")
 
 
 def _seconds(row: ResultRow, hardware: Sequence[str]) -> str:
@@ -114,24 +108,25 @@ def _notes(setting: SettingComparison, comparison: Comparison) -> list[str]:
     return [*notes, *hardware_note(setting.hardware)]
 
 
-def _comparison_as_dict(comparison: Comparison) -> dict[str, Any]:
-    def unmatched(names: tuple[tuple[str, ...], tuple[str, ...]]) -> dict[str, list[str]]:
-        return {side: list(found) for side, found in zip("AB", names, strict=True)}
-
+def _as_dict(comparison: Comparison) -> dict[str, Any]:
     return {
         "A": comparison.names[0],
         "B": comparison.names[1],
-        "only": unmatched(comparison.unmatched),
-        "settings": [
+        "only": _unmatched(comparison),
+        "tables": [
             {
                 "title": setting.title,
                 "differing": setting.differing,
-                "only": unmatched(setting.unmatched),
+                "only": _unmatched(setting),
                 "rows": [_row_as_dict(row) for row in setting.rows],
             }
             for setting in comparison.settings
         ],
     }
+
+
+def _unmatched(compared: Comparison | SettingComparison) -> dict[str, list[str]]:
+    return dict(zip("AB", map(list, compared.unmatched), strict=True))
 
 
 def _row_as_dict(row: MethodComparison) -> dict[str, Any]:
@@ -146,16 +141,3 @@ def _row_as_dict(row: MethodComparison) -> dict[str, Any]:
         "A": row_as_dict(row.first),
         "B": row_as_dict(row.second),
     }
-
-
-def _csv_row(setting: SettingComparison, row: MethodComparison) -> CsvRow:
-    values: dict[str, Any] = {"setting": setting.title, "method": row.method, "pairs": row.pairs}
-    for name, estimate in (("average_accuracy", row.average), ("last_accuracy", row.last)):
-        values |= prefixed(name, estimate, ("mean", "low", "high"))
-    values["p"] = row.p
-    for side, result in (("A", row.first), ("B", row.second)):
-        values |= {f"{side}_n": len(result.metrics), f"{side}_diverged": result.num_diverged}
-        for name, estimate in (("average_accuracy", result.average), ("last_accuracy", result.last)):
-            values |= prefixed(f"{side}_{name}", estimate, ("mean", "sd"))
-        values |= {f"{side}_{name}": result.cost[name] for name in CSV_COSTS}
-    return values

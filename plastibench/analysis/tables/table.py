@@ -48,7 +48,7 @@ class HardwareCost(NamedTuple):
     """Mean cost of the runs on one kind of hardware."""
 
     cost: Costs
-    relative: Costs
+    relative_cost: Costs
     """Divided by that of the cost reference on the same hardware; empty without a cost reference."""
 
 
