@@ -52,6 +52,7 @@ def digests() -> list[str]:
     return [hashlib.sha256(data).hexdigest() for data in (*drawings, render_page(found, "x").encode())]
 
 
+@pytest.mark.heavy
 def test_two_processes_draw_the_same_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     answers = []
     for seed in ("1", "2"):

@@ -171,6 +171,7 @@ def test_the_same_runs_in_any_order_give_the_same_page() -> None:
     assert first == second
 
 
+@pytest.mark.heavy
 def test_a_page_of_twenty_methods_six_tasks_and_ten_seeds_is_below_two_megabytes() -> None:
     methods = [f"method_{number:02}" for number in range(20)]
     records = [run for task in range(6) for run in some_runs(10, methods, task=f"task_{task}", stages=10)]
@@ -244,6 +245,7 @@ def test_every_paper_that_a_method_names_is_cited_once() -> None:
     assert "author        = {Ash and Adams}" in found
 
 
+@pytest.mark.heavy
 def test_report_writes_a_page_and_figures(tmp_path: Path) -> None:
     home = a_home(tmp_path / "home", some_runs())
     out, figures = tmp_path / "new" / "page.html", tmp_path / "figures"

@@ -19,7 +19,7 @@ from support.commands import command, program
 from support.reports import a_home, some_runs
 from support.tracking import QUIET, WHEN
 
-pytestmark = [pytest.mark.browser, *(pytest.mark.filterwarnings(words) for words in QUIET)]
+pytestmark = [pytest.mark.heavy, pytest.mark.browser, *(pytest.mark.filterwarnings(words) for words in QUIET)]
 
 Open = Callable[..., Visit]
 PATIENCE = 60_000

@@ -13,7 +13,7 @@ from support.reports import HOSTILE, a_run, some_runs
 from plastibench.analysis.report.page import render_page
 from plastibench.analysis.tables.table import build_tables
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.heavy, pytest.mark.browser]
 
 Open = Callable[..., Visit]
 METHODS = ("warm", "cold", "dash", "a_method_with_quite_a_long_name")

@@ -180,6 +180,7 @@ def test_run_and_table_print_the_same_table(tmp_path: Path) -> None:
     assert (wrong.status, len(wrong.lines())) == (2, 1)
 
 
+@pytest.mark.heavy
 def test_run_without_a_mirror_imports_neither_mlflow_nor_optuna(tmp_path: Path) -> None:
     words = ["run", "--no-mlflow", "--home", str(tmp_path), "--method", "warm", "--seeds", "1", *SMALL]
     found = loaded(*words)
@@ -192,6 +193,7 @@ def _hear_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
+@pytest.mark.heavy
 def test_interrupted_grid_prints_that_it_stops_and_leaves_no_process(tmp_path: Path) -> None:
     words = program(
         "run",

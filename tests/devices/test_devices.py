@@ -64,6 +64,7 @@ def test_processes_share_the_cores_within_the_limit_of_omp_num_threads(
     assert threads == [min(most, share) for share in (8, 4, 2, 1, 1)]
 
 
+@pytest.mark.heavy
 def test_the_user_sets_the_threads_of_a_run(tmp_path: Path) -> None:
     for words in ((), ("--threads", 2, "--seeds", "1-1"), ("--threads", 3, "--seeds", "2,3", "--jobs", 2)):
         small_run(tmp_path, "--method", "warm", *words)

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.heavy
+
 TESTS = Path(__file__).parents[1]
 
 

@@ -21,6 +21,8 @@ from support.faults import (
 
 from plastibench.store.run_store import Store
 
+pytestmark = pytest.mark.heavy
+
 LIBRARY = Path("vendor", "libfaketime", "src", "libfaketime.so.1")
 
 

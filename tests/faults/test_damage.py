@@ -13,6 +13,8 @@ from support.faults import Trial, grid, run_completes, run_files, start_with_fau
 
 from plastibench.store.run_store import Store
 
+pytestmark = pytest.mark.heavy
+
 ARGS = grid("warm", seeds=2)
 FINISHED = ("spec.json", "stages.jsonl", "events.jsonl", "run.json")
 UNFINISHED = (

@@ -19,6 +19,8 @@ from support.faults import (
     wait_for_exit,
 )
 
+pytestmark = pytest.mark.heavy
+
 ARGS = grid("warm", seeds=2)
 
 

@@ -31,7 +31,7 @@ from support.faults import (
 
 from plastibench.store.run_store import Store
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow's own
+pytestmark = [pytest.mark.heavy, pytest.mark.filterwarnings("ignore")]  # MLflow's own warnings
 
 PAIRS = sorted(product(METHODS, OPTIMIZERS), key=lambda pair: (METHODS.index(pair[0]) + len(pair[1])) % 2)
 """Every method with every optimizer; each method once before any comes again."""

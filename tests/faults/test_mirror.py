@@ -24,7 +24,7 @@ from support.faults import (
 from support.servers import mlflow_server, stop
 from support.workers import free_port
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow's own
+pytestmark = [pytest.mark.heavy, pytest.mark.filterwarnings("ignore")]  # MLflow's own warnings
 
 ARGS = grid("warm", seeds=3)
 

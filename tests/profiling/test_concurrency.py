@@ -40,6 +40,7 @@ def result(runs: int, rate: float | None) -> ConcurrencyResult:
     return ConcurrencyResult("m", "fp32", runs, per_run, "out of memory" if rate is None else None)
 
 
+@pytest.mark.heavy
 def test_concurrent_runs_are_measured_while_all_of_them_train() -> None:
     load = Workload("mlp_bn", Recipe(batch_size=64), "cpu", seconds=0.3, num_images=64, threads=1)
     one, two = measure_concurrency(load, [1, 2])
@@ -50,6 +51,7 @@ def test_concurrent_runs_are_measured_while_all_of_them_train() -> None:
     assert two.images_per_second() == sum(run.images_per_second for run in two.per_run)
 
 
+@pytest.mark.heavy
 def test_a_failed_run_ends_the_measurement_of_its_count_with_the_reason(tmp_path: Path) -> None:
     file = tmp_path / "greedy.py"
     file.write_text(GREEDY)
@@ -67,6 +69,7 @@ def test_the_smallest_number_of_runs_near_the_highest_throughput_is_chosen() -> 
     assert best_num_runs([result(4, None)]) == 1
 
 
+@pytest.mark.heavy
 def test_concurrent_runs_give_the_same_bits_as_serial_runs(tmp_path: Path) -> None:
     homes = [tmp_path / name for name in ("alone", "concurrent")]
     for home, jobs in zip(homes, ("1", "2"), strict=True):
@@ -82,6 +85,7 @@ def test_concurrent_runs_give_the_same_bits_as_serial_runs(tmp_path: Path) -> No
             }
 
 
+@pytest.mark.heavy
 def test_bench_prints_how_many_runs_to_choose() -> None:
     words = ("--model", "mlp_bn", "--set", "batch_size=64", "--concurrency", "1", "--json")
     answer = command("bench", *words)

@@ -38,6 +38,7 @@ def test_flops_of_a_convolution_match_a_count_by_hand(registry: Registry) -> Non
     assert deeper - plain == 2 * 3 * layers
 
 
+@pytest.mark.heavy
 def test_throughput_is_measured_with_the_training_code(registry: Registry) -> None:
     model = registry.load("model", "mlp_bn")(width=16)
     (speed,) = measure_throughput([("mlp_bn", model)], Recipe(optimizer="sam"), get_device("cpu"))
@@ -57,6 +58,7 @@ def test_the_time_breakdown_of_a_run_adds_up(registry: Registry, tmp_path: Path)
     assert min(breakdown.train, breakdown.evaluation, breakdown.remedy, breakdown.store) > 0
 
 
+@pytest.mark.heavy
 def test_bench_prints_every_number_as_json() -> None:
     answer = command("bench", "--model", "mlp_bn", "--set", "batch_size=64", "--json")
     assert answer.status == 0, answer.err

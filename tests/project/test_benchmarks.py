@@ -17,6 +17,8 @@ import pytest
 from support.commands import child
 from support.reports import a_home, a_run
 
+pytestmark = pytest.mark.heavy
+
 ROOT = Path(__file__).parents[2]
 PROGRAM = """
 import argparse, types, wandb

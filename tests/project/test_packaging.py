@@ -13,10 +13,13 @@ import zipfile
 from importlib.metadata import version
 from pathlib import Path
 
+import pytest
 from support.commands import SMALL
 
 import plastibench
 from plastibench.plugins.registry import Registry
+
+pytestmark = pytest.mark.heavy
 
 ROOT = Path(plastibench.__file__).parents[1]
 

@@ -7,9 +7,12 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from support.reports import a_home, a_run
 
 from plastibench.store.record import Record
+
+pytestmark = pytest.mark.heavy
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks/precision.py"
 SEEDS = 8

@@ -200,6 +200,7 @@ def test_run_connects_to_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert asked == []
 
 
+@pytest.mark.heavy
 def test_password_of_a_tracking_address_is_neither_shown_nor_kept(tmp_path: Path) -> None:
     word = "s3cr3t-word"
     for scheme in ("http", "postgresql"):

@@ -24,6 +24,8 @@ from plastibench.runner.queue import RunQueue
 from plastibench.runner.scheduler import Scheduler, run_specs
 from plastibench.store.record import Record
 
+pytestmark = pytest.mark.heavy
+
 SETTINGS = {"stages": "2", "max_epochs": "1", "width": "4", "train_size": "130"}
 
 HOOKS = """

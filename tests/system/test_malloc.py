@@ -38,6 +38,7 @@ def train(memory: str) -> dict[str, Any]:
     return json.loads(child("-c", PROGRAM, memory).stdout)  # type: ignore[no-any-return]
 
 
+@pytest.mark.heavy
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
 def test_training_requests_hardly_any_page_and_gives_the_same_bits() -> None:
     kept, returned = train("kept"), train("returned")

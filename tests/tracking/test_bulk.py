@@ -63,10 +63,12 @@ def check_tables(home: Path, uri: str) -> None:
     assert "(tuned, 20 trials)" in from_mlflow(uri, "text").out
 
 
+@pytest.mark.heavy
 def test_table_from_the_database_is_that_of_the_store(home: Path) -> None:
     check_tables(home, TrackingServer.from_uri(None, home).uri)
 
 
+@pytest.mark.heavy
 def test_table_from_a_server_and_from_its_cache_is_that_of_the_store(
     home: Path, server: str, cache: Path
 ) -> None:

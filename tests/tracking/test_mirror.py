@@ -25,6 +25,7 @@ def home(tmp_path: Path, empty_database: Callable[[Path], None]) -> Path:
     return tmp_path / "home"
 
 
+@pytest.mark.heavy
 def test_stage_is_in_mlflow_while_the_run_continues(tmp_path: Path) -> None:
     """The method of this test waits, before its second stage, until the first is in the database."""
     home = tmp_path / "home"
@@ -67,6 +68,7 @@ def test_sync_writes_what_is_missing_and_changes_nothing_the_second_time(home: P
     assert table.read_text() == command("table", "--home", home, "--format", "md").out
 
 
+@pytest.mark.heavy
 def test_sync_attaches_the_page_and_the_figures_to_a_leaderboard(home: Path, tmp_path: Path) -> None:
     figures = tmp_path / "figures"
     times = {"started": WHEN, "finished": WHEN}
@@ -96,6 +98,7 @@ def test_sync_takes_leaderboards_runs_and_files_and_names_unknown_ones(home: Pat
     assert len(list((home / "mlflow-artifacts" / "mine").glob("*/artifacts/page.html"))) == 1
 
 
+@pytest.mark.heavy
 def test_tuning_is_a_parent_for_each_study_with_its_trials_as_children(home: Path) -> None:
     words = ("--task", "digits", "--home", home, *SMALL, "--seeds-per-trial", 1)
     methods = ("--method", "warm,shrink_perturb", "--tune", "learning_rate")

@@ -23,6 +23,8 @@ from plastibench.tracking import TrackingServer
 from plastibench.tracking.background import BackgroundMirror
 from plastibench.tracking.follower import MirrorJob
 
+pytestmark = pytest.mark.heavy
+
 
 class _Broken(http.server.BaseHTTPRequestHandler):
     def do_POST(self) -> None:

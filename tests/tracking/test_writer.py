@@ -103,6 +103,7 @@ def test_leaderboards_are_listed_with_links(home: Path) -> None:
     assert children(mirror(home, "listed", a_record(0)), "listed"), "a deleted leaderboard comes back"
 
 
+@pytest.mark.heavy
 def test_four_processes_that_create_the_tables_do_not_race(tmp_path: Path) -> None:
     source = (
         "import sys; from pathlib import Path; from support.tracking import mirror, a_record\n"

@@ -138,6 +138,7 @@ def test_tuning_cannot_read_the_test_data(tmp_path: Path) -> None:
     assert "the test data were" in reported.err
 
 
+@pytest.mark.heavy
 def test_method_that_costs_twice_as_much_has_half_the_trials(tmp_path: Path) -> None:
     mine = plugin(tmp_path, "mine", source=COSTLY)
     home = tmp_path / "home"

@@ -25,7 +25,7 @@ from support.workers import free_port
 from plastibench.store.run_store import Store
 from plastibench.tuning.storage import open_storage
 
-pytestmark = [pytest.mark.filterwarnings(words) for words in QUIET]
+pytestmark = [pytest.mark.heavy, *(pytest.mark.filterwarnings(words) for words in QUIET)]
 
 SLOW = '''"""A method of a test."""
 from dataclasses import dataclass

@@ -54,6 +54,7 @@ def test_links_are_read_without_mlflow_and_may_be_missing(tmp_path: Path) -> Non
     assert found[1].startswith("#/experiments/4/runs?")
 
 
+@pytest.mark.heavy
 @pytest.mark.filterwarnings("ignore")  # MLflow's own
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
 def test_page_is_served_on_this_machine_only_and_leaves_no_process(
