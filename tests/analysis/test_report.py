@@ -273,7 +273,8 @@ class Waited:
         self.done += more
 
 
-def test_who_waits_for_pictures_sees_how_many_are_drawn(tmp_path: Path) -> None:
+@pytest.mark.heavy
+def test_progress_counts_the_figures_drawn(tmp_path: Path) -> None:
     found, drawn, saved = build_tables(some_runs(), "warm"), Waited(), Waited()
     text = render_page(found, "x", drawn)
     assert drawn.done == drawn.total == text.count("<figure")
@@ -281,7 +282,7 @@ def test_who_waits_for_pictures_sees_how_many_are_drawn(tmp_path: Path) -> None:
     assert saved.done == saved.total == len(files) == 2 * drawn.total
 
 
-def test_who_waits_for_a_report_is_told_what_for(tmp_path: Path) -> None:
+def test_progress_says_what_a_report_is_doing(tmp_path: Path) -> None:
     home = a_home(tmp_path / "home", some_runs())
     done = command(
         "report", "--home", home, "--out", tmp_path / "page.html", "--figures", tmp_path / "figures"

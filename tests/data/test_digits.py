@@ -34,6 +34,7 @@ def test_digits_have_the_same_bytes_wherever_they_are_found(file: str) -> None:
     assert checksum(*load_digits(file)) == CHECKSUM
 
 
+@pytest.mark.heavy
 def test_scikit_learn_is_not_imported_for_them() -> None:
     source = (
         "from plastibench.api import load_digits; load_digits(); import sys; print('sklearn' in sys.modules)"

@@ -78,6 +78,7 @@ def test_plain_images_are_the_central_crop(folder: Path, monkeypatch: pytest.Mon
     assert torch.allclose(denormalized(x[0]), expected, atol=1e-5)
 
 
+@pytest.mark.heavy
 def test_batches_do_not_depend_on_the_number_of_workers(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -117,6 +118,7 @@ def test_parts_and_selections(folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert list(data[:0].batches(3)) == []
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("workers", [0, 1])
 def test_damaged_image_is_one_sentence(folder: Path, monkeypatch: pytest.MonkeyPatch, workers: int) -> None:
     path = folder / "imagenet/train/n2/n2_2.JPEG"

@@ -11,6 +11,9 @@ from plastibench.plugins.task import Task
 from plastibench.testing import laws
 
 NAMES = Registry().names("method")
+EVERY_OPTIMIZER = pytest.mark.parametrize(
+    "optimizer", ["sgd", *(pytest.param(name, marks=pytest.mark.heavy) for name in ("sam", "adam"))]
+)
 
 
 @pytest.fixture(params=NAMES)
@@ -62,7 +65,7 @@ def test_the_global_random_state_is_ignored(task: Task, cls: type[Method]) -> No
     laws.global_random_state_is_ignored(task, cls)
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "sam", "adam"])
+@EVERY_OPTIMIZER
 def test_interruption_changes_nothing(registry: Registry, cls: type[Method], optimizer: str) -> None:
     task = small_digits(registry, recipe={"optimizer": optimizer, "max_epochs": 2})
     laws.interruption_changes_nothing(task, cls)
@@ -72,6 +75,6 @@ def test_its_state_survives_checkpointing(task: Task, cls: type[Method]) -> None
     laws.state_survives_checkpointing(task, cls)
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "sam", "adam"])
+@EVERY_OPTIMIZER
 def test_captured_steps_equal_eager_steps(registry: Registry, cls: type[Method], optimizer: str) -> None:
     laws.captured_steps_equal_eager_steps(captured_digits(registry, optimizer=optimizer), cls)

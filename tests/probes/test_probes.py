@@ -57,7 +57,9 @@ class Destructive(Probe):
         return {"draw": draw}
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "sam", "adam"])
+@pytest.mark.parametrize(
+    "optimizer", ["sgd", *(pytest.param(name, marks=pytest.mark.heavy) for name in ("sam", "adam"))]
+)
 @pytest.mark.parametrize("method", ["warm", "shrink_perturb", "l2_init", "dash"])
 def test_probes_change_nothing(registry: Registry, method: str, optimizer: str) -> None:
     task = small_digits(registry, recipe={"optimizer": optimizer})

@@ -55,6 +55,7 @@ def test_a_run_is_held_by_one_process_and_freed_when_it_dies(tmp_path: Path) -> 
     assert not (tmp_path / LOCK_FILE).exists()
 
 
+@pytest.mark.heavy
 def test_processes_on_one_grid_do_nothing_twice(tmp_path: Path) -> None:
     words = (
         "run",
@@ -96,7 +97,8 @@ def state(home: Path) -> dict[str, Any]:
     return dict(found)
 
 
-def test_status_says_who_is_at_a_run_and_what_death_leaves(tmp_path: Path) -> None:
+@pytest.mark.heavy
+def test_status_names_the_process_of_a_run_and_what_its_death_leaves(tmp_path: Path) -> None:
     running = begin(tmp_path)
     try:
         found = state(tmp_path)
@@ -108,8 +110,9 @@ def test_status_says_who_is_at_a_run_and_what_death_leaves(tmp_path: Path) -> No
     assert "1 runs: 1 stopped" in command("status", "--home", tmp_path).out
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_a_first_sign_keeps_the_state_and_resume_goes_on_with_it(jobs: int, tmp_path: Path) -> None:
+def test_first_interrupt_saves_the_state_and_resume_continues(jobs: int, tmp_path: Path) -> None:
     seeds = ("--seeds", jobs, "--jobs", jobs)
     running = begin(tmp_path, *seeds)
     time.sleep(4 if jobs > 1 else 1)

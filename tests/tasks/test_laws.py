@@ -95,6 +95,7 @@ def real(request: pytest.FixtureRequest, registry: Registry, tmp_path_factory: p
     )
 
 
+@pytest.mark.heavy
 def test_real_data_come_in_stages(real: Any) -> None:
     task, context = real
     first, again = list(task.stream(0, context)), list(task.stream(0, context))
@@ -109,6 +110,7 @@ def test_real_data_come_in_stages(real: Any) -> None:
     assert first[0].checksum == first[1].checksum
 
 
+@pytest.mark.heavy
 def test_real_data_train(real: Any) -> None:
     task, context = real
     results = list(protocol.run(task, Method(), 0, context))
@@ -123,6 +125,7 @@ def test_the_sota_recipe_is_the_reference_codes(registry: Registry) -> None:
     assert recipe.augment
 
 
+@pytest.mark.heavy
 def test_augmented_training_on_real_data_is_repeatable(
     registry: Registry, real_data: Path, tmp_path: Path
 ) -> None:

@@ -84,6 +84,7 @@ def num_seeds(uri: str) -> list[str]:
     return [row["n"] for row in rows if row["method"] == "mine"]
 
 
+@pytest.mark.heavy
 def test_cache_follows_new_and_deleted_runs(server: str, tmp_path: Path) -> None:
     from mlflow import MlflowClient
 
@@ -99,6 +100,7 @@ def test_cache_follows_new_and_deleted_runs(server: str, tmp_path: Path) -> None
     assert num_seeds(server) == ["1"]
 
 
+@pytest.mark.heavy
 def test_new_database_at_the_same_address_has_no_runs_of_the_old_one(
     tmp_path: Path, empty_database: Callable[[Path], None]
 ) -> None:

@@ -138,6 +138,7 @@ def test_address_that_mlflow_cannot_use_is_refused_in_one_line(tmp_path: Path, u
     assert "secret" not in answer.err
 
 
+@pytest.mark.heavy
 def test_broken_database_is_one_line_and_costs_no_run(tmp_path: Path) -> None:
     (tmp_path / tracking.DATABASE).mkdir()
     answer = command("run", "--home", tmp_path, *SMALL, "--seeds", 2, "--method", "warm")

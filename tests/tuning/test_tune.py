@@ -152,7 +152,8 @@ def test_method_that_costs_twice_as_much_has_half_the_trials(tmp_path: Path) -> 
         assert trials(study)[0].user_attrs["spent"]["passes"] == pytest.approx(each, abs=4)
 
 
-def test_trials_take_the_threads_that_are_asked_for(tmp_path: Path) -> None:
+@pytest.mark.heavy
+def test_trials_use_the_requested_threads(tmp_path: Path) -> None:
     words = ("--task", "digits", "--home", tmp_path, *SMALL, "--method", "warm", "--tune", "learning_rate")
     command_line = program(
         "tune", "--no-mlflow", *words, "--seeds-per-trial", 1, "--trials", 1, "--threads", 2
