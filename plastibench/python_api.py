@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from plastibench.experiments.seeds import parse_seeds
 from plastibench.plugins.values import show
@@ -95,14 +95,12 @@ def run(
 
     selection = _selection(
         _workspace(home, data, plugins),
-        {
-            "suite": suite,
-            "tasks": task,
-            "methods": methods,
-            "models": model,
-            "seeds": seeds,
-            "probes": probes,
-        },
+        suite=suite,
+        tasks=task,
+        methods=methods,
+        models=model,
+        seeds=seeds,
+        probes=probes,
         recipe=recipe,
         settings=settings,
         device=device,
@@ -238,7 +236,11 @@ def tune(
     request = workflow.TuneRequest(
         selection=_selection(
             _workspace(home, data, plugins),
-            {"suite": suite, "tasks": task, "methods": methods, "models": model, "seeds": seeds},
+            suite=suite,
+            tasks=task,
+            methods=methods,
+            models=model,
+            seeds=seeds,
             recipe=recipe,
             settings=settings,
             device=device,
@@ -300,14 +302,12 @@ def table(
 
     selection = _selection(
         _workspace(home, None, plugins),
-        {
-            "suite": suite,
-            "tasks": task,
-            "methods": methods,
-            "models": model,
-            "seeds": seeds,
-            "probes": probes,
-        },
+        suite=suite,
+        tasks=task,
+        methods=methods,
+        models=model,
+        seeds=seeds,
+        probes=probes,
         recipe=recipe,
         settings=settings,
         device=device,
@@ -353,14 +353,12 @@ def results(
 
     selection = _selection(
         _workspace(home, None, plugins),
-        {
-            "suite": suite,
-            "tasks": task,
-            "methods": methods,
-            "models": model,
-            "seeds": seeds,
-            "probes": probes,
-        },
+        suite=suite,
+        tasks=task,
+        methods=methods,
+        models=model,
+        seeds=seeds,
+        probes=probes,
         recipe=recipe,
         settings=settings,
         device=device,
@@ -376,21 +374,30 @@ def _workspace(home: Folder | None, data: Folder | None, plugins: Iterable[Folde
 
 def _selection(
     workspace: Workspace,
-    named: Mapping[str, Any],
+    *,
+    suite: Folder | None,
+    tasks: Names | None,
+    methods: Names | None,
+    models: Names | None,
+    seeds: Seeds | None,
     settings: Mapping[str, object] | None,
-    **fields: Any,  # noqa: ANN401 - of a selection
+    recipe: str | None,
+    device: str | None,
+    probes: Names | None = None,
+    tuned: bool = False,
 ) -> Selection:
-    suite = named["suite"]
     return Selection(
         workspace=workspace,
         suite=None if suite is None else str(suite),
-        tasks=_names(named["tasks"]),
-        methods=_names(named["methods"]),
-        models=_names(named["models"]),
-        seeds=_seeds(named["seeds"]),
-        probes=_names(named.get("probes")),
+        tasks=_names(tasks),
+        methods=_names(methods),
+        models=_names(models),
+        seeds=_seeds(seeds),
+        probes=_names(probes),
         settings={name: _setting(value) for name, value in (settings or {}).items()},
-        **fields,
+        recipe=recipe,
+        device=device,
+        tuned=tuned,
     )
 
 
