@@ -64,7 +64,7 @@ def test_two_processes_draw_the_same_bytes(monkeypatch: pytest.MonkeyPatch) -> N
     assert answers[0] == answers[1]
 
 
-def test_a_method_looks_the_same_beside_any_others() -> None:
+def test_a_method_has_the_same_style_in_every_figure() -> None:
     assert method_styles(["warm", "mine"])["warm"] == method_styles(["warm", "cold", "dash", "other"])["warm"]
 
 
@@ -82,7 +82,7 @@ def test_methods_of_one_color_differ_in_their_marker_and_their_dash() -> None:
 
 
 @pytest.mark.parametrize("kind", [None, "deuteranomaly", "protanomaly", "tritanomaly"])
-def test_any_two_colors_are_apart_for_every_kind_of_eye(kind: str | None) -> None:
+def test_any_two_colors_differ_enough_for_color_blind_readers_too(kind: str | None) -> None:
     """Ten in CAM02-UCS is far: what is just told apart differs by one."""
     colors = np.array([[int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)] for color in COLORS])
     if kind is not None:
@@ -99,7 +99,7 @@ def test_every_color_stands_out_on_light_and_on_dark(paper: str) -> None:
         assert (light + 0.05) / (dark + 0.05) >= 2.9, color
 
 
-def test_a_picture_in_a_page_is_whole_and_takes_the_colors_of_the_page() -> None:
+def test_a_figure_in_a_page_is_complete_and_has_the_colors_of_the_page() -> None:
     for figure in all_figures(build_tables([*TWO, a_run(HOSTILE, 0), a_run("_hidden", 0)], "warm")):
         text = inline_svg(figure)
         ElementTree.fromstring(text)
@@ -111,7 +111,7 @@ def test_a_picture_in_a_page_is_whole_and_takes_the_colors_of_the_page() -> None
         assert set(re.findall(r'(?:url\(#|href="#)([^")]*)', text)) <= set(ids)
 
 
-def test_a_name_cannot_pass_for_a_style_of_the_page() -> None:
+def test_a_method_name_adds_no_style_or_id_to_a_figure() -> None:
     bad = ' style="}body{display:none" id="main" d="M0 0"'
     found = build_tables([*some_runs(2), a_run(bad, 0), a_run(bad + "2", 0)], "warm")
     for figure in all_figures(found):
@@ -134,7 +134,7 @@ def test_gains_over_both_references_are_drawn_and_filled_where_the_test_supports
         assert (text.count("fill: #ffffff") == paper) == filled
 
 
-def test_by_night_a_picture_has_the_colors_of_the_night() -> None:
+def test_dark_figures_have_the_colors_for_a_dark_background() -> None:
     figure = next(all_figures(build_tables(TWO, "warm")))
     day, night = (render(figure, "svg", dark=dark).decode() for dark in (False, True))
     assert "#1b1f24" in day
@@ -143,7 +143,7 @@ def test_by_night_a_picture_has_the_colors_of_the_night() -> None:
     assert "#1b1f24" not in night
 
 
-def test_over_settings_there_is_a_picture_or_the_reason_why_not() -> None:
+def test_a_figure_over_settings_is_drawn_or_its_absence_is_explained() -> None:
     names = [figure.name for figure in all_figures(build_tables(TWO, "warm"))]
     assert names[-4:] == [f"settings-{what}" for what in ("gains", "profiles", "improvement", "ranks")]
     assert missing_figures(build_tables(TWO, "warm")) == []
@@ -160,7 +160,7 @@ def test_over_settings_there_is_a_picture_or_the_reason_why_not() -> None:
 
 
 @pytest.mark.parametrize(("settings", "said"), [(2, "Descriptive only: Friedman"), (6, "Friedman")])
-def test_ranks_say_what_the_test_of_them_says(settings: int, said: str) -> None:
+def test_the_caption_of_ranks_has_the_result_of_friedmans_test(settings: int, said: str) -> None:
     runs = [run for number in range(settings) for run in some_runs(task=f"task_{number}")]
     ranks = list(all_figures(build_tables(runs, "warm")))[-1]
     assert said in ranks.caption
@@ -168,7 +168,7 @@ def test_ranks_say_what_the_test_of_them_says(settings: int, said: str) -> None:
     assert render(ranks, "svg")
 
 
-def test_the_cost_of_a_picture_adds_up_stage_by_stage() -> None:
+def test_the_cost_axis_adds_up_passes_stage_by_stage() -> None:
     (table,) = build_tables(some_runs(2, stages=4), "warm")
     points = accuracy_curve(table.rows[0].metrics)
     assert [spent for spent, _ in points] == [6400.0 * stage for stage in (1, 2, 3, 4)]
@@ -182,7 +182,7 @@ def test_a_name_is_shown_as_it_is_written() -> None:
     assert "_a$b$" in inline_svg(stages)
 
 
-def test_the_front_holds_what_nothing_beats() -> None:
+def test_the_pareto_front_has_the_points_that_no_other_beats() -> None:
     points = [(1.0, 5.0), (2.0, 4.0), (2.0, 7.0), (3.0, 7.0), (4.0, 9.0), (0.5, 1.0)]
     assert pareto_front(points) == [(0.5, 1.0), (1.0, 5.0), (2.0, 7.0), (4.0, 9.0)]
 
@@ -212,7 +212,7 @@ def test_an_unknown_format_is_refused_with_the_nearest() -> None:
         parse_formats(" ,")
 
 
-def test_every_picture_is_a_file_in_every_format(tmp_path: Path) -> None:
+def test_every_figure_is_a_file_in_every_format(tmp_path: Path) -> None:
     files = save_figures(build_tables(some_runs(1), "warm"), tmp_path / "new", ("svg", "png"))
     assert len(files) == len(set(files)) == 2 * 5
     assert all(file.read_bytes().startswith((b"<?xml", b"\x89PNG")) for file in files)

@@ -58,7 +58,7 @@ def words(records: list[object], baseline: str | None = "warm") -> str:
     return " ".join(setting_sentences(table))
 
 
-def test_a_page_asks_for_nothing_outside_and_all_its_links_lead_somewhere() -> None:
+def test_a_page_loads_nothing_from_a_network_and_all_its_links_work() -> None:
     found = read(render_page(build_tables([*some_runs(), *some_runs(task="other_task")], "warm"), "x"))
     ids = found.values("id")
     assert len(ids) == len(set(ids))
@@ -73,7 +73,7 @@ def test_the_policy_of_a_page_allows_its_own_script_alone() -> None:
     assert f"script-src 'sha256-{b64encode(hashlib.sha256(script.encode()).digest()).decode()}'" in text
 
 
-def test_hostile_names_are_text() -> None:
+def test_hostile_names_are_escaped() -> None:
     plain = a_run("mine", 0, note=HOSTILE)
     hostile = replace(
         a_run(HOSTILE, 0), provenance={**plain.provenance, "device": HOSTILE, "commit": HOSTILE}
@@ -86,7 +86,7 @@ def test_hostile_names_are_text() -> None:
     assert html.escape(HOSTILE, quote=False).split("$")[0] in text
 
 
-def test_what_a_plug_in_says_is_text(tmp_path: Path) -> None:
+def test_text_from_a_plugin_is_escaped(tmp_path: Path) -> None:
     evil = "<img src=x onerror=alert(1)>"
     source = PLAIN.replace("import Learner, Method", "import Learner, Method\nfrom typing import Literal")
     source = source.replace("Do nothing", f"{evil} Do nothing").replace('"""A method', f'"""{evil} A method')
@@ -101,14 +101,14 @@ def test_what_a_plug_in_says_is_text(tmp_path: Path) -> None:
     assert "img" not in read(text).tags
 
 
-def test_no_style_of_a_picture_is_another_ones() -> None:
+def test_figures_of_a_page_share_no_style_names() -> None:
     text = render_page(build_tables([*some_runs(), *some_runs(task="other_task")], "warm"), "x")
     names = re.findall(r"\.([\w-]+-\d+)\{", text)
     assert len(names) > 20
     assert len(names) == len(set(names))
 
 
-def test_the_page_says_in_short_what_each_setting_and_all_of_them_come_to() -> None:
+def test_the_summary_has_a_sentence_for_each_setting_and_for_all_of_them() -> None:
     runs = [run for number in range(2) for run in _clear(f"task_{number}")]
     found = build_tables(runs, "warm")
     assert headline(found[0]).startswith("good has the highest average accuracy, ")
@@ -130,7 +130,7 @@ def test_the_page_says_in_short_what_each_setting_and_all_of_them_come_to() -> N
     assert "There is only one setting" in render_page(build_tables(some_runs(), "warm"), "x")
 
 
-def test_what_is_said_in_short_stays_short_with_many_methods() -> None:
+def test_the_summary_stays_short_with_many_methods() -> None:
     names = [f"method_{number:02}" for number in range(12)]
     lost = [
         replace(
@@ -155,7 +155,7 @@ def _clear(task: str) -> list[Record]:
     ]
 
 
-def test_a_page_sets_signs_and_parts_a_number_from_its_interval() -> None:
+def test_minus_signs_are_typographic_and_intervals_are_in_small_print() -> None:
     assert typeset(
         "-1.50 [-2.00, +0.50], a-1, learning_rate=1e-05"
     ) == "~1.50 [~2.00, +0.50], a-1, learning_rate=1e-05".replace("~", "\N{MINUS SIGN}")
@@ -180,13 +180,13 @@ def test_a_page_of_twenty_methods_six_tasks_and_ten_seeds_is_below_two_megabytes
     assert all(record.id in text for record in records)
 
 
-def test_one_seed_is_said_to_prove_nothing() -> None:
+def test_one_seed_shows_nothing_and_the_page_says_so() -> None:
     found = words(list(some_runs(1)))
     assert "With one seed there is no standard deviation and no interval" in found
     assert "95 % interval" not in found
 
 
-def test_words_sort_methods_by_their_intervals() -> None:
+def test_sentences_group_methods_by_their_intervals() -> None:
     base = [a_run("warm", seed) for seed in range(4)]
 
     def shifted(name: str, *by: float) -> list[object]:
@@ -212,7 +212,7 @@ def test_words_sort_methods_by_their_intervals() -> None:
     assert "at least one of 3 excludes 0" in found
 
 
-def test_words_name_what_is_missing() -> None:
+def test_sentences_name_what_is_missing() -> None:
     assert "The baseline has no finished run" in words(list(some_runs(methods=["mine"])))
     lost = words([*some_runs(), replace(a_run("mine", 0), status="diverged")])
     assert "Diverged runs are in no average, which flatters the method: mine (1)" in lost
@@ -282,7 +282,7 @@ def test_progress_counts_the_figures_drawn(tmp_path: Path) -> None:
     assert saved.done == saved.total == len(files) == 2 * drawn.total
 
 
-def test_progress_says_what_a_report_is_doing(tmp_path: Path) -> None:
+def test_progress_of_a_report_is_logged(tmp_path: Path) -> None:
     home = a_home(tmp_path / "home", some_runs())
     done = command(
         "report", "--home", home, "--out", tmp_path / "page.html", "--figures", tmp_path / "figures"
@@ -314,7 +314,7 @@ def test_a_damaged_run_is_named_and_left_out(tmp_path: Path) -> None:
         (("--method", "warm"), "no finished runs of this kind"),
     ],
 )
-def test_what_cannot_be_done_is_said_in_one_line(tmp_path: Path, more: tuple[str, ...], said: str) -> None:
+def test_an_invalid_request_prints_one_line(tmp_path: Path, more: tuple[str, ...], said: str) -> None:
     (tmp_path / "file").write_text("")
     home = a_home(tmp_path / "home", some_runs(1))
     done = command("report", "--home", home, *(word.format(tmp=tmp_path) for word in more))

@@ -139,7 +139,7 @@ def test_the_probability_of_improvement_is_drawn_as_the_bootstrap_draws() -> Non
     assert improvement_intervals(scores, 300) == [pytest.approx(ends) for ends in expected]
 
 
-def test_what_methods_share_under_a_seed_stays_paired() -> None:
+def test_runs_with_the_same_seed_stay_paired_in_the_bootstrap() -> None:
     # Better by a hair under every seed, and seeds far apart: near one half, and surely above it.
     base = 10.0 * np.arange(12)
     ((low, high),) = improvement_intervals([np.stack([base, base + 0.1])])

@@ -91,7 +91,7 @@ def test_stages_too_short_for_running_statistics_are_counted_by_method() -> None
     assert line in markdown(only(runs))
 
 
-def test_nothing_is_said_of_running_statistics_where_every_stage_is_long() -> None:
+def test_there_is_no_note_on_running_statistics_if_every_stage_is_long() -> None:
     runs = [with_steps("warm", 0, [66, 80]), with_steps("cold", 0, [66, 900])]
     assert not any("running statistics" in note for note in only(runs).notes)
 
@@ -105,7 +105,7 @@ def test_gains_are_paired_by_seed() -> None:
     assert (gain.low, gain.high) == pytest.approx((expected.low, expected.high))
 
 
-def test_a_seed_without_its_twin_is_in_no_gain() -> None:
+def test_a_seed_that_the_baseline_lacks_is_in_no_gain() -> None:
     row = next(row for row in only([*RECORDS, record("new", 9, [0.0, 0.0])]).rows if row.method == "new")
     assert row.seeds == (0, 1, 2, 9)
     assert row.gains["warm"].estimate.n == 3
@@ -120,7 +120,7 @@ def test_a_diverged_run_is_counted_and_never_averaged() -> None:
     assert "3 + 1 diverged" in markdown(only([*RECORDS, record("new", 9, [0.1], "diverged")]))
 
 
-def test_a_row_leads_to_its_runs() -> None:
+def test_a_row_has_the_records_of_its_runs() -> None:
     lost = record("new", 9, [0.1], "diverged")
     row = next(row for row in only([*RECORDS[::-1], lost]).rows if row.method == "new")
     assert list(row.records) == [*RECORDS[3:], lost]
@@ -212,7 +212,7 @@ def test_the_mean_lies_inside_its_interval(values: list[float]) -> None:
         assert (found.low, found.high) == pytest.approx(expected, rel=1e-6, abs=1e-6)
 
 
-def test_nothing_has_no_mean() -> None:
+def test_an_empty_sample_has_no_mean() -> None:
     assert estimate_mean([]).n == 0
     assert paired_difference([], []).text() == "-"
 
@@ -230,7 +230,7 @@ def test_the_order_of_records_does_not_matter() -> None:
 COLD = [record("cold", seed, [0.5, 0.65 + 0.01 * seed]) for seed in range(3)]
 
 
-def test_costs_stand_beside_the_cost_reference() -> None:
+def test_costs_are_relative_to_the_cost_reference() -> None:
     dear = [
         replace(one, stages=[{**stage, "train_passes": 300, "steps": 20} for stage in one.stages])
         for one in COLD
@@ -288,7 +288,7 @@ def many(seeds: int, gain: float) -> list[Record]:
     return warm + [record("new", s, [0.5 + gain + noise[s] * (s % 2), 0.5]) for s in range(seeds)]
 
 
-def test_bold_is_only_what_the_test_supports() -> None:
+def test_only_significant_differences_are_bold() -> None:
     few, enough, nothing = only(many(5, 0.1)), only(many(6, 0.1)), only(many(6, 0.0))
     assert named(enough, "new").gains["warm"].p == pytest.approx(2 / 2**6)
     assert "| **+" in markdown(enough)
@@ -320,21 +320,21 @@ def only_list(records: list[Record]) -> list[ResultTable]:
     return build_tables(records, "warm", "cold")
 
 
-def test_the_papers_style_is_population_spread_and_steps_cut_off() -> None:
+def test_the_paper_style_has_population_deviations_and_truncated_steps() -> None:
     one = format_table(only(RECORDS), STYLES["paper"])
     row = [cell.text for cell in next(row for row in one.rows if row[0].text == "warm")]
     assert one.header[2:] == ["last test acc", "last steps", "average acc", "average steps"]
     assert row[2:] == ["60.00 (8.16)", "10 (0)", "55.00 (0.00)", "10 (0)"]
 
 
-def test_the_papers_style_has_the_spread_that_the_paper_prints() -> None:
+def test_the_paper_style_has_the_deviations_that_the_paper_prints() -> None:
     # Five runs whose last stage took 13 or 14 epochs of 391 steps: table 1 of arXiv 2410.23495 prints (156).
     runs = [with_steps("warm", seed, [391 * epochs]) for seed, epochs in enumerate((13, 13, 13, 13, 14))]
     ((_, _, _, last_steps, *_),) = format_table(only(runs), STYLES["paper"]).rows
     assert last_steps.text == "5161 (156)"
 
 
-def test_every_column_can_be_asked_for_and_no_other() -> None:
+def test_every_column_can_be_selected_and_an_unknown_one_is_refused() -> None:
     table = only([*RECORDS, *COLD], cost_reference="cold")
     for name in COLUMNS:
         shown = format_table(table, select_columns("standard", name))

@@ -56,7 +56,7 @@ def keep(visit: Visit, name: str) -> None:
         visit.page.screenshot(path=Path(folder) / f"{name}.png")
 
 
-def test_the_leaderboard_lists_its_runs_with_what_a_person_needs(shown: Shown, visit: Open) -> None:
+def test_the_leaderboard_lists_its_runs_with_their_main_columns(shown: Shown, visit: Open) -> None:
     seen = visit(shown.leaderboard)
     for method in ("warm", "cold", "mine"):
         seen.page.get_by_text(f"{method} seed 0").first.wait_for(timeout=PATIENCE)

@@ -40,7 +40,7 @@ def shown(visit: Visit) -> list[str]:
 
 
 @pytest.mark.parametrize(("width", "scheme"), VIEWS)
-def test_the_page_fits_asks_for_nothing_and_has_no_fault_that_axe_knows(
+def test_the_page_fits_loads_nothing_and_has_no_accessibility_error(
     visit: Open, address: str, width: int, scheme: str
 ) -> None:
     found = visit(address, width, scheme)
@@ -55,7 +55,7 @@ def test_the_page_fits_asks_for_nothing_and_has_no_fault_that_axe_knows(
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_page_follows_the_reader_into_the_dark(visit: Open, address: str, scheme: str) -> None:
+def test_the_page_is_dark_if_the_reader_prefers_dark(visit: Open, address: str, scheme: str) -> None:
     found = visit(address, scheme=scheme).page
     paper = found.evaluate("getComputedStyle(document.body).backgroundColor")
     assert paper == {"light": "rgb(255, 255, 255)", "dark": "rgb(20, 23, 27)"}[scheme]
@@ -90,7 +90,7 @@ def test_the_keyboard_reaches_the_filter_and_it_narrows_the_table(visit: Open, a
     assert found.page.get_by_role("status").first.inner_text() == f"1 of {len(METHODS)}"
 
 
-def test_what_has_the_focus_can_be_seen(visit: Open, address: str) -> None:
+def test_the_element_with_the_focus_has_an_outline(visit: Open, address: str) -> None:
     found = visit(address).page
     for _ in range(40):
         found.keyboard.press("Tab")
@@ -98,7 +98,7 @@ def test_what_has_the_focus_can_be_seen(visit: Open, address: str) -> None:
         assert outline != "none", found.evaluate("document.activeElement.outerHTML.slice(0, 200)")
 
 
-def test_every_row_leads_to_its_runs_its_settings_and_its_command(visit: Open, address: str) -> None:
+def test_every_row_links_to_its_runs_settings_and_command(visit: Open, address: str) -> None:
     found = visit(address).page
     links = found.locator("table.results tbody th a")
     assert links.count() == 5 * len(METHODS)
@@ -125,7 +125,7 @@ def test_a_table_scrolls_in_its_own_box_and_keeps_its_first_column(visit: Open, 
     assert before["width"] < NARROW / 2
 
 
-def test_on_paper_the_page_is_light_and_its_commands_can_be_read(visit: Open, address: str) -> None:
+def test_the_printed_page_is_light_and_shows_its_commands(visit: Open, address: str) -> None:
     found = visit(address, scheme="dark").page
     command = found.locator("details pre").first
     assert command.evaluate("element => element.checkVisibility()") is False
@@ -143,7 +143,7 @@ def test_hostile_names_run_no_script(visit: Open, tmp_path: Path) -> None:
     assert HOSTILE in shown(found)
 
 
-def test_negative_numbers_are_numbers_and_what_is_absent_comes_last(visit: Open, address: str) -> None:
+def test_negative_numbers_are_sorted_as_numbers_and_absent_ones_last(visit: Open, address: str) -> None:
     found = visit(address).page
     table = found.locator("table.results").first
     heads = table.locator("thead th").all_inner_texts()

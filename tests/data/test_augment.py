@@ -40,7 +40,7 @@ def drawn(augmentation: Augmentation, num: int, shape: tuple[int, int, int], see
 
 
 @pytest.mark.parametrize("augmentation", EVERY, ids=repr)
-def test_contract(augmentation: Augmentation) -> None:
+def test_every_augmentation_has_the_shapes_that_it_declares(augmentation: Augmentation) -> None:
     x = images(9, 24, 28)
     draws = drawn(augmentation, 9, (3, 24, 28))
     assert draws.shape == (9, augmentation.num_draws)
@@ -165,14 +165,14 @@ def test_impossible_crops_fall_back_to_the_central_one() -> None:
     assert drawn(step, 2, (3, 100, 10)).tolist() == [[43, 0, 13, 10]] * 2
 
 
-def test_chain_draws_for_the_shape_it_has_by_then() -> None:
+def test_compose_draws_for_the_shape_after_the_earlier_transforms() -> None:
     step = Compose((RandomResizedCrop(16), RandomResizedCrop(8)))
     draws = drawn(step, 200, (3, 64, 64))
     assert float((draws[:, 4] + draws[:, 6]).max()) <= 16
     assert step.apply(images(200, 64, 64), draws).shape == (200, 3, 8, 8)
 
 
-def test_resident_data_augments_by_position_in_the_epoch() -> None:
+def test_images_in_memory_are_augmented_by_position_in_the_epoch() -> None:
     x = (images(10) * 255).to(torch.uint8)
     zero, one = torch.zeros(3, 1, 1), torch.ones(3, 1, 1)
     step = Compose((RandomCrop(4), RandomHorizontalFlip()))

@@ -90,7 +90,9 @@ def test_server_without_ranges(server: FileServer, file: RemoteFile, tmp_path: P
     assert len(server.requests) == 2
 
 
-def test_address_that_gives_nothing_is_left(server: FileServer, file: RemoteFile, tmp_path: Path) -> None:
+def test_an_address_without_content_is_tried_once(
+    server: FileServer, file: RemoteFile, tmp_path: Path
+) -> None:
     server.cuts = [0] * 9
     with pytest.raises(DataError, match=r"the connection was lost after 0 of 3072000 bytes"):
         fetch(file, tmp_path)
@@ -116,7 +118,7 @@ def test_damaged_copy_is_refused_not_replaced(
     assert server.requests == []
 
 
-def test_places_are_searched_in_order(server: FileServer, file: RemoteFile, tmp_path: Path) -> None:
+def test_folders_are_searched_in_order(server: FileServer, file: RemoteFile, tmp_path: Path) -> None:
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "set.bin").write_bytes(CONTENT)
     assert fetch(file, tmp_path, ("a", "b")) == tmp_path / "b" / "set.bin"
@@ -191,7 +193,7 @@ def test_full_disk_is_one_sentence(server: FileServer, file: RemoteFile, tmp_pat
         fetch(file, tmp_path)
 
 
-def test_two_at_once_download_once(server: FileServer, file: RemoteFile, tmp_path: Path) -> None:
+def test_two_processes_download_a_file_once(server: FileServer, file: RemoteFile, tmp_path: Path) -> None:
     paths: list[Path] = []
     threads = [threading.Thread(target=lambda: paths.append(fetch(file, tmp_path))) for _ in range(3)]
     for thread in threads:

@@ -54,7 +54,7 @@ def test_damaged_svhn_is_refused(svhn: Published, damage: Damage) -> None:
         read_mat(path)
 
 
-def test_other_mat_is_refused(tmp_path: Path) -> None:
+def test_a_mat_file_of_something_else_is_refused(tmp_path: Path) -> None:
     savemat(tmp_path / "a.mat", {"X": np.zeros((32, 32, 3, 2), np.uint8), "y": np.array([[0], [11]])})
     with pytest.raises(DataError, match="which is not SVHN"):
         read_mat(tmp_path / "a.mat")
@@ -99,7 +99,7 @@ def test_damaged_fashion_mnist_is_refused(fashion_mnist: Published, damage: Dama
 @pytest.mark.parametrize(
     "content", [b"", b"\0\0\x08", b"\0\0\x08\x01\0\0\0\x05abc", b"\0\0\x0d\x01\0\0\0\x01abcd"]
 )
-def test_other_idx_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_an_idx_file_of_something_else_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.gz").write_bytes(gzip.compress(content))
     with pytest.raises(DataError, match="is not an IDX file of bytes"):
         read_idx(tmp_path / "a.gz")

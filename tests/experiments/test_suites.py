@@ -36,7 +36,7 @@ def test_every_suite_shipped_names_only_what_exists(registry: Registry) -> None:
         assert suite.baseline in {spec.method.name for spec in specs}
 
 
-def test_file_of_a_user_means_what_it_says(registry: Registry, tmp_path: Path) -> None:
+def test_a_users_suite_file_is_read_as_written(registry: Registry, tmp_path: Path) -> None:
     file = tmp_path / "my suite.toml"
     file.write_text(SETTINGS.format(seeds="[3, 5]"))
     suite = suites.load(str(file))
@@ -58,6 +58,6 @@ def test_seeds_of_a_file_are_a_count_a_list_or_text(
 
 
 @pytest.mark.parametrize("name", ["defaults", "../suites/quickstart", "", "quickstart.py"])
-def test_only_suites_are_suites(name: str) -> None:
+def test_a_toml_file_that_is_no_suite_is_refused(name: str) -> None:
     with pytest.raises(RequestError, match="no suite"):
         suites.load(name)

@@ -109,7 +109,7 @@ class Chain:
 
 
 @pytest.mark.times(short=2, full=20)
-def test_killed_five_times_and_given_again_it_ends_with_the_same_bits(
+def test_a_command_that_is_killed_five_times_and_repeated_gives_the_same_bits(
     number: int, tmp_path: Path, trial: Trial, database: bytes
 ) -> None:
     home, args = tmp_path / "home", grid(*PAIRS[number % len(PAIRS)])

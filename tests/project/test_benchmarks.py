@@ -165,7 +165,7 @@ def test_the_script_for_gpu_rows_runs_on_the_cpu_and_goes_on_where_it_was(tmp_pa
     assert "waits: staged/reference/0: no checkout of the reference code was given" in late
 
 
-def test_the_reference_waits_for_what_it_needs(tmp_path: Path) -> None:
+def test_the_reference_row_waits_if_something_is_missing(tmp_path: Path) -> None:
     batches = tmp_path / "data/cifar-10-batches-py"
     batches.mkdir(parents=True)
     for number in range(6):
@@ -177,7 +177,7 @@ def test_the_reference_waits_for_what_it_needs(tmp_path: Path) -> None:
     assert re.search("staged/reference/0: .*(dotmap|batches.meta)", waits)
 
 
-def test_data_may_come_in_pieces(tmp_path: Path) -> None:
+def test_data_in_several_compressed_files_are_joined_in_one_folder(tmp_path: Path) -> None:
     pieces = [tmp_path / f"piece{number}" for number in (1, 2)]
     for number, piece in enumerate(pieces, start=1):
         piece.mkdir()
@@ -191,7 +191,7 @@ def test_data_may_come_in_pieces(tmp_path: Path) -> None:
     }
 
 
-def test_ways_of_a_step_are_timed_in_turn() -> None:
+def test_variants_of_a_step_are_timed_alternately() -> None:
     words = [sys.executable, str(ROOT / "benchmarks/cpu_step.py"), "--steps", "1", "--repeats", "1"]
     words += ["--batch-size", "8"]
     done = subprocess.run(words, capture_output=True, text=True, check=True)
@@ -201,7 +201,7 @@ def test_ways_of_a_step_are_timed_in_turn() -> None:
     assert all(re.search(r"clock \d+ \(\d+ to \d+\), \d+\.\d\dx; processor \d+", line) for line in lines)
 
 
-def test_overhead_of_runs_is_what_their_stages_do_not_account_for(tmp_path: Path) -> None:
+def test_the_overhead_of_runs_is_their_time_outside_stages(tmp_path: Path) -> None:
     script = [sys.executable, str(ROOT / "benchmarks/run_overhead.py"), str(tmp_path)]
     nothing = subprocess.run(script, capture_output=True, text=True, check=False)
     assert (nothing.returncode, nothing.stdout) == (2, "")

@@ -33,7 +33,7 @@ def table(folder: Path) -> list[str]:
     return done.stdout.splitlines()
 
 
-def test_a_method_that_moves_is_told_from_one_that_does_not(tmp_path: Path) -> None:
+def test_a_method_that_differs_between_precisions_is_found(tmp_path: Path) -> None:
     usual = [a_run(method, seed) for method in ("warm", "cold", "mine") for seed in range(SEEDS)]
     moved = {"warm": 0.0, "cold": 0.0, "mine": -9.0}
     lines = table(a_home(tmp_path, [*usual, *(shifted(run, moved[run.spec.method.name]) for run in usual)]))
@@ -48,7 +48,7 @@ def test_a_method_that_moves_is_told_from_one_that_does_not(tmp_path: Path) -> N
     assert lines[-1] == "equivalent within 0.5 points: 2 of 3 methods; same conclusion: 2"
 
 
-def test_one_precision_alone_is_no_study(tmp_path: Path) -> None:
+def test_a_study_needs_two_precisions(tmp_path: Path) -> None:
     home = a_home(tmp_path, [a_run("warm", 0)])
     done = subprocess.run(
         [sys.executable, str(SCRIPT), "--home", str(home), "--seeds", "0"],

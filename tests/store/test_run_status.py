@@ -154,7 +154,7 @@ def before_stage(self, learner):
 """
 
 
-def test_resume_finishes_what_was_begun(tmp_path: Path) -> None:
+def test_resume_finishes_the_runs_that_were_started(tmp_path: Path) -> None:
     path = plugin(tmp_path, "mine", STUMBLE.format(mark=str(tmp_path / "mark")))
     home = tmp_path / "home"
     assert small_run(home, "--plugin", path, "--method", "mine").status == 130
