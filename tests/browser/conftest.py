@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -15,12 +16,14 @@ Open = Callable[..., Visit]
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     """Yield a running Chromium; a module at a time, as its event loop bars others from this thread."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium())
+        # Its crash reports and certificates are written to the home folder, whatever profile it uses.
+        home = {"HOME": str(tmp_path_factory.mktemp("chromium"))}
+        browser = playwright.chromium.launch(executable_path=chromium(), env={**os.environ, **home})
         yield browser
         browser.close()
 
