@@ -46,10 +46,14 @@ def is_available() -> bool:
     return importlib.util.find_spec("mlflow") is not None
 
 
-def configure_mlflow() -> None:
+def configure_mlflow(home: Path) -> None:
     """Set environment variables of MLflow and its libraries that the user has not set."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    try:
+        Path.home()
+    except RuntimeError:  # HOME is unset and the system does not know the user: MLflow cannot be imported
+        os.environ["HOME"] = str(home.resolve())
     logging.getLogger("alembic").setLevel(logging.WARNING)
 
 
@@ -131,7 +135,7 @@ class TrackingServer:
 
     def check(self) -> None:
         """Raise an error if nothing answers or nothing can be written: MLflow would retry for minutes."""
-        configure_mlflow()
+        configure_mlflow(self.home)
         if self.sqlite_path is not None:
             with closing(sqlite3.connect(self.sqlite_path)) as database:
                 database.execute("BEGIN IMMEDIATE")

@@ -23,10 +23,17 @@ def default_home() -> Path:
 
 
 def default_cache() -> Path:
-    """Return the user's cache folder, for what can be downloaded or made again."""
+    """Return the user's cache folder, for what can be downloaded or made again.
+
+    It is in the folder of the runs for a user without a home folder, of whom the system knows nothing.
+    """
     from platformdirs import user_cache_path
 
-    return user_cache_path("plastibench", appauthor=False)
+    try:
+        cache = user_cache_path("plastibench", appauthor=False)
+    except RuntimeError:
+        return default_home() / "cache"
+    return cache if cache.is_absolute() else default_home() / "cache"  # "~" with older platformdirs
 
 
 def default_data() -> Path:

@@ -35,7 +35,7 @@ def read_batches(server: TrackingServer, cache: Path | None = None) -> list[Tags
 
     Raises what the database or the server raises.
     """
-    configure_mlflow()
+    configure_mlflow(server.home)
     return _read_database(server) if server.is_database else _read_server(server.uri, cache)
 
 
