@@ -34,9 +34,20 @@ def file_digest(path: Path) -> str:
     return _file_digest(path, stats.st_mtime_ns, stats.st_size)
 
 
+def parse_source(source: bytes, filename: str) -> ast.Module:
+    """Return the syntax tree of a file's content, decoded as Python does. Raises SyntaxError with the line."""
+    try:
+        return ast.parse(source, filename=filename)
+    except (SyntaxError, ValueError) as error:
+        if getattr(error, "lineno", None):
+            raise
+        line = source[: max(source.find(b"\0"), 0)].count(b"\n") + 1  # null bytes, or an unknown encoding
+        raise SyntaxError(getattr(error, "msg", str(error)), (filename, line, None, None)) from error
+
+
 @cache
 def _parse(path: Path, mtime_ns: int, size: int) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+    return parse_source(path.read_bytes(), str(path))
 
 
 @cache

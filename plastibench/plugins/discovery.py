@@ -46,6 +46,7 @@ def from_file(file: Path) -> Plugin:
         raise RequestError(f"plug-in file {file} cannot give a name: {name!r} is not a Python identifier")
     sys.modules.pop(module, None)
     with plugin_errors(f"plug-in file {file}"):
+        parse(file)  # its SyntaxError names the line of whatever Python cannot read
         classes = classes_of(import_file(module, file))
     bases = {kind: properties.base_class() for kind, properties in KINDS.items()}
     kinds = [kind for kind, base in bases.items() if any(issubclass(cls, base) for cls in classes)]

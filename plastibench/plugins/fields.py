@@ -95,7 +95,7 @@ def search_space(cls: type[Settings]) -> dict[str, Range]:
 def describe(cls: type[Settings]) -> Iterator[tuple[str, str, str]]:
     """Yield (name, default, what is allowed) for each setting."""
     for name, one in _declared(cls).items():
-        yield name, "" if one.default is MISSING else show(one.default), one.allowed
+        yield name, "required" if one.default is MISSING else show(one.default) or "empty", one.allowed
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import ast
 import copy
-import inspect
 import json
-import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -38,7 +35,6 @@ from plastibench.training.callbacks import StateDict
 from plastibench.training.evaluation import evaluate
 from plastibench.training.learner import Learner
 
-ALLOWED_IMPORTS = {"torch", "plastibench", *sys.stdlib_module_names}
 COSTS_OF_HOOKS = {"remedy_passes", "remedy_forwards", "remedy_flops", "elementwise_flops"}
 
 
@@ -52,18 +48,6 @@ def is_well_formed(cls: type[Method]) -> None:
         assert settings_of(cls(**values)).items() >= dict(values).items(), f"preset {name} is not kept"
     for name, space in search_space(cls).items():
         assert space.low <= settings[name] <= space.high, f"the default of {name} is outside its search range"
-
-
-def imports_only_allowed_modules(cls: type[Method]) -> None:
-    """A plug-in imports torch, the standard library and plastibench.api, and nothing else."""
-    tree = ast.parse(Path(inspect.getfile(cls)).read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
-        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-        names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-        for name in names:
-            package = name.partition(".")[0]
-            allowed = package in ALLOWED_IMPORTS and (package != "plastibench" or name == "plastibench.api")
-            assert allowed, f"{cls.__name__} imports {name}"
 
 
 def disabled_method_equals_warm_start(task: Task, cls: type[Method]) -> None:

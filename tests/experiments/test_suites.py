@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,33 @@ def test_a_users_suite_file_is_read_as_written(registry: Registry, tmp_path: Pat
     assert (recipe["learning_rate"], recipe["augment"], recipe["milestones"]) == (0.012345678, True, (1, 2))
     assert dash.settings["momentum"] == 0.123456789
     assert specs[1].task.settings["stages"] == 4
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+@pytest.mark.parametrize("mark", [b"", codecs.BOM_UTF8], ids=["", "BOM"])
+def test_a_file_is_read_whatever_editor_wrote_it(tmp_path: Path, mark: bytes, newline: str) -> None:
+    text = 'summary = "\u00e9"\n' + SETTINGS.format(seeds="[3]")
+    (tmp_path / "mine.toml").write_bytes(mark + text.replace("\n", newline).encode())
+    suite = suites.load(str(tmp_path / "mine.toml"))
+    assert suite.summary == "\u00e9"
+    assert suite.grids[0].seeds == (3,)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"summary = 1\n[[grid]]\ntask = \n", r"mine\.toml is not TOML: .*line 3"),
+        (b"# \n\nsummary = '\xe9'\n", r"mine\.toml is not TOML: line 3 is not UTF-8"),
+        ("summary = 'x'\n".encode("utf-16"), r"mine\.toml is not TOML: line 1 is not UTF-8"),
+    ],
+    ids=["syntax", "latin-1", "UTF-16"],
+)
+def test_a_file_that_is_not_toml_is_named_with_the_line(
+    tmp_path: Path, content: bytes, message: str
+) -> None:
+    (tmp_path / "mine.toml").write_bytes(content)
+    with pytest.raises(RequestError, match=message):
+        suites.load(str(tmp_path / "mine.toml"))
 
 
 @pytest.mark.parametrize(("seeds", "meant"), [("2", (0, 1)), ('"4-5"', (4, 5)), ("[7]", (7,))])

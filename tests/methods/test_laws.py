@@ -27,10 +27,6 @@ def test_a_method_is_well_formed(cls: type[Method]) -> None:
     laws.is_well_formed(cls)
 
 
-def test_a_method_imports_only_allowed_modules(cls: type[Method]) -> None:
-    laws.imports_only_allowed_modules(cls)
-
-
 def test_a_disabled_method_equals_a_warm_start(task: Task, cls: type[Method]) -> None:
     if cls.disabled is None:
         pytest.skip("this method cannot be disabled")

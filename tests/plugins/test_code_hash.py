@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import codecs
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.commands import plugin
+from support.commands import PLAIN, plugin
 
+from plastibench.errors import RequestError
 from plastibench.plugins.code_hash import digest
 from plastibench.plugins.plugin import Plugin
 from plastibench.plugins.registry import Registry
@@ -69,6 +71,47 @@ def test_digest_of_a_file_is_computed_again_when_the_file_changes(tmp_path: Path
     before = Plugin("method", "mine", "mine", file).digest()
     plugin(tmp_path, "mine", "x: int = 1")
     assert Plugin("method", "mine", "mine", file).digest() != before
+
+
+ENCODED = PLAIN.replace("Do nothing", "Do nothing \u00e9") + "    name: str = '\u00e9'\n"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        codecs.BOM_UTF8 + ENCODED.encode(),
+        ENCODED.replace("\n", "\r\n").encode(),
+        codecs.BOM_UTF8 + ENCODED.replace("\n", "\r\n").encode(),
+        b"# -*- coding: latin-1 -*-\n" + ENCODED.encode("latin-1"),
+    ],
+    ids=["BOM", "CRLF", "BOM and CRLF", "coding cookie"],
+)
+def test_a_file_is_read_as_python_reads_it(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "mine.py").write_bytes(content)
+    registry = Registry((tmp_path / "mine.py",))
+    assert registry.load("method", "mine")().name == "\u00e9"
+    assert registry.get("method", "mine").summary() == "A method of a test."
+    other = plugin(tmp_path, "other", "name: str = '\u00e9'", PLAIN)
+    assert registry.get("method", "mine").digest() == Registry((other,)).get("method", "other").digest()
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        (b"x = 1\ndef f(:\n", 2),
+        (b"x = 1\ny = '\xe9'\n", 2),
+        (b"x = 1\n\ny = 2\0\n", 3),
+        ("x = 1\n".encode("utf-16"), 1),
+        (b"# coding: klingon\n", 1),
+    ],
+    ids=["syntax", "not UTF-8", "null byte", "UTF-16", "unknown encoding"],
+)
+def test_a_file_that_python_cannot_read_is_named_with_the_line(
+    tmp_path: Path, content: bytes, line: int
+) -> None:
+    (tmp_path / "mine.py").write_bytes(content)
+    with pytest.raises(RequestError, match=rf"mine\.py, line {line}\)"):
+        Registry((tmp_path / "mine.py",))
 
 
 @given(st.text(alphabet="ab\u00e9 '\"\n#", max_size=30))

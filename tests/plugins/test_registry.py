@@ -57,9 +57,9 @@ def test_broken_file_in_the_folder_of_methods_leaves_the_others_usable(tmp_path:
         f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import plastibench\n"
         f"plastibench.__path__[1:] = [{str(tmp_path)!r}]\n"
         "from plastibench.plugins.registry import Registry\n"
-        "from plastibench.workflows.list import describe_plugin, list_plugins\n"
+        "from plastibench.workflows.list import describe, list_plugins\n"
         "print(list_plugins(Registry(), 'methods')['methods'])\n"
-        "try: describe_plugin(Registry(), 'broken')\n"
+        "try: describe(Registry(), 'broken')\n"
         "except Exception as error: print(type(error).__name__, error)\n"
     )
     (tmp_path / "methods").mkdir()

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from support.commands import child
+from support.house_rules import imports_only_allowed_modules
 from support.tasks import small_digits
 
 from plastibench.cli.main import cli
@@ -50,7 +51,7 @@ def test_the_method_to_copy_keeps_the_laws(page: str, tmp_path: Path) -> None:
     kind = registry.load("method", "my_idea")
     task = small_digits(registry)
     laws.is_well_formed(kind)
-    laws.imports_only_allowed_modules(kind)
+    imports_only_allowed_modules(tmp_path / "my_idea.py")
     laws.disabled_method_equals_warm_start(task, kind)
     laws.default_settings_differ_from_warm_start(task, kind)
     laws.first_stage_equals_warm_start(task, kind)

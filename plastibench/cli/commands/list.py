@@ -16,14 +16,20 @@ from plastibench.cli import options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @options.PLUGINS
 def command(what: str | None, as_json: bool, plugins: tuple[Path, ...]) -> None:
-    """List methods, tasks, models or suites, or the settings of one of them by its name."""
+    """List what can be named, or the settings of one of it by its name.
+
+    WHAT is methods, tasks, models, probes, regimes, recipes, suites, or the name of one of them.
+    """
     from plastibench.plugins.registry import Registry
-    from plastibench.workflows.list import KINDS, describe_plugin, list_plugins
+    from plastibench.workflows import list as listings
 
     registry = Registry(plugins)
-    listing = (
-        list_plugins(registry, what) if what is None or what in KINDS else describe_plugin(registry, what)
-    )
+    if what == listings.RECIPES:
+        listing = listings.list_recipes(registry)
+    elif what is None or what in listings.KINDS:
+        listing = listings.list_plugins(registry, what)
+    else:
+        listing = listings.describe(registry, what)
     click.echo(json.dumps(listing, indent=1) if as_json else _text(listing))
 
 

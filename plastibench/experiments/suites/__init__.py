@@ -161,8 +161,13 @@ def _text(value: object) -> str:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RequestError(f"suite {path} is not TOML: {error}") from error
+        content = path.read_bytes()
     except OSError as error:
         raise RequestError(f"suite {path} cannot be read: {error.strerror}") from error
+    try:
+        return tomllib.loads(content.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise RequestError(f"suite {path} is not TOML: line {line} is not UTF-8: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise RequestError(f"suite {path} is not TOML: {error}") from error
