@@ -69,9 +69,7 @@ def test_a_file_is_read_whatever_editor_wrote_it(tmp_path: Path, mark: bytes, ne
     ],
     ids=["syntax", "latin-1", "UTF-16"],
 )
-def test_a_file_that_is_not_toml_is_named_with_the_line(
-    tmp_path: Path, content: bytes, message: str
-) -> None:
+def test_a_file_that_is_not_toml_is_named_with_the_line(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "mine.toml").write_bytes(content)
     with pytest.raises(RequestError, match=message):
         suites.load(str(tmp_path / "mine.toml"))
