@@ -35,7 +35,7 @@ def file_digest(path: Path) -> str:
 
 
 def parse_source(source: bytes, filename: str) -> ast.Module:
-    """Return the syntax tree of a file's content, decoded as Python does. Raises SyntaxError with the line."""
+    """Return the syntax tree of a file's content, decoded as Python does. Raises SyntaxError."""
     try:
         return ast.parse(source, filename=filename)
     except (SyntaxError, ValueError) as error:
