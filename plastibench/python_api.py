@@ -7,15 +7,21 @@ values; progress is logged to the logger "plastibench" and passed to callbacks. 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from os import PathLike
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Unpack
 
-from plastibench.experiments.seeds import parse_seeds
-from plastibench.plugins.values import show
-from plastibench.workflows.request import RunOptions, RunRequest, Selection
-from plastibench.workflows.workspace import Workspace
+from plastibench.workflows.arguments import (
+    ExecutionArguments,
+    Folder,
+    Names,
+    RunArguments,
+    SelectionArguments,
+    as_names,
+    options,
+    selection,
+    workspace,
+)
+from plastibench.workflows.request import RunRequest
 
 if TYPE_CHECKING:
     from plastibench.analysis.tables.table import ResultTable
@@ -25,33 +31,13 @@ if TYPE_CHECKING:
     from plastibench.workflows.run import RunResult
     from plastibench.workflows.tune import TuneResult
 
-Names = str | Iterable[str]
-Seeds = int | str | Iterable[int]
-Folder = str | PathLike[str]
-
 
 def run(
     suite: Folder | None = None,
     *,
-    task: Names | None = None,
-    methods: Names | None = None,
-    model: Names | None = None,
-    recipe: str | None = None,
-    probes: Names | None = None,
-    seeds: Seeds | None = None,
-    settings: Mapping[str, object] | None = None,
-    device: str | None = None,
     tuned: bool = False,
-    home: Folder | None = None,
-    data: Folder | None = None,
-    plugins: Iterable[Folder] = (),
-    jobs: int | None = 1,
-    threads: int | None = None,
-    checkpoint_interval: float = 60.0,
-    deterministic: bool = False,
-    mlflow: bool = False,
-    tracking_uri: str | None = None,
     callbacks: Sequence[RunCallback] = (),
+    **arguments: Unpack[RunArguments],
 ) -> RunResult:
     """Execute the runs of a suite or of a grid, as `plastibench run` does. Finished runs are not repeated.
 
@@ -69,12 +55,12 @@ def run(
         home: Folder of the runs. Default: PLASTIBENCH_HOME, or plastibench-home.
         data: Folder of the data sets. Default: PLASTIBENCH_DATA, or a folder in the user's cache.
         plugins: Files with plug-ins of your own.
-        jobs: Runs side by side; None is one per CPU core. 1 executes all runs in this process.
+        jobs: Runs side by side; None is one per CPU core. Default: 1, all runs in this process.
         threads: CPU threads of each run. Default: the cores, shared out.
         checkpoint_interval: Seconds between two checkpoints of a run; 0 is after every step, infinity only
-            when stopped.
+            when stopped. Default: 60.
         deterministic: Whether to use only kernels that give the same bits each time.
-        mlflow: Whether to mirror the runs to MLflow while they train.
+        mlflow: Whether to mirror the runs to MLflow while they train. Default: no.
         tracking_uri: MLflow's address. Default: a database in the home folder.
         callbacks: Objects whose hooks are called while the runs are executed.
 
@@ -93,53 +79,27 @@ def run(
     """
     from plastibench.workflows import run as workflow
 
-    selection = _selection(
-        _workspace(home, data, plugins),
-        suite=suite,
-        tasks=task,
-        methods=methods,
-        models=model,
-        seeds=seeds,
-        probes=probes,
-        recipe=recipe,
-        settings=settings,
-        device=device,
-        tuned=tuned,
+    request = RunRequest(
+        selection=selection(suite, arguments, RunArguments, tuned=tuned), options=options(arguments)
     )
-    options = RunOptions(
-        jobs=jobs,
-        threads=threads,
-        checkpoint_interval=checkpoint_interval,
-        deterministic=deterministic,
-        mlflow=mlflow,
-        tracking_uri=tracking_uri,
-    )
-    return workflow.run(RunRequest(selection=selection, options=options), callbacks)
+    return workflow.run(request, callbacks)
 
 
 def resume(
     runs: Names = (),
     *,
     device: str | None = None,
-    home: Folder | None = None,
-    data: Folder | None = None,
-    plugins: Iterable[Folder] = (),
-    jobs: int | None = 1,
-    threads: int | None = None,
-    checkpoint_interval: float = 60.0,
-    deterministic: bool = False,
-    mlflow: bool = False,
-    tracking_uri: str | None = None,
     callbacks: Sequence[RunCallback] = (),
+    **arguments: Unpack[ExecutionArguments],
 ) -> RunResult:
     """Continue runs that were started and are not finished, as `plastibench resume` does.
 
     Args:
         runs: Ids of runs, or beginnings of them. Default: all.
         device: Default: the kind of device that the runs were started on.
-        home, data, plugins: As for `run`.
-        jobs, threads, checkpoint_interval, deterministic: As for `run`.
-        mlflow, tracking_uri, callbacks: As for `run`.
+        callbacks: Objects whose hooks are called while the runs are executed.
+        **arguments: home, data, plugins, jobs, threads, checkpoint_interval, deterministic, mlflow and
+            tracking_uri, as for `run`.
 
     Returns:
         The runs that are finished now, their tables, and why other runs failed.
@@ -155,17 +115,10 @@ def resume(
     from plastibench.workflows import resume as workflow
 
     request = workflow.ResumeRequest(
-        workspace=_workspace(home, data, plugins),
-        runs=_names(runs) or (),
+        workspace=workspace(arguments, ExecutionArguments),
+        runs=as_names(runs) or (),
         device=device,
-        options=RunOptions(
-            jobs=jobs,
-            threads=threads,
-            checkpoint_interval=checkpoint_interval,
-            deterministic=deterministic,
-            mlflow=mlflow,
-            tracking_uri=tracking_uri,
-        ),
+        options=options(arguments),
     )
     return workflow.resume(request, callbacks)
 
@@ -173,13 +126,6 @@ def resume(
 def tune(
     suite: Folder | None = None,
     *,
-    task: Names | None = None,
-    methods: Names | None = None,
-    model: Names | None = None,
-    recipe: str | None = None,
-    seeds: Seeds | None = None,
-    settings: Mapping[str, object] | None = None,
-    device: str | None = None,
     trials: int | None = None,
     budget: str | None = None,
     objective: Names = "mean",
@@ -188,20 +134,17 @@ def tune(
     pruning: bool = True,
     name: str | None = None,
     storage: str | None = None,
-    home: Folder | None = None,
-    data: Folder | None = None,
-    plugins: Iterable[Folder] = (),
     jobs: int = 1,
     threads: int | None = None,
     mlflow: bool = False,
     tracking_uri: str | None = None,
     callbacks: Sequence[TuningCallback] = (),
+    **arguments: Unpack[SelectionArguments],
 ) -> TuneResult:
     """Search the settings of methods on validation data, as `plastibench tune` does.
 
     Args:
-        suite, task, methods, model, recipe, settings, device: As for `run`.
-        seeds: Seeds to report; trials have seeds of their own.
+        suite: As for `run`.
         trials: Trials of each method. Give this or `budget`.
         budget: What each method may use: `"2e6passes"`, `"1e15flops"` or `"0.5h"`.
         objective: `"last"`, `"mean"`, `"per_cost"` or `"cost"`; with two, all trials that none beats in both.
@@ -211,9 +154,11 @@ def tune(
         pruning: Whether to end bad trials early, by stages.
         name: Name of the tuning. Default: made of what is tuned.
         storage: Address of an Optuna storage. Default: a journal in the home folder.
-        home, data, plugins, threads, mlflow, tracking_uri: As for `run`.
         jobs: Trials side by side. 1 runs all trials in this process.
+        threads, mlflow, tracking_uri: As for `run`.
         callbacks: Objects whose hooks are called when trials end.
+        **arguments: task, methods, model, recipe, probes, settings, device, home, data and plugins, as for
+            `run`; seeds are those to report, as trials have seeds of their own.
 
     Returns:
         The studies, and the path of the suite with published and best settings: `run(name, tuned=True)`
@@ -234,22 +179,12 @@ def tune(
     from plastibench.workflows import tune as workflow
 
     request = workflow.TuneRequest(
-        selection=_selection(
-            _workspace(home, data, plugins),
-            suite=suite,
-            tasks=task,
-            methods=methods,
-            models=model,
-            seeds=seeds,
-            recipe=recipe,
-            settings=settings,
-            device=device,
-        ),
+        selection=selection(suite, arguments),
         config=StudyConfig(
-            objectives=parse_objectives(",".join(_names(objective) or ())),
+            objectives=parse_objectives(",".join(as_names(objective) or ())),
             num_seeds=seeds_per_trial,
             pruning=pruning,
-            extra_dimensions=parse_dimensions(_names(search) or ()),
+            extra_dimensions=parse_dimensions(as_names(search) or ()),
         ),
         budget=parse_budget(trials, budget),
         name=name,
@@ -265,27 +200,18 @@ def tune(
 def table(
     suite: Folder | None = None,
     *,
-    task: Names | None = None,
-    methods: Names | None = None,
-    model: Names | None = None,
-    recipe: str | None = None,
-    probes: Names | None = None,
-    seeds: Seeds | None = None,
-    settings: Mapping[str, object] | None = None,
-    device: str | None = None,
     baseline: str | None = None,
-    home: Folder | None = None,
-    plugins: Iterable[Folder] = (),
     tracking_uri: str | None = None,
+    **arguments: Unpack[SelectionArguments],
 ) -> list[ResultTable]:
     """Tabulate finished runs, as `plastibench table` does: one table for each setting.
 
     Args:
-        suite, task, methods, model, recipe, probes, seeds, settings, device: As for `run`. If none is
-            given, all runs in the home folder are meant.
+        suite: As for `run`.
         baseline: Method to pair the others with. Default: the suite's.
-        home, plugins: As for `run`.
         tracking_uri: Read the runs from MLflow at this address instead.
+        **arguments: task, methods, model, recipe, probes, seeds, settings, device, home and plugins, as for
+            `run`. If nothing names runs, all runs in the home folder are meant.
 
     Returns:
         The tables, sorted by title. Damaged runs are left out, with a warning to the logger.
@@ -300,44 +226,18 @@ def table(
     """
     from plastibench.workflows import table as workflow
 
-    selection = _selection(
-        _workspace(home, None, plugins),
-        suite=suite,
-        tasks=task,
-        methods=methods,
-        models=model,
-        seeds=seeds,
-        probes=probes,
-        recipe=recipe,
-        settings=settings,
-        device=device,
-    )
-    request = workflow.TableRequest(selection=selection, baseline=baseline)
+    request = workflow.TableRequest(selection=selection(suite, arguments), baseline=baseline)
     if tracking_uri is not None:
         return workflow.table_from_mlflow(request, tracking_uri).tables
     return workflow.table(request).tables
 
 
-def results(
-    suite: Folder | None = None,
-    *,
-    task: Names | None = None,
-    methods: Names | None = None,
-    model: Names | None = None,
-    recipe: str | None = None,
-    probes: Names | None = None,
-    seeds: Seeds | None = None,
-    settings: Mapping[str, object] | None = None,
-    device: str | None = None,
-    home: Folder | None = None,
-    plugins: Iterable[Folder] = (),
-) -> list[Record]:
+def results(suite: Folder | None = None, **arguments: Unpack[SelectionArguments]) -> list[Record]:
     """Return finished runs with every stage and their provenance.
 
     Args:
-        suite, task, methods, model, recipe, probes, seeds, settings, device: As for `run`. If none is
-            given, all runs in the home folder are meant.
-        home, plugins: As for `run`.
+        suite: As for `run`.
+        **arguments: As for `table`.
 
     Returns:
         The records. Damaged runs are left out, with a warning to the logger.
@@ -351,66 +251,4 @@ def results(
     """
     from plastibench.workflows.finished_runs import finished_runs
 
-    selection = _selection(
-        _workspace(home, None, plugins),
-        suite=suite,
-        tasks=task,
-        methods=methods,
-        models=model,
-        seeds=seeds,
-        probes=probes,
-        recipe=recipe,
-        settings=settings,
-        device=device,
-    )
-    return finished_runs(selection).records
-
-
-def _workspace(home: Folder | None, data: Folder | None, plugins: Iterable[Folder]) -> Workspace:
-    folders = {"home": home, "data": data}
-    named = {name: Path(folder) for name, folder in folders.items() if folder is not None}
-    return Workspace(**named, plugins=tuple(map(Path, plugins)))
-
-
-def _selection(
-    workspace: Workspace,
-    *,
-    suite: Folder | None,
-    tasks: Names | None,
-    methods: Names | None,
-    models: Names | None,
-    seeds: Seeds | None,
-    settings: Mapping[str, object] | None,
-    recipe: str | None,
-    device: str | None,
-    probes: Names | None = None,
-    tuned: bool = False,
-) -> Selection:
-    return Selection(
-        workspace=workspace,
-        suite=None if suite is None else str(suite),
-        tasks=_names(tasks),
-        methods=_names(methods),
-        models=_names(models),
-        seeds=_seeds(seeds),
-        probes=_names(probes),
-        settings={name: _setting(value) for name, value in (settings or {}).items()},
-        recipe=recipe,
-        device=device,
-        tuned=tuned,
-    )
-
-
-def _names(names: Names | None) -> tuple[str, ...] | None:
-    return (names,) if isinstance(names, str) else None if names is None else tuple(names)
-
-
-def _seeds(seeds: Seeds | None) -> tuple[int, ...] | None:
-    if seeds is None:
-        return None
-    # A list of one is that seed, not a number of seeds.
-    return parse_seeds(str(seeds) if isinstance(seeds, int | str) else ",".join(f"{n}-{n}" for n in seeds))
-
-
-def _setting(value: object) -> str:
-    return show(tuple(value) if isinstance(value, list) else value)
+    return finished_runs(selection(suite, arguments)).records

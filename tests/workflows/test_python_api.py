@@ -111,6 +111,12 @@ def test_a_wrong_request_raises_and_writes_nothing(
     assert not (tmp_path / "home").exists()
 
 
+@pytest.mark.parametrize("function", ["run", "resume", "tune", "table", "results"])
+def test_a_misspelled_argument_raises(function: str, tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="unexpected keyword argument 'hmoe'"):
+        getattr(plastibench, function)(hmoe=tmp_path)
+
+
 def test_a_home_without_runs_raises(tmp_path: Path) -> None:
     for function in (plastibench.table, plastibench.results):
         with pytest.raises(plastibench.RequestError, match="no finished runs"):
