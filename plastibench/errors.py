@@ -25,6 +25,11 @@ def unknown(kind: str, value: str, allowed: Iterable[str]) -> RequestError:
     return RequestError(f"no {kind} named {value!r}{hint} (there are: {', '.join(names) or 'none'})")
 
 
+def count(number: int, noun: str, plural: str = "") -> str:
+    """Return a number with its noun: "1 run", "1,200 runs", "2 classes"."""
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
+
+
 MAX_LENGTH = 600
 """Longest message, in characters."""
 MEMORY_HINT = "lower batch_size, the model's width, or --jobs"

@@ -105,17 +105,7 @@ def load_cifar(files: CifarFiles, data: Path, edition: str) -> tuple[LabeledImag
     """
     if edition not in files.editions:
         raise unknown(f"edition of {files.title}", edition, files.editions)
-    archive, folder = data / files.archive.name, data / files.folder
-    if folder.is_dir() and not (edition == "official" and archive.is_file()):
-        batches = _read_folder(files, folder, edition)
-    elif edition == "official":
-        members = {f"{files.folder}/{name}": name for name in files.editions[edition]}
-        batches = read_members(fetch(files.archive, data), members)
-    else:
-        raise DataError(
-            f"the {edition} edition of {files.title} is read from the folder {files.folder}, "
-            f"which is not in {data}; put it there, or ask for edition 'official', which is downloaded"
-        )
+    batches = _read_batches(files, data, edition)
     train, test = (
         decode_batches([batches[name] for name in names], files.label_key)
         for names in (files.train, files.test)
@@ -123,13 +113,36 @@ def load_cifar(files: CifarFiles, data: Path, edition: str) -> tuple[LabeledImag
     return train, test
 
 
-def _read_folder(files: CifarFiles, folder: Path, edition: str) -> dict[str, bytes]:
-    """Return the unpacked files. Raises DataError if they are incomplete, altered or of another edition."""
+def _read_batches(files: CifarFiles, data: Path, edition: str) -> dict[str, bytes]:
+    """Return the batch files of an edition, from the first of the places where they may be."""
+    archive = data / files.archive.name
+    unpacked = archive.with_suffix("")  # the tar file that some browsers leave
+    folders = [data / files.folder, data / unpacked.stem / files.folder, data]
+    folder = next((path for path in folders if (path / files.train[0]).is_file()), folders[0])
+    members = {f"{files.folder}/{name}": name for name in (*files.train, *files.test)}
+    if folder.is_dir() and not (edition == "official" and archive.is_file()):
+        return _verified(files, _read_folder(files, folder), folder, edition)
+    if unpacked.is_file() and not archive.is_file():
+        return _verified(files, read_members(unpacked, members), unpacked, edition)
+    if edition == "official":
+        return read_members(fetch(files.archive, data), members)
+    raise DataError(
+        f"the {edition} edition of {files.title} is read from the folder {files.folder}, "
+        f"which is not in {data}; put it there, or ask for edition 'official', which is downloaded"
+    )
+
+
+def _read_folder(files: CifarFiles, folder: Path) -> dict[str, bytes]:
+    """Return the unpacked files. Raises DataError if one of them is missing."""
     names = (*files.train, *files.test)
     missing = [name for name in names if not (folder / name).is_file()]
     if missing:
         raise DataError(f"{folder} lacks {', '.join(missing)}; unpack {files.archive.name} again")
-    contents = {name: (folder / name).read_bytes() for name in names}
+    return {name: (folder / name).read_bytes() for name in names}
+
+
+def _verified(files: CifarFiles, contents: dict[str, bytes], source: Path, edition: str) -> dict[str, bytes]:
+    """Return the files. Raises DataError if they are altered or of another edition."""
     found = {
         name: hashlib.md5(content, usedforsecurity=False).hexdigest() for name, content in contents.items()
     }
@@ -138,13 +151,13 @@ def _read_folder(files: CifarFiles, folder: Path, edition: str) -> dict[str, byt
     for other, digests in files.editions.items():
         if found == digests:
             raise DataError(
-                f"the files in {folder} are edition {other!r} of {files.title}, not {edition!r}; "
-                f"ask for edition {other!r}, or move the folder away"
+                f"the files in {source} are edition {other!r} of {files.title}, not {edition!r}; "
+                f"ask for edition {other!r}, or move them away"
             )
-    altered = ", ".join(name for name in names if found[name] != files.editions[edition][name])
+    altered = [name for name in contents if found[name] != files.editions[edition][name]]
     raise DataError(
-        f"in {folder}, {altered} are not the {edition} files of {files.title} by their MD5; "
-        "remove the folder to download the archive"
+        f"in {source}, {', '.join(altered)} are not the {edition} files of {files.title} by their MD5; "
+        "remove them to download the archive"
     )
 
 

@@ -6,9 +6,9 @@ import errno
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from plastibench.data.download import DownloadError, download
@@ -32,6 +32,8 @@ class RemoteFile:
     """`md5:<hexadecimal>` or `sha256:<hexadecimal>` of the published file."""
     size: int | None = None
     """Bytes, if known."""
+    unpacked: Mapping[str, str] = field(default_factory=dict)
+    """Names and digests of its unpacked copies, which are looked for on disk, too."""
 
     def matches(self, path: Path) -> bool:
         """Return whether the file at `path` has the right digest."""
@@ -51,16 +53,17 @@ def find_file(file: RemoteFile, folder: Path, subfolders: Sequence[str] = ("",))
 
     Raises DataError if the first copy found is truncated or altered.
     """
-    for path in (folder / subfolder / file.name for subfolder in subfolders):
+    digests = {file.name: file.digest, **file.unpacked}
+    for path in (folder / subfolder / name for subfolder in subfolders for name in digests):
         if not path.is_file():
             continue
+        algorithm, expected = digests[path.name].split(":")
         try:
-            if file.matches(path):
-                return path
+            found = file_digest(path, algorithm).split(":")[1]
         except OSError as error:
             raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
-        algorithm, expected = file.digest.split(":")
-        found = file_digest(path, algorithm).split(":")[1]
+        if found == expected:
+            return path
         raise DataError(
             f"{path} is truncated or altered: its {algorithm} is {found}, not {expected}; "
             f"remove it to download it again, or get it from {file.urls[0]}"

@@ -22,6 +22,20 @@ from plastibench.errors import DataError
 if TYPE_CHECKING:
     from PIL import Image
 
+SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+"""Of image files, as in torchvision's ImageFolder."""
+_NO_DATA = {"lost+found", "__macosx", "__pycache__", "system volume information", "recycler", "found.000"}
+_NO_GRAY_LEVELS = ("I", "F")
+"""What Pillow calls pixels of 16 or 32 bits, which it would clip at 255."""
+
+
+def is_data(name: str) -> bool:
+    """Return whether a file or folder is part of a data set, not one that a system or an editor leaves.
+
+    Such names start with a dot (`.DS_Store`, `._x.jpg`, `.ipynb_checkpoints`), @, #, $ or ~, or are known.
+    """
+    return not name.startswith((".", "@", "#", "$", "~")) and name.casefold() not in _NO_DATA
+
 
 class FileSource(ABC):
     """A tree of files, whose names have forward slashes."""
@@ -30,8 +44,12 @@ class FileSource(ABC):
     """The folder or the zip file."""
 
     @abstractmethod
-    def list_names(self, folder: str) -> list[str]:
-        """Return the sorted names in `folder`, not those in its subfolders; empty if it does not exist."""
+    def list_files(self, folder: str) -> list[str]:
+        """Return the sorted names of the files in `folder`; none if it does not exist."""
+
+    @abstractmethod
+    def list_folders(self, folder: str) -> list[str]:
+        """Return the sorted names of the folders in `folder`; none if it does not exist."""
 
     @abstractmethod
     def read(self, name: str) -> bytes:
@@ -41,9 +59,13 @@ class FileSource(ABC):
     def digest(self, names: list[str]) -> str:
         """Return a SHA-256, hexadecimal, that changes when one of the files changes."""
 
+    def list_images(self, folder: str) -> list[str]:
+        """Return the sorted names of the image files in `folder`."""
+        return [name for name in self.list_files(folder) if name.lower().endswith(SUFFIXES)]
+
     def read_lines(self, name: str) -> list[list[str]]:
         """Return the words of each line of a text file, without empty lines."""
-        text = self.read(name).decode("utf-8", errors="replace")
+        text = self.read(name).decode("utf-8-sig", errors="replace")
         return [line.split() for line in text.splitlines() if line.strip()]
 
 
@@ -53,12 +75,25 @@ class FolderSource(FileSource):
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def list_names(self, folder: str) -> list[str]:
-        """Return the sorted names in `folder`."""
+    def list_files(self, folder: str) -> list[str]:
+        """Return the sorted names of the files in `folder`."""
+        return self._list(folder, folders=False)
+
+    def list_folders(self, folder: str) -> list[str]:
+        """Return the sorted names of the folders in `folder`."""
+        return self._list(folder, folders=True)
+
+    def _list(self, folder: str, *, folders: bool) -> list[str]:
         try:
-            return sorted(os.listdir(self.path / folder))  # noqa: PTH208 - Path objects take several times as long
+            with os.scandir(self.path / folder) as entries:
+                # A link to nothing counts as a file, which is named when it cannot be read.
+                return sorted(
+                    each.name for each in entries if is_data(each.name) and each.is_dir() == folders
+                )
         except (FileNotFoundError, NotADirectoryError):
             return []
+        except OSError as error:
+            raise DataError(f"{self.path / folder} cannot be read: {error.strerror or error}") from error
 
     def read(self, name: str) -> bytes:
         """Return the content of a file."""
@@ -93,11 +128,17 @@ class ZipSource(FileSource):
             member = PurePosixPath(name)
             if member.is_absolute() or ".." in member.parts or "\\" in name:
                 raise DataError(f"{path} has the member {name!r}, which no image archive has")
-            self._names[str(member.parent)].append(member.name)
+            if not name.endswith("/"):
+                self._names[str(member.parent)].append(member.name)
 
-    def list_names(self, folder: str) -> list[str]:
-        """Return the sorted names in `folder`."""
-        return sorted(self._names.get(folder.rstrip("/"), ()))
+    def list_files(self, folder: str) -> list[str]:
+        """Return the sorted names of the files in `folder`."""
+        return sorted(filter(is_data, self._names.get(folder, ())))
+
+    def list_folders(self, folder: str) -> list[str]:
+        """Return the sorted names of the folders in `folder` that hold files."""
+        parts = (path.rpartition("/") for path in self._names)
+        return sorted(name for parent, _, name in parts if parent == folder and is_data(name))
 
     def read(self, name: str) -> bytes:
         """Return the content of a member, checked against its CRC."""
@@ -121,10 +162,11 @@ class ImageFiles:
     """Shape (n,), int64."""
 
     @classmethod
-    def from_pairs(cls, pairs: Sequence[tuple[str, int]]) -> ImageFiles:
-        """Return files given as pairs of a name and a label."""
-        labels = torch.tensor([label for _, label in pairs], dtype=torch.int64)
-        return cls(tuple(name for name, _ in pairs), labels)
+    def by_class(cls, names: Sequence[Sequence[str]]) -> ImageFiles:
+        """Return files given as the names of each class."""
+        counts = torch.tensor([len(part) for part in names], dtype=torch.int64)
+        labels = torch.arange(len(names)).repeat_interleave(counts)
+        return cls(tuple(name for part in names for name in part), labels)
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,11 +184,22 @@ class ImageListing:
 
 
 def decode_image(content: bytes, name: str) -> Image.Image:
-    """Return an image file as RGB, also if it is gray. Raises DataError if it is damaged."""
-    from PIL import Image
+    """Return an image file as RGB, also if it is gray, CMYK or has a palette, and as it is stored.
+
+    As in torchvision, transparency and an EXIF rotation are ignored. Raises DataError if it is damaged, or
+    has more than 8 bits a pixel and channel.
+    """
+    from PIL import Image, UnidentifiedImageError
 
     try:
         with Image.open(io.BytesIO(content)) as image:
+            if image.mode.startswith(_NO_GRAY_LEVELS):
+                raise DataError(f"{name} has pixels of more than 8 bits ({image.mode}); convert it to 8 bits")
             return image.convert("RGB")
+    except UnidentifiedImageError as error:
+        what = "a format that Pillow cannot read" if content else "an empty file"
+        raise DataError(f"{name} is not an image but {what}; get it again") from error
+    except DataError:
+        raise
     except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, struct.error and others
         raise DataError(f"{name} is not a complete image ({error}); get it again") from error

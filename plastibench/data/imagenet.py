@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from plastibench.data.decoded_cache import DecodeJob, Pixels, decode_once, load_
 from plastibench.data.image_files import FolderSource, ImageFiles, ImageListing, decode_image
 from plastibench.data.images import DatasetSplits, LabeledImages
 from plastibench.data.streaming import StreamingDataset, default_num_workers
-from plastibench.errors import DataError, unknown
+from plastibench.errors import DataError, count, unknown
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -22,9 +22,16 @@ if TYPE_CHECKING:
 EDITIONS = ("official", "subset")
 NUM_CLASSES, NUM_TRAIN, NUM_VAL = 1000, 1_281_167, 50_000
 
-_FOLDERS = {"official": ("imagenet", "ILSVRC2012", "ILSVRC/Data/CLS-LOC"), "subset": ("imagenet-sample",)}
-_SUFFIXES = (".jpeg", ".jpg", ".png")
-_LAYOUT = "ImageNet is arranged as train/<wnid>/*.JPEG and val/<wnid>/*.JPEG"
+_FOLDERS = {
+    "official": ("imagenet", "ImageNet", "ILSVRC2012", "imagenet-object-localization-challenge", ""),
+    "subset": ("imagenet-sample",),
+}
+_KAGGLE_FOLDER = "ILSVRC/Data/CLS-LOC"
+_KAGGLE_LABELS = "LOC_val_solution.csv"
+_LAYOUT = (
+    "ImageNet is arranged as train/<wnid>/*.JPEG and val/<wnid>/*.JPEG, or as on Kaggle, with "
+    f"{_KAGGLE_LABELS} for a val folder without class folders"
+)
 
 
 def open_imagenet(
@@ -77,57 +84,92 @@ def imagenet_job(folder: Path, size: int, edition: str = "official") -> DecodeJo
 
 
 def find_imagenet(data: Path, edition: str) -> Path:
-    """Return the folder with `train` and `val`: one of the usual names in `data`, or `data` itself."""
+    """Return the folder with `train` and `val`: `data` itself or one of the usual names in it.
+
+    Kaggle's folders may lie in between.
+    """
     if edition not in EDITIONS:
         raise unknown("edition of ImageNet", edition, EDITIONS)
-    names = _FOLDERS["official"] if edition == "official" else (*_FOLDERS["subset"], *_FOLDERS["official"])
-    for name in (*names, ""):
-        if (data / name / "train").is_dir() and (data / name / "val").is_dir():
-            return data / name
+    names = (*(_FOLDERS["subset"] if edition == "subset" else ()), *_FOLDERS["official"])
+    for folder in (data / name / inner for name in names for inner in ("", _KAGGLE_FOLDER)):
+        if (folder / "train").is_dir() and (folder / "val").is_dir():
+            return folder
     raise DataError(
-        f"ImageNet is not in {data}: there is no folder {', '.join(names)} with train and val in it; get it "
-        f"from https://image-net.org/download.php ({_LAYOUT})"
+        f"ImageNet is not in {data}: there is no folder {', '.join(filter(None, names))} with train and val "
+        f"in it; get it from https://image-net.org/download.php ({_LAYOUT})"
     )
 
 
 def list_imagenet(folder: Path, edition: str) -> ImageListing:
     """Return the files in `folder`. Raises DataError if they are not those of the edition."""
     source = FolderSource(folder)
-    classes = tuple(name for name in source.list_names("train") if (folder / "train" / name).is_dir())
-    if any(name.startswith("ILSVRC2012_val_") for name in source.list_names("val")):
-        raise DataError(
-            f"{folder / 'val'} is flat; {_LAYOUT}: move each image into the folder of its class, according "
-            "to the ground truth in the development kit ILSVRC2012_devkit_t12.tar.gz"
-        )
-    train, test = _list_part(source, "train", classes), _list_part(source, "val", classes)
+    classes = tuple(source.list_folders("train"))
+    train = _list_part(source, "train", classes, {})
+    test = _list_part(source, "val", classes, _kaggle_labels(source))
     counts = len(classes), len(train.names), len(test.names)
     if edition == "official" and counts != (NUM_CLASSES, NUM_TRAIN, NUM_VAL):
         raise DataError(
-            f"{folder} has {counts[0]} classes, {counts[1]} train and {counts[2]} val images, and ImageNet "
-            f"has {NUM_CLASSES}, {NUM_TRAIN} and {NUM_VAL}; complete it, or ask for edition 'subset'"
+            f"{folder} has {count(counts[0], 'class', 'classes')}, {counts[1]} train and {counts[2]} val "
+            f"images, and ImageNet has {NUM_CLASSES}, {NUM_TRAIN} and {NUM_VAL}; complete it, or ask for "
+            "edition 'subset'"
         )
     if len(classes) < 2:
-        raise DataError(f"{folder / 'train'} has {len(classes)} classes; at least 2 are needed ({_LAYOUT})")
+        found = count(len(classes), "class", "classes")
+        raise DataError(f"{folder / 'train'} has {found}; at least 2 are needed ({_LAYOUT})")
     return ImageListing(classes, train, test)
 
 
-def _list_part(source: FolderSource, part: str, classes: Sequence[str]) -> ImageFiles:
-    """Return the images of a part, class by class. Raises DataError for a class without any."""
-    pairs: list[tuple[str, int]] = []
-    for label, wnid in enumerate(classes):
-        folder = f"{part}/{wnid}"
-        names = [name for name in source.list_names(folder) if name.lower().endswith(_SUFFIXES)]
-        if not names:
-            raise DataError(f"{source.path / folder} has no images ({_LAYOUT})")
-        pairs += [(f"{folder}/{name}", label) for name in names]
-    return ImageFiles.from_pairs(pairs)
+def _kaggle_labels(source: FolderSource) -> dict[str, str]:
+    """Return the class of each image that lies in `val` itself, by Kaggle's list; it may lie in a parent."""
+    flat = source.list_images("val")
+    if not flat:
+        return {}
+    folders = (source.path, *source.path.absolute().parents[: _KAGGLE_FOLDER.count("/") + 1])
+    path = next((folder / _KAGGLE_LABELS for folder in folders if (folder / _KAGGLE_LABELS).is_file()), None)
+    if path is None:
+        raise DataError(
+            f"{source.path / 'val'} holds images but no class folders; {_LAYOUT}: put {_KAGGLE_LABELS} "
+            "beside it, or move each image into the folder of its class"
+        )
+    rows = FolderSource(path.parent).read_lines(path.name)
+    # A row is "ILSVRC2012_val_00000001,n01751748 111 108 431 202", an image and the boxes in it.
+    wnids = dict(row[0].split(",", 1) for row in rows if "," in row[0])
+    unlabeled = next((name for name in flat if Path(name).stem not in wnids), None)
+    if unlabeled is not None:
+        raise DataError(f"{path} has no class for {unlabeled} in {source.path / 'val'}")
+    return {name: wnids[Path(name).stem] for name in flat}
+
+
+def _list_part(
+    source: FolderSource, part: str, classes: Sequence[str], flat: Mapping[str, str]
+) -> ImageFiles:
+    """Return the images of a part, class by class. Raises DataError for a class without any.
+
+    `flat` has the class of each image that lies in the part's folder itself.
+    """
+    paths: dict[str, dict[str, str]] = {wnid: {} for wnid in classes}
+    for name, wnid in flat.items():
+        paths.get(wnid, {})[name] = f"{part}/{name}"
+    for wnid, found in paths.items():
+        found.update({name: f"{part}/{wnid}/{name}" for name in source.list_images(f"{part}/{wnid}")})
+        if not found:
+            raise DataError(
+                f"{source.path / part / wnid} has no images; remove it from train and val if it is not a "
+                f"class ({_LAYOUT})"
+            )
+    return ImageFiles.by_class([[path for _, path in sorted(found.items())] for found in paths.values()])
 
 
 def _listing_digest(listing: ImageListing) -> str:
-    """Return a SHA-256, hexadecimal, of names and labels; reading the pixels would take an hour."""
+    """Return a SHA-256, hexadecimal, of names and labels; reading the pixels would take an hour.
+
+    The names are those of the layout with class folders, so that it is the same for every layout.
+    """
     state = hashlib.sha256()
-    for files in (listing.train, listing.test):
-        state.update("\n".join(files.names).encode())
+    for part, files in (("train", listing.train), ("val", listing.test)):
+        labeled = zip(files.names, files.labels.tolist(), strict=True)
+        names = (f"{part}/{listing.classes[label]}/{name.rpartition('/')[2]}" for name, label in labeled)
+        state.update("\n".join(names).encode())
         state.update(files.labels.numpy().astype("<i8").data)
     return state.hexdigest()
 

@@ -6,6 +6,7 @@ import functools
 import multiprocessing
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from multiprocessing.context import BaseContext
@@ -30,10 +31,14 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 WORKERS_VARIABLE = "PLASTIBENCH_DECODERS"
 """Environment variable with the number of processes that decode images; 0 decodes in the training process."""
 
+_WARNED: set[str] = set()
+"""Messages of which this process has warned."""
 _NOT_AUGMENTED = -1
 _Key = tuple[str, int, int]
 """Name of a file, its label, and the seed of its augmentation or -1."""
-_Sample = tuple[Tensor, int] | DataError
+_Sample = tuple[Tensor, int, frozenset[str]] | DataError
+"""An image, its label, and what the decoder warned of."""
+_LoadedBatch = tuple[Tensor, Tensor, frozenset[str]] | DataError
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +99,9 @@ class StreamingDataset(Dataset):
         for loaded in self._loader(self._keys(index, seeds, bounds), min(self.num_workers, len(bounds))):
             if isinstance(loaded, DataError):
                 raise loaded
-            pixels, labels = (part.to(self.device, non_blocking=True) for part in loaded)
+            *tensors, messages = loaded
+            _warn_once(messages)
+            pixels, labels = (part.to(self.device, non_blocking=True) for part in tensors)
             yield pixels.to(torch.float32).div_(255).sub_(mean).div_(std), labels
 
     def _keys(self, index: Tensor, seeds: Tensor, bounds: list[tuple[int, int]]) -> Iterator[list[_Key]]:
@@ -127,30 +134,41 @@ class _Decoder(data.Dataset[_Sample]):
     def __getitem__(self, key: _Key) -> _Sample:
         name, label, seed = key
         try:
-            image = decode_image(self._source.read(name), str(self._source.path / name))
+            with warnings.catch_warnings(record=True) as caught:
+                image = decode_image(self._source.read(name), str(self._source.path / name))
         except DataError as error:
             # Returned, not raised: a worker would wrap the sentence in its traceback.
             return error
+        return self._transformed(image, seed), label, frozenset(str(each.message) for each in caught)
+
+    def _transformed(self, image: Image.Image, seed: int) -> Tensor:
         if seed == _NOT_AUGMENTED:
-            return _transform(self._size, augmented=False)(image), label
+            return _transform(self._size, augmented=False)(image)
         state = torch.get_rng_state()
         # The CPU's generator only: torch.manual_seed would also seed the device's.
         torch.default_generator.manual_seed(seed)
         try:
-            return _transform(self._size, augmented=True)(image), label
+            return _transform(self._size, augmented=True)(image)
         finally:
             torch.set_rng_state(state)
 
 
-def _collate(samples: list[_Sample]) -> tuple[Tensor, Tensor] | DataError:
-    """Return a batch of bytes and labels, or the first error."""
-    images, labels = [], []
+def _collate(samples: list[_Sample]) -> _LoadedBatch:
+    """Return a batch of bytes, labels and warnings, or the first error."""
+    loaded = []
     for sample in samples:
         if isinstance(sample, DataError):
             return sample
-        images.append(sample[0])
-        labels.append(sample[1])
-    return torch.stack(images), torch.tensor(labels, dtype=torch.int64)
+        loaded.append(sample)
+    images, labels, messages = zip(*loaded, strict=True)
+    return torch.stack(images), torch.tensor(labels, dtype=torch.int64), frozenset().union(*messages)
+
+
+def _warn_once(messages: frozenset[str]) -> None:
+    """Warn of what the decoders warned of, once a process, and not once a decoder and epoch."""
+    for message in sorted(messages - _WARNED):
+        warnings.warn(message, stacklevel=2)
+    _WARNED.update(messages)
 
 
 @functools.cache

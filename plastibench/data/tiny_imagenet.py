@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,7 @@ from plastibench.data.image_files import (
     decode_image,
 )
 from plastibench.data.images import LabeledImages
-from plastibench.errors import DataError, unknown
+from plastibench.errors import DataError, count, unknown
 
 TINY_IMAGENET = RemoteFile(
     name="tiny-imagenet-200.zip",
@@ -33,7 +32,7 @@ NUM_CLASSES = 200
 EDITIONS = ("official", "subset")
 FOLDER = "tiny-imagenet-200"
 FOLDERS = {"official": (FOLDER,), "subset": (FOLDER, f"tiny-imagenet-subset/{FOLDER}")}
-"""By edition, where the unpacked folder may be in the data folder."""
+"""By edition, where the unpacked folder may be in the data folder, which may also be the folder itself."""
 
 _TRAIN_PER_CLASS, _TEST_PER_CLASS = 500, 50
 _SIDE = 64
@@ -57,14 +56,14 @@ def load_tiny_imagenet(
         raise unknown("edition of Tiny-ImageNet", edition, EDITIONS)
     source = _find_source(data, edition, archive)
     listing = list_tiny_imagenet(source, "" if isinstance(source, FolderSource) else f"{FOLDER}/")
-    count = len(listing.classes)
-    if edition == "official" and count != num_classes:
+    found = count(len(listing.classes), "class", "classes")
+    if edition == "official" and len(listing.classes) != num_classes:
         raise DataError(
-            f"{source.path} has {count} classes, and Tiny-ImageNet has {num_classes}; "
+            f"{source.path} has {found}, and Tiny-ImageNet has {num_classes}; "
             "ask for edition 'subset', or move the folder away to download the archive"
         )
-    if count < 2:
-        raise DataError(f"{source.path} has {count} classes in wnids.txt; at least 2 are needed")
+    if len(listing.classes) < 2:
+        raise DataError(f"{source.path} has {found}; at least 2 are needed")
     return load_decoded(decode_once(cache, _decode_job(source, listing, edition)))
 
 
@@ -72,52 +71,70 @@ def _find_source(data: Path, edition: str, archive: RemoteFile) -> FileSource:
     """Return the archive or else the unpacked folder in `data`; download the archive if official."""
     path = find_file(archive, data) if edition == "official" else None
     if path is None:
-        for name in FOLDERS[edition]:
-            if (data / name / "wnids.txt").is_file():
+        for name in (*FOLDERS[edition], ""):
+            # The list of classes may be gone, but without it any folder has this layout.
+            if (data / name / "wnids.txt").is_file() or (name and (data / name / "train").is_dir()):
                 return FolderSource(data / name)
         if edition == "subset":
             raise DataError(
                 f"there is no Tiny-ImageNet folder in {data} ({' or '.join(FOLDERS[edition])}, "
-                "with wnids.txt); put it there, or ask for edition 'official', which is downloaded"
+                "with train and val in it); put it there, or ask for edition 'official', which is downloaded"
             )
         path = fetch(archive, data)
     return ZipSource(path, archive.digest)
 
 
 def list_tiny_imagenet(source: FileSource, root: str = "") -> ImageListing:
-    """Return the images below `root`, a prefix with a final slash or nothing, in the original layout.
+    """Return the images below `root`, a prefix with a final slash or nothing.
 
-    Raises DataError if a class has not its 500 train and 50 val images.
+    They are in the original layout, or each class of a part has a folder, which may have a folder `images`
+    in it or around it. Raises DataError if a class has not its 500 train and 50 val images.
     """
-    classes = tuple(sorted({words[0] for words in source.read_lines(f"{root}wnids.txt")}))
-    labels = {wnid: label for label, wnid in enumerate(classes)}
-    train: list[tuple[str, int]] = []
-    for wnid, label in labels.items():
-        folder = f"{root}train/{wnid}/images"
-        names = [name for name in source.list_names(folder) if name.lower().endswith(".jpeg")]
-        _check_count(source, f"train/{wnid}/images", len(names), _TRAIN_PER_CLASS)
-        train += [(f"{folder}/{name}", label) for name in names]
-    folder = f"{root}val/images"
-    present = set(source.list_names(folder))
-    annotated = {
-        words[0]: words[1] for words in source.read_lines(f"{root}val/val_annotations.txt") if words[1:]
-    }
-    test = sorted(
-        (labels[wnid], name) for name, wnid in annotated.items() if wnid in labels and name in present
-    )
-    counts = Counter(label for label, _ in test)
-    for wnid, label in labels.items():
-        _check_count(source, f"val/images of {wnid}", counts[label], _TEST_PER_CLASS)
-    test_pairs = [(f"{folder}/{name}", label) for label, name in test]
-    return ImageListing(classes, ImageFiles.from_pairs(train), ImageFiles.from_pairs(test_pairs))
+    classes = _list_classes(source, root)
+    annotated = _annotated(source, f"{root}val")
+    train = [_class_images(source, f"{root}train", wnid) for wnid in classes]
+    test = [annotated.get(wnid) or _class_images(source, f"{root}val", wnid) for wnid in classes]
+    for part, images, expected in (("train", train, _TRAIN_PER_CLASS), ("val", test, _TEST_PER_CLASS)):
+        for wnid, names in zip(classes, images, strict=True):
+            _check_count(source, f"{part} of {wnid}", len(names), expected)
+    return ImageListing(classes, ImageFiles.by_class(train), ImageFiles.by_class(test))
 
 
-def _check_count(source: FileSource, what: str, count: int, expected: int) -> None:
+def _list_classes(source: FileSource, root: str) -> tuple[str, ...]:
+    """Return the classes, sorted: those in `wnids.txt`, or without that file the folders in `train`."""
+    if "wnids.txt" in source.list_files(root.rstrip("/")):
+        return tuple(sorted({words[0] for words in source.read_lines(f"{root}wnids.txt")}))
+    return tuple(source.list_folders(f"{root}train"))
+
+
+def _annotated(source: FileSource, part: str) -> dict[str, list[str]]:
+    """Return the sorted images of each class in the original layout, which lists them in a text file."""
+    present = source.list_images(f"{part}/images")
+    if not present:
+        return {}
+    lines = source.read_lines(f"{part}/val_annotations.txt")
+    wnids = {words[0]: words[1] for words in lines if words[1:]}
+    found: dict[str, list[str]] = {}
+    for name in present:
+        found.setdefault(wnids.get(name, ""), []).append(f"{part}/images/{name}")
+    return found
+
+
+def _class_images(source: FileSource, part: str, wnid: str) -> list[str]:
+    """Return the sorted images of a class that has a folder; none if it has none."""
+    for folder in (f"{part}/{wnid}/images", f"{part}/{wnid}", f"{part}/images/{wnid}"):
+        names = source.list_images(folder)
+        if names:
+            return [f"{folder}/{name}" for name in names]
+    return []
+
+
+def _check_count(source: FileSource, what: str, number: int, expected: int) -> None:
     """Raise DataError if a class is not complete."""
-    if count != expected:
+    if number != expected:
         raise DataError(
-            f"{source.path} has {count} images in {what}, and Tiny-ImageNet has {expected}; "
-            f"unpack {TINY_IMAGENET.name} again, in its original layout"
+            f"{source.path} has {count(number, 'image')} in {what}, and Tiny-ImageNet has {expected}; "
+            f"unpack {TINY_IMAGENET.name} again"
         )
 
 

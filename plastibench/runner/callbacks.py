@@ -33,3 +33,6 @@ class RunCallback:
 
     def on_log(self, spec: Spec, message: str) -> None:
         """Handle a message about a run, such as the stage that it resumes at."""
+
+    def on_warning(self, spec: Spec, message: str) -> None:
+        """Handle a Python warning, such as one of a library, which several runs may give."""

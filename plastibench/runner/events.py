@@ -79,6 +79,17 @@ class RunLogged(RunEvent):
 
 
 @dataclass(frozen=True)
+class RunWarned(RunEvent):
+    """Python code, such as a library, warned of something while a run was executed."""
+
+    message: str
+
+    def notify(self, callback: RunCallback) -> None:
+        """Call on_warning."""
+        callback.on_warning(self.spec, self.message)
+
+
+@dataclass(frozen=True)
 class RunReleased(RunEvent):
     """A run is no longer executed here: the executor has capacity for another one."""
 

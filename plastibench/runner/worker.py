@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from plastibench.errors import RequestError, explain
 from plastibench.experiments.spec import Spec
 from plastibench.runner.context import RunContext
-from plastibench.runner.events import Emit, RunEnded, RunFailed, RunLocked, RunReleased
+from plastibench.runner.events import Emit, RunEnded, RunFailed, RunLocked, RunReleased, RunWarned
 from plastibench.runner.execute import execute_run
 from plastibench.store.run_status import RunLockedError
 from plastibench.system import signals
@@ -26,6 +28,19 @@ def init_worker(context: RunContext) -> None:
         context.data_context.device.use_deterministic_algorithms()
     if context.num_processes > 1:
         context.data_context.device.limit_memory(context.num_processes)
+
+
+@contextmanager
+def _warnings_as_events(spec: Spec, emit: Emit) -> Iterator[None]:
+    """Emit Python's warnings instead of printing them, so that those of several processes are shown once."""
+    show = warnings.showwarning
+    warnings.showwarning = lambda message, category, *_: emit(
+        RunWarned(spec, f"{category.__name__}: {message}")
+    )
+    try:
+        yield
+    finally:
+        warnings.showwarning = show
 
 
 class RunWorker:
@@ -52,7 +67,8 @@ class RunWorker:
             if not self._ready:
                 init_worker(self.context)
                 self._ready = True
-            return RunEnded(spec, execute_run(spec, self.context, emit))
+            with _warnings_as_events(spec, emit):
+                return RunEnded(spec, execute_run(spec, self.context, emit))
         except RunLockedError as error:
             return RunLocked(spec, str(error))
         except KeyboardInterrupt:

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from plastibench.data.image_files import is_data
 from plastibench.system.files import free_bytes
 from plastibench.version import __version__
 from plastibench.workflows.workspace import Workspace
@@ -52,7 +53,7 @@ def _devices(name: str) -> Iterator[tuple[str, str]]:
 def _contents(folder: Path) -> str:
     if not folder.is_dir():
         return "missing: data sets are downloaded to it when they are needed"
-    names = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
+    names = sorted(entry.name for entry in folder.iterdir() if is_data(entry.name))
     return "holds " + ", ".join(names[:12]) + (", ..." if len(names) > 12 else "") if names else "empty"
 
 

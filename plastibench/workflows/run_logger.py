@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from plastibench.errors import one_line
 from plastibench.experiments.spec import Spec
 from plastibench.runner.callbacks import RunCallback
 from plastibench.store.record import Record
@@ -17,6 +18,7 @@ class RunLogger(RunCallback):
     def __init__(self) -> None:
         self.num_runs = 0
         self.num_finished = 0
+        self._warnings: set[str] = set()
 
     def on_start(self, num_runs: int, num_finished: int, num_processes: int) -> None:
         """Take the numbers of runs."""
@@ -45,3 +47,9 @@ class RunLogger(RunCallback):
     def on_log(self, spec: Spec, message: str) -> None:
         """Log a message."""
         logger.info("%s: %s", spec.name, message)
+
+    def on_warning(self, spec: Spec, message: str) -> None:
+        """Log a warning, once for all runs."""
+        if message not in self._warnings:
+            self._warnings.add(message)
+            logger.warning("%s", one_line(message))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import os
@@ -25,6 +26,7 @@ from plastibench.data.cifar import (
     load_cifar10,
     read_members,
 )
+from plastibench.data.images import checksum
 from plastibench.errors import DataError, RequestError
 
 Write = Callable[[Path, dict[str, bytes]], Path]
@@ -86,6 +88,26 @@ def test_cifar_archive_and_folder_agree(
     # A row of a batch is the red plane, the green one, the blue one, each from the top row down.
     assert train.x[4, 1, 2, 3] == second[b"data"][1, 1024 + 2 * 32 + 3]
     assert train.y[3:6].tolist() == second[b"labels"]
+
+
+def test_cifar_is_the_same_however_it_is_unpacked(
+    small: CifarFiles, batches: dict[str, bytes], tmp_path: Path, write: Write
+) -> None:
+    packed = tar({f"{CIFAR10.folder}/{name}": content for name, content in batches.items()})
+    left = {".DS_Store": b"", "._data_batch_1": b"", "batches.meta": b"", "readme.html": b""}
+    folders = [
+        write(tmp_path / "archive", {small.archive.name: packed}),
+        write(tmp_path / "tar", {"cifar-10-python.tar": gzip.decompress(packed)}),
+        write(tmp_path / "torchvision" / CIFAR10.folder, batches | left).parent,
+        write(tmp_path / "kaggle/cifar-10-python" / CIFAR10.folder, batches | left).parent.parent,
+        write(tmp_path / "itself", batches | left),
+    ]
+    assert len({checksum(*load_cifar(small, data, "official")) for data in folders}) == 1
+    batches["data_batch_2"] = batches["data_batch_1"]
+    altered = tar({f"{CIFAR10.folder}/{name}": content for name, content in batches.items()})
+    (tmp_path / "tar/cifar-10-python.tar").write_bytes(gzip.decompress(altered))
+    with pytest.raises(DataError, match=r"python\.tar, data_batch_2 are not the official files"):
+        load_cifar(small, tmp_path / "tar", "official")
 
 
 @damages

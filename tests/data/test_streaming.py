@@ -207,10 +207,10 @@ def test_incomplete_sets_are_refused(folder: Path, tmp_path: Path) -> None:
         open_imagenet(folder / "elsewhere", 32, CPU)
     for path in (root / "val/n2").iterdir():
         path.unlink()
-    with pytest.raises(DataError, match=r"n2 has no images \(ImageNet is arranged as"):
+    with pytest.raises(DataError, match="n2 has no images; remove it from train and val if it"):
         list_imagenet(root, "subset")
     (root / "val/ILSVRC2012_val_00000001.JPEG").touch()
-    with pytest.raises(DataError, match=r"val is flat; ImageNet is arranged as train/<wnid>/\*\.JPEG"):
+    with pytest.raises(DataError, match="val holds images but no class folders"):
         list_imagenet(root, "subset")
 
 

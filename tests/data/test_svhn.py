@@ -11,8 +11,9 @@ import pytest
 from scipy.io import savemat
 from support.damage import NOWHERE, Damage, damages, md5, truncated
 
-from plastibench.data.fashion_mnist import FASHION_MNIST, load_fashion_mnist, read_idx
+from plastibench.data.fashion_mnist import FASHION_MNIST, load_fashion_mnist, published_file, read_idx
 from plastibench.data.fetch import RemoteFile
+from plastibench.data.images import checksum
 from plastibench.data.svhn import SVHN, load_svhn, read_mat
 from plastibench.errors import DataError
 
@@ -75,7 +76,8 @@ def fashion_mnist(tmp_path: Path) -> Published:
         shape = (5, 28, 28) if "images" in name else (5,)
         content = idx(numbers.integers(0, 10, shape, dtype=np.uint8))
         (raw / file.name).write_bytes(content)
-        files[name] = RemoteFile(file.name, (NOWHERE,), f"md5:{md5(content)}")
+        made = published_file(name, md5(content), md5(gzip.decompress(content)))
+        files[name] = replace(made, urls=(NOWHERE,))
     return tmp_path, files
 
 
@@ -84,6 +86,50 @@ def test_fashion_mnist(fashion_mnist: Published) -> None:
     first = np.random.default_rng(0).integers(0, 10, (5, 28, 28), dtype=np.uint8)
     assert train.x.shape == (5, 1, 28, 28)
     assert np.array_equal(train.x[:, 0].numpy(), first)
+
+
+def unpack(data: Path, folder: str, dash: str) -> None:
+    """Replace the published files by unpacked ones in a folder."""
+    (data / folder).mkdir(parents=True, exist_ok=True)
+    for path in (data / "FashionMNIST/raw").glob("*.gz"):
+        name = path.stem.replace("-idx", f"{dash}idx")
+        (data / folder / name).write_bytes(gzip.decompress(path.read_bytes()))
+        path.unlink()
+
+
+@pytest.mark.parametrize("folder", ["FashionMNIST/raw", "fashion-mnist", "fashionmnist", ""])
+@pytest.mark.parametrize("dash", ["-", "."])
+def test_unpacked_fashion_mnist_is_the_same(fashion_mnist: Published, folder: str, dash: str) -> None:
+    data, files = fashion_mnist
+    before = checksum(*load_fashion_mnist(data, files))
+    unpack(data, folder, dash)
+    assert checksum(*load_fashion_mnist(data, files)) == before
+
+
+def test_mnist_beside_fashion_mnist_is_not_taken_for_it(fashion_mnist: Published) -> None:
+    data, files = fashion_mnist
+    before = checksum(*load_fashion_mnist(data, files))
+    for name in files:
+        (data / f"{name}-ubyte.gz").write_bytes(idx(np.zeros((2, 28, 28), np.uint8)))
+    assert checksum(*load_fashion_mnist(data, files)) == before
+
+
+@damages
+def test_damaged_unpacked_fashion_mnist_is_refused(fashion_mnist: Published, damage: Damage) -> None:
+    data, files = fashion_mnist
+    unpack(data, "FashionMNIST/raw", "-")
+    path = data / "FashionMNIST/raw/train-labels-idx1-ubyte"
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(DataError, match="train-labels-idx1-ubyte is truncated or altered"):
+        load_fashion_mnist(data, files)
+
+
+def test_svhn_is_found_in_the_data_folder_itself(svhn: Published) -> None:
+    before = checksum(*load_svhn(*svhn))
+    for path in (svhn[0] / "svhn").iterdir():
+        path.rename(svhn[0] / path.name)
+    (svhn[0] / "._train_32x32.mat").write_bytes(b"Mac OS X")
+    assert checksum(*load_svhn(*svhn)) == before
 
 
 @damages
