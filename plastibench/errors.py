@@ -34,6 +34,8 @@ MAX_LENGTH = 600
 """Longest message, in characters."""
 MEMORY_HINT = "lower batch_size, the model's width, or --jobs"
 _ALLOCATION = re.compile(r"[Tt]ried to allocate ([\d.]+) (bytes|[KMGT]iB)")
+_LOGIN = re.compile(r"([a-z][a-z0-9+.-]*://)(?!/)(?:[^\s:@/]*:(?!\d)[^\n]*|\S*)@", re.IGNORECASE)
+_SECRET_QUERY = re.compile(r"([?&;]\w*(?:pass|pwd|token|secret|key)\w*=)[^\s'\"&;]*", re.IGNORECASE)
 _OUT_OF_MEMORY = ("not enough memory", "can't allocate memory", "out of memory")
 
 
@@ -50,10 +52,16 @@ def explain(error: BaseException) -> str:
 
 
 def one_line(text: str) -> str:
-    """Return the text without line breaks and control characters, with long words shortened."""
+    """Return the text without logins, line breaks and control characters, with long words shortened."""
+    text = hide_logins(" ".join(text.split()))
     words = (word if len(word) <= MAX_LENGTH // 4 else f"{word[:60]}...{word[-10:]}" for word in text.split())
     line = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in " ".join(words))
     return line if len(line) <= MAX_LENGTH else f"{line[:MAX_LENGTH]}..."
+
+
+def hide_logins(text: str) -> str:
+    """Return a text without the logins of addresses, which somebody may have written in the wrong place."""
+    return _SECRET_QUERY.sub(r"\1***", _LOGIN.sub(r"\1***@", text))
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -8,6 +8,8 @@ from contextlib import contextmanager, suppress
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from plastibench.errors import hide_logins
+
 if TYPE_CHECKING:
     from plastibench.cli.screen import Screen
 
@@ -33,7 +35,7 @@ class ConsoleHandler(logging.Handler):
 
         with suppress(Exception):
             # As Text: brackets in a path or an error are no markup.
-            self.console.print(Text(self.format(record)), soft_wrap=True)
+            self.console.print(Text(hide_logins(self.format(record))), soft_wrap=True)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import os
 import pkgutil
 import signal
 import sys
+import traceback
 from typing import Any
 
 import click
@@ -14,7 +15,7 @@ import click
 from plastibench.cli import commands
 from plastibench.cli.exit_codes import ExitCode
 from plastibench.cli.logs import log_to_console
-from plastibench.errors import RequestError, explain, one_line
+from plastibench.errors import RequestError, explain, hide_logins, one_line
 from plastibench.version import __version__
 
 TRACEBACK_VARIABLE = "PLASTIBENCH_TRACEBACK"
@@ -76,7 +77,8 @@ def _exit_code() -> int:
         raise
     except Exception as error:
         if os.environ.get(TRACEBACK_VARIABLE):
-            raise
+            click.echo(hide_logins(traceback.format_exc()), err=True, nl=False)
+            return ExitCode.FAILURE
         return _fail(f"{explain(error)} (set {TRACEBACK_VARIABLE}=1 for the traceback)", ExitCode.FAILURE)
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from plastibench.errors import RequestError
 from plastibench.system.locks import file_lock
-from plastibench.system.uris import explain_without_password, without_password
+from plastibench.system.uris import check_address, explain_without_password, without_password
 from plastibench.tracking import rest
 
 if TYPE_CHECKING:
@@ -84,6 +84,7 @@ class TrackingServer:
             raise RequestError(
                 f"tracking address {without_password(uri)} is not allowed: it must begin with {allowed}"
             )
+        check_address("tracking address", uri)
         # SQLAlchemy's default driver for PostgreSQL is the one before psycopg.
         return cls(f"postgresql+psycopg{uri[len(scheme) :]}" if scheme == "postgresql" else uri, home)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from plastibench.errors import RequestError, explain
 from plastibench.store.tuned_settings import FOLDER
-from plastibench.system.uris import explain_without_password, without_password
+from plastibench.system.uris import check_address, explain_without_password, without_password
 
 if TYPE_CHECKING:
     import optuna
@@ -24,6 +24,8 @@ def open_storage(home: Path, url: str | None) -> BaseStorage:
     """
     import optuna
 
+    if url is not None:
+        check_address("storage", url)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     folder = home / FOLDER

@@ -50,7 +50,7 @@ def serve(server: TrackingServer, port: int = 0) -> Iterator[MlflowPage]:
     port = _free_port(port)
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
-            _command(server, port), env=_environment(), start_new_session=True, stdout=log, stderr=log
+            _command(port), env=_environment(server), start_new_session=True, stdout=log, stderr=log
         )
         try:
             address = f"http://{HOST}:{port}"
@@ -76,14 +76,15 @@ def _last_line(log: IO[bytes]) -> str:
     return next((line.strip() for line in reversed(lines) if line.strip()), "no message")
 
 
-def _command(server: TrackingServer, port: int) -> list[str]:
-    options = {"--backend-store-uri": server.uri, "--host": HOST, "--port": str(port), "--workers": "1"}
-    return [sys.executable, "-m", "mlflow", "ui", *(word for option in options.items() for word in option)]
+def _command(port: int) -> list[str]:
+    return [sys.executable, "-m", "mlflow", "ui", "--host", HOST, "--port", str(port), "--workers", "1"]
 
 
-def _environment() -> dict[str, str]:
-    # Job execution starts a dozen processes for features that are not used here.
-    return {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+def _environment(server: TrackingServer) -> dict[str, str]:
+    # Job execution starts a dozen processes for features that are not used here. The address may have a
+    # password, which other users would see among a program's arguments.
+    variables = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    return {**os.environ, **variables, "MLFLOW_BACKEND_STORE_URI": server.uri}
 
 
 def _free_port(port: int) -> int:
