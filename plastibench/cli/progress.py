@@ -72,13 +72,20 @@ class RunProgress(LiveDisplay, RunCallback):
             state.stage, state.epoch, state.train_accuracy = epoch.stage, epoch.epoch, epoch.train_accuracy
 
     @suppress_errors
+    def on_stage_restored(self, spec: Spec, row: dict[str, Any]) -> None:
+        """Count a stage that had ended before the run was resumed."""
+        state = self.running.get(spec.id)
+        if state is not None:
+            state.stage, state.epoch = row["index"] + 1, 0
+            state.stage_seconds += sum(row.get(f"{phase}_seconds", 0) for phase in PHASES)
+
+    @suppress_errors
     def on_stage_end(self, spec: Spec, row: dict[str, Any]) -> None:
-        """Count a stage."""
+        """Count a stage, and print a line about it if there is no terminal."""
+        self.on_stage_restored(spec, row)
         state = self.running.get(spec.id)
         if state is None:
             return
-        state.stage, state.epoch = row["index"] + 1, 0
-        state.stage_seconds += sum(row.get(f"{phase}_seconds", 0) for phase in PHASES)
         if not self.console.is_terminal and time.monotonic() - self.last_line > PLAIN_INTERVAL:
             self.last_line = time.monotonic()
             line = f"  {state.name}: stage {state.stage}/{state.num_stages}, {self.time_left()}"

@@ -17,13 +17,17 @@ class RunCallback:
         """Handle the start of a whole grid, before its first run."""
 
     def on_run_start(self, spec: Spec, num_stages: int) -> None:
-        """Handle the start of a run, or its resumption: `on_stage_end` follows for every complete stage."""
+        """Handle the start of a run, or its resumption: `on_stage_restored` follows for complete stages."""
 
     def on_epoch_end(self, spec: Spec, epoch: EpochProgress) -> None:
         """Handle the end of an epoch; with several processes, a few epochs a second are reported."""
 
     def on_stage_end(self, spec: Spec, row: dict[str, Any]) -> None:
         """Handle the end of a stage: `row` is the stage's row of the record."""
+
+    def on_stage_restored(self, spec: Spec, row: dict[str, Any]) -> None:
+        """Handle a stage that had ended before the run was resumed; by default like one that ends now."""
+        self.on_stage_end(spec, row)
 
     def on_run_end(self, record: Record) -> None:
         """Handle the end of a run; its record is in the store."""

@@ -58,13 +58,24 @@ class EpochEnded(RunEvent):
 
 @dataclass(frozen=True)
 class StageEnded(RunEvent):
-    """A stage ended, or had ended before the run was resumed."""
+    """A stage ended."""
 
     row: dict[str, Any]
 
     def notify(self, callback: RunCallback) -> None:
         """Call on_stage_end."""
         callback.on_stage_end(self.spec, self.row)
+
+
+@dataclass(frozen=True)
+class StageRestored(RunEvent):
+    """A stage had ended before the run was resumed."""
+
+    row: dict[str, Any]
+
+    def notify(self, callback: RunCallback) -> None:
+        """Call on_stage_restored."""
+        callback.on_stage_restored(self.spec, self.row)
 
 
 @dataclass(frozen=True)

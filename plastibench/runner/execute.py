@@ -12,7 +12,15 @@ from plastibench.experiments.spec import Spec, build, build_probes
 from plastibench.runner.callbacks import RunCallback
 from plastibench.runner.checkpointing import RunCheckpointer, RunHistory
 from plastibench.runner.context import RunContext
-from plastibench.runner.events import Emit, EpochEnded, RunLogged, RunStarted, StageEnded, notify_all
+from plastibench.runner.events import (
+    Emit,
+    EpochEnded,
+    RunLogged,
+    RunStarted,
+    StageEnded,
+    StageRestored,
+    notify_all,
+)
 from plastibench.store.checkpoint import Checkpoint
 from plastibench.store.record import Record
 from plastibench.store.run_status import run_lock
@@ -70,7 +78,7 @@ def _train(spec: Spec, context: RunContext, emit: Emit) -> Record:
     history = checkpointer.history
     emit(RunStarted(spec, task.num_stages()))
     for row in history.rows:
-        emit(StageEnded(spec, row))
+        emit(StageRestored(spec, row))
     with context.store.open(spec, history.rows) as writer:
         history.rows = writer.rows
         measures = protocol.Measures(spec.held_out_test, build_probes(spec, context.registry))

@@ -82,6 +82,17 @@ def test_stages_are_printed_if_there_is_no_terminal(progress: RunProgress) -> No
     assert line.startswith("  x x x seed 0: stage 1/3, at least"), "one line every ten seconds"
 
 
+def test_resumed_run_is_not_said_to_be_at_its_first_stage(progress: RunProgress) -> None:
+    progress.last_line = -60.0
+    progress.on_run_start(a_spec(), 9)
+    for stage in range(4):
+        progress.on_stage_restored(a_spec(), {"index": stage, "train_seconds": 8.0})
+    assert "stage 5/9" in shown(progress)
+    progress.on_stage_end(a_spec(), {"index": 4, "train_seconds": 8.0})
+    lines = [line for line in shown(progress).splitlines() if line.startswith("  x x x seed 0: stage")]
+    assert [line.partition(",")[0] for line in lines] == ["  x x x seed 0: stage 5/9"]
+
+
 def test_events_of_a_run_that_is_not_shown_are_no_error(progress: RunProgress) -> None:
     for seed in (1, 2):
         progress.on_epoch_end(a_spec(seed), EpochProgress(0, 1, 0.5, 9))

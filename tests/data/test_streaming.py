@@ -95,6 +95,18 @@ def test_batches_do_not_depend_on_the_number_of_workers(
     assert torch.equal(torch.cat([y for _, y in epochs[0]]), labels[order])
 
 
+@pytest.mark.heavy
+def test_decoders_warning_is_shown_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number, path in enumerate(sorted((folder / "imagenet/train").glob("*/*"))):
+        image = Image.new("RGB", (40, 40), (number, 0, 0)).convert("P")
+        image.save(path.with_suffix(".png"), transparency=bytes(range(256)))
+        path.unlink()
+    datasets = [opened(folder, monkeypatch, workers).train for workers in (2, 2, 0)]
+    with pytest.warns(UserWarning, match="Palette images with Transparency") as caught:
+        assert all(list(data.batches(4)) for data in datasets)
+    assert len(caught) == 1
+
+
 def test_augmentation_follows_the_generator(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = opened(folder, monkeypatch).train
     first, second = (list(data.batches(8, augment=seeded(seed))) for seed in (1, 2))

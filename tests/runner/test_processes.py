@@ -23,6 +23,7 @@ from plastibench.runner.executors.processes import ProcessExecutor, WorkerProces
 from plastibench.runner.queue import RunQueue
 from plastibench.runner.scheduler import Scheduler, run_specs
 from plastibench.store.record import Record
+from plastibench.workflows.run_logger import RunLogger
 
 pytestmark = pytest.mark.heavy
 
@@ -84,6 +85,26 @@ def test_process_that_dies_costs_its_own_run_and_is_replaced(
     assert [record.spec.seed for record in context.store.finished(specs)] == [0, 4]
     assert multiprocessing.active_children() == []
     assert capfd.readouterr().err == "", "a worker wrote to the user's terminal"
+
+
+WARNING = """
+def start(self, learner):
+    import warnings
+    warnings.warn("odd weights")
+"""
+
+
+def test_warning_of_several_processes_is_shown_once(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    grid = Grid(("digits",), ("odd",), seeds=(0, 1, 2), settings=SETTINGS)
+    file = plugin(tmp_path, "odd", WARNING)
+    context = RunContext(tmp_path / "home", tmp_path, tmp_path, "cpu", (file,), threads=1, num_processes=2)
+    assert run_specs(grid.specs(context.registry), context, [RunLogger()]) == []
+    assert [record.message for record in caplog.records if "odd weights" in record.message] == [
+        "UserWarning: odd weights"
+    ]
+    assert capfd.readouterr().err == ""
 
 
 def test_process_that_cannot_load_plugins_fails_its_runs_and_the_grid_ends(tmp_path: Path) -> None:
