@@ -92,6 +92,16 @@ def search_space(cls: type[Settings]) -> dict[str, Range]:
     return {name: one.range for name, one in _declared(cls).items() if one.range is not None}
 
 
+def own_choices(cls: type[Settings]) -> dict[str, dict[str, Any]]:
+    """Return the values by their text of each setting with finitely many that the class declares itself."""
+    choices = {
+        name: {text: value for type_ in one.types for text, value in type_.choices.items()}
+        for name, one in _declared(cls).items()
+        if name in vars(cls).get("__annotations__", {})
+    }
+    return {name: values for name, values in choices.items() if values}
+
+
 def describe(cls: type[Settings]) -> Iterator[tuple[str, str, str]]:
     """Yield (name, default, what is allowed) for each setting."""
     for name, one in _declared(cls).items():

@@ -32,7 +32,11 @@ class Method(Settings):
     batch_norm: BatchNormPolicy = "keep"
 
     disabled: ClassVar[Mapping[str, Any] | None] = None
-    """Settings with which the remedy does nothing: the run equals a warm start bit for bit."""
+    """Settings with which the remedy does nothing: the run equals a warm start bit for bit. An empty mapping
+    declares a control, which does nothing on purpose."""
+    active: ClassVar[Mapping[str, Any]] = {}
+    """Settings with which the remedy acts within a few steps, for the laws, if the defaults do not: a lower
+    threshold, a shorter interval."""
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     """Published variants by name, such as `dash_2024`, and their settings."""
     capturable: ClassVar[bool] = False

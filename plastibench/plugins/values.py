@@ -16,6 +16,8 @@ class ValueType(NamedTuple):
     parse: Callable[[str], Any]
     """Raises ValueError or KeyError for text that means no such value."""
     is_number: bool = False
+    choices: Mapping[str, Any] = types.MappingProxyType({})
+    """All its values by their text, if there are finitely many."""
 
 
 def value_types(hint: Any) -> tuple[ValueType, ...]:  # noqa: ANN401 - a type form has no type
@@ -46,7 +48,12 @@ def from_json(values: Mapping[str, Any]) -> dict[str, Any]:
 def _value_type(hint: Any) -> ValueType:  # noqa: ANN401
     if get_origin(hint) is Literal:
         choices = {show(value): value for value in get_args(hint)}
-        return ValueType(" or ".join(choices), lambda v: _is_choice(v, choices), choices.__getitem__)
+        return ValueType(
+            " or ".join(choices),
+            lambda v: _is_choice(v, choices),
+            choices.__getitem__,
+            choices=choices,
+        )
     if hint not in _TYPES:
         raise TypeError(
             f"{hint} is no type of a setting: bool, int, float, str, None, a Literal and tuple[int, ...] are"
@@ -61,7 +68,12 @@ def _is_choice(value: object, choices: Mapping[str, object]) -> bool:
 
 _BOOLEANS = {"true": True, "false": False, "yes": True, "no": False, "1": True, "0": False}
 _TYPES: dict[Any, ValueType] = {
-    bool: ValueType("true or false", lambda v: type(v) is bool, lambda text: _BOOLEANS[text.lower()]),
+    bool: ValueType(
+        "true or false",
+        lambda v: type(v) is bool,
+        lambda text: _BOOLEANS[text.lower()],
+        choices={"true": True, "false": False},
+    ),
     int: ValueType("a whole number", lambda v: type(v) is int, int, is_number=True),
     float: ValueType("a number", lambda v: type(v) in (int, float), float, is_number=True),
     str: ValueType("text", lambda v: type(v) is str, str),

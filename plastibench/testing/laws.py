@@ -1,4 +1,8 @@
-"""The laws of methods. Each takes a method class and raises AssertionError if the class breaks the law."""
+"""The laws of methods. Each raises AssertionError, and says what differs, if a method breaks the law.
+
+Those that run a method take its class, or `functools.partial(cls, setting=value)`; `testing.variants` has
+the settings over which a law should hold.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +10,10 @@ import copy
 import json
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch.utils._pytree import tree_flatten
-from torch.utils.flop_counter import FlopCounterMode
 
 from plastibench.devices import Device
 from plastibench.plugins.fields import search_space, settings_of
@@ -22,16 +24,16 @@ from plastibench.plugins.values import from_json
 from plastibench.seeding import derive_seed
 from plastibench.store.checkpoint import Checkpoint
 from plastibench.testing.cpu_graphs import CapturingCpu, FusedCpu
+from plastibench.testing.real_cost import count_passes, real_flops_counter
 from plastibench.testing.run_trace import (
-    count_passes,
-    data_context,
+    MakeMethod,
     equal_weights,
     hooked_after_stage,
     trace_interrupted_run,
     trace_run,
 )
+from plastibench.testing.trace_diff import assert_equal_runs, assert_equal_trees
 from plastibench.training import protocol, state
-from plastibench.training.callbacks import StateDict
 from plastibench.training.evaluation import evaluate
 from plastibench.training.learner import Learner
 
@@ -40,156 +42,166 @@ COSTS_OF_HOOKS = {"remedy_passes", "remedy_forwards", "remedy_flops", "elementwi
 
 def is_well_formed(cls: type[Method]) -> None:
     """A method is a dataclass whose docstring names its source; its settings survive JSON."""
-    assert "__dataclass_fields__" in vars(cls), f"{cls.__name__} lacks @dataclass"
-    assert "arXiv" in (cls.__doc__ or ""), f"{cls.__name__}'s docstring names no source (arXiv ...)"
+    name = cls.__name__
+    assert "__dataclass_fields__" in vars(cls), f"{name} lacks @dataclass"
+    assert "arXiv" in (cls.__doc__ or ""), f"{name}'s docstring names no source (arXiv ...)"
     settings = settings_of(cls())
-    assert cls(**from_json(json.loads(json.dumps(settings)))) == cls()
-    for name, values in cls.presets.items():
-        assert settings_of(cls(**values)).items() >= dict(values).items(), f"preset {name} is not kept"
-    for name, space in search_space(cls).items():
-        assert space.low <= settings[name] <= space.high, f"the default of {name} is outside its search range"
+    again = settings_of(cls(**from_json(json.loads(json.dumps(settings)))))
+    assert again == settings, f"the settings of {name} change in JSON: {settings} becomes {again}"
+    for preset, values in cls.presets.items():
+        assert settings_of(cls(**values)).items() >= dict(values).items(), f"preset {preset} is not kept"
+    for setting, space in search_space(cls).items():
+        inside = space.low <= settings[setting] <= space.high
+        assert inside, f"the default of {name}.{setting} is outside its search range"
 
 
 def disabled_method_equals_warm_start(task: Task, cls: type[Method]) -> None:
     """A method whose strength is off equals the method without hooks, bit for bit."""
-    assert cls.disabled is not None
-    warm, disabled = trace_run(task, Method()), trace_run(task, cls(**cls.disabled))
-    assert equal_weights(warm.weights, disabled.weights)
-    assert _without_hooks(warm.rows()) == _without_hooks(disabled.rows())
+    assert cls.disabled is not None, f"{cls.__name__} has no `disabled`: the settings that switch it off"
+    plain, disabled = trace_run(task, Method()), trace_run(task, cls(**cls.disabled))
+    what = f"{cls.__name__} with {dict(cls.disabled)} differs from a run without remedy"
+    assert_equal_runs(plain, disabled, what, ignore=COSTS_OF_HOOKS)
 
 
-def _without_hooks(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{k: v for k, v in row.items() if k not in COSTS_OF_HOOKS} for row in rows]
+def active_method_differs_from_warm_start(task: Task, cls: type[Method]) -> None:
+    """A method changes the weights: the laws are not met by doing nothing.
+
+    Its `active` settings are tried: its published ones may not act within the few steps of a law.
+    """
+    plain, active = trace_run(task, Method()), trace_run(task, cls(**cls.active))
+    settings = dict(cls.active) or "its default settings"
+    assert not equal_weights(plain.weights, active.weights), (
+        f"{cls.__name__} with {settings} has the weights of a run without remedy: it does nothing within "
+        f"{active.results[-1].cost.steps} steps of {len(active.results)} stages. "
+        "Declare `active`, settings at which it does"
+    )
 
 
-def default_settings_differ_from_warm_start(task: Task, cls: type[Method]) -> None:
-    """A method with its published settings changes the weights: the law above is not met by doing nothing."""
-    assert not equal_weights(trace_run(task, Method()).weights, trace_run(task, cls()).weights)
-
-
-def same_seed_gives_same_result(task: Task, cls: type[Method]) -> None:
+def same_seed_gives_same_result(task: Task, make_method: MakeMethod) -> None:
     """The seed determines the result, and another seed gives another result."""
-    first, second, other = (trace_run(task, cls(), seed) for seed in (3, 3, 4))
-    assert equal_weights(first.weights, second.weights)
-    assert first.rows() == second.rows()
-    assert not equal_weights(first.weights, other.weights)
+    method = make_method()
+    first, second, other = (trace_run(task, method, seed) for seed in (3, 3, 4))
+    name = type(method).__name__
+    assert_equal_runs(first, second, f"two runs of {name} with the same seed")
+    assert not equal_weights(first.weights, other.weights), f"two seeds of {name} give the same weights"
 
 
-def first_stage_equals_warm_start(task: Task, cls: type[Method]) -> None:
+def first_stage_equals_warm_start(task: Task, make_method: MakeMethod) -> None:
     """A method that acts only between stages has the same first stage as every other such method."""
-    assert cls.acts_only_between_stages()
-    warm, remedy = trace_run(task, Method()), trace_run(task, cls())
-    assert equal_weights(warm.weights[:1], remedy.weights[:1])
-    assert warm.rows()[0] == remedy.rows()[0]
+    method = make_method()
+    name = type(method).__name__
+    assert method.acts_only_between_stages(), f"{name} acts within stages: this law does not hold for it"
+    plain, remedy = (trace_run(task, one).first_stage() for one in (Method(), method))
+    assert_equal_runs(plain, remedy, f"the first stage of {name} is not that of a run without remedy")
 
 
-def evaluation_changes_nothing(task: Task, cls: type[Method]) -> None:
+def evaluation_changes_nothing(task: Task, make_method: MakeMethod) -> None:
     """One more evaluation changes neither the weights nor the modes nor the random streams of a learner."""
-    method = cls()
 
-    def evaluate_again(learner: Learner) -> None:
-        weights = copy.deepcopy(learner.model.state_dict())
-        streams = torch.get_rng_state(), learner.generator.get_state()
-        modes = [module.training for module in learner.model.modules()]
+    def everything(learner: Learner) -> dict[str, object]:
+        return {
+            "weights": copy.deepcopy(learner.model.state_dict()),
+            "modes": [module.training for module in learner.model.modules()],
+            "streams": [torch.get_rng_state(), learner.generator.get_state()],
+        }
+
+    def evaluate_again(method: Method, learner: Learner) -> None:
+        before = everything(learner)
         assert learner.stage.test is not None
         evaluate(method.evaluated(learner), learner.stage.test, task.recipe, learner.device)
-        assert equal_weights([weights], [learner.model.state_dict()])
-        assert modes == [module.training for module in learner.model.modules()]
-        assert torch.equal(streams[0], torch.get_rng_state())
-        assert torch.equal(streams[1], learner.generator.get_state())
+        assert_equal_trees(before, everything(learner), f"before and after an evaluation of {method}")
 
-    with hooked_after_stage(method, before=evaluate_again):
-        evaluated = trace_run(task, method)
-    assert equal_weights(evaluated.weights, trace_run(task, cls()).weights)
+    method = make_method()
+    evaluated = trace_run(task, hooked_after_stage(method, before=evaluate_again))
+    name = type(method).__name__
+    assert_equal_runs(
+        trace_run(task, method), evaluated, f"runs of {name} with and without an evaluation more"
+    )
 
 
-def probes_change_nothing(task: Task, cls: type[Method], probes: Mapping[str, Probe]) -> None:
+def probes_change_nothing(task: Task, make_method: MakeMethod, probes: Mapping[str, Probe]) -> None:
     """A run with probes has the same bits as one without, and their measurements in addition."""
-    plain = trace_run(task, cls())
-    probed = trace_run(task, cls(), measures=protocol.Measures(probes=probes))
+    method = make_method()
+    plain = trace_run(task, method)
+    probed = trace_run(task, method, measures=protocol.Measures(probes=probes))
     names = {f"{name}.{measurement}" for name, probe in probes.items() for measurement in probe.units}
-    assert equal_weights(plain.weights, probed.weights), f"a probe changes a run of {cls.__name__}"
-    assert [row | dict.fromkeys(names) for row in plain.rows()] == [
-        row | dict.fromkeys(names & row.keys()) for row in probed.rows()
-    ]
+    assert_equal_runs(plain, probed, f"a probe changes a run of {type(method).__name__}", ignore=names)
+    missing = names - probed.rows()[0].keys()
+    assert not missing, f"not measured: {', '.join(sorted(missing))}"
 
 
-def counted_cost_equals_real_cost(task: Task, cls: type[Method], num_classes: int) -> None:
+def counted_cost_equals_real_cost(task: Task, make_method: MakeMethod, num_classes: int) -> None:
     """The counted cost equals independent counts of examples that went through models, and of FLOPs."""
-    with count_passes(num_classes) as passes:
-        results = trace_run(task, cls()).results
-    costs = [result.cost for result in results]
-    assert passes.forward_backward == sum(cost.train_passes + cost.remedy_passes for cost in costs)
-    assert passes.forward_only == sum(cost.evaluation_forwards + cost.remedy_forwards for cost in costs)
-    # A second run, with nothing left to trace, under a counter that sees every operation.
-    with FlopCounterMode(display=False) as counter:
-        costs = [result.cost for result in trace_run(task, cls()).results]
-    counted = sum(phase.flops or 0 for cost in costs for phase in cost.phases.values())
-    assert counter.get_total_flops() == counted
+    method = make_method()
+    with count_passes(num_classes) as passes, real_flops_counter() as counter:
+        costs = [result.cost for result in trace_run(task, method).results]
+    real = {
+        "passes forward and backward": passes.forward_backward,
+        "passes forward only": passes.forward_only,
+        "FLOPs": counter.get_total_flops(),
+    }
+    counted = {
+        "passes forward and backward": sum(cost.train_passes + cost.remedy_passes for cost in costs),
+        "passes forward only": sum(cost.evaluation_forwards + cost.remedy_forwards for cost in costs),
+        "FLOPs": sum(phase.flops or 0 for cost in costs for phase in cost.phases.values()),
+    }
+    assert_equal_trees(counted, real, f"counted and real cost of {type(method).__name__}")
 
 
-def global_random_state_is_ignored(task: Task, cls: type[Method]) -> None:
+def global_random_state_is_ignored(task: Task, make_method: MakeMethod) -> None:
     """A run does not depend on the state of torch's global generator before the run."""
+    method = make_method()
     torch.manual_seed(derive_seed("a"))
-    first = trace_run(task, cls())
+    first = trace_run(task, method)
     torch.manual_seed(derive_seed("b"))
     torch.rand(7)
-    assert equal_weights(first.weights, trace_run(task, cls()).weights)
+    message = f"{type(method).__name__} depends on torch's global generator before the run"
+    assert_equal_runs(first, trace_run(task, method), message)
 
 
 def interruption_changes_nothing(
-    task: Task, cls: type[Method], every: int = 1, device: Device | None = None
+    task: Task, make_method: MakeMethod, every: int = 1, device: Device | None = None
 ) -> None:
     """A run that is stopped after every step and resumed from a file each time ends with the same bits."""
-    whole = trace_run(task, cls(), device=device)
-    resumed, interruptions = trace_interrupted_run(task, cls, every, device)
-    assert interruptions >= sum(result.cost.steps for result in whole.results) // every
-    assert resumed.rows() == whole.rows()
-    assert equal_weights(resumed.weights, whole.weights)
+    method = make_method()
+    whole = trace_run(task, method, device=device)
+    resumed, interruptions = trace_interrupted_run(task, make_method, every, device)
+    steps = sum(result.cost.steps for result in whole.results)
+    assert interruptions >= steps // every, f"interrupted only {interruptions} times in {steps} steps"
+    assert_equal_runs(whole, resumed, f"whole and resumed runs of {type(method).__name__}")
 
 
-def captured_steps_equal_eager_steps(task: Task, cls: type[Method]) -> None:
+def captured_steps_equal_eager_steps(task: Task, make_method: MakeMethod) -> None:
     """Steps that are captured once and replayed give the bits of steps that run eagerly.
 
     For methods that declare it or have no hook inside a step. What Python decides in a step is frozen by the
     capture, so the task needs epochs of several steps, and a learning rate that varies.
     """
-    device = CapturingCpu()
-    replayed, eager = trace_run(task, cls(), device=device), trace_run(task, cls(), device=FusedCpu())
-    capturer = device.capturer
-    assert not capturer.failures, f"{cls.__name__} cannot be captured: {capturer.failures[0]}"
-    assert bool(capturer.num_replayed) == cls.can_be_captured()
-    assert equal_weights(replayed.weights, eager.weights), f"{cls.__name__} differs when replayed"
-    assert replayed.rows() == eager.rows()
+    method, device = make_method(), CapturingCpu()
+    replayed, eager = trace_run(task, method, device=device), trace_run(task, method, device=FusedCpu())
+    capturer, name = device.capturer, type(method).__name__
+    assert not capturer.failures, f"{name} cannot be captured: {capturer.failures[0]}"
+    if method.can_be_captured():
+        assert capturer.num_replayed, f"no step of {name} was replayed: the task's epochs have too few"
+    else:
+        assert not capturer.num_replayed, f"{name} is captured without being capturable"
+    assert_equal_runs(eager, replayed, f"{name} differs when replayed")
 
 
-def state_survives_checkpointing(task: Task, cls: type[Method]) -> None:
+def state_survives_checkpointing(task: Task, make_method: MakeMethod) -> None:
     """What a method keeps between hooks is the same after it was written to a checkpoint and read back."""
-    method, restored = cls(), cls()
-    states: list[StateDict] = []
+    restored = replace(make_method())
+    name = type(restored).__name__
 
-    def save_and_load(learner: Learner) -> None:
-        states[:] = [state.state_dict(learner, method)]
+    def save_and_load(method: Method, learner: Learner) -> None:
+        saved = state.state_dict(learner, method)
         fresh = Learner(task, restored, learner.seed, learner.device)
         fresh.begin_stage(learner.stage)
         with tempfile.TemporaryDirectory() as folder:
             checkpoint = Checkpoint(Path(folder), "a-law")
-            checkpoint.write(states[0])
+            checkpoint.write(saved)
             state.load_state_dict(checkpoint.read(print) or {}, fresh, restored)
-        states.append(state.state_dict(fresh, restored))
+        loaded = state.state_dict(fresh, restored)
+        assert_equal_trees(saved, loaded, f"the states of {name} before and after a checkpoint")
 
-    with hooked_after_stage(method, after=save_and_load):
-        for _ in protocol.run(task, method, 0, data_context()):
-            assert _equal_trees(*states), f"the state of {cls.__name__} changes in a checkpoint"
-
-
-def _equal_trees(a: object, b: object) -> bool:
-    """Return whether two trees of tensors and plain values are equal, number for number."""
-    (leaves_a, structure_a), (leaves_b, structure_b) = tree_flatten(a), tree_flatten(b)
-    return structure_a == structure_b and all(map(_equal_leaves, leaves_a, leaves_b))
-
-
-def _equal_leaves(a: object, b: object) -> bool:
-    if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor):
-        return torch.equal(a, b) and a.stride() == b.stride()
-    return a == b
+    trace_run(task, hooked_after_stage(make_method(), after=save_and_load))

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn.modules.module import register_module_forward_pre_hook
+from torch import Tensor
 
 from plastibench.devices import Device, get_device
 from plastibench.plugins.method import Method
@@ -24,7 +24,9 @@ from plastibench.training.callbacks import Checkpointer, StateDict, StopRequeste
 from plastibench.training.learner import Learner
 from plastibench.training.protocol import StageResult
 
-StageHook = Callable[[Learner], None]
+StageHook = Callable[[Method, Learner], None]
+MakeMethod = Callable[[], Method]
+"""A method's class, or `functools.partial(cls, setting=value)`."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,10 @@ class RunTrace:
         """Return the results without what depends on the clock or the hardware."""
         rows = [result.as_dict() for result in self.results]
         return [{k: v for k, v in row.items() if not k.endswith(HARDWARE_DEPENDENT)} for row in rows]
+
+    def first_stage(self) -> RunTrace:
+        """Return the part of the first stage."""
+        return RunTrace(self.results[:1], self.weights[:1])
 
 
 def trace_run(
@@ -56,31 +62,23 @@ def trace_run(
     """
     trace = RunTrace()
 
-    def keep_weights(learner: Learner) -> None:
+    def keep_weights(method: Method, learner: Learner) -> None:
         state = method.evaluated(learner).state_dict()
         trace.weights.append({name: value.detach().to("cpu", copy=True) for name, value in state.items()})
 
     context = data_context(device)
-    with hooked_after_stage(method, after=keep_weights):
-        try:
-            results = protocol.run(
-                task,
-                method,
-                seed,
-                context,
-                callback=callback,
-                checkpointer=checkpointer,
-                measures=measures,
-            )
-            trace.results.extend(results)
-        except StopRequested:
-            pass
+    hooked = hooked_after_stage(method, after=keep_weights)
+    with suppress(StopRequested):
+        results = protocol.run(
+            task, hooked, seed, context, callback=callback, checkpointer=checkpointer, measures=measures
+        )
+        trace.results.extend(results)
     return trace
 
 
 def trace_interrupted_run(
     task: Task,
-    make_method: Callable[[], Method],
+    make_method: MakeMethod,
     every: int,
     device: Device | None = None,
     measures: protocol.Measures | None = None,
@@ -126,23 +124,20 @@ def _fail(message: str) -> None:
     raise AssertionError(message)
 
 
-@contextmanager
 def hooked_after_stage(
     method: Method, *, before: StageHook | None = None, after: StageHook | None = None
-) -> Iterator[None]:
-    """Call `before` and `after` around the method's own `after_stage`."""
-    inherited = method.after_stage
+) -> Method:
+    """Return a copy of a method that calls `before` and `after` around its own `after_stage`."""
+    cls = type(method)
 
-    def after_stage(learner: Learner) -> None:
-        for hook in (before, inherited, after):
+    def after_stage(self: Method, learner: Learner) -> None:
+        for hook in (before, cls.after_stage, after):
             if hook is not None:
-                hook(learner)
+                hook(self, learner)
 
-    method.after_stage = after_stage  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        method.after_stage = inherited  # type: ignore[method-assign]
+    hooked = copy.copy(method)
+    hooked.__class__ = type(cls.__name__, (cls,), {"after_stage": after_stage})
+    return hooked
 
 
 def data_context(device: Device | None = None) -> DataContext:
@@ -157,36 +152,3 @@ def equal_weights(a: list[dict[str, Tensor]], b: list[dict[str, Tensor]]) -> boo
         x.keys() == y.keys() and all(torch.equal(x[name], y[name]) for name in x)
         for x, y in zip(a, b, strict=True)
     )
-
-
-@dataclass
-class PassCounts:
-    """Examples that went through whole models."""
-
-    forward_backward: int = 0
-    forward_only: int = 0
-
-
-@contextmanager
-def count_passes(num_classes: int) -> Iterator[PassCounts]:
-    """Count the examples that reach the head of any model: an independent count of the cost.
-
-    The head is taken to be the linear layer with `num_classes` outputs, so no hidden layer of the
-    task's model may have that width.
-    """
-    passes = PassCounts()
-
-    def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        is_head = isinstance(module, nn.Linear) and module.out_features == num_classes
-        if not is_head or inputs[0].is_meta:  # FLOPs are traced on the meta device, where nothing is computed
-            return
-        if torch.is_grad_enabled():
-            passes.forward_backward += len(inputs[0])
-        else:
-            passes.forward_only += len(inputs[0])
-
-    handle = register_module_forward_pre_hook(hook)
-    try:
-        yield passes
-    finally:
-        handle.remove()

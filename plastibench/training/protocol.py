@@ -82,9 +82,11 @@ def run(
 ) -> Iterator[StageResult]:
     """Take a method through the stages of a task; yield the result of each.
 
-    A resumed run yields first the result of the stage that its state was saved in. Raises RequestError
-    if the method does not support the task, DataError if data are missing.
+    The run has a copy of the method, without the state of other runs. A resumed run yields first the result
+    of the stage that its state was saved in. Raises RequestError if the
+    method does not support the task, DataError if data are missing.
     """
+    method = replace(method)
     reason = method.unsupported(task)
     if reason is not None:
         raise RequestError(f"{type(method).__name__} cannot run on {type(task).__name__}: {reason}")

@@ -53,7 +53,7 @@ def test_the_method_to_copy_keeps_the_laws(page: str, tmp_path: Path) -> None:
     laws.is_well_formed(kind)
     imports_only_allowed_modules(tmp_path / "my_idea.py")
     laws.disabled_method_equals_warm_start(task, kind)
-    laws.default_settings_differ_from_warm_start(task, kind)
+    laws.active_method_differs_from_warm_start(task, kind)
     laws.first_stage_equals_warm_start(task, kind)
 
 

@@ -32,45 +32,63 @@ from plastibench.training.evaluation import evaluate
 from plastibench.training.learner import Learner
 
 
-@dataclass(kw_only=True)
-class HookRecorder(Method):
-    """Records the calls of its hooks."""
+def hook_recorder(calls: list[str]) -> Method:
+    """Return a method that appends the calls of its hooks to a list."""
 
-    calls: list[str] = field(default_factory=list, init=False)
+    @dataclass(kw_only=True)
+    class HookRecorder(Method):
+        def start(self, learner: Learner) -> None:
+            calls.append("start")
 
-    def start(self, learner: Learner) -> None:
-        self.calls.append("start")
+        def before_stage(self, learner: Learner) -> None:
+            calls.append(f"before {learner.stage.index}")
 
-    def before_stage(self, learner: Learner) -> None:
-        self.calls.append(f"before {learner.stage.index}")
+        def loss_term(self, learner: Learner, logits: Tensor, y: Tensor) -> float:
+            calls.append("loss")
+            return 0.0
 
-    def loss_term(self, learner: Learner, logits: Tensor, y: Tensor) -> float:
-        self.calls.append("loss")
-        return 0.0
+        def after_step(self, learner: Learner) -> None:
+            calls.append(f"step {learner.step}")
 
-    def after_step(self, learner: Learner) -> None:
-        self.calls.append(f"step {learner.step}")
+        def after_stage(self, learner: Learner) -> None:
+            calls.append(f"after {learner.stage.index}")
 
-    def after_stage(self, learner: Learner) -> None:
-        self.calls.append(f"after {learner.stage.index}")
+    return HookRecorder()
 
 
 def test_hooks_are_called_in_order(registry: Registry) -> None:
-    method = HookRecorder()
-    trace_run(small_digits(registry, recipe={"max_steps": 2}, max_stages=2), method)
+    calls: list[str] = []
+    trace_run(small_digits(registry, recipe={"max_steps": 2}, max_stages=2), hook_recorder(calls))
     inside = ["loss", "step 1", "loss", "step 2"]
     later = ["loss", "step 3", "loss", "step 4"]
-    assert method.calls == ["start", *inside, "after 0", "before 1", *later, "after 1"]
+    assert calls == ["start", *inside, "after 0", "before 1", *later, "after 1"]
 
 
 def test_sam_calls_the_loss_term_in_both_passes(registry: Registry) -> None:
-    method = HookRecorder()
-    trace = trace_run(
-        small_digits(registry, recipe={"max_steps": 1, "optimizer": "sam"}, max_stages=1), method
-    )
-    assert method.calls == ["start", "loss", "loss", "step 1", "after 0"]
-    cost = trace.results[0].cost
+    calls: list[str] = []
+    task = small_digits(registry, recipe={"max_steps": 1, "optimizer": "sam"}, max_stages=1)
+    cost = trace_run(task, hook_recorder(calls)).results[0].cost
+    assert calls == ["start", "loss", "loss", "step 1", "after 0"]
     assert (cost.steps, cost.samples, cost.train_passes) == (1, 32, 64)
+
+
+@dataclass(kw_only=True)
+class StepCounter(Method):
+    """Scales the first weights by the number of steps it has seen."""
+
+    steps: int = field(default=0, init=False)
+
+    def after_step(self, learner: Learner) -> None:
+        self.steps += 1
+        next(learner.model.parameters()).mul_(1 - 1e-3 * self.steps)
+
+
+def test_an_instance_run_twice_gives_the_same_numbers_and_keeps_nothing(registry: Registry) -> None:
+    task, method = small_digits(registry, recipe={"max_steps": 2}, max_stages=2), StepCounter()
+    first, second = trace_run(task, method), trace_run(task, method)
+    assert equal_weights(first.weights, second.weights)
+    assert first.rows() == second.rows()
+    assert method == StepCounter()
 
 
 @pytest.mark.parametrize(

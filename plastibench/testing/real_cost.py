@@ -1,0 +1,70 @@
+"""Independent counts of what a run really computes, to compare its counted cost with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor
+from torch.nn.modules.module import register_module_forward_hook
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode, flop_registry
+
+
+@dataclass
+class PassCounts:
+    """Examples that went through whole models."""
+
+    forward_backward: int = 0
+    forward_only: int = 0
+
+
+@contextmanager
+def count_passes(num_classes: int) -> Iterator[PassCounts]:
+    """Count the examples that reach the head of any model: an independent count of the cost.
+
+    The head is taken to be the linear layer with `num_classes` outputs, so no hidden layer of the
+    task's model may have that width.
+    """
+    passes = PassCounts()
+
+    def hook(module: nn.Module, inputs: tuple[Any, ...], logits: object) -> None:
+        is_head = isinstance(module, nn.Linear) and module.out_features == num_classes
+        if not is_head or not isinstance(logits, Tensor) or _is_traced(logits):  # torch.fx passes proxies
+            return
+        if torch.is_grad_enabled():
+            passes.forward_backward += len(logits)
+        else:
+            passes.forward_only += len(logits)
+
+    handle = register_module_forward_hook(hook)
+    try:
+        yield passes
+    finally:
+        handle.remove()
+
+
+def real_flops_counter() -> FlopCounterMode:
+    """Return torch's counter of every operation, without those that are traced only."""
+    return FlopCounterMode(
+        display=False, custom_mapping={op: _of_data(count) for op, count in flop_registry.items()}
+    )
+
+
+def _of_data(count: Callable[..., int]) -> Callable[..., int]:
+    """Return a formula that is 0 for operations that compute nothing."""
+
+    def formula(*args: Any, out_val: Any, **kwargs: Any) -> int:  # noqa: ANN401 - as torch calls it
+        return 0 if any(map(_is_traced, tree_leaves(out_val))) else count(*args, out_val=out_val, **kwargs)
+
+    formula._get_raw = True  # type: ignore[attr-defined]  # tensors instead of their shapes
+    return formula
+
+
+def _is_traced(value: object) -> bool:
+    """Return whether a tensor holds no data: FLOPs are traced on the meta device, torch.compile has fakes."""
+    return isinstance(value, Tensor) and (isinstance(value, FakeTensor) or value.is_meta)
