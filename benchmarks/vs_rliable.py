@@ -16,8 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from plastibench.analysis.stats.bootstrap import bootstrap_intervals, interquartile_mean
-from plastibench.analysis.stats.profiles import performance_profile, probability_of_improvement
+from plastibench.analysis.stats.bootstrap import (
+    bootstrap_intervals,
+    interquartile_mean,
+    performance_profile,
+    probability_of_improvement,
+)
 
 METHODS, RUNS, TASKS = 4, 10, 6
 ROUNDING = 1e-12

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from plastibench.training.optimizers import build_optimizer
 
@@ -174,9 +173,11 @@ def _meta_copy(model: nn.Module) -> nn.Module:
 
 def _count(function: Callable[[], None]) -> Flops:
     """Return the FLOPs of a call, which leaves torch's global random state as it was."""
+    from torch.utils.flop_counter import FlopCounterMode, flop_registry  # late: takes 0.25 s
+
     with (
         torch.random.fork_rng(devices=[]),
-        _ElementCounter() as elements,
+        _ElementCounter(flop_registry) as elements,
         FlopCounterMode(display=False) as matrix,
     ):
         function()
@@ -186,15 +187,15 @@ def _count(function: Callable[[], None]) -> Flops:
 class _ElementCounter(TorchDispatchMode):
     """Counts the elements written by operations that torch's counter leaves out; views write none."""
 
-    def __init__(self) -> None:
+    def __init__(self, counted_by_torch: Container[object]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.count = 0
+        self.counted_by_torch, self.count = counted_by_torch, 0
 
     # torch passes whatever an operation takes.
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ANN401
         out = func(*args, **(kwargs or {}))
         name = func._overloadpacket.__name__.strip("_")
-        counted = func._overloadpacket in flop_registry or NO_ARITHMETIC.fullmatch(name)
+        counted = func._overloadpacket in self.counted_by_torch or NO_ARITHMETIC.fullmatch(name)
         if not func.is_view and not counted:
             self.count += sum(item.numel() for item in tree_leaves(out) if isinstance(item, Tensor))
         return out

@@ -20,10 +20,8 @@ from support.reports import HOSTILE, a_home, a_run, some_runs
 
 from plastibench.analysis.figures.save import save_figures
 from plastibench.analysis.report.bibliography import bibliography
-from plastibench.analysis.report.page import render_page
-from plastibench.analysis.report.rerun_command import rerun_command
+from plastibench.analysis.report.page import allow_breaks, dim_spread, render_page, rerun_command, typeset
 from plastibench.analysis.report.sentences import aggregate_sentences, headline, setting_sentences
-from plastibench.analysis.report.typography import allow_breaks, dim_spread, typeset
 from plastibench.analysis.tables.aggregate import aggregate
 from plastibench.analysis.tables.table import build_tables
 from plastibench.console import Advance

@@ -17,6 +17,8 @@ from plastibench.analysis.stats.bootstrap import (
     interquartile_mean,
     mean_intervals,
     num_resamples,
+    performance_profile,
+    probability_of_improvement,
 )
 from plastibench.analysis.stats.estimate import (
     equivalence_test,
@@ -24,10 +26,14 @@ from plastibench.analysis.stats.estimate import (
     noninferiority_test,
     paired_difference,
 )
-from plastibench.analysis.stats.profiles import performance_profile, probability_of_improvement
 from plastibench.analysis.stats.ranks import analyze_ranks, signed_rank_test
-from plastibench.analysis.stats.sign_flip import sign_flip_test, sign_flip_tests
-from plastibench.analysis.stats.significance import format_p, holm_correction, min_p_value, min_seeds
+from plastibench.analysis.stats.significance import (
+    format_p,
+    holm_correction,
+    min_p_value,
+    min_seeds,
+    sign_flip_test,
+)
 
 NUMBERS = st.floats(-100, 100, allow_nan=False).map(lambda value: round(value, 3))
 DIFFERENCES = st.lists(NUMBERS, min_size=2, max_size=8)
@@ -74,10 +80,26 @@ def test_a_p_value_is_never_shown_as_zero(p: float, shown: str) -> None:
     assert format_p(p) == shown
 
 
-def test_sign_flip_tests_of_several_methods_are_those_of_each() -> None:
-    draw = np.random.default_rng(5)
-    families = [np.round(draw.normal(0.4, 1, n), 2).tolist() for n in (10, 1, 4, 10, 0, 4, 17, 10)]
-    assert sign_flip_tests(families) == pytest.approx([sign_flip_test(one) for one in families], nan_ok=True)
+@pytest.mark.parametrize("n", [17, 24])
+def test_sign_flip_test_of_many_integers_counts_every_pattern(n: int) -> None:
+    differences = np.random.default_rng(n).integers(-3, 6, n)
+    # The sums are whole numbers, so the distribution of a sum is a convolution.
+    patterns = np.ones(1)
+    for size in np.abs(differences):
+        patterns = np.convolve(patterns, [1.0, *[0.0] * (2 * size - 1), 1.0] if size else [2.0])
+    sums = np.arange(len(patterns)) - np.abs(differences).sum()
+    share = patterns[np.abs(sums) >= abs(differences.sum())].sum() / 2.0**n
+    assert sign_flip_test([0.1 * difference for difference in differences]) == share
+
+
+def test_sign_flip_test_of_differences_of_zero_finds_nothing() -> None:
+    assert sign_flip_test([0.0] * 20) == 1.0
+
+
+def test_sign_flip_test_of_very_many_differences_samples_the_patterns() -> None:
+    differences = np.random.default_rng(0).normal(0.2, 1, 60).tolist()
+    t_test = scipy_stats.ttest_1samp(differences, 0).pvalue
+    assert sign_flip_test(differences) == pytest.approx(t_test, abs=0.01)
 
 
 def test_holm_correction_is_its_papers_procedure() -> None:

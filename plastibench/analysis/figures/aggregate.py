@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from plastibench.analysis.figures import style
 from plastibench.analysis.figures.style import FigureSpec, MethodStyle
-from plastibench.analysis.stats.profiles import performance_profile, probability_of_improvement
+from plastibench.analysis.stats.bootstrap import performance_profile, probability_of_improvement
 from plastibench.analysis.stats.ranks import RankAnalysis, analyze_ranks, rank
 from plastibench.analysis.stats.significance import ALPHA, p_equation
 from plastibench.analysis.tables.aggregate import SharedScores, shared_scores

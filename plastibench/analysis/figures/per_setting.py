@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeGuard
 
 from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from plastibench.analysis.figures import series, style
+from plastibench.analysis.figures import style
 from plastibench.analysis.figures.style import FigureSpec, MethodStyle
-from plastibench.analysis.stats.estimate import Estimate
+from plastibench.analysis.stats.estimate import Estimate, estimate_mean
 from plastibench.analysis.stats.significance import ALPHA
 from plastibench.analysis.tables.accuracy_curve import accuracy_curve
 from plastibench.analysis.tables.table import ResultRow, ResultTable
+from plastibench.training.cost import COST_COLUMNS
 
 Styles = Mapping[str, MethodStyle]
 Rows = Sequence[ResultRow]
+NOT_DIAGNOSTICS = {"index", "num_train", "num_new", "num_test", "test_accuracy", "test_correct"}
+NOT_DIAGNOSTICS |= {*COST_COLUMNS, "probe_seconds"}
+"""Numbers of a stage that have figures or columns of their own."""
+MAX_DIAGNOSTICS = 8
 
 
 def setting_figures(table: ResultTable, name: str, methods: Sequence[str]) -> Iterator[FigureSpec]:
@@ -61,7 +66,7 @@ def setting_figures(table: ResultTable, name: str, methods: Sequence[str]) -> It
         "Pareto front, the best accuracy that any method reached with at most as many passes.",
         partial(_draw_spent, rows, styles),
     )
-    names = series.diagnostics(rows)
+    names = diagnostics(rows)
     if names:
         yield FigureSpec(
             f"{name}-diagnostics",
@@ -89,7 +94,7 @@ def _draw_gains(rows: Rows, reference: str, styles: Styles) -> Figure:
 def _draw_stages(rows: Rows, styles: Styles) -> Figure:
     figure, axes = _figure_with_legend(rows)
     for row in rows:
-        points = series.stage_estimates(row, "test_accuracy", 100)
+        points = stage_estimates(row, "test_accuracy", 100)
         _plot_stages(axes, row.method, styles[row.method], points)
         x, means = [stage + 1 for stage, _ in points], [estimate.mean for _, estimate in points]
         spread = [0.0 if math.isnan(estimate.sd) else estimate.sd for _, estimate in points]
@@ -114,8 +119,8 @@ def _plot_stages(
 
 def _draw_cost(rows: Rows, styles: Styles) -> Figure:
     figure, axes = _figure_with_legend(rows)
-    points = [(series.total_passes(row), row.average.mean) for row in rows]
-    axes.plot(*zip(*series.pareto_front(points), strict=True), **_front_style())
+    points = [(total_passes(row), row.average.mean) for row in rows]
+    axes.plot(*zip(*pareto_front(points), strict=True), **_front_style())
     for row, (x, y) in zip(rows, points, strict=True):
         method_style, sd = styles[row.method], None if math.isnan(row.average.sd) else row.average.sd
         options: dict[str, Any] = {"color": method_style.color, "markersize": 7, "elinewidth": 0.9}
@@ -129,7 +134,7 @@ def _draw_cost(rows: Rows, styles: Styles) -> Figure:
 def _draw_spent(rows: Rows, styles: Styles) -> Figure:
     figure, axes = _figure_with_legend(rows)
     curves = [accuracy_curve(row.metrics) for row in rows]
-    front = series.pareto_front([point for curve in curves for point in curve])
+    front = pareto_front([point for curve in curves for point in curve])
     axes.plot(*zip(*front, strict=True), drawstyle="steps-post", **_front_style())
     for row, curve in zip(rows, curves, strict=True):
         line = styles[row.method].line(row.method)
@@ -148,7 +153,7 @@ def _draw_diagnostics(rows: Rows, styles: Styles, names: Sequence[str]) -> Figur
     grid = list(figure.subplots(lines, columns, squeeze=False).flat)
     for name, axes in zip(names, grid, strict=False):
         for row in rows:
-            points = series.stage_estimates(row, name)
+            points = stage_estimates(row, name)
             if points:
                 _plot_stages(axes, row.method, styles[row.method], points, max_markers=4)
         axes.set_title(name.replace("_", " "))
@@ -164,9 +169,45 @@ def _figure_with_legend(rows: Rows) -> tuple[Figure, Axes]:
 
 
 def _use_passes_axis(axes: Axes, rows: Rows) -> None:
-    axes.set_xlim(0, 1.06 * max(1.0, *map(series.total_passes, rows)))
+    axes.set_xlim(0, 1.06 * max(1.0, *map(total_passes, rows)))
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
 
 
 def _front_style() -> dict[str, Any]:
     return {"color": style.ink(), "linestyle": (0, (4, 3)), "linewidth": 1, "zorder": 1}
+
+
+def stage_estimates(row: ResultRow, name: str, factor: float = 1.0) -> list[tuple[int, Estimate]]:
+    """Return (stage, mean over seeds) of a measurement, for every stage that has it."""
+    by_stage: dict[int, list[float]] = {}
+    for record in row.records:
+        for stage in record.stages if record.status == "done" else ():
+            value = stage.get(name)
+            if _is_number(value):
+                by_stage.setdefault(stage["index"], []).append(factor * value)
+    return [(stage, estimate_mean(values)) for stage, values in sorted(by_stage.items())]
+
+
+def diagnostics(rows: Iterable[ResultRow]) -> list[str]:
+    """Return the names of the measurements that stages have besides sizes, results and costs."""
+    stages = [record.stages[0] for row in rows for record in row.records]
+    names = {name for stage in stages for name, value in stage.items() if _is_number(value)}
+    return sorted(names - NOT_DIAGNOSTICS)[:MAX_DIAGNOSTICS]
+
+
+def total_passes(row: ResultRow) -> float:
+    """Return the passes of a whole run, averaged over seeds."""
+    return row.cost["passes"] or 0.0
+
+
+def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return the points (cost, value) that no other point matches or beats at the same or a lower cost."""
+    front: list[tuple[float, float]] = []
+    for cost, value in sorted(points, key=lambda point: (point[0], -point[1])):
+        if not front or value > front[-1][1]:
+            front.append((cost, value))
+    return front
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
+import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup
 
 from plastibench.analysis.labels import record_settings
 from plastibench.analysis.report.bibliography import bibliography
-from plastibench.analysis.report.rerun_command import rerun_command
 from plastibench.analysis.report.sentences import aggregate_sentences, headline, setting_sentences
-from plastibench.analysis.report.typography import allow_breaks, dim_spread, typeset
 from plastibench.analysis.tables.columns import STYLES, available_columns, format_table
 from plastibench.analysis.tables.notes import table_notes
 from plastibench.analysis.tables.table import ResultTable
-from plastibench.analysis.tables.text_table import TextTable
 from plastibench.console import Progress, no_progress
+from plastibench.experiments.spec import Part, Spec
+from plastibench.plugins.values import show
 from plastibench.store.record import Record
 from plastibench.version import __version__
 
@@ -28,23 +30,9 @@ if TYPE_CHECKING:
     from plastibench.analysis.figures.style import FigureSpec
 
 TEMPLATES = Path(__file__).parent / "templates"
+MINUS = re.compile(r"(?<![\w.=-])-(?=\d)")
+SPREAD = re.compile(r" (?=[\[(\u00b1])")
 PROVENANCE = ("device", "platform", "python", "torch", "numpy", "plastibench", "commit", "data", "threads")
-
-
-@dataclass(frozen=True)
-class PageSection:
-    """One setting on the page."""
-
-    number: int
-    name: str
-    table: ResultTable
-    columns: TextTable
-    """The columns of the standard style."""
-    all_columns: TextTable
-    notes: list[str]
-    """On the standard columns."""
-    figures: list[FigureSpec]
-    provenance: list[tuple[str, str]]
 
 
 def render_page(tables: Sequence[ResultTable], title: str, progress: Progress = no_progress) -> str:
@@ -63,7 +51,7 @@ def render_page(tables: Sequence[ResultTable], title: str, progress: Progress = 
     figures = list(aggregate_figures(tables, methods))
     aggregated = aggregate(tables)
     script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
-    with progress(len(figures) + sum(len(section.figures) for section in sections)) as advance:
+    with progress(len(figures) + sum(len(section["figures"]) for section in sections)) as advance:
 
         def svg(figure: FigureSpec) -> str:
             text = inline_svg(figure)
@@ -106,20 +94,21 @@ def _environment() -> Environment:
     return environment
 
 
-def _section(table: ResultTable, number: int, methods: Sequence[str]) -> PageSection:
+def _section(table: ResultTable, number: int, methods: Sequence[str]) -> dict[str, Any]:
+    """Return what the page shows of one setting."""
     from plastibench.analysis.figures.per_setting import setting_figures
 
     spec = table.rows[0].records[0].spec
-    return PageSection(
-        number=number,
-        name=f"{spec.task.name}, {spec.model.name}",
-        table=table,
-        columns=format_table(table),
-        all_columns=format_table(table, STYLES["full"]),
-        notes=table_notes(table, available_columns(table)),
-        figures=list(setting_figures(table, f"setting-{number}", methods)),
-        provenance=_provenance([record for row in table.rows for record in row.records]),
-    )
+    return {
+        "number": number,
+        "name": f"{spec.task.name}, {spec.model.name}",
+        "table": table,
+        "columns": format_table(table),
+        "all_columns": format_table(table, STYLES["full"]),
+        "notes": table_notes(table, available_columns(table)),
+        "figures": list(setting_figures(table, f"setting-{number}", methods)),
+        "provenance": _provenance([record for row in table.rows for record in row.records]),
+    }
 
 
 def _provenance(records: Sequence[Record]) -> list[tuple[str, str]]:
@@ -129,3 +118,44 @@ def _provenance(records: Sequence[Record]) -> list[tuple[str, str]]:
         for name in PROVENANCE
     }
     return [(name, "; ".join(found) or "not recorded") for name, found in values.items()]
+
+
+def rerun_command(specs: Sequence[Spec]) -> str:
+    """Return the command that executes runs of one method under one setting, which differ in their seeds.
+
+    It names the value of every setting, so that it does not depend on defaults.
+    """
+    spec = specs[0]
+    settings = {**spec.task.settings, **spec.recipe, **_prefixed(spec.model), **_prefixed(spec.method)}
+    words = ["plastibench", "run", "--task", spec.task.name, "--model", spec.model.name]
+    words += ["--method", spec.method.name, "--device", spec.device, "--seeds", _seeds(specs)]
+    for name, value in settings.items():
+        words += ["--set", f"{name}={show(value)}"]
+    return shlex.join(words)
+
+
+def _seeds(specs: Sequence[Spec]) -> str:
+    seeds = sorted(spec.seed for spec in specs)
+    if len(seeds) == seeds[-1] - seeds[0] + 1:
+        return f"{seeds[0]}-{seeds[-1]}"  # a single number would be a count
+    return ",".join(map(str, seeds))
+
+
+def _prefixed(part: Part) -> dict[str, object]:
+    return {f"{part.name}.{name}": value for name, value in part.settings.items()}
+
+
+def typeset(text: str) -> str:
+    """Return a text with plus-minus and minus signs instead of the keyboard's."""
+    return MINUS.sub("\N{MINUS SIGN}", text.replace("+-", "\N{PLUS-MINUS SIGN}"))
+
+
+def dim_spread(text: str) -> Markup:
+    """Return the text of a cell with its standard deviation or interval in small print."""
+    number, *spread = SPREAD.split(typeset(text), maxsplit=1)
+    return Markup("{}").format(number) + (Markup("<small> {}</small>").format(*spread) if spread else "")
+
+
+def allow_breaks(name: str) -> Markup:
+    """Return a name that may be broken after each underscore."""
+    return Markup("_<wbr>").join(name.split("_"))

@@ -1,15 +1,71 @@
-"""The significance level, Holm's correction, and the smallest p-value that a number of seeds allows."""
+"""Significance of paired differences: the exact sign-flip test, Holm's correction, what n seeds can show."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 ALPHA = 0.05
 """A corrected p-value below this is called significant."""
 CONFIDENCE = 0.95
 """Of every interval."""
 MIN_SHOWN_P = 0.001
+MAX_EXACT = 40
+"""Differences up to which all sign patterns are counted; above, 2^16 of them are drawn at random."""
+TOLERANCE = 1e-13
+"""Relative to the sum of absolute differences: sums this close are equal but for rounding."""
+
+
+def sign_flip_test(differences: Sequence[float]) -> float:
+    """Return the two-sided p-value of the sign-flip test that the mean difference is zero.
+
+    Under the null hypothesis each paired difference is as likely as its negative. NaN without
+    differences.
+    """
+    if len(differences) < 2:
+        return 1.0 if differences else math.nan
+    if len(differences) > MAX_EXACT:
+        return _sampled_p_value(differences)
+    import numpy as np
+
+    values = np.array(differences)
+    observed = abs(values.sum()) - TOLERANCE * np.abs(values).sum()
+    # A pattern is a pair of patterns of the two halves: 2^20 sums instead of 2^40. The first sign is fixed,
+    # because the patterns with the other one are negatives.
+    left = values[0] + _signed_sums(values[1 : len(values) // 2])
+    right = np.sort(_signed_sums(values[len(values) // 2 :]))
+    above = len(right) - np.searchsorted(right, observed - left)
+    below = np.searchsorted(right, -observed - left, side="right")
+    return min(1.0, float(np.sum(above + below)) / (len(left) * len(right)))
+
+
+def _signed_sums(values: Iterable[float]) -> NDArray[np.float64]:
+    """Return the sums of values under all sign patterns."""
+    import numpy as np
+
+    sums = np.zeros(1)
+    for value in values:
+        sums = np.concatenate([sums - value, sums + value])
+    return sums
+
+
+def _sampled_p_value(differences: Sequence[float]) -> float:
+    from scipy.stats import permutation_test
+
+    result = permutation_test(
+        (list(differences),),
+        lambda sample, axis: sample.mean(axis=axis),
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=2**16,
+        rng=0,
+    )
+    return float(result.pvalue)
 
 
 def format_p(p: float) -> str:

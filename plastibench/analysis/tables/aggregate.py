@@ -15,8 +15,8 @@ from plastibench.analysis.stats.bootstrap import (
     improvement_intervals,
     interquartile_mean,
     num_resamples,
+    probability_of_improvement,
 )
-from plastibench.analysis.stats.profiles import probability_of_improvement
 from plastibench.analysis.stats.ranks import RankAnalysis, analyze_ranks, signed_rank_test
 from plastibench.analysis.stats.significance import format_p, p_equation
 from plastibench.analysis.tables.table import ResultTable

@@ -8,8 +8,7 @@ from typing import TypeVar
 
 from plastibench.analysis.labels import method_difference, setting_difference, setting_label
 from plastibench.analysis.stats.estimate import Estimate, paired_differences, unpaired_difference
-from plastibench.analysis.stats.sign_flip import sign_flip_test
-from plastibench.analysis.stats.significance import holm_correction
+from plastibench.analysis.stats.significance import holm_correction, sign_flip_test
 from plastibench.analysis.tables.table import ResultRow, ResultTable
 from plastibench.experiments.spec import Spec, canonical
 from plastibench.store import tuned_settings
