@@ -13,7 +13,7 @@ import argparse
 import statistics
 from pathlib import Path
 
-from plastibench.profiling.time_breakdown import TimeBreakdown
+from plastibench.profiling.throughput import TimeBreakdown
 from plastibench.store.record import Record
 from plastibench.store.run_store import Store
 

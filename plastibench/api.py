@@ -1,13 +1,19 @@
 """The names that plug-ins may import from plastibench."""
 
-from plastibench.data.augment import Augmentation, Compose, RandomCrop, RandomHorizontalFlip, RandomRotation
+from plastibench.data.augment import (
+    Augmentation,
+    Compose,
+    RandomCrop,
+    RandomHorizontalFlip,
+    RandomResizedCrop,
+    RandomRotation,
+)
 from plastibench.data.cifar import load_cifar10, load_cifar100
 from plastibench.data.dataset import Dataset, InMemoryDataset
 from plastibench.data.digits import load_digits
 from plastibench.data.fashion_mnist import load_fashion_mnist
 from plastibench.data.imagenet import load_imagenet_packed, open_imagenet
 from plastibench.data.images import DatasetSplits, LabeledImages, in_memory_splits
-from plastibench.data.random_resized_crop import RandomResizedCrop
 from plastibench.data.svhn import load_svhn
 from plastibench.data.tiny_imagenet import load_tiny_imagenet
 from plastibench.plugins.architecture import Architecture, LayerFactories, Shape

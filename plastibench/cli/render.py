@@ -20,8 +20,7 @@ from plastibench.errors import unknown
 if TYPE_CHECKING:
     from plastibench.analysis.tables.text_table import TextTable
     from plastibench.profiling.concurrency import ConcurrencyResult
-    from plastibench.profiling.throughput import Throughput
-    from plastibench.profiling.time_breakdown import TimeBreakdown
+    from plastibench.profiling.throughput import Throughput, TimeBreakdown
     from plastibench.store.run_status import RunStatus
     from plastibench.workflows.tune import TuneResult
 

@@ -1,16 +1,17 @@
-"""GPUs that torch calls CUDA."""
+"""GPUs that torch calls CUDA, and graph capture on them."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import cache
 from typing import ClassVar
 
 import torch
 from torch import nn
 
 from plastibench.devices.accelerator import Accelerator
-from plastibench.devices.cuda_graphs import CudaGraphs
 from plastibench.devices.device import SmallConvolution
 from plastibench.devices.graph_capture import GraphCapturer
 from plastibench.system import energy
@@ -72,3 +73,38 @@ class Cuda(Accelerator):
         torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
         torch.backends.cudnn.allow_tf32 = precision == "tf32"
         return super().autocast(precision)
+
+
+class CudaGraphs(GraphCapturer):
+    """Captures on a side stream, as torch's notes on CUDA graphs ask; replays on the current stream."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.stream = _side_stream(device)
+
+    def warm_up(self, work: Callable[[], None]) -> None:
+        """Run the work on the side stream; the current stream waits for it."""
+        current = torch.cuda.current_stream(self.stream.device)
+        self.stream.wait_stream(current)
+        with torch.cuda.stream(self.stream):
+            work()
+        current.wait_stream(self.stream)
+
+    def capture(self, work: Callable[[], None]) -> Callable[[], None]:
+        """Capture the work, which computes nothing, and replay it once."""
+        graph, device = torch.cuda.CUDAGraph(), self.stream.device
+        with torch.cuda.device(device):
+            current = torch.cuda.current_stream(device)
+            try:
+                # Threads that decode and pin images keep running: only this one must do nothing unsafe.
+                with torch.cuda.graph(graph, stream=self.stream, capture_error_mode="thread_local"):
+                    work()
+            finally:
+                torch.cuda.set_stream(current)  # torch leaves the side stream current if a capture fails
+        graph.replay()
+        return graph.replay
+
+
+@cache
+def _side_stream(device: torch.device) -> torch.cuda.Stream:
+    """Return one stream per device: cuBLAS keeps a workspace of 32 MiB for every stream it has seen."""
+    return torch.cuda.Stream(device)

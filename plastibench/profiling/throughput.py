@@ -1,4 +1,4 @@
-"""Training throughput of models on a device, measured with the code that runs use."""
+"""Training throughput of models on a device, measured with the code that runs use, and seconds by phase."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, Self
 
 import torch
 
@@ -20,7 +20,9 @@ from plastibench.plugins.method import Method
 from plastibench.plugins.recipe import Recipe
 from plastibench.plugins.task import DataContext
 from plastibench.seeding import generator
+from plastibench.store.record import Record
 from plastibench.training import flops
+from plastibench.training.cost import PHASES
 from plastibench.training.evaluation import evaluate
 from plastibench.training.learner import Learner
 from plastibench.training.step import TrainStep
@@ -154,3 +156,30 @@ def flops_per_image(task: ImageTask) -> float:
     model = flops.flop_model(task.model(), task.input_shape(), backward=True)
     assert model is not None, "models that are measured can be traced"
     return float(model.per_example.matrix)
+
+
+@dataclass(frozen=True)
+class TimeBreakdown:
+    """Seconds per stage of a run, averaged over its stages."""
+
+    train: float
+    remedy: float
+    evaluation: float
+    store: float
+    """Writing results to disk."""
+    rest: float
+    """Reading data, building models and everything else."""
+
+    @classmethod
+    def from_record(cls, record: Record) -> Self:
+        """Return the breakdown of a finished run."""
+        parts = {phase: float(sum(row[f"{phase}_seconds"] for row in record.stages)) for phase in PHASES} | {
+            "store": float(record.provenance["store_seconds"])
+        }
+        parts["rest"] = max(0.0, float(record.provenance["seconds"]) - sum(parts.values()))
+        return cls(**{name: seconds / len(record.stages) for name, seconds in parts.items()})
+
+    def fractions(self) -> dict[str, float]:
+        """Return each part as a fraction of the whole."""
+        parts = asdict(self)
+        return {name: seconds / sum(parts.values()) for name, seconds in parts.items()}

@@ -1,10 +1,11 @@
-"""Execute many runs: hand them to an executor, pass its events to callbacks."""
+"""Execute many runs: take them from a queue, hand them to an executor, pass its events to callbacks."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from time import sleep
+from time import monotonic, sleep
 
 from plastibench.experiments.spec import Spec
 from plastibench.runner.callbacks import RunCallback
@@ -13,10 +14,11 @@ from plastibench.runner.events import RunEvent, RunFailed, RunLocked, RunRelease
 from plastibench.runner.executors.base import Executor
 from plastibench.runner.executors.processes import ProcessExecutor
 from plastibench.runner.executors.serial import SerialExecutor
-from plastibench.runner.queue import RunQueue
 
 IDLE_SECONDS = 0.2
 """How often to look at the queue while all its runs are executed by other processes."""
+RETRY_SECONDS = 2.0
+"""How long until a run that another process executes is tried again."""
 
 
 def run_specs(
@@ -29,6 +31,31 @@ def run_specs(
     context = replace(context, num_processes=max(1, min(context.num_processes, len(specs))))
     executor = ProcessExecutor(context) if context.num_processes > 1 else SerialExecutor(context)
     return Scheduler(executor, RunQueue(specs), callbacks).run()
+
+
+class RunQueue:
+    """Runs to execute, in order; those that other processes execute are tried again later."""
+
+    def __init__(self, specs: Iterable[Spec], retry_seconds: float = RETRY_SECONDS) -> None:
+        self.retry_seconds = retry_seconds
+        self._waiting = deque((spec, 0.0) for spec in specs)
+
+    def __len__(self) -> int:
+        """Return the number of waiting runs."""
+        return len(self._waiting)
+
+    def pop(self) -> Spec | None:
+        """Remove and return the first run that is due, or None if none is."""
+        now = monotonic()
+        for position, (spec, due) in enumerate(self._waiting):
+            if due <= now:
+                del self._waiting[position]
+                return spec
+        return None
+
+    def retry_later(self, spec: Spec) -> None:
+        """Put back a run that another process executes."""
+        self._waiting.append((spec, monotonic() + self.retry_seconds))
 
 
 class Scheduler:

@@ -1,4 +1,7 @@
-"""Requests to stop: the first Ctrl-C, SIGTERM or SIGHUP lets a run finish its step and save its state."""
+"""Requests to stop, and how child processes meet them.
+
+The first Ctrl-C, SIGTERM or SIGHUP lets a run finish its step and save its state.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection
 from types import FrameType
 
 logger = logging.getLogger(__name__)
@@ -62,6 +66,27 @@ def follow_parent() -> None:
     """Let this worker process stop when its parent terminates it, and only then: Ctrl-C is the parent's."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: request_stop())
+
+
+def send_to_parent(connection: Connection, message: object) -> None:
+    """Send a message to the parent process; exit if the parent is gone."""
+    try:
+        connection.send(message)
+    except OSError:
+        os._exit(1)
+
+
+@contextmanager
+def interrupts_ignored() -> Iterator[None]:
+    """Let processes started inside ignore Ctrl-C from their first moment, even while they import."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _handle(number: int, frame: FrameType | None) -> None:

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Self
 
-from plastibench.system.processes import interrupts_ignored
+from plastibench.system.signals import interrupts_ignored
 from plastibench.tracking.follower import MirrorJob, follow
 from plastibench.tracking.messages import MirrorAlive, MirrorDone, MirrorFailed, StopMirror
 from plastibench.tracking.server import is_available

@@ -18,7 +18,7 @@ from plastibench.store.run_status import LOCK_FILE
 from plastibench.store.run_store import Store
 from plastibench.store.run_writer import FAILURE_FILE
 from plastibench.system.locks import is_locked
-from plastibench.system.processes import send_to_parent
+from plastibench.system.signals import send_to_parent
 from plastibench.tracking.messages import MirrorAlive, MirrorDone, MirrorFailed, StopMirror
 from plastibench.tracking.server import TrackingServer
 from plastibench.tracking.studies import TuningMirror, TuningSource

@@ -12,7 +12,7 @@ from plastibench.errors import explain
 from plastibench.runner.callbacks import RunCallback
 from plastibench.runner.context import RunContext
 from plastibench.runner.execute import execute
-from plastibench.runner.queue import RETRY_SECONDS
+from plastibench.runner.scheduler import RETRY_SECONDS
 from plastibench.runner.worker import init_worker
 from plastibench.store.run_status import RunLockedError
 from plastibench.system import signals

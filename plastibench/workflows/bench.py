@@ -18,8 +18,7 @@ from plastibench.runner.execute import execute
 
 if TYPE_CHECKING:
     from plastibench.profiling.concurrency import ConcurrencyResult
-    from plastibench.profiling.throughput import Throughput
-    from plastibench.profiling.time_breakdown import TimeBreakdown
+    from plastibench.profiling.throughput import Throughput, TimeBreakdown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +73,7 @@ def measure_models(request: BenchRequest) -> Iterator[Throughput]:
 
 def measure_breakdown(request: BenchRequest) -> TimeBreakdown:
     """Return where the seconds of the quick start's baseline go."""
-    from plastibench.profiling.time_breakdown import TimeBreakdown
+    from plastibench.profiling.throughput import TimeBreakdown
 
     usual = suites.load(suites.defaults().suite).grids[0]
     # Two seeds: the first run imports and warms up.

@@ -15,10 +15,10 @@ from plastibench.data.augment import (
     Compose,
     RandomCrop,
     RandomHorizontalFlip,
+    RandomResizedCrop,
     RandomRotation,
 )
 from plastibench.data.dataset import InMemoryDataset
-from plastibench.data.random_resized_crop import RandomResizedCrop
 
 EVERY = [
     Compose(),

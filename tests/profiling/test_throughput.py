@@ -12,8 +12,13 @@ from plastibench.devices import get_device
 from plastibench.experiments.grid import Grid
 from plastibench.plugins.recipe import Recipe
 from plastibench.plugins.registry import Registry
-from plastibench.profiling.throughput import RandomImages, flops_per_image, matmul_rate, measure_throughput
-from plastibench.profiling.time_breakdown import TimeBreakdown
+from plastibench.profiling.throughput import (
+    RandomImages,
+    TimeBreakdown,
+    flops_per_image,
+    matmul_rate,
+    measure_throughput,
+)
 from plastibench.runner.context import RunContext
 from plastibench.runner.execute import execute
 

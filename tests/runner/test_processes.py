@@ -20,8 +20,7 @@ from plastibench.runner.callbacks import RunCallback
 from plastibench.runner.context import RunContext
 from plastibench.runner.events import RunEnded, RunEvent, RunFailed
 from plastibench.runner.executors.processes import ProcessExecutor, WorkerProcess
-from plastibench.runner.queue import RunQueue
-from plastibench.runner.scheduler import Scheduler, run_specs
+from plastibench.runner.scheduler import RunQueue, Scheduler, run_specs
 from plastibench.store.record import Record
 from plastibench.workflows.run_logger import RunLogger
 

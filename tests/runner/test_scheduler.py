@@ -14,8 +14,7 @@ from plastibench.runner.callbacks import RunCallback
 from plastibench.runner.context import RunContext
 from plastibench.runner.events import Emit, RunEvent, RunFailed, RunLocked
 from plastibench.runner.executors.base import Executor
-from plastibench.runner.queue import RunQueue
-from plastibench.runner.scheduler import Scheduler, run_specs
+from plastibench.runner.scheduler import RunQueue, Scheduler, run_specs
 from plastibench.runner.worker import RunWorker
 from plastibench.store.record import Record
 from plastibench.store.run_status import run_lock

@@ -18,7 +18,7 @@ from plastibench.runner.events import Emit, EpochEnded, RunEvent, RunFailed, Run
 from plastibench.runner.executors.base import Executor
 from plastibench.runner.worker import RunWorker
 from plastibench.system import signals
-from plastibench.system.processes import interrupts_ignored, send_to_parent
+from plastibench.system.signals import interrupts_ignored, send_to_parent
 from plastibench.training.callbacks import StopRequested
 
 POLL_SECONDS = 2.0

@@ -6,11 +6,11 @@ import subprocess
 import sys
 from multiprocessing import Pipe
 
-from plastibench.system.processes import send_to_parent
+from plastibench.system.signals import send_to_parent
 
 ORPHAN = """
 from multiprocessing import Pipe
-from plastibench.system.processes import send_to_parent
+from plastibench.system.signals import send_to_parent
 ours, parents = Pipe()
 parents.close()
 send_to_parent(ours, "alive")
