@@ -1,4 +1,4 @@
-"""Progress of slow preparations: a bar on a terminal, two log lines elsewhere."""
+"""Durations as text, and the progress of slow preparations: a bar on a terminal, two log lines elsewhere."""
 
 from __future__ import annotations
 
@@ -13,6 +13,19 @@ Advance = Callable[[int], None]
 """Called with the number of bytes or items done since the last call."""
 Progress = Callable[[int], AbstractContextManager[Advance]]
 """Shows the progress of work on a number of items."""
+
+
+def describe_seconds(seconds: float) -> str:
+    """Return an estimated duration in its two largest units: 45 s, 12 min, 2 h 40 min, 3 days 5 h."""
+    minutes = round(seconds / 60)
+    hours = round(minutes / 60)
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if minutes < 90:
+        return f"{minutes} min"
+    if hours < 48:
+        return f"{minutes // 60} h {minutes % 60} min"
+    return f"{hours // 24} days {hours % 24} h"
 
 
 def no_progress(_: int) -> AbstractContextManager[Advance]:

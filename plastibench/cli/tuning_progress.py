@@ -11,6 +11,7 @@ from rich.text import Text
 
 from plastibench.cli.screen import LiveDisplay, format_duration
 from plastibench.tuning.callbacks import TuningCallback
+from plastibench.tuning.time_left import seconds_left
 from plastibench.workflows.trial_logger import format_best, format_used
 
 if TYPE_CHECKING:
@@ -31,14 +32,10 @@ class TuningProgress(LiveDisplay, TuningCallback):
         """Show the studies."""
         self.budget, self.num_workers, self.studies = budget, num_workers, studies
 
-    def time_left(self, study: TuningStudy) -> str:
+    def time_left(self) -> str:
         """Return how long the rest will take if trials take as long as those so far."""
-        used = study.used(self.budget)
-        if not used:
-            return "time left not known yet"
-        seconds = sum(float(trial.user_attrs.get("seconds", 0.0)) for trial in study.finished_trials())
-        rest = max(0.0, self.budget.amount / used - 1) * seconds
-        return f"about {format_duration(rest / min(self.num_workers, len(self.studies)))} left"
+        left = seconds_left(self.studies, self.budget, self.num_workers) if self.studies else None
+        return "time left not known yet" if left is None else f"about {format_duration(left)} left"
 
     def __rich__(self) -> RichTable:
         """Return a line for each study."""
@@ -52,7 +49,6 @@ class TuningProgress(LiveDisplay, TuningCallback):
                 f"{len(finished)} trials, {pruned} pruned, {running} running",
                 format_used(study, self.budget),
                 f"best {format_best(study)}",
-                self.time_left(study),
             )
-        layout.add_row(f"{self.elapsed()} elapsed")
+        layout.add_row(f"{self.elapsed()} elapsed", self.time_left())
         return layout

@@ -13,7 +13,7 @@ from plastibench.tracking.experiment import MlflowExperiment, search
 from plastibench.tracking.payload import MAX_VALUE_LENGTH, MetricPoint, format_param
 from plastibench.tracking.writer import MlflowWriter
 from plastibench.tuning.storage import load_studies, open_storage
-from plastibench.tuning.trials import COSTS, REASON, best_trials, finished_trials
+from plastibench.tuning.trials import COSTS, REASON, RULE, best_trials, finished_trials
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -106,8 +106,8 @@ class TuningMirror:
             "mlflow.parentRunId": parent,
             **_study_tags(study),
         }
-        if REASON in trial.user_attrs:
-            tags["reason"] = str(trial.user_attrs[REASON])[:MAX_VALUE_LENGTH]
+        texts = {name: trial.user_attrs[name] for name in (REASON, RULE) if name in trial.user_attrs}
+        tags |= {name: str(text)[:MAX_VALUE_LENGTH] for name, text in texts.items()}
         name = f"trial {trial.number}"
         run = client.create_run(experiment.id, start_time=start, tags=tags, run_name=name).info.run_id
         params = {name: format_param(value) for name, value in trial.params.items()}
@@ -134,9 +134,9 @@ def _points(study: optuna.Study, trial: FrozenTrial) -> list[MetricPoint]:
     """Return the values by their objectives, the reported values of the first, and the costs."""
     start, end = _milliseconds(trial.datetime_start), _milliseconds(trial.datetime_complete)
     names = study.user_attrs.get("facts", {}).get("objective", ["value"])
-    points = [
-        MetricPoint(name, value, end, 0) for name, value in zip(names, trial.values or (), strict=False)
-    ]
+    # A pruned trial has the value that it reached: among those of complete trials it would look like one.
+    values = trial.values if trial.state.name == "COMPLETE" else ()
+    points = [MetricPoint(name, value, end, 0) for name, value in zip(names, values, strict=False)]
     reports = sorted(trial.intermediate_values.items())
     points += [MetricPoint("course", value, start + step, step) for step, value in reports]
     costs = trial.user_attrs.get(COSTS, {})

@@ -10,6 +10,7 @@ from plastibench.errors import RequestError
 from plastibench.experiments.grid import Grid
 from plastibench.experiments.seeds import FIRST_TUNING_SEED
 from plastibench.experiments.spec import Part, Spec, build, digest
+from plastibench.tuning.pruning import RULES
 from plastibench.tuning.search_space import SearchDimension, check_names, dimensions, with_values
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class StudyPlan:
             "search space": [dimension.as_dict() for dimension in self.dimensions],
             "objective": list(self.config.objectives),
             "number of tuning seeds": self.config.num_seeds,
-            "pruning": self.config.pruning,
+            "pruning": RULES if self.config.pruning else "none",
             "code": {**code, "protocol": spec.protocol},
         }
 

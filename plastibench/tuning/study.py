@@ -55,7 +55,6 @@ class TuningStudy:
             storage=storage,
             directions=[OBJECTIVES[name].direction for name in plan.config.objectives],
             load_if_exists=True,
-            pruner=_pruner(plan),
         )
         lock_file = home / FOLDER / LOCK
         with file_lock(lock_file):
@@ -150,14 +149,6 @@ def _owner(trial: FrozenTrial) -> TrialOwner:
     if OWNER in trial.user_attrs:
         return TrialOwner(**trial.user_attrs[OWNER])
     return TrialOwner(beat=trial.datetime_start.timestamp() if trial.datetime_start else 0.0)
-
-
-def _pruner(plan: StudyPlan) -> optuna.pruners.BasePruner:
-    from optuna.pruners import MedianPruner, NopPruner
-
-    if not plan.config.pruning or len(plan.config.objectives) > 1:
-        return NopPruner()
-    return MedianPruner(n_startup_trials=NUM_STARTUP_TRIALS // 2, n_warmup_steps=0)
 
 
 def _check_terms(study: optuna.Study, plan: StudyPlan) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from plastibench.tuning.objective import OBJECTIVES
-from plastibench.tuning.trials import COSTS, best_trials, finished_trials
+from plastibench.tuning.trials import COSTS, RULE, best_trials, finished_trials, published_trial
 
 if TYPE_CHECKING:
     import optuna
@@ -39,11 +39,13 @@ class StudySummary:
     objective: str
     """With its unit."""
     published: float | None
-    """The value of trial 0; None if it failed."""
+    """The value of the published settings; None if their trial is not complete."""
     best: str
     """The best trials, as text."""
     num_trials: dict[str, int]
     """Complete, pruned and failed trials, by Optuna's state."""
+    pruned: dict[str, list[int]]
+    """The pruned trials by the rule that ended them."""
     history: list[tuple[int, float, float]]
     """Number, value and best value so far of each complete trial."""
     importance: dict[str, float]
@@ -66,9 +68,10 @@ def summarize(study: optuna.Study) -> StudySummary:
         name=study.study_name,
         method=study.user_attrs["grid"]["method"],
         objective=objective.label,
-        published=next((trial.values[0] for trial in complete if trial.number == 0), None),
+        published=_published(study),
         best="; ".join(f"trial {trial.number}: {_format(trial)}" for trial in best_trials(study)),
         num_trials={state: states.count(state) for state in ("COMPLETE", "PRUNED", "FAIL")},
+        pruned=_pruned(trials),
         history=_history(complete, objective.sign),
         importance=_importance(study, complete, objective.sign),
         slices={
@@ -78,6 +81,19 @@ def summarize(study: optuna.Study) -> StudySummary:
         log_settings=frozenset(dimension["name"] for dimension in space if dimension["log"]),
         expected=expected_best(trials, objective.sign),
     )
+
+
+def _published(study: optuna.Study) -> float | None:
+    trial = published_trial(study)
+    return float(trial.values[0]) if trial is not None and trial.state.name == "COMPLETE" else None
+
+
+def _pruned(trials: Sequence[FrozenTrial]) -> dict[str, list[int]]:
+    pruned: dict[str, list[int]] = {}
+    for trial in trials:
+        if RULE in trial.user_attrs:
+            pruned.setdefault(trial.user_attrs[RULE], []).append(trial.number)
+    return pruned
 
 
 def _format(trial: FrozenTrial) -> str:
@@ -108,13 +124,14 @@ def expected_best(trials: Sequence[FrozenTrial], sign: int = 1) -> list[Expected
     """Return the expected best value of 1, 2, ... trials and its standard deviation.
 
     By Dodge et al. (2019, arXiv 1909.03004, equation 4), as if trials were drawn at random from those made:
-    true of a random search; a sampler that learns does better late. A pruned trial counts with the last
-    value that it reported; failed trials are left out.
+    true of a random search; a sampler that learns does better late. A pruned trial, which cannot be chosen,
+    counts as the worst complete one; failed trials are left out.
     """
-    valued = [trial for trial in trials if trial.values is not None]
-    values = sorted(sign * float(trial.values[0]) for trial in valued)
-    if not values:
+    valued = [trial for trial in trials if trial.state.name in ("COMPLETE", "PRUNED")]
+    complete = [sign * float(trial.values[0]) for trial in valued if trial.state.name == "COMPLETE"]
+    if not complete:
         return []
+    values = sorted([*complete, *[min(complete)] * (len(valued) - len(complete))])
     passes = statistics.fmean(float(trial.user_attrs.get(COSTS, {}).get("passes", 0.0)) for trial in valued)
     result = []
     for n in range(1, len(values) + 1):
@@ -136,9 +153,11 @@ def format_summaries(summaries: Sequence[StudySummary]) -> str:
 
 def _lines(summary: StudySummary) -> list[str]:
     counts = summary.num_trials
+    pruned = [f"{rule}: {', '.join(map(str, numbers))}" for rule, numbers in sorted(summary.pruned.items())]
     lines = [
         f"{summary.name}: {summary.objective}",
         f"  trials      {counts['COMPLETE']} complete, {counts['PRUNED']} pruned, {counts['FAIL']} failed",
+        *([f"  pruned      trials by rule: {'; '.join(pruned)}"] if pruned else []),
         f"  published   {'-' if summary.published is None else f'{summary.published:.6g}'}",
         f"  best        {summary.best or '-'}",
     ]

@@ -19,11 +19,21 @@ from plastibench.system import signals
 from plastibench.training.callbacks import StopRequested
 from plastibench.tuning.budget import Budget, run_costs
 from plastibench.tuning.heartbeat import TuningWorker
-from plastibench.tuning.objective import objective_values
+from plastibench.tuning.objective import OBJECTIVES, objective_values
 from plastibench.tuning.plan import StudyPlan
+from plastibench.tuning.pruning import (
+    SCORES,
+    Pruned,
+    StageScore,
+    as_attribute,
+    check_behind,
+    check_limit,
+    describe_published,
+    published_scores,
+)
 from plastibench.tuning.storage import open_storage
 from plastibench.tuning.study import TuningStudy
-from plastibench.tuning.trials import COSTS, OWNER, REASON
+from plastibench.tuning.trials import COSTS, OWNER, REASON, RULE
 
 if TYPE_CHECKING:
     from optuna.trial import Trial, TrialState
@@ -87,6 +97,7 @@ class TrialRunner(RunCallback):
         self.specs = study.plan.specs(trial.params)
         self.runs: list[list[dict[str, Any]]] = []
         """The stages of each run so far."""
+        self.scores: list[StageScore] = []
         self.report_seconds = 0.0
 
     def run(self) -> None:
@@ -128,9 +139,14 @@ class TrialRunner(RunCallback):
         seconds = time.perf_counter() - start
         self.trial.set_user_attr("runs", [spec.id for spec in self.specs[: len(self.runs)]])
         self.trial.set_user_attr(COSTS, run_costs(self.runs))
+        self.trial.set_user_attr(SCORES, as_attribute(self.scores))
         self.trial.set_user_attr("seconds", seconds)
         self.trial.set_user_attr("in_runs", seconds - self.report_seconds)
         is_complete = state.name == "COMPLETE"
+        if is_complete and self._is_published():
+            target = self.study.plan.base_spec.recipe["target_accuracy"]
+            if warning := describe_published(self.scores, target):
+                self.trial.set_user_attr(REASON, warning)
         self.study.study.tell(self.trial, self._values() if is_complete else None, state)
 
     def _values(self) -> list[float]:
@@ -138,16 +154,34 @@ class TrialRunner(RunCallback):
         return objective_values(plan.config.objectives, self.runs, plan.num_stages)
 
     def on_stage_end(self, spec: Spec, row: dict[str, Any]) -> None:
-        """Report the value so far. Raises TrialPruned if it is too low to go on."""
+        """Report the value so far. Raises TrialPruned if a rule ends the trial here."""
         import optuna
 
+        start, plan = time.perf_counter(), self.study.plan
         self.runs[-1].append(row)
-        plan, start = self.study.plan, time.perf_counter()
-        if len(plan.config.objectives) > 1 or not plan.config.pruning:
-            return
-        (value,) = self._values()
-        self.trial.report(value, (len(self.runs) - 1) * plan.num_stages + int(row["index"]))
-        is_pruned = self.trial.should_prune()
+        step = (len(self.runs) - 1) * plan.num_stages + int(row["index"])
+        value, *_ = objective_values(plan.config.objectives, [[row]], num_stages=1)
+        self.scores.append(StageScore(step, int(row["index"]), value, row["train_accuracy"], row["stop"]))
+        if len(plan.config.objectives) == 1:
+            (reached,) = self._values()
+            self.trial.report(reached, step)
+        pruned = self._check()
         self.report_seconds += time.perf_counter() - start
-        if is_pruned:
-            raise optuna.TrialPruned
+        if pruned is not None:
+            self.trial.set_user_attr(RULE, pruned.rule)
+            self.trial.set_user_attr(REASON, pruned.reason)
+            raise optuna.TrialPruned(pruned.reason)
+
+    def _is_published(self) -> bool:
+        return self.trial.params == self.study.plan.defaults()
+
+    def _check(self) -> Pruned | None:
+        """Return why the trial ends here, or None. The published settings are never pruned."""
+        plan = self.study.plan
+        if not plan.config.pruning or self._is_published():
+            return None
+        published = published_scores(self.study.study)
+        pruned = check_limit(self.scores[-1], published)
+        if pruned is None and len(plan.config.objectives) == 1:  # Optuna prunes by one objective only
+            pruned = check_behind(self.scores, published, OBJECTIVES[plan.config.objectives[0]].sign)
+        return pruned

@@ -9,7 +9,10 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 SURPLUS, REASON, RETRY_OF, OWNER, COSTS = "surplus", "reason", "retry_of", "owner", "spent"
-"""User attributes of a trial: beyond the budget; why it failed; what it repeats; its worker; its costs."""
+"""User attributes of a trial: beyond the budget; why it failed or was pruned; what it repeats; its
+worker; its costs."""
+RULE = "pruning_rule"
+"""User attribute of a pruned trial: the rule that ended it."""
 
 
 def is_waiting(trial: FrozenTrial) -> bool:
@@ -31,6 +34,12 @@ def counted_trials(study: optuna.Study) -> list[FrozenTrial]:
 def finished_trials(study: optuna.Study) -> list[FrozenTrial]:
     """Return the trials that a budget counts and that are complete, pruned or failed."""
     return [trial for trial in counted_trials(study) if trial.state.is_finished()]
+
+
+def published_trial(study: optuna.Study) -> FrozenTrial | None:
+    """Return the trial of the published settings, trial 0 or what repeats it; None if it has not begun."""
+    defaults = study.user_attrs["defaults"]
+    return next((trial for trial in counted_trials(study) if trial.params == defaults), None)
 
 
 def best_trials(study: optuna.Study) -> list[FrozenTrial]:

@@ -41,7 +41,7 @@ def resume(request: ResumeRequest, callbacks: Sequence[RunCallback] = ()) -> Run
     descriptions = Store(workspace.home)
     started = started_specs(descriptions, request.runs)
     finished = {record.id for record in load_summaries(workspace.store, [spec.id for spec in started])}
-    unfinished = [spec for spec in started if spec.id not in finished]
+    unfinished = [spec for spec in started if spec.id not in finished and _is_named(request, spec)]
     batch = Batch(
         workspace=workspace,
         suite=Suite("resumed", "", usual.baseline, usual.cost_reference, ()),
@@ -53,6 +53,11 @@ def resume(request: ResumeRequest, callbacks: Sequence[RunCallback] = ()) -> Run
     result = execute_batch(batch, callbacks)
     log_damaged(descriptions, "the command that started the run executes it again")
     return replace(result, damaged=dict(descriptions.damaged))
+
+
+def _is_named(request: ResumeRequest, spec: Spec) -> bool:
+    """Return whether a run is asked for: those of trials, some of which were pruned, only by their ids."""
+    return bool(request.runs) or not spec.held_out_test
 
 
 def _device_name(request: ResumeRequest, specs: Sequence[Spec]) -> str:

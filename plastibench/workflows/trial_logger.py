@@ -6,8 +6,10 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from plastibench.console import describe_seconds
 from plastibench.tuning.callbacks import TuningCallback
 from plastibench.tuning.study import TuningStudy
+from plastibench.tuning.time_left import seconds_left
 from plastibench.tuning.trials import REASON, best_trials
 
 if TYPE_CHECKING:
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-ENDINGS = {"COMPLETE": "", "PRUNED": "pruned", "FAIL": "failed"}
+ENDINGS = {"COMPLETE": "", "PRUNED": "pruned:", "FAIL": "failed"}
 
 
 class TrialLogger(TuningCallback):
@@ -25,20 +27,23 @@ class TrialLogger(TuningCallback):
 
     def on_start(self, studies: Sequence[TuningStudy], budget: Budget, num_workers: int) -> None:
         """Take the budget."""
-        self.budget = budget
+        self.studies, self.budget, self.num_workers = studies, budget, num_workers
 
     def on_trial_end(self, study: TuningStudy, trial: FrozenTrial) -> None:
         """Log a trial."""
         values = [f"{value:.6g}" for value in trial.values or ()] if trial.state.name == "COMPLETE" else []
-        outcome = " ".join([*values, ENDINGS[trial.state.name], trial.user_attrs.get(REASON, "")]).strip()
+        parts = [*values, ENDINGS[trial.state.name], trial.user_attrs.get(REASON, "")]
+        outcome = " ".join(part for part in parts if part)
+        left = seconds_left(self.studies, self.budget, self.num_workers)
         logger.info(
-            "%s trial %d: %s (best %s; %s), %.1f s",
+            "%s trial %d: %s (best %s; %s), %.1f s%s",
             study.plan.base_spec.method.name,
             trial.number,
             outcome,
             format_best(study),
             format_used(study, self.budget),
             float(trial.user_attrs.get("seconds", 0.0)),
+            f"; about {describe_seconds(left)} left" if left else "",
         )
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from plastibench.devices import Device, get_device
 from plastibench.errors import RequestError, unknown
+from plastibench.experiments import suites
+from plastibench.experiments.spec import build
 from plastibench.runner.execute import prepare_data
 from plastibench.store import tuned_settings
 from plastibench.system import signals
@@ -93,7 +95,8 @@ def tune(request: TuneRequest, callbacks: Sequence[TuningCallback] = ()) -> Tune
 
     A trial that fails costs no other trial. Raises RequestError for a request that cannot be met.
     """
-    selection, home = request.selection, request.selection.workspace.home
+    selection, home = quick_start_stages(request.selection), request.selection.workspace.home
+    request = replace(request, selection=selection)
     name = request.name or _default_name(selection)
     plans = make_plans(
         selection.resolved_suite, selection.specs, selection.workspace.registry, request.config, name
@@ -130,6 +133,25 @@ def report_tuning(request: TuningReportRequest) -> TuningReport:
     summaries = [summary.summarize(study) for study in load_studies(storage, name)]
     folder = tuned_settings.suite_path(request.home, name).parent
     return TuningReport(summaries, plots.save_plots(summaries, folder, name))
+
+
+def quick_start_stages(selection: Selection) -> Selection:
+    """Return the selection with the quick start's settings if it names the quick start's task alone.
+
+    A first tuning then takes minutes. Whoever names stages, max_stages or a regime decides the length.
+    """
+    quick = suites.load(suites.defaults().suite).grids[0]
+    named = {name.rpartition(".")[2] for name in selection.settings}
+    added = {name: value for name, value in quick.settings.items() if name not in named}
+    if selection.tasks != quick.tasks or {"regime", "max_stages"} & named or not added:
+        return selection
+    whole, _ = build(selection.specs[0], selection.workspace.registry)
+    logger.info(
+        "%s, as in the quick start; --set stages=%d tunes at the length of `run`",
+        " ".join(f"{name}={value}" for name, value in added.items()),
+        whole.num_stages(),
+    )
+    return replace(selection, settings={**added, **selection.settings})
 
 
 def _default_name(selection: Selection) -> str:

@@ -34,6 +34,31 @@ class Mine(Method):
 """With one epoch a stage it costs twice what a warm start does."""
 
 
+FADING = '''"""A method of a test."""
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from plastibench.api import Learner, Method, tune
+
+
+@dataclass(kw_only=True)
+class Fading(Method):
+    """Set all weights to 0 at each step, from the second stage on, unless `keep` is 1 (arXiv 0000.00000)."""
+
+    keep: float = tune(1.0, 0.0, 1.0)
+
+    def after_step(self, learner: Learner) -> None:
+        for weight in learner.model.parameters():
+            weight.mul_(float(self.keep == 1.0 or learner.stage.index == 0))
+        if Path(__file__).with_name("slow").exists():
+            time.sleep(0.05)
+'''
+"""Only the published settings can learn more than one stage."""
+SETTINGS = ("stages=3", "max_epochs=12", "width=4", "train_size=130", "learning_rate=0.1")
+LEARNING = tuple(word for setting in SETTINGS for word in ("--set", setting))
+"""Settings of a run of a second that learns."""
+
+
 def small_tune(home: Path, *words: object, err: TextIO | None = None) -> CommandResult:
     """Tune with runs of a fraction of a second, without MLflow; one seed per trial by default."""
     seeds = () if "--seeds-per-trial" in words else ("--seeds-per-trial", 1)

@@ -11,6 +11,7 @@ import pytest
 from support.commands import SMALL, command, plugin, small_run
 from support.reports import a_home, some_runs
 from support.tracking import WHEN, a_record, contents, save, select
+from support.tuning import FADING, LEARNING
 
 from plastibench import tracking
 from plastibench.store import leaderboards
@@ -122,6 +123,24 @@ def test_tuning_is_a_parent_for_each_study_with_its_trials_as_children(home: Pat
     again = command("sync", "--home", home)
     assert "0 trials of 1 tunings brought up to date" in again.err, again
     assert contents(home) == before
+
+
+@pytest.mark.heavy
+def test_pruned_trial_has_its_reason_and_no_value_to_win_with(home: Path, tmp_path: Path) -> None:
+    words = ("--task", "digits", "--home", home, *LEARNING, "--seeds-per-trial", 1, "--trials", 2)
+    answer = command(
+        "tune", *words, "--method", "fading", "--plugin", plugin(tmp_path, "fading", source=FADING)
+    )
+    assert answer.status == 0, answer.err
+    client = TrackingServer.from_uri(None, home).connect()
+    experiment = client.get_experiment_by_name("plastibench/tuning/digits-small_resnet")
+    assert experiment is not None
+    (run,) = client.search_runs([experiment.experiment_id], "tags.state = 'PRUNED'")
+    assert run.data.tags["pruning_rule"] == "limit"
+    assert run.data.tags["reason"].startswith("stage 2 ended at max_epochs with ")
+    assert "mean" not in run.data.metrics
+    (study,) = client.search_runs([experiment.experiment_id], "tags.kind = 'study'")
+    assert (study.data.tags["pruned"], study.data.tags["best_trial"]) == ("1", "0")
 
 
 def test_sync_of_nothing_is_one_line(tmp_path: Path) -> None:
