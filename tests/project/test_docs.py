@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import pkgutil
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -41,6 +42,18 @@ def test_links_between_pages_lead_somewhere() -> None:
     for page in PAGES:
         for target in re.findall(r"\]\((?!http)([^)#]+)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_files_and_functions_that_pages_name_exist() -> None:
+    text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    files = set(re.findall(r"`([\w/]+/\w+\.(?:py|toml|json|md))`", text)) - {"workflows/NAME.py", "cli/commands/NAME.py"}
+    names = set(re.findall(r"`(plastibench(?:\.\w+)+)", text))
+    assert len(files) >= 20
+    assert len(names) >= 3
+    folders = (ROOT, ROOT / "plastibench", ROOT / "plastibench" / "experiments")
+    assert [name for name in files if not any((folder / name).exists() for folder in folders)] == []
+    for name in names:
+        pkgutil.resolve_name(name)
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/methods.md"])
