@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from plastibench.errors import RequestError
 from plastibench.plugins.fields import Settings, settings_of
 from plastibench.plugins.plugin import Plugin
 from plastibench.plugins.registry import Registry
@@ -156,10 +155,14 @@ def build_probes(spec: Spec, registry: Registry) -> dict[str, Probe]:
     return {probe.name: _build("probe", probe, registry) for probe in spec.probes}
 
 
+def own_plugins(spec: Spec, registry: Registry) -> list[Plugin]:
+    """Return the plug-ins that a description names and that are not shipped. Raises RequestError."""
+    parts = [*spec.parts.items(), *(("probe", probe) for probe in spec.probes)]
+    plugins = [registry.version(kind, part.name, part.code) for kind, part in parts]
+    return [plugin for plugin in plugins if plugin.own_source() is not None]
+
+
 def _build(kind: str, part: Part, registry: Registry, **nested: Settings) -> Any:  # noqa: ANN401 - a plug-in's class
     # A file that is edited while a grid runs must not give its numbers to the code that was asked for.
-    if registry.get(kind, part.name).digest() != part.code:
-        raise RequestError(
-            f"the code of {kind} {part.name} has changed since this run was asked for: ask for it again"
-        )
-    return registry.load(kind, part.name)(**from_json(part.settings), **nested)
+    cls = registry.version(kind, part.name, part.code).load()
+    return cls(**from_json(part.settings), **nested)

@@ -8,6 +8,8 @@ import json
 from functools import cache
 from pathlib import Path
 
+from plastibench.plugins.imports import is_type_checking
+
 HASH_VERSION = 2
 """Raised whenever the digest of unchanged code changes: it makes every run a new one."""
 
@@ -85,6 +87,6 @@ def _is_irrelevant(node: object) -> bool:
     match node:
         case ast.Import() | ast.ImportFrom() | ast.Expr(value=ast.Constant()):
             return True
-        case ast.If(test=ast.Name(id="TYPE_CHECKING") | ast.Attribute(attr="TYPE_CHECKING"), orelse=[]):
-            return True
+        case ast.If(orelse=[]):
+            return is_type_checking(node)
     return False

@@ -5,14 +5,15 @@ from __future__ import annotations
 import ast
 import importlib.util
 import pkgutil
-import sys
 from collections.abc import Iterator
-from importlib.metadata import entry_points
+from importlib.metadata import Distribution, entry_points
 from pathlib import Path
 
 from plastibench.errors import RequestError
+from plastibench.plugins import isolation
 from plastibench.plugins.code_hash import parse
-from plastibench.plugins.plugin import FILE_MODULE, KINDS, Plugin, classes_of, import_file, plugin_errors
+from plastibench.plugins.plugin import KINDS, Plugin, classes_of, plugin_errors
+from plastibench.plugins.source import Source
 
 
 def shipped() -> Iterator[Plugin]:
@@ -31,7 +32,8 @@ def installed() -> Iterator[Plugin]:
     """Yield the plug-ins that installed packages declare as entry points; nothing is imported."""
     for kind in KINDS:
         for entry in entry_points(group=f"plastibench.{kind}s"):
-            yield Plugin(kind, entry.name, entry.module, None)
+            siblings = _top_level_modules(entry.dist) - {entry.module.partition(".")[0]}
+            yield Plugin(kind, entry.name, entry.module, None, entry.attr, tuple(sorted(siblings)))
 
 
 def from_file(file: Path) -> Plugin:
@@ -41,13 +43,13 @@ def from_file(file: Path) -> Plugin:
     """
     if not _is_file(file):
         raise RequestError(f"no plug-in file at {file}")
-    name, module = file.stem, f"{FILE_MODULE}{file.stem}"
-    if not name.isidentifier():
-        raise RequestError(f"plug-in file {file} cannot give a name: {name!r} is not a Python identifier")
-    sys.modules.pop(module, None)
+    if not file.stem.isidentifier():
+        raise RequestError(
+            f"plug-in file {file} cannot give a name: {file.stem!r} is not a Python identifier"
+        )
     with plugin_errors(f"plug-in file {file}"):
-        parse(file)  # its SyntaxError names the line of whatever Python cannot read
-        classes = classes_of(import_file(module, file))
+        source = Source.of_file(file.resolve())
+        classes = classes_of(isolation.load(source))
     bases = {kind: properties.base_class() for kind, properties in KINDS.items()}
     kinds = [kind for kind, base in bases.items() if any(issubclass(cls, base) for cls in classes)]
     if len(kinds) != 1:
@@ -55,9 +57,19 @@ def from_file(file: Path) -> Plugin:
         raise RequestError(
             f"plug-in file {file} must define one {', '.join(most)} or {last}: it defines {len(kinds)}"
         )
-    plugin = Plugin(kinds[0], name, module, file.resolve())
+    plugin = Plugin(kinds[0], file.stem, source=source)
     plugin.load()
     return plugin
+
+
+def _top_level_modules(distribution: Distribution | None) -> set[str]:
+    """Return the names of the top-level modules of a distribution, as far as it lists them."""
+    if distribution is None:
+        return set()
+    listed = (distribution.read_text("top_level.txt") or "").split()
+    files = [file for file in distribution.files or () if file.suffix == ".py"]
+    names = listed or [file.parts[0].partition(".")[0] for file in files]
+    return {name for name in names if name.isidentifier() and not name.startswith("__")}
 
 
 def _is_plugin(path: Path) -> bool:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import ast
 import importlib
-import importlib.util
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from plastibench.errors import RequestError, explain
-from plastibench.plugins.code_hash import file_digest, parse
+from plastibench.plugins import isolation
+from plastibench.plugins.code_hash import file_digest, parse, parse_source
+from plastibench.plugins.source import Source
 
 
 @dataclass(frozen=True)
@@ -42,66 +44,120 @@ KINDS = {
     "regime": Kind("plastibench.plugins.regimes", "plastibench.plugins.regime:Regime", has_defaults=False),
 }
 
-FILE_MODULE = "plastibench_plugin_"
-"""Prefix of the module names under which files given by path are imported."""
+_IMPORTED: dict[str, str] = {}
+"""The digest of each shipped module when this process imported it."""
 
 
 @dataclass(frozen=True)
 class Plugin:
-    """A plug-in by its name, and where its code is."""
+    """A plug-in by its name, and where its code is: a module that is shipped or installed, or a source."""
 
     kind: str
     name: str
-    module: str
-    path: Path | None
-    """The source file; None if it is in an installed package."""
+    module: str = ""
+    """The module if it is shipped or in an installed package."""
+    path: Path | None = None
+    """The file if it is shipped."""
+    attribute: str = ""
+    """The class in the module of an installed package, if its entry point names it."""
+    siblings: tuple[str, ...] = ()
+    """The other top-level modules of the installed distribution."""
+    source: Source | None = None
+    """The modules of a file given by its path, or kept with a run."""
 
     @property
     def origin(self) -> str:
         """Return the file or the module, for messages."""
-        return str(self.path or self.module)
+        return str(self.source.path if self.source else self.path or self.module)
 
     def summary(self) -> str:
         """Return the first line of the file's docstring, without importing it."""
-        if self.path is None:
+        if self.path is None and self.source is None:
             return f"(from {self.module})"
         try:
-            docstring = ast.get_docstring(parse(self.path))
+            docstring = ast.get_docstring(self._tree())
         except (OSError, SyntaxError, ValueError) as error:
             return f"(cannot be loaded: {explain(error)})"
         return (docstring or "").partition("\n")[0]
 
+    def docstrings(self) -> Iterator[str]:
+        """Yield the docstrings of the file and of its classes. Nothing is executed."""
+        nodes = (node for node in ast.walk(self._tree()) if isinstance(node, ast.Module | ast.ClassDef))
+        yield from filter(None, map(ast.get_docstring, nodes))
+
     def digest(self) -> str:
-        """Return a digest of what the code does, or an empty text if there is no source."""
-        path = self.path
-        if path is None:
-            spec = importlib.util.find_spec(self.module)
-            path = Path(spec.origin) if spec is not None and spec.origin else None
-        return "" if path is None else file_digest(path)
+        """Return a digest of what the code does. Raises RequestError if the code imported is another."""
+        if self.path is None:
+            return self.own_source().digest  # type: ignore[union-attr]  # only what is shipped has none
+        digest = file_digest(self.path)
+        if _IMPORTED.get(self.module, digest) != digest:
+            raise RequestError(f"{self.path} has changed since this process imported it: start a new one")
+        return digest
+
+    def own_source(self) -> Source | None:
+        """Return all modules of a plug-in that is not shipped, as they were at the first use."""
+        if self.path is not None:
+            return None
+        return self.source or _package_source(self.module, self.attribute, self.siblings)
 
     def load(self) -> Any:  # noqa: ANN401 - a subclass of the kind's contract
-        """Import the file and return its one class that keeps the contract.
+        """Import the file and return its class that keeps the contract.
 
         Raises RequestError if the file fails, has no such class or several, or forgets @dataclass.
         """
-        module, base = self._import(), KINDS[self.kind].base_class()
-        classes = [cls for cls in classes_of(module) if issubclass(cls, base)]
-        if len(classes) != 1:
-            names = ", ".join(cls.__name__ for cls in classes) or "none"
-            raise RequestError(
-                f"{self.origin} must define exactly one {self.kind}, a subclass of {base.__name__}: "
-                f"it defines {names}"
-            )
-        self._check(classes[0])
-        return classes[0]
+        cls = self._find_class(self._import())
+        self._check(cls)
+        return cls
+
+    def defines(self, cls: type) -> bool:
+        """Return whether a class is the plug-in's; nothing is imported."""
+        if self.source is not None:
+            file = getattr(sys.modules.get(cls.__module__), "__file__", None)
+            return file == str(self.source.path)
+        if not self.attribute:
+            return cls.__module__ == self.module
+        return getattr(sys.modules.get(self.module), self.attribute, None) is cls
+
+    def _tree(self) -> ast.Module:
+        source = self.own_source()
+        if source is None:
+            assert self.path is not None
+            return parse(self.path)
+        return parse_source(source.files[source.find(source.module) or ""], str(source.path))
 
     def _import(self) -> ModuleType:
         with plugin_errors(f"plug-in file {self.origin}"):
-            if self.path is not None and self.module.startswith(FILE_MODULE):
-                module = sys.modules.get(self.module) or import_file(self.module, self.path)
-            else:
-                module = importlib.import_module(self.module)
-        return module
+            if self.source is not None:
+                return isolation.load(self.source)
+            if self.path is not None:
+                _IMPORTED.setdefault(self.module, file_digest(self.path))
+            return importlib.import_module(self.module)
+
+    def _find_class(self, module: ModuleType) -> type:
+        base, attribute = (
+            KINDS[self.kind].base_class(),
+            self.attribute or getattr(self.source, "attribute", ""),
+        )
+        if attribute:
+            cls = getattr(module, attribute, None)
+            if not isinstance(cls, type) or not issubclass(cls, base):
+                raise RequestError(
+                    f"{attribute} in {self.origin} is no {self.kind}, a subclass of {base.__name__}"
+                )
+            return cls
+        classes = [cls for cls in classes_of(module) if issubclass(cls, base)]
+        if len(classes) != 1:
+            names = ", ".join(cls.__name__ for cls in classes) or "none"
+            hint = (
+                f"; name one in the entry point: {self.module}:Class"
+                if classes and self.source is None
+                else ""
+            )
+            raise RequestError(
+                f"{self.origin} must define exactly one {self.kind}, a subclass of {base.__name__}: "
+                f"it defines {names}{hint}"
+            )
+        return classes[0]
 
     def _check(self, cls: Any) -> None:  # noqa: ANN401 - a class
         """Raise RequestError for a class that cannot be made from its settings."""
@@ -136,16 +192,6 @@ def classes_of(module: ModuleType) -> list[type]:
     ]
 
 
-def import_file(module: str, path: Path) -> ModuleType:
-    """Import a file under a name of its own."""
-    spec = importlib.util.spec_from_file_location(module, path)
-    assert spec is not None
-    assert spec.loader is not None
-    loaded = importlib.util.module_from_spec(spec)
-    sys.modules[module] = loaded  # before it runs: dataclasses look their own module up
-    try:
-        spec.loader.exec_module(loaded)
-    except BaseException:
-        del sys.modules[module]
-        raise
-    return loaded
+@cache
+def _package_source(module: str, attribute: str, siblings: tuple[str, ...]) -> Source:
+    return Source.of_package(module, attribute, siblings)

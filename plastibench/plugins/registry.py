@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,19 @@ from plastibench.plugins.plugin import Plugin
 class Registry:
     """All plug-ins that can be used in this process."""
 
-    def __init__(self, files: tuple[Path, ...] = ()) -> None:
-        """Add the plug-ins in `files` to those shipped and installed.
+    def __init__(self, files: Iterable[Path | Plugin] = (), kept: Iterable[Plugin] = ()) -> None:
+        """Add the plug-ins in `files` to those shipped and installed, and to these what was kept with runs.
 
         Raises RequestError for a file that is missing, has no plug-in, or takes a name in use.
         """
         self._plugins: dict[tuple[str, str], Plugin] = {}
-        for plugin in (*discovery.shipped(), *discovery.installed(), *map(discovery.from_file, files)):
+        self.own = tuple(discovery.from_file(file) if isinstance(file, Path) else file for file in files)
+        """The plug-ins in `files`."""
+        self._kept = {(plugin.kind, plugin.name, plugin.digest()): plugin for plugin in kept}
+        for plugin in (*discovery.shipped(), *discovery.installed(), *self.own):
             self._add(plugin)
+        for plugin in self._kept.values():  # of a name that nothing else has
+            self._plugins.setdefault((plugin.kind, plugin.name), plugin)
 
     def names(self, kind: str) -> list[str]:
         """Return the names of a kind, sorted."""
@@ -32,6 +38,18 @@ class Registry:
             raise unknown(kind, name, self.names(kind))
         return self._plugins[kind, name]
 
+    def version(self, kind: str, name: str, digest: str) -> Plugin:
+        """Return the plug-in with a digest of its code. Raises RequestError if its code is not at hand."""
+        kept = self._kept.get((kind, name, digest))
+        if kept is not None:
+            return kept
+        plugin = self.get(kind, name)
+        if plugin.digest() != digest:
+            raise RequestError(
+                f"the code of {kind} {name} has changed since this run was asked for: ask for it again"
+            )
+        return plugin
+
     def load(self, kind: str, name: str) -> Any:  # noqa: ANN401 - a subclass of the kind's contract
         """Return the class of a plug-in."""
         return self.get(kind, name).load()
@@ -40,7 +58,7 @@ class Registry:
         """Return the plug-in of an instance. Raises RequestError if its class is in no plug-in's file."""
         cls = type(instance)
         for plugin in self._plugins.values():
-            if (plugin.kind, plugin.module) == (kind, cls.__module__):
+            if plugin.kind == kind and plugin.defines(cls):
                 return plugin
         raise RequestError(f"{kind} {cls.__name__} is not in a plug-in file of its own")
 
