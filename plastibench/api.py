@@ -16,6 +16,7 @@ from plastibench.data.imagenet import load_imagenet_packed, open_imagenet
 from plastibench.data.images import DatasetSplits, LabeledImages, in_memory_splits
 from plastibench.data.svhn import load_svhn
 from plastibench.data.tiny_imagenet import load_tiny_imagenet
+from plastibench.errors import DataError
 from plastibench.plugins.architecture import Architecture, LayerFactories, Shape
 from plastibench.plugins.fields import setting, tune
 from plastibench.plugins.image_task import ImageTask
@@ -38,6 +39,7 @@ __all__ = [
     "BatchNormPolicy",
     "Compose",
     "DataContext",
+    "DataError",
     "Dataset",
     "DatasetSplits",
     "ImageTask",

@@ -30,6 +30,14 @@ def count(number: int, noun: str, plural: str = "") -> str:
     return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
 
 
+def other_data(what: str, data: str, found: str) -> DataError:
+    """Return the error for what was done on other data than those found; checksums are cut as in tables."""
+    return DataError(
+        f"{what} on data {data[:12]}, but the data found here are {found[:12]}: give the data folder that "
+        "was used (--data or PLASTIBENCH_DATA), or another home folder (--home) for the other data"
+    )
+
+
 MAX_LENGTH = 600
 """Longest message, in characters."""
 MEMORY_HINT = "lower batch_size, the model's width, or --jobs"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from plastibench.analysis.labels import method_labels, setting_label
 from plastibench.store.record import Record
+from plastibench.store.tuned_settings import condition_id
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,7 +17,7 @@ def to_dataframe(records: Iterable[Record]) -> pd.DataFrame:
     """Return one row per stage: the run, its method, seed and setting, and the fields of the stage's result.
 
     `to_dataframe(Store(home).records())` holds all finished runs of a home folder. Runs of different
-    `condition_id` are not comparable: do not average over them.
+    `condition_id`, which stands for the setting and the data, are not comparable: do not average over them.
     """
     import pandas as pd
 
@@ -25,7 +26,7 @@ def to_dataframe(records: Iterable[Record]) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "run": record.id,
-            "condition_id": record.spec.condition_id,
+            "condition_id": condition_id(record),
             "setting": setting_label(record.spec),
             "task": record.spec.task.name,
             "model": record.spec.model.name,

@@ -8,7 +8,7 @@ from typing import Any
 from plastibench.experiments.spec import Part, Spec
 from plastibench.plugins.values import show
 from plastibench.store import tuned_settings
-from plastibench.store.record import Record
+from plastibench.store.record import DATA_DIGITS, Record
 from plastibench.store.tuned_settings import TunedSettings
 
 RECIPE_SETTINGS = ("optimizer", "learning_rate", "batch_size", "target_accuracy", "precision")
@@ -75,6 +75,16 @@ def setting_label(spec: Spec) -> str:
 def setting_difference(spec: Spec, others: Sequence[Spec]) -> str:
     """Return the values of `spec` that differ from those of any other: method and seed aside."""
     return assignments(_differing(_setting_values(spec), [_setting_values(other) for other in others]))
+
+
+def data_difference(record: Record, others: Sequence[Record]) -> str:
+    """Return the checksum of the data that `record` was made on if any other was made on other data."""
+    return f"data={short_data(record)}" if any(other.data != record.data for other in others) else ""
+
+
+def short_data(record: Record) -> str:
+    """Return the first digits of the checksum of a record's data."""
+    return (record.data or "unknown")[:DATA_DIGITS]
 
 
 def method_difference(method: Part, other: Part) -> str:

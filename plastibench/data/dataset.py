@@ -5,15 +5,22 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import torch
 from torch import Tensor
 
 from plastibench.data.augment import Augmentation
 
+if TYPE_CHECKING:
+    from hashlib import _Hash
+
 Batch = tuple[Tensor, Tensor]
 """Images, shape (b, c, h, w), floating point and normalized; labels, shape (b,), int64."""
+
+
+DIGEST_BLOCK = 4096
+"""Examples that are copied from the device at once to compute a digest."""
 
 
 def batch_bounds(num_examples: int, batch_size: int) -> list[tuple[int, int]]:
@@ -61,6 +68,15 @@ class Dataset(ABC):
         is the CPU generator that augmentation draws from; without it images are not augmented.
         """
 
+    def update_digest(self, state: _Hash) -> None:
+        """Add the content of the examples to a digest: what makes two data sets different.
+
+        Override it if something cheaper than a pass over all batches identifies the data.
+        """
+        for batch in self.batches(DIGEST_BLOCK):
+            for tensor in batch:
+                _update(state, tensor)
+
 
 @dataclass(frozen=True, eq=False)
 class InMemoryDataset(Dataset):
@@ -93,6 +109,13 @@ class InMemoryDataset(Dataset):
         indices = indices.to(self.x.device)
         return replace(self, x=self.x[indices], y=self.y[indices])
 
+    def update_digest(self, state: _Hash) -> None:
+        """Add shape, pixels and labels."""
+        state.update(repr(tuple(self.x.shape)).encode())
+        for tensor in (self.x, self.y):
+            for block in tensor.split(DIGEST_BLOCK):
+                _update(state, block)
+
     def batches(
         self,
         size: int,
@@ -110,3 +133,8 @@ class InMemoryDataset(Dataset):
                 # Before normalization: what a crop or a rotation uncovers is black, as in torchvision.
                 images = self.augmentation.apply(images, draws[start:end])
             yield images.sub_(self.mean).div_(self.std), self.y[selected]
+
+
+def _update(state: _Hash, tensor: Tensor) -> None:
+    """Add the bytes of a tensor to a digest."""
+    state.update(tensor.cpu().contiguous().view(torch.uint8).numpy().data)

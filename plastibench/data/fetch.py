@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +19,19 @@ from plastibench.system.locks import file_lock
 
 MIRROR_VARIABLE = "PLASTIBENCH_MIRROR"
 """Environment variable with base URLs that are tried before the published ones, as `<base>/<file name>`."""
+
+
+_downloads_allowed: ContextVar[bool] = ContextVar("downloads_allowed", default=True)
+
+
+@contextmanager
+def no_downloads() -> Iterator[None]:
+    """Raise DataError inside the context for a file that is not there instead of downloading it."""
+    token = _downloads_allowed.set(False)
+    try:
+        yield
+    finally:
+        _downloads_allowed.reset(token)
 
 
 @dataclass(frozen=True)
@@ -88,6 +102,8 @@ def download_urls(file: RemoteFile) -> tuple[str, ...]:
 
 def _download(file: RemoteFile, folder: Path) -> Path:
     """Download a file, verify it and move it into place; an incomplete download stays as `<name>.part`."""
+    if not _downloads_allowed.get():
+        raise DataError(f"{file.name} is not in {folder}")
     failures: list[str] = []
     with _write_errors(file, folder):
         folder.mkdir(parents=True, exist_ok=True)

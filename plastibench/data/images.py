@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -44,8 +45,14 @@ class DatasetSplits:
     train: Dataset
     test: Dataset
     num_classes: int
-    checksum: str
-    """SHA-256, hexadecimal, of the decoded pixels and labels, or of the file listing of a streamed folder."""
+
+    @cached_property
+    def checksum(self) -> str:
+        """Return the SHA-256, hexadecimal, of both parts' content, computed from the data themselves."""
+        state = hashlib.sha256()
+        for part in (self.train, self.test):
+            part.update_digest(state)
+        return state.hexdigest()
 
     def require_classes(self, num_classes: int) -> Self:
         """Return self. Raises DataError if the number of classes is another one."""
@@ -78,16 +85,6 @@ def channel_statistics(images: LabeledImages) -> Normalization:
     return tuple(means), tuple(deviations)
 
 
-def checksum(*parts: LabeledImages) -> str:
-    """Return the SHA-256 of shapes, pixels and labels, hexadecimal."""
-    state = hashlib.sha256()
-    for part in parts:
-        state.update(repr(tuple(part.x.shape)).encode())
-        state.update(part.x.contiguous().numpy().data)
-        state.update(part.y.contiguous().numpy().astype("<i8").data)
-    return state.hexdigest()
-
-
 def in_memory_splits(
     name: str,
     train: LabeledImages,
@@ -116,7 +113,6 @@ def in_memory_splits(
         train=dataset(train, augmentation or Compose()),
         test=dataset(test, Compose()),
         num_classes=num_classes,
-        checksum=checksum(train, test),
     )
 
 

@@ -23,6 +23,8 @@ from plastibench.errors import DataError
 from plastibench.system.cpu import num_cores
 
 if TYPE_CHECKING:
+    from hashlib import _Hash
+
     from PIL import Image
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -76,6 +78,12 @@ class StreamingDataset(Dataset):
     def take(self, indices: Tensor) -> Self:
         """Return the examples at `indices`, in that order."""
         return replace(self, index=self.index[indices.cpu()])
+
+    def update_digest(self, state: _Hash) -> None:
+        """Add labels, names and sizes of the files and the contents of some: reading all takes an epoch."""
+        state.update(self.files.labels[self.index].numpy().astype("<i8").data)
+        names = [self.files.names[position] for position in self.index.tolist()]
+        state.update(FolderSource(self.root).digest(names, times=False).encode())
 
     def batches(
         self,

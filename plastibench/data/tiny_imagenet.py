@@ -150,7 +150,7 @@ def _decode_job(source: FileSource, listing: ImageListing, edition: str) -> Deco
 
     return DecodeJob(
         name=f"tiny-imagenet-{edition}",
-        key=source.digest(list(listing.names)),
+        key=listing.digest(source),
         shape=(3, _SIDE, _SIDE),
         listing=listing,
         decode=decode,

@@ -32,8 +32,8 @@ class Stage:
     """Held out from the same chunks, for tuning; None without validation data."""
     test: Dataset | None
     """Read once per stage, for tables; None in tuning runs, which must not read it."""
-    checksum: str
-    """Of the whole decoded data set."""
+    checksum: str = ""
+    """Of the whole data set, set by ImageTask; that of any other stream is computed from its stages."""
 
     @property
     def num_new(self) -> int:

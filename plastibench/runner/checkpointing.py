@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from math import isinf
 from time import monotonic
 from typing import Any
 
+from plastibench.errors import other_data
 from plastibench.store.checkpoint import Checkpoint
 from plastibench.system import signals
 from plastibench.training.callbacks import Checkpointer, IncompatibleCheckpointError, StateDict, StopRequested
@@ -32,15 +33,20 @@ class RunHistory:
     """One for each start or resumption: where, with what, from which stage and epoch on."""
     progress: StateDict | None = None
     """The state to resume from; None to start from the beginning."""
+    data: str | None = None
+    """Checksum of the data that the run was started on; None if that is not known."""
 
     @classmethod
     def load(cls, checkpoint: Checkpoint, log: Callable[[str], None]) -> RunHistory:
         """Return the history of a run, empty if there is no undamaged checkpoint."""
         state = checkpoint.read(log)
         try:
-            return cls(**(state or {}))
+            history = cls(**(state or {}))
         except TypeError as error:
             raise IncompatibleCheckpointError(str(error)) from error
+        if history.data is None and history.rows:  # a state of an earlier version
+            history.data = history.rows[-1]["data"]
+        return history
 
     def position(self) -> tuple[int, int]:
         """Return the stage and the epoch to resume at, both from 1."""
@@ -79,6 +85,13 @@ class RunCheckpointer(Checkpointer):
         """Return the state that was read from the checkpoint."""
         return self.history.progress
 
+    def check_data(self, checksum: str) -> None:
+        """Save the checksum of the data with every state. Raises DataError if the run began on other data."""
+        before = self.history.data
+        if self.history.progress is not None and before not in (None, checksum):
+            raise other_data("this run was stopped", str(before), checksum)
+        self.history.data = checksum
+
     def should_checkpoint(self, *, between_stages: bool = False) -> bool:
         """Return whether the interval has passed, or between stages only enough time to be nearly free."""
         self._polled = self.clock()
@@ -91,7 +104,7 @@ class RunCheckpointer(Checkpointer):
 
     def save_state(self, state: StateDict) -> None:
         """Write the state. Raises StopRequested if the run was asked to stop."""
-        history = RunHistory(self.history.rows, self.seconds(), self.history.sessions, state)
+        history = replace(self.history, seconds=self.seconds(), progress=state)
         try:
             self.checkpoint.write(vars(history))
         except OSError as error:  # a full disk: the previous state is still there, and the run can continue

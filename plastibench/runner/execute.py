@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -28,16 +28,6 @@ from plastibench.training.callbacks import EpochProgress, IncompatibleCheckpoint
 
 if TYPE_CHECKING:
     from torch import nn
-
-
-def prepare_data(specs: Iterable[Spec], context: RunContext) -> None:
-    """Load the data of each condition once before any run, so that a download happens once and is shown.
-
-    Raises DataError if data are missing and cannot be downloaded, RequestError if there are too few.
-    """
-    for spec in {spec.condition_id: spec for spec in specs}.values():
-        task, _ = build(spec, context.registry)
-        next(task.stream(spec.seed, context.data_context))
 
 
 def execute(spec: Spec, context: RunContext, callbacks: Sequence[RunCallback] = ()) -> Record:

@@ -17,6 +17,9 @@ STATUSES = ("done", "diverged")
 TEXT_COLUMNS = ("stop", "data")
 """Columns of a stage that hold text; all others hold numbers or None."""
 
+DATA_DIGITS = 12
+"""Digits of the data's checksum that are shown."""
+
 StageRow = dict[str, Any]
 """The fields of a StageResult."""
 
@@ -48,6 +51,11 @@ class Record:
     def id(self) -> str:
         """Return the id of the run."""
         return self.spec.id
+
+    @property
+    def data(self) -> str | None:
+        """Return the checksum of the data that the run was made on; None if an old record has none."""
+        return self.provenance.get("data")
 
     @cached_property
     def condition_id(self) -> str:
@@ -112,6 +120,8 @@ class Record:
             raise ValueError("its stages are not complete")
         for row in record.stages:
             check_row(row)
+        if len({row.get("data") for row in record.stages}) > 1:
+            raise ValueError("its stages were trained on different data")
         return record
 
 

@@ -20,6 +20,8 @@ def differences(first: Record, second: Record, labels: tuple[str, str]) -> Itera
     def describe(what: str, old: object, new: object) -> str:
         return f"{what}: {old} {labels[0]}, {new} {labels[1]}"
 
+    if differ_in_data(first, second):
+        yield describe("data", first.data, second.data)
     if first.status != second.status:
         yield describe("status", first.status, second.status)
     if len(first.stages) != len(second.stages):
@@ -33,8 +35,13 @@ def differences(first: Record, second: Record, labels: tuple[str, str]) -> Itera
                 yield describe(f"stage {old['index'] + 1}, {name}", old[name], new[name])
 
 
+def differ_in_data(first: Record, second: Record) -> bool:
+    """Return whether two records of one run were made on different data; older records do not say."""
+    return None not in (first.data, second.data) and first.data != second.data
+
+
 def likely_causes(first: Record, second: Record) -> str:
-    """Return what may have changed the bits of two runs; empty if nothing is known to."""
+    """Return what may have changed the bits of two runs on the same data; empty if nothing is known to."""
     return ", ".join(
         f"{field} {first.provenance.get(field)} and {second.provenance.get(field)}"
         for field in AFFECTS_ROUNDING

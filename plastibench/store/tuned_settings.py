@@ -13,7 +13,7 @@ from plastibench.experiments import suites
 from plastibench.experiments.grid import Grid
 from plastibench.experiments.spec import Spec
 from plastibench.experiments.suites import Suite
-from plastibench.store.record import Record
+from plastibench.store.record import DATA_DIGITS, Record
 from plastibench.system.files import write_atomic
 from plastibench.system.locks import file_lock
 
@@ -121,8 +121,9 @@ def from_record(record: Record) -> TunedSettings | None:
 
 
 def condition_id(record: Record) -> str:
-    """Return what a record shares with those that it may be compared with."""
-    return record.condition_id if from_record(record) is None else untuned_spec(record).condition_id
+    """Return what a record shares with those that it may be compared with: the setting and the data."""
+    setting = record.condition_id if from_record(record) is None else untuned_spec(record).condition_id
+    return setting if record.data is None else f"{setting}-{record.data[:DATA_DIGITS]}"
 
 
 def untuned_spec(record: Record) -> Spec:

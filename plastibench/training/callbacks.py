@@ -53,6 +53,9 @@ class Checkpointer:
         """Return the state to resume from, or None to start from the beginning."""
         return None
 
+    def check_data(self, checksum: str) -> None:
+        """Save the checksum of the data with the state. Raises DataError if the saved one is another."""
+
     def should_checkpoint(self, *, between_stages: bool = False) -> bool:
         """Return whether to save the state now: asked after every step and before every stage.
 

@@ -14,6 +14,7 @@ import torch
 from plastibench.devices import Device
 from plastibench.devices.graph_capture import GraphCapturer
 from plastibench.errors import RequestError
+from plastibench.plugins.data_checksum import data_checksum
 from plastibench.plugins.method import Method
 from plastibench.plugins.probe import Probe
 from plastibench.plugins.task import DataContext, Task
@@ -83,8 +84,8 @@ def run(
     """Take a method through the stages of a task; yield the result of each.
 
     The run has a copy of the method, without the state of other runs. A resumed run yields first the result
-    of the stage that its state was saved in. Raises RequestError if the
-    method does not support the task, DataError if data are missing.
+    of the stage that its state was saved in. Raises RequestError if the method does not support the task,
+    DataError if data are missing or not those of the saved state.
     """
     method = replace(method)
     reason = method.unsupported(task)
@@ -93,7 +94,12 @@ def run(
     callback, checkpointer = callback or TrainingCallback(), checkpointer or Checkpointer()
     resumed, measures = checkpointer.resume_state(), measures or Measures()
     learner: Learner | None = None
-    for stage in task.stream(seed, context):
+    checksum: str | None = None
+    for arrived in task.stream(seed, context):
+        if checksum is None:
+            checksum = data_checksum(task, arrived, context)
+            checkpointer.check_data(checksum)
+        stage = replace(arrived, checksum=checksum)
         if resumed is not None and stage.index < resumed["stage"]:
             continue
         if learner is None:

@@ -16,7 +16,7 @@ from plastibench.experiments.spec import canonical
 from plastibench.store import tuned_settings
 from plastibench.store.checkpoint import Checkpoint
 from plastibench.store.record import Record
-from plastibench.store.record_diff import differences, likely_causes
+from plastibench.store.record_diff import differ_in_data, differences, likely_causes
 from plastibench.store.run_status import RunLockedError, run_lock
 from plastibench.store.run_store import Store
 from plastibench.store.run_writer import FAILURE_FILE, write_run_file
@@ -157,6 +157,9 @@ class _Merger:
 
     def _log_conflict(self, first: RunCopy, second: RunCopy, differing: list[str]) -> None:
         kept = "the target's copy stays" if first.home == self.target.home else "none is copied"
+        if differ_in_data(first.record, second.record):
+            self._warn(first, f"the copies were made on different data ({differing[0]}): {kept}")
+            return
         self._warn(first, f"{len(differing)} numbers differ ({differing[0]}): {kept}")
         origin = likely_causes(first.record, second.record)
         logger.warning("  %s", origin or "made by the same device and versions: one of them is wrong")

@@ -14,7 +14,7 @@ from plastibench.experiments.spec import Spec
 from plastibench.experiments.suites import Suite
 from plastibench.runner.callbacks import RunCallback
 from plastibench.runner.context import RunContext
-from plastibench.runner.execute import prepare_data
+from plastibench.runner.data import prepare_data
 from plastibench.runner.scheduler import run_specs
 from plastibench.store import leaderboards, tuned_settings
 from plastibench.store.index.load import load_summaries
@@ -111,8 +111,12 @@ def execute_batch(batch: Batch, callbacks: Sequence[RunCallback]) -> RunResult:
     log_damaged(store, "the run is executed again")
     missing = [spec for spec in specs if spec.id not in finished]
     context = _context(batch, device, len(missing))
-    logger.info("%s", _plan(batch, len(missing), f"on {device.name()}, {context.num_processes} at a time"))
-    prepare_data(missing, context)
+    plan = _plan(batch, len(missing), f"on {device.name()}, {context.num_processes} at a time")
+    if missing:
+        logger.info("%s", plan)
+    prepare_data(missing, context, list(finished.values()))
+    if not missing:
+        logger.info("%s", plan)
     if batch.tuned:
         tuned_settings.save(store.home, batch.tuned)
     callbacks = [RunLogger(), *callbacks]

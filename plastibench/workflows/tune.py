@@ -12,7 +12,7 @@ from plastibench.devices import Device, get_device
 from plastibench.errors import RequestError, unknown
 from plastibench.experiments import suites
 from plastibench.experiments.spec import build
-from plastibench.runner.execute import prepare_data
+from plastibench.runner.data import prepare_data
 from plastibench.store import tuned_settings
 from plastibench.system import signals
 from plastibench.tracking import TrackingServer

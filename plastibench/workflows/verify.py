@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from plastibench.devices import get_device
-from plastibench.errors import RequestError, unknown
+from plastibench.errors import RequestError, other_data, unknown
 from plastibench.runner.callbacks import RunCallback
 from plastibench.runner.context import RunContext
+from plastibench.runner.data import load_checksum
 from plastibench.runner.execute import execute
 from plastibench.runner.worker import init_worker
 from plastibench.store.record import Record
@@ -30,6 +31,8 @@ class VerifyRequest:
     workspace: Workspace
     device: str | None = None
     """None is the first device of the kind that the run was made on."""
+    threads: int | None = None
+    """CPU threads; None is as many as the run was made with."""
 
 
 @dataclass(frozen=True)
@@ -38,13 +41,16 @@ class Verification:
 
     record: Record
     differences: list[str]
-    origin: str
+    origin: str = ""
     """What differs in device, versions and code, with which equal bits are not promised; may be empty."""
+    repeated: bool = True
+    """Whether the run was executed again, which it is not on other data."""
 
 
 def verify(request: VerifyRequest, callbacks: Sequence[RunCallback] = ()) -> list[Verification]:
     """Execute finished runs again, in a temporary folder, and compare them with their records.
 
+    A run that was made on other data than those found is not executed: its numbers could not be the same.
     Raises RequestError for a run that does not exist, or whose code has changed.
     """
     records = [find_run(request.workspace.store, text) for text in request.runs]
@@ -84,9 +90,13 @@ def _verify(record: Record, request: VerifyRequest, callbacks: Sequence[RunCallb
             device=device,
             plugins=workspace.plugins,
             # As the first time. Old records do not name the kernels: those runs were not deterministic.
-            threads=provenance.get("threads"),
+            threads=request.threads or provenance.get("threads"),
             deterministic=provenance.get("deterministic", False),
         )
+        found = load_checksum(record.spec, context)
+        if record.data not in (None, found):
+            difference = str(other_data("it was made", str(record.data), found))
+            return Verification(record, [difference], repeated=False)
         with keep_num_threads():
             init_worker(context)
             repetition = execute(record.spec, context, callbacks)

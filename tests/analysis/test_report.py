@@ -214,7 +214,7 @@ def test_sentences_name_what_is_missing() -> None:
     assert "The baseline has no finished run" in words(list(some_runs(methods=["mine"])))
     lost = words([*some_runs(), replace(a_run("mine", 0), status="diverged")])
     assert "Diverged runs are in no average, which flatters the method: mine (1)" in lost
-    other = replace(a_run("new", 0), provenance={"device": "another chip"})
+    other = replace(a_run("new", 0), provenance={**ORIGIN, "device": "another chip"})
     assert "2 kinds of hardware: their seconds are not comparable" in words([*some_runs(), other])
 
 

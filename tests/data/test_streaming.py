@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,9 +16,9 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from plastibench.data.dataset import Batch
-from plastibench.data.decoded_cache import decode_once, load_decoded
+from plastibench.data.decoded_cache import Pixels, decode_once, load_decoded
 from plastibench.data.imagenet import imagenet_job, list_imagenet, load_imagenet_packed, open_imagenet
-from plastibench.data.images import DatasetSplits
+from plastibench.data.images import DatasetSplits, in_memory_splits
 from plastibench.data.streaming import MEAN, STD, StreamingDataset, default_num_workers
 from plastibench.errors import DataError, RequestError
 
@@ -173,24 +176,69 @@ def decoded(folder: Path, cache: Path) -> Path:
     return decode_once(cache, imagenet_job(folder / "imagenet", 16, "subset"), block_size=4)
 
 
-def test_decoding_is_continued_after_an_interruption(folder: Path, tmp_path: Path, jpeg: Jpeg) -> None:
+def test_decoding_is_continued_after_an_interruption(folder: Path, tmp_path: Path) -> None:
     fresh, _ = load_decoded(decoded(folder, tmp_path / "other"))
-    cache, broken = tmp_path / "cache", folder / "imagenet/train/n3/n3_4.JPEG"
-    content = broken.read_bytes()
-    broken.write_bytes(content[:-200])
-    with pytest.raises(DataError, match=r"n3_4\.JPEG is not a complete image"):
-        decoded(folder, cache)
+    cache, job = tmp_path / "cache", imagenet_job(folder / "imagenet", 16, "subset")
+
+    def interrupted(name: str) -> Pixels:
+        if name.endswith("n3_4.JPEG"):
+            raise KeyboardInterrupt
+        return job.decode(name)
+
+    with pytest.raises(KeyboardInterrupt):
+        decode_once(cache, replace(job, decode=interrupted), block_size=4)
     [part] = cache.glob("*.part")
     assert json.loads((part / "progress.json").read_text())["done"] == 12
     # Bytes beyond the saved progress are overwritten; the images before it are not decoded again.
-    with (part / "images.u8").open("ab") as stream:
+    with (part / "images.u8").open("r+b") as stream:
+        stream.write(bytes(3 * 16 * 16))
+        stream.seek(0, 2)
         stream.write(b"\xff" * 1000)
-    broken.write_bytes(content)
-    (folder / "imagenet/train/n1/n1_0.JPEG").write_bytes(jpeg(50))
     path = decoded(folder, cache)
     train, _ = load_decoded(path)
-    assert torch.equal(train.x, fresh.x)
+    assert torch.equal(train.x[1:], fresh.x[1:])
+    assert not train.x[0].any()
     assert sorted(path.name for path in cache.iterdir()) == [path.name]
+
+
+def test_changed_image_is_decoded_again_although_size_and_time_are_the_same(
+    folder: Path, tmp_path: Path
+) -> None:
+    before, _ = load_imagenet_packed(folder, tmp_path, 16, "subset")
+    one, other = (folder / f"imagenet/train/n1/n1_{number}.JPEG" for number in (0, 1))
+    times = [(path.stat().st_atime_ns, path.stat().st_mtime_ns) for path in (one, other)]
+    size = max(path.stat().st_size for path in (one, other))
+    contents = [path.read_bytes().ljust(size, b"\0") for path in (one, other)]
+    for path, content in zip((one, other), contents, strict=True):
+        path.write_bytes(content)
+        os.utime(path, ns=times[0])
+    padded, _ = load_imagenet_packed(folder, tmp_path, 16, "subset")
+    assert torch.equal(padded.x, before.x)
+    for path, content in zip((one, other), reversed(contents), strict=True):
+        path.write_bytes(content)
+        os.utime(path, ns=times[0])
+    after, _ = load_imagenet_packed(folder, tmp_path, 16, "subset")
+    assert torch.equal(after.x[[1, 0]], before.x[[0, 1]])
+
+
+@pytest.mark.parametrize("resolution", [16, 32])
+def test_folders_with_the_same_names_and_other_pixels_have_other_checksums(
+    folder: Path, tmp_path: Path, resolution: int
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(folder / "imagenet", copy / "imagenet", copy_function=shutil.copy)  # with other times
+
+    def checksum(data: Path) -> str:
+        if resolution == 32:
+            return open_imagenet(data, resolution, CPU, "subset").checksum
+        images = load_imagenet_packed(data, tmp_path / "cache", resolution, "subset")
+        return in_memory_splits("set", *images, CPU).checksum
+
+    before = checksum(folder)
+    assert checksum(copy) == before
+    path = copy / "imagenet/train/n2/n2_2.JPEG"
+    path.write_bytes((copy / "imagenet/train/n2/n2_3.JPEG").read_bytes())
+    assert checksum(copy) != before
 
 
 @pytest.mark.parametrize("name", ["images.u8", "labels.i64", "header.json"])

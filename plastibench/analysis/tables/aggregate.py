@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from statistics import fmean
 from typing import Any, NamedTuple
@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from plastibench.analysis.labels import short_data
 from plastibench.analysis.stats.bootstrap import (
     bootstrap_intervals,
     improvement_intervals,
@@ -21,6 +22,7 @@ from plastibench.analysis.stats.ranks import RankAnalysis, analyze_ranks, signed
 from plastibench.analysis.stats.significance import format_p, p_equation
 from plastibench.analysis.tables.table import ResultTable
 from plastibench.analysis.tables.text_table import Cell, TextTable
+from plastibench.store.tuned_settings import untuned_spec
 
 Array = NDArray[np.float64]
 
@@ -209,10 +211,20 @@ def mixed_versions(tables: Sequence[ResultTable]) -> str | None:
             for kind, part in spec.parts.items():
                 name = row.method if kind == "method" else part.name
                 versions.setdefault(f"version of the code of {kind} {name}", set()).add(part.code)
-    for what, values in versions.items():
+    named = [*versions.items(), *(("data set under one setting", data) for data in _data_by_setting(tables))]
+    for what, values in named:
         if len(values) > 1:
             return f"more than one {what} ({', '.join(sorted(map(str, values)))})"
     return None
+
+
+def _data_by_setting(tables: Sequence[ResultTable]) -> Iterable[set[object]]:
+    """Return the data that the runs of each setting were made on."""
+    data: dict[str, set[object]] = {}
+    for table in tables:
+        record = table.rows[0].records[0]
+        data.setdefault(untuned_spec(record).condition_id, set()).add(short_data(record))
+    return data.values()
 
 
 def _scores(table: ResultTable, methods: list[str]) -> Array:

@@ -6,7 +6,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TypeVar
 
-from plastibench.analysis.labels import method_difference, setting_difference, setting_label
+from plastibench.analysis.labels import (
+    data_difference,
+    method_difference,
+    setting_difference,
+    setting_label,
+)
 from plastibench.analysis.stats.estimate import Estimate, paired_differences, unpaired_difference
 from plastibench.analysis.stats.significance import holm_correction, sign_flip_test
 from plastibench.analysis.tables.table import ResultRow, ResultTable
@@ -132,18 +137,24 @@ def _method_name(row: ResultRow) -> str:
 
 
 def _compare_setting(first: ResultTable, second: ResultTable) -> SettingComparison:
-    ours, theirs = _spec(first), _spec(second)
     pairs, unmatched = _match(first.rows, second.rows, _method_settings, _method_name)
     rows = [_compare_method(one, other) for one, other in pairs]
     p_values = holm_correction([row.p for row in rows])
     rows = [replace(row, p=p) for row, p in zip(rows, p_values, strict=True)]
     left, right = (tuple(row.method for row in rows) for rows in unmatched)
     return SettingComparison(
-        title=setting_label(ours),
-        differing=_join(setting_difference(ours, [theirs]), setting_difference(theirs, [ours])),
+        title=setting_label(_spec(first)),
+        differing=_join(_difference(first, second), _difference(second, first)),
         rows=tuple(sorted(rows, key=lambda row: row.method)),
         unmatched=(left, right),
     )
+
+
+def _difference(table: ResultTable, other: ResultTable) -> str:
+    """Return the values of a table's setting, and its data, if the other table has others."""
+    setting = setting_difference(_spec(table), [_spec(other)])
+    data = data_difference(table.rows[0].records[0], [other.rows[0].records[0]])
+    return " ".join(filter(None, (setting, data)))
 
 
 def _join(first: str, second: str) -> str:
@@ -154,8 +165,9 @@ def _compare_method(first: ResultRow, second: ResultRow) -> MethodComparison:
     """Compare a method; its p-value is not corrected yet."""
     runs, others = ({run.seed: run for run in row.metrics} for row in (first, second))
     seeds = sorted(runs.keys() & others.keys())
-    if len(seeds) == 1 and min(len(runs), len(others)) > 1:
-        seeds = []  # a single pair would say less than all runs, unpaired
+    same_data = first.records[0].data == second.records[0].data
+    if not same_data or (len(seeds) == 1 and min(len(runs), len(others)) > 1):
+        seeds = []  # seeds pair nothing on other data; a single pair would say less than all runs, unpaired
     if seeds:
         differences = [others[seed].average - runs[seed].average for seed in seeds]
         average, p = paired_differences([differences])[0], sign_flip_test(differences)

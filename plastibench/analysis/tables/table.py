@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
-from plastibench.analysis.labels import record_labels, record_settings, setting_difference, setting_label
+from plastibench.analysis.labels import (
+    data_difference,
+    record_labels,
+    record_settings,
+    setting_difference,
+    setting_label,
+    short_data,
+)
 from plastibench.analysis.stats.estimate import (
     Estimate,
     estimate_mean,
@@ -17,8 +24,7 @@ from plastibench.analysis.stats.estimate import (
 from plastibench.analysis.stats.significance import holm_correction, sign_flip_test
 from plastibench.analysis.tables.accuracy_curve import cost_to_match
 from plastibench.analysis.tables.short_stages import short_stages_note
-from plastibench.experiments.spec import Spec
-from plastibench.store.record import Record
+from plastibench.store.record import DATA_DIGITS, Record
 from plastibench.store.run_metrics import (
     Costs,
     RunMetrics,
@@ -119,19 +125,28 @@ def build_tables(
 ) -> list[ResultTable]:
     """Return one table per setting, sorted by title.
 
-    Runs that differ in anything but method and seed are never in one table. Sealed runs, those of a
-    tuning, have no test accuracy and are left out.
+    Runs that differ in anything but method and seed, the data included, are never in one table. Sealed
+    runs, those of a tuning, have no test accuracy and are left out.
     """
     groups: dict[str, list[Record]] = {}
     for record in _without_repeats(records):
         if not record.spec.held_out_test:
             groups.setdefault(condition_id(record), []).append(record)
-    titles = _titles([untuned_spec(group[0]) for group in groups.values()])
+    titles = _titles([group[0] for group in groups.values()])
     tables = [
         _build(title, group, baseline, cost_reference)
         for title, group in zip(titles, groups.values(), strict=True)
     ]
-    return sorted(tables, key=lambda table: table.title)
+    return sorted(map(_with_data_note, tables), key=lambda table: table.title)
+
+
+def _with_data_note(table: ResultTable) -> ResultTable:
+    """Say so under a table if runs of its setting were left out because they were made on other data."""
+    data = f"data={short_data(table.rows[0].records[0])}"
+    if data not in table.title:
+        return table
+    note = f"{data}: runs of this setting on other data have a table of their own"
+    return replace(table, notes=(*table.notes, note))
 
 
 def _without_repeats(records: Iterable[Record]) -> Iterable[Record]:
@@ -142,14 +157,17 @@ def _without_repeats(records: Iterable[Record]) -> Iterable[Record]:
     return {record.spec.without_probes().id: record for record in records}.values()
 
 
-def _titles(specs: list[Spec]) -> list[str]:
-    """Return a title for each setting; settings with the same label are distinguished in brackets."""
+def _titles(records: list[Record]) -> list[str]:
+    """Return a title for each setting; those with the same label are distinguished in brackets."""
+    specs = [untuned_spec(record) for record in records]
     labels = [setting_label(spec) for spec in specs]
     titles = []
-    for spec, label in zip(specs, labels, strict=True):
-        same = [other for other, twin in zip(specs, labels, strict=True) if twin == label]
-        difference = setting_difference(spec, same)
-        titles.append(f"{label} ({difference})" if difference else label)
+    for record, spec, label in zip(records, specs, labels, strict=True):
+        same = [number for number, twin in enumerate(labels) if twin == label]
+        difference = setting_difference(spec, [specs[number] for number in same])
+        data = data_difference(record, [records[number] for number in same])
+        brackets = " ".join(filter(None, (difference, data)))
+        titles.append(f"{label} ({brackets})" if brackets else label)
     return titles
 
 
@@ -239,6 +257,7 @@ def _notes(group: list[Record]) -> tuple[str, ...]:
     distinct = {(id(record.spec.method), id(record.provenance)): record for record in group}.values()
     origins = []
     for name in ("device", "torch", "plastibench", "commit", "data"):
-        values = sorted({str(provenance.get(name)) for provenance in provenances})
-        origins.append(f"{name} {' and '.join(value[:12] if name == 'data' else value for value in values)}")
+        digits = DATA_DIGITS if name == "data" else None
+        values = sorted({str(provenance.get(name))[:digits] for provenance in provenances})
+        origins.append(f"{name} {' and '.join(values)}")
     return (*sorted({record_settings(record) for record in distinct}), "; ".join(origins))

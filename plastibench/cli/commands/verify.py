@@ -22,10 +22,15 @@ logger = logging.getLogger(__name__)
 @click.command("verify")
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...")
 @click.option("--device", help="Default: the first of the kind that the run was made on.")
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads. Default: as many as the run had.")
 @options.workspace
 @click.pass_obj
 def command(
-    handler: ConsoleHandler, runs: tuple[str, ...], device: str | None, workspace: Workspace
+    handler: ConsoleHandler,
+    runs: tuple[str, ...],
+    device: str | None,
+    threads: int | None,
+    workspace: Workspace,
 ) -> ExitCode:
     """Execute finished runs again, named by their ids or beginnings of them, and compare every number.
 
@@ -34,7 +39,7 @@ def command(
     from plastibench.cli.progress import RunProgress
     from plastibench.workflows.verify import VerifyRequest, verify
 
-    request = VerifyRequest(runs=runs, workspace=workspace, device=device)
+    request = VerifyRequest(runs=runs, workspace=workspace, device=device, threads=threads)
     with RunProgress(handler.console) as progress:
         results = verify(request, [progress])
     for line in (line for result in results for line in _lines(result)):
@@ -43,10 +48,12 @@ def command(
 
 
 def _lines(result: Verification) -> Iterator[str]:
-
     name = f"{result.record.id} {result.record.spec.name}"
     if not result.differences:
         yield f"{name}: all numbers of {len(result.record.stages)} stages are equal"
+        return
+    if not result.repeated:
+        yield f"{name}: not repeated, {result.differences[0]}"
         return
     yield f"{name}: {len(result.differences)} numbers differ; the first: {result.differences[0]}"
     if result.origin:

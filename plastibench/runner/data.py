@@ -1,0 +1,76 @@
+"""The data of runs: loaded once before any run, and compared with the data of earlier runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+
+from plastibench.data.fetch import no_downloads
+from plastibench.errors import DataError, explain, other_data
+from plastibench.experiments.spec import Spec, build
+from plastibench.plugins.data_checksum import data_checksum
+from plastibench.runner.checkpointing import RunHistory
+from plastibench.runner.context import RunContext
+from plastibench.store.checkpoint import Checkpoint
+from plastibench.store.record import Record
+from plastibench.training.callbacks import IncompatibleCheckpointError
+
+Checksums = Mapping[str, str]
+"""Checksums of the data by condition."""
+
+
+def prepare_data(specs: Sequence[Spec], context: RunContext, finished: Sequence[Record] = ()) -> Checksums:
+    """Load the data of each condition once before any run, so that a download happens once and is shown.
+
+    Return the checksums. What only `finished` runs were made on is not downloaded, and may be missing.
+    Raises DataError if other data are missing, or if a run was finished or stopped on other data than those
+    found; RequestError if there are too few.
+    """
+    checksums = {name: load_checksum(spec, context) for name, spec in _by_condition(specs).items()}
+    for name, spec in _by_condition(record.spec for record in finished).items():
+        if name not in checksums:
+            with suppress(Exception), no_downloads():  # whatever a plug-in raises if its data are not here
+                checksums[name] = load_checksum(spec, context)
+    _check("made", [(record.spec, record.data) for record in finished], checksums)
+    _check("stopped", [(spec, _stopped_on(spec, context)) for spec in specs], checksums)
+    return checksums
+
+
+def load_checksum(spec: Spec, context: RunContext) -> str:
+    """Return the checksum of a run's data. Raises DataError if they are missing, RequestError if too few."""
+    task, _ = build(spec, context.registry)
+    where = context.data_context
+    hint = f"the data folder is {where.data}: choose another with --data or PLASTIBENCH_DATA"
+    try:
+        return data_checksum(task, next(task.stream(spec.seed, where)), where)
+    except OSError as error:
+        raise DataError(f"data of task {spec.task.name} cannot be read: {explain(error)}; {hint}") from error
+    except DataError as error:
+        raise error if "--data" in str(error) else DataError(f"{error}; {hint}") from error
+
+
+def _by_condition(specs: Iterable[Spec]) -> dict[str, Spec]:
+    return {spec.condition_id: spec for spec in specs}
+
+
+def _stopped_on(spec: Spec, context: RunContext) -> str | None:
+    """Return the checksum of the data that a run was stopped on, or None if it has no usable checkpoint."""
+    checkpoint = Checkpoint(context.store.folder(spec.id), spec.id)
+    if not checkpoint.exists():
+        return None
+    with suppress(IncompatibleCheckpointError):
+        return RunHistory.load(checkpoint, lambda _: None).data
+    return None
+
+
+def _check(what: str, runs: Sequence[tuple[Spec, str | None]], checksums: Checksums) -> None:
+    """Raise DataError if runs were made or stopped on other data than those that are here."""
+    others = [
+        (spec, data)
+        for spec, data in runs
+        if data is not None and checksums.get(spec.condition_id, data) != data
+    ]
+    if others:
+        spec, data = others[0]
+        more = f" (and {len(others) - 1} more)" if len(others) > 1 else ""
+        raise other_data(f"run {spec.id} ({spec.name}){more} was {what}", data, checksums[spec.condition_id])
