@@ -15,18 +15,19 @@ REFERENCE_SEED = 0
 """The stream of this seed stands for the data of all seeds."""
 
 
-def data_checksum(task: Task, stage: Stage, context: DataContext) -> str:
+def data_checksum(task: Task, stage: Stage, context: DataContext, *, held_out_test: bool = False) -> str:
     """Return a SHA-256, hexadecimal, of the data that a task trains and tests on.
 
     An ImageTask's is that of its whole data set, which `stage`, one of its stages, has. A task with a stream
-    of its own may take its data from anywhere: its checksum is that of what it yields for the reference seed.
+    of its own may take its data from anywhere: its checksum is that of what it yields for the reference seed,
+    without the test data if they are held out.
     """
     if isinstance(task, ImageTask) and type(task).stream is ImageTask.stream:
         return stage.checksum
-    return _stream_checksum(task, context)
+    return _stream_checksum(task, context, held_out_test=held_out_test)
 
 
-def _stream_checksum(task: Task, context: DataContext) -> str:
+def _stream_checksum(task: Task, context: DataContext, *, held_out_test: bool) -> str:
     """Return the checksum of what arrives in each stage and of what each stage is tested on."""
     if "validation" in setting_names(type(task)):
         with suppress(RequestError):  # the same data whatever share of them a tuning holds out
@@ -36,7 +37,7 @@ def _stream_checksum(task: Task, context: DataContext) -> str:
     for stage in task.stream(REFERENCE_SEED, context):
         state.update(repr((stage.index, stage.chunks)).encode())
         stage.train[max(0, len(stage.train) - stage.num_new) :].update_digest(state)
-        if stage.test is not None and stage.test is not tested:
+        if not held_out_test and stage.test is not None and stage.test is not tested:
             stage.test.update_digest(state)
             tested = stage.test
     return state.hexdigest()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 from plastibench.data.fetch import no_downloads
 from plastibench.errors import DataError, explain, other_data
@@ -13,6 +14,7 @@ from plastibench.runner.checkpointing import RunHistory
 from plastibench.runner.context import RunContext
 from plastibench.store.checkpoint import Checkpoint
 from plastibench.store.record import Record
+from plastibench.store.tuned_settings import TunedSettings
 from plastibench.training.callbacks import IncompatibleCheckpointError
 
 Checksums = Mapping[str, str]
@@ -42,11 +44,25 @@ def load_checksum(spec: Spec, context: RunContext) -> str:
     where = context.data_context
     hint = f"the data folder is {where.data}: choose another with --data or PLASTIBENCH_DATA"
     try:
-        return data_checksum(task, next(task.stream(spec.seed, where)), where)
+        first = next(task.stream(spec.seed, where))
+        return data_checksum(task, first, where, held_out_test=spec.held_out_test)
     except OSError as error:
         raise DataError(f"data of task {spec.task.name} cannot be read: {explain(error)}; {hint}") from error
     except DataError as error:
         raise error if "--data" in str(error) else DataError(f"{error}; {hint}") from error
+
+
+def check_tuned(
+    specs: Iterable[Spec], tuned: Mapping[str, TunedSettings], checksums: Checksums, context: RunContext
+) -> None:
+    """Raise DataError if settings, given by variant, were chosen on other data than those found."""
+    for spec in {spec.variant_id: spec for spec in specs if spec.variant_id in tuned}.values():
+        origin, found = tuned[spec.variant_id], checksums.get(spec.condition_id)
+        if origin.data is None or found is None or origin.data == found:
+            continue
+        held_out = load_checksum(replace(spec, held_out_test=True), context)  # as its trials were
+        if origin.data != held_out:
+            raise other_data(f"study {origin.study} was made", origin.data, held_out)
 
 
 def _by_condition(specs: Iterable[Spec]) -> dict[str, Spec]:

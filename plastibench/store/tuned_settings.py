@@ -34,6 +34,8 @@ class TunedSettings:
     """Number of the chosen trial."""
     instead_of: Mapping[str, Any] = field(default_factory=dict)
     """Settings of the recipe that were tuned, too, with the values that other methods use."""
+    data: str | None = None
+    """Checksum of the data of its trials; None if an earlier version did not note it."""
     published: bool = False
     """Whether the published settings themselves were chosen, because nothing better was found."""
 

@@ -97,7 +97,7 @@ def run(
     checksum: str | None = None
     for arrived in task.stream(seed, context):
         if checksum is None:
-            checksum = data_checksum(task, arrived, context)
+            checksum = data_checksum(task, arrived, context, held_out_test=measures.held_out_test)
             checkpointer.check_data(checksum)
         stage = replace(arrived, checksum=checksum)
         if resumed is not None and stage.index < resumed["stage"]:

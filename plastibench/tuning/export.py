@@ -11,6 +11,7 @@ import tomlkit
 from plastibench.experiments import suites
 from plastibench.store import tuned_settings
 from plastibench.system.files import write_atomic
+from plastibench.tuning.plan import DATA
 from plastibench.tuning.storage import load_studies
 from plastibench.tuning.trials import best_trials, finished_trials
 
@@ -68,6 +69,8 @@ def _tuned_grid(study: optuna.Study, trial: FrozenTrial) -> dict[str, Any]:
     grid, defaults = study.user_attrs["grid"], study.user_attrs["defaults"]
     changes = {name: value for name, value in trial.params.items() if value != defaults[name]}
     origin = {"study": study.study_name, "trials": len(finished_trials(study)), "trial": trial.number}
+    if study.user_attrs["facts"].get(DATA):
+        origin["data"] = study.user_attrs["facts"][DATA]
     instead_of = {name: defaults[name] for name in changes if "." not in name}
     if instead_of:
         origin["instead_of"] = instead_of

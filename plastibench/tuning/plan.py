@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from plastibench.experiments.suites import Suite
     from plastibench.plugins.registry import Registry
 
+DATA = "checksum of the data"
+"""Name of the term that says on which data trials are made."""
 VALIDATION = 0.1
 """Share of every chunk that tuning runs hold out if the task's own is 0."""
 
@@ -46,6 +48,8 @@ class StudyPlan:
     dimensions: tuple[SearchDimension, ...]
     config: StudyConfig
     num_stages: int
+    data: str | None = None
+    """Checksum of the data of all trials; None until they are loaded."""
 
     @property
     def study_name(self) -> str:
@@ -73,6 +77,7 @@ class StudyPlan:
             "number of tuning seeds": self.config.num_seeds,
             "pruning": RULES if self.config.pruning else "none",
             "code": {**code, "protocol": spec.protocol},
+            DATA: self.data,
         }
 
     def grid_table(self) -> dict[str, Any]:

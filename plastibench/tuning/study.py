@@ -14,7 +14,7 @@ from plastibench.system.locks import file_lock
 from plastibench.tuning.budget import Budget
 from plastibench.tuning.heartbeat import TrialOwner, TuningWorker
 from plastibench.tuning.objective import OBJECTIVES
-from plastibench.tuning.plan import StudyPlan
+from plastibench.tuning.plan import DATA, StudyPlan
 from plastibench.tuning.trials import (
     COSTS,
     OWNER,
@@ -158,6 +158,9 @@ def _check_terms(study: optuna.Study, plan: StudyPlan) -> None:
     if stored is None:
         study.set_user_attr("facts", terms)
         stored = terms
+    elif DATA not in stored:  # a study of an earlier version
+        stored = {**stored, DATA: terms[DATA]}
+        study.set_user_attr("facts", stored)
     for term, value in terms.items():
         if stored.get(term) != value:
             raise RequestError(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from plastibench.errors import explain
+from plastibench.errors import explain, other_data
 from plastibench.runner.callbacks import RunCallback
 from plastibench.runner.context import RunContext
 from plastibench.runner.execute import execute
@@ -122,7 +122,9 @@ class TrialRunner(RunCallback):
     def _run(self, spec: Spec) -> None:
         """Execute a run, or read a finished one: the same stages are reported in both cases."""
         self.runs.append([])
-        record = self._execute(spec)
+        record, data = self._execute(spec), self.study.plan.data
+        if record.data is not None and data is not None and record.data != data:
+            raise other_data(f"run {spec.id} was made", record.data, data)
         for row in record.stages[len(self.runs[-1]) :]:
             self.on_stage_end(spec, row)
 

@@ -14,7 +14,7 @@ from plastibench.experiments.spec import Spec
 from plastibench.experiments.suites import Suite
 from plastibench.runner.callbacks import RunCallback
 from plastibench.runner.context import RunContext
-from plastibench.runner.data import prepare_data
+from plastibench.runner.data import check_tuned, prepare_data
 from plastibench.runner.scheduler import run_specs
 from plastibench.store import leaderboards, tuned_settings
 from plastibench.store.index.load import load_summaries
@@ -114,7 +114,8 @@ def execute_batch(batch: Batch, callbacks: Sequence[RunCallback]) -> RunResult:
     plan = _plan(batch, len(missing), f"on {device.name()}, {context.num_processes} at a time")
     if missing:
         logger.info("%s", plan)
-    prepare_data(missing, context, list(finished.values()))
+    checksums = prepare_data(missing, context, list(finished.values()))
+    check_tuned(specs, batch.tuned, checksums, context)
     if not missing:
         logger.info("%s", plan)
     if batch.tuned:

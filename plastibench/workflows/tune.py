@@ -12,6 +12,7 @@ from plastibench.devices import Device, get_device
 from plastibench.errors import RequestError, unknown
 from plastibench.experiments import suites
 from plastibench.experiments.spec import build
+from plastibench.runner.context import RunContext
 from plastibench.runner.data import prepare_data
 from plastibench.store import tuned_settings
 from plastibench.system import signals
@@ -102,7 +103,8 @@ def tune(request: TuneRequest, callbacks: Sequence[TuningCallback] = ()) -> Tune
         selection.resolved_suite, selection.specs, selection.workspace.registry, request.config, name
     )
     suite_name = tuned_settings.suite_path(home, name).stem
-    job, device = _mirror_job(request, suite_name), _open_device(selection, plans)
+    job, device = _mirror_job(request, suite_name), _open_device(selection)
+    plans = _with_data(plans, selection.workspace.run_context(str(device)))
     storage = open_storage(home, request.storage_url)
     studies = [TuningStudy.open(plan, storage, home) for plan in plans]
     num_lost = sum(study.requeue_lost_trials(home) for study in studies)
@@ -161,12 +163,17 @@ def _default_name(selection: Selection) -> str:
     return "-".join(dict.fromkeys(names))
 
 
-def _open_device(selection: Selection, plans: Sequence[StudyPlan]) -> Device:
+def _open_device(selection: Selection) -> Device:
     """Return the device. Raises RequestError at once for what every trial would fail with."""
-    device, workspace = get_device(selection.device_name), selection.workspace
-    workspace.store.prepare()
-    prepare_data([plan.base_spec for plan in plans], workspace.run_context(str(device)))
+    device = get_device(selection.device_name)
+    selection.workspace.store.prepare()
     return device
+
+
+def _with_data(plans: Sequence[StudyPlan], context: RunContext) -> list[StudyPlan]:
+    """Return the plans with the checksums of their data. Raises DataError if data are missing."""
+    checksums = prepare_data([plan.base_spec for plan in plans], context)
+    return [replace(plan, data=checksums[plan.base_spec.condition_id]) for plan in plans]
 
 
 def _worker_config(request: TuneRequest, plans: Sequence[StudyPlan], device: Device) -> WorkerConfig:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from support.commands import PLAIN, command, plugin, small_run
-from support.reports import HOSTILE, a_home, a_run, some_runs
+from support.reports import HOSTILE, ORIGIN, a_home, a_run, some_runs
 
 from plastibench.analysis.figures.save import save_figures
 from plastibench.analysis.report.bibliography import bibliography
