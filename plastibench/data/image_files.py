@@ -9,7 +9,8 @@ import zipfile
 import zlib
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -101,21 +102,29 @@ class FolderSource(FileSource):
 
     def read(self, name: str) -> bytes:
         """Return the content of a file."""
-        try:
+        with self._errors(name):
             return (self.path / name).read_bytes()
+
+    @contextmanager
+    def _errors(self, name: str) -> Iterator[None]:
+        """Raise DataError for what the file system refuses."""
+        try:
+            yield
         except OSError as error:
             raise DataError(f"{self.path / name} cannot be read: {error.strerror or error}") from error
 
     def digest(self, names: list[str], *, times: bool = True) -> str:
         """Return a SHA-256 of names, sizes, modification times, and contents of at least `SAMPLED_FILES`.
 
-        Reading more files would take long. Without `times` a copy of the folder has the same digest.
+        Reading more files would take long. Without `times` a copy has the same digest, in other folders too.
         """
         state = hashlib.sha256()
         step = max(1, len(names) // SAMPLED_FILES)
         for position, name in enumerate(names):
-            stat = (self.path / name).stat()
-            state.update(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns if times else ''}\n".encode())
+            with self._errors(name):
+                stat = (self.path / name).stat()
+            identity = f"{name}\0{stat.st_mtime_ns}" if times else name.rpartition("/")[2]
+            state.update(f"{identity}\0{stat.st_size}\n".encode())
             if position % step == 0:
                 state.update(self.read(name))
         return state.hexdigest()

@@ -12,13 +12,14 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from support.checksums import checksum as images_checksum
 from torch import Tensor
 from torchvision.transforms import v2
 
 from plastibench.data.dataset import Batch
 from plastibench.data.decoded_cache import Pixels, decode_once, load_decoded
 from plastibench.data.imagenet import imagenet_job, list_imagenet, load_imagenet_packed, open_imagenet
-from plastibench.data.images import DatasetSplits, in_memory_splits
+from plastibench.data.images import DatasetSplits
 from plastibench.data.streaming import MEAN, STD, StreamingDataset, default_num_workers
 from plastibench.errors import DataError, RequestError
 
@@ -231,8 +232,7 @@ def test_folders_with_the_same_names_and_other_pixels_have_other_checksums(
     def checksum(data: Path) -> str:
         if resolution == 32:
             return open_imagenet(data, resolution, CPU, "subset").checksum
-        images = load_imagenet_packed(data, tmp_path / "cache", resolution, "subset")
-        return in_memory_splits("set", *images, CPU).checksum
+        return images_checksum(*load_imagenet_packed(data, tmp_path / "cache", resolution, "subset"))
 
     before = checksum(folder)
     assert checksum(copy) == before
