@@ -24,6 +24,7 @@ from plastibench.runner.callbacks import RunCallback
 from plastibench.runner.context import RunContext
 from plastibench.runner.execute import execute
 from plastibench.runner.worker import init_worker
+from plastibench.runner.workspace import Workspace
 from plastibench.store.record import Record
 
 USUAL = {"stages": "6", "max_epochs": "6", "target_accuracy": "none"}
@@ -58,7 +59,8 @@ def a_run(spec: Spec, context: RunContext, interval: float) -> tuple[Record, flo
     """Carry out a run in a home of its own; return its record and the processor's seconds."""
     start = process_time()
     with tempfile.TemporaryDirectory() as home:
-        there = replace(context, home=Path(home), checkpoint_interval=interval)
+        workspace = replace(context.workspace, home=Path(home))
+        there = replace(context, workspace=workspace, checkpoint_interval=interval)
         init_worker(there)
         return execute(spec, there, [RaiseLogs()]), process_time() - start
 
@@ -91,7 +93,12 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("data"))
     words = parser.parse_args()
     given = USUAL | dict(text.split("=", 1) for text in words.set)
-    context = RunContext(Path(), words.data, words.data, "cpu", threads=1, checkpoint_interval=words.every)
+    context = RunContext(
+        Workspace(home=Path(), data=words.data, cache=words.data),
+        "cpu",
+        threads=1,
+        checkpoint_interval=words.every,
+    )
     (spec,) = Grid((words.task,), (words.method,), seeds=(0,), settings=given).specs(context.registry)
     found = pairs(spec, context, words.pairs)
     shares = [pair.share() for pair in found]

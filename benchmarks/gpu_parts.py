@@ -35,8 +35,8 @@ from plastibench.runner.callbacks import RunCallback
 from plastibench.runner.context import RunContext
 from plastibench.runner.execute import execute
 from plastibench.runner.scheduler import run_specs
+from plastibench.runner.workspace import Workspace
 from plastibench.store.record import Record
-from plastibench.store.run_store import Store
 from plastibench.testing.run_trace import equal_weights, trace_run
 from plastibench.training.evaluation import evaluate
 from plastibench.training.step import TrainStep
@@ -296,13 +296,13 @@ def _ours(options: argparse.Namespace, precision: str, seed: int) -> Row:
     grid = _grid(options, settings)
     grid = Grid(grid.tasks, ("warm",), grid.models, seeds=(seed,), device=grid.device, settings=grid.settings)
     with tempfile.TemporaryDirectory() as home:
-        context = RunContext(Path(home), options.data, Path(home), options.device)
+        context = RunContext(Workspace(home=Path(home), data=options.data, cache=Path(home)), options.device)
         start = perf_counter()
         process = multiprocessing.get_context("spawn").Process(target=_carry_out, args=(grid, context))
         process.start()
         process.join()
         seconds = perf_counter() - start
-        (record,) = Store(context.home).records()
+        (record,) = context.store.records()
     return {"seconds": seconds, **_told(record)}
 
 
@@ -348,7 +348,11 @@ def column(options: argparse.Namespace, results: Results) -> Iterator[Part]:
 def _column(options: argparse.Namespace, results: Results, todo: list[Spec]) -> Row:
     way, jobs = best_way(results)
     jobs = options.jobs or jobs
-    context = RunContext(options.home, options.data, options.home / "cache", options.device, threads=1)
+    context = RunContext(
+        Workspace(home=options.home, data=options.data, cache=options.home / "cache"),
+        options.device,
+        threads=1,
+    )
     context = replace(context, num_processes=jobs)
     start = perf_counter()
     callback = PrintErrors(lambda record: results.add(f"column/{record.id}", _told(record)))

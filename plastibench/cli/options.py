@@ -14,8 +14,8 @@ from plastibench.errors import RequestError
 from plastibench.store.run_store import DEFAULT_HOME, HOME_VARIABLE
 
 if TYPE_CHECKING:
+    from plastibench.runner.workspace import Workspace
     from plastibench.workflows.request import RunOptions, Selection
-    from plastibench.workflows.workspace import Workspace
 
 DATA_VARIABLE = "PLASTIBENCH_DATA"
 TRACKING_VARIABLES = ["PLASTIBENCH_TRACKING_URI", "MLFLOW_TRACKING_URI"]
@@ -184,7 +184,7 @@ def run_options(command: Command) -> Command:
 
 
 def _workspace(values: dict[str, Any]) -> Workspace:
-    from plastibench.workflows.workspace import Workspace
+    from plastibench.runner.workspace import Workspace
 
     return Workspace(**{name: value for name, value in values.items() if value is not None})
 

@@ -4,29 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from plastibench.plugins.registry import Registry
 from plastibench.plugins.task import DataContext
+from plastibench.runner.workspace import Workspace
 from plastibench.store.run_store import Store
 
 
 @dataclass(frozen=True)
 class RunContext:
-    """Where and with what runs are executed; none of it decides a run's id.
+    """Where and with what runs are executed; none of it decides a run's id. It travels like its workspace."""
 
-    The fields are plain values that travel to other processes; what is derived from them is made once a
-    process.
-    """
-
-    home: Path
-    data: Path
-    cache: Path
+    workspace: Workspace
     device: str
     """Name of the device, such as cpu or cuda:1."""
-    plugins: tuple[Path, ...] = ()
-    """Files of the user's plug-ins."""
     threads: int | None = None
     """Threads of a run on the CPU; None leaves torch's default."""
     num_processes: int = 1
@@ -36,22 +28,22 @@ class RunContext:
     deterministic: bool = False
     """Whether to use deterministic algorithms if the device has a choice."""
 
-    @cached_property
+    @property
     def store(self) -> Store:
         """Return the store in the home folder."""
-        return Store(self.home)
+        return self.workspace.store
 
-    @cached_property
+    @property
     def registry(self) -> Registry:
         """Return the plug-ins that runs may use."""
-        return Registry(self.plugins)
+        return self.workspace.registry
 
     @cached_property
     def data_context(self) -> DataContext:
         """Return what tasks load their data with. Raises RequestError if there is no such device."""
         from plastibench.devices import get_device
 
-        return DataContext(device=get_device(self.device), data=self.data, cache=self.cache)
+        return DataContext(get_device(self.device), self.workspace.data, self.workspace.cache)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what each process makes for itself."""

@@ -60,7 +60,7 @@ def run_worker(
 
     Raises StopRequested if asked to stop: the interrupted trial continues later from its runs' checkpoints.
     """
-    home, url = config.context.home, config.storage_url
+    home, url = config.context.workspace.home, config.storage_url
     storage = open_storage(home, url)
     studies = [TuningStudy.open(plan, storage, home) for plan in config.plans]
     init_worker(config.context)

@@ -10,8 +10,8 @@ from typing import Any, TypedDict
 
 from plastibench.experiments.seeds import parse_seeds
 from plastibench.plugins.values import show
+from plastibench.runner.workspace import Workspace
 from plastibench.workflows.request import RunOptions, Selection
-from plastibench.workflows.workspace import Workspace
 
 Names = str | Iterable[str]
 Seeds = int | str | Iterable[int]

@@ -15,6 +15,7 @@ from plastibench.plugins.recipe import Recipe
 from plastibench.plugins.registry import Registry
 from plastibench.runner.context import RunContext
 from plastibench.runner.execute import execute
+from plastibench.runner.workspace import Workspace
 
 if TYPE_CHECKING:
     from plastibench.profiling.concurrency import ConcurrencyResult
@@ -79,7 +80,7 @@ def measure_breakdown(request: BenchRequest) -> TimeBreakdown:
     # Two seeds: the first run imports and warms up.
     grid = replace(usual, methods=(suites.defaults().baseline,), seeds=(0, 1), device=request.device_name)
     with tempfile.TemporaryDirectory() as home:
-        context = RunContext(Path(home), Path(home), Path(home), request.device_name)
+        context = RunContext(Workspace(home=Path(home)), request.device_name)
         records = [execute(spec, context) for spec in grid.specs(request.registry)]
     return TimeBreakdown.from_record(records[-1])
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from plastibench.analysis.tables.comparison import Comparison, compare_tables
 from plastibench.errors import RequestError, unknown
 from plastibench.experiments import suites
+from plastibench.runner.workspace import Workspace
 from plastibench.workflows.finished_runs import FinishedRuns, finished_runs
 from plastibench.workflows.request import Selection
-from plastibench.workflows.workspace import Workspace
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from plastibench.data.image_files import is_data
+from plastibench.runner.workspace import Workspace
 from plastibench.system.files import free_bytes
 from plastibench.version import __version__
-from plastibench.workflows.workspace import Workspace
 
 PACKAGES = ("torch", "torchvision", "numpy", "scipy", "pandas", "scikit-learn", "optuna", "mlflow")
 GIB = 1024**3

@@ -11,8 +11,8 @@ from plastibench.experiments import suites
 from plastibench.experiments.grid import Grid
 from plastibench.experiments.spec import Spec
 from plastibench.experiments.suites import Suite
+from plastibench.runner.workspace import Workspace
 from plastibench.store import tuned_settings
-from plastibench.workflows.workspace import Workspace
 
 OVERRIDES = ("methods", "models", "recipe", "probes", "seeds", "device")
 """Fields of a grid that a selection replaces."""

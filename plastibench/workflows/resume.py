@@ -10,13 +10,13 @@ from plastibench.experiments import suites
 from plastibench.experiments.spec import Spec
 from plastibench.experiments.suites import Suite
 from plastibench.runner.callbacks import RunCallback
+from plastibench.runner.workspace import Workspace
 from plastibench.store.index.load import load_summaries
 from plastibench.store.run_status import started_specs
 from plastibench.store.run_store import Store
 from plastibench.workflows.finished_runs import log_damaged
 from plastibench.workflows.request import RunOptions
 from plastibench.workflows.run import Batch, RunResult, execute_batch
-from plastibench.workflows.workspace import Workspace
 
 
 @dataclass(frozen=True, kw_only=True)

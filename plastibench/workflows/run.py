@@ -16,6 +16,7 @@ from plastibench.runner.callbacks import RunCallback
 from plastibench.runner.context import RunContext
 from plastibench.runner.data import check_tuned, prepare_data
 from plastibench.runner.scheduler import run_specs
+from plastibench.runner.workspace import Workspace
 from plastibench.store import leaderboards, tuned_settings
 from plastibench.store.index.load import load_summaries
 from plastibench.store.record import Record
@@ -29,7 +30,6 @@ from plastibench.workflows.leaderboard_files import files_by_leaderboard
 from plastibench.workflows.request import RunOptions, RunRequest
 from plastibench.workflows.run_logger import RunLogger
 from plastibench.workflows.torch_state import keep_num_threads
-from plastibench.workflows.workspace import Workspace
 
 logger = logging.getLogger(__name__)
 
@@ -157,14 +157,11 @@ def _open_device(batch: Batch) -> Device:
 
 
 def _context(batch: Batch, device: Device, num_missing: int) -> RunContext:
-    options, workspace = batch.options, batch.workspace
+    options = batch.options
     num_processes = max(1, min(options.jobs or device.default_num_processes(), num_missing))
     return RunContext(
-        home=workspace.home,
-        data=workspace.data,
-        cache=workspace.cache,
-        device=str(device),
-        plugins=workspace.plugins,
+        batch.workspace,
+        str(device),
         threads=options.threads or device.num_threads(num_processes),
         num_processes=num_processes,
         checkpoint_interval=options.checkpoint_interval,

@@ -104,7 +104,7 @@ def tune(request: TuneRequest, callbacks: Sequence[TuningCallback] = ()) -> Tune
     )
     suite_name = tuned_settings.suite_path(home, name).stem
     job, device = _mirror_job(request, suite_name), _open_device(selection)
-    plans = _with_data(plans, selection.workspace.run_context(str(device)))
+    plans = _with_data(plans, RunContext(selection.workspace, str(device)))
     storage = open_storage(home, request.storage_url)
     studies = [TuningStudy.open(plan, storage, home) for plan in plans]
     num_lost = sum(study.requeue_lost_trials(home) for study in studies)
@@ -177,7 +177,8 @@ def _with_data(plans: Sequence[StudyPlan], context: RunContext) -> list[StudyPla
 
 
 def _worker_config(request: TuneRequest, plans: Sequence[StudyPlan], device: Device) -> WorkerConfig:
-    context = request.selection.workspace.run_context(
+    context = RunContext(
+        request.selection.workspace,
         str(device),
         threads=request.threads or device.num_threads(request.jobs),
         num_processes=request.jobs,
@@ -208,7 +209,7 @@ def _run_trials(
     finally:
         watcher.check()
         for study in studies:  # trials of a worker that was stopped
-            study.requeue_lost_trials(config.context.home)
+            study.requeue_lost_trials(config.context.workspace.home)
     logger.info(
         "%.1f s, %.1f s of them in runs, %d at a time",
         time.perf_counter() - start,

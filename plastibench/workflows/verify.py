@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from plastibench.devices import get_device
@@ -14,12 +14,12 @@ from plastibench.runner.context import RunContext
 from plastibench.runner.data import load_checksum
 from plastibench.runner.execute import execute
 from plastibench.runner.worker import init_worker
+from plastibench.runner.workspace import Workspace
 from plastibench.store.record import Record
 from plastibench.store.record_diff import differences, likely_causes
 from plastibench.store.run_store import Store
 from plastibench.workflows.run_logger import RunLogger
 from plastibench.workflows.torch_state import keep_num_threads
-from plastibench.workflows.workspace import Workspace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,18 +77,14 @@ def find_run(store: Store, prefix: str) -> Record:
 
 
 def _verify(record: Record, request: VerifyRequest, callbacks: Sequence[RunCallback]) -> Verification:
-    workspace, provenance = request.workspace, record.provenance
-    device = request.device or record.spec.device
+    device, provenance = request.device or record.spec.device, record.provenance
     kind = get_device(device).device_type
     if kind != record.spec.device:
         raise RequestError(f"run {record.id} is one on {record.spec.device}: it cannot be verified on {kind}")
     with tempfile.TemporaryDirectory() as home:
         context = RunContext(
-            home=Path(home),
-            data=workspace.data,
-            cache=workspace.cache,
-            device=device,
-            plugins=workspace.plugins,
+            replace(request.workspace, home=Path(home)),
+            device,
             # As the first time. Old records do not name the kernels: those runs were not deterministic.
             threads=request.threads or provenance.get("threads"),
             deterministic=provenance.get("deterministic", False),

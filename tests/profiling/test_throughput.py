@@ -21,6 +21,7 @@ from plastibench.profiling.throughput import (
 )
 from plastibench.runner.context import RunContext
 from plastibench.runner.execute import execute
+from plastibench.runner.workspace import Workspace
 
 
 def test_flops_of_a_perceptron_match_a_count_by_hand(registry: Registry) -> None:
@@ -56,7 +57,9 @@ def test_throughput_is_measured_with_the_training_code(registry: Registry) -> No
 def test_the_time_breakdown_of_a_run_adds_up(registry: Registry, tmp_path: Path) -> None:
     settings = {"stages": "2", "max_epochs": "2", "width": "4", "train_size": "130"}
     grid = Grid(tasks=("digits",), methods=("dash",), seeds=(0,), settings=settings)
-    record = execute(grid.specs(registry)[0], RunContext(tmp_path, tmp_path, tmp_path, "cpu"))
+    record = execute(
+        grid.specs(registry)[0], RunContext(Workspace(home=tmp_path, data=tmp_path, cache=tmp_path), "cpu")
+    )
     breakdown = TimeBreakdown.from_record(record)
     assert sum(breakdown.fractions().values()) == pytest.approx(1)
     assert sum(vars(breakdown).values()) * 2 == pytest.approx(record.provenance["seconds"])

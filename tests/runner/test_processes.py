@@ -21,6 +21,7 @@ from plastibench.runner.context import RunContext
 from plastibench.runner.events import RunEnded, RunEvent, RunFailed
 from plastibench.runner.executors.processes import ProcessExecutor, WorkerProcess
 from plastibench.runner.scheduler import RunQueue, Scheduler, run_specs
+from plastibench.runner.workspace import Workspace
 from plastibench.store.record import Record
 from plastibench.workflows.run_logger import RunLogger
 
@@ -63,7 +64,10 @@ def specs_and_context(tmp_path: Path, seeds: int, num_processes: int = 1) -> tup
     file = plugin(tmp_path, "mine", HOOKS)
     grid = Grid(("digits",), ("mine",), seeds=tuple(range(seeds)), settings=SETTINGS)
     context = RunContext(
-        tmp_path / "home", tmp_path, tmp_path, "cpu", (file,), threads=1, num_processes=num_processes
+        Workspace(home=tmp_path / "home", data=tmp_path, cache=tmp_path, plugins=(file,)),
+        "cpu",
+        threads=1,
+        num_processes=num_processes,
     )
     return grid.specs(context.registry), context
 
@@ -98,7 +102,12 @@ def test_warning_of_several_processes_is_shown_once(
 ) -> None:
     grid = Grid(("digits",), ("odd",), seeds=(0, 1, 2), settings=SETTINGS)
     file = plugin(tmp_path, "odd", WARNING)
-    context = RunContext(tmp_path / "home", tmp_path, tmp_path, "cpu", (file,), threads=1, num_processes=2)
+    context = RunContext(
+        Workspace(home=tmp_path / "home", data=tmp_path, cache=tmp_path, plugins=(file,)),
+        "cpu",
+        threads=1,
+        num_processes=2,
+    )
     assert run_specs(grid.specs(context.registry), context, [RunLogger()]) == []
     assert [record.message for record in caplog.records if "odd weights" in record.message] == [
         "UserWarning: odd weights"
@@ -108,7 +117,7 @@ def test_warning_of_several_processes_is_shown_once(
 
 def test_process_that_cannot_load_plugins_fails_its_runs_and_the_grid_ends(tmp_path: Path) -> None:
     specs, context = specs_and_context(tmp_path, 2)
-    context.plugins[0].write_text("raise ValueError('edited meanwhile')\n")
+    context.workspace.plugins[0].write_text("raise ValueError('edited meanwhile')\n")
     failures = Scheduler(ProcessExecutor(context), RunQueue(specs), []).run()
     assert [failure.spec.seed for failure in failures] == [0, 1]
     assert all("edited meanwhile" in failure.message for failure in failures)
@@ -186,11 +195,10 @@ def test_runs_side_by_side_may_decode_images_in_processes_of_their_own(
 
 INITIALIZED = """
 import sys
-from pathlib import Path
 from plastibench.runner.context import RunContext
 from plastibench.runner.worker import init_worker
-here = Path()
-init_worker(RunContext(here, here, here, "cpu"))
+from plastibench.runner.workspace import Workspace
+init_worker(RunContext(Workspace(), "cpu"))
 before = set(sys.modules)
 import torch
 torch.optim.SGD([torch.zeros(1)])

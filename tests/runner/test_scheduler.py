@@ -16,6 +16,7 @@ from plastibench.runner.events import Emit, RunEvent, RunFailed, RunLocked
 from plastibench.runner.executors.base import Executor
 from plastibench.runner.scheduler import RunQueue, Scheduler, run_specs
 from plastibench.runner.worker import RunWorker
+from plastibench.runner.workspace import Workspace
 from plastibench.store.record import Record
 from plastibench.store.run_status import run_lock
 from plastibench.training.callbacks import EpochProgress
@@ -84,7 +85,7 @@ def test_queue_returns_what_is_due_in_order() -> None:
 
 def test_every_callback_gets_every_event(tmp_path: Path) -> None:
     settings = {"stages": "2", "max_epochs": "1", "width": "4", "train_size": "130"}
-    context = RunContext(tmp_path, tmp_path, tmp_path, "cpu", threads=1)
+    context = RunContext(Workspace(home=tmp_path, data=tmp_path, cache=tmp_path), "cpu", threads=1)
     specs = Grid(("digits",), ("warm",), seeds=(0,), settings=settings).specs(context.registry)
     first, second = Counter(), Counter()
     assert run_specs(specs, context, [first, second]) == []
@@ -111,7 +112,7 @@ class Counter(RunCallback):
 
 
 def test_a_run_with_another_holder_is_released_by_its_worker(tmp_path: Path) -> None:
-    context = RunContext(tmp_path, tmp_path, tmp_path, "cpu", threads=1)
+    context = RunContext(Workspace(home=tmp_path, data=tmp_path, cache=tmp_path), "cpu", threads=1)
     (spec,) = Grid(("digits",), ("warm",), seeds=(0,)).specs(context.registry)
     events: list[RunEvent] = []
     with run_lock(context.store.folder(spec.id)):

@@ -14,10 +14,10 @@ from plastibench.devices import Cpu, get_device
 from plastibench.plugins.method import Method
 from plastibench.plugins.registry import Registry
 from plastibench.plugins.task import Task
+from plastibench.runner.workspace import Workspace
 from plastibench.testing.run_trace import data_context, equal_weights, trace_run
 from plastibench.training import protocol
 from plastibench.workflows import doctor
-from plastibench.workflows.workspace import Workspace
 from support import fake_hpu
 from support.tasks import LogRecorder, small_digits
 

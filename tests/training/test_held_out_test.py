@@ -24,6 +24,7 @@ from plastibench.plugins.registry import Registry
 from plastibench.plugins.task import Task
 from plastibench.runner.context import RunContext
 from plastibench.runner.execute import execute
+from plastibench.runner.workspace import Workspace
 from plastibench.store.run_store import Store
 from plastibench.testing.run_trace import data_context
 from plastibench.training import protocol
@@ -89,7 +90,7 @@ def test_a_run_with_a_held_out_test_is_another_run_under_another_condition(regis
 
 
 def test_a_run_with_a_held_out_test_is_kept_and_is_in_no_table(registry: Registry, tmp_path: Path) -> None:
-    context = RunContext(tmp_path, tmp_path, tmp_path, "cpu")
+    context = RunContext(Workspace(home=tmp_path, data=tmp_path, cache=tmp_path), "cpu")
     with RunProgress(Screen(quiet=True)) as progress:
         record = execute(spec_of(registry, held_out_test=True), context, [progress])
         progress.on_run_end(record)

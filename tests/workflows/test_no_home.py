@@ -54,7 +54,7 @@ def test_doctor_needs_no_home_folder_and_writes_nothing(tmp_path: Path) -> None:
 def test_cache_is_never_in_a_folder_that_depends_on_the_current_one(tmp_path: Path) -> None:
     source = (
         "import os\n"
-        "from plastibench.workflows.workspace import default_cache\n"
+        "from plastibench.runner.workspace import default_cache\n"
         f"for name, value in {PLACES}:\n"
         "    os.environ[name] = value\n"
         "    print(default_cache())\n"

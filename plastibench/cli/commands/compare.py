@@ -10,7 +10,7 @@ from plastibench.cli import options
 from plastibench.cli.exit_codes import ExitCode
 
 if TYPE_CHECKING:
-    from plastibench.workflows.workspace import Workspace
+    from plastibench.runner.workspace import Workspace
 
 
 @click.command("compare")

@@ -9,7 +9,7 @@ import click
 from plastibench.cli import options
 
 if TYPE_CHECKING:
-    from plastibench.workflows.workspace import Workspace
+    from plastibench.runner.workspace import Workspace
 
 
 @click.command("doctor")

@@ -11,8 +11,8 @@ from plastibench.cli.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from plastibench.cli.logs import ConsoleHandler
+    from plastibench.runner.workspace import Workspace
     from plastibench.workflows.request import RunOptions
-    from plastibench.workflows.workspace import Workspace
 
 
 @click.command("resume")

@@ -13,8 +13,8 @@ from plastibench.cli.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from plastibench.cli.logs import ConsoleHandler
+    from plastibench.runner.workspace import Workspace
     from plastibench.workflows.verify import Verification
-    from plastibench.workflows.workspace import Workspace
 
 logger = logging.getLogger(__name__)
 

@@ -1,18 +1,15 @@
-"""Where a request finds runs, data sets and plug-ins."""
+"""Where runs, data sets and plug-ins are found."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from plastibench.plugins.registry import Registry
 from plastibench.store.run_store import DEFAULT_HOME, HOME_VARIABLE, Store
-
-if TYPE_CHECKING:
-    from plastibench.runner.context import RunContext
 
 DATA_VARIABLE = "PLASTIBENCH_DATA"
 
@@ -44,7 +41,11 @@ def default_data() -> Path:
 
 @dataclass(frozen=True, kw_only=True)
 class Workspace:
-    """The folders of a request, and the plug-in files beside those shipped and installed."""
+    """Folders, and the plug-in files beside those shipped and installed.
+
+    The fields are plain values that travel to other processes; what is derived from them is made once a
+    process.
+    """
 
     home: Path = field(default_factory=default_home)
     """Runs, tuned settings, and the MLflow database."""
@@ -64,9 +65,6 @@ class Workspace:
         """Return the runs of the home folder."""
         return Store(self.home)
 
-    def run_context(self, device: str, **options: Any) -> RunContext:  # noqa: ANN401 - fields of RunContext
-        """Return the context of runs on a device."""
-        from plastibench.runner.context import RunContext  # late: tables need no torch
-
-        folders = {"home": self.home, "data": self.data, "cache": self.cache, "plugins": self.plugins}
-        return RunContext(device=device, **{**folders, **options})
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what each process makes for itself."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
