@@ -26,7 +26,7 @@ def unknown(kind: str, value: str, allowed: Iterable[str]) -> RequestError:
 
 
 def count(number: int, noun: str, plural: str = "") -> str:
-    """Return a number with its noun: "1 run", "1,200 runs", "2 classes"."""
+    """Return a number with its noun: "1 run", "1,200 runs", "2 classes", "3 runs are" of "run is"."""
     return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from plastibench.errors import count
 from plastibench.experiments.spec import Part, Spec
 from plastibench.plugins.values import show
 from plastibench.store import tuned_settings
@@ -51,7 +52,7 @@ def _is_tuned(origin: TunedSettings | None) -> bool:
 
 
 def _tuned(record: Record, origin: TunedSettings) -> str:
-    return f"{record.spec.method.name} (tuned, {origin.trials} trials"
+    return f"{record.spec.method.name} (tuned, {count(origin.trials, 'trial')}"
 
 
 def record_settings(record: Record) -> str:
@@ -62,7 +63,7 @@ def record_settings(record: Record) -> str:
     if origin is None:
         return text
     which = "the published settings" if origin.published else f"trial {origin.trial}"
-    return f"{text} ({which} of {origin.trials} trials in study {origin.study})"
+    return f"{text} ({which} of {count(origin.trials, 'trial')} in study {origin.study})"
 
 
 def setting_label(spec: Spec) -> str:

@@ -12,6 +12,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from plastibench.cli.screen import LiveDisplay, format_duration, suppress_errors
+from plastibench.errors import count
 from plastibench.experiments.spec import Spec
 from plastibench.runner.callbacks import RunCallback
 from plastibench.store.record import Record
@@ -124,7 +125,7 @@ class RunProgress(LiveDisplay, RunCallback):
         """Return a line for all runs and one for each that is executed."""
         layout = RichTable.grid(padding=(0, 2))
         layout.add_row(
-            Text(f"{self.num_ended}/{self.num_runs} runs", style="bold"),
+            Text(f"{self.num_ended}/{count(self.num_runs, 'run')}", style="bold"),
             f"{self.elapsed()} elapsed",
             self.time_left(),
         )

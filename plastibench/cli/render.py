@@ -15,7 +15,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from plastibench.analysis.tables.export import EXPORT_FORMATS
-from plastibench.errors import unknown
+from plastibench.errors import count, unknown
 
 if TYPE_CHECKING:
     from plastibench.analysis.tables.text_table import TextTable
@@ -66,7 +66,7 @@ def status_table(entries: Sequence[RunStatus]) -> RichTable:
     """Return a line for each run, and the counts below."""
     counts = Counter(run.state for run in entries)
     total = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
-    layout = RichTable(caption=Text(f"{len(entries)} runs: {total}"), caption_justify="left")
+    layout = RichTable(caption=Text(f"{count(len(entries), 'run')}: {total}"), caption_justify="left")
     for name in ("id", "run", "state", "stages", ""):
         layout.add_column(name)
     for run in entries:
@@ -107,16 +107,18 @@ def concurrency_line(result: ConcurrencyResult) -> str:
 
 def tuning_lines(result: TuneResult, home: str) -> list[str]:
     """Return the best trials of each study, and the command that measures them."""
+    from plastibench.tuning.objective import format_values
     from plastibench.tuning.trials import best_trials
 
     lines = []
     for study in result.studies:
         trials = study.finished_trials()
         for trial in best_trials(study.study):
-            values = ", ".join(f"{value:.6g}" for value in trial.values)
+            values = format_values(study.plan.config.objectives, trial.values)
             params = ", ".join(f"{name}={value:.6g}" for name, value in trial.params.items())
             lines.append(
-                f"{study.plan.study_name}: trial {trial.number} of {len(trials)}: {values} with {params}"
+                f"{study.plan.study_name}: trial {trial.number} of {count(len(trials), 'trial')}: "
+                f"{values} with {params}"
             )
     if result.suite is None:
         return [*lines, "no trial was judged: there is nothing to choose from"]

@@ -10,6 +10,7 @@ import click
 from plastibench.analysis.tables.export import format_tables
 from plastibench.cli.exit_codes import ExitCode
 from plastibench.cli.render import tables_text
+from plastibench.errors import count
 
 if TYPE_CHECKING:
     from plastibench.workflows.run import RunResult
@@ -23,8 +24,11 @@ def print_result(result: RunResult) -> ExitCode:
     logger.info("runs: %s", (result.workspace.home / "runs").resolve())
     if result.failures:
         logger.error(
-            "%d of %d runs failed, the others are kept; the same command tries them again",
+            "%d of %s failed%s",
             len(result.failures),
-            result.num_runs,
+            count(result.num_runs, "run"),
+            ", the others are kept; the same command tries them again"
+            if result.num_runs > 1
+            else "; the same command tries it again",
         )
     return ExitCode.FAILURE if result.failures or result.damaged else ExitCode.SUCCESS

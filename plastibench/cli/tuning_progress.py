@@ -10,6 +10,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from plastibench.cli.screen import LiveDisplay, format_duration
+from plastibench.errors import count
 from plastibench.tuning.callbacks import TuningCallback
 from plastibench.tuning.time_left import seconds_left
 from plastibench.workflows.trial_logger import format_best, format_used
@@ -46,7 +47,7 @@ class TuningProgress(LiveDisplay, TuningCallback):
             pruned = sum(trial.state.name == "PRUNED" for trial in finished)
             layout.add_row(
                 Text(study.plan.base_spec.method.name, style="bold"),
-                f"{len(finished)} trials, {pruned} pruned, {running} running",
+                f"{count(len(finished), 'trial')}, {pruned} pruned, {running} running",
                 format_used(study, self.budget),
                 f"best {format_best(study)}",
             )

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from plastibench.data.augment import Augmentation, Compose
 from plastibench.data.dataset import Dataset, InMemoryDataset
-from plastibench.errors import DataError
+from plastibench.errors import DataError, count
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +58,7 @@ class DatasetSplits:
         """Return self. Raises DataError if the number of classes is another one."""
         if self.num_classes != num_classes:
             raise DataError(
-                f"{self.name} has {self.num_classes} classes, not {num_classes}; "
+                f"{self.name} has {count(self.num_classes, 'class', 'classes')}, not {num_classes}; "
                 f"ask for classes={self.num_classes}, or choose another data folder"
             )
         return self

@@ -11,7 +11,7 @@ import torch
 
 from plastibench.data.fetch import RemoteFile, fetch
 from plastibench.data.images import LabeledImages
-from plastibench.errors import DataError
+from plastibench.errors import DataError, count
 
 _SITE = "http://ufldl.stanford.edu/housenumbers/"
 _SUBFOLDERS = ("svhn", "SVHN", "")
@@ -53,6 +53,8 @@ def read_mat(path: Path) -> LabeledImages:
         raise DataError(f"{path} is not a complete MATLAB file of SVHN ({reason}); get it again") from error
     well_formed = pixels.ndim == 4 and pixels.dtype == np.uint8 and pixels.shape[2:] == (3, len(digits))
     if not well_formed or not np.isin(digits, np.arange(1, 11)).all():
-        raise DataError(f"{path} holds {pixels.shape} pixels and {len(digits)} labels, which is not SVHN")
+        raise DataError(
+            f"{path} holds {pixels.shape} pixels and {count(len(digits), 'label')}, which is not SVHN"
+        )
     images = np.ascontiguousarray(pixels.transpose(3, 2, 0, 1))
     return LabeledImages(torch.from_numpy(images), torch.from_numpy(digits.astype(np.int64) % 10))

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from plastibench.devices.device import Device, SmallConvolution
+from plastibench.errors import count
 from plastibench.system import energy, malloc
 from plastibench.system.cpu import num_cores, processor_name
 
@@ -33,7 +34,7 @@ class Cpu(Device):
 
     def name(self) -> str:
         """Return the name of the processor and the number of cores that this process may use."""
-        return f"{processor_name()}, {num_cores()} cores"
+        return f"{processor_name()}, {count(num_cores(), 'core')}"
 
     def read_energy(self) -> energy.Reading | None:
         """Read the counters of the processor's packages."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import ClassVar
 
-from plastibench.errors import RequestError
+from plastibench.errors import RequestError, count
 from plastibench.plugins.fields import Settings
 
 
@@ -47,7 +47,7 @@ class Regime(Settings, ABC):
         """Return the number of stages, given the task's setting. Raises RequestError if it is not allowed."""
         if self.fixed_stages and stages not in (None, self.default_stages):
             name, fixed = type(self).__name__, self.default_stages
-            raise RequestError(f"stages={stages} is not allowed: regime {name} has {fixed} stages")
+            raise RequestError(f"stages={stages} is not allowed: regime {name} has {count(fixed, 'stage')}")
         return stages or self.default_stages
 
     def chunk_sizes(self, num_examples: int, num_chunks: int) -> list[int]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from plastibench.errors import count
 from plastibench.experiments.spec import Spec, canonical
 from plastibench.store.run_metrics import RunMetrics, total_cost
 
@@ -128,7 +129,7 @@ class Record:
 def hardware_name(provenance: Mapping[str, Any]) -> str:
     """Return the device and the number of threads in a record's provenance."""
     threads = provenance.get("threads")
-    return f"{provenance.get('device')}" + (f", {threads} threads" if threads else "")
+    return f"{provenance.get('device')}" + (f", {count(threads, 'thread')}" if threads else "")
 
 
 def check_row(row: Mapping[str, object]) -> None:

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Self
 
+from plastibench.errors import count
 from plastibench.system.signals import interrupts_ignored
 from plastibench.tracking.follower import MirrorJob, follow
 from plastibench.tracking.messages import MirrorAlive, MirrorDone, MirrorFailed, StopMirror
@@ -99,8 +100,8 @@ class BackgroundMirror:
 
     def _log_result(self, result: MirrorDone) -> None:
         server = self.job.server
-        items = "runs" if self.job.tuning is None else "trials"
-        logger.info("MLflow: %d %s added to %s", result.num_added, items, server.display_uri)
+        added = count(result.num_added, "run" if self.job.tuning is None else "trial")
+        logger.info("MLflow: %s added to %s", added, server.display_uri)
         option = f"--home {shlex.quote(str(server.home))}"
         if not server.is_default:
             option = f"--tracking-uri {server.display_uri}"

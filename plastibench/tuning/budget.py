@@ -12,6 +12,13 @@ from plastibench.store.run_metrics import DERIVED, SECONDS
 from plastibench.tuning.objective import StageRows, total_passes
 
 PATTERN = re.compile(r"((?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)\s*(passes|flops|hours|h)", re.IGNORECASE)
+UNITS = {
+    "trials": ("trial", "trials"),
+    "passes": ("pass", "passes"),
+    "flops": ("FLOP", "FLOPs"),
+    "hours": ("hour", "hours"),
+}
+"""One and several of each unit."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +31,8 @@ class Budget:
 
     def describe(self) -> str:
         """Return the amount and its unit."""
-        return f"{self.amount:,.6g} {self.unit}"
+        singular, plural = UNITS[self.unit]
+        return f"{self.amount:,.6g} {singular if self.amount == 1 else plural}"
 
 
 def parse_budget(num_trials: int | None, text: str | None) -> Budget:

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import tomlkit
 
+from plastibench.errors import count
 from plastibench.experiments import suites
 from plastibench.store import tuned_settings
 from plastibench.system.files import write_atomic
+from plastibench.tuning.objective import format_values
 from plastibench.tuning.plan import DATA
 from plastibench.tuning.storage import load_studies
 from plastibench.tuning.trials import best_trials, finished_trials
@@ -29,7 +31,8 @@ def write_suite(storage: BaseStorage, tuning: str, home: Path) -> Path | None:
     num_trials = sum(len(finished_trials(study)) for study in studies)
     document = tomlkit.document()
     document["summary"] = (
-        f"published and tuned settings side by side; {len(studies)} studies, {num_trials} trials"
+        f"published and tuned settings side by side; "
+        f"{count(len(studies), 'study', 'studies')}, {count(num_trials, 'trial')}"
     )
     document["baseline"] = suites.defaults().baseline
     grids = tomlkit.aot()
@@ -58,9 +61,8 @@ def _table(grid: Mapping[str, Any]) -> tomlkit.items.Table:
 
 
 def _describe(study: optuna.Study, trial: FrozenTrial) -> str:
-    objectives = zip(study.user_attrs["facts"]["objective"], trial.values, strict=True)
-    values = ", ".join(f"{name} {value:.6g}" for name, value in objectives)
-    num_trials = len(finished_trials(study))
+    num_trials = count(len(finished_trials(study)), "trial")
+    values = format_values(study.user_attrs["facts"]["objective"], trial.values)
     return f"trial {trial.number} of {num_trials} in {study.study_name}: {values} on validation data"
 
 

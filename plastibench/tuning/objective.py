@@ -23,6 +23,7 @@ class Objective:
 
     direction: Literal["maximize", "minimize"]
     label: str
+    unit: str
     value: Callable[[Sequence[StageRows], int], float]
     """Computed from the runs so far, one for each seed, and the number of stages of a whole run."""
 
@@ -46,6 +47,12 @@ def parse_objectives(text: str) -> tuple[str, ...]:
 def objective_values(names: Sequence[str], runs: Sequence[StageRows], num_stages: int) -> list[float]:
     """Return the values of a trial's runs, finished or not."""
     return [OBJECTIVES[name].value(runs, num_stages) for name in names]
+
+
+def format_values(names: Sequence[str], values: Sequence[float]) -> str:
+    """Return the values of objectives, each with its unit."""
+    pairs = zip(names, values, strict=True)
+    return ", ".join(f"{value:,.6g} {OBJECTIVES[name].unit}" for name, value in pairs)
 
 
 def total_passes(rows: StageRows) -> float:
@@ -80,10 +87,13 @@ def _per_cost(runs: Sequence[StageRows], num_stages: int) -> float:
 
 
 OBJECTIVES = {
-    "last": Objective("maximize", "validation accuracy at the last stage, %", _last),
-    "mean": Objective("maximize", "validation accuracy, mean of stages, %", _mean),
+    "last": Objective("maximize", "validation accuracy at the last stage, %", "%", _last),
+    "mean": Objective("maximize", "validation accuracy, mean of stages, %", "%", _mean),
     "per_cost": Objective(
-        "maximize", "validation accuracy (mean of stages, %) per million passes", _per_cost
+        "maximize",
+        "validation accuracy (mean of stages, %) per million passes",
+        "% per million passes",
+        _per_cost,
     ),
-    "cost": Objective("minimize", "passes of a run", _cost),
+    "cost": Objective("minimize", "passes of a run", "passes", _cost),
 }

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from plastibench.tuning.objective import OBJECTIVES
+from plastibench.errors import count
+from plastibench.tuning.objective import OBJECTIVES, format_values
 from plastibench.tuning.trials import COSTS, RULE, best_trials, finished_trials, published_trial
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class StudySummary:
     method: str
     objective: str
     """With its unit."""
+    unit: str
     published: float | None
     """The value of the published settings; None if their trial is not complete."""
     best: str
@@ -69,7 +71,10 @@ def summarize(study: optuna.Study) -> StudySummary:
         method=study.user_attrs["grid"]["method"],
         objective=objective.label,
         published=_published(study),
-        best="; ".join(f"trial {trial.number}: {_format(trial)}" for trial in best_trials(study)),
+        unit=objective.unit,
+        best="; ".join(
+            f"trial {trial.number}: {_format(trial, terms['objective'])}" for trial in best_trials(study)
+        ),
         num_trials={state: states.count(state) for state in ("COMPLETE", "PRUNED", "FAIL")},
         pruned=_pruned(trials),
         history=_history(complete, objective.sign),
@@ -96,9 +101,10 @@ def _pruned(trials: Sequence[FrozenTrial]) -> dict[str, list[int]]:
     return pruned
 
 
-def _format(trial: FrozenTrial) -> str:
-    values = ", ".join(f"{value:.6g}" for value in trial.values)
-    return f"{values} with " + ", ".join(f"{name}={value:.4g}" for name, value in trial.params.items())
+def _format(trial: FrozenTrial, objectives: Sequence[str]) -> str:
+    return f"{format_values(objectives, trial.values)} with " + ", ".join(
+        f"{name}={value:.4g}" for name, value in trial.params.items()
+    )
 
 
 def _history(complete: Sequence[FrozenTrial], sign: int) -> list[tuple[int, float, float]]:
@@ -158,7 +164,7 @@ def _lines(summary: StudySummary) -> list[str]:
         f"{summary.name}: {summary.objective}",
         f"  trials      {counts['COMPLETE']} complete, {counts['PRUNED']} pruned, {counts['FAIL']} failed",
         *([f"  pruned      trials by rule: {'; '.join(pruned)}"] if pruned else []),
-        f"  published   {'-' if summary.published is None else f'{summary.published:.6g}'}",
+        f"  published   {'-' if summary.published is None else f'{summary.published:,.6g} {summary.unit}'}",
         f"  best        {summary.best or '-'}",
     ]
     if summary.importance:
@@ -168,7 +174,9 @@ def _lines(summary: StudySummary) -> list[str]:
         last = len(summary.expected) - 1
         points = [summary.expected[step] for step in dict.fromkeys((0, (last + 1) // 2, last))]
         texts = [
-            f"{p.mean:.6g} +- {p.std:.2g} for {p.num_trials} trials, {p.passes:,.0f} passes" for p in points
+            f"{p.mean:,.6g} +- {p.std:.2g} {summary.unit} for {count(p.num_trials, 'trial')}, "
+            f"{count(round(p.passes), 'pass', 'passes')}"
+            for p in points
         ]
         lines.append(f"  expected    {'; '.join(texts)}")
     return lines

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from plastibench.data.image_files import is_data
+from plastibench.errors import count
 from plastibench.runner.workspace import Workspace
 from plastibench.system.files import free_bytes
 from plastibench.version import __version__
@@ -44,7 +45,7 @@ def _devices(name: str) -> Iterator[tuple[str, str]]:
         reason = cls.unavailable_reason()
         yield kind, reason or f"{cls().name()}, precisions {', '.join(cls().supported_precisions())}"
     device = get_device(name)
-    yield "chosen", f"{device}, {device.default_num_processes()} runs at a time"
+    yield "chosen", f"{device}, {count(device.default_num_processes(), 'run')} at a time"
     compiler = device.compile_backend()
     if compiler is not None:
         yield "compiler", f"{compiler}, {'' if available_backend(device) else 'not '}registered in torch"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from plastibench.console import progress
-from plastibench.errors import RequestError
+from plastibench.errors import RequestError, count
 from plastibench.experiments.spec import canonical
 from plastibench.store import tuned_settings
 from plastibench.store.checkpoint import Checkpoint
@@ -69,7 +69,7 @@ def merge(request: MergeRequest) -> MergeResult:
     target = Store(request.target)
     target.prepare()
     merger = _Merger(sources, target)
-    with progress(f"merging {len(runs):,} runs", len(runs)) as advance:
+    with progress(f"merging {count(len(runs), 'run')}", len(runs)) as advance:
         for run in runs:
             merger.counts[merger.copy(run)] += 1
             advance(1)
@@ -147,12 +147,12 @@ class _Merger:
                 logger.info("run file %s was damaged: an undamaged copy has replaced it", path)
         if self.num_repeated:
             logger.info(
-                "%s runs were executed more than once with the same numbers: the seconds of one copy are "
-                "kept, that of %s or else of the home folder named first",
-                f"{self.num_repeated:,}",
+                "%s executed more than once with the same numbers: the seconds of one copy are kept, that of "
+                "%s or else of the home folder named first",
+                count(self.num_repeated, "run was", "runs were"),
                 self.target.home,
             )
-        counts = ", ".join(f"{count:,} {outcome}" for outcome, count in self.counts.items())
+        counts = ", ".join(f"{number:,} {outcome}" for outcome, number in self.counts.items())
         logger.info("runs: %s; %s", counts, (self.target.home / "runs").resolve())
 
     def _log_conflict(self, first: RunCopy, second: RunCopy, differing: list[str]) -> None:
@@ -160,7 +160,9 @@ class _Merger:
         if differ_in_data(first.record, second.record):
             self._warn(first, f"the copies were made on different data ({differing[0]}): {kept}")
             return
-        self._warn(first, f"{len(differing)} numbers differ ({differing[0]}): {kept}")
+        self._warn(
+            first, f"{count(len(differing), 'number differs', 'numbers differ')} ({differing[0]}): {kept}"
+        )
         origin = likely_causes(first.record, second.record)
         logger.warning("  %s", origin or "made by the same device and versions: one of them is wrong")
 
@@ -169,11 +171,11 @@ class _Merger:
 
 
 def _log_unfinished(source: Store) -> None:
-    count = len(set(source.started_ids()) - set(source.ids()))
-    if count:
+    num_unfinished = len(set(source.started_ids()) - set(source.ids()))
+    if num_unfinished:
         logger.info(
-            "%s runs of %s are not finished: they stay there, with their checkpoints",
-            f"{count:,}",
+            "%s not finished: left in %s, with checkpoints",
+            count(num_unfinished, "run is", "runs are"),
             source.home,
         )
 

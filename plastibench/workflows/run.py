@@ -10,6 +10,7 @@ from pathlib import Path
 
 from plastibench.analysis.tables.table import ResultTable, build_tables
 from plastibench.devices import Device, get_device
+from plastibench.errors import count
 from plastibench.experiments.spec import Spec
 from plastibench.experiments.suites import Suite
 from plastibench.runner.callbacks import RunCallback
@@ -66,7 +67,9 @@ class RunResult:
     """Files that kept runs from being executed, with the reason."""
 
     def __repr__(self) -> str:
-        numbers = f"{len(self.summaries)} of {self.num_runs} runs finished, {len(self.failures)} failed"
+        numbers = (
+            f"{len(self.summaries)} of {count(self.num_runs, 'run')} finished, {len(self.failures)} failed"
+        )
         return f"<RunResult {self.suite.name!r}: {numbers}>"
 
     @cached_property
@@ -179,5 +182,6 @@ def _tracking_server(batch: Batch) -> TrackingServer | None:
 def _plan(batch: Batch, num_missing: int, how: str) -> str:
     name, num_runs = batch.suite.name, len(batch.specs)
     if not num_missing:
-        return f"{name}: all {num_runs} runs are finished already, nothing to do"
-    return f"{name}: {num_runs} runs, {num_runs - num_missing} finished, {num_missing} to do {how}"
+        finished = "the run is" if num_runs == 1 else f"all {count(num_runs, 'run')} are"
+        return f"{name}: {finished} finished already, nothing to do"
+    return f"{name}: {count(num_runs, 'run')}, {num_runs - num_missing} finished, {num_missing} to do {how}"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from plastibench.console import describe_seconds
 from plastibench.tuning.callbacks import TuningCallback
+from plastibench.tuning.objective import format_values
 from plastibench.tuning.study import TuningStudy
 from plastibench.tuning.time_left import seconds_left
 from plastibench.tuning.trials import REASON, best_trials
@@ -31,8 +32,9 @@ class TrialLogger(TuningCallback):
 
     def on_trial_end(self, study: TuningStudy, trial: FrozenTrial) -> None:
         """Log a trial."""
-        values = [f"{value:.6g}" for value in trial.values or ()] if trial.state.name == "COMPLETE" else []
-        parts = [*values, ENDINGS[trial.state.name], trial.user_attrs.get(REASON, "")]
+        names = study.plan.config.objectives
+        values = format_values(names, trial.values) if trial.state.name == "COMPLETE" else ""
+        parts = [values, ENDINGS[trial.state.name], trial.user_attrs.get(REASON, "")]
         outcome = " ".join(part for part in parts if part)
         left = seconds_left(self.studies, self.budget, self.num_workers)
         logger.info(
@@ -52,7 +54,7 @@ def format_best(study: TuningStudy) -> str:
     best = best_trials(study.study)
     if len(best) > 1:
         return f"{len(best)} that no other beats"
-    return ", ".join(f"{value:.6g}" for value in best[0].values) if best else "none"
+    return format_values(study.plan.config.objectives, best[0].values) if best else "none"
 
 
 def format_used(study: TuningStudy, budget: Budget) -> str:

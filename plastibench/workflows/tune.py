@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from plastibench.devices import Device, get_device
-from plastibench.errors import RequestError, unknown
+from plastibench.errors import RequestError, count, unknown
 from plastibench.experiments import suites
 from plastibench.experiments.spec import build
 from plastibench.runner.context import RunContext
@@ -109,8 +109,8 @@ def tune(request: TuneRequest, callbacks: Sequence[TuningCallback] = ()) -> Tune
     studies = [TuningStudy.open(plan, storage, home) for plan in plans]
     num_lost = sum(study.requeue_lost_trials(home) for study in studies)
     if num_lost:
-        logger.info("%d trials whose process died are tried again", num_lost)
-    head = f"{suite_name}: {len(studies)} studies, {request.budget.describe()} each"
+        logger.info("tried again, since their process died: %s", count(num_lost, "trial"))
+    head = f"{suite_name}: {count(len(studies), 'study', 'studies')}, {request.budget.describe()} each"
     if all(study.used(request.budget) >= request.budget.amount for study in studies):
         logger.info("%s: used already, nothing to do", head)
     else:

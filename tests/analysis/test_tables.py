@@ -268,7 +268,7 @@ def test_seconds_are_never_averaged_over_hardware() -> None:
     found = [made(one, "a chip", 1, 1.0) for one in [*RECORDS[:2], *RECORDS[3:5], *COLD[:2]]]
     found += [made(one, "a chip", 2, 5.0) for one in (RECORDS[2], COLD[2])]
     table = only(found, cost_reference="cold")
-    assert table.hardware == ("a chip, 1 threads", "a chip, 2 threads")
+    assert table.hardware == ("a chip, 1 thread", "a chip, 2 threads")
     assert named(table, "warm").cost["train_seconds"] is None
     assert named(table, "warm").cost["steps"] == 20
     assert named(table, "new").cost["train_seconds"] == 2.0
@@ -279,7 +279,7 @@ def test_seconds_are_never_averaged_over_hardware() -> None:
         ["new", "2.0 (h1)", "1.00 (h1)", "absent"],
         ["warm", "2.0 (h1) / 10.0 (h2)", "1.00 (h1) / 1.00 (h2)", "absent"],
     ]
-    assert "h1: a chip, 1 threads; h2: a chip, 2 threads" in " ".join(shown.notes)
+    assert "h1: a chip, 1 thread; h2: a chip, 2 threads" in " ".join(shown.notes)
 
 
 def many(seeds: int, gain: float) -> list[Record]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -75,11 +76,21 @@ def test_finished_run_is_not_repeated(tmp_path: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in runs.rglob("*")}
     again = small_run(tmp_path, "--method", "warm")
     assert again.status == 0
-    assert "all 1 runs are finished already" in again.err
+    assert "the run is finished already" in again.err
     assert again.out == first.out
     grown = small_run(tmp_path, "--method", "warm", "--seeds", "2")
     assert "2 runs, 1 finished, 1 to do" in grown.err
     assert {path: path.stat().st_mtime_ns for path in before if path.is_file()}.items() <= before.items()
+
+
+def test_one_of_a_kind_is_not_written_in_the_plural(tmp_path: Path) -> None:
+    ask = ("--method", "warm", "--seeds", "1")
+    words = [("status", "--home", tmp_path), ("table", "--home", tmp_path), ("doctor", "--home", tmp_path)]
+    shown = [small_run(tmp_path, *ask), small_run(tmp_path, *ask), *(command(*each) for each in words)]
+    texts = [answer.out + answer.err for answer in shown]
+    assert "1 run, 0 finished" in texts[0]
+    for text in texts:
+        assert re.findall(r"(?<![\d.,/])1 (?!digits)[a-z]+s\b", text) == []
 
 
 def test_edited_plugin_makes_a_new_run_and_its_comments_do_not(tmp_path: Path) -> None:
@@ -87,9 +98,9 @@ def test_edited_plugin_makes_a_new_run_and_its_comments_do_not(tmp_path: Path) -
     ask = ("--plugin", file, "--method", "mine")
     assert small_run(home, *ask).status == 0
     file.write_text("# a comment\n" + file.read_text().replace("Do nothing", "Do  what\n\n    you like"))
-    assert "all 1 runs are finished already" in small_run(home, *ask).err
+    assert "the run is finished already" in small_run(home, *ask).err
     plugin(tmp_path, "mine", "strength: float = 0.5")
-    assert "1 runs, 0 finished, 1 to do" in small_run(home, *ask).err
+    assert "1 run, 0 finished, 1 to do" in small_run(home, *ask).err
     assert len(records(home)) == 2
 
 

@@ -175,7 +175,7 @@ def test_terminal_shows_bars_and_is_left_in_order(tmp_path: Path) -> None:
     reader.join()
     os.close(ours)
     assert answer.status == 0
-    assert b"0/1 runs" in seen
+    assert b"0/1 run " in seen
     assert b"stage 1/2" in seen
     assert b"1/1 digits small_resnet warm seed 0" in seen
     assert seen.rfind(b"\x1b[?25h") > seen.rfind(b"\x1b[?25l") >= 0, "the cursor is not shown again"

@@ -107,7 +107,7 @@ def test_status_names_the_process_of_a_run_and_what_its_death_leaves(tmp_path: P
         running.kill()
         running.communicate()
     assert state(tmp_path)["state"] == "stopped"
-    assert "1 runs: 1 stopped" in command("status", "--home", tmp_path).out
+    assert "1 run: 1 stopped" in command("status", "--home", tmp_path).out
 
 
 @pytest.mark.heavy
@@ -161,7 +161,7 @@ def test_resume_finishes_the_runs_that_were_started(tmp_path: Path) -> None:
     assert state(home)["state"] == "stopped"
     done = command("resume", "--no-mlflow", "--home", home, "--plugin", path, state(home)["run"][:8])
     assert done.status == 0, done.err
-    assert "resumed: 1 runs, 0 finished, 1 to do" in done.err
+    assert "resumed: 1 run, 0 finished, 1 to do" in done.err
     assert (state(home)["state"], state(home)["stages"]) == ("done", 2)
     assert small_run(tmp_path / "alone", "--plugin", path, "--method", "mine").status == 0
     assert rows(home) == rows(tmp_path / "alone")

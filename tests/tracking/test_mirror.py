@@ -121,7 +121,7 @@ def test_tuning_is_a_parent_for_each_study_with_its_trials_as_children(home: Pat
             assert (run.tags["trials"], run.tags["complete"]) == ("2", "2")
     before = contents(home)
     again = command("sync", "--home", home)
-    assert "0 trials of 1 tunings brought up to date" in again.err, again
+    assert "0 trials of 1 tuning brought up to date" in again.err, again
     assert contents(home) == before
 
 

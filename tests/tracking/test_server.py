@@ -126,9 +126,9 @@ def test_server_that_is_killed_during_runs_has_everything_after_sync(
     assert num_failures(answer) == 1
     with mlflow_server(tmp_path, port):
         later = command("sync", "--home", home, "--tracking-uri", uri)
-        assert "MLflow: 1 of 1 runs brought up to date" in later.err, later
+        assert "MLflow: 1 of 1 run brought up to date" in later.err, later
         again = command("sync", "--home", home, "--tracking-uri", uri)
-        assert "MLflow: 0 of 1 runs brought up to date" in again.err, again
+        assert "MLflow: 0 of 1 run brought up to date" in again.err, again
         check_children(TrackingServer.from_uri(uri, home), home)
 
 
@@ -153,10 +153,10 @@ def postgres_uri() -> Iterator[str]:
 def test_postgresql_holds_the_mirror(tmp_path: Path, postgres_uri: str) -> None:
     small_run(tmp_path, "--method", "warm")
     words = ("--home", tmp_path, "--tracking-uri", postgres_uri)
-    assert "1 of 1 runs brought up to date" in command("sync", *words).err
-    assert "0 of 1 runs brought up to date" in command("sync", *words).err
+    assert "1 of 1 run brought up to date" in command("sync", *words).err
+    assert "0 of 1 run brought up to date" in command("sync", *words).err
     live = command("run", *SMALL, "--seeds", 1, "--method", "warm,cold", *words)
-    assert "MLflow: 1 runs added to postgresql+psycopg://" in live.err, live
+    assert "MLflow: 1 run added to postgresql+psycopg://" in live.err, live
     assert "0 of 2 runs brought up to date" in command("sync", *words).err
     from_store = command("table", "--home", tmp_path, "--format", "csv")
     assert from_store.out.count("\n") == 3

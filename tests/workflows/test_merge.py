@@ -110,7 +110,7 @@ def test_different_times_are_no_conflict_and_are_reported(tmp_path: Path) -> Non
     a, b = a_home(tmp_path / "a", [run]), a_home(tmp_path / "b", [shifted(run, train_seconds=7.0)])
     done = merge(tmp_path / "both", b, a)
     assert done.status == 0
-    assert "1 runs were executed more than once with the same numbers" in done.err
+    assert "1 run was executed more than once with the same numbers" in done.err
     (kept,) = Store(tmp_path / "both").records()
     assert kept.stages == shifted(run, train_seconds=7.0).stages
 
@@ -135,7 +135,7 @@ def test_unfinished_runs_stay_and_a_finished_copy_replaces_one(tmp_path: Path) -
         (attempt.folder / "checkpoint.pt").write_text("a state")
         (attempt.folder / "failed.json").write_text("{}")
     done = merge(tmp_path / "both", b)
-    assert (done.status, "1 runs of" in done.err) == (0, True)
+    assert (done.status, "1 run is not finished: left in" in done.err) == (0, True)
     assert not Store(tmp_path / "both").folder(run.id).exists()
     assert merge(b, a).status == 0
     assert {path.name for path in attempt.folder.iterdir()} == {

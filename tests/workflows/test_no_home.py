@@ -72,7 +72,7 @@ def test_run_table_and_mlflow_need_no_home_folder(tmp_path: Path) -> None:
     words = ("run", "--task", "digits", *SMALL, "--seeds", 1, "--method", "warm")
     answer = without_home(tmp_path, "-m", "plastibench", *words)
     assert answer.returncode == 0, answer
-    assert "MLflow: 1 runs added" in answer.stderr
+    assert "MLflow: 1 run added" in answer.stderr
     table = without_home(tmp_path, "-m", "plastibench", "table", "--format", "md")
     assert (table.returncode, table.stdout.count("| warm |")) == (0, 1), table
     assert sorted(path.name for path in tmp_path.iterdir()) == ["plastibench-home", "site"]

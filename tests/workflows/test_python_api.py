@@ -164,7 +164,7 @@ def test_progress_is_logged_if_the_user_wants_it(tmp_path: Path, caplog: pytest.
     caplog.set_level(logging.INFO, logger="plastibench")
     small_run(tmp_path, methods="warm")
     first, last = caplog.messages
-    assert first.startswith("digits: 1 runs, 0 finished, 1 to do on ")
+    assert first.startswith("digits: 1 run, 0 finished, 1 to do on ")
     assert last.startswith("1/1 digits small_resnet warm seed 0: ")
 
 

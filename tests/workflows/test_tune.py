@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import statistics
 import subprocess
 from pathlib import Path
@@ -92,6 +93,16 @@ def test_repeated_command_does_nothing(tuned_home: Path) -> None:
     assert answer.status == 0
     assert "used already, nothing to do" in answer.err
     assert before == {path: path.stat().st_mtime_ns for path in tuned_home.rglob("run.json")}
+
+
+def test_numbers_of_a_tuning_have_units(tuned_home: Path) -> None:
+    report = command("tune", "--report", "--home", tuned_home).out
+    assert len(re.findall(r"published   [\d.]+ %\n", report)) == 2
+    assert len(re.findall(r"best        trial \d: [\d.]+ % with", report)) == 2
+    assert len(re.findall(r"expected    [\d.]+ \+- [\d.e-]+ % for 1 trial, [\d,]+ passes; ", report)) == 2
+    said = small_tune(tuned_home, *METHODS, "--trials", 2, "--seeds-per-trial", 2, "--seeds", "7,").err
+    assert "2 studies, 2 trials each" in said
+    assert re.search(r"warm-\w+: trial \d of 2 trials: [\d.]+ % with learning_rate", said)
 
 
 def test_result_is_a_suite_with_published_and_chosen_settings(tuned_home: Path) -> None:
@@ -265,7 +276,7 @@ def test_report_summarizes_and_plots_the_trials(tuned_home: Path) -> None:
     assert answer.status == 0, answer.err
     _, warm = studies(tuned_home)
     top = max(trial.value or 0.0 for trial in trials(warm))
-    assert f"trial {warm.best_trial.number}: {top:.6g} with learning_rate=" in answer.out
+    assert f"trial {warm.best_trial.number}: {top:.6g} % with learning_rate=" in answer.out
     assert answer.out.count("2 complete, 0 pruned, 0 failed") == 2
     drawn = sorted(path.name for path in (tuned_home / "tuned").glob("*.svg"))
     assert drawn == [f"{NAME}-{kind}.svg" for kind in ("expected", "history", "slices")]

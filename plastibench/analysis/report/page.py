@@ -19,6 +19,7 @@ from plastibench.analysis.tables.columns import STYLES, available_columns, forma
 from plastibench.analysis.tables.notes import table_notes
 from plastibench.analysis.tables.table import ResultTable
 from plastibench.console import Progress, no_progress
+from plastibench.errors import count
 from plastibench.experiments.spec import Part, Spec
 from plastibench.plugins.values import show
 from plastibench.store.record import Record
@@ -90,7 +91,11 @@ def _environment() -> Environment:
     )
     environment.filters |= {"typeset": typeset, "dim_spread": dim_spread, "allow_breaks": allow_breaks}
     environment.globals |= {"headline": headline, "setting_sentences": setting_sentences}
-    environment.globals |= {"record_settings": record_settings, "rerun_command": rerun_command}
+    environment.globals |= {
+        "record_settings": record_settings,
+        "rerun_command": rerun_command,
+        "count": count,
+    }
     return environment
 
 

@@ -9,6 +9,7 @@ from plastibench.analysis.stats.estimate import Estimate
 from plastibench.analysis.stats.significance import ALPHA
 from plastibench.analysis.tables.aggregate import AggregateRow, AggregateTable
 from plastibench.analysis.tables.table import ResultRow, ResultTable
+from plastibench.errors import count
 
 MAX_NAMES = 3
 """Names listed in the summary."""
@@ -67,7 +68,7 @@ def _size(table: ResultTable, rows: Sequence[ResultRow]) -> Iterator[str]:
         return
     seeds = sorted({len(row.seeds) for row in rows})
     stages = sorted({len(run.accuracies) for row in rows for run in row.metrics})
-    yield f"{_count(len(table.rows), 'method')}, n = {_range(seeds)} seeds, {_range(stages)} stages."
+    yield f"{count(len(table.rows), 'method')}, n = {_range(seeds, 'seed')}, {_range(stages, 'stage')}."
     if seeds[0] == 1:
         single = _join([row.method for row in rows if len(row.seeds) == 1])
         yield (
@@ -141,18 +142,14 @@ def _by_gain(rows: Iterable[ResultRow]) -> list[ResultRow]:
     return sorted(rows, key=lambda row: -abs(_gain(row).mean))
 
 
-def _range(values: Sequence[int]) -> str:
-    return str(values[0]) if values[0] == values[-1] else f"{values[0]} to {values[-1]}"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" + ("" if number == 1 else "s")
+def _range(values: Sequence[int], noun: str) -> str:
+    return count(values[-1], noun) if values[0] == values[-1] else f"{values[0]} to {values[-1]} {noun}s"
 
 
 def _first_names(names: Sequence[str]) -> str:
     if len(names) <= MAX_NAMES:
         return _join(names)
-    return f"{', '.join(names[:MAX_NAMES])} and {_count(len(names) - MAX_NAMES, 'other')}"
+    return f"{', '.join(names[:MAX_NAMES])} and {count(len(names) - MAX_NAMES, 'other')}"
 
 
 def _join(names: Sequence[str]) -> str:

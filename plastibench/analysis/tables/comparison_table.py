@@ -20,6 +20,7 @@ from plastibench.analysis.tables.text_table import (
     format_known,
     hardware_note,
 )
+from plastibench.errors import count
 from plastibench.store.run_metrics import relative_cost
 
 
@@ -95,7 +96,9 @@ def _notes(setting: SettingComparison, comparison: Comparison) -> list[str]:
     )
     same = sum(row.same_runs for row in setting.rows)
     if same:
-        notes.append(f"{same} runs are in both A and B: their differences are 0 by construction")
+        notes.append(
+            f"{count(same, 'run is', 'runs are')} in both A and B: differences are 0 by construction"
+        )
     pairs = [row.pairs for row in setting.rows]
     if pairs:
         test = "the exact sign-flip test (Welch's t test if unpaired)"

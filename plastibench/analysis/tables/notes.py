@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from plastibench.analysis.stats.significance import ALPHA, min_p_value, min_seeds
 from plastibench.analysis.tables.table import NONINFERIORITY_MARGIN, ResultTable
 from plastibench.analysis.tables.text_table import hardware_note
+from plastibench.errors import count
 
 
 def table_notes(table: ResultTable, columns: Sequence[str]) -> list[str]:
@@ -54,9 +55,7 @@ def significance_note(
     n: int | None, comparisons: int, reference: str | None = None, test: str = "the exact sign-flip test"
 ) -> str:
     """Return what bold stands for, or that n paired seeds cannot show anything; None is unpaired."""
-    family = f"{comparisons} comparison{'s' * (comparisons != 1)}" + (
-        f" with {reference}" if reference else ""
-    )
+    family = count(comparisons, "comparison") + (f" with {reference}" if reference else "")
     if n is not None and min_p_value(n) * comparisons >= ALPHA:
         return (
             f"n = {n}: no difference can reach p < {ALPHA} after correction for {family}; "

@@ -10,6 +10,7 @@ import click
 
 from plastibench.cli import options
 from plastibench.cli.exit_codes import ExitCode
+from plastibench.errors import count
 
 if TYPE_CHECKING:
     from plastibench.workflows.request import Selection
@@ -41,5 +42,5 @@ def command(
     if result.path is not None:
         logger.info("report: %s", result.path)
     if figures is not None and result.figures:
-        logger.info("figures: %d files in %s", len(result.figures), figures.resolve())
+        logger.info("figures: %s in %s", count(len(result.figures), "file"), figures.resolve())
     return ExitCode.FAILURE if result.damaged else ExitCode.SUCCESS

@@ -9,6 +9,7 @@ import click
 
 from plastibench.cli import options
 from plastibench.cli.exit_codes import ExitCode
+from plastibench.errors import count
 
 logger = logging.getLogger(__name__)
 
@@ -42,11 +43,11 @@ def command(
     result = sync(
         SyncRequest(home=home, tracking_uri=tracking_uri, names=names, attachments=attachments, report=report)
     )
-    trials = f" and {result.num_trials_written} trials of {result.num_tunings} tunings"
+    trials = f" and {count(result.num_trials_written, 'trial')} of {count(result.num_tunings, 'tuning')}"
     logger.info(
-        "MLflow: %d of %d runs%s brought up to date in %s",
+        "MLflow: %d of %s%s brought up to date in %s",
         result.num_runs_written,
-        result.num_runs,
+        count(result.num_runs, "run"),
         trials if result.num_tunings else "",
         result.address,
     )

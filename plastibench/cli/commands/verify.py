@@ -10,6 +10,7 @@ import click
 
 from plastibench.cli import options
 from plastibench.cli.exit_codes import ExitCode
+from plastibench.errors import count
 
 if TYPE_CHECKING:
     from plastibench.cli.logs import ConsoleHandler
@@ -50,11 +51,12 @@ def command(
 def _lines(result: Verification) -> Iterator[str]:
     name = f"{result.record.id} {result.record.spec.name}"
     if not result.differences:
-        yield f"{name}: all numbers of {len(result.record.stages)} stages are equal"
+        yield f"{name}: all numbers of {count(len(result.record.stages), 'stage')} are equal"
         return
     if not result.repeated:
         yield f"{name}: not repeated, {result.differences[0]}"
         return
-    yield f"{name}: {len(result.differences)} numbers differ; the first: {result.differences[0]}"
+    found = count(len(result.differences), "number differs", "numbers differ")
+    yield f"{name}: {found}; the first: {result.differences[0]}"
     if result.origin:
         yield f"  made with another machine or version, equal bits are not promised: {result.origin}"
