@@ -131,5 +131,5 @@ def tuning_lines(result: TuneResult, home: str) -> list[str]:
 
 
 def to_json(value: object) -> str:
-    """Return plain values as JSON."""
-    return json.dumps(value, indent=1)
+    """Return plain values and dataclasses as JSON."""
+    return json.dumps(value, indent=1, default=asdict)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Self
+from typing import Self
 
 import torch
 
@@ -67,10 +67,6 @@ class Throughput:
     """Rate of a plain matrix product, measured between the repeats: the device's peak at this precision."""
     utilization: float
     """Fraction of that peak that training reached."""
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the fields by name."""
-        return asdict(self)
 
 
 def measure_throughput(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -14,24 +13,14 @@ from plastibench.training.callbacks import EpochProgress
 
 
 @dataclass(frozen=True)
-class RunEvent(ABC):
+class RunEvent:
     """Something that happened to a run."""
 
     spec: Spec
 
-    @abstractmethod
-    def notify(self, callback: RunCallback) -> None:
-        """Call the hook of this event."""
-
 
 Emit = Callable[[RunEvent], None]
 """A function that takes events as they happen."""
-
-
-def notify_all(callbacks: Iterable[RunCallback], event: RunEvent) -> None:
-    """Dispatch an event to callbacks."""
-    for callback in callbacks:
-        event.notify(callback)
 
 
 @dataclass(frozen=True)
@@ -40,20 +29,12 @@ class RunStarted(RunEvent):
 
     num_stages: int
 
-    def notify(self, callback: RunCallback) -> None:
-        """Call on_run_start."""
-        callback.on_run_start(self.spec, self.num_stages)
-
 
 @dataclass(frozen=True)
 class EpochEnded(RunEvent):
     """An epoch ended."""
 
     epoch: EpochProgress
-
-    def notify(self, callback: RunCallback) -> None:
-        """Call on_epoch_end."""
-        callback.on_epoch_end(self.spec, self.epoch)
 
 
 @dataclass(frozen=True)
@@ -62,20 +43,12 @@ class StageEnded(RunEvent):
 
     row: dict[str, Any]
 
-    def notify(self, callback: RunCallback) -> None:
-        """Call on_stage_end."""
-        callback.on_stage_end(self.spec, self.row)
-
 
 @dataclass(frozen=True)
 class StageRestored(RunEvent):
     """A stage had ended before the run was resumed."""
 
     row: dict[str, Any]
-
-    def notify(self, callback: RunCallback) -> None:
-        """Call on_stage_restored."""
-        callback.on_stage_restored(self.spec, self.row)
 
 
 @dataclass(frozen=True)
@@ -84,20 +57,12 @@ class RunLogged(RunEvent):
 
     message: str
 
-    def notify(self, callback: RunCallback) -> None:
-        """Call on_log."""
-        callback.on_log(self.spec, self.message)
-
 
 @dataclass(frozen=True)
 class RunWarned(RunEvent):
     """Python code, such as a library, warned of something while a run was executed."""
 
     message: str
-
-    def notify(self, callback: RunCallback) -> None:
-        """Call on_warning."""
-        callback.on_warning(self.spec, self.message)
 
 
 @dataclass(frozen=True)
@@ -111,20 +76,12 @@ class RunEnded(RunReleased):
 
     record: Record
 
-    def notify(self, callback: RunCallback) -> None:
-        """Call on_run_end."""
-        callback.on_run_end(self.record)
-
 
 @dataclass(frozen=True)
 class RunFailed(RunReleased):
     """A run failed."""
 
     message: str
-
-    def notify(self, callback: RunCallback) -> None:
-        """Call on_run_error."""
-        callback.on_run_error(self.spec, self.message)
 
 
 @dataclass(frozen=True)
@@ -133,6 +90,30 @@ class RunLocked(RunReleased):
 
     holder: str
 
-    def notify(self, callback: RunCallback) -> None:
-        """Call on_log."""
-        callback.on_log(self.spec, f"already running in {self.holder}; waiting for its result")
+
+def notify_all(callbacks: Iterable[RunCallback], event: RunEvent) -> None:
+    """Call the hook of an event."""
+    for callback in callbacks:
+        _notify(callback, event)
+
+
+def _notify(callback: RunCallback, event: RunEvent) -> None:
+    match event:
+        case RunStarted(spec, num_stages):
+            callback.on_run_start(spec, num_stages)
+        case EpochEnded(spec, epoch):
+            callback.on_epoch_end(spec, epoch)
+        case StageEnded(spec, row):
+            callback.on_stage_end(spec, row)
+        case StageRestored(spec, row):
+            callback.on_stage_restored(spec, row)
+        case RunLogged(spec, message):
+            callback.on_log(spec, message)
+        case RunWarned(spec, message):
+            callback.on_warning(spec, message)
+        case RunEnded(_, record):
+            callback.on_run_end(record)
+        case RunFailed(spec, message):
+            callback.on_run_error(spec, message)
+        case RunLocked(spec, holder):
+            callback.on_log(spec, f"already running in {holder}; waiting for its result")

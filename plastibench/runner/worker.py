@@ -43,6 +43,18 @@ def _warnings_as_events(spec: Spec, emit: Emit) -> Iterator[None]:
         warnings.showwarning = show
 
 
+@contextmanager
+def keep_num_threads() -> Iterator[None]:
+    """Restore torch's number of threads at the end: runs in this process set their own."""
+    import torch
+
+    num_threads = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(num_threads)
+
+
 class RunWorker:
     """Executes runs in this process; the process is prepared for the first one."""
 

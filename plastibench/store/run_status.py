@@ -12,9 +12,9 @@ import os
 import platform
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from plastibench.errors import unknown
 from plastibench.experiments.spec import Spec
@@ -68,10 +68,6 @@ class RunStatus:
     """Number of stages that have been written."""
     detail: str = ""
     """The process that is running it, or why it failed."""
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the fields by name."""
-        return asdict(self)
 
 
 def started_specs(store: Store, ids: Sequence[str] = ()) -> list[Spec]:

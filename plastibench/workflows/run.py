@@ -17,6 +17,7 @@ from plastibench.runner.callbacks import RunCallback
 from plastibench.runner.context import RunContext
 from plastibench.runner.data import check_tuned, prepare_data
 from plastibench.runner.scheduler import run_specs
+from plastibench.runner.worker import keep_num_threads
 from plastibench.runner.workspace import Workspace
 from plastibench.store import leaderboards, tuned_settings
 from plastibench.store.index.load import load_summaries
@@ -30,7 +31,6 @@ from plastibench.workflows.finished_runs import log_damaged
 from plastibench.workflows.leaderboard_files import files_by_leaderboard
 from plastibench.workflows.request import RunOptions, RunRequest
 from plastibench.workflows.run_logger import RunLogger
-from plastibench.workflows.torch_state import keep_num_threads
 
 logger = logging.getLogger(__name__)
 

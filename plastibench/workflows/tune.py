@@ -14,6 +14,7 @@ from plastibench.experiments import suites
 from plastibench.experiments.spec import build
 from plastibench.runner.context import RunContext
 from plastibench.runner.data import prepare_data
+from plastibench.runner.worker import keep_num_threads
 from plastibench.store import tuned_settings
 from plastibench.system import signals
 from plastibench.tracking import TrackingServer
@@ -30,7 +31,6 @@ from plastibench.tuning.summary import StudySummary
 from plastibench.tuning.trial_runner import WorkerConfig, run_worker
 from plastibench.tuning.worker_pool import run_workers
 from plastibench.workflows.request import Selection
-from plastibench.workflows.torch_state import keep_num_threads
 from plastibench.workflows.trial_logger import TrialLogger, TrialWatcher
 
 logger = logging.getLogger(__name__)

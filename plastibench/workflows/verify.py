@@ -13,13 +13,12 @@ from plastibench.runner.callbacks import RunCallback
 from plastibench.runner.context import RunContext
 from plastibench.runner.data import load_checksum
 from plastibench.runner.execute import execute
-from plastibench.runner.worker import init_worker
+from plastibench.runner.worker import init_worker, keep_num_threads
 from plastibench.runner.workspace import Workspace
 from plastibench.store.record import Record
 from plastibench.store.record_diff import differences, likely_causes
 from plastibench.store.run_store import Store
 from plastibench.workflows.run_logger import RunLogger
-from plastibench.workflows.torch_state import keep_num_threads
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from statistics import fmean
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,10 +94,6 @@ class AggregateTable:
             rows=[[Cell(text) for text in row.values()] for row in rows],
             notes=[*self.notes, *settings],
         )
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the table as plain values."""
-        return asdict(self)
 
 
 def _texts(row: AggregateRow) -> dict[str, str]:

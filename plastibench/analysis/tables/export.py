@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -104,7 +105,7 @@ def _as_dict(tables: Sequence[ResultTable], format: str) -> dict[str, Any]:
             }
             for table in tables
         ],
-        "aggregate": aggregated and aggregated.as_dict(),
+        "aggregate": aggregated and asdict(aggregated),
     }
 
 

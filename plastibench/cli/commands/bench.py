@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -67,12 +66,12 @@ def _measure_models(request: BenchRequest, *, as_json: bool) -> None:
     show(_title(request))
     show(throughput_head())
     for speed in speeds:
-        results.append(speed.as_dict())
+        results.append(speed)
         show(throughput_line(speed))
     breakdown = measure_breakdown(request)
     show(breakdown_line(breakdown))
     if as_json:
-        plain = {"device": request.device.name(), "models": results, "seconds_per_stage": asdict(breakdown)}
+        plain = {"device": request.device.name(), "models": results, "seconds_per_stage": breakdown}
         click.echo(to_json(plain))
 
 

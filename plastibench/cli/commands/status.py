@@ -32,7 +32,7 @@ def command(selection: Selection, watch: bool, as_json: bool) -> None:
 
     entries = status(selection)
     if as_json:
-        click.echo(to_json([run.as_dict() for run in entries]))
+        click.echo(to_json(entries))
     elif not entries:
         raise RequestError(f"no run was ever started in {selection.workspace.home}")
     elif watch:
