@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import MISSING, dataclass, field, fields, replace
-from typing import Any, Self, TypeVar, get_type_hints
+from dataclasses import MISSING, field, fields, is_dataclass, replace
+from typing import Any, NamedTuple, Self, TypeVar, get_type_hints
 
 from plastibench.errors import RequestError, unknown
-from plastibench.plugins.values import ValueType, show, value_types
+from plastibench.plugins.declaration import Bounds, Range, Setting
+from plastibench.plugins.values import show, to_json
 
 T = TypeVar("T")
-
-Bounds = tuple[float | None, float | None]
-"""Smallest and largest value allowed; None is unbounded."""
-
-
-@dataclass(frozen=True)
-class Range:
-    """The range in which a tuning searches."""
-
-    low: float
-    high: float
-    log: bool = False
-    """Search on a logarithmic scale."""
 
 
 def tune(default: T, low: float, high: float, *, log: bool = False, within: Bounds = (None, None)) -> T:
@@ -51,10 +38,15 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Raise RequestError for a value of the wrong type, out of bounds, or without a meaning."""
-        values = settings_of(self)
-        for name, declared in _declared(type(self)).items():
-            declared.check(values[name])
-            declared.check_meaning(values)
+        declared = _declared(type(self))
+        for name, one in declared.items():
+            object.__setattr__(self, name, one.convert(getattr(self, name)))  # a task is frozen
+        for name, cls in _fields_of(type(self)).nested.items():
+            if not isinstance(getattr(self, name), cls):
+                raise RequestError(f"{name}={getattr(self, name)} is not allowed: {name} is a {cls.__name__}")
+        values = {name: getattr(self, name) for name in declared}
+        for one in declared.values():
+            one.check_meaning(values)
 
     @classmethod
     def parse(cls, texts: Mapping[str, str]) -> Self:
@@ -78,8 +70,8 @@ class Settings:
 
 
 def settings_of(instance: Settings) -> dict[str, Any]:
-    """Return the settings of an instance by name, without nested settings."""
-    return {name: getattr(instance, name) for name in _declared(type(instance))}
+    """Return the settings of an instance by name as JSON has them, without nested settings."""
+    return {name: to_json(getattr(instance, name)) for name in _declared(type(instance))}
 
 
 def setting_names(cls: type[Settings]) -> list[str]:
@@ -108,76 +100,45 @@ def describe(cls: type[Settings]) -> Iterator[tuple[str, str, str]]:
         yield name, "required" if one.default is MISSING else show(one.default) or "empty", one.allowed
 
 
-@dataclass(frozen=True)
-class _Setting:
-    """The declaration of one setting."""
+class _Fields(NamedTuple):
+    """The init fields of a class by name."""
 
-    name: str
-    default: Any
-    types: tuple[ValueType, ...]
-    within: Bounds = (None, None)
-    only: tuple[str, str] | None = None
-    range: Range | None = None
-
-    @property
-    def allowed(self) -> str:
-        """Return which values are allowed, as the end of a sentence."""
-        bounds = _bounds_text(*self.within)
-        text = " or ".join(type_.allowed + (bounds if type_.is_number else "") for type_ in self.types)
-        return text if self.only is None else f"{text}, with {self.only[0]}={self.only[1]} only"
-
-    def parse(self, text: str) -> object:
-        """Return the value that a text means. Raises RequestError if there is none."""
-        for type_ in self.types:
-            try:
-                return type_.parse(text)
-            except (ValueError, KeyError):
-                continue
-        raise self._not_allowed(text)
-
-    def check(self, value: object) -> None:
-        """Raise RequestError for a value of the wrong type or out of bounds."""
-        low, high = self.within
-        fits = any(type_.accepts(value) for type_ in self.types)
-        if fits and isinstance(value, int | float) and not isinstance(value, bool):
-            fits = math.isfinite(value) and (low is None or value >= low) and (high is None or value <= high)
-        if not fits:
-            raise self._not_allowed(value)
-
-    def check_meaning(self, values: Mapping[str, Any]) -> None:
-        """Raise RequestError for a value that another setting makes meaningless."""
-        if self.only is None or values[self.only[0]] == self.only[1] or values[self.name] == self.default:
-            return
-        name, needed = self.only
-        raise RequestError(
-            f"{self.name}={show(values[self.name])} means nothing with {name}={show(values[name])}: "
-            f"leave it out, or set {name}={needed}"
-        )
-
-    def _not_allowed(self, value: object) -> RequestError:
-        given = value if isinstance(value, str) else show(value)
-        return RequestError(f"{self.name}={given} is not allowed: {self.name} is {self.allowed}")
+    settings: dict[str, Setting]
+    nested: dict[str, type]
+    """The classes of nested settings."""
 
 
-def _bounds_text(low: float | None, high: float | None) -> str:
-    if low is not None and high is not None:
-        return f" from {show(low)} to {show(high)}"
-    if low is not None:
-        return f" of at least {show(low)}"
-    return "" if high is None else f" of at most {show(high)}"
+_fields: dict[type, _Fields] = {}
 
 
-_declarations: dict[type, dict[str, _Setting]] = {}
+def _fields_of(cls: type) -> _Fields:
+    if cls not in _fields:
+        hints = _hints(cls)
+        nested = {
+            name: hint
+            for name, hint in hints.items()
+            if isinstance(hint, type) and issubclass(hint, Settings)
+        }
+        inherited: dict[str, Setting] = {}
+        for base in reversed(cls.__mro__[1:]):
+            if issubclass(base, Settings) and is_dataclass(base):
+                inherited |= _declared(base)
+        settings = {
+            f.name: Setting.of(cls.__name__, f, hints[f.name], inherited.get(f.name))
+            for f in fields(cls)
+            if f.name in hints and f.name not in nested
+        }
+        _fields[cls] = _Fields(settings, nested)
+    return _fields[cls]
 
 
-def _declared(cls: type) -> dict[str, _Setting]:
+def _declared(cls: type) -> dict[str, Setting]:
     """Return the declarations of a class's settings by name, nested settings left out."""
-    if cls not in _declarations:
-        _declarations[cls] = _read(cls)
-    return _declarations[cls]
+    return _fields_of(cls).settings
 
 
-def _read(cls: type) -> dict[str, _Setting]:
+def _hints(cls: type) -> dict[str, Any]:
+    """Return the types of the init fields of a class."""
     try:
         hints = get_type_hints(cls)
     except NameError as error:
@@ -185,14 +146,10 @@ def _read(cls: type) -> dict[str, _Setting]:
             f"{cls.__name__} declares a field of type {error.name}, which is not imported at run time: "
             "import it outside `if TYPE_CHECKING`"
         ) from error
-    return {
-        f.name: _Setting(f.name, f.default, value_types(hints[f.name]), **f.metadata.get("setting", {}))
-        for f in fields(cls)
-        if f.init and not (isinstance(hints[f.name], type) and issubclass(hints[f.name], Settings))
-    }
+    return {f.name: hints[f.name] for f in fields(cls) if f.init}
 
 
-def _setting(cls: type, name: str) -> _Setting:
+def _setting(cls: type, name: str) -> Setting:
     declared = _declared(cls)
     if name not in declared:
         raise unknown(f"setting of {cls.__name__}", name, declared)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from plastibench.errors import RequestError, unknown
 from plastibench.experiments.spec import Spec
-from plastibench.plugins.fields import Range, search_space
+from plastibench.plugins.declaration import Range
+from plastibench.plugins.fields import search_space
 from plastibench.plugins.values import show
 
 if TYPE_CHECKING:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import math
+import re
+from dataclasses import dataclass, field, make_dataclass
+from enum import Enum
+from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -171,7 +176,9 @@ def test_a_type_that_no_setting_has_is_named() -> None:
     class Odd(Settings):
         items: list[int] | None = None
 
-    with pytest.raises(TypeError, match=r"list\[int\] is no type of a setting: bool, int, float"):
+    with pytest.raises(
+        RequestError, match=r"^Odd\.items has the type list\[int\] \| None, which no setting can"
+    ):
         Odd()
 
 
@@ -185,3 +192,131 @@ def test_a_type_that_is_not_imported_is_named() -> None:
     )
     with pytest.raises(RequestError, match="Late declares a field of type Missing, which is not imported"):
         namespace["Late"]()
+
+
+class Mode(Enum):
+    SLOW = "slow"
+    FAST = "fast"
+    OTHER = 3
+
+
+@dataclass(kw_only=True)
+class Kinds(Settings):
+    mode: Mode = Mode.FAST
+    maybe_mode: Mode | None = None
+    betas: tuple[float, float] = setting((0.9, 0.999), within=(0.0, 1.0))
+    steps: tuple[int, ...] | None = None
+    names: tuple[str, ...] = ()
+    modes: tuple[Mode, ...] = (Mode.SLOW,)
+    mixed: tuple[int, float, bool] = (1, 2.0, True)
+    rate: float = 1
+    ratio: float | None = None
+    label: str | None = None
+    level: Literal[1, "low"] | None = None
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("mode", "SLOW", Mode.SLOW),
+        ("mode", "slow", Mode.SLOW),
+        ("maybe_mode", "none", None),
+        ("maybe_mode", "OTHER", Mode.OTHER),
+        ("betas", "0.5, 1", (0.5, 1.0)),
+        ("steps", "none", None),
+        ("steps", "", ()),
+        ("steps", "3", (3,)),
+        ("names", "a,b", ("a", "b")),
+        ("modes", "FAST,SLOW", (Mode.FAST, Mode.SLOW)),
+        ("mixed", "3,4,false", (3, 4.0, False)),
+        ("ratio", "none", None),
+        ("label", "none", None),
+        ("level", "1", 1),
+        ("level", "low", "low"),
+    ],
+)
+def test_every_type_is_typed_shown_and_kept_in_json(name: str, text: str, value: object) -> None:
+    made = Kinds().from_strings({name: text})
+    assert getattr(made, name) == value
+    assert Kinds(**{name: value}) == made
+    assert Kinds().from_strings({name: show(value)}) == made
+    assert Kinds(**from_json(json.loads(json.dumps(settings_of(made))))) == made
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        ("mode", "quick", "SLOW or FAST or OTHER"),
+        ("mode", 3, "SLOW or FAST or OTHER"),
+        ("betas", (0.5,), "2 numbers separated by commas, each from 0 to 1"),
+        ("betas", (0.5, 1.5), "2 numbers separated by commas, each from 0 to 1"),
+        ("betas", (0.5, math.nan), "2 numbers separated by commas, each from 0 to 1"),
+        ("steps", (1, 2.5), "whole numbers separated by commas or none"),
+        ("names", ("a,b",), "values separated by commas, each text"),
+        ("mixed", (1, 2.0), "3 values separated by commas: a whole number, a number, true or false"),
+        ("rate", True, "a number"),
+        ("label", "none", "text or none"),
+        ("level", "1", "1 or low or none"),
+    ],
+)
+def test_a_value_that_its_type_does_not_have_is_refused(name: str, value: object, allowed: str) -> None:
+    with pytest.raises(RequestError, match=re.escape(f"is not allowed: {name} is {allowed}")):
+        Kinds(**{name: value})
+
+
+def test_a_number_is_the_same_setting_however_it_is_written() -> None:
+    written = [Kinds(rate=2), Kinds(rate=2.0), Kinds(rate=np.float32(2)), Kinds().from_strings({"rate": "2"})]
+    assert {json.dumps(settings_of(made)) for made in written} == {json.dumps(settings_of(written[1]))}
+
+
+@pytest.mark.parametrize(
+    "hint",
+    [Path, dict, list[int], tuple, complex, tuple[tuple[int, int], ...], Example | None, Literal[1, "1"]],
+)
+def test_a_field_of_a_type_that_no_setting_can_have_is_named(hint: Any) -> None:
+    cls = make_dataclass("Odd", [("x", hint, None)], bases=(Settings,), kw_only=True)
+    with pytest.raises(
+        RequestError, match=r"^Odd\.x has the type .*, which no setting can have: allowed are bool"
+    ):
+        cls()
+
+
+def test_a_redeclared_setting_keeps_the_bounds_of_its_base() -> None:
+    @dataclass(kw_only=True)
+    class Other(Example):
+        whole: int = 7
+        number: float = setting(0.5, within=(0.2, 5.0))
+        extra: float = 0.2
+
+    assert Other(word="b").whole == 7
+    for wrong in ({"whole": 10}, {"number": 0.1}, {"number": 1.5}, {"extra": 0.3}):
+        with pytest.raises(RequestError, match=r"is not allowed: |means nothing with word=a"):
+            Other(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("hint", "declared"),
+    [
+        (bool, tune(True, 0, 1)),
+        (int, tune(3, 1.5, 9)),
+        (float, tune(0.5, 0.0, 1.0, log=True)),
+        (float, tune(0.5, 0.1, 2.0, within=(0.0, 1.0))),
+        (float, tune(0.5, 0.9, 0.1)),
+        (Mode, tune(Mode.FAST, 0, 1)),
+        (tuple[float, float], tune((0.5, 0.5), 0, 1)),
+    ],
+)
+def test_a_range_that_cannot_be_searched_is_refused(hint: Any, declared: Any) -> None:
+    cls = make_dataclass("Odd", [("x", hint, declared)], bases=(Settings,), kw_only=True)
+    with pytest.raises(RequestError, match=r"^Odd\.x cannot be searched from .*: x is "):
+        cls()
+
+
+def test_nested_settings_have_their_class() -> None:
+    @dataclass(kw_only=True)
+    class Outer(Settings):
+        inner: Example = field(default_factory=Example)
+
+    assert settings_of(Outer()) == {}
+    with pytest.raises(RequestError, match="inner=3 is not allowed: inner is a Example"):
+        Outer(inner=3)  # type: ignore[arg-type]
