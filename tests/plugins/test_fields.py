@@ -235,7 +235,7 @@ class Kinds(Settings):
         ("level", "low", "low"),
     ],
 )
-def test_every_type_is_typed_shown_and_kept_in_json(name: str, text: str, value: object) -> None:
+def test_every_type_is_typed_shown_and_kept_in_json(name: str, text: str, value: Any) -> None:
     made = Kinds().from_strings({name: text})
     assert getattr(made, name) == value
     assert Kinds(**{name: value}) == made
@@ -259,13 +259,19 @@ def test_every_type_is_typed_shown_and_kept_in_json(name: str, text: str, value:
         ("level", "1", "1 or low or none"),
     ],
 )
-def test_a_value_that_its_type_does_not_have_is_refused(name: str, value: object, allowed: str) -> None:
+def test_a_value_that_its_type_does_not_have_is_refused(name: str, value: Any, allowed: str) -> None:
     with pytest.raises(RequestError, match=re.escape(f"is not allowed: {name} is {allowed}")):
         Kinds(**{name: value})
 
 
 def test_a_number_is_the_same_setting_however_it_is_written() -> None:
-    written = [Kinds(rate=2), Kinds(rate=2.0), Kinds(rate=np.float32(2)), Kinds().from_strings({"rate": "2"})]
+    float_of_numpy: Any = np.float32(2)
+    written = [
+        Kinds(rate=2),
+        Kinds(rate=2.0),
+        Kinds(rate=float_of_numpy),
+        Kinds().from_strings({"rate": "2"}),
+    ]
     assert {json.dumps(settings_of(made)) for made in written} == {json.dumps(settings_of(written[1]))}
 
 
