@@ -14,15 +14,6 @@ from plastibench.workflows.finished_runs import FinishedRuns, finished_runs
 from plastibench.workflows.request import Selection
 
 
-@dataclass(frozen=True, kw_only=True)
-class CompareRequest:
-    """Two selections of finished runs: home folders, or suites whose runs are in the workspace."""
-
-    first: str
-    second: str
-    workspace: Workspace
-
-
 @dataclass(frozen=True)
 class CompareResult:
     """Second minus first, for each method and setting that both have."""
@@ -32,14 +23,13 @@ class CompareResult:
     """Run files that were left out, with the reason."""
 
 
-def compare(request: CompareRequest) -> CompareResult:
-    """Compare two selections, paired by seed.
+def compare(names: tuple[str, str], workspace: Workspace) -> CompareResult:
+    """Compare two selections, paired by seed: home folders, or suites whose runs are in the workspace.
 
     Raises RequestError for a name that is neither a home folder nor a suite, for a selection without
     finished runs, and if the two have no method under one task and model in common.
     """
-    names = request.first, request.second
-    first, second = (finished_runs(_selection(name, request.workspace), summarize=True) for name in names)
+    first, second = (finished_runs(_selection(name, workspace), summarize=True) for name in names)
     result = compare_tables(names, first.tables, second.tables)
     damaged = {**first.damaged, **second.damaged}
     if first.records and second.records and not any(setting.rows for setting in result.settings):

@@ -3,30 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from plastibench.analysis.figures.save import save_figures
+from plastibench.analysis.figures.render import save_figures
 from plastibench.analysis.report.page import render_page
 from plastibench.console import progress
 from plastibench.errors import RequestError
 from plastibench.system.files import write_atomic
-from plastibench.workflows.finished_runs import FinishedRuns, finished_runs
+from plastibench.workflows.finished_runs import finished_runs
 from plastibench.workflows.request import Selection
 
 WHOLE_HOME = "All finished runs"
-
-
-@dataclass(frozen=True)
-class FigureOptions:
-    """Figures to write as files beside the page."""
-
-    folder: Path
-    formats: Sequence[str] = ("svg",)
-    dark: bool = False
-    """Whether to write each figure for a dark background as well."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +27,11 @@ class ReportRequest:
     selection: Selection
     path: Path | None = None
     """The page; None is named after the suite, in the current folder."""
-    figures: FigureOptions | None = None
+    figures: Path | None = None
+    """Folder for the figures as files; None writes none."""
+    figure_formats: Sequence[str] = ("svg",)
+    dark: bool = False
+    """Whether to write each figure for a dark background as well."""
 
 
 @dataclass(frozen=True)
@@ -61,38 +56,29 @@ def report(request: ReportRequest) -> ReportResult:
         return ReportResult(None, damaged=runs.damaged)
     title = WHOLE_HOME if selection.is_empty else selection.resolved_suite.name
     path = request.path or Path(f"{re.sub(r'[^A-Za-z0-9._-]', '-', title)}.html")
-    _check_writable(path)
-    _write(path, render_page(runs.tables, title, partial(progress, "drawing the page's figures")))
-    figures = [] if request.figures is None else _save_figures(runs, request.figures)
+    if path.is_dir():
+        raise RequestError(f"report {path} is a folder: name a file in it, such as {path / 'report.html'}")
+    with _request_errors(path):  # before the work rather than after it
+        path.parent.mkdir(parents=True, exist_ok=True)
+    page = render_page(runs.tables, title, partial(progress, "drawing the page's figures"))
+    with _request_errors(path):
+        write_atomic(path, page)
+    figures: list[Path] = []
+    if request.figures is not None:
+        figures = save_figures(
+            runs.tables,
+            request.figures,
+            request.figure_formats,
+            dark=request.dark,
+            progress=partial(progress, "drawing figures"),
+        )
     return ReportResult(path.resolve(), figures, runs.damaged)
 
 
-def _save_figures(runs: FinishedRuns, options: FigureOptions) -> list[Path]:
-    return save_figures(
-        runs.tables,
-        options.folder,
-        options.formats,
-        dark=options.dark,
-        progress=partial(progress, "drawing figures"),
-    )
-
-
-def _check_writable(path: Path) -> None:
-    """Fail before the work rather than after it."""
-    if path.is_dir():
-        raise RequestError(f"report {path} is a folder: name a file in it, such as {path / 'report.html'}")
+@contextmanager
+def _request_errors(path: Path) -> Iterator[None]:
+    """Raise RequestError for what the file system refuses."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        yield
     except OSError as error:
-        raise _unwritable(path, error) from error
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        write_atomic(path, text)
-    except OSError as error:
-        raise _unwritable(path, error) from error
-
-
-def _unwritable(path: Path, error: OSError) -> RequestError:
-    return RequestError(f"report {path} cannot be written: {error.strerror}")
+        raise RequestError(f"report {path} cannot be written: {error.strerror}") from error

@@ -148,7 +148,7 @@ def _attach(server: TrackingServer, name: str, texts: Mapping[str, str], files: 
 
 def _write_pages(boards: Leaderboards, folder: Path) -> dict[str, tuple[Path, ...]]:
     """Write each leaderboard's page and figures; return the folders by leaderboard."""
-    from plastibench.analysis.figures.save import save_figures
+    from plastibench.analysis.figures.render import save_figures
     from plastibench.analysis.report.page import render_page
 
     folders: dict[str, tuple[Path, ...]] = {}

@@ -17,8 +17,14 @@ from support.reports import HOSTILE, a_run, some_runs
 
 from plastibench.analysis.figures.aggregate import common_scores, missing_figures
 from plastibench.analysis.figures.per_setting import diagnostics, pareto_front, stage_estimates
-from plastibench.analysis.figures.render import inline_svg, render
-from plastibench.analysis.figures.save import FORMATS, all_figures, parse_formats, save_figures
+from plastibench.analysis.figures.render import (
+    FORMATS,
+    all_figures,
+    inline_svg,
+    parse_formats,
+    render,
+    save_figures,
+)
 from plastibench.analysis.figures.style import COLORS, method_styles
 from plastibench.analysis.report.page import render_page
 from plastibench.analysis.stats.ranks import rank

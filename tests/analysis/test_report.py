@@ -18,7 +18,7 @@ import pytest
 from support.commands import PLAIN, command, plugin, small_run
 from support.reports import HOSTILE, ORIGIN, a_home, a_run, some_runs
 
-from plastibench.analysis.figures.save import save_figures
+from plastibench.analysis.figures.render import save_figures
 from plastibench.analysis.report.bibliography import bibliography
 from plastibench.analysis.report.page import allow_breaks, dim_spread, render_page, rerun_command, typeset
 from plastibench.analysis.report.sentences import aggregate_sentences, headline, setting_sentences

@@ -1,17 +1,27 @@
-"""Figures as files, and as small SVG elements for the report's page."""
+"""All figures of result tables, as files and as small SVG elements for the report's page."""
 
 from __future__ import annotations
 
 import io
 import re
 from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import product
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 from matplotlib import rc_context
 
+from plastibench.analysis.figures.aggregate import aggregate_figures
+from plastibench.analysis.figures.per_setting import setting_figures
 from plastibench.analysis.figures.style import DARK, GRID, INK, PAPER, STYLE, FigureSpec
+from plastibench.analysis.tables.table import ResultTable
+from plastibench.console import Progress, no_progress
+from plastibench.errors import RequestError, unknown
+from plastibench.system.files import write_atomic
 
+FORMATS = ("svg", "pdf", "png")
 METADATA: dict[str, dict[str, Any]] = {
     "svg": {"Date": None, "Creator": None, "Format": None, "Type": None},
     "pdf": {"CreationDate": None, "ModDate": None, "Creator": None, "Producer": None},
@@ -20,6 +30,25 @@ METADATA: dict[str, dict[str, Any]] = {
 """Without dates and versions, so that the same figure gives the same bytes."""
 PAGE_STYLE = {INK: "var(--ink)", PAPER: "var(--paper)", GRID: "var(--grid)", "'DejaVu Sans'": "var(--font)"}
 GEOMETRY = ("d", "x", "y", "points", "transform")
+
+
+def parse_formats(text: str) -> tuple[str, ...]:
+    """Return the formats of a list such as "svg,pdf". Raises RequestError if one is unknown."""
+    names = tuple(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
+    for name in names:
+        if name not in FORMATS:
+            raise unknown("figure format", name, FORMATS)
+    if not names:
+        raise RequestError(f"{text!r} holds no figure format (there are: {', '.join(FORMATS)})")
+    return names
+
+
+def all_figures(tables: Sequence[ResultTable]) -> Iterator[FigureSpec]:
+    """Yield the figures of each setting, then those over all settings."""
+    methods = sorted({row.method for table in tables for row in table.rows})
+    for number, table in enumerate(tables, 1):
+        yield from setting_figures(table, f"setting-{number}", methods)
+    yield from aggregate_figures(tables, methods)
 
 
 def render(figure: FigureSpec, format: str, *, dark: bool = False, text_as_paths: bool = True) -> bytes:
@@ -37,6 +66,32 @@ def render(figure: FigureSpec, format: str, *, dark: bool = False, text_as_paths
     with rc_context(style):
         figure.draw().savefig(out, format=format, dpi=200, metadata=METADATA[format])
     return out.getvalue()
+
+
+def save_figures(
+    tables: Sequence[ResultTable],
+    folder: Path,
+    formats: Sequence[str] = ("svg",),
+    *,
+    dark: bool = False,
+    progress: Progress = no_progress,
+) -> list[Path]:
+    """Write every figure in every format, and return the files. Raises RequestError if that fails.
+
+    With `dark` each figure is also written as NAME-dark, for a dark background.
+    """
+    todo = list(product(all_figures(tables), formats, (False, True) if dark else (False,)))
+    files = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with progress(len(todo)) as advance:
+            for figure, format, on_dark in todo:
+                files.append(folder / f"{figure.name}{'-dark' if on_dark else ''}.{format}")
+                write_atomic(files[-1], render(figure, format, dark=on_dark))
+                advance(1)
+    except OSError as error:
+        raise RequestError(f"figures cannot be written to {folder}: {error.strerror}") from error
+    return files
 
 
 def inline_svg(figure: FigureSpec) -> str:

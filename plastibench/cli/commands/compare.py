@@ -26,10 +26,10 @@ def command(first: str, second: str, format_: str, workspace: Workspace) -> Exit
     """
     from plastibench.analysis.tables.comparison_table import format_comparison, render_comparison
     from plastibench.cli.render import check_format, tables_text
-    from plastibench.workflows.compare import CompareRequest, compare
+    from plastibench.workflows.compare import compare
 
     check_format(format_)
-    result = compare(CompareRequest(first=first, second=second, workspace=workspace))
+    result = compare((first, second), workspace)
     if result.comparison.settings or not result.damaged:
         found = result.comparison
         text = (

@@ -33,12 +33,12 @@ def command(
 
     The page holds text, tables, figures, settings and commands, and loads nothing from a network.
     """
-    from plastibench.analysis.figures.save import parse_formats
-    from plastibench.workflows.report import FigureOptions, ReportRequest, report
+    from plastibench.analysis.figures.render import parse_formats
+    from plastibench.workflows.report import ReportRequest, report
 
     formats = parse_formats(figure_formats)
-    figure_options = None if figures is None else FigureOptions(figures, formats, dark=dark)
-    result = report(ReportRequest(selection=selection, path=out, figures=figure_options))
+    request = ReportRequest(selection=selection, path=out, figures=figures, figure_formats=formats, dark=dark)
+    result = report(request)
     if result.path is not None:
         logger.info("report: %s", result.path)
     if figures is not None and result.figures:
