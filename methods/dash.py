@@ -19,7 +19,6 @@ from plastibench.api import (
     parameters_in,
     setting,
     tune,
-    weight_layers,
 )
 
 MICRO_BATCH = 1024
@@ -33,6 +32,9 @@ class Dash(Method):
     the gradient of the mean loss on chunk i without augmentation. There is one cosine per row of a linear
     layer, per (output, input) pair of a convolution, and per bias vector; the pair of a 1x1 convolution is
     a single number, so its factor is 1 or the floor. Normalization layers do not change.
+
+    The paper has no other layers. Here the projections of attention and the matrices of recurrent layers have
+    one cosine per row, embeddings one per entry, and transposed convolutions one per pair of channels.
     """
 
     optimizer_state: OptimizerStatePolicy = "keep"
@@ -64,17 +66,15 @@ class Dash(Method):
     def before_stage(self, learner: Learner) -> None:
         """Average the gradient over the chunks, then shrink the weights."""
         gradients = self._average_gradients(learner)
-        for layer in weight_layers(learner.model):
-            layer.weight.mul_(self.factors(layer.weight, gradients[layer.weight]))
-            if layer.bias is not None:
-                layer.bias.mul_(self.factors(layer.bias, gradients[layer.bias]))
+        for weight, gradient in gradients.items():
+            weight.mul_(self.factors(weight, gradient))
 
     def factors(self, weight: Tensor, gradient: Tensor) -> Tensor:
         """Return the factor of each weight vector, in a shape that broadcasts to that of `weight`."""
-        dims = {1: (0,), 2: (1,), 4: (2, 3)}[weight.dim()]
-        vectors, directions = weight.flatten(dims[0]), -gradient.flatten(dims[0])
+        first = min(weight.dim() - 1, 2)  # of the dimensions of a vector: bias 0, matrix 1, kernel 2
+        vectors, directions = weight.flatten(first), -gradient.flatten(first)
         cosine = F.cosine_similarity(directions, vectors, dim=-1)
-        return cosine.clamp(self.floor, 1.0).reshape(*cosine.shape, *(1 for _ in dims))
+        return cosine.clamp(self.floor, 1.0).reshape(*cosine.shape, *[1] * (weight.dim() - first))
 
     def _average_gradients(self, learner: Learner) -> dict[Tensor, Tensor]:
         model = copy.deepcopy(learner.model).train(self.gradient_mode == "train")

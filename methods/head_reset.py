@@ -31,25 +31,31 @@ class HeadReset(Method):
     }
 
     def before_stage(self, learner: Learner) -> None:
-        """Copy the weights of newly initialized layers."""
-        layers = weight_layers(learner.model)[-self.layers :]
-        new_layers = weight_layers(learner.fresh_model())[-self.layers :]
+        """Copy the weights of newly initialized layers; a weight that they share changes wherever it is."""
+        head = learner.head_name()
+        layers = weight_layers(learner.model, head=head)[-self.layers :]
+        new_layers = weight_layers(learner.fresh_model(), head=head)[-self.layers :]
         for layer, new_layer in zip(layers, new_layers, strict=True):
             if self.initializer == "torch":
                 with torch.random.fork_rng(devices=[]):
                     torch.default_generator.manual_seed(self._seed(learner))
                     new_layer.to("cpu").reset_parameters()
-            for parameter, new_parameter in zip(layer.parameters(), new_layer.parameters(), strict=True):
-                parameter.copy_(new_parameter)
+            new_parameters = new_layer.parameters(recurse=False)
+            for parameter, new_parameter in zip(layer.parameters(recurse=False), new_parameters, strict=True):
+                if parameter.requires_grad:
+                    parameter.copy_(new_parameter)
             if self.optimizer_state == "clear_touched":
-                learner.reset_optimizer_state(layer.parameters())
+                learner.reset_optimizer_state(layer.parameters(recurse=False))
 
     def unsupported(self, task: Task) -> str | None:
-        """Return the reason if the model has fewer layers than are to be reset."""
-        num_layers = len(weight_layers(task.model()))
-        if self.layers <= num_layers:
-            return None
-        return f"layers={self.layers}, but the model has only {num_layers}"
+        """Return the reason if the model has fewer layers, or one that torch cannot initialize."""
+        layers = weight_layers(task.model(), head=task.architecture.head)
+        if self.layers > len(layers):
+            return f"layers={self.layers}, but the model has only {len(layers)}"
+        for layer in layers[-self.layers :]:
+            if self.initializer == "torch" and not hasattr(layer, "reset_parameters"):
+                return f"initializer=torch, but {type(layer).__name__} has no reset_parameters"
+        return None
 
     @staticmethod
     def _seed(learner: Learner) -> int:

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-from plastibench.devices.device import Device, SmallConvolution
+from plastibench.devices.device import Device, SmallConvolution, has_volumes
 from plastibench.errors import count
 from plastibench.system import energy, malloc
 from plastibench.system.cpu import num_cores, processor_name
@@ -21,7 +21,7 @@ class Cpu(Device):
     small_convolution: ClassVar[SmallConvolution] = "matmul_bf16"
 
     def memory_format(self, model: nn.Module) -> torch.memory_format:
-        """Return channels last, except for models on which torch's kernel for it fails.
+        """Return channels last, except for models that torch cannot store or compute so.
 
         torch 2.15 writes out of bounds in the backward pass of a strided 1x1 convolution of
         fewer than 16 channels on images of 56x56 and more, in channels last alone.
@@ -30,7 +30,7 @@ class Cpu(Device):
             isinstance(m, nn.Conv2d) and m.kernel_size == (1, 1) and m.stride != (1, 1) and m.in_channels < 16
             for m in model.modules()
         )
-        return torch.contiguous_format if narrow else torch.channels_last
+        return torch.contiguous_format if narrow or has_volumes(model) else torch.channels_last
 
     def name(self) -> str:
         """Return the name of the processor and the number of cores that this process may use."""

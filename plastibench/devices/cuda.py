@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from plastibench.devices.accelerator import Accelerator
-from plastibench.devices.device import SmallConvolution
+from plastibench.devices.device import SmallConvolution, has_volumes
 from plastibench.devices.graph_capture import GraphCapturer
 from plastibench.system import energy
 
@@ -34,8 +34,8 @@ class Cuda(Accelerator):
         return ("fp32", "tf32", "bf16")
 
     def memory_format(self, model: nn.Module) -> torch.memory_format:
-        """Return channels last: the memory format of tensor cores."""
-        return torch.channels_last
+        """Return channels last, the memory format of tensor cores, if the model can have it."""
+        return torch.contiguous_format if has_volumes(model) else torch.channels_last
 
     def is_deterministic(self) -> bool:
         """Return whether torch was told to use deterministic kernels only."""

@@ -161,3 +161,8 @@ class Device:
             if isinstance(module, PreparesForDevice):
                 module.prepare_for(self)
         return model.to(self.torch_device).to(memory_format=self.memory_format(model))
+
+
+def has_volumes(model: nn.Module) -> bool:
+    """Return whether a model has weights of five dimensions, which torch cannot store channels last."""
+    return any(weight.dim() == 5 for weight in (*model.parameters(), *model.buffers()))

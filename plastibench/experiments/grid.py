@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from plastibench.errors import RequestError, unknown
@@ -119,6 +120,8 @@ class Grid:
         return recipes[name]
 
     def _methods(self, registry: Registry, task: Task) -> Iterator[Part]:
+        from plastibench.plugins.layers import unsupported_weights
+
         for text in self.methods:
             name, colon, preset = text.partition(":")
             cls = registry.load("method", name)
@@ -126,7 +129,7 @@ class Grid:
                 raise unknown(f"preset of {name}", preset, cls.presets)
             with plugin_errors(f"method {name}"):
                 method = cls(**cls.presets.get(preset, {})).from_strings(self._own(name))
-                reason = method.unsupported(task)
+                reason = method.unsupported(task) or unsupported_weights(method, partial(method.build, task))
             if reason is not None:
                 raise RequestError(f"method {name} cannot run on this task and model: {reason}")
             yield Part.of(registry.get("method", name), method)

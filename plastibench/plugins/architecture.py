@@ -33,6 +33,8 @@ class Architecture(Settings, ABC):
 
     recipe: ClassVar[Mapping[str, Any]] = {}
     """Settings of the standard recipe for this model that differ from the defaults of `Recipe`."""
+    head: ClassVar[str | None] = None
+    """Name of the output layer in the model, such as `fc`; None for the layer that returns the logits."""
     spatial_norm: ClassVar[bool] = True
     """Whether the input of its norms is (b, channels, h, w), rather than (b, features)."""
 

@@ -1,31 +1,163 @@
-"""The layers and parameters that remedies act on, found by type."""
+"""The weights that remedies act on: each one once, and trained ones only. The one list of them."""
 
 from __future__ import annotations
 
-from typing import Literal
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
+from weakref import WeakKeyDictionary
 
+import torch
 from torch import nn
 from torch.nn import Parameter
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.conv import _ConvNd
+from torch.nn.parameter import is_lazy
+from torch.nn.utils.parametrize import is_parametrized
+
+from plastibench.errors import RequestError, unknown
 
 Scope = Literal["all", "layers", "module_weights"]
-"""All parameters; weights and biases of convolutions and linear layers; or the `weight` of every module, that
-of normalization included, without biases."""
+"""All parameters; weights and biases of `LAYERS`; or the weights of every module, those of normalization
+included, without biases."""
 
-NORMS = (_BatchNorm, nn.LayerNorm, nn.GroupNorm)
+LAYERS = (
+    nn.Linear,
+    _ConvNd,
+    nn.Embedding,
+    nn.EmbeddingBag,
+    nn.RNNBase,
+    nn.RNNCellBase,
+    nn.MultiheadAttention,
+)
+"""Linear layers, convolutions and transposed convolutions of any dimension, embeddings, recurrent layers,
+and attention, whose projections of queries, keys and values are its own."""
+NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+
+_scopes: WeakKeyDictionary[nn.Module, set[Scope]] = WeakKeyDictionary()
 
 
-def weight_layers(model: nn.Module) -> list[nn.Linear | nn.Conv2d]:
-    """Return convolutions and linear layers in the order of the model; the last one is the head."""
-    return [module for module in model.modules() if isinstance(module, (nn.Linear, nn.Conv2d))]
+def weight_layers(model: nn.Module, *, head: str | None = None) -> list[Any]:
+    """Return the layers that add a trained parameter, in the order of the model; the `head`, if named, last.
+
+    A layer all of whose parameters belong to layers before it is left out. Attention's output projection is
+    a linear layer of its own. Raises RequestError if a layer computes its weight from other parameters, or
+    if there is no such head.
+    """
+    _check_plain(model)
+    if head is None:
+        _note(model, "layers")
+    layers, seen = list[Any](), set[Parameter]()
+    for module in model.modules():
+        own = {p for p in module.parameters(recurse=False) if p.requires_grad}
+        if isinstance(module, LAYERS) and own - seen:
+            layers.append(module)
+            seen |= own
+    return layers if head is None else _with_head_last(layers, model, head)
 
 
 def parameters_in(model: nn.Module, scope: Scope) -> list[Parameter]:
-    """Return the parameters of a scope, in the order of the model."""
+    """Return the trained parameters of a scope, in the order of the model, each one once if it is shared.
+
+    Raises RequestError if a layer computes its weight from other parameters.
+    """
+    _check_plain(model)
+    _note(model, scope)
+    return [p for p in dict.fromkeys(_in_scope(model, scope)) if p.requires_grad]
+
+
+def _in_scope(model: nn.Module, scope: Scope) -> Iterator[Parameter]:
     if scope == "all":
-        return list(model.parameters())
-    if scope == "module_weights":
-        types = (nn.Linear, nn.Conv2d, *NORMS)
-        weights = [module.weight for module in model.modules() if isinstance(module, types)]
-        return [weight for weight in weights if isinstance(weight, Parameter)]
-    return [parameter for layer in weight_layers(model) for parameter in layer.parameters()]
+        yield from model.parameters()
+        return
+    for module in model.modules():
+        if scope == "layers" and isinstance(module, LAYERS):
+            yield from module.parameters(recurse=False)
+        elif scope == "module_weights":
+            yield from (p for name, p in module.named_parameters(recurse=False) if "weight" in name)
+
+
+def noted_scopes(model: nn.Module) -> list[Scope]:
+    """Return the scopes in which the parameters of a model have been listed."""
+    return sorted(_scopes.get(model, ()))
+
+
+def note_scopes(model: nn.Module, scopes: list[Scope]) -> None:
+    """Restore what `noted_scopes` returned."""
+    for scope in scopes:
+        _note(model, scope)
+
+
+def untouched_parameters(model: nn.Module) -> list[str]:
+    """Return the trained parameters that a remedy which lists the weights of a model leaves out unasked.
+
+    They are in none of its scopes, in none of `LAYERS`, and in no normalization. Empty if nothing has listed
+    the weights of the model.
+    """
+    known = {p for scope in noted_scopes(model) for p in _in_scope(model, scope)}
+    if not known:
+        return []
+    for module in model.modules():
+        if isinstance(module, (*LAYERS, *NORMS)):
+            known.update(module.parameters(recurse=False))
+    return [name for name, p in model.named_parameters() if p.requires_grad and p not in known]
+
+
+def check_trainable(model: nn.Module) -> None:
+    """Raise RequestError for a model that no optimizer can train."""
+    for name, parameter in model.named_parameters():
+        if is_lazy(parameter):
+            raise RequestError(f"{name} of the model has no shape yet: give lazy layers their input size")
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise RequestError("no parameter of the model requires a gradient: there is nothing to train")
+
+
+def unsupported_weights(plugin: object, build: Callable[[], nn.Module]) -> str | None:
+    """Return why a method or probe cannot act on the weights of the model that `build` returns, or None.
+
+    Plug-ins that import none of the lists of this file can act on any model.
+    """
+    modules = {cls.__module__ for cls in type(plugin).__mro__}
+    names = (value for module in modules for value in vars(sys.modules[module]).values())
+    if not any(value is parameters_in or value is weight_layers for value in names):
+        return None
+    try:
+        with torch.device("meta"):  # nothing is drawn or computed
+            model = build()
+    except Exception:  # the run will build it on its device
+        return None
+    return _parametrized(model)
+
+
+def _check_plain(model: nn.Module) -> None:
+    if model not in _scopes:
+        reason = _parametrized(model)
+        if reason is not None:
+            raise RequestError(reason)
+        _scopes[model] = set()
+
+
+def _parametrized(model: nn.Module) -> str | None:
+    """Return why the weights of a model cannot be listed: a layer computes its own from other parameters.
+
+    So do the parametrizations of torch.nn.utils, its older weight_norm and spectral_norm, and pruning.
+    """
+    for name, module in model.named_modules():
+        hooks = module._forward_pre_hooks.values()
+        if is_parametrized(module) or any(type(h).__module__.startswith("torch.nn.utils") for h in hooks):
+            return (
+                f"layer {name!r} of the model computes its weight from other parameters (a parametrization, "
+                "weight_norm, spectral_norm or pruning), so no formula for the weight can be applied"
+            )
+    return None
+
+
+def _note(model: nn.Module, scope: Scope) -> None:
+    _scopes.setdefault(model, set()).add(scope)
+
+
+def _with_head_last(layers: list[Any], model: nn.Module, head: str) -> list[Any]:
+    modules = dict(model.named_modules())
+    if head not in modules:
+        raise unknown("layer of the model", head, modules)
+    return [layer for layer in layers if layer is not modules[head]] + [modules[head]]

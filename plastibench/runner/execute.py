@@ -29,6 +29,9 @@ from plastibench.training.callbacks import EpochProgress, IncompatibleCheckpoint
 if TYPE_CHECKING:
     from torch import nn
 
+MAX_NAMES = 5
+"""Most parameters that a record names of those that a method left out."""
+
 
 def execute(spec: Spec, context: RunContext, callbacks: Sequence[RunCallback] = ()) -> Record:
     """Execute a run and return its record; a finished run is only read.
@@ -78,7 +81,7 @@ def _train(spec: Spec, context: RunContext, emit: Emit) -> Record:
             writer.append(row)
             emit(StageEnded(spec, row))
         status = DIVERGED if result.stop == DIVERGED else "done"
-        measured = {**_times(checkpointer), "weights": reporter.weights_digest, "data": result.data}
+        measured = {**_times(checkpointer), **reporter.model_provenance, "data": result.data}
         record = writer.finish(status, {**origin, **measured})
     checkpointer.checkpoint.remove()
     return record
@@ -89,8 +92,8 @@ class TrainingReporter(TrainingCallback):
 
     def __init__(self, spec: Spec, emit: Emit) -> None:
         self.spec, self.emit = spec, emit
-        self.weights_digest: str | None = None
-        """Digest of the final weights."""
+        self.model_provenance: dict[str, str | None] = {"weights": None}
+        """Digest of the final weights, and the parameters that the method left out, if any."""
         self._messages: set[str] = set()
 
     def on_epoch_end(self, epoch: EpochProgress) -> None:
@@ -104,10 +107,16 @@ class TrainingReporter(TrainingCallback):
             self.emit(RunLogged(self.spec, message))
 
     def on_train_end(self, model: nn.Module) -> None:
-        """Compute the digest of the weights."""
+        """Describe the final model."""
+        from plastibench.plugins.layers import untouched_parameters
         from plastibench.training.state import weights_digest
 
-        self.weights_digest = weights_digest(model)
+        self.model_provenance["weights"] = weights_digest(model)
+        names = untouched_parameters(model)
+        if names:
+            count = f"{len(names)} of {len(list(model.parameters()))} parameters"
+            more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+            self.model_provenance["untouched"] = f"{count} of the model: {', '.join(names[:MAX_NAMES])}{more}"
 
 
 def _resume(

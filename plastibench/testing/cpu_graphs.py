@@ -80,13 +80,13 @@ class _Tape(TorchDispatchMode):
             self._operations.append((func, args, kwargs, results))
         return out
 
-    @torch.no_grad()
     def replay(self) -> None:
-        """Run all operations again."""
-        for func, args, kwargs, results in self._operations:
-            out = tree_leaves(func(*args, **kwargs))
-            for index, memory in results:
-                memory.copy_(out[index])
+        """Run all operations again, below autograd as they were recorded."""
+        with torch._C._AutoDispatchBelowAutograd():
+            for func, args, kwargs, results in self._operations:
+                out = tree_leaves(func(*args, **kwargs))
+                for index, memory in results:
+                    memory.copy_(out[index])
 
 
 def _memory(tensor: Tensor) -> int:

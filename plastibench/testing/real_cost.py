@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.module import register_module_forward_hook
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
@@ -48,11 +49,25 @@ def count_passes(num_classes: int) -> Iterator[PassCounts]:
         handle.remove()
 
 
-def real_flops_counter() -> FlopCounterMode:
-    """Return torch's counter of every operation, without those that are traced only."""
-    return FlopCounterMode(
-        display=False, custom_mapping={op: _of_data(count) for op, count in flop_registry.items()}
-    )
+@contextmanager
+def real_flops_counter() -> Iterator[FlopCounterMode]:
+    """Count every operation with torch's counter, without those that are traced only.
+
+    It does not know the fused kernels of attention and recurrent layers, so these run unfused.
+    """
+    formulas = {op: _of_data(count) for op, count in flop_registry.items()}
+    fused = torch.backends.mha.get_fastpath_enabled(), torch.backends.mkldnn.enabled
+    torch.backends.mha.set_fastpath_enabled(False)
+    torch.backends.mkldnn.enabled = False  # type: ignore[assignment]
+    try:
+        with (
+            sdpa_kernel(SDPBackend.MATH),
+            FlopCounterMode(display=False, custom_mapping=formulas) as counter,
+        ):
+            yield counter
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused[0])
+        torch.backends.mkldnn.enabled = fused[1]
 
 
 def _of_data(count: Callable[..., int]) -> Callable[..., int]:

@@ -78,7 +78,7 @@ def flop_model(model: nn.Module, shape: tuple[int, ...], *, backward: bool) -> F
     Returns None if the model cannot be traced. The first call for an architecture traces a copy on torch's
     meta device, where nothing is computed and nothing drawn; later calls look the result up.
     """
-    key = (_architecture_key(model), shape, backward)
+    key = (architecture_key(model), shape, backward)
     if key not in _flop_models:
         _flop_models[key] = _trace_model(model, shape, backward)
     return _flop_models[key]
@@ -107,7 +107,7 @@ def update_flops(model: nn.Module, recipe: Recipe) -> Flops | None:
     return _update_flops[key]
 
 
-def _architecture_key(model: nn.Module) -> Any:  # noqa: ANN401 - a key
+def architecture_key(model: nn.Module) -> Any:  # noqa: ANN401 - a key
     """Return everything that tells models of different cost apart: layers and settings, modes, weights."""
     if model not in _reprs:
         _reprs[model] = repr(model)
@@ -122,7 +122,7 @@ def _weights_key(model: nn.Module) -> tuple[tuple[torch.Size, bool], ...]:
 def _trace_model(model: nn.Module, shape: tuple[int, ...], backward: bool) -> FlopModel | None:
     # A plug-in's model may do anything; failing to trace it must not end the run.
     try:
-        small, large = (_trace_pass(_meta_copy(model), (size, *shape), backward) for size in (SMALL, LARGE))
+        small, large = (_trace_pass(meta_copy(model), (size, *shape), backward) for size in (SMALL, LARGE))
     except Exception:
         return None
     step = LARGE - SMALL
@@ -146,7 +146,7 @@ def _trace_pass(model: nn.Module, shape: tuple[int, ...], backward: bool) -> Flo
 
 def _trace_update(model: nn.Module, recipe: Recipe) -> Flops | None:
     try:
-        weights = [p for p in _meta_copy(model).parameters() if p.requires_grad]
+        weights = [p for p in meta_copy(model).parameters() if p.requires_grad]
         for weight in weights:
             weight.grad = torch.empty_like(weight)
         optimizer = build_optimizer(recipe, weights)
@@ -161,7 +161,7 @@ def _trace_update(model: nn.Module, recipe: Recipe) -> Flops | None:
         return None
 
 
-def _meta_copy(model: nn.Module) -> nn.Module:
+def meta_copy(model: nn.Module) -> nn.Module:
     """Return a copy with the same layers and modes whose weights and buffers hold no data."""
     memo: dict[int, Any] = {}
     for weight in model.parameters():

@@ -11,12 +11,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from plastibench.devices import Device
+from plastibench.errors import RequestError
+from plastibench.plugins.layers import check_trainable, note_scopes, noted_scopes
 from plastibench.plugins.method import Method
 from plastibench.plugins.task import Stage, Task
 from plastibench.seeding import generator, seeded_init
 from plastibench.training import flops, optimizers
 from plastibench.training.batch_norm import averaged_batch_norm_statistics, batch_norms
 from plastibench.training.cost import Cost
+from plastibench.training.head import find_head
+from plastibench.training.model_state import model_state, model_structure
 
 
 class Learner:
@@ -46,13 +50,23 @@ class Learner:
         self._drawn = 0 if stage.index else 1  # in the first stage, draw 0 was the model itself
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state of the learner, without its model."""
+        """Return the state of the learner, without its model.
+
+        Raises RequestError if a method has changed the optimizer in a way that no checkpoint can hold.
+        """
+        if self.optimizer._optimizer_step_pre_hooks or self.optimizer._optimizer_step_post_hooks:
+            raise RequestError(
+                f"{type(self._method).__name__} registers hooks on the optimizer, which no checkpoint would "
+                "have: use `after_step`"
+            )
+        self.check_optimizer()
         return {
             "step": self.step,
             "drawn": self._drawn,
             "cost": self.cost.as_dict(),
             "generator": self.generator.get_state(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": self._optimizer_state(),
+            "scopes": noted_scopes(self.model),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -60,7 +74,12 @@ class Learner:
         self.step, self._drawn = state["step"], state["drawn"]
         self.cost = Cost.from_dict(state["cost"])
         self.generator.set_state(state["generator"])
-        optimizers.load_optimizer_state(self.optimizer, state["optimizer"])
+        self._load_optimizer_state(state["optimizer"])
+        note_scopes(self.model, state["scopes"])
+
+    def model_state(self) -> dict[str, Any]:
+        """Return the state of the model. Raises RequestError for a change that no checkpoint can hold."""
+        return model_state(self.model, self._built, type(self._method).__name__)
 
     def loss(self, logits: Tensor, y: Tensor) -> Tensor:
         """Return the task's loss alone, the mean cross-entropy; logits (b, classes), y (b,)."""
@@ -75,6 +94,7 @@ class Learner:
         index = self.stage.index if hasattr(self, "stage") else 0
         with seeded_init(self.seed, "init", index, self._drawn):
             model = self._method.build(self.task)
+        check_trainable(model)
         self._drawn += 1
         return self.device.prepare_model(model)
 
@@ -82,6 +102,18 @@ class Learner:
         """Return the model as it was at the start of the run, on the device."""
         with seeded_init(self.seed, "init", 0, 0):
             return self.device.prepare_model(self._method.build(self.task))
+
+    def head_name(self) -> str:
+        """Return the name of the layer that returns the logits, which the architecture may declare.
+
+        Raises RequestError if it is not known.
+        """
+        return self.task.architecture.head or find_head(self.model, self.stage.train.shape)
+
+    @property
+    def head(self) -> nn.Module:
+        """Return the layer of the model that returns the logits."""
+        return self.model.get_submodule(self.head_name())
 
     def clone(self, *stream: str | int) -> Learner:
         """Return a copy whose model, optimizer and cost are its own, with a named random stream."""
@@ -91,15 +123,19 @@ class Learner:
             Cost(),
             generator(self.seed, *stream),
         )
-        twin.reset_optimizer()
-        optimizers.load_optimizer_state(twin.optimizer, copy.deepcopy(self.optimizer.state_dict()))
+        twin._load_optimizer_state(copy.deepcopy(self._optimizer_state()))
         return twin
 
     def reset_optimizer(self) -> None:
-        """Replace the optimizer by a fresh one, without momentum and moments."""
-        recipe = self.task.recipe
-        lr = self.device.make_lr(recipe.learning_rate)
-        self.optimizer = optimizers.build_optimizer(recipe, self.model.parameters(), lr)
+        """Replace the optimizer by the recipe's, with one group of all parameters of the model."""
+        self._build_optimizer([list(self.model.parameters())])
+
+    def clear_optimizer_state(self) -> None:
+        """Reset momentum and moments of all parameters; parameter groups keep their options."""
+        groups = self.optimizer.param_groups
+        if len(groups) == 1:  # of a model that a method may have replaced
+            groups[0]["params"] = list(self.model.parameters())
+        self.optimizer.state.clear()
 
     def reset_optimizer_state(self, parameters: Iterable[Tensor]) -> None:
         """Reset momentum and moments of some parameters only."""
@@ -110,6 +146,7 @@ class Learner:
     def restart(self) -> None:
         """Start again with a fresh model and a fresh optimizer."""
         self.model = self.fresh_model()
+        self._built = model_structure(self.model)
         self.reset_optimizer()
 
     def backward(self, model: nn.Module, x: Tensor, y: Tensor, weight: float = 1.0) -> None:
@@ -146,3 +183,26 @@ class Learner:
                 self.model(x.contiguous(memory_format=memory_format))
                 self.cost.remedy_forwards += len(y)
                 self.cost.add_flops("remedy", count(x.shape))
+
+    def check_optimizer(self) -> None:
+        """Raise RequestError if a method has left an optimizer that does not fit the recipe or the model."""
+        optimizers.check_optimizer(self.optimizer, self.task.recipe, self.model, type(self._method).__name__)
+
+    def _build_optimizer(self, groups: list[list[Tensor]]) -> None:
+        recipe = self.task.recipe
+        lr = self.device.make_lr(recipe.learning_rate)
+        self.optimizer = optimizers.build_optimizer(recipe, [{"params": group} for group in groups], lr)
+        optimizers.start_schedule(self.optimizer, recipe, self.device.make_lr)
+
+    def _optimizer_state(self) -> dict[str, Any]:
+        """Return the state of the optimizer, with the names of the parameters of each group."""
+        names = {parameter: name for name, parameter in self.model.named_parameters()}
+        groups = [
+            [names[parameter] for parameter in group["params"]] for group in self.optimizer.param_groups
+        ]
+        return {"groups": groups, **self.optimizer.state_dict()}
+
+    def _load_optimizer_state(self, state: dict[str, Any]) -> None:
+        state, parameters = dict(state), dict(self.model.named_parameters())
+        self._build_optimizer([[parameters[name] for name in group] for group in state.pop("groups")])
+        optimizers.load_optimizer_state(self.optimizer, state)

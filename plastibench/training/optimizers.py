@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
+from plastibench.errors import RequestError
 from plastibench.plugins.recipe import Recipe
 
 Closure = Callable[[], Tensor]
-ADAMS: dict[str, type[Adam]] = {"adam": Adam, "adamw": AdamW}
 IMPLEMENTATION_OPTIONS = ("lr", "fused", "foreach", "capturable")
 """Options of a parameter group that say how, and not by which rule, an update is computed."""
 
@@ -29,10 +29,26 @@ class SAM(Optimizer):
         self.inner = inner
         self.rho = rho
         self.adaptive = adaptive
-        super().__init__(inner.param_groups, {})
-        # Shared lists: a learning rate set here is also the inner optimizer's.
-        self.param_groups = inner.param_groups
-        self.state = inner.state
+        super().__init__(inner.param_groups, inner.defaults)
+
+    # Groups and state are the inner optimizer's: what is changed here is changed there.
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        """Return the groups of the inner optimizer."""
+        return self.inner.param_groups
+
+    @param_groups.setter
+    def param_groups(self, groups: list[dict[str, Any]]) -> None:
+        self.inner.param_groups = groups
+
+    @property
+    def state(self) -> Any:  # noqa: ANN401 - torch's own type
+        """Return the state of the inner optimizer."""
+        return self.inner.state
+
+    @state.setter
+    def state(self, state: Any) -> None:  # noqa: ANN401 - torch's own type
+        self.inner.state = state
 
     def step(self, closure: Closure | None = None) -> Tensor:  # type: ignore[override]
         """Take two forward-backward passes and one update; return the loss at the unmoved weights."""
@@ -52,10 +68,8 @@ class SAM(Optimizer):
         return loss
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load a state into the inner optimizer, and keep sharing it."""
+        """Load a state into the inner optimizer."""
         self.inner.load_state_dict(state_dict)
-        self.param_groups = self.inner.param_groups
-        self.state = self.inner.state
 
     def _ascent(self, weights: list[Tensor]) -> list[Tensor]:
         gradients = [p.grad for p in weights if p.grad is not None]
@@ -70,10 +84,13 @@ class SAM(Optimizer):
         return list(torch._foreach_mul(gradients, scale))
 
 
+OPTIMIZERS: dict[str, type[Optimizer]] = {"sgd": SGD, "sam": SAM, "adam": Adam, "adamw": AdamW}
+
+
 def build_optimizer(
-    recipe: Recipe, parameters: Iterable[Tensor], lr: float | Tensor | None = None
+    recipe: Recipe, parameters: Iterable[Tensor] | list[dict[str, Any]], lr: float | Tensor | None = None
 ) -> Optimizer:
-    """Return the recipe's optimizer over `parameters`.
+    """Return the recipe's optimizer over `parameters`, or over groups of them.
 
     `lr` defaults to the recipe's learning rate. If it is a tensor, the optimizer is fused and reads the rate
     from it at each step, so that steps can be captured.
@@ -81,12 +98,36 @@ def build_optimizer(
     fused = isinstance(lr, Tensor)
     common: dict[str, Any] = {"weight_decay": recipe.weight_decay, "fused": fused or None}
     common["lr"] = recipe.learning_rate if lr is None else lr
-    weights = list(parameters)
-    if recipe.optimizer in ADAMS:
-        betas = (recipe.momentum, 0.999)
-        return ADAMS[recipe.optimizer](weights, betas=betas, capturable=fused, **common)
+    weights: Any = list(parameters)
+    if recipe.optimizer in ("adam", "adamw"):
+        cls = Adam if recipe.optimizer == "adam" else AdamW
+        return cls(weights, betas=(recipe.momentum, 0.999), capturable=fused, **common)
     sgd = SGD(weights, momentum=recipe.momentum, **common)
     return SAM(sgd, recipe.rho, recipe.adaptive) if recipe.optimizer == "sam" else sgd
+
+
+def check_optimizer(optimizer: Optimizer, recipe: Recipe, model: nn.Module, method: str) -> None:
+    """Raise RequestError if a method has replaced the optimizer, or left out what there is to train."""
+    classes = [type(optimizer), *([type(optimizer.inner)] if isinstance(optimizer, SAM) else [])]
+    allowed = [OPTIMIZERS[recipe.optimizer], *([SGD] if recipe.optimizer == "sam" else [])]
+    if classes != allowed:
+        raise RequestError(
+            f"{method} replaces the optimizer by {classes[-1].__name__}: it must be the recipe's, "
+            f"{allowed[0].__name__}, but its parameter groups may be changed"
+        )
+    held = {parameter for group in optimizer.param_groups for parameter in group["params"]}
+    named = dict(model.named_parameters())
+    missing = [name for name, weight in named.items() if weight.requires_grad and weight not in held]
+    if missing:
+        raise RequestError(
+            f"{method} leaves {', '.join(missing[:5])} of the model without an optimizer: freeze what is not "
+            "to be trained, or call learner.reset_optimizer() after a change of the model"
+        )
+    if held - set(named.values()):
+        raise RequestError(
+            f"{method} leaves parameters in the optimizer that the model does not have: call "
+            "learner.reset_optimizer() after a change of the model"
+        )
 
 
 def load_optimizer_state(optimizer: Optimizer, state: dict[str, Any]) -> None:
@@ -102,22 +143,55 @@ def load_optimizer_state(optimizer: Optimizer, state: dict[str, Any]) -> None:
         _set_group_lr(group, float(saved["lr"]))
 
 
-def learning_rate(recipe: Recipe, epoch: int, step: int, steps_per_epoch: int) -> float:
+def start_schedule(optimizer: Optimizer, recipe: Recipe, make_lr: Callable[[float], float | Tensor]) -> None:
+    """Let each group's present rate be its base rate, `initial_lr`, for the stage that begins.
+
+    Gives groups that a method has made the form in which the device takes optimizers and their rates.
+    """
+    form = build_optimizer(recipe, [torch.zeros(1)], make_lr(recipe.learning_rate)).param_groups[0]
+    options = {name: form[name] for name in IMPLEMENTATION_OPTIONS if name in form}
+    for group in optimizer.param_groups:
+        base = _base_rate(group, recipe)
+        group.update({**options, "lr": make_lr(base), "initial_lr": base})
+
+
+def _base_rate(group: dict[str, Any], recipe: Recipe) -> float:
+    """Return the rate of a group as it was given, before a tensor of less precision held it."""
+    lr = group["lr"]
+    for given in (group.get("initial_lr", recipe.learning_rate), recipe.learning_rate):
+        held = torch.tensor(given, dtype=lr.dtype) if isinstance(lr, Tensor) else given
+        if float(lr) == float(held):
+            return float(given)
+    return float(lr)
+
+
+def set_learning_rates(
+    optimizer: Optimizer, recipe: Recipe, epoch: int, step: int, steps_per_epoch: int
+) -> None:
+    """Set the rate of every group for a step, each from its own base rate."""
+    for group in optimizer.param_groups:
+        base = group.setdefault("initial_lr", float(group["lr"]))
+        _set_group_lr(group, learning_rate(recipe, epoch, step, steps_per_epoch, base))
+
+
+def end_schedule(optimizer: Optimizer) -> None:
+    """Set every group back to its base rate."""
+    for group in optimizer.param_groups:
+        _set_group_lr(group, group["initial_lr"])
+
+
+def learning_rate(
+    recipe: Recipe, epoch: int, step: int, steps_per_epoch: int, base: float | None = None
+) -> float:
     """Return the learning rate of a step; epoch and step count from 0 at the start of the stage.
 
-    The warm-up rises from 0 to the full rate over its epochs, so its first step moves nothing.
-    Every stage starts again: a decay in the stage before does not carry over.
+    `base` is the full rate, by default the recipe's. The warm-up rises from 0 to it over its epochs, so its
+    first step moves nothing. Every stage starts again: a decay in the stage before does not carry over.
     """
-    lr = recipe.learning_rate
+    lr = recipe.learning_rate if base is None else base
     if epoch < recipe.warmup_epochs:
         return lr * step / (recipe.warmup_epochs * steps_per_epoch)
     return lr * recipe.decay ** sum(epoch >= milestone for milestone in recipe.milestones)
-
-
-def set_learning_rate(optimizer: Optimizer, lr: float) -> None:
-    """Set the learning rate of every parameter group."""
-    for group in optimizer.param_groups:
-        _set_group_lr(group, lr)
 
 
 def _set_group_lr(group: dict[str, Any], lr: float) -> None:

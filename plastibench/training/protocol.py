@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from plastibench.devices import Device
 from plastibench.devices.graph_capture import GraphCapturer
 from plastibench.errors import RequestError
 from plastibench.plugins.data_checksum import data_checksum
+from plastibench.plugins.layers import unsupported_weights
 from plastibench.plugins.method import Method
 from plastibench.plugins.probe import Probe
 from plastibench.plugins.task import DataContext, Task
@@ -88,11 +90,9 @@ def run(
     DataError if data are missing or not those of the saved state.
     """
     method = replace(method)
-    reason = method.unsupported(task)
-    if reason is not None:
-        raise RequestError(f"{type(method).__name__} cannot run on {type(task).__name__}: {reason}")
     callback, checkpointer = callback or TrainingCallback(), checkpointer or Checkpointer()
     resumed, measures = checkpointer.resume_state(), measures or Measures()
+    _check_supported(task, method, measures.probes)
     learner: Learner | None = None
     checksum: str | None = None
     for arrived in task.stream(seed, context):
@@ -118,6 +118,17 @@ def run(
             break
     if learner is not None:
         callback.on_train_end(learner.model)
+
+
+def _check_supported(task: Task, method: Method, probes: Mapping[str, Probe]) -> None:
+    """Raise RequestError if the method or a probe cannot act on the task or its model."""
+    reasons = {type(method).__name__: method.unsupported(task)}
+    for plugin in (method, *probes.values()):
+        name = type(plugin).__name__
+        reasons[name] = reasons.get(name) or unsupported_weights(plugin, partial(method.build, task))
+    for name, reason in reasons.items():
+        if reason is not None:
+            raise RequestError(f"{name} cannot run on {type(task).__name__}: {reason}")
 
 
 def _graph_capturer(device: Device, method: Method, callback: TrainingCallback) -> GraphCapturer | None:
@@ -152,11 +163,12 @@ def _prepare(learner: Learner, method: Method) -> None:
         else:
             method.before_stage(learner)
             if method.optimizer_state == "clear":
-                learner.reset_optimizer()
+                learner.clear_optimizer_state()
             if method.batch_norm == "reset":
                 learner.reset_batch_norm()
             elif method.batch_norm == "reestimate":
                 learner.reestimate_batch_norm()
+    learner.check_optimizer()
 
 
 def _evaluate(

@@ -17,8 +17,7 @@ from plastibench.errors import RequestError
 from plastibench.plugins.method import Method
 from plastibench.training.callbacks import IncompatibleCheckpointError, StateDict
 from plastibench.training.learner import Learner
-
-PLAIN = (bool, int, float, str, type(None))
+from plastibench.training.model_state import PLAIN, load_model_state, model_state, model_structure
 
 
 def state_dict(learner: Learner, method: Method) -> StateDict:
@@ -29,7 +28,7 @@ def state_dict(learner: Learner, method: Method) -> StateDict:
     state = {
         "stage": learner.stage.index,
         "learner": learner.state_dict(),
-        "model": _module_state(learner.model),
+        "model": learner.model_state(),
         "method": _method_state(learner, method),
         "rng": learner.device.rng_state(),
     }
@@ -44,7 +43,7 @@ def load_state_dict(state: StateDict, learner: Learner, method: Method) -> None:
     Raises IncompatibleCheckpointError if the state does not fit.
     """
     with incompatible_if_it_fails():
-        _load_module(learner.model, state["model"])
+        load_model_state(learner.model, state["model"])
         learner.load_state_dict(state["learner"])
         for name, encoded in state["method"].items():
             setattr(method, name, _decode(encoded, learner))
@@ -116,7 +115,7 @@ class _Encoder:
         if isinstance(value, Tensor) and (value.is_leaf or not value.requires_grad):
             return "tensor", (value.detach(), value.requires_grad)
         if isinstance(value, nn.Module) and _shapes(value) == _shapes(self.learner.model):
-            return "module", _module_state(value)
+            return "module", model_state(value, model_structure(self.learner.model), self.attribute)
         raise RequestError(
             f"{self.attribute} holds a {type(value).__name__}, which a checkpoint cannot hold: use numbers, "
             "text, tensors, CPU generators, copies of the model, and lists, tuples and dicts of them"
@@ -134,28 +133,10 @@ def _decode(encoded: tuple[str, Any], learner: Learner) -> Any:  # noqa: ANN401 
         "model": lambda: learner.model,
         "generator": lambda: torch.Generator().set_state(value),
         "tensor": lambda: value[0].to(learner.device.torch_device).requires_grad_(value[1]),
-        "module": lambda: _load_module(copy.deepcopy(learner.model), value),
+        "module": lambda: load_model_state(copy.deepcopy(learner.model), value),
     }
     return decoders[tag]()
 
 
 def _shapes(module: nn.Module) -> dict[str, torch.Size]:
     return {name: value.shape for name, value in module.state_dict().items()}
-
-
-def _module_state(module: nn.Module) -> StateDict:
-    """Return weights and buffers, modes, and which parameters are trained."""
-    return {
-        "tensors": dict(module.state_dict()),
-        "training": [part.training for part in module.modules()],
-        "requires_grad": [p.requires_grad for p in module.parameters()],
-    }
-
-
-def _load_module(module: nn.Module, state: StateDict) -> nn.Module:
-    module.load_state_dict(state["tensors"])
-    for part, training in zip(module.modules(), state["training"], strict=True):
-        part.training = training
-    for parameter, requires_grad in zip(module.parameters(), state["requires_grad"], strict=True):
-        parameter.requires_grad_(requires_grad)
-    return module

@@ -17,6 +17,7 @@ from plastibench.training.batch_norm import frozen_batch_norm_statistics
 from plastibench.training.callbacks import TrainingCallback
 from plastibench.training.evaluation import RunningMetrics
 from plastibench.training.learner import Learner
+from plastibench.training.model_state import plain_attributes
 
 
 class TrainStep:
@@ -30,7 +31,7 @@ class TrainStep:
         callback: TrainingCallback | None = None,
     ) -> None:
         """Prepare steps that `capturer` captures, or that run eagerly if it is None."""
-        on_log = (callback or TrainingCallback()).on_log
+        self._on_log = on_log = (callback or TrainingCallback()).on_log
         self.learner = learner
         self.method = method
         self.recipe: Recipe = learner.task.recipe
@@ -38,6 +39,7 @@ class TrainStep:
         self._memory_format = learner.device.memory_format(learner.model)
         self._pass_flops = flops.cached_pass_flops(learner.model, backward=True)
         self._forward = CompiledForward(learner.device, self.recipe.batch_size, on_log)
+        self._is_checked = False
         self._graphed = None if capturer is None else GraphedStep(capturer, on_log)
 
     def __call__(self, x: Tensor, y: Tensor) -> None:
@@ -47,11 +49,21 @@ class TrainStep:
         if self._graphed is None:
             num_passes = self._update(images, y)
         else:
-            num_passes = self._graphed(self._update, images, y)
+            num_passes = self._take_graphed_step(self._graphed, images, y)
         # What the host counts: a replay does not run the lines of `_update` that do it.
         self.learner.step = self._step + 1
         self.metrics.count_batch(len(y))
         self._add_cost(x.shape, num_passes)
+
+    def _take_graphed_step(self, step: GraphedStep, images: Tensor, y: Tensor) -> int:
+        """Take a step that is captured sooner or later, unless the first one shows that it must not be."""
+        before = None if self._is_checked else plain_attributes(self.learner.model)
+        num_passes = step(self._update, images, y)
+        if before is not None and before != plain_attributes(self.learner.model):
+            self._graphed = None
+            self._on_log("the model counts in Python, which a replay would not do: each step is run eagerly")
+        self._is_checked = True
+        return num_passes
 
     def _update(self, images: Tensor, y: Tensor) -> int:
         """Do all of a step that runs on the device; return the number of passes."""

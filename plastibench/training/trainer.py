@@ -17,7 +17,7 @@ from plastibench.training import state
 from plastibench.training.callbacks import Checkpointer, EpochProgress, StateDict, TrainingCallback
 from plastibench.training.evaluation import Metrics
 from plastibench.training.learner import Learner
-from plastibench.training.optimizers import learning_rate, set_learning_rate
+from plastibench.training.optimizers import end_schedule, set_learning_rates, start_schedule
 from plastibench.training.step import TrainStep
 
 DIVERGED = "diverged"
@@ -66,6 +66,7 @@ class Trainer:
         self._resumed = resumed if resumed is not None and "training" in resumed else None
         if self._resumed is None:
             learner.model.train()
+            start_schedule(learner.optimizer, learner.task.recipe, learner.device.make_lr)
         else:
             self._load_state_dict(self._resumed["training"])
 
@@ -76,6 +77,8 @@ class Trainer:
             with learner.cost.measure("train", learner.device):
                 result = next(training)
             if result is not None:
+                if learner.task.recipe.has_lr_schedule():
+                    end_schedule(learner.optimizer)
                 return result
             self.checkpointer.save_state(self.state_dict())
 
@@ -137,8 +140,8 @@ class Trainer:
             if batch is None:
                 return
             if recipe.has_lr_schedule():
-                lr = learning_rate(recipe, self.epoch, learner.cost.steps, steps_per_epoch)
-                set_learning_rate(learner.optimizer, lr)
+                position = self.epoch, learner.cost.steps, steps_per_epoch
+                set_learning_rates(learner.optimizer, recipe, *position)
             self.step(*batch)
             self.batch += 1
             if self.checkpointer.should_checkpoint():

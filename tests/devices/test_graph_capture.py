@@ -268,7 +268,7 @@ def test_a_state_with_plain_numbers_is_loaded_into_a_fused_optimizer(name: Any) 
         return weights[0].detach().clone()
 
     plain = optimizers.build_optimizer(recipe, weights)
-    optimizers.set_learning_rate(plain, 0.05)
+    plain.param_groups[0]["lr"] = 0.05
     stepped(plain)
     rate = torch.tensor(0.1)
     fused = optimizers.build_optimizer(recipe, weights, rate)

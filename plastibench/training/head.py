@@ -1,0 +1,44 @@
+"""The output layer of a model: named by its architecture, or found by what it returns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from plastibench.errors import RequestError
+from plastibench.plugins.layers import LAYERS
+from plastibench.training.flops import architecture_key, meta_copy
+
+_found: dict[Any, str] = {}
+
+
+def find_head(model: nn.Module, shape: tuple[int, ...]) -> str:
+    """Return the name of the layer whose output is the output of the model, for images of `shape` (c, h, w).
+
+    The first call for an architecture traces a copy on torch's meta device, where nothing is computed and
+    nothing drawn. Raises RequestError if there is no such layer.
+    """
+    key = architecture_key(model), shape
+    if key not in _found:
+        _found[key] = _trace_head(meta_copy(model), shape)
+    return _found[key]
+
+
+def _trace_head(model: nn.Module, shape: tuple[int, ...]) -> str:
+    outputs: dict[str, Any] = {}
+    for name, module in model.named_modules():
+        if isinstance(module, LAYERS):
+            module.register_forward_hook(lambda _, __, output, name=name: outputs.update({name: output}))
+    reason = "the output of the model is not that of one layer"
+    logits: Tensor | None = None
+    try:
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            logits = model.eval()(torch.empty((2, *shape), device="meta"))
+    except Exception as error:
+        reason = f"the model cannot be traced ({type(error).__name__}: {error})"
+    for name, output in outputs.items():
+        if output is logits:
+            return name
+    raise RequestError(f'the head is not known, because {reason}: name it in the architecture, head = "fc"')
