@@ -71,7 +71,7 @@ class RunStatus:
 
 
 def started_specs(store: Store, ids: Sequence[str] = ()) -> list[Spec]:
-    """Return the specs of all runs that were ever started, or of those whose ids start with one of `ids`.
+    """Return the specs of all runs that were ever asked for, or of those whose ids start with one of `ids`.
 
     Damaged ones are noted in the store. Raises RequestError if there is no such run.
     """

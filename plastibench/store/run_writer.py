@@ -33,6 +33,13 @@ class RunWriter:
         self.seconds = 0.0
         """Time spent on writing stages."""
 
+    def describe(self) -> None:
+        """Write the spec of a run that is to be executed later, so that others know of it."""
+        path = self.folder / "spec.json"
+        if not path.exists():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_atomic(path, canonical(self.spec.as_dict()) + "\n", sync=False)
+
     def __enter__(self) -> Self:
         """Create the folder and write the spec and the complete stages."""
         self.attempt = _num_attempts(self.folder) + 1

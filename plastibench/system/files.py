@@ -8,17 +8,21 @@ from contextlib import suppress
 from pathlib import Path
 
 
-def write_atomic(path: Path, content: str | bytes | memoryview, *, backup: Path | None = None) -> None:
+def write_atomic(
+    path: Path, content: str | bytes | memoryview, *, backup: Path | None = None, sync: bool = True
+) -> None:
     """Write a file atomically: after a crash it has its old content or the new one, complete.
 
-    The old file is moved to `backup`, if given; a crash in between leaves it there.
+    The old file is moved to `backup`, if given; a crash in between leaves it there. Without `sync`, which
+    takes milliseconds, the file may be lost if the power fails.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with temporary.open("wb") as file:
             file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                os.fsync(file.fileno())
         if backup is not None:
             with suppress(FileNotFoundError):
                 path.replace(backup)

@@ -1,4 +1,4 @@
-"""Continue runs that were started and are not finished."""
+"""Continue runs that were asked for and are not finished."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from plastibench.workflows.run import Batch, RunResult, execute_batch
 
 @dataclass(frozen=True, kw_only=True)
 class ResumeRequest:
-    """Runs that were started and are not finished, whatever suite they came from."""
+    """Runs that were asked for and are not finished, whatever suite they came from."""
 
     workspace: Workspace
     runs: tuple[str, ...] = ()
@@ -32,7 +32,7 @@ class ResumeRequest:
 
 
 def resume(request: ResumeRequest, callbacks: Sequence[RunCallback] = ()) -> RunResult:
-    """Execute unfinished runs from their last checkpoints.
+    """Execute unfinished runs from their last checkpoints, and those that had not begun when a command ended.
 
     Runs whose description is damaged are named in `RunResult.damaged`. Raises RequestError for an id that
     no run has, and for runs of several kinds of device.

@@ -121,6 +121,8 @@ def execute_batch(batch: Batch, callbacks: Sequence[RunCallback]) -> RunResult:
     check_tuned(specs, batch.tuned, checksums, context)
     if not missing:
         logger.info("%s", plan)
+    for spec in missing:
+        store.open(spec).describe()
     if batch.tuned:
         tuned_settings.save(store.home, batch.tuned)
     callbacks = [RunLogger(), *callbacks]

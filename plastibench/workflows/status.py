@@ -8,7 +8,7 @@ from plastibench.workflows.request import Selection
 
 
 def status(selection: Selection) -> list[RunStatus]:
-    """Return the current state of each run of a suite, of a grid, or ever started in the home folder."""
+    """Return the current state of each run of a suite, of a grid, or ever asked for in the home folder."""
     store = Store(selection.workspace.home)  # a new one each time: what was damaged may be whole by now
     specs = started_specs(store) if selection.is_empty else selection.specs
     return [*(get_status(store, spec, spec.name) for spec in specs), *damaged_statuses(store)]

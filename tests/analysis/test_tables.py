@@ -155,6 +155,26 @@ def test_runs_of_other_code_are_in_another_table(part: str) -> None:
     assert [f"{part}.code=edited" in table.title for table in found] == [len(t.rows) == 1 for t in found]
 
 
+def on_data(data: str | None, runs: list[Record]) -> list[Record]:
+    return [run.with_provenance(data=data) for run in runs]
+
+
+@pytest.mark.parametrize("data", ["fedcba9876543210", None])
+def test_runs_on_other_data_are_never_averaged_or_paired(data: str | None) -> None:
+    found = build_tables([*RECORDS[:4], *on_data(data, RECORDS[4:])], "warm")
+    shown = "fedcba987654" if data else "unknown"
+    assert [f"(data={shown})" in table.title for table in found] == [len(t.rows) == 1 for t in found]
+    assert [f"(data={ORIGIN['data'][:12]})" in t.title for t in found] == [len(t.rows) == 2 for t in found]
+    assert {row.seeds for table in found for row in table.rows} == {(0, 1, 2), (0,), (1, 2)}
+    assert all("runs of this setting on other data have a table of their own" in t.notes[-1] for t in found)
+    mixed = aggregate(build_tables([*RECORDS, *on_data(data, RECORDS)], "warm"))
+    assert mixed is not None
+    assert (mixed.rows, "more than one data set under one setting" in mixed.note) == ((), True)
+    frame = to_dataframe([*RECORDS, *on_data(data, RECORDS)])
+    assert frame.groupby("condition_id").size().tolist() == [12, 12]
+    assert "data=" not in only(RECORDS).title
+
+
 def test_one_name_with_two_settings_shows_what_differs() -> None:
     weak = replace(RECORDS[3].spec, method=Part("new", {"strength": 0.5}, "c"))
     rows = only([*RECORDS, replace(RECORDS[3], spec=weak)]).rows

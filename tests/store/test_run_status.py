@@ -111,6 +111,16 @@ def test_status_names_the_process_of_a_run_and_what_its_death_leaves(tmp_path: P
 
 
 @pytest.mark.heavy
+def test_runs_that_had_not_begun_when_a_command_was_killed_are_queued(tmp_path: Path) -> None:
+    running = begin(tmp_path, "--seeds", 3, "--jobs", 1)
+    running.kill()
+    running.communicate()
+    found = json.loads(command("status", "--home", tmp_path, "--json").out)
+    assert sorted(run["state"] for run in found) == ["queued", "queued", "stopped"]
+    assert sorted(run["name"][-6:] for run in found) == ["seed 0", "seed 1", "seed 2"]
+
+
+@pytest.mark.heavy
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_first_interrupt_saves_the_state_and_resume_continues(jobs: int, tmp_path: Path) -> None:
     seeds = ("--seeds", jobs, "--jobs", jobs)
@@ -165,6 +175,19 @@ def test_resume_finishes_the_runs_that_were_started(tmp_path: Path) -> None:
     assert (state(home)["state"], state(home)["stages"]) == ("done", 2)
     assert small_run(tmp_path / "alone", "--plugin", path, "--method", "mine").status == 0
     assert rows(home) == rows(tmp_path / "alone")
+
+
+def test_resume_starts_the_runs_that_had_not_begun(tmp_path: Path) -> None:
+    path = plugin(tmp_path, "mine", STUMBLE.format(mark=str(tmp_path / "mark")))
+    home = tmp_path / "home"
+    assert small_run(home, "--plugin", path, "--method", "mine", "--seeds", 2).status == 130
+
+    def states() -> list[str]:
+        return sorted(run["state"] for run in json.loads(command("status", "--home", home, "--json").out))
+
+    assert states() == ["queued", "stopped"]
+    assert command("resume", "--no-mlflow", "--home", home, "--plugin", path).status == 0
+    assert states() == ["done", "done"]
 
 
 def test_resume_names_a_run_whose_description_is_damaged(tmp_path: Path) -> None:

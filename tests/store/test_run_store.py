@@ -89,6 +89,9 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "no description": _edit(lambda plain: (plain.pop("spec"), plain.pop("digest"))),
     "a stage less": _edit(lambda plain: (plain["stages"].pop(0), plain.pop("digest"))),
     "no stages": _edit(lambda plain: (plain["stages"].clear(), plain.pop("digest"))),
+    "stages on different data": _edit(
+        lambda plain: (plain["stages"][0].update(data="other"), plain.pop("digest"))
+    ),
     "status": _edit(lambda plain: (plain.update(status="great"), plain.pop("digest"))),
 }
 

@@ -18,6 +18,7 @@ from plastibench.store import tuned_settings
 from plastibench.store.run_store import Store
 from plastibench.store.tuned_settings import TunedSettings
 from plastibench.tracking import DATABASE, TrackingServer
+from plastibench.tracking.bulk.encoding import decode, encode
 
 GRID = ("--method", "warm,cold", *SMALL, "--seeds", "2")
 
@@ -82,6 +83,12 @@ def num_seeds(uri: str) -> list[str]:
     """Return the number of seeds of each row in a table of the runs made by hand."""
     rows = csv.DictReader(from_mlflow(uri, "csv").out.splitlines())
     return [row["n"] for row in rows if row["method"] == "mine"]
+
+
+def test_one_run_on_two_data_sets_is_two_records(tmp_path: Path) -> None:
+    run = a_record(0)
+    batches = [encode(record, ()) for record in (run, run.with_provenance(data="e" * 64), run)]
+    assert [record.data for record in decode(batches).values()] == ["d" * 64, "e" * 64]
 
 
 @pytest.mark.heavy

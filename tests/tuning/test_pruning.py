@@ -62,7 +62,9 @@ def test_report_counts_the_pruned_trials_and_names_them(faded: tuple[Path, Comma
 def test_pruned_trials_are_not_chosen(faded: tuple[Path, CommandResult]) -> None:
     home, _ = faded
     (_, chosen) = suites.load(str(home / "tuned" / f"{NAME}.toml")).grids
-    assert chosen.tuned == {"study": studies(home)[0].study_name, "trials": 3, "trial": 0}
+    expected = {"study": studies(home)[0].study_name, "trials": 3, "trial": 0}
+    assert chosen.tuned is not None
+    assert expected.items() <= chosen.tuned.items()
 
 
 def test_rest_is_estimated_from_the_first_trial_on(faded: tuple[Path, CommandResult]) -> None:

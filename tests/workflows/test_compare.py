@@ -269,3 +269,11 @@ def test_tuned_method_is_matched_by_name(tmp_path: Path) -> None:
     assert (row["A"]["method"], row["B"]["method"]) == ("mine", "mine (tuned, 9 trials)")
     assert row["differing"] == "strength=1 | strength=2"
     assert chosen.spec.method == Part("mine", {"strength": 2.0}, "c")
+
+
+def test_runs_on_other_data_are_not_paired_and_the_data_are_named(tmp_path: Path) -> None:
+    ours = some_runs(3, methods=["warm"])
+    theirs = [better(run).with_provenance(data="fedcba9876543210") for run in ours]
+    (setting,) = plain(a_home(tmp_path / "a", ours), a_home(tmp_path / "b", theirs))["tables"]
+    assert setting["differing"] == "data=0123456789ab | data=fedcba987654"
+    assert [row["pairs"] for row in setting["rows"]] == [0]

@@ -93,6 +93,18 @@ def test_conflicting_copies_are_named_and_none_is_copied(tmp_path: Path) -> None
         assert ids(Store(target).records()) == ids([a_run("cold", 0), a_run("mine", 0)])
 
 
+def test_copies_made_on_different_data_are_named_as_such(tmp_path: Path) -> None:
+    run = a_run("warm", 0)
+    a, b = a_home(tmp_path / "a", [run]), a_home(tmp_path / "b", [run.with_provenance(data="fedcba")])
+    done = merge(tmp_path / "both", a, b)
+    assert done.status == 1
+    assert (
+        f"{run.id} some_task some_model warm seed 0: the copies were made on different data (data: "
+        f"0123456789abcdef in {a}, fedcba in {b}): none is copied" in done.err
+    )
+    assert list(Store(tmp_path / "both").records()) == []
+
+
 def test_conflicting_copy_does_not_replace_the_targets(tmp_path: Path) -> None:
     mine, theirs = a_run("warm", 0), shifted(a_run("warm", 0), test_accuracy=0.25)
     a = a_home(tmp_path / "a", [replace(theirs, provenance={**theirs.provenance, "torch": "2.12"})])

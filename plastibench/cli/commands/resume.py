@@ -28,10 +28,10 @@ def command(
     run_options: RunOptions,
     workspace: Workspace,
 ) -> ExitCode:
-    """Continue all runs that were started and are not finished, or those with these ids.
+    """Continue all runs that are not finished, or those with these ids.
 
-    A run continues from its last checkpoint. The command that started a grid does the same, and also
-    executes the runs that were not started.
+    A run continues from its last checkpoint. Runs that had not begun when their command ended start. The
+    command that started a grid does the same for its own runs.
     """
     from plastibench.cli.progress import RunProgress
     from plastibench.cli.run_output import print_result

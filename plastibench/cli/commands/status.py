@@ -24,7 +24,7 @@ INTERVAL = 1.0
 def command(selection: Selection, watch: bool, as_json: bool) -> None:
     """Show which runs are queued, running (and where), stopped, failed (and why), done or diverged.
 
-    Of a suite, of a grid, or of everything that was ever started in the home folder. Can be used in
+    Of a suite, of a grid, or of everything that was ever asked for in the home folder. Can be used in
     another terminal while runs are executed.
     """
     from plastibench.cli.render import status_table, to_json, to_text

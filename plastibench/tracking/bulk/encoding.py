@@ -32,12 +32,12 @@ def encode(record: Record, keys: Collection[str]) -> dict[str, str]:
     return tags | _split(f"{RUN}{record.id}", canonical(entry))
 
 
-def decode(batches: Iterable[Mapping[str, str]]) -> dict[str, Record]:
-    """Return the records of batches by run id, without their stages; of equal ids the last one counts.
+def decode(batches: Iterable[Mapping[str, str]]) -> dict[tuple[str, str], Record]:
+    """Return the records of batches by run id and data, without their stages; of equal ones the last counts.
 
     Raises ValueError, KeyError or TypeError for tags that `encode` did not write.
     """
-    records: dict[str, Record] = {}
+    records: dict[tuple[str, str], Record] = {}
     groups: dict[str, RunGroup] = {}
     for tags in batches:
         for key in tags:
@@ -46,7 +46,8 @@ def decode(batches: Iterable[Mapping[str, str]]) -> dict[str, Record]:
                 if digest not in groups:
                     groups[digest] = RunGroup.from_json(_decompress(_join(tags, f"{GROUP}{digest}")))
                 run_metrics = _decode_metrics(metrics, seed, groups[digest].hardware) if metrics else None
-                records[key.removeprefix(RUN)] = groups[digest].record(seed, status, run_metrics)
+                record = groups[digest].record(seed, status, run_metrics)
+                records[key.removeprefix(RUN), record.data or ""] = record
     return records
 
 

@@ -24,4 +24,8 @@ def tracked_records(server: TrackingServer, cache: Path, ids: Sequence[str] | No
         raise RequestError(message) from error
     if not records:
         raise RequestError(f"no runs of plastibench in {server.display_uri}")
-    return [records[run] for run in (sorted(records) if ids is None else ids) if run in records]
+    ordered = [records[key] for key in sorted(records)]
+    if ids is None:
+        return ordered
+    places = {run: place for place, run in enumerate(ids)}
+    return sorted((run for run in ordered if run.id in places), key=lambda run: places[run.id])
