@@ -1,7 +1,5 @@
 """Durations as text, and the progress of slow preparations: a bar on a terminal, two log lines elsewhere."""
 
-from __future__ import annotations
-
 import logging
 import sys
 from collections.abc import Callable, Iterator

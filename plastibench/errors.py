@@ -1,7 +1,5 @@
 """Errors of a request, and one-line messages for any error."""
 
-from __future__ import annotations
-
 import re
 import traceback
 from collections.abc import Iterable

@@ -5,8 +5,6 @@ that draws noise does not change the order of the batches, and with one seed all
 split, the same order and the same initial weights.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager

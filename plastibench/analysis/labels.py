@@ -1,7 +1,5 @@
 """Labels of methods and of settings: what tables, figures and MLflow call them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Entry point: finds the commands, and ends with an exit code and, for an error, one line on stderr."""
 
-from __future__ import annotations
-
 import importlib
 import os
 import pkgutil

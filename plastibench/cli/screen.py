@@ -1,7 +1,5 @@
 """The console on stderr, and the base of live displays."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from contextlib import suppress

@@ -4,8 +4,6 @@ The operations are those of torchvision's classes of the same names, in distribu
 close it comes to torchvision's pixels for the same parameters.
 """
 
-from __future__ import annotations
-
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """CIFAR-10 and CIFAR-100 in their files for Python: from the archive, or from its unpacked folder."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import pickle

@@ -4,8 +4,6 @@ An entry is a folder with `images.u8` (pixels, one image after another), `labels
 gets its name when it is complete, and is verified each time it is read.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

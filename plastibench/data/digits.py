@@ -1,7 +1,5 @@
 """Digits: real data that come with an installed package, without a download."""
 
-from __future__ import annotations
-
 from importlib.metadata import PackageNotFoundError, distribution
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Download of one URL into one file, resumed if the server supports it."""
 
-from __future__ import annotations
-
 import http.client
 import os
 import re

@@ -1,7 +1,5 @@
 """Fashion-MNIST in its published IDX files (arXiv 1708.07747)."""
 
-from __future__ import annotations
-
 import gzip
 import math
 import zlib

@@ -1,7 +1,5 @@
 """Files of published data sets: found on disk or downloaded, and always verified."""
 
-from __future__ import annotations
-
 import errno
 import hashlib
 import os

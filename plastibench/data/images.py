@@ -1,7 +1,5 @@
 """Decoded images and their labels, in memory."""
 
-from __future__ import annotations
-
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property

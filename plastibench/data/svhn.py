@@ -1,7 +1,5 @@
 """SVHN, cropped digits, in its published MATLAB files."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Tiny-ImageNet: from the archive as downloaded, or from its unpacked folder."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

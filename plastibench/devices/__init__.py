@@ -1,7 +1,5 @@
 """The devices that runs can use; nothing outside this package depends on which one it is."""
 
-from __future__ import annotations
-
 from plastibench.devices.cpu import Cpu
 from plastibench.devices.cuda import Cuda
 from plastibench.devices.device import AUTOCAST, Device

@@ -1,7 +1,5 @@
 """Devices with a module of their own in torch, such as torch.cuda."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

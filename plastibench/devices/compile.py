@@ -1,7 +1,5 @@
 """Forward passes through a device's own compiler, for whole batches only, so that shapes are static."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

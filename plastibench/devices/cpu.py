@@ -1,7 +1,5 @@
 """The processor."""
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 import torch

@@ -1,7 +1,5 @@
 """GPUs that torch calls CUDA, and graph capture on them."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager

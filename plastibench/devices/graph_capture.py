@@ -4,8 +4,6 @@ A replay reads and writes memory and nothing else: every Python number keeps the
 capture. So the learning rate is a tensor, and a method declares whether its hooks can be captured.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Intel Gaudi cards."""
 
-from __future__ import annotations
-
 import importlib.util
 import os
 

@@ -1,7 +1,5 @@
 """The seeds of runs: those that users may name, and those that are reserved for tuning."""
 
-from __future__ import annotations
-
 from plastibench.errors import RequestError
 
 MAX_SEEDS = 10_000

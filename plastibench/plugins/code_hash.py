@@ -1,7 +1,5 @@
 """A digest of what code does: not of comments, docstrings, layout, imports or the version of Python."""
 
-from __future__ import annotations
-
 import ast
 import hashlib
 import json

@@ -1,7 +1,5 @@
 """The checksum of a task's data: computed from the data, whatever a plug-in claims."""
 
-from __future__ import annotations
-
 import hashlib
 from contextlib import suppress
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Find plug-ins: shipped with plastibench, in installed packages, or in files given by path."""
 
-from __future__ import annotations
-
 import ast
 import importlib.util
 import pkgutil

@@ -1,7 +1,5 @@
 """What a file imports, found without executing it, and the same imports led to another package."""
 
-from __future__ import annotations
-
 import ast
 from collections.abc import Callable, Iterable, Iterator
 

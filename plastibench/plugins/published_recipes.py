@@ -1,7 +1,5 @@
 """Recipes of papers that several tasks offer by name."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The recipe: how every method of a comparison is trained."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 

@@ -1,7 +1,5 @@
 """The contract of a regime: which of the data that have arrived each stage trains on."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass

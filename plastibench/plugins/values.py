@@ -1,7 +1,5 @@
 """The values that settings may have, as text and as JSON."""
 
-from __future__ import annotations
-
 import inspect
 import types
 from collections.abc import Callable, Iterable, Mapping

@@ -1,7 +1,5 @@
 """Training throughput of models on a device, measured with the code that runs use, and seconds by phase."""
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace

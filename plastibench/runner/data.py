@@ -1,7 +1,5 @@
 """The data of runs: loaded once before any run, and compared with the data of earlier runs."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace

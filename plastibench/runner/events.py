@@ -1,7 +1,5 @@
 """What happens to runs, as values that travel between processes and are dispatched to callbacks."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any

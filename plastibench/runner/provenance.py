@@ -1,7 +1,5 @@
 """Provenance of a record: versions, commit, hardware, host."""
 
-from __future__ import annotations
-
 import platform
 import subprocess
 from functools import lru_cache

@@ -1,7 +1,5 @@
 """Execute many runs: take them from a queue, hand them to an executor, pass its events to callbacks."""
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import replace

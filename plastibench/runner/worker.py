@@ -1,7 +1,5 @@
 """A process that executes runs, one after the other, and survives their failures."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress

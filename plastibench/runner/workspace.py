@@ -1,7 +1,5 @@
 """Where runs, data sets and plug-ins are found."""
 
-from __future__ import annotations
-
 import os
 from dataclasses import dataclass, field, fields
 from functools import cached_property

@@ -1,7 +1,5 @@
 """Checkpoints on disk: written atomically, verified by a digest, with the previous one as a fallback."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Leaderboards: under which names the runs of a home folder were requested. Runs do not record that."""
 
-from __future__ import annotations
-
 import json
 from collections import defaultdict
 from collections.abc import Iterable

@@ -1,7 +1,5 @@
 """Comparison of two records of one run, number by number."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from plastibench.store.record import Record

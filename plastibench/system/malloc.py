@@ -5,8 +5,6 @@ one and returns them at once, and the system fills every page of the next one wi
 up to a quarter of an evaluation.
 """
 
-from __future__ import annotations
-
 import ctypes
 import platform
 from functools import cache

@@ -3,8 +3,6 @@
 The first Ctrl-C, SIGTERM or SIGHUP lets a run finish its step and save its state.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import signal

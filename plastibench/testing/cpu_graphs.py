@@ -5,8 +5,6 @@ what a capture refuses: reading a result on the host, and drawing from a generat
 cannot show kernels that differ inside a capture, nor hooks that compute on the CPU beside the device.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any

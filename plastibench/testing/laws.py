@@ -4,8 +4,6 @@ Those that run a method take its class, or `functools.partial(cls, setting=value
 the settings over which a law should hold.
 """
 
-from __future__ import annotations
-
 import copy
 import json
 import tempfile

@@ -1,7 +1,5 @@
 """Independent counts of what a run really computes, to compare its counted cost with."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """What differs between two runs, as the message of a law that does not hold."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterator
 
 import torch

@@ -1,7 +1,5 @@
 """The settings of a method over which its laws should hold."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any

@@ -1,7 +1,5 @@
 """What MLflow shows of a run, as plain values: tags, parameters, metrics."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate

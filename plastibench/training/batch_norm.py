@@ -1,7 +1,5 @@
 """Running statistics of batch normalization."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager

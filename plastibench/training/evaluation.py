@@ -1,7 +1,5 @@
 """Accuracy and loss: running sums during training, and the evaluation of a model."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from typing import Any
 

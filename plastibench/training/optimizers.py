@@ -1,7 +1,5 @@
 """Optimizers, all stepped with `step(closure)`, and the learning-rate schedule within a stage."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from typing import Any
 

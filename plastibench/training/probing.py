@@ -1,7 +1,5 @@
 """Probes of a stage: measured on copies of the learner, so that the run stays as it is."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from time import perf_counter
 

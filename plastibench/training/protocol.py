@@ -3,8 +3,6 @@
 Names no method, task, device or tracker, and writes nothing.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial

@@ -1,7 +1,5 @@
 """The whole state of a run as tensors and plain values, and back: nothing that carries code."""
 
-from __future__ import annotations
-
 import copy
 import hashlib
 from collections.abc import Callable, Iterator

@@ -1,7 +1,5 @@
 """One training step, fast on any device: nothing here makes the host wait."""
 
-from __future__ import annotations
-
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 

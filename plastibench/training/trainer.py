@@ -1,7 +1,5 @@
 """The training of one stage: epochs until a stop rule holds, pausing wherever the state is to be saved."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Budgets of a study: the same for every method, in trials or in what trials cost."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Iterable

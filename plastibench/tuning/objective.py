@@ -1,7 +1,5 @@
 """Objectives of a trial: validation accuracy over its seeds and stages, and cost."""
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

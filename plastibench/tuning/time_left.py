@@ -1,7 +1,5 @@
 """How long the rest of a tuning takes, judged by the trials so far."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """Several workers on this machine; one that dies is replaced, and another runs its trial."""
 
-from __future__ import annotations
-
 import multiprocessing
 import os
 import threading

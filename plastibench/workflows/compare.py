@@ -1,7 +1,5 @@
 """Two home folders or two suites side by side."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What this machine has: versions, devices, data sets, disk."""
 
-from __future__ import annotations
-
 import importlib.metadata
 import platform
 import tempfile

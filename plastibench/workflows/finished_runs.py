@@ -1,7 +1,5 @@
 """The finished runs of a selection: what tables, reports and comparisons are made from."""
 
-from __future__ import annotations
-
 import logging
 from collections import Counter
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """The tables that are attached to a leaderboard in MLflow."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 
 from plastibench.analysis.tables.export import render_tables

@@ -1,7 +1,5 @@
 """One HTML page about finished runs, and its figures as files."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager

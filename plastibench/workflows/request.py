@@ -1,7 +1,5 @@
 """Typed requests: what the user named, completed from a suite and the defaults."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property

@@ -1,7 +1,5 @@
 """Log the ends of runs."""
 
-from __future__ import annotations
-
 import logging
 
 from plastibench.errors import one_line

@@ -1,7 +1,5 @@
 """Figures over several settings: gains, performance profiles, probabilities of improvement, ranks."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial

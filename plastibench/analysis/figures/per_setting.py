@@ -1,7 +1,5 @@
 """Figures of one setting: gains, accuracy over stages and against cost, and other measurements."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial

@@ -1,7 +1,5 @@
 """All figures of result tables, as files and as small SVG elements for the report's page."""
 
-from __future__ import annotations
-
 import io
 import re
 from collections import Counter

@@ -1,7 +1,5 @@
 """The style of figures: one color, marker and dash per method, readable on light and dark backgrounds."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """BibTeX entries of the project and of the papers that methods cite in their docstrings."""
 
-from __future__ import annotations
-
 import ast
 import re
 from collections.abc import Iterable, Iterator

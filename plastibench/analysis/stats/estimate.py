@@ -1,7 +1,5 @@
 """Means and differences of means, with standard deviation, interval and t tests."""
 
-from __future__ import annotations
-
 import math
 import statistics
 from collections.abc import Sequence

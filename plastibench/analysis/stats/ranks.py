@@ -1,7 +1,5 @@
 """Rank tests over tasks: Friedman's with Nemenyi's critical difference, and Wilcoxon's."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """One table over several settings: how methods compare across tasks, models and recipes."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean

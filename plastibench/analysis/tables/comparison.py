@@ -1,7 +1,5 @@
 """Two selections of runs side by side: what they have in common, and the differences."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TypeVar

@@ -1,7 +1,5 @@
 """A comparison of two selections as text tables, Markdown, LaTeX, CSV or JSON."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import partial
 from typing import Any

@@ -1,7 +1,5 @@
 """Stages with so few steps that batch-norm running statistics lag behind the weights when they are tested."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 

@@ -1,7 +1,5 @@
 """A table of texts, as it is shown, and its rendering in Markdown and LaTeX."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple

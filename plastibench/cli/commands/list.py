@@ -1,7 +1,5 @@
 """List what can be named."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from pathlib import Path

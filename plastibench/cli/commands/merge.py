@@ -1,7 +1,5 @@
 """Copy finished runs of several home folders into one."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import click

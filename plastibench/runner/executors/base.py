@@ -1,7 +1,5 @@
 """The interface of executors."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from types import TracebackType
 from typing import Self

@@ -1,7 +1,5 @@
 """Execute runs in this process, one after the other."""
 
-from __future__ import annotations
-
 from contextlib import ExitStack
 from typing import Self
 

@@ -4,8 +4,6 @@ An entry of the index is used only if the run's file still has the size, times a
 was read. The index can be deleted at any time, and everything works without it.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 import time
