@@ -66,6 +66,10 @@ class Spec:
         parts = {"task": self.task, "regime": self.regime, "model": self.model, "method": self.method}
         return {kind: part for kind, part in parts.items() if part is not None}
 
+    def all_parts(self) -> list[tuple[str, Part]]:
+        """Return all plug-ins with their kinds, probes among them."""
+        return [*self.parts.items(), *(("probe", probe) for probe in self.probes)]
+
     @property
     def task_settings(self) -> dict[str, Any]:
         """Return the settings of the task, with the regime's name and settings among them."""
@@ -157,8 +161,7 @@ def build_probes(spec: Spec, registry: Registry) -> dict[str, Probe]:
 
 def own_plugins(spec: Spec, registry: Registry) -> list[Plugin]:
     """Return the plug-ins that a description names and that are not shipped. Raises RequestError."""
-    parts = [*spec.parts.items(), *(("probe", probe) for probe in spec.probes)]
-    plugins = [registry.version(kind, part.name, part.code) for kind, part in parts]
+    plugins = [registry.version(kind, part.name, part.code) for kind, part in spec.all_parts()]
     return [plugin for plugin in plugins if plugin.own_source() is not None]
 
 

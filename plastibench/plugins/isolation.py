@@ -37,6 +37,14 @@ def load(source: Source) -> ModuleType:
     return module
 
 
+def module_of(cls: type) -> tuple[str, bytes] | None:
+    """Return the name of the module of a plug-in that defines a class, and its content."""
+    loader = getattr(sys.modules.get(cls.__module__), "__loader__", None)
+    if not isinstance(loader, SourceLoader):
+        return None
+    return cls.__module__.partition(".")[2], loader.source.files[loader.file]
+
+
 class SourceFinder(MetaPathFinder):
     """Finds the modules of plug-ins by their names in Python's list of modules."""
 

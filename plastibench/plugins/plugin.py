@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, reduce
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -112,18 +112,20 @@ class Plugin:
     def defines(self, cls: type) -> bool:
         """Return whether a class is the plug-in's; nothing is imported."""
         if self.source is not None:
-            file = getattr(sys.modules.get(cls.__module__), "__file__", None)
-            return file == str(self.source.path)
+            name, content = isolation.module_of(cls) or ("", b"")
+            if self.source.attribute:
+                return cls.__qualname__ == self.source.attribute and content in self.source.files.values()
+            return (name, content) == (self.source.module, self.source.own_file)
         if not self.attribute:
             return cls.__module__ == self.module
-        return getattr(sys.modules.get(self.module), self.attribute, None) is cls
+        return _attribute(sys.modules.get(self.module), self.attribute) is cls
 
     def _tree(self) -> ast.Module:
         source = self.own_source()
         if source is None:
             assert self.path is not None
             return parse(self.path)
-        return parse_source(source.files[source.find(source.module) or ""], str(source.path))
+        return parse_source(source.own_file, str(source.path))
 
     def _import(self) -> ModuleType:
         with plugin_errors(f"plug-in file {self.origin}"):
@@ -139,7 +141,7 @@ class Plugin:
             self.attribute or getattr(self.source, "attribute", ""),
         )
         if attribute:
-            cls = getattr(module, attribute, None)
+            cls = _attribute(module, attribute)
             if not isinstance(cls, type) or not issubclass(cls, base):
                 raise RequestError(
                     f"{attribute} in {self.origin} is no {self.kind}, a subclass of {base.__name__}"
@@ -190,6 +192,11 @@ def classes_of(module: ModuleType) -> list[type]:
         for value in vars(module).values()
         if isinstance(value, type) and value.__module__ == module.__name__
     ]
+
+
+def _attribute(module: ModuleType | None, name: str) -> object:
+    """Return what a dotted name means in a module, or None."""
+    return reduce(lambda value, part: getattr(value, part, None), name.split("."), module)
 
 
 @cache

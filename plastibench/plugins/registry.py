@@ -50,6 +50,14 @@ class Registry:
             )
         return plugin
 
+    def has(self, kind: str, name: str, digest: str) -> bool:
+        """Return whether `version` finds a plug-in."""
+        try:
+            self.version(kind, name, digest)
+        except RequestError:
+            return False
+        return True
+
     def load(self, kind: str, name: str) -> Any:  # noqa: ANN401 - a subclass of the kind's contract
         """Return the class of a plug-in."""
         return self.get(kind, name).load()

@@ -64,6 +64,11 @@ class Source:
         """Return the file of the plug-in's own module."""
         return self.root / (self.find(self.module) or "")
 
+    @property
+    def own_file(self) -> bytes:
+        """Return the content of that file; empty if a package does not have it."""
+        return self.files.get(self.find(self.module) or "", b"")
+
     @cached_property
     def digest(self) -> str:
         """Return 16 hexadecimal digits: for one file those of its code, otherwise of all modules."""

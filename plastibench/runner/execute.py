@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from plastibench.experiments.spec import Spec, build, build_probes
+from plastibench.experiments.spec import Spec, build, build_probes, own_plugins
 from plastibench.runner.callbacks import RunCallback
 from plastibench.runner.checkpointing import RunCheckpointer, RunHistory
 from plastibench.runner.context import RunContext
@@ -72,7 +72,8 @@ def _train(spec: Spec, context: RunContext, emit: Emit) -> Record:
     emit(RunStarted(spec, task.num_stages()))
     for row in history.rows:
         emit(StageRestored(spec, row))
-    with context.store.open(spec, history.rows) as writer:
+    plugins = own_plugins(spec, context.registry)
+    with context.store.open(spec, history.rows, plugins) as writer:
         history.rows = writer.rows
         measures = protocol.Measures(spec.held_out_test, build_probes(spec, context.registry))
         options: dict[str, Any] = {"callback": reporter, "checkpointer": checkpointer, "measures": measures}

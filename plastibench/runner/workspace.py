@@ -1,11 +1,13 @@
 """Where runs, data sets and plug-ins are found."""
 
 import os
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from plastibench.plugins.plugin import Plugin
 from plastibench.plugins.registry import Registry
 from plastibench.store.run_store import DEFAULT_HOME, HOME_VARIABLE, Store
 
@@ -51,18 +53,26 @@ class Workspace:
     """Data sets: read from here and downloaded to here."""
     cache: Path = field(default_factory=default_cache)
     """Decoded images and other results that can be made again."""
-    plugins: tuple[Path, ...] = ()
+    plugins: tuple[Path | Plugin, ...] = ()
+    """The user's plug-ins, by their files or as they were when they were read."""
+    kept: tuple[Plugin, ...] = ()
+    """Plug-ins whose source was kept with runs or with a tuning."""
 
     @cached_property
     def registry(self) -> Registry:
         """Return the plug-ins by name."""
-        return Registry(self.plugins)
+        return Registry(self.plugins, self.kept)
 
     @cached_property
     def store(self) -> Store:
         """Return the runs of the home folder."""
         return Store(self.home)
 
+    def with_kept(self, kept: Iterable[Plugin]) -> Workspace:
+        """Return a workspace with further plug-ins from source that was kept."""
+        return replace(self, plugins=self.registry.own, kept=(*self.kept, *kept))
+
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out what each process makes for itself."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+        """Leave out what each process makes for itself; plug-ins travel as they were when they were read."""
+        state = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {**state, "plugins": self.registry.own}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from plastibench.errors import RequestError
 from plastibench.experiments.spec import Spec
+from plastibench.plugins.plugin import Plugin
 from plastibench.store.record import Record
 from plastibench.store.run_writer import RunWriter
 
@@ -81,6 +82,11 @@ class Store:
         records = (self.read(spec.id) for spec in specs)
         return [record for record in records if record is not None]
 
-    def open(self, spec: Spec, rows: Iterable[Mapping[str, Any]] = ()) -> RunWriter:
-        """Return the writer of a run that starts, or continues after the stages in `rows`."""
-        return RunWriter(self.folder(spec.id), spec, rows)
+    def open(
+        self, spec: Spec, rows: Iterable[Mapping[str, Any]] = (), plugins: Sequence[Plugin] = ()
+    ) -> RunWriter:
+        """Return the writer of a run that starts, or continues after the stages in `rows`.
+
+        The source of `plugins`, which are not shipped, is kept with the run.
+        """
+        return RunWriter(self.folder(spec.id), spec, rows, plugins)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +14,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from plastibench.experiments.spec import Spec, canonical
+from plastibench.plugins.plugin import Plugin
+from plastibench.store.plugin_files import FILE as PLUGINS_FILE
+from plastibench.store.plugin_files import write_plugins
 from plastibench.store.record import Record
 from plastibench.system.files import write_atomic
 
@@ -24,9 +27,17 @@ FAILURE_FILE = "failed.json"
 class RunWriter:
     """Context manager that writes a run; without `finish` the run does not exist."""
 
-    def __init__(self, folder: Path, spec: Spec, rows: Iterable[Mapping[str, Any]] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        spec: Spec,
+        rows: Iterable[Mapping[str, Any]] = (),
+        plugins: Sequence[Plugin] = (),
+    ) -> None:
         self.folder = folder
         self.spec = spec
+        self.plugins = plugins
+        """Those whose source is kept beside the spec."""
         self.rows = [dict(row) for row in rows]
         """The complete stages."""
         self.attempt = 1
@@ -41,9 +52,10 @@ class RunWriter:
             write_atomic(path, canonical(self.spec.as_dict()) + "\n", sync=False)
 
     def __enter__(self) -> Self:
-        """Create the folder and write the spec and the complete stages."""
+        """Create the folder and write the plug-ins, the spec and the complete stages."""
         self.attempt = _num_attempts(self.folder) + 1
         self.folder.mkdir(parents=True, exist_ok=True)
+        write_plugins(self.folder / PLUGINS_FILE, self.plugins)
         write_atomic(self.folder / "spec.json", canonical(self.spec.as_dict()) + "\n")
         # A new file, not the old one truncated: a process that lost the run may still hold that one.
         write_atomic(self.folder / "stages.jsonl", "".join(canonical(row) + "\n" for row in self.rows))

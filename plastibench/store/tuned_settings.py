@@ -47,6 +47,11 @@ def suite_path(home: Path, name: str) -> Path:
     return home / FOLDER / f"{name}.toml"
 
 
+def plugins_path(home: Path, name: str) -> Path:
+    """Return the path of the plug-ins for which a tuning chose the settings."""
+    return suite_path(home, name).with_suffix(".plugins.zip")
+
+
 def suite_names(home: Path) -> list[str]:
     """Return the names of the tunings whose suites are in a home folder."""
     return sorted(path.stem for path in (home / FOLDER).glob("*.toml"))

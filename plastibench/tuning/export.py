@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,7 @@ def write_suite(storage: BaseStorage, tuning: str, home: Path) -> Path | None:
         f"{count(len(studies), 'study', 'studies')}, {count(num_trials, 'trial')}"
     )
     document["baseline"] = suites.defaults().baseline
+    document["code"] = {name: digest for study in studies for name, digest in _code(study)}
     grids = tomlkit.aot()
     for study in studies:
         grids.append(_table(study.user_attrs["grid"]))
@@ -44,6 +45,13 @@ def write_suite(storage: BaseStorage, tuning: str, home: Path) -> Path | None:
     path = tuned_settings.suite_path(home, tuning)
     write_atomic(path, tomlkit.dumps(document))
     return path
+
+
+def _code(study: optuna.Study) -> Iterator[tuple[str, str]]:
+    """Yield the names and the digests of the plug-ins of a study."""
+    for name, digest in study.user_attrs["facts"]["code"].items():
+        if name != "protocol":
+            yield name, digest
 
 
 def _table(grid: Mapping[str, Any]) -> tomlkit.items.Table:

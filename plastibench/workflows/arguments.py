@@ -61,7 +61,7 @@ def workspace(arguments: WorkspaceArguments, allowed: type) -> Workspace:
             names = ", ".join(allowed.__annotations__)
             raise TypeError(f"unexpected keyword argument {name!r} (there are: {names})")
     folders = {"home": arguments.get("home"), "data": arguments.get("data")}
-    named = {name: Path(folder) for name, folder in folders.items() if folder is not None}
+    named: dict[str, Any] = {name: Path(folder) for name, folder in folders.items() if folder is not None}
     return Workspace(**named, plugins=tuple(map(Path, arguments.get("plugins", ()))))
 
 

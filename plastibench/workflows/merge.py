@@ -15,6 +15,7 @@ from plastibench.errors import RequestError, count
 from plastibench.experiments.spec import canonical
 from plastibench.store import tuned_settings
 from plastibench.store.checkpoint import Checkpoint
+from plastibench.store.plugin_files import FILE as PLUGINS_FILE
 from plastibench.store.record import Record
 from plastibench.store.record_diff import differ_in_data, differences, likely_causes
 from plastibench.store.run_status import RunLockedError, run_lock
@@ -112,14 +113,24 @@ class _Merger:
                 return "conflicting"
         self.num_repeated += any(other.text != first.text for other in others)
         if present:
+            self._copy_plugins(run, copies)
             return "already present"
         try:
             if not write_copy(first, self.target):
                 return self.copy(run)
+            self._copy_plugins(run, copies)
         except RunLockedError as error:
             self._warn(first, f"{error} is executing it in {self.target.home}: left out")
             return "locked"
         return "copied"
+
+    def _copy_plugins(self, run: str, copies: Sequence[RunCopy]) -> None:
+        """Copy the source of a run's plug-ins, so that it can be verified."""
+        target = self.target.folder(run) / PLUGINS_FILE
+        sources = (Store(copy.home).folder(run) / PLUGINS_FILE for copy in copies)
+        source = next((path for path in sources if path.is_file()), None)
+        if source is not None and not target.exists():
+            write_atomic(target, source.read_bytes())
 
     def copy_tuned_settings(self) -> None:
         """Copy which settings a tuning chose, which tables show."""

@@ -15,6 +15,7 @@ from plastibench.store.index.load import load_summaries
 from plastibench.store.run_status import started_specs
 from plastibench.store.run_store import Store
 from plastibench.workflows.finished_runs import log_damaged
+from plastibench.workflows.kept_plugins import with_plugins_of_runs
 from plastibench.workflows.request import RunOptions
 from plastibench.workflows.run import Batch, RunResult, execute_batch
 
@@ -43,7 +44,7 @@ def resume(request: ResumeRequest, callbacks: Sequence[RunCallback] = ()) -> Run
     finished = {record.id for record in load_summaries(workspace.store, [spec.id for spec in started])}
     unfinished = [spec for spec in started if spec.id not in finished and _is_named(request, spec)]
     batch = Batch(
-        workspace=workspace,
+        workspace=with_plugins_of_runs(workspace, unfinished),
         suite=Suite("resumed", "", usual.baseline, usual.cost_reference, ()),
         specs=unfinished,
         device_name=_device_name(request, unfinished),

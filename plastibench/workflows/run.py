@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from plastibench.tracking import TrackingServer
 from plastibench.tracking.background import mirrored
 from plastibench.tracking.follower import MirrorJob
 from plastibench.workflows.finished_runs import log_damaged
+from plastibench.workflows.kept_plugins import with_plugins_of_tuning
 from plastibench.workflows.leaderboard_files import files_by_leaderboard
 from plastibench.workflows.request import RunOptions, RunRequest
 from plastibench.workflows.run_logger import RunLogger
@@ -93,6 +94,8 @@ def run(request: RunRequest, callbacks: Sequence[RunCallback] = ()) -> RunResult
     """
     selection = request.selection
     suite = selection.resolved_suite
+    if selection.tuned:
+        selection = replace(selection, workspace=with_plugins_of_tuning(selection.workspace, suite))
     batch = Batch(
         workspace=selection.workspace,
         suite=suite,

@@ -11,11 +11,11 @@ from pathlib import Path
 from plastibench.devices import Device, get_device
 from plastibench.errors import RequestError, count, unknown
 from plastibench.experiments import suites
-from plastibench.experiments.spec import build
+from plastibench.experiments.spec import build, own_plugins
 from plastibench.runner.context import RunContext
 from plastibench.runner.data import prepare_data
 from plastibench.runner.worker import keep_num_threads
-from plastibench.store import tuned_settings
+from plastibench.store import plugin_files, tuned_settings
 from plastibench.system import signals
 from plastibench.tracking import TrackingServer
 from plastibench.tracking.background import mirrored
@@ -120,6 +120,7 @@ def tune(request: TuneRequest, callbacks: Sequence[TuningCallback] = ()) -> Tune
             _run_trials(config, studies, request.jobs, [TrialLogger(), *callbacks])
             if mirror is not None:
                 mirror.finish({})
+    _keep_plugins(request, suite_name, plans)
     return TuneResult(suite_name, studies, export.write_suite(storage, suite_name, home))
 
 
@@ -154,6 +155,16 @@ def quick_start_stages(selection: Selection) -> Selection:
         whole.num_stages(),
     )
     return replace(selection, settings={**added, **selection.settings})
+
+
+def _keep_plugins(request: TuneRequest, name: str, plans: Sequence[StudyPlan]) -> None:
+    """Keep the source of the plug-ins that are tuned, beside that of earlier studies of the tuning."""
+    workspace = request.selection.workspace
+    path = tuned_settings.plugins_path(workspace.home, name)
+    plugins = [p for plan in plans for p in own_plugins(plan.base_spec, workspace.registry)]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    by_name = {(p.kind, p.name): p for p in (*plugin_files.read_plugins(path), *plugins)}
+    plugin_files.write_plugins(path, list(by_name.values()))
 
 
 def _default_name(selection: Selection) -> str:

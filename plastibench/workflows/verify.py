@@ -18,6 +18,7 @@ from plastibench.runner.workspace import Workspace
 from plastibench.store.record import Record
 from plastibench.store.record_diff import differences, likely_causes
 from plastibench.store.run_store import Store
+from plastibench.workflows.kept_plugins import with_plugins_of_runs
 from plastibench.workflows.run_logger import RunLogger
 
 
@@ -56,6 +57,8 @@ def verify(request: VerifyRequest, callbacks: Sequence[RunCallback] = ()) -> lis
     callbacks = [RunLogger(), *callbacks]
     for callback in callbacks:
         callback.on_start(len(records), 0, 1)
+    workspace = with_plugins_of_runs(request.workspace, [record.spec for record in records])
+    request = replace(request, workspace=workspace)
     return [_verify(record, request, callbacks) for record in records]
 
 

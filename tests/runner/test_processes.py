@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.commands import child, plugin
+from support.commands import PLAIN, child, plugin
 
 from plastibench.experiments.grid import Grid
 from plastibench.experiments.spec import Spec
@@ -60,8 +60,10 @@ class Recorder(RunCallback):
         self.calls.append(("error", spec.seed))
 
 
-def specs_and_context(tmp_path: Path, seeds: int, num_processes: int = 1) -> tuple[list[Spec], RunContext]:
-    file = plugin(tmp_path, "mine", HOOKS)
+def specs_and_context(
+    tmp_path: Path, seeds: int, num_processes: int = 1, head: str = ""
+) -> tuple[list[Spec], RunContext]:
+    file = plugin(tmp_path, "mine", HOOKS, head + PLAIN)
     grid = Grid(("digits",), ("mine",), seeds=tuple(range(seeds)), settings=SETTINGS)
     context = RunContext(
         Workspace(home=tmp_path / "home", data=tmp_path, cache=tmp_path, plugins=(file,)),
@@ -115,12 +117,20 @@ def test_warning_of_several_processes_is_shown_once(
     assert capfd.readouterr().err == ""
 
 
+def test_a_plugin_that_is_edited_meanwhile_is_executed_as_it_was(tmp_path: Path) -> None:
+    specs, context = specs_and_context(tmp_path, 1)
+    (tmp_path / "mine.py").write_text("raise ValueError('edited meanwhile')\n")
+    assert Scheduler(ProcessExecutor(context), RunQueue(specs), []).run() == []
+
+
+IN_PARENT = "import multiprocessing\nassert multiprocessing.parent_process() is None, 'not in a child'\n"
+
+
 def test_process_that_cannot_load_plugins_fails_its_runs_and_the_grid_ends(tmp_path: Path) -> None:
-    specs, context = specs_and_context(tmp_path, 2)
-    context.workspace.plugins[0].write_text("raise ValueError('edited meanwhile')\n")
+    specs, context = specs_and_context(tmp_path, 2, head=IN_PARENT)
     failures = Scheduler(ProcessExecutor(context), RunQueue(specs), []).run()
     assert [failure.spec.seed for failure in failures] == [0, 1]
-    assert all("edited meanwhile" in failure.message for failure in failures)
+    assert all("not in a child" in failure.message for failure in failures)
 
 
 def test_process_that_died_while_idle_is_replaced(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import tomllib
 import types
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ SUITE_KEYS: _Keys = {
     "baseline": (str, "the name of a method"),
     "cost_reference": (str, "the name of a method"),
     "grid": (list, "a list of tables"),
+    "code": (dict, "a table of digests, as a tuning writes it"),
 }
 GRID_KEYS: _Keys = {
     "task": (str | list, "a name or a list of names"),
@@ -51,6 +52,8 @@ class Suite:
     cost_reference: str | None
     """Method whose cost is the unit in tables; they compare the others with it, too."""
     grids: tuple[Grid, ...]
+    code: Mapping[str, str] = field(default_factory=dict)
+    """Digests of the plug-ins for which a tuning chose the settings, by name."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,7 @@ def load(name: str) -> Suite:
         baseline=table.get("baseline"),
         cost_reference=table.get("cost_reference", defaults().cost_reference),
         grids=tuple(_grid(path, grid) for grid in grids),
+        code=table.get("code", {}),
     )
 
 

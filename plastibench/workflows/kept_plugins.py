@@ -1,0 +1,87 @@
+"""Plug-ins as they were when runs were made: their kept source replaces files that have changed or gone."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+
+from plastibench.errors import RequestError
+from plastibench.experiments.spec import Part, Spec
+from plastibench.experiments.suites import Suite
+from plastibench.plugins.plugin import Plugin
+from plastibench.runner.workspace import Workspace
+from plastibench.store import plugin_files, tuned_settings
+
+logger = logging.getLogger(__name__)
+
+
+def with_plugins_of_runs(workspace: Workspace, specs: Iterable[Spec]) -> Workspace:
+    """Return a workspace with the plug-ins that runs were started with, from the source kept with them.
+
+    Only what the workspace does not have, or has with other code, is taken from there. Raises RequestError
+    for kept source that is damaged or not that of the run, and for a run that keeps none.
+    """
+    kept: dict[tuple[str, str, str], Plugin] = {}
+    for spec in specs:
+        for kind, part in spec.all_parts():
+            key = (kind, part.name, part.code)
+            if key not in kept and not workspace.registry.has(*key):
+                path = workspace.store.folder(spec.id) / plugin_files.FILE
+                plugin = _read(path, kind, part)
+                if plugin is not None:
+                    kept[key] = plugin
+                    _log(workspace, plugin, path, f"run {spec.id} was started")
+                elif part.name not in workspace.registry.names(kind):
+                    raise RequestError(
+                        f"run {spec.id} keeps no source of {kind} {part.name}: pass its file with --plugin"
+                    )
+    return workspace.with_kept(kept.values())
+
+
+def with_plugins_of_tuning(workspace: Workspace, suite: Suite) -> Workspace:
+    """Return a workspace with the plug-ins of a suite that `tune` wrote, if they are not there by name.
+
+    Raises RequestError for kept source that is damaged or not that of the tuning.
+    """
+    path = tuned_settings.plugins_path(workspace.home, suite.name)
+    registry, kept = workspace.registry, []
+    for plugin in plugin_files.read_plugins(path):
+        if plugin.name not in suite.code:
+            continue
+        if plugin.name not in registry.names(plugin.kind):
+            _check(path, plugin, suite.code[plugin.name])
+            _log(workspace, plugin, path, "")
+            kept.append(plugin)
+        elif not registry.has(plugin.kind, plugin.name, suite.code[plugin.name]):
+            logger.warning(
+                "%s %s has changed since tuning %s, which chose its settings for the source kept in %s",
+                *(plugin.kind, plugin.name, suite.name, path),
+            )
+    return workspace.with_kept(kept)
+
+
+def _read(path: Path, kind: str, part: Part) -> Plugin | None:
+    """Return a plug-in that is kept with a run, or None."""
+    for plugin in plugin_files.read_plugins(path):
+        if (plugin.kind, plugin.name) == (kind, part.name):
+            _check(path, plugin, part.code)
+            return plugin
+    return None
+
+
+def _check(path: Path, plugin: Plugin, digest: str) -> None:
+    """Raise RequestError for a source that is not the one that was executed."""
+    if plugin.digest() != digest:
+        raise RequestError(
+            f"the source of {plugin.kind} {plugin.name} in {path} was changed after it was kept: "
+            f"its digest is {plugin.digest()}, not {digest}"
+        )
+
+
+def _log(workspace: Workspace, plugin: Plugin, path: Path, event: str) -> None:
+    changed = plugin.name in workspace.registry.names(plugin.kind)
+    reason = ""
+    if changed:
+        reason = f"; {workspace.registry.get(plugin.kind, plugin.name).origin} has changed since {event}"
+    logger.info("%s %s: executing the source kept in %s%s", plugin.kind, plugin.name, path, reason)

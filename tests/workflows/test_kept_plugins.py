@@ -1,0 +1,202 @@
+"""The source of a plug-in is kept with each run: its rows outlive its file, and only `resume`, `verify` and
+`run --tuned` execute it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from support.commands import CommandResult, command, small_run
+from support.plugins import HELPER, mine, write
+from support.tuning import NAME, small_tune
+
+from plastibench.store.record import Record
+from plastibench.store.run_store import Store
+
+HOOK = """
+    factor: float = tune(0.5, 0.1, 0.9)
+
+    def before_stage(self, learner):
+        from helper import factor
+        if Path(ROOT, "wait").exists():
+            raise ValueError("stopped for a while")
+        for weight in learner.model.parameters():
+            weight.mul_(self.factor * factor())
+"""
+
+
+@dataclass
+class Lab:
+    """A folder with a plug-in and its helper, which notes every import, and a home folder."""
+
+    root: Path
+
+    @property
+    def home(self) -> Path:
+        return self.root / "home"
+
+    def write(self, factor: int = 2) -> Path:
+        note = f"with Path({str(self.root)!r}, 'imported').open('a') as file:\n    file.write('x')\n"
+        head = (
+            f"from pathlib import Path\nfrom plastibench.api import tune\nROOT = {str(self.root)!r}\n{note}"
+        )
+        write(self.root / "lab", mine=mine(head) + HOOK, helper=HELPER.replace("2", str(factor)))
+        return self.root / "lab" / "mine.py"
+
+    def run(self, *words: object) -> CommandResult:
+        return small_run(self.home, "--method", "mine", "--plugin", self.write(), *words)
+
+    def records(self, home: str = "home") -> list[Record]:
+        return list(Store(self.root / home).records())
+
+    def imports(self) -> int:
+        return len((self.root / "imported").read_text())
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Lab:
+    return Lab(tmp_path)
+
+
+def stop_and_restart(lab: Lab) -> Record:
+    """Stop a run at its second stage; return its record of another home, where it was not stopped."""
+    assert small_run(lab.root / "whole", "--method", "mine", "--plugin", lab.write()).status == 0
+    (lab.root / "wait").touch()
+    assert lab.run().status == 1
+    (lab.root / "wait").unlink()
+    (whole,) = lab.records("whole")
+    return whole
+
+
+def equal(a: Record, b: Record) -> bool:
+    return (a.id, a.provenance["weights"]) == (b.id, b.provenance["weights"])
+
+
+def test_a_run_is_resumed_without_the_file(lab: Lab) -> None:
+    whole = stop_and_restart(lab)
+    shutil.rmtree(lab.root / "lab")
+    answer = command("resume", "--no-mlflow", "--home", lab.home)
+    assert answer.status == 0, answer.err
+    kept = Store(lab.home).folder(whole.id) / "plugins.zip"
+    assert f"method mine: executing the source kept in {kept}\n" in answer.err
+    assert equal(lab.records()[0], whole)
+
+
+def test_a_run_is_resumed_with_the_source_it_was_started_with(lab: Lab) -> None:
+    whole = stop_and_restart(lab)
+    file = lab.write(factor=3)
+    answer = command("resume", "--no-mlflow", "--home", lab.home, "--plugin", file)
+    assert answer.status == 0, answer.err
+    assert f"; {file} has changed since run {whole.id} was started" in answer.err
+    assert equal(lab.records()[0], whole)
+
+
+@pytest.mark.heavy
+def test_runs_of_both_versions_are_resumed_in_worker_processes(lab: Lab) -> None:
+    whole = stop_and_restart(lab)
+    (lab.root / "wait").touch()
+    file = lab.write(factor=3)
+    assert small_run(lab.home, "--method", "mine", "--plugin", file).status == 1
+    (lab.root / "wait").unlink()
+    answer = command("resume", "--no-mlflow", "--home", lab.home, "--plugin", file, "--jobs", 2)
+    assert answer.status == 0, answer.err
+    assert len({record.provenance["weights"] for record in lab.records()}) == 2
+    assert any(equal(record, whole) for record in lab.records())
+
+
+def test_a_row_outlives_its_file_and_reading_it_executes_nothing(lab: Lab) -> None:
+    assert lab.run().status == 0
+    shutil.rmtree(lab.root / "lab")
+    merged, imports = lab.root / "merged", lab.imports()
+    commands: list[list[object]] = [
+        ["merge", lab.home, "--home", merged],
+        ["table", "--home", merged],
+        ["status", "--home", merged],
+        ["report", "--home", merged, "--out", lab.root / "page.html"],
+        ["compare", lab.home, merged],
+    ]
+    for words in commands:
+        answer = command(*words)
+        assert answer.status == 0, (words, answer.err)
+    assert lab.imports() == imports
+    (record,) = lab.records("merged")
+    answer = command("verify", record.id[:6], "--home", merged)
+    assert answer.status == 0, answer.err
+    assert "all numbers of 2 stages are equal" in answer.err
+
+
+def test_merge_brings_the_source_to_a_run_that_lacks_it(lab: Lab) -> None:
+    assert lab.run().status == 0
+    merged = lab.root / "merged"
+    assert command("merge", lab.home, "--home", merged).status == 0
+    (path,) = merged.rglob("plugins.zip")
+    before = path.read_bytes()
+    path.unlink()
+    assert command("merge", lab.home, "--home", merged).status == 0
+    assert path.read_bytes() == before
+
+
+def rewrite(path: Path, member: str, content: str) -> None:
+    """Replace a member of an archive."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, old in members.items():
+            archive.writestr(name, content if name == member else old)
+
+
+def test_kept_source_that_was_changed_is_refused_and_not_executed(lab: Lab) -> None:
+    assert lab.run().status == 0
+    shutil.rmtree(lab.root / "lab")
+    (path,), (record,), imports = lab.home.rglob("plugins.zip"), lab.records(), lab.imports()
+    rewrite(path, "method/mine/helper.py", f"open({str(lab.root / 'imported')!r}, 'w')\n{HELPER}")
+    answer = command("verify", record.id, "--home", lab.home)
+    assert answer.status == 2
+    assert f"the source of method mine in {path} was changed after it was kept" in answer.err
+    path.write_bytes(path.read_bytes()[:100])
+    answer = command("verify", record.id, "--home", lab.home)
+    assert answer.status == 2
+    assert f"the kept source {path} is damaged" in answer.err
+    path.unlink()
+    answer = command("verify", record.id, "--home", lab.home)
+    assert answer.status == 2
+    assert f"run {record.id} keeps no source of method mine: pass its file with --plugin" in answer.err
+    assert lab.imports() == imports
+
+
+def test_tuned_settings_are_run_without_the_file(lab: Lab) -> None:
+    words = ["--method", "mine", "--plugin", lab.write(), "--trials", 1]
+    assert small_tune(lab.home, *words).status == 0
+    shutil.rmtree(lab.root / "lab")
+    tuned = ["run", "--no-mlflow", "--home", lab.home, "--tuned", NAME, "--seeds", 1]
+    answer = command(*tuned)
+    assert answer.status == 0, answer.err
+    assert "method mine: executing the source kept in" in answer.err
+    answer = command(*tuned, "--plugin", lab.write(factor=3))
+    assert f"method mine has changed since tuning {NAME}" in answer.err
+    shutil.rmtree(lab.root / "lab")
+    (path,) = lab.home.glob("tuned/*.zip")
+    rewrite(path, "method/mine/helper.py", HELPER.replace("2", "4"))
+    answer = command(*tuned)
+    assert answer.status == 2
+    assert "was changed after it was kept" in answer.err
+
+
+def test_shipped_code_is_not_kept(lab: Lab) -> None:
+    assert small_run(lab.home, "--method", "warm").status == 0
+    assert list(lab.home.rglob("plugins.zip")) == []
+    assert lab.run("--model", "small_resnet").status == 0
+    (path,) = lab.home.rglob("plugins.zip")
+    with zipfile.ZipFile(path) as archive:
+        assert json.loads(archive.read("plugins.json")) == [
+            {"kind": "method", "name": "mine", "module": "mine", "attribute": ""}
+        ]
+        assert sorted(archive.namelist()) == [
+            "method/mine/helper.py",
+            "method/mine/mine.py",
+            "plugins.json",
+        ]
