@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from plastibench.plugins.plugin import Plugin
 from plastibench.plugins.registry import Registry
@@ -68,7 +68,7 @@ class Workspace:
         """Return the runs of the home folder."""
         return Store(self.home)
 
-    def with_kept(self, kept: Iterable[Plugin]) -> Workspace:
+    def with_kept(self, kept: Iterable[Plugin]) -> Self:
         """Return a workspace with further plug-ins from source that was kept."""
         return replace(self, plugins=self.registry.own, kept=(*self.kept, *kept))
 
