@@ -57,10 +57,7 @@ class Dataset(ABC):
 
     @abstractmethod
     def batches(
-        self,
-        size: int,
-        order: Tensor | None = None,
-        augment: torch.Generator | None = None,
+        self, size: int, order: Tensor | None = None, augment: torch.Generator | None = None
     ) -> Iterator[Batch]:
         """Yield every example once, in batches of `size`.
 
@@ -117,10 +114,7 @@ class InMemoryDataset(Dataset):
                 _update(state, block)
 
     def batches(
-        self,
-        size: int,
-        order: Tensor | None = None,
-        augment: torch.Generator | None = None,
+        self, size: int, order: Tensor | None = None, augment: torch.Generator | None = None
     ) -> Iterator[Batch]:
         """Yield every example once, in batches of `size`, without waiting for the device."""
         device = self.x.device

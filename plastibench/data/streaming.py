@@ -86,10 +86,7 @@ class StreamingDataset(Dataset):
         state.update(FolderSource(self.root).digest(names, times=False).encode())
 
     def batches(
-        self,
-        size: int,
-        order: Tensor | None = None,
-        augment: torch.Generator | None = None,
+        self, size: int, order: Tensor | None = None, augment: torch.Generator | None = None
     ) -> Iterator[Batch]:
         """Yield every example once, in batches of `size`. Raises DataError for a damaged file.
 

@@ -7,8 +7,8 @@ from torch import nn
 
 from plastibench.devices.device import Device, SmallConvolution, has_volumes
 from plastibench.errors import count
-from plastibench.system import energy, malloc
-from plastibench.system.cpu import num_cores, processor_name
+from plastibench.system import energy
+from plastibench.system.cpu import keep_freed_memory, num_cores, processor_name
 
 
 class Cpu(Device):
@@ -51,5 +51,5 @@ class Cpu(Device):
 
     def prepare_model(self, model: nn.Module) -> nn.Module:
         """Return the model in its fastest form; from now on this process keeps the memory it frees."""
-        malloc.keep_freed_memory()
+        keep_freed_memory()
         return super().prepare_model(model)

@@ -102,8 +102,8 @@ class FusedCpu(Cpu):
 class CapturingCpu(FusedCpu):
     """The same device, with captured steps."""
 
-    def __init__(self, index: int | None = None) -> None:
-        super().__init__(index)
+    def __init__(self) -> None:
+        super().__init__()
         self.capturer = CpuGraphs()
 
     def graph_capturer(self) -> GraphCapturer | None:
