@@ -85,6 +85,7 @@ class Record:
             passes=tuple(stage["train_passes"] + stage["remedy_passes"] for stage in self.stages),
             cost=total_cost(self.stages),
             hardware=self.hardware,
+            same_test=len({stage.get("num_test") for stage in self.stages}) == 1,
         )
 
     def with_provenance(self, **fields: object) -> Record:

@@ -44,6 +44,8 @@ class RunMetrics:
     """Of the whole run; None for what was not measured."""
     hardware: str = ""
     """Device and threads, which seconds, memory and energy depend on."""
+    same_test: bool = True
+    """Whether every stage was tested on as many examples: if not, two stages cannot be compared."""
 
     @property
     def last(self) -> float:

@@ -2,10 +2,12 @@
 
 import logging
 
+from plastibench.analysis.stats.estimate import percent
 from plastibench.errors import one_line
 from plastibench.experiments.spec import Spec
 from plastibench.runner.callbacks import RunCallback
 from plastibench.store.record import Record
+from plastibench.store.run_metrics import total_cost
 
 logger = logging.getLogger(__name__)
 
@@ -27,14 +29,13 @@ class RunLogger(RunCallback):
         """Log a finished run."""
         self.num_finished += 1
         measured = "validation_accuracy" if record.spec.held_out_test else "test_accuracy"
-        accuracy = 100 * record.stages[-1][measured]
         logger.info(
-            "%d/%d %s: %.2f %% at the last stage, %.1f s%s",
+            "%d/%d %s: %s %% at the last stage, %.1f s%s",
             self.num_finished,
             self.num_runs,
             record.spec.name,
-            accuracy,
-            float(record.provenance["seconds"]),
+            percent(100 * record.stages[-1][measured]),
+            total_cost(record.stages)["seconds"] or 0.0,
             "" if record.status == "done" else f", {record.status}",
         )
 

@@ -211,7 +211,9 @@ def test_sentences_group_methods_by_their_intervals() -> None:
 
 
 def test_sentences_name_what_is_missing() -> None:
-    assert "The baseline has no finished run" in words(list(some_runs(methods=["mine"])))
+    assert "No gains over warm, the baseline: it has no finished run" in words(
+        list(some_runs(methods=["mine"]))
+    )
     lost = words([*some_runs(), replace(a_run("mine", 0), status="diverged")])
     assert "Diverged runs are in no average, which flatters the method: mine (1)" in lost
     other = replace(a_run("new", 0), provenance={**ORIGIN, "device": "another chip"})

@@ -17,7 +17,7 @@ from scipy import stats as scipy_stats
 from support.reports import ORIGIN, a_spec_of
 
 from plastibench.analysis.dataframe import to_dataframe
-from plastibench.analysis.stats.estimate import estimate_mean, paired_difference
+from plastibench.analysis.stats.estimate import estimate_mean, paired_difference, percent
 from plastibench.analysis.tables.aggregate import BootstrapEstimate, aggregate
 from plastibench.analysis.tables.columns import COLUMNS, STYLES, format_table, select_columns
 from plastibench.analysis.tables.export import format_tables, render_tables
@@ -191,6 +191,62 @@ def test_without_the_baseline_there_are_no_gains() -> None:
     table = only([r for r in RECORDS if r.spec.method.name == "new"])
     assert table.baseline is None
     assert "gain" not in markdown(table).split("accuracy:")[0]
+    assert "no gains over warm, the baseline: it has no finished run in this setting; run it, too, with" in (
+        markdown(table)
+    )
+
+
+def test_why_there_is_no_comparison_is_said() -> None:
+    tuned = [
+        one.with_provenance(
+            tuned={"study": "s", "trials": 2, "trial": trial, "instead_of": {"learning_rate": 0.1}}
+        )
+        for one, trial in ((record("warm", 0, [0.5, 0.6], learning_rate=0.2), 1), (RECORDS[0], 0))
+    ]
+    diverged = [record("cold", seed, [0.5], status="diverged") for seed in range(3)]
+    table = only([*tuned, *RECORDS[3:], *diverged], cost_reference="cold")
+    assert table.missing.keys() == {"baseline", "cost_reference"}
+    assert "warm (tuned, 2 trials" in table.missing["baseline"]
+    assert table.missing["cost_reference"].endswith("no cost to match it: every run of cold diverged")
+    assert only(RECORDS).missing == {}
+    assert all(note in markdown(table) for note in table.missing.values())
+
+
+def test_without_the_baseline_that_nobody_wants_nothing_is_said() -> None:
+    assert only(RECORDS, baseline=None).missing == {}
+
+
+@pytest.mark.parametrize(
+    ("named", "columns"),
+    [
+        ("last accuracy %, TFLOPs", ["last_accuracy", "flops"]),
+        ("gain over warm,p vs cold", ["gain_over_baseline", "p_vs_cost_reference"]),
+        ("Gain over baseline", ["gain_over_baseline"]),
+        ("cost to match cold,Peak Memory MB,energy kJ", ["cost_to_match", "peak_memory", "energy"]),
+        ("average_accuracy_mean,gain_over_baseline_p", ["average_accuracy", "p_vs_baseline"]),
+        ("n,relative-passes", ["n", "relative_passes"]),
+    ],
+)
+def test_columns_are_named_by_name_heading_or_csv_key(named: str, columns: list[str]) -> None:
+    references = {"baseline": "warm", "cost_reference": "cold"}
+    assert select_columns("standard", named, references) == ("method", *columns)
+
+
+def test_every_heading_names_its_column() -> None:
+    table = only([*RECORDS, *COLD], cost_reference="cold")
+    references = {"baseline": "warm", "cost_reference": "cold"}
+    for style in STYLES.values():
+        header = format_table(table, style).header
+        assert select_columns("standard", ",".join(header), references) == style
+
+
+def test_the_same_mean_has_the_same_text_in_every_place() -> None:
+    accuracies = [0.97625, 0.975, 0.9775]
+    record_of = record("warm", 0, accuracies)
+    means = [100 * math.fsum(accuracies) / 3, sum(100 * a for a in accuracies) / 3, record_of.metrics.average]
+    assert {percent(mean) for mean in means} == {"97.62"}
+    assert percent(97.62500000000001) == percent(97.625) == percent(97.62499999999999)
+    assert [percent(-1e-12, "+"), percent(0.125), percent(-1.5, "+")] == ["+0.00", "0.12", "-1.50"]
 
 
 def test_markdown_is_as_printed() -> None:
@@ -248,6 +304,20 @@ def test_the_order_of_records_does_not_matter() -> None:
 
 
 COLD = [record("cold", seed, [0.5, 0.65 + 0.01 * seed]) for seed in range(3)]
+
+
+def test_a_test_set_that_grows_gives_no_cost_to_match() -> None:
+    grown = [
+        replace(one, stages=[{**stage, "num_test": 10 * (stage["index"] + 1)} for stage in one.stages])
+        for one in [*RECORDS, *COLD]
+    ]
+    table = only(grown, cost_reference="cold")
+    assert {row.cost_to_match for row in table.rows} == {None}
+    column = format_table(table, ["method", "cost_to_match"])
+    assert [cells[1].text for cells in column.rows] == ["-"] * 3
+    assert any("the number of test examples differs from stage to stage" in note for note in column.notes)
+    same = only([*RECORDS, *COLD], cost_reference="cold")
+    assert named(same, "new").cost_to_match == pytest.approx(0.78)
 
 
 def test_costs_are_relative_to_the_cost_reference() -> None:

@@ -15,7 +15,8 @@ from markupsafe import Markup
 from plastibench.analysis.labels import record_settings
 from plastibench.analysis.report.bibliography import bibliography
 from plastibench.analysis.report.sentences import aggregate_sentences, headline, setting_sentences
-from plastibench.analysis.tables.columns import STYLES, available_columns, format_table
+from plastibench.analysis.stats.estimate import percent
+from plastibench.analysis.tables.columns import STYLES, available_columns, format_table, reference_notes
 from plastibench.analysis.tables.notes import table_notes
 from plastibench.analysis.tables.table import ResultTable
 from plastibench.console import Progress, no_progress
@@ -95,6 +96,7 @@ def _environment() -> Environment:
         "record_settings": record_settings,
         "rerun_command": rerun_command,
         "count": count,
+        "percent": percent,
     }
     return environment
 
@@ -110,7 +112,7 @@ def _section(table: ResultTable, number: int, methods: Sequence[str]) -> dict[st
         "table": table,
         "columns": format_table(table),
         "all_columns": format_table(table, STYLES["full"]),
-        "notes": table_notes(table, available_columns(table)),
+        "notes": [*table_notes(table, available_columns(table)), *reference_notes(table)],
         "figures": list(setting_figures(table, f"setting-{number}", methods)),
         "provenance": _provenance([record for row in table.rows for record in row.records]),
     }

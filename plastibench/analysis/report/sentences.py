@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 
-from plastibench.analysis.stats.estimate import Estimate
+from plastibench.analysis.stats.estimate import Estimate, percent
 from plastibench.analysis.stats.significance import ALPHA
 from plastibench.analysis.tables.aggregate import AggregateRow, AggregateTable
 from plastibench.analysis.tables.table import ResultRow, ResultTable
@@ -51,9 +51,9 @@ def aggregate_sentences(table: AggregateTable) -> list[str]:
 
 def _gain_text(row: AggregateRow) -> str:
     gain, better = row.iqm_gain, row.p_better
-    interval = f"{gain.value:+.2f} [{gain.low:+.2f}, {gain.high:+.2f}]"
-    percent = f"{100 * better.value:.0f} % of pairs of runs [{100 * better.low:.0f}, {100 * better.high:.0f}]"
-    return f"{row.method} ({interval}, better in {percent})"
+    interval = f"{percent(gain.value, '+')} [{percent(gain.low, '+')}, {percent(gain.high, '+')}]"
+    pairs = f"{100 * better.value:.0f} % of pairs of runs [{100 * better.low:.0f}, {100 * better.high:.0f}]"
+    return f"{row.method} ({interval}, better in {pairs})"
 
 
 def setting_sentences(table: ResultTable) -> list[str]:
@@ -79,7 +79,8 @@ def _size(table: ResultTable, rows: Sequence[ResultRow]) -> Iterator[str]:
 
 def _gains(table: ResultTable, rows: Sequence[ResultRow]) -> Iterator[str]:
     if table.baseline is None:
-        yield "The baseline has no finished run in this setting, so there are no gains."
+        if "baseline" in table.missing:
+            yield f"{_capitalized(table.missing['baseline'])}."
         return
     rows = _by_gain(row for row in rows if row.gain is not None and row.gain.n > 1)
     if not rows:

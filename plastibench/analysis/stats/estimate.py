@@ -12,6 +12,14 @@ MIN_BOOTSTRAP_SEEDS = 10
 """Seeds from which on intervals are bootstrapped; with fewer, bootstrap intervals are too narrow."""
 
 
+def percent(value: float, sign: str = "") -> str:
+    """Return a percentage, or a difference of two, with two digits.
+
+    It is rounded to nine digits first: the same mean, summed in another order, has the same text.
+    """
+    return f"{round(value, 9) + 0.0:{sign}.2f}"
+
+
 @dataclass(frozen=True)
 class Estimate:
     """A mean over seeds. What is undefined, such as the standard deviation of one seed, is NaN."""
@@ -28,13 +36,14 @@ class Estimate:
         """Return "mean +- sd"."""
         if self.n == 0:
             return "-"
-        return f"{self.mean:.2f} +- {self.sd:.2f}" if self.n > 1 else f"{self.mean:.2f}"
+        return f"{percent(self.mean)} +- {percent(self.sd)}" if self.n > 1 else percent(self.mean)
 
     def interval_text(self) -> str:
         """Return the signed mean with its interval."""
         if self.n < 2:
-            return f"{self.mean:+.2f}" if self.n else "-"
-        return f"{self.mean:+.2f} [{self.low:+.2f}, {self.high:+.2f}]"
+            return percent(self.mean, "+") if self.n else "-"
+        mean, low, high = (percent(value, "+") for value in (self.mean, self.low, self.high))
+        return f"{mean} [{low}, {high}]"
 
     def as_dict(self) -> dict[str, float | int | None]:
         """Return the fields by name, NaN as None."""

@@ -16,6 +16,7 @@ from plastibench.analysis.stats.bootstrap import (
     num_resamples,
     probability_of_improvement,
 )
+from plastibench.analysis.stats.estimate import percent
 from plastibench.analysis.stats.ranks import RankAnalysis, analyze_ranks, signed_rank_test
 from plastibench.analysis.stats.significance import format_p, p_equation
 from plastibench.analysis.tables.table import ResultTable
@@ -100,10 +101,10 @@ def _texts(row: AggregateRow) -> dict[str, str]:
     return {
         "method": row.method,
         "runs": str(row.runs),
-        "IQM gain": f"{iqm.value:+.2f} [{iqm.low:+.2f}, {iqm.high:+.2f}]",
-        "mean gain": f"{row.mean_gain:+.2f}",
-        "median gain": f"{row.median_gain:+.2f}",
-        "worst gain": f"{row.worst_gain:+.2f}",
+        "IQM gain": f"{percent(iqm.value, '+')} [{percent(iqm.low, '+')}, {percent(iqm.high, '+')}]",
+        "mean gain": percent(row.mean_gain, "+"),
+        "median gain": percent(row.median_gain, "+"),
+        "worst gain": percent(row.worst_gain, "+"),
         "P(better)": f"{better.value:.2f} [{better.low:.2f}, {better.high:.2f}]",
         "p (Wilcoxon)": format_p(row.wilcoxon_p),
         "mean rank": "-" if row.mean_rank is None else f"{row.mean_rank:.2f}",

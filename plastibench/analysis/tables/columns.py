@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, pstdev
 from typing import Literal
 
+from plastibench.analysis.stats.estimate import percent
 from plastibench.analysis.stats.significance import ALPHA, format_p, p_equation
 from plastibench.analysis.tables.notes import table_notes
+from plastibench.analysis.tables.references import Reference
 from plastibench.analysis.tables.table import Gain, ResultRow, ResultTable
 from plastibench.analysis.tables.text_table import Cell, TextTable, format_by_hardware, format_known
 from plastibench.errors import unknown
 from plastibench.store.run_metrics import HARDWARE_DEPENDENT, RunMetrics
 
-Reference = Literal["baseline", "cost_reference"]
 CostField = Literal["cost", "relative_cost"]
 FormatCell = Callable[[ResultRow, ResultTable], Cell]
 
@@ -84,6 +86,12 @@ def _paper(header: str, value: Callable[[RunMetrics], float], format_value: Call
     return Column(header, cell)
 
 
+def _cost_to_match(row: ResultRow, table: ResultTable) -> str:
+    if not table.same_test or not row.metrics:
+        return "-"
+    return "never" if row.cost_to_match is None else f"{row.cost_to_match:.2f}"
+
+
 def _truncated(value: float) -> str:
     return str(int(value))
 
@@ -108,7 +116,7 @@ COLUMNS: dict[str, Column] = {
     "relative_passes": _relative_cost("relative passes", "passes"),
     "cost_to_match": Column(
         "cost to match {cost_reference}",
-        lambda row, _: Cell("never" if row.cost_to_match is None else f"{row.cost_to_match:.2f}"),
+        lambda row, table: Cell(_cost_to_match(row, table)),
         "cost_reference",
     ),
     "flops": _cost("TFLOPs", "flops", ",.2f", 1e12),
@@ -123,9 +131,9 @@ COLUMNS: dict[str, Column] = {
     "relative_peak_memory": _relative_cost("relative peak memory", "peak_memory"),
     "energy": _cost("energy kJ", "energy", ",.2f", 1e3),
     "relative_energy": _relative_cost("relative energy", "energy"),
-    "paper_last_accuracy": _paper("last test acc", lambda run: run.last, "{:.2f}".format),
+    "paper_last_accuracy": _paper("last test acc", lambda run: run.last, percent),
     "paper_last_steps": _paper("last steps", lambda run: run.steps[-1], _truncated),
-    "paper_average_accuracy": _paper("average acc", lambda run: run.average, "{:.2f}".format),
+    "paper_average_accuracy": _paper("average acc", lambda run: run.average, percent),
     "paper_average_steps": _paper("average steps", lambda run: fmean(run.steps), _truncated),
 }
 
@@ -142,17 +150,40 @@ STYLES: dict[str, tuple[str, ...]] = {
 """`paper` follows table 1 of the DASH paper: population standard deviations, steps truncated."""
 
 
-def select_columns(style: str, columns: str | None) -> tuple[str, ...]:
-    """Return the columns of a style, or those of a comma-separated list. Raises RequestError."""
+def select_columns(
+    style: str, columns: str | None, references: Mapping[str, str | None] | None = None
+) -> tuple[str, ...]:
+    """Return the columns of a style, or those of a comma-separated list. Raises RequestError.
+
+    A column can be named by its heading, in which `references` stand, and by its keys in CSV, too.
+    """
     if columns is None:
         if style not in STYLES:
             raise unknown("style", style, STYLES)
         return STYLES[style]
-    names = [name.strip() for name in columns.split(",") if name.strip()]
+    aliases = _aliases({"baseline": None, "cost_reference": None, **(references or {})})
+    names = [aliases.get(_key(name), name.strip()) for name in columns.split(",") if name.strip()]
     for name in names or [""]:
         if name not in COLUMNS:
             raise unknown("column", name, COLUMNS)
     return tuple(dict.fromkeys(["method", *names]))
+
+
+def _aliases(references: Mapping[str, str | None]) -> dict[str, str]:
+    """Return the column that each heading and each CSV key belongs to."""
+    named = {role: name or role for role, name in references.items()}
+    headings = {_key(column.header.format(**named)): name for name, column in COLUMNS.items()}
+    estimates = [name for name in COLUMNS if name.endswith("_accuracy") or name.startswith("gain_over_")]
+    keys = {f"{name}_{field}": name for name in estimates for field in ("n", "mean", "sd", "low", "high")}
+    for role in references:
+        keys[f"gain_over_{role}_p"] = f"p_vs_{role}"
+        keys[f"gain_over_{role}_noninferiority_p"] = f"noninferior_to_{role}"
+    return headings | keys | {name: name for name in COLUMNS}
+
+
+def _key(text: str) -> str:
+    """Return a heading or name in small letters, with an underscore for anything else."""
+    return "_".join(re.findall(r"[^\W_]+", text.casefold()))
 
 
 def available_columns(table: ResultTable, columns: Sequence[str] = STYLES["standard"]) -> list[str]:
@@ -161,10 +192,21 @@ def available_columns(table: ResultTable, columns: Sequence[str] = STYLES["stand
     return [name for name in columns if COLUMNS[name].requires not in missing]
 
 
+def reference_notes(table: ResultTable, columns: Sequence[str] = STYLES["standard"]) -> list[str]:
+    """Return why columns are left out or empty."""
+    roles = {COLUMNS[name].requires for name in columns}
+    return [note for role, note in table.missing.items() if role in roles]
+
+
 def format_table(table: ResultTable, columns: Sequence[str] = STYLES["standard"]) -> TextTable:
     """Return a table as texts; columns whose reference the table lacks are left out."""
     names = available_columns(table, columns)
     references = {"baseline": table.baseline, "cost_reference": table.cost_reference}
     header = [COLUMNS[name].header.format(**references) for name in names]
     rows = [[COLUMNS[name].format_cell(row, table) for name in names] for row in table.rows]
-    return TextTable(table.title, header, rows, [*table_notes(table, names), *table.notes])
+    return TextTable(
+        table.title,
+        header,
+        rows,
+        [*table_notes(table, names), *reference_notes(table, columns), *table.notes],
+    )

@@ -100,7 +100,7 @@ def _as_dict(tables: Sequence[ResultTable], format: str) -> dict[str, Any]:
                 "title": table.title,
                 "baseline": table.baseline,
                 "cost_reference": table.cost_reference,
-                "notes": list(table.notes),
+                "notes": [*table.missing.values(), *table.notes],
                 "rows": [_row_with_references(row, table) for row in table.rows],
             }
             for table in tables

@@ -34,7 +34,12 @@ def table_notes(table: ResultTable, columns: Sequence[str]) -> list[str]:
     notes += hardware_note(table.hardware)
     if any(name.startswith("relative_") for name in columns):
         notes.append(f"relative: divided by the cost of {table.cost_reference}")
-    if "cost_to_match" in columns:
+    if "cost_to_match" in columns and not table.same_test:
+        notes.append(
+            f"no cost to match {table.cost_reference}: the number of test examples differs from stage to "
+            "stage, so the accuracies of two stages cannot be compared"
+        )
+    elif "cost_to_match" in columns:
         notes.append(
             f"cost to match: passes until the mean accuracy reaches the last one of {table.cost_reference}, "
             f"divided by the passes of {table.cost_reference}"

@@ -8,11 +8,8 @@ from functools import cached_property
 from typing import NamedTuple
 
 from plastibench.analysis.labels import (
-    data_difference,
     record_labels,
     record_settings,
-    setting_difference,
-    setting_label,
     short_data,
 )
 from plastibench.analysis.stats.estimate import (
@@ -23,6 +20,8 @@ from plastibench.analysis.stats.estimate import (
 )
 from plastibench.analysis.stats.significance import holm_correction, sign_flip_test
 from plastibench.analysis.tables.accuracy_curve import cost_to_match
+from plastibench.analysis.tables.grouping import make_titles, without_repeats
+from plastibench.analysis.tables.references import Reference, missing_references
 from plastibench.analysis.tables.short_stages import short_stages_note
 from plastibench.store.record import DATA_DIGITS, Record
 from plastibench.store.run_metrics import (
@@ -33,7 +32,7 @@ from plastibench.store.run_metrics import (
     relative_cost,
     runs_on,
 )
-from plastibench.store.tuned_settings import condition_id, untuned_spec
+from plastibench.store.tuned_settings import condition_id
 
 NONINFERIORITY_MARGIN = 0.5
 """Percentage points by which a method may be below the cost reference and still be noninferior."""
@@ -108,11 +107,18 @@ class ResultTable:
     """The method whose cost is the unit and whose accuracy is to be matched, usually cold start."""
     rows: tuple[ResultRow, ...]
     notes: tuple[str, ...]
+    missing: Mapping[Reference, str]
+    """Why there is no baseline or no cost reference, if one is wanted."""
 
     @cached_property
     def hardware(self) -> tuple[str, ...]:
         """Return the hardware of all runs that did not diverge, sorted."""
         return tuple(sorted({name for row in self.rows for name in row.by_hardware}))
+
+    @cached_property
+    def same_test(self) -> bool:
+        """Return whether every stage of the runs was tested on as many examples."""
+        return all(run.same_test for row in self.rows for run in row.metrics)
 
     @property
     def references(self) -> tuple[str, ...]:
@@ -129,10 +135,10 @@ def build_tables(
     runs, those of a tuning, have no test accuracy and are left out.
     """
     groups: dict[str, list[Record]] = {}
-    for record in _without_repeats(records):
+    for record in without_repeats(records):
         if not record.spec.held_out_test:
             groups.setdefault(condition_id(record), []).append(record)
-    titles = _titles([group[0] for group in groups.values()])
+    titles = make_titles([group[0] for group in groups.values()])
     tables = [
         _build(title, group, baseline, cost_reference)
         for title, group in zip(titles, groups.values(), strict=True)
@@ -149,28 +155,6 @@ def _with_data_note(table: ResultTable) -> ResultTable:
     return replace(table, notes=(*table.notes, note))
 
 
-def _without_repeats(records: Iterable[Record]) -> Iterable[Record]:
-    """Return each run once: it has the same results with and without probes."""
-    records = list(records)
-    if not any(record.spec.probes for record in records):
-        return records
-    return {record.spec.without_probes().id: record for record in records}.values()
-
-
-def _titles(records: list[Record]) -> list[str]:
-    """Return a title for each setting; those with the same label are distinguished in brackets."""
-    specs = [untuned_spec(record) for record in records]
-    labels = [setting_label(spec) for spec in specs]
-    titles = []
-    for record, spec, label in zip(records, specs, labels, strict=True):
-        same = [number for number, twin in enumerate(labels) if twin == label]
-        difference = setting_difference(spec, [specs[number] for number in same])
-        data = data_difference(record, [records[number] for number in same])
-        brackets = " ".join(filter(None, (difference, data)))
-        titles.append(f"{label} ({brackets})" if brackets else label)
-    return titles
-
-
 def _build(title: str, group: list[Record], baseline: str | None, cost_reference: str | None) -> ResultTable:
     records: dict[str, list[Record]] = {}
     for record, label in zip(group, record_labels(group), strict=True):
@@ -179,6 +163,7 @@ def _build(title: str, group: list[Record], baseline: str | None, cost_reference
         label: {run.spec.seed: run.metrics for run in runs if run.status == "done"}
         for label, runs in records.items()
     }
+    missing = missing_references({"baseline": baseline, "cost_reference": cost_reference}, records)
     baseline, cost_reference = (name if name in metrics else None for name in (baseline, cost_reference))
     unit = None if cost_reference is None else list(metrics[cost_reference].values())
     gains = {name: _gains(metrics, name) for name in dict.fromkeys((baseline, cost_reference)) if name}
@@ -202,9 +187,8 @@ def _build(title: str, group: list[Record], baseline: str | None, cost_reference
             baseline=baseline,
         )
         rows.append(row)
-    return ResultTable(
-        title, baseline, cost_reference, tuple(rows), (*_notes(group), *short_stages_note(metrics))
-    )
+    notes = (*_notes(group), *short_stages_note(metrics))
+    return ResultTable(title, baseline, cost_reference, tuple(rows), notes, missing)
 
 
 def _gains(metrics: Mapping[str, Mapping[int, RunMetrics]], reference: str) -> dict[str, Gain]:

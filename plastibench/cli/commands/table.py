@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @click.option(
     "--style", default="standard", show_default=True, help="standard, full, or paper as in DASH's table 1."
 )
-@click.option("--columns", help="Columns, separated by commas, in place of a style's.")
+@click.option("--columns", help="Columns by name or heading, separated by commas, in place of a style's.")
 @click.option(
     "--from", "uri", metavar="URI", help="Read the runs from MLflow alone: an address as for --tracking-uri."
 )
@@ -40,10 +40,13 @@ def command(
     """Print the table of finished runs: of a suite, of a grid, or of everything in the home folder."""
     from plastibench.analysis.tables.columns import select_columns
     from plastibench.cli.render import check_format
+    from plastibench.workflows.finished_runs import references_of
     from plastibench.workflows.table import TableRequest, table, table_from_mlflow
 
     check_format(format_)
-    shown = select_columns(style, columns)
+    usual = references_of(selection)
+    references = {"baseline": baseline or usual.baseline, "cost_reference": usual.cost_reference}
+    shown = select_columns(style, columns, references)
     request = TableRequest(selection=selection, baseline=baseline)
     with _gc_paused():
         result = table(request) if uri is None else table_from_mlflow(request, uri)

@@ -19,7 +19,7 @@ from plastibench.store.run_metrics import COSTS, RunMetrics
 from plastibench.system.files import write_atomic
 
 INDEX_FILE = "index.json"
-FORMAT = [1, sys.byteorder, *COSTS, *PROVENANCE]
+FORMAT = [2, sys.byteorder, *COSTS, *PROVENANCE]
 """What the numbers in the file mean; a file of another format is ignored."""
 
 
@@ -84,14 +84,15 @@ def pack_metrics(record: Record) -> str:
         return ""
     metrics = record.metrics
     costs = (math.nan if (value := metrics.cost[name]) is None else value for name in COSTS)
-    return b64encode(array("d", [*metrics.accuracies, *metrics.steps, *metrics.passes, *costs])).decode()
+    stages = (*metrics.accuracies, *metrics.steps, *metrics.passes)
+    return b64encode(array("d", [metrics.same_test, *stages, *costs])).decode()
 
 
 def unpack_metrics(packed: str, seed: int, hardware: str) -> RunMetrics | None:
     """Return the metrics that `pack_metrics` packed."""
     if not packed:
         return None
-    values = array("d", b64decode(packed)).tolist()
+    same_test, *values = array("d", b64decode(packed)).tolist()
     num_stages = (len(values) - len(COSTS)) // 3
     costs = [None if math.isnan(value) else value for value in values[3 * num_stages :]]
     return RunMetrics(
@@ -101,4 +102,5 @@ def unpack_metrics(packed: str, seed: int, hardware: str) -> RunMetrics | None:
         passes=tuple(map(int, values[2 * num_stages : 3 * num_stages])),
         cost=dict(zip(COSTS, costs, strict=True)),
         hardware=hardware,
+        same_test=bool(same_test),
     )
