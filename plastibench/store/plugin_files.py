@@ -20,10 +20,10 @@ FILE = "plugins.zip"
 _INDEX = "plugins.json"
 
 
-def write_plugins(path: Path, plugins: Sequence[Plugin]) -> None:
+def write_plugins(path: Path, plugins: Sequence[Plugin], *, sync: bool = True) -> None:
     """Write the source of plug-ins that are not shipped, if there are any."""
     if plugins:
-        write_atomic(path, _pack(tuple(plugins)))
+        write_atomic(path, _pack(tuple(plugins)), sync=sync)
 
 
 def read_plugins(path: Path) -> list[Plugin]:

@@ -45,10 +45,11 @@ class RunWriter:
         """Time spent on writing stages."""
 
     def describe(self) -> None:
-        """Write the spec of a run that is to be executed later, so that others know of it."""
+        """Write the spec of a run that is to be executed later, so that others know of it and can do it."""
         path = self.folder / "spec.json"
         if not path.exists():
             self.folder.mkdir(parents=True, exist_ok=True)
+            write_plugins(self.folder / PLUGINS_FILE, self.plugins, sync=False)
             write_atomic(path, canonical(self.spec.as_dict()) + "\n", sync=False)
 
     def __enter__(self) -> Self:

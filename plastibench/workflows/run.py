@@ -11,7 +11,7 @@ from pathlib import Path
 from plastibench.analysis.tables.table import ResultTable, build_tables
 from plastibench.devices import Device, get_device
 from plastibench.errors import count
-from plastibench.experiments.spec import Spec
+from plastibench.experiments.spec import Spec, own_plugins
 from plastibench.experiments.suites import Suite
 from plastibench.runner.callbacks import RunCallback
 from plastibench.runner.context import RunContext
@@ -125,7 +125,7 @@ def execute_batch(batch: Batch, callbacks: Sequence[RunCallback]) -> RunResult:
     if not missing:
         logger.info("%s", plan)
     for spec in missing:
-        store.open(spec).describe()
+        store.open(spec, plugins=own_plugins(spec, context.registry)).describe()
     if batch.tuned:
         tuned_settings.save(store.home, batch.tuned)
     callbacks = [RunLogger(), *callbacks]

@@ -23,7 +23,7 @@ HOOK = """
     def before_stage(self, learner):
         from helper import factor
         if Path(ROOT, "wait").exists():
-            raise ValueError("stopped for a while")
+            raise KeyboardInterrupt
         for weight in learner.model.parameters():
             weight.mul_(self.factor * factor())
 """
@@ -62,11 +62,11 @@ def lab(tmp_path: Path) -> Lab:
     return Lab(tmp_path)
 
 
-def stop_and_restart(lab: Lab) -> Record:
+def stop(lab: Lab, *words: object) -> Record:
     """Stop a run at its second stage; return its record of another home, where it was not stopped."""
     assert small_run(lab.root / "whole", "--method", "mine", "--plugin", lab.write()).status == 0
     (lab.root / "wait").touch()
-    assert lab.run().status == 1
+    assert lab.run(*words).status == 130
     (lab.root / "wait").unlink()
     (whole,) = lab.records("whole")
     return whole
@@ -76,18 +76,19 @@ def equal(a: Record, b: Record) -> bool:
     return (a.id, a.provenance["weights"]) == (b.id, b.provenance["weights"])
 
 
-def test_a_run_is_resumed_without_the_file(lab: Lab) -> None:
-    whole = stop_and_restart(lab)
+def test_runs_are_resumed_without_the_file_even_if_they_had_not_begun(lab: Lab) -> None:
+    whole = stop(lab, "--seeds", 2)
     shutil.rmtree(lab.root / "lab")
     answer = command("resume", "--no-mlflow", "--home", lab.home)
     assert answer.status == 0, answer.err
     kept = Store(lab.home).folder(whole.id) / "plugins.zip"
     assert f"method mine: executing the source kept in {kept}\n" in answer.err
-    assert equal(lab.records()[0], whole)
+    assert [record.spec.seed for record in lab.records() if equal(record, whole)] == [0]
+    assert len(lab.records()) == 2
 
 
 def test_a_run_is_resumed_with_the_source_it_was_started_with(lab: Lab) -> None:
-    whole = stop_and_restart(lab)
+    whole = stop(lab)
     file = lab.write(factor=3)
     answer = command("resume", "--no-mlflow", "--home", lab.home, "--plugin", file)
     assert answer.status == 0, answer.err
@@ -97,10 +98,10 @@ def test_a_run_is_resumed_with_the_source_it_was_started_with(lab: Lab) -> None:
 
 @pytest.mark.heavy
 def test_runs_of_both_versions_are_resumed_in_worker_processes(lab: Lab) -> None:
-    whole = stop_and_restart(lab)
+    whole = stop(lab)
     (lab.root / "wait").touch()
     file = lab.write(factor=3)
-    assert small_run(lab.home, "--method", "mine", "--plugin", file).status == 1
+    assert small_run(lab.home, "--method", "mine", "--plugin", file).status == 130
     (lab.root / "wait").unlink()
     answer = command("resume", "--no-mlflow", "--home", lab.home, "--plugin", file, "--jobs", 2)
     assert answer.status == 0, answer.err
