@@ -144,12 +144,10 @@ def tune(
     """Search the settings of methods on validation data, as `plastibench tune` does.
 
     Args:
-        suite: As for `run`.
         trials: Trials of each method. Give this or `budget`.
         budget: What each method may use: `"2e6passes"`, `"1e15flops"` or `"0.5h"`.
         objective: `"last"`, `"mean"`, `"per_cost"` or `"cost"`; with two, all trials that none beats in both.
-        search: Settings to search beside the methods' own, such as `"learning_rate"` or
-            `"learning_rate=0.001:0.1:log"`.
+        search: Settings to search beside the methods' own: `"learning_rate"`, or `"width=8:64:log"`.
         seeds_per_trial: Runs of a trial.
         pruning: Whether to end bad trials early, by stages.
         name: Name of the tuning. Default: made of what is tuned.
@@ -157,8 +155,8 @@ def tune(
         jobs: Trials side by side. 1 runs all trials in this process.
         threads, mlflow, tracking_uri: As for `run`.
         callbacks: Objects whose hooks are called when trials end.
-        **arguments: task, methods, model, recipe, probes, settings, device, home, data and plugins, as for
-            `run`; seeds are those to report, as trials have seeds of their own.
+        suite, **arguments: task, methods, model, recipe, probes, settings, device, home, data and plugins,
+            as for `run`; seeds are those to report, as trials have seeds of their own.
 
     Returns:
         The studies, and the path of the suite with published and best settings: `run(name, tuned=True)`
@@ -207,11 +205,10 @@ def table(
     """Tabulate finished runs, as `plastibench table` does: one table for each setting.
 
     Args:
-        suite: As for `run`.
         baseline: Method to pair the others with. Default: the suite's.
         tracking_uri: Read the runs from MLflow at this address instead.
-        **arguments: task, methods, model, recipe, probes, seeds, settings, device, home and plugins, as for
-            `run`. If nothing names runs, all runs in the home folder are meant.
+        suite, **arguments: task, methods, model, recipe, probes, seeds, settings, device, home and plugins,
+            as for `run`. If nothing names runs, all runs in the home folder are meant.
 
     Returns:
         The tables, sorted by title. Damaged runs are left out, with a warning to the logger.
@@ -236,8 +233,7 @@ def results(suite: Folder | None = None, **arguments: Unpack[SelectionArguments]
     """Return finished runs with every stage and their provenance.
 
     Args:
-        suite: As for `run`.
-        **arguments: As for `table`.
+        suite, **arguments: As for `table`.
 
     Returns:
         The records. Damaged runs are left out, with a warning to the logger.
