@@ -31,7 +31,7 @@ from plastibench.tracking import TrackingServer, payload
 from plastibench.tracking.bulk.encoding import encode
 from plastibench.tracking.bulk.reader import EXPERIMENT, KIND
 from plastibench.tracking.bulk.writer import MAX_RECORDS
-from plastibench.tracking.experiment import MlflowExperiment
+from plastibench.tracking.experiment import MlflowExperiment, ensure_experiment
 from plastibench.tracking.writer import MlflowWriter
 
 START = 1_700_000_000_000
@@ -45,7 +45,7 @@ def fill(server: TrackingServer, records: list[Record]) -> None:
     writer = MlflowWriter(server)
     with writer.session():
         experiment = writer.experiment("synthetic")
-        batches = server.ensure_experiment(writer.client, EXPERIMENT, KIND)
+        batches = ensure_experiment(writer.client, server, EXPERIMENT, KIND)
     make_store: Any = SqlAlchemyStore
     store = make_store(server.uri, server.home.as_uri())
     for start in range(0, len(records), MAX_RECORDS):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from plastibench.workflows.request import RunOptions, Selection
 
 DATA_VARIABLE = "PLASTIBENCH_DATA"
-TRACKING_VARIABLES = ["PLASTIBENCH_TRACKING_URI", "MLFLOW_TRACKING_URI"]
+TRACKING_VARIABLE = "PLASTIBENCH_TRACKING_URI"
 NEVER = "never"
 Command = TypeVar("Command", bound=Callable[..., Any])
 Option = Callable[[Any], Any]
@@ -87,9 +87,9 @@ PLUGINS = click.option(
 TRACKING_URI = click.option(
     "--tracking-uri",
     metavar="URI",
-    envvar=TRACKING_VARIABLES,
-    help="Where MLflow writes: sqlite:///FILE, postgresql://..., http://... (or "
-    f"{' or '.join(TRACKING_VARIABLES)}). Default: a database in the home folder.",
+    envvar=TRACKING_VARIABLE,
+    help=f"Where MLflow writes: sqlite:///FILE, postgresql://..., http://... (or {TRACKING_VARIABLE}). "
+    "Default: MLFLOW_TRACKING_URI if it can be used, or a database in the home folder.",
 )
 MLFLOW = click.option(
     "--mlflow/--no-mlflow", default=True, show_default=True, help="Mirror runs to MLflow while they train."

@@ -8,18 +8,18 @@ from pathlib import Path
 
 
 @contextmanager
-def file_lock(path: Path, *, wait: bool = True, remove: bool = False) -> Iterator[None]:
+def file_lock(path: Path, *, wait: bool | float = True, remove: bool = False) -> Iterator[None]:
     """Hold an exclusive lock on the file at `path`, created if missing; `remove` deletes it afterwards.
 
-    Raises BlockingIOError if another holder has the lock and `wait` is false. The lock belongs to the open
-    file, so neither a clock nor a stale file plays a part.
+    `wait` may be a number of seconds. Raises BlockingIOError if another holder has the lock all the time. The
+    lock belongs to the open file, so neither a clock nor a stale file plays a part.
     """
     from filelock import FileLock, Timeout
 
     # Without flock, filelock would fall back to files that outlive a process that was killed.
     lock = FileLock(path, thread_local=False, fallback_to_soft=False)
     try:
-        lock.acquire(blocking=wait)
+        lock.acquire(timeout=-1 if wait is True else float(wait))
     except Timeout as error:
         raise BlockingIOError(f"{path} is locked by another process") from error
     try:

@@ -53,7 +53,7 @@ def explain_without_password(error: BaseException, uri: str) -> str:
     """Return one line for the cause of an error that an address led to, without passwords."""
     match = ADDRESS.fullmatch(uri)
     if match is None:
-        return type(error).__name__
+        return str(error) if isinstance(error, RequestError) else type(error).__name__
     text = explain(_cause(error))
     for secret in sorted(_secrets(match), key=len, reverse=True):
         text = text.replace(secret, HIDDEN)

@@ -14,8 +14,14 @@ from typing import Self
 
 from plastibench.errors import count
 from plastibench.system.signals import interrupts_ignored
-from plastibench.tracking.follower import MirrorJob, follow
-from plastibench.tracking.messages import MirrorAlive, MirrorDone, MirrorFailed, StopMirror
+from plastibench.tracking.follower import (
+    MirrorAlive,
+    MirrorDone,
+    MirrorFailed,
+    MirrorJob,
+    StopMirror,
+    follow,
+)
 from plastibench.tracking.server import is_available
 
 logger = logging.getLogger(__name__)
@@ -80,7 +86,7 @@ class BackgroundMirror:
         if self.result is not None:
             self._log_result(self.result)
         else:
-            self._log_failure("it does not answer")
+            self._log_failure(MirrorFailed(self.job.server, "it does not answer"))
 
     def _send(self, message: StopMirror) -> None:
         with suppress(OSError):
@@ -93,13 +99,15 @@ class BackgroundMirror:
                 match self._connection.recv():
                     case MirrorAlive(timeout):
                         self.deadline = time.monotonic() + timeout
-                    case MirrorFailed(reason):
-                        self._log_failure(reason)
+                    case MirrorFailed() as failure:
+                        self._log_failure(failure)
+                    case logging.LogRecord() as record:
+                        logging.getLogger(record.name).handle(record)
                     case MirrorDone() as result:
                         self.result = result
 
     def _log_result(self, result: MirrorDone) -> None:
-        server = self.job.server
+        server = result.server
         added = count(result.num_added, "run" if self.job.tuning is None else "trial")
         logger.info("MLflow: %s added to %s", added, server.display_uri)
         option = f"--home {shlex.quote(str(server.home))}"
@@ -111,12 +119,12 @@ class BackgroundMirror:
         for link in result.links.values():
             logger.info("        %s%s", page, link)
 
-    def _log_failure(self, reason: str) -> None:
+    def _log_failure(self, failure: MirrorFailed) -> None:
         if not self.has_failed:
             self.has_failed = True
             logger.warning(
                 "MLflow at %s cannot be written (%s): the runs go on and are safe in the store; "
                 "`plastibench sync` brings them later",
-                self.job.server.display_uri,
-                reason,
+                failure.server.display_uri,
+                failure.reason,
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,12 +11,17 @@ from typing import TYPE_CHECKING
 
 from plastibench.tracking.bulk.reader import Tags, read_batches
 from plastibench.tracking.payload import stages_digest
-from plastibench.tracking.server import PREFIX, VIEW, TrackingServer
+from plastibench.tracking.server import TrackingServer
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Run
+    from mlflow.entities import Experiment, Run
 
+ARTIFACTS = "mlflow-artifacts"
+PREFIX = "plastibench/"
+"""Of the names of experiments: other projects may share the server."""
+VIEW = "plastibench"
+"""The name of the view of an experiment's page that shows the best run first."""
 STAGES = "stages"
 """The tag of a child with the digest of its stages."""
 COLUMNS = ("test_accuracy_mean", "test_accuracy", "total_passes", "total_seconds")
@@ -52,23 +58,14 @@ class ChildRun:
 
 
 @dataclass(frozen=True)
-class FinishedChild:
-    """A finished MLflow run that shows one of ours."""
-
-    id: str
-    digest: str
-    """Of all that it shows."""
-
-
-@dataclass(frozen=True)
 class MlflowExperiment:
     """What MLflow has of a leaderboard."""
 
     id: str
     parent: str
     """The MLflow run that its children belong to."""
-    finished: dict[str, FinishedChild] = field(default_factory=dict)
-    """By run id."""
+    finished: dict[str, str] = field(default_factory=dict)
+    """The id of the MLflow run and the digest of all that it shows, separated by a space, by run id."""
     unfinished: dict[str, ChildRun] = field(default_factory=dict)
     """By run id."""
 
@@ -86,7 +83,7 @@ class ExperimentLoader:
 
     def load(self, leaderboard: str) -> MlflowExperiment:
         """Return the experiment of a leaderboard."""
-        stored = self.server.ensure_experiment(self.client, f"{PREFIX}{leaderboard}", leaderboard)
+        stored = ensure_experiment(self.client, self.server, f"{PREFIX}{leaderboard}", leaderboard)
         experiment_id = str(stored.experiment_id)
         for key, value in EXPERIMENT_TAGS.items():
             if stored.tags.get(key) != value:
@@ -115,27 +112,37 @@ class ExperimentLoader:
             for run in search(self.client, experiment, query)
         }
 
-    def _finished(self, experiment: MlflowExperiment) -> dict[str, FinishedChild]:
+    def _finished(self, experiment: MlflowExperiment) -> dict[str, str]:
         """Return the finished children that batches name, but those that a user has deleted."""
         deleted = {
             run.info.run_id for run in search(self.client, experiment.id, "tags.kind = 'run'", DELETED_ONLY)
         }
         prefix = experiment.tag_key("")
         children = {
-            key.removeprefix(prefix): FinishedChild(*value.split())
-            for tags in self._batches
-            for key, value in tags.items()
-            if key.startswith(prefix)
+            key: value for tags in self._batches for key, value in tags.items() if key.startswith(prefix)
         }
         return {
             run: child
-            for run, child in children.items()
-            if child.id not in deleted and run not in experiment.unfinished
+            for key, child in children.items()
+            if (run := key.removeprefix(prefix)) not in experiment.unfinished
+            and child.partition(" ")[0] not in deleted
         }
 
     @cached_property
     def _batches(self) -> list[Tags]:
         return read_batches(self.server)
+
+
+def ensure_experiment(client: MlflowClient, server: TrackingServer, name: str, folder: str) -> Experiment:
+    """Return an experiment, created or restored if need be, with its artifacts in a folder of its own."""
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
+        # Without a location MLflow would write into the current directory; a server has its own.
+        location = (server.home / ARTIFACTS / folder).resolve().as_uri() if server.is_database else None
+        return client.get_experiment(client.create_experiment(name, location))
+    if experiment.lifecycle_stage == "deleted":  # on MLflow's page
+        client.restore_experiment(experiment.experiment_id)
+    return experiment
 
 
 def search(client: MlflowClient, experiment: str, query: str, view: int = ACTIVE_ONLY) -> Iterator[Run]:
@@ -147,3 +154,22 @@ def search(client: MlflowClient, experiment: str, query: str, view: int = ACTIVE
         token = page.token
         if not token:
             return
+
+
+def leaderboard_links(server: TrackingServer) -> dict[str, str]:
+    """Return the link of each leaderboard in an SQLite database by its name, without importing mlflow."""
+    sql = "SELECT name, experiment_id FROM experiments WHERE lifecycle_stage = 'active' ORDER BY name"
+    try:
+        experiments = server.query(sql) if server.sqlite_path is not None else []
+    except sqlite3.Error:
+        return {}
+    return {
+        name.removeprefix(PREFIX): experiment_link(experiment)
+        for name, experiment in experiments
+        if name.startswith(PREFIX)
+    }
+
+
+def experiment_link(experiment: object) -> str:
+    """Return the part of a page's address behind the server's, with the best run first."""
+    return f"#/experiments/{experiment}/runs?viewStateShareKey={VIEW}"

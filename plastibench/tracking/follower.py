@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
+from logging.handlers import QueueHandler
 from multiprocessing.connection import Connection
+from types import SimpleNamespace
 from typing import Any
 
 from plastibench.experiments.spec import Spec
@@ -19,15 +23,15 @@ from plastibench.store.run_store import Store
 from plastibench.store.run_writer import FAILURE_FILE
 from plastibench.system.locks import is_locked
 from plastibench.system.signals import send_to_parent
-from plastibench.tracking.messages import MirrorAlive, MirrorDone, MirrorFailed, StopMirror
-from plastibench.tracking.server import TrackingServer
+from plastibench.tracking.experiment import experiment_link
+from plastibench.tracking.server import LOCK_SECONDS, TrackingServer
 from plastibench.tracking.studies import TuningMirror, TuningSource
 from plastibench.tracking.writer import MlflowWriter
 
 POLL_SECONDS = 1.0
 RETRY_SECONDS = 20.0
 """Time until MLflow is tried again after an error."""
-LOCAL_TIMEOUT_SECONDS = 60.0
+LOCAL_TIMEOUT_SECONDS = LOCK_SECONDS + 30.0
 """Longest time of a step that needs this machine alone, such as importing mlflow."""
 NICENESS = 5
 """So that runs have priority."""
@@ -40,6 +44,41 @@ class MirrorJob:
     server: TrackingServer
     leaderboards: Mapping[str, Sequence[Spec]] = field(default_factory=dict)
     tuning: TuningSource | None = None
+
+
+@dataclass(frozen=True)
+class MirrorAlive:
+    """The mirror works; its next message comes within `timeout` seconds."""
+
+    timeout: float
+
+
+@dataclass(frozen=True)
+class MirrorFailed:
+    """MLflow cannot be written."""
+
+    server: TrackingServer
+    reason: str
+
+
+@dataclass(frozen=True)
+class MirrorDone:
+    """All is written, and the process ends."""
+
+    server: TrackingServer
+    """Where it is: the database in the home folder may have replaced another."""
+    num_added: int
+    """Finished runs or trials."""
+    links: Mapping[str, str]
+    """The page's address behind the server's, by leaderboard."""
+
+
+@dataclass(frozen=True)
+class StopMirror:
+    """Write what is left, and end."""
+
+    texts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """To attach: by leaderboard and name."""
 
 
 class StoreFollower:
@@ -76,9 +115,10 @@ class StoreFollower:
             for name, named_texts in texts.items():
                 self.writer.attach(self.writer.experiment(name), named_texts)
 
-    def links(self) -> dict[str, str]:
-        """Return the link of each leaderboard."""
-        return {name: self.writer.link(name) for name in self.writer.experiments}
+    def result(self) -> MirrorDone:
+        """Return what was written, and where."""
+        links = {name: experiment_link(each.id) for name, each in self.writer.experiments.items()}
+        return MirrorDone(self.writer.server, self.num_added, links)
 
     def _update_runs(self) -> None:
         changed = [
@@ -143,30 +183,27 @@ def follow(connection: Connection, job: MirrorJob) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
     with suppress(AttributeError, OSError):
         os.nice(NICENESS)
+    send = partial(send_to_parent, connection)
+    logging.getLogger("plastibench").addHandler(QueueHandler(SimpleNamespace(put_nowait=send)))
     timeout = job.server.timeout_seconds if job.server.sqlite_path is None else LOCAL_TIMEOUT_SECONDS
-
-    def report_alive(timeout: float = timeout) -> None:
-        send_to_parent(connection, MirrorAlive(timeout))
-
-    follower, stop, retry_time = StoreFollower(job, report_alive), None, 0.0
+    follower = StoreFollower(job, on_run=lambda: send(MirrorAlive(timeout)))
+    stop, retry_time = None, 0.0
     while stop is None:
         stop = _receive(connection)
         if time.monotonic() < retry_time:
             continue
         try:
-            report_alive()
-            if not follower.writer.is_connected:
-                job.server.check()
-                report_alive(LOCAL_TIMEOUT_SECONDS)  # mlflow is imported, and may create its tables
+            # At first mlflow is imported, and may create its tables.
+            send(MirrorAlive(timeout if follower.writer.is_connected else LOCAL_TIMEOUT_SECONDS))
             if stop is None:
                 follower.update()
             else:
                 follower.finish(stop.texts)
-                send_to_parent(connection, MirrorDone(follower.num_added, follower.links()))
+                send(follower.result())
         except Exception as error:  # whatever MLflow and its database raise
             retry_time = time.monotonic() + RETRY_SECONDS
             follower.writer.reset()
-            send_to_parent(connection, MirrorFailed(job.server.explain(error)))
+            send(MirrorFailed(follower.writer.server, follower.writer.server.explain(error)))
 
 
 def _receive(connection: Connection) -> StopMirror | None:

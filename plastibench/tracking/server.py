@@ -6,37 +6,37 @@ import importlib.util
 import logging
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plastibench.errors import RequestError
 from plastibench.system.locks import file_lock
 from plastibench.system.uris import check_address, explain_without_password, without_password
-from plastibench.tracking import rest
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Experiment
+
+logger = logging.getLogger(__name__)
 
 DATABASE = "mlflow.db"
-ARTIFACTS = "mlflow-artifacts"
 LOCK = "mlflow.lock"
-PREFIX = "plastibench/"
-"""Of the names of experiments: other projects may share the server."""
-VIEW = "plastibench"
-"""The name of the view of an experiment's page that shows the best run first."""
+VARIABLE = "MLFLOW_TRACKING_URI"
+"""MLflow's own variable, which may have been set for other programs."""
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 SERVERS = ("http", "https")
+TIMEOUT_SECONDS = 5.0
+LOCK_SECONDS = 60.0
+"""Longest wait for a process that has locked a database."""
 ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_LOGGING_LEVEL": "WARNING",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": f"{2 * rest.TIMEOUT_SECONDS:.0f}",
+    "MLFLOW_LOGGING_LEVEL": "CRITICAL",  # errors are raised as well
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": f"{2 * TIMEOUT_SECONDS:.0f}",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # the default takes minutes
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    "PGCONNECT_TIMEOUT": f"{rest.TIMEOUT_SECONDS:.0f}",
+    "PGCONNECT_TIMEOUT": f"{TIMEOUT_SECONDS:.0f}",
     "GIT_PYTHON_REFRESH": "quiet",
 }
 
@@ -63,7 +63,23 @@ class TrackingServer:
 
     uri: str
     home: Path
-    timeout_seconds: float = rest.TIMEOUT_SECONDS
+    timeout_seconds: float = TIMEOUT_SECONDS
+    is_optional: bool = False
+    """Whether only MLflow's own variable names it: the database in the home folder can replace it."""
+
+    @classmethod
+    def choose(cls, uri: str | None, home: Path) -> TrackingServer:
+        """Return the server that the user asked for, that of MLflow's variable, or the home's database.
+
+        Raises RequestError for an address that the user asked for and that MLflow cannot use.
+        """
+        uri_of_others = os.environ.get(VARIABLE)
+        if uri or not uri_of_others:
+            return cls.from_uri(uri, home)
+        try:
+            return replace(cls.from_uri(uri_of_others, home), is_optional=True)
+        except RequestError as error:
+            return cls("", home).replacement(error)
 
     @classmethod
     def from_uri(cls, uri: str | None, home: Path) -> TrackingServer:
@@ -88,6 +104,13 @@ class TrackingServer:
         # SQLAlchemy's default driver for PostgreSQL is the one before psycopg.
         return cls(f"postgresql+psycopg{uri[len(scheme) :]}" if scheme == "postgresql" else uri, home)
 
+    def replacement(self, error: Exception) -> TrackingServer:
+        """Return the database in the home folder, in place of an optional server that cannot be used."""
+        logger.warning(
+            "%s is ignored (%s): the database in the home folder is used", VARIABLE, self.explain(error)
+        )
+        return self.from_uri(None, self.home)
+
     @property
     def display_uri(self) -> str:
         """Return the address without its password."""
@@ -96,7 +119,7 @@ class TrackingServer:
     @property
     def is_default(self) -> bool:
         """Return whether it is the database in the home folder."""
-        return self.uri == f"sqlite:///{(self.home / DATABASE).resolve()}"
+        return self.sqlite_path == (self.home / DATABASE).resolve()
 
     @property
     def is_database(self) -> bool:
@@ -119,7 +142,9 @@ class TrackingServer:
     def write_lock(self) -> Iterator[None]:
         """Hold a lock under which one process at a time writes what home folders mirror."""
         self.home.mkdir(parents=True, exist_ok=True)
-        with file_lock(self.lock_file):
+        with file_lock(self.lock_file, wait=LOCK_SECONDS):
+            if self.sqlite_path is not None:
+                self.check()  # waits longer than MLflow does
             yield
 
     def connect(self) -> MlflowClient:
@@ -138,18 +163,19 @@ class TrackingServer:
         """Raise an error if nothing answers or nothing can be written: MLflow would retry for minutes."""
         configure_mlflow(self.home)
         if self.sqlite_path is not None:
-            with closing(sqlite3.connect(self.sqlite_path)) as database:
+            with closing(sqlite3.connect(self.sqlite_path, timeout=LOCK_SECONDS)) as database:
                 database.execute("BEGIN IMMEDIATE")
         elif self.is_database:
             self.query("SELECT 1")
         else:
-            rest.post(self.uri, "experiments/search", {"max_results": 1}, self.timeout_seconds)
+            self.post("experiments/search", {"max_results": 1}, self.timeout_seconds)
 
     def query(self, sql: str, **values: str) -> list[Any]:
         """Return the rows of a query on a database, without mlflow, whose import takes seconds."""
+        configure_mlflow(self.home)
         if self.sqlite_path is not None:
             uri = f"{self.sqlite_path.resolve().as_uri()}?mode=ro"
-            with closing(sqlite3.connect(uri, uri=True)) as database:
+            with closing(sqlite3.connect(uri, uri=True, timeout=LOCK_SECONDS)) as database:
                 return database.execute(sql, values).fetchall()
         import sqlalchemy
 
@@ -160,36 +186,18 @@ class TrackingServer:
         finally:
             engine.dispose()
 
-    def ensure_experiment(self, client: MlflowClient, name: str, folder: str) -> Experiment:
-        """Return an experiment, created or restored if need be, with its artifacts in a folder of its own."""
-        experiment = client.get_experiment_by_name(name)
-        if experiment is None:
-            # Without a location MLflow would write into the current directory; a server has its own.
-            location = (self.home / ARTIFACTS / folder).resolve().as_uri() if self.is_database else None
-            return client.get_experiment(client.create_experiment(name, location))
-        if experiment.lifecycle_stage == "deleted":  # on MLflow's page
-            client.restore_experiment(experiment.experiment_id)
-        return experiment
+    def post(self, endpoint: str, body: Mapping[str, Any], timeout: float) -> dict[str, Any]:
+        """Return a server's response from an endpoint such as `runs/search`, with every login of MLflow's."""
+        configure_mlflow(self.home)
+        from mlflow.utils import credentials, rest_utils
+
+        http_request: Any = rest_utils.http_request  # has no types
+        get_login: Any = credentials.get_default_host_creds
+        path = f"/api/2.0/mlflow/{endpoint}"
+        response = http_request(get_login(self.uri), path, "POST", max_retries=0, timeout=timeout, json=body)
+        content: dict[str, Any] = rest_utils.verify_rest_response(response, path).json()
+        return content
 
     def explain(self, error: BaseException) -> str:
         """Return one line for an error, without the password."""
         return explain_without_password(error, self.uri)
-
-
-def leaderboard_links(server: TrackingServer) -> list[tuple[str, str]]:
-    """Return the name and the link of each leaderboard in an SQLite database, without importing mlflow."""
-    sql = "SELECT name, experiment_id FROM experiments WHERE lifecycle_stage = 'active' ORDER BY name"
-    try:
-        experiments = server.query(sql) if server.sqlite_path is not None else []
-    except sqlite3.Error:
-        return []
-    return [
-        (name.removeprefix(PREFIX), experiment_link(experiment))
-        for name, experiment in experiments
-        if name.startswith(PREFIX)
-    ]
-
-
-def experiment_link(experiment: object) -> str:
-    """Return the part of a page's address behind the server's, with the best run first."""
-    return f"#/experiments/{experiment}/runs?viewStateShareKey={VIEW}"

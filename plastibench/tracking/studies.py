@@ -91,7 +91,7 @@ class TuningMirror:
         tags = {"kind": "study", "mlflow.parentRunId": experiment.parent, **_study_tags(study)}
         parent = self.writer.client.create_run(experiment.id, tags=tags, run_name=study.study_name)
         attributes = json.dumps(dict(study.user_attrs), indent=1, sort_keys=True)
-        self.writer.client.log_text(parent.info.run_id, attributes + "\n", "study.json")
+        self.writer.log_text(parent.info.run_id, attributes + "\n", "study.json")
         return str(parent.info.run_id)
 
     def _write(

@@ -6,31 +6,29 @@ and a batch names the finished children.
 
 from __future__ import annotations
 
+import logging
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
+from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from plastibench.experiments.spec import Spec, canonical
 from plastibench.store.record import Record
 from plastibench.tracking import payload
 from plastibench.tracking.bulk.writer import BatchWriter
-from plastibench.tracking.experiment import (
-    STAGES,
-    ChildRun,
-    ExperimentLoader,
-    FinishedChild,
-    MlflowExperiment,
-)
+from plastibench.tracking.experiment import STAGES, ChildRun, ExperimentLoader, MlflowExperiment
 from plastibench.tracking.payload import MetricPoint, StageRows
-from plastibench.tracking.server import TrackingServer, experiment_link
+from plastibench.tracking.server import TrackingServer
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+
+logger = logging.getLogger(__name__)
 
 METRICS_PER_CALL = 500
 PARAMS_PER_CALL = 100
@@ -48,20 +46,33 @@ class MlflowWriter:
         self.server = server
         self.name = uuid.uuid4().hex
         self.is_connected = False
+        self.takes_artifacts = True
+        """Whether no artifact has failed so far: then no other is tried."""
         self.experiments: dict[str, MlflowExperiment] = {}
 
     @contextmanager
     def session(self) -> Iterator[None]:
         """Hold the write lock; forget what MLflow had if another process wrote in between."""
+        if not self.is_connected:
+            self._connect()
         with self.server.write_lock():
-            if not self.is_connected:
-                self.client = self.server.connect()
-                self.batch = BatchWriter(self.client, self.server)
-                self.is_connected = True
             if self.server.lock_file.read_text() != self.name:
                 self.reset()
                 self.server.lock_file.write_text(self.name)
             yield
+
+    def _connect(self) -> None:
+        try:
+            with self.server.write_lock():
+                self.client = self.server.connect()
+        except Exception as error:  # whatever the database or the server raises
+            if not self.server.is_optional:
+                raise
+            self.server = self.server.replacement(error)
+            self._connect()
+        else:
+            self.batch = BatchWriter(self.client, self.server)
+            self.is_connected = True
 
     def reset(self) -> None:
         """Forget what MLflow had."""
@@ -80,10 +91,6 @@ class MlflowWriter:
             self.experiments[leaderboard] = self.loader.load(leaderboard)
         return self.experiments[leaderboard]
 
-    def link(self, leaderboard: str) -> str:
-        """Return the page's address behind the server's, best accuracy first."""
-        return experiment_link(self.experiments[leaderboard].id)
-
     def write_stages(
         self, experiment: MlflowExperiment, spec: Spec, rows: StageRows, started: str | None = None
     ) -> ChildRun:
@@ -97,22 +104,25 @@ class MlflowWriter:
 
     def write_record(self, experiment: MlflowExperiment, record: Record) -> bool:
         """Write what is missing of a finished run; return whether anything was."""
-        digest, old = payload.record_digest(record), experiment.finished.get(record.id)
-        if old is not None and old.digest == digest:
+        digest = payload.record_digest(record)
+        old, _, old_digest = experiment.finished.get(record.id, "").partition(" ")
+        if old_digest == digest:
             return False
-        if old is not None:
-            self.client.delete_run(old.id)
+        if old:
+            self.client.delete_run(old)
         started, finished = (record.provenance.get(name) for name in ("started", "finished"))
         child = self._ensure_child(experiment, record.spec, record.stages, started)
         totals = payload.total_points(record.stages, child.start_time)
         self._log_run(child, record.spec, record.stages, totals, payload.provenance_tags(record))
-        self._log_inputs(child, record)
-        self.batch.add(record, {experiment.tag_key(record.id): f"{child.id} {digest}"})
+        self._log_dataset(child, record)
+        entry = f"{child.id} {digest}"
+        self.batch.add(record, {experiment.tag_key(record.id): entry})
         # A record that is too old to have its end has the seconds of its stages.
         end_time = totals[0].timestamp if finished is None else _milliseconds(finished)
         self.client.set_terminated(child.id, end_time=end_time)
         experiment.unfinished.pop(record.id, None)
-        experiment.finished[record.id] = FinishedChild(child.id, digest)
+        experiment.finished[record.id] = entry
+        self.log_text(child.id, canonical(record.spec.as_dict()) + "\n", "spec.json")
         return True
 
     def _ensure_child(
@@ -161,10 +171,27 @@ class MlflowWriter:
     ) -> None:
         """Attach texts by their names, and files and folders, to a leaderboard."""
         for name, text in texts.items():
-            self.client.log_text(experiment.parent, text, name)
+            self.log_text(experiment.parent, text, name)
         for path in files:
             log = self.client.log_artifacts if path.is_dir() else self.client.log_artifact
-            log(experiment.parent, str(path))
+            self._log_artifact(log, experiment.parent, str(path))
+
+    def log_text(self, run: str, text: str, name: str) -> None:
+        """Store a text as an artifact of an MLflow run, if artifacts can be stored."""
+        self._log_artifact(self.client.log_text, run, text, name)
+
+    def _log_artifact(self, log: Callable[..., Any], *arguments: str) -> None:
+        """Store an artifact. Only a server's own machine may be able to, or a library be needed for it."""
+        if self.takes_artifacts:
+            try:
+                log(*arguments)
+            except Exception as error:  # whatever such a library raises
+                self.takes_artifacts = False
+                logger.warning(
+                    "MLflow at %s cannot store artifacts (%s): it has the numbers without them",
+                    self.server.display_uri,
+                    self.server.explain(error),
+                )
 
     def log(
         self,
@@ -176,22 +203,18 @@ class MlflowWriter:
         """Write to an MLflow run in as few calls as possible; the tags come last."""
         from mlflow.entities import Metric, Param, RunTag
 
-        all_params = [Param(*param) for param in (params or {}).items()]
-        *first_params, last_params = list(payload.chunks(all_params, PARAMS_PER_CALL)) or [[]]
-        for chunk in first_params:
-            self.client.log_batch(run, params=chunk)
-        metrics = [Metric(*point) for point in points]
-        *first_metrics, last_metrics = list(payload.chunks(metrics, METRICS_PER_CALL)) or [[]]
-        for metrics_chunk in first_metrics:
-            self.client.log_batch(run, metrics=metrics_chunk)
+        metrics = payload.chunks([Metric(*point) for point in points], METRICS_PER_CALL)
+        all_params = payload.chunks([Param(*param) for param in (params or {}).items()], PARAMS_PER_CALL)
         run_tags = [RunTag(*tag) for tag in (tags or {}).items()]
-        self.client.log_batch(run, metrics=last_metrics, params=last_params, tags=run_tags)
+        *calls, (last_metrics, last_params) = [*zip_longest(metrics, all_params)] or [(None, None)]
+        for some_metrics, some_params in calls:
+            self.client.log_batch(run, metrics=some_metrics or (), params=some_params or ())
+        self.client.log_batch(run, metrics=last_metrics or (), params=last_params or (), tags=run_tags)
 
-    def _log_inputs(self, child: ChildRun, record: Record) -> None:
-        """Write the spec, and the data set by name and digest."""
+    def _log_dataset(self, child: ChildRun, record: Record) -> None:
+        """Write the name and the digest of the data set."""
         from mlflow.entities import Dataset, DatasetInput
 
-        self.client.log_text(child.id, canonical(record.spec.as_dict()) + "\n", "spec.json")
         digest = record.provenance.get("data")
         if digest is not None:
             task = record.spec.task.name

@@ -181,7 +181,7 @@ def _tracking_server(batch: Batch) -> TrackingServer | None:
     """Return where runs are mirrored. Raises RequestError for an address that MLflow cannot use."""
     if not batch.options.mlflow:
         return None
-    return TrackingServer.from_uri(batch.options.tracking_uri, batch.workspace.home)
+    return TrackingServer.choose(batch.options.tracking_uri, batch.workspace.home)
 
 
 def _plan(batch: Batch, num_missing: int, how: str) -> str:

@@ -51,6 +51,8 @@ class SyncResult:
     """Runs that were missing or differed."""
     num_tunings: int
     num_trials_written: int
+    has_artifacts: bool
+    """Whether tables, pages and attached files could be stored."""
     damaged: Mapping[Path, str]
     """Run files that were left out, with the reason."""
 
@@ -62,7 +64,8 @@ def sync(request: SyncRequest) -> SyncResult:
     """
     if not tracking.is_available():
         raise RequestError("mlflow is not installed: there is nothing to bring up to date")
-    server, store = TrackingServer.from_uri(request.tracking_uri, request.home), Store(request.home)
+    store = Store(request.home)
+    writer = MlflowWriter(TrackingServer.choose(request.tracking_uri, request.home))
     records = {record.id: record for record in tuned_settings.attach(store.records(), store.home)}
     log_damaged(store, "left out; `run` executes the run again")
     tunings = _tunings(store.home)
@@ -71,26 +74,36 @@ def sync(request: SyncRequest) -> SyncResult:
     if not boards and not chosen:
         raise RequestError(f"no finished runs in {store.home}")
     # Runs first: a server that cannot be reached is noticed before pages are drawn.
-    with _request_errors(server):
-        num_written = _write_runs(server, boards)
+    with _request_errors(writer):
+        num_written = _write_runs(writer, boards)
     with TemporaryDirectory() as folder:
         pages = _write_pages(boards, Path(folder)) if request.report else {}
-        with _request_errors(server):
+        with _request_errors(writer), writer.session():
             for name, runs in boards.items():
-                _attach(server, name, table_files(runs), (*pages.get(name, ()), *request.attachments))
-            num_trials = _write_trials(server, chosen)
-    num_runs = sum(map(len, boards.values()))
-    return SyncResult(server.display_uri, num_runs, num_written, len(chosen), num_trials, dict(store.damaged))
+                files = (*pages.get(name, ()), *request.attachments)
+                writer.attach(writer.experiment(name), table_files(runs), files)
+            sources = [TuningSource(name) for name in chosen]
+            num_trials = sum(TuningMirror(writer, store.home, source).update() for source in sources)
+    return SyncResult(
+        address=writer.server.display_uri,
+        num_runs=sum(map(len, boards.values())),
+        num_runs_written=num_written,
+        num_tunings=len(chosen),
+        num_trials_written=num_trials,
+        has_artifacts=writer.takes_artifacts,
+        damaged=dict(store.damaged),
+    )
 
 
 @contextmanager
-def _request_errors(server: TrackingServer) -> Iterator[None]:
+def _request_errors(writer: MlflowWriter) -> Iterator[None]:
     """Turn whatever MLflow and its database raise into a RequestError."""
     try:
         yield
     except RequestError:
         raise
     except Exception as error:
+        server = writer.server
         raise RequestError(
             f"MLflow at {server.display_uri} cannot be written: {server.explain(error)}"
         ) from error
@@ -124,9 +137,8 @@ def _select(
     return {board: records for board, records in chosen.items() if records}
 
 
-def _write_runs(server: TrackingServer, boards: Leaderboards) -> int:
-    writer, num_written = MlflowWriter(server), 0
-    total = sum(map(len, boards.values()))
+def _write_runs(writer: MlflowWriter, boards: Leaderboards) -> int:
+    num_written, total = 0, sum(map(len, boards.values()))
     with progress(f"bringing {total:,} runs to MLflow", total) if total > 1 else nullcontext() as advance:
         for name, records in boards.items():
             for record in records:
@@ -134,16 +146,9 @@ def _write_runs(server: TrackingServer, boards: Leaderboards) -> int:
                     num_written += writer.write_record(writer.experiment(name), record)
                 if advance is not None:
                     advance(1)
-    if total:
-        with writer.session():
-            writer.close()
-    return num_written
-
-
-def _attach(server: TrackingServer, name: str, texts: Mapping[str, str], files: tuple[Path, ...]) -> None:
-    writer = MlflowWriter(server)
     with writer.session():
-        writer.attach(writer.experiment(name), texts, files)
+        writer.close()
+    return num_written
 
 
 def _write_pages(boards: Leaderboards, folder: Path) -> dict[str, tuple[Path, ...]]:
@@ -161,11 +166,3 @@ def _write_pages(boards: Leaderboards, folder: Path) -> dict[str, tuple[Path, ..
                 folders[name] = (subfolder,)
             advance(1)
     return folders
-
-
-def _write_trials(server: TrackingServer, tunings: Sequence[str]) -> int:
-    if not tunings:
-        return 0
-    writer = MlflowWriter(server)
-    with writer.session():
-        return sum(TuningMirror(writer, server.home, TuningSource(name)).update() for name in tunings)

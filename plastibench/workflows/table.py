@@ -42,7 +42,7 @@ def table(request: TableRequest) -> TableResult:
 
 def table_from_mlflow(request: TableRequest, uri: str) -> TableResult:
     """Tabulate the runs that MLflow holds. Raises RequestError if there are none or it cannot be read."""
-    from plastibench.tracking.bulk.records import tracked_records
+    from plastibench.tracking.bulk.reader import tracked_records
 
     selection = request.selection
     server = TrackingServer.from_uri(uri, selection.workspace.home)

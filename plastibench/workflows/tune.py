@@ -200,7 +200,7 @@ def _worker_config(request: TuneRequest, plans: Sequence[StudyPlan], device: Dev
 def _mirror_job(request: TuneRequest, name: str) -> MirrorJob | None:
     if not request.mlflow:
         return None
-    server = TrackingServer.from_uri(request.tracking_uri, request.selection.workspace.home)
+    server = TrackingServer.choose(request.tracking_uri, request.selection.workspace.home)
     return MirrorJob(server, tuning=TuningSource(name, request.storage_url))
 
 

@@ -46,7 +46,7 @@ def serve(server: TrackingServer, port: int = 0) -> Iterator[MlflowPage]:
 
     Raises RequestError if there is no database, the port is taken, or the server does not start.
     """
-    _check_servable(server)
+    server = _servable(server)
     port = _free_port(port)
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
@@ -55,19 +55,26 @@ def serve(server: TrackingServer, port: int = 0) -> Iterator[MlflowPage]:
         try:
             address = f"http://{HOST}:{port}"
             _wait_until_ready(process, address, log)
-            links = {name: f"{address}/{link}" for name, link in tracking.leaderboard_links(server)}
+            links = {name: f"{address}/{link}" for name, link in tracking.leaderboard_links(server).items()}
             yield MlflowPage(address, links, process, log)
         finally:
             _stop(process)
 
 
-def _check_servable(server: TrackingServer) -> None:
+def _servable(server: TrackingServer) -> TrackingServer:
+    """Return the server, or its replacement if it is optional. Raises RequestError if there is no page."""
+    database, problem = server.sqlite_path, None
     if not tracking.is_available():
         raise RequestError("mlflow is not installed: there is no page to open")
     if not server.is_database:
-        raise RequestError(f"{server.display_uri} is a server with a page of its own: open it in a browser")
-    if server.sqlite_path is not None and not server.sqlite_path.is_file():
-        raise RequestError(f"no MLflow database in {server.sqlite_path.parent}: `plastibench run` makes one")
+        problem = f"{server.display_uri} is a server with a page of its own: open it in a browser"
+    elif database is not None and not database.is_file():
+        problem = f"no MLflow database in {database.parent}: `plastibench run` makes one"
+    if problem is None:
+        return server
+    if server.is_optional:
+        return _servable(server.replacement(RequestError(problem)))
+    raise RequestError(problem)
 
 
 def _last_line(log: IO[bytes]) -> str:

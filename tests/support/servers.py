@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -66,28 +67,27 @@ def _create(folder: Path) -> bool:
 
 
 @contextmanager
-def mlflow_server(folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
-    """Run MLflow's server with its data in a folder."""
-    words = [
-        "--backend-store-uri",
-        f"sqlite:///{folder / 'server.db'}",
-        "--port",
-        str(port),
-        "--workers",
-        "1",
-    ]
-    words += ["--artifacts-destination", str(folder / "artifacts"), "--host", "127.0.0.1"]
+def mlflow_server(
+    folder: Path, port: int, *options: str, context: ssl.SSLContext | None = None, **variables: str
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run MLflow's server with its data in a folder, over TLS if there is a context."""
+    words = ["--backend-store-uri", f"sqlite:///{folder / 'server.db'}", "--workers", "1"]
+    words += ["--port", str(port), "--host", "127.0.0.1"]
+    if "--no-serve-artifacts" not in options:
+        words += ["--artifacts-destination", str(folder / "artifacts")]
     settings = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    server = subprocess.Popen(
-        [sys.executable, "-m", "mlflow", "server", *words],
-        env={**os.environ, **settings},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-        cwd=folder,
-    )
+    with (folder / "server.log").open("wb") as log:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "mlflow", "server", *words, *options],
+            env={**os.environ, **settings, **variables},
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            cwd=folder,
+        )
+    scheme = "http" if context is None else "https"
     try:
-        wait(lambda: _answers(server, f"http://127.0.0.1:{port}/health"), "MLflow's server")
+        wait(lambda: _answers(server, f"{scheme}://127.0.0.1:{port}/health", context), "MLflow's server")
         yield server
     finally:
         stop(server)
@@ -100,11 +100,12 @@ def stop(server: subprocess.Popen[bytes]) -> None:
     server.wait()
 
 
-def _answers(server: subprocess.Popen[bytes], address: str) -> bool:
+def _answers(server: subprocess.Popen[bytes], address: str, context: ssl.SSLContext | None) -> bool:
     assert server.poll() is None, f"the server ended with exit status {server.returncode}"
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # proxies do not lead here
+    # Without proxies, which do not lead here.
+    handlers = (urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
     try:
-        with opener.open(address, timeout=2):
+        with urllib.request.build_opener(*handlers).open(address, timeout=2):
             return True
     except OSError:
         return False

@@ -44,14 +44,14 @@ def test_port_in_use_prints_one_line(tmp_path: Path) -> None:
 
 
 def test_links_are_read_without_mlflow_and_may_be_missing(tmp_path: Path) -> None:
-    assert tracking.leaderboard_links(TrackingServer.from_uri(None, tmp_path)) == []
+    assert tracking.leaderboard_links(TrackingServer.from_uri(None, tmp_path)) == {}
     with sqlite3.connect(tmp_path / tracking.DATABASE) as store:
         store.execute("CREATE TABLE experiments (name TEXT, experiment_id INTEGER, lifecycle_stage TEXT)")
         store.execute("INSERT INTO experiments VALUES ('plastibench/a', 4, 'active'), ('other', 5, 'active')")
     store.close()
-    (found,) = tracking.leaderboard_links(TrackingServer.from_uri(None, tmp_path))
-    assert found[0] == "a"
-    assert found[1].startswith("#/experiments/4/runs?")
+    found = tracking.leaderboard_links(TrackingServer.from_uri(None, tmp_path))
+    assert list(found) == ["a"]
+    assert found["a"].startswith("#/experiments/4/runs?")
 
 
 @pytest.mark.heavy

@@ -51,4 +51,5 @@ def command(
         trials if result.num_tunings else "",
         result.address,
     )
-    return ExitCode.FAILURE if result.damaged else ExitCode.SUCCESS
+    lacks_files = (attachments or report) and not result.has_artifacts
+    return ExitCode.FAILURE if result.damaged or lacks_files else ExitCode.SUCCESS

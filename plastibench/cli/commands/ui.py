@@ -19,7 +19,7 @@ def command(port: int, tracking_uri: str | None, home: Path) -> None:
     from plastibench.workflows.ui import serve
 
     try:
-        with serve(TrackingServer.from_uri(tracking_uri, home), port) as page:
+        with serve(TrackingServer.choose(tracking_uri, home), port) as page:
             click.echo(f"MLflow: {page.address} (Ctrl-C to stop)")
             for name, address in page.leaderboards.items():
                 click.echo(f"  {name}, best first: {address}")

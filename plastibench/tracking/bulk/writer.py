@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from plastibench.store.record import Record
 from plastibench.tracking.bulk.encoding import GROUP, encode
 from plastibench.tracking.bulk.reader import EXPERIMENT, KIND
+from plastibench.tracking.experiment import ensure_experiment
 from plastibench.tracking.payload import chunks
 from plastibench.tracking.server import TrackingServer
 
@@ -37,7 +38,7 @@ class BatchWriter:
         from mlflow.entities import RunTag
 
         if self.run is None:
-            experiment = self.server.ensure_experiment(self.client, EXPERIMENT, KIND)
+            experiment = ensure_experiment(self.client, self.server, EXPERIMENT, KIND)
             run = self.client.create_run(experiment.experiment_id, tags={"kind": KIND}, run_name=KIND)
             self.run = str(run.info.run_id)
         new_tags = encode(record, self.groups) | dict(tags)
