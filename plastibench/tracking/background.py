@@ -15,6 +15,7 @@ from typing import Self
 from plastibench.errors import count
 from plastibench.system.signals import interrupts_ignored
 from plastibench.tracking.follower import (
+    STEP_SECONDS,
     MirrorAlive,
     MirrorDone,
     MirrorFailed,
@@ -97,8 +98,8 @@ class BackgroundMirror:
         with suppress(EOFError, OSError):
             while True:
                 match self._connection.recv():
-                    case MirrorAlive(timeout):
-                        self.deadline = time.monotonic() + timeout
+                    case MirrorAlive():
+                        self.deadline = time.monotonic() + STEP_SECONDS
                     case MirrorFailed() as failure:
                         self._log_failure(failure)
                     case logging.LogRecord() as record:

@@ -31,8 +31,8 @@ from plastibench.tracking.writer import MlflowWriter
 POLL_SECONDS = 1.0
 RETRY_SECONDS = 20.0
 """Time until MLflow is tried again after an error."""
-LOCAL_TIMEOUT_SECONDS = LOCK_SECONDS + 30.0
-"""Longest time of a step that needs this machine alone, such as importing mlflow."""
+STEP_SECONDS = LOCK_SECONDS + 30.0
+"""Longest time of a step, such as importing mlflow or writing a run; requests have timeouts of their own."""
 NICENESS = 5
 """So that runs have priority."""
 
@@ -46,11 +46,8 @@ class MirrorJob:
     tuning: TuningSource | None = None
 
 
-@dataclass(frozen=True)
 class MirrorAlive:
-    """The mirror works; its next message comes within `timeout` seconds."""
-
-    timeout: float
+    """The mirror works; its next message comes within `STEP_SECONDS`."""
 
 
 @dataclass(frozen=True)
@@ -185,16 +182,14 @@ def follow(connection: Connection, job: MirrorJob) -> None:
         os.nice(NICENESS)
     send = partial(send_to_parent, connection)
     logging.getLogger("plastibench").addHandler(QueueHandler(SimpleNamespace(put_nowait=send)))
-    timeout = job.server.timeout_seconds if job.server.sqlite_path is None else LOCAL_TIMEOUT_SECONDS
-    follower = StoreFollower(job, on_run=lambda: send(MirrorAlive(timeout)))
+    follower = StoreFollower(job, on_run=lambda: send(MirrorAlive()))
     stop, retry_time = None, 0.0
     while stop is None:
         stop = _receive(connection)
         if time.monotonic() < retry_time:
             continue
         try:
-            # At first mlflow is imported, and may create its tables.
-            send(MirrorAlive(timeout if follower.writer.is_connected else LOCAL_TIMEOUT_SECONDS))
+            send(MirrorAlive())
             if stop is None:
                 follower.update()
             else:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from plastibench.errors import RequestError, explain
 from plastibench.store.tuned_settings import FOLDER
@@ -15,6 +17,12 @@ if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
 JOURNAL = "journal.log"
+LOCK_SECONDS = 60.0
+"""Longest wait for a process that has locked an SQLite database."""
+
+
+class StorageError(RuntimeError):
+    """A storage that could be used before cannot be used now."""
 
 
 def open_storage(home: Path, url: str | None) -> BaseStorage:
@@ -51,12 +59,30 @@ def _open_database(url: str) -> BaseStorage:
     from optuna.storages import RDBStorage
     from sqlalchemy.pool import NullPool
 
+    # Workers train most of the time: none holds a connection meanwhile, of which servers have few.
+    engine: dict[str, Any] = {"poolclass": NullPool}
+    if url.startswith("sqlite"):
+        engine["connect_args"] = {"timeout": LOCK_SECONDS}
     try:
-        # Workers train most of the time: none holds a connection meanwhile, of which servers have few.
-        return RDBStorage(url, engine_kwargs={"poolclass": NullPool})
+        return RDBStorage(url, engine_kwargs=engine)
     except Exception as error:  # a missing driver, or any of the driver's own errors
         reason = explain_without_password(error, url)
         raise RequestError(f"storage {without_password(url)} cannot be reached: {reason}") from error
+
+
+@contextmanager
+def storage_errors(url: str | None) -> Iterator[None]:
+    """Turn errors of a storage in use into a StorageError that names their cause: Optuna names another."""
+    from optuna.exceptions import StorageInternalError
+
+    try:
+        yield
+    except StorageInternalError as error:
+        address = url or ""
+        raise StorageError(
+            f"storage {without_password(address)} cannot be used: {explain_without_password(error, address)}; "
+            "the same command continues"
+        ) from error
 
 
 def _repair(journal: Path) -> None:

@@ -153,8 +153,21 @@ def _owner(trial: FrozenTrial) -> TrialOwner:
 
 def _check_terms(study: optuna.Study, plan: StudyPlan) -> None:
     """Store the terms of a new study; raise RequestError if those of an old one differ."""
+    directions = [OBJECTIVES[name].direction for name in plan.config.objectives]
+    old_directions = [direction.name.lower() for direction in study.directions]
+    if old_directions != directions:
+        raise RequestError(
+            f"study {plan.study_name} was made with another direction ({', '.join(old_directions)}; now "
+            f"{', '.join(directions)}): begin another tuning with --name"
+        )
+    has_trials = bool(study.get_trials(deepcopy=False))  # before its terms: another process may add both
     terms = json.loads(json.dumps(plan.fixed_terms()))
     stored = study.user_attrs.get("facts")
+    if stored is None and has_trials:
+        raise RequestError(
+            f"study {plan.study_name} has trials of another program, whose metric and search space are not "
+            "known: begin another tuning with --name"
+        )
     if stored is None:
         study.set_user_attr("facts", terms)
         stored = terms
