@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from plastibench.tracking.experiment import MlflowExperiment, search
 from plastibench.tracking.payload import MAX_VALUE_LENGTH, MetricPoint, format_param
 from plastibench.tracking.writer import MlflowWriter
-from plastibench.tuning.storage import load_studies, open_storage
+from plastibench.tuning.storage import load_studies, open_storage, storage_errors
 from plastibench.tuning.trials import COSTS, REASON, RULE, best_trials, finished_trials
 
 if TYPE_CHECKING:
@@ -56,7 +56,8 @@ class TuningMirror:
 
     def changed_studies(self) -> list[tuple[optuna.Study, list[FrozenTrial]]]:
         """Return the studies in which trials finished since the last `update`, with all finished trials."""
-        studies = [(s, finished_trials(s)) for s in load_studies(self.storage, self.source.name)]
+        with storage_errors(self.source.storage_url):
+            studies = [(s, finished_trials(s)) for s in load_studies(self.storage, self.source.name)]
         return [(s, trials) for s, trials in studies if len(trials) != self._num_written.get(s.study_name)]
 
     def update(self) -> int:
@@ -65,7 +66,7 @@ class TuningMirror:
         for study, trials in self.changed_studies():
             experiment = self.writer.experiment(self.source.experiment_name)
             parent, written = self._parent(experiment, study), self._written(experiment, study)
-            missing = [trial for trial in trials if trial.number not in written]
+            missing = [trial for trial in trials if _key(trial) not in written]
             for trial in missing:
                 self._write(experiment, parent, study, trial)
             if missing:
@@ -74,15 +75,15 @@ class TuningMirror:
             num_added += len(missing)
         return num_added
 
-    def _written(self, experiment: MlflowExperiment, study: optuna.Study) -> set[int]:
-        """Return the numbers of the trials that MLflow has; those that a dead process left are deleted."""
-        numbers, query = set(), f"tags.kind = 'trial' and tags.study = '{study.study_name}'"
+    def _written(self, experiment: MlflowExperiment, study: optuna.Study) -> set[tuple[int, int]]:
+        """Return the keys of the trials that MLflow has; those that a dead process left are deleted."""
+        keys, query = set(), f"tags.kind = 'trial' and tags.study = '{study.study_name}'"
         for run in search(self.writer.client, experiment.id, query):
             if run.info.status == "RUNNING":
                 self.writer.client.delete_run(run.info.run_id)
             else:
-                numbers.add(int(run.data.tags["trial"]))
-        return numbers
+                keys.add((int(run.data.tags["trial"]), int(run.info.start_time)))
+        return keys
 
     def _parent(self, experiment: MlflowExperiment, study: optuna.Study) -> str:
         query = f"tags.kind = 'study' and tags.study = '{study.study_name}'"
@@ -122,6 +123,11 @@ class TuningMirror:
         tags |= {state.lower(): str(states.count(state)) for state in STATUSES}
         self.writer.log(parent, [], tags)
         self.writer.client.set_terminated(parent)
+
+
+def _key(trial: FrozenTrial) -> tuple[int, int]:
+    """Return what tells a trial from those of all home folders that have a study of this name."""
+    return trial.number, _milliseconds(trial.datetime_start)
 
 
 def _study_tags(study: optuna.Study) -> dict[str, str]:

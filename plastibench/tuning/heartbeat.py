@@ -9,7 +9,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -80,7 +80,8 @@ class TuningWorker:
 
         def beat() -> None:
             while not stop.wait(seconds):
-                send(self.owner())
+                with suppress(Exception):  # the trial reports to the storage, too
+                    send(self.owner())
 
         thread = threading.Thread(target=beat, daemon=True)
         thread.start()

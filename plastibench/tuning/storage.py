@@ -61,7 +61,7 @@ def _open_database(url: str) -> BaseStorage:
 
     # Workers train most of the time: none holds a connection meanwhile, of which servers have few.
     engine: dict[str, Any] = {"poolclass": NullPool}
-    if url.startswith("sqlite"):
+    if url.startswith("sqlite") and "timeout=" not in url:
         engine["connect_args"] = {"timeout": LOCK_SECONDS}
     try:
         return RDBStorage(url, engine_kwargs=engine)
@@ -79,10 +79,8 @@ def storage_errors(url: str | None) -> Iterator[None]:
         yield
     except StorageInternalError as error:
         address = url or ""
-        raise StorageError(
-            f"storage {without_password(address)} cannot be used: {explain_without_password(error, address)}; "
-            "the same command continues"
-        ) from error
+        reason = explain_without_password(error, address)
+        raise StorageError(f"storage {without_password(address)} cannot be used: {reason}") from error
 
 
 def _repair(journal: Path) -> None:

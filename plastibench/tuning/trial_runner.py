@@ -103,6 +103,7 @@ class TrialRunner(RunCallback):
     def run(self) -> None:
         """Run the trial; tell Optuna its values, that it is pruned, or that it failed."""
         import optuna
+        from optuna.exceptions import StorageInternalError
         from optuna.trial import TrialState
 
         start = time.perf_counter()
@@ -111,7 +112,7 @@ class TrialRunner(RunCallback):
                 self._run(spec)
         except optuna.TrialPruned:
             self._finish(start, TrialState.PRUNED)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, StorageInternalError):  # not the trial's fault: it is tried again
             raise
         except BaseException as error:  # a plug-in may raise anything; other trials must go on
             self.trial.set_user_attr(REASON, explain(error))

@@ -2,14 +2,17 @@
 
 import multiprocessing
 import os
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
+from multiprocessing.queues import SimpleQueue
 
 from plastibench.system import signals
 from plastibench.training.callbacks import StopRequested
+from plastibench.tuning.storage import StorageError, storage_errors
 from plastibench.tuning.trial_runner import WorkerConfig, run_worker
 
 POLL_SECONDS = 1.0
@@ -19,6 +22,10 @@ MAX_DEATHS = 10
 """Dead workers beyond which the runs themselves are taken to be the cause."""
 
 
+STORAGE_LOST = 3
+"""Exit code of a worker whose storage cannot be used: another worker could not either."""
+
+
 class WorkersLostError(RuntimeError):
     """Workers died again and again."""
 
@@ -26,21 +33,25 @@ class WorkersLostError(RuntimeError):
 def run_workers(config: WorkerConfig, num_workers: int, on_poll: Callable[[], None]) -> None:
     """Run trials in several processes until every budget is used; `on_poll` is called every second.
 
-    Raises WorkersLostError if worker after worker dies. No process is left when this returns or raises.
+    Raises StorageError if one of them cannot use the storage, and WorkersLostError if worker after worker
+    dies. No process is left when this returns or raises.
     """
-    workers = [_start(config, position) for position in range(num_workers)]
+    errors = multiprocessing.get_context("spawn").SimpleQueue()
+    workers = [_start(config, position, errors) for position in range(num_workers)]
     num_deaths = 0
     try:
         while alive := [worker for worker in workers if worker.is_alive()]:
             wait([worker.sentinel for worker in alive], timeout=POLL_SECONDS)
             for position, worker in enumerate(workers):
+                if worker.exitcode == STORAGE_LOST:
+                    raise StorageError(errors.get())
                 if not worker.is_alive() and worker.exitcode:
                     num_deaths += 1
                     if num_deaths > MAX_DEATHS:
                         raise WorkersLostError(
                             f"{num_deaths} workers died, the last with exit status {worker.exitcode}"
                         )
-                    workers[position] = _start(config, position)
+                    workers[position] = _start(config, position, errors)
             on_poll()
     except KeyboardInterrupt:
         signals.announce_stop()
@@ -49,10 +60,10 @@ def run_workers(config: WorkerConfig, num_workers: int, on_poll: Callable[[], No
         _stop(workers)
 
 
-def _start(config: WorkerConfig, position: int) -> BaseProcess:
+def _start(config: WorkerConfig, position: int, errors: SimpleQueue[str]) -> BaseProcess:
     context = multiprocessing.get_context("spawn")
     # Not a daemon: a run that streams its images has processes of its own.
-    process = context.Process(target=_main, args=(config, position), daemon=False)
+    process = context.Process(target=_main, args=(config, position, errors), daemon=False)
     process.start()
     return process
 
@@ -70,14 +81,18 @@ def _stop(workers: list[BaseProcess]) -> None:
             worker.join()
 
 
-def _main(config: WorkerConfig, position: int) -> None:
+def _main(config: WorkerConfig, position: int, errors: SimpleQueue[str]) -> None:
     """Run a worker's process for as long as its parent lives."""
     signals.follow_parent()
     parent = multiprocessing.parent_process()
     assert parent is not None
     threading.Thread(target=_exit_with, args=(parent,), daemon=True).start()
-    with suppress(StopRequested):
-        run_worker(config, position)
+    try:
+        with suppress(StopRequested), storage_errors(config.storage_url):
+            run_worker(config, position)
+    except StorageError as error:
+        errors.put(str(error))
+        sys.exit(STORAGE_LOST)
 
 
 def _exit_with(parent: BaseProcess) -> None:

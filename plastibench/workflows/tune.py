@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from plastibench.devices import Device, get_device
 from plastibench.errors import RequestError, count, unknown
@@ -25,13 +26,16 @@ from plastibench.tuning import export, plots, summary
 from plastibench.tuning.budget import Budget
 from plastibench.tuning.callbacks import TuningCallback
 from plastibench.tuning.plan import StudyConfig, StudyPlan, make_plans
-from plastibench.tuning.storage import load_studies, open_storage, tuning_names
+from plastibench.tuning.storage import load_studies, open_storage, storage_errors, tuning_names
 from plastibench.tuning.study import TuningStudy
 from plastibench.tuning.summary import StudySummary
 from plastibench.tuning.trial_runner import WorkerConfig, run_worker
 from plastibench.tuning.worker_pool import run_workers
 from plastibench.workflows.request import Selection
 from plastibench.workflows.trial_logger import TrialLogger, TrialWatcher
+
+if TYPE_CHECKING:
+    from optuna.storages import BaseStorage
 
 logger = logging.getLogger(__name__)
 
@@ -106,27 +110,46 @@ def tune(request: TuneRequest, callbacks: Sequence[TuningCallback] = ()) -> Tune
     job, device = _mirror_job(request, suite_name), _open_device(selection)
     plans = _with_data(plans, RunContext(selection.workspace, str(device)))
     storage = open_storage(home, request.storage_url)
-    studies = [TuningStudy.open(plan, storage, home) for plan in plans]
+    with storage_errors(request.storage_url):
+        studies = [TuningStudy.open(plan, storage, home) for plan in plans]
+        _use_budget(request, studies, device, job, [TrialLogger(), *callbacks])
+        _keep_plugins(request, suite_name, plans)
+        return TuneResult(suite_name, studies, export.write_suite(storage, suite_name, home))
+
+
+def _use_budget(
+    request: TuneRequest,
+    studies: Sequence[TuningStudy],
+    device: Device,
+    job: MirrorJob | None,
+    callbacks: Sequence[TuningCallback],
+) -> None:
+    """Run trials until every study has used its budget, mirrored to MLflow if there is a job."""
+    home = request.selection.workspace.home
     num_lost = sum(study.requeue_lost_trials(home) for study in studies)
     if num_lost:
         logger.info("tried again, since their process died: %s", count(num_lost, "trial"))
-    head = f"{suite_name}: {count(len(studies), 'study', 'studies')}, {request.budget.describe()} each"
+    name = studies[0].plan.tuning
+    head = f"{name}: {count(len(studies), 'study', 'studies')}, {request.budget.describe()} each"
     if all(study.used(request.budget) >= request.budget.amount for study in studies):
         logger.info("%s: used already, nothing to do", head)
-    else:
-        logger.info("%s, on %s, %d at a time", head, device.name(), request.jobs)
-        config = _worker_config(request, plans, device)
-        with mirrored(job) as mirror:
-            _run_trials(config, studies, request.jobs, [TrialLogger(), *callbacks])
-            if mirror is not None:
-                mirror.finish({})
-    _keep_plugins(request, suite_name, plans)
-    return TuneResult(suite_name, studies, export.write_suite(storage, suite_name, home))
+        return
+    logger.info("%s, on %s, %d at a time", head, device.name(), request.jobs)
+    config = _worker_config(request, [study.plan for study in studies], device)
+    with mirrored(job) as mirror:
+        _run_trials(config, studies, request.jobs, callbacks)
+        if mirror is not None:
+            mirror.finish({})
 
 
 def report_tuning(request: TuningReportRequest) -> TuningReport:
     """Summarize and plot the trials of a tuning. Raises RequestError if there is no such tuning."""
     storage = open_storage(request.home, request.storage_url)
+    with storage_errors(request.storage_url):
+        return _report(request, storage)
+
+
+def _report(request: TuningReportRequest, storage: BaseStorage) -> TuningReport:
     names = tuning_names(storage)
     name = request.name or (names[0] if len(names) == 1 else None)
     if name is None:

@@ -1,4 +1,4 @@
-"""MLFLOW_TRACKING_URI may be meant for other programs: what it names is used if it can be, and never refused."""
+"""MLFLOW_TRACKING_URI may be meant for other programs: its value is used if it can be, and never refused."""
 
 from __future__ import annotations
 
