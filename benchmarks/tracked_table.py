@@ -31,7 +31,8 @@ from plastibench.tracking import TrackingServer, payload
 from plastibench.tracking.bulk.encoding import encode
 from plastibench.tracking.bulk.reader import EXPERIMENT, KIND
 from plastibench.tracking.bulk.writer import MAX_RECORDS
-from plastibench.tracking.experiment import MlflowExperiment, ensure_experiment
+from plastibench.tracking.experiment import MlflowExperiment
+from plastibench.tracking.server import ensure_experiment
 from plastibench.tracking.writer import MlflowWriter
 
 START = 1_700_000_000_000

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING
 
 from plastibench.tracking.bulk.reader import Tags, read_batches
 from plastibench.tracking.payload import stages_digest
-from plastibench.tracking.server import TrackingServer
+from plastibench.tracking.server import TrackingServer, ensure_experiment
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Experiment, Run
+    from mlflow.entities import Run
 
-ARTIFACTS = "mlflow-artifacts"
 PREFIX = "plastibench/"
 """Of the names of experiments: other projects may share the server."""
 VIEW = "plastibench"
@@ -131,18 +130,6 @@ class ExperimentLoader:
     @cached_property
     def _batches(self) -> list[Tags]:
         return read_batches(self.server)
-
-
-def ensure_experiment(client: MlflowClient, server: TrackingServer, name: str, folder: str) -> Experiment:
-    """Return an experiment, created or restored if need be, with its artifacts in a folder of its own."""
-    experiment = client.get_experiment_by_name(name)
-    if experiment is None:
-        # Without a location MLflow would write into the current directory; a server has its own.
-        location = (server.home / ARTIFACTS / folder).resolve().as_uri() if server.is_database else None
-        return client.get_experiment(client.create_experiment(name, location))
-    if experiment.lifecycle_stage == "deleted":  # on MLflow's page
-        client.restore_experiment(experiment.experiment_id)
-    return experiment
 
 
 def search(client: MlflowClient, experiment: str, query: str, view: int = ACTIVE_ONLY) -> Iterator[Run]:

@@ -18,10 +18,12 @@ from plastibench.system.uris import check_address, explain_without_password, wit
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Experiment
 
 logger = logging.getLogger(__name__)
 
 DATABASE = "mlflow.db"
+ARTIFACTS = "mlflow-artifacts"
 LOCK = "mlflow.lock"
 VARIABLE = "MLFLOW_TRACKING_URI"
 """MLflow's own variable, which may have been set for other programs."""
@@ -201,3 +203,15 @@ class TrackingServer:
     def explain(self, error: BaseException) -> str:
         """Return one line for an error, without the password."""
         return explain_without_password(error, self.uri)
+
+
+def ensure_experiment(client: MlflowClient, server: TrackingServer, name: str, folder: str) -> Experiment:
+    """Return an experiment, created or restored if need be, with its artifacts in a folder of its own."""
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
+        # Without a location MLflow would write into the current directory; a server has its own.
+        location = (server.home / ARTIFACTS / folder).resolve().as_uri() if server.is_database else None
+        return client.get_experiment(client.create_experiment(name, location))
+    if experiment.lifecycle_stage == "deleted":  # on MLflow's page
+        client.restore_experiment(experiment.experiment_id)
+    return experiment

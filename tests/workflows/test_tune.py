@@ -233,7 +233,7 @@ def test_accuracy_per_cost_and_two_objectives_are_what_the_runs_say(tmp_path: Pa
             ("--method", "dash", "--trials", 2, "--storage", "postgresql://me:pw@127.0.0.1:1/x"),
             "cannot be reached",
         ),
-        (("--method", "dash", "--trials", 2, "--storage", "nonsense"), "cannot be reached"),
+        (("--method", "dash", "--trials", 2, "--storage", "nonsense"), "is not allowed"),
     ],
 )
 def test_invalid_request_is_one_line(tmp_path: Path, words: tuple[object, ...], message: str) -> None:

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 from plastibench.store.record import Record
 from plastibench.tracking.bulk.encoding import GROUP, encode
 from plastibench.tracking.bulk.reader import EXPERIMENT, KIND
-from plastibench.tracking.experiment import ensure_experiment
 from plastibench.tracking.payload import chunks
-from plastibench.tracking.server import TrackingServer
+from plastibench.tracking.server import TrackingServer, ensure_experiment
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
