@@ -71,14 +71,9 @@ def setting_label(spec: Spec) -> str:
     return f"{spec.task.name} ({assignments(task)}), {spec.model.name}, {assignments(recipe)}, {spec.device}"
 
 
-def setting_difference(spec: Spec, others: Sequence[Spec]) -> str:
-    """Return the values of `spec` that differ from those of any other: method and seed aside."""
-    return assignments(_differing(_setting_values(spec), [_setting_values(other) for other in others]))
-
-
-def data_difference(record: Record, others: Sequence[Record]) -> str:
-    """Return the checksum of the data that `record` was made on if any other was made on other data."""
-    return f"data={short_data(record)}" if any(other.data != record.data for other in others) else ""
+def setting_difference(record: Record, others: Sequence[Record]) -> str:
+    """Return the values of a setting, and its data, that differ from any other's: method and seed aside."""
+    return assignments(_differing(_setting_values(record), [_setting_values(other) for other in others]))
 
 
 def short_data(record: Record) -> str:
@@ -105,9 +100,10 @@ def _identity(method: Part) -> dict[str, Any]:
     return {**method.settings, "code": method.code}
 
 
-def _setting_values(spec: Spec) -> dict[str, Any]:
+def _setting_values(record: Record) -> dict[str, Any]:
+    spec = tuned_settings.untuned_spec(record)
     code = {f"{kind}.code": part.code for kind, part in spec.parts.items() if kind != "method"}
-    rest = {"protocol": spec.protocol, "device": spec.device}
+    rest = {"protocol": spec.protocol, "device": spec.device, "data": short_data(record)}
     return {**spec.task_settings, **spec.model.settings, **spec.recipe, **code, **rest}
 
 

@@ -4,17 +4,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TypeVar
 
-from plastibench.analysis.labels import (
-    data_difference,
-    method_difference,
-    setting_difference,
-    setting_label,
-)
+from plastibench.analysis.labels import method_difference, setting_difference, setting_label
 from plastibench.analysis.stats.estimate import Estimate, paired_differences, unpaired_difference
 from plastibench.analysis.stats.significance import holm_correction, sign_flip_test
 from plastibench.analysis.tables.table import ResultRow, ResultTable
-from plastibench.experiments.spec import Spec, canonical
+from plastibench.experiments.spec import canonical
 from plastibench.store import tuned_settings
+from plastibench.store.record import Record
 from plastibench.store.run_metrics import relative_cost
 
 Item = TypeVar("Item")
@@ -111,16 +107,18 @@ def _by_unique_key(items: Sequence[Item], key: Callable[[Item], object]) -> dict
     return {name: item for name, item in zip(keys, items, strict=True) if keys.count(name) == 1}
 
 
-def _spec(table: ResultTable) -> Spec:
-    return tuned_settings.untuned_spec(table.rows[0].records[0])
+def _record(table: ResultTable) -> Record:
+    """Return one of the runs, which have the setting and the data in common."""
+    return table.rows[0].records[0]
 
 
 def _setting_id(table: ResultTable) -> str:
-    return tuned_settings.condition_id(table.rows[0].records[0])
+    return tuned_settings.condition_id(_record(table))
 
 
 def _task_and_model(table: ResultTable) -> tuple[str, str]:
-    return _spec(table).task.name, _spec(table).model.name
+    spec = _record(table).spec
+    return spec.task.name, spec.model.name
 
 
 def _method_settings(row: ResultRow) -> str:
@@ -135,24 +133,18 @@ def _method_name(row: ResultRow) -> str:
 
 
 def _compare_setting(first: ResultTable, second: ResultTable) -> SettingComparison:
+    ours, theirs = _record(first), _record(second)
     pairs, unmatched = _match(first.rows, second.rows, _method_settings, _method_name)
     rows = [_compare_method(one, other) for one, other in pairs]
     p_values = holm_correction([row.p for row in rows])
     rows = [replace(row, p=p) for row, p in zip(rows, p_values, strict=True)]
     left, right = (tuple(row.method for row in rows) for rows in unmatched)
     return SettingComparison(
-        title=setting_label(_spec(first)),
-        differing=_join(_difference(first, second), _difference(second, first)),
+        title=setting_label(tuned_settings.untuned_spec(ours)),
+        differing=_join(setting_difference(ours, [theirs]), setting_difference(theirs, [ours])),
         rows=tuple(sorted(rows, key=lambda row: row.method)),
         unmatched=(left, right),
     )
-
-
-def _difference(table: ResultTable, other: ResultTable) -> str:
-    """Return the values of a table's setting, and its data, if the other table has others."""
-    setting = setting_difference(_spec(table), [_spec(other)])
-    data = data_difference(table.rows[0].records[0], [other.rows[0].records[0]])
-    return " ".join(filter(None, (setting, data)))
 
 
 def _join(first: str, second: str) -> str:

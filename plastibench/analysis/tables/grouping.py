@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from plastibench.analysis.labels import data_difference, setting_difference, setting_label
+from plastibench.analysis.labels import setting_difference, setting_label
 from plastibench.store.record import Record
 from plastibench.store.tuned_settings import untuned_spec
 
@@ -19,13 +19,10 @@ def without_repeats(records: Iterable[Record]) -> Iterable[Record]:
 
 def make_titles(records: list[Record]) -> list[str]:
     """Return a title for each setting; those with the same label are distinguished in brackets."""
-    specs = [untuned_spec(record) for record in records]
-    labels = [setting_label(spec) for spec in specs]
-    result = []
-    for record, spec, label in zip(records, specs, labels, strict=True):
-        same = [number for number, twin in enumerate(labels) if twin == label]
-        difference = setting_difference(spec, [specs[number] for number in same])
-        data = data_difference(record, [records[number] for number in same])
-        brackets = " ".join(filter(None, (difference, data)))
-        result.append(f"{label} ({brackets})" if brackets else label)
-    return result
+    labels = [setting_label(untuned_spec(record)) for record in records]
+    titles = []
+    for record, label in zip(records, labels, strict=True):
+        same = [other for other, twin in zip(records, labels, strict=True) if twin == label]
+        difference = setting_difference(record, same)
+        titles.append(f"{label} ({difference})" if difference else label)
+    return titles
