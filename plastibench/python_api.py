@@ -223,10 +223,7 @@ def table(
     """
     from plastibench.workflows import table as workflow
 
-    request = workflow.TableRequest(selection=selection(suite, arguments), baseline=baseline)
-    if tracking_uri is not None:
-        return workflow.table_from_mlflow(request, tracking_uri).tables
-    return workflow.table(request).tables
+    return workflow.table(selection(suite, arguments), baseline, tracking_uri).tables
 
 
 def results(suite: Folder | None = None, **arguments: Unpack[SelectionArguments]) -> list[Record]:

@@ -29,14 +29,6 @@ Outcome = Literal["copied", "already present", "conflicting", "locked", "damaged
 
 
 @dataclass(frozen=True)
-class MergeRequest:
-    """Home folders to copy from, which are only read, and the one to copy to."""
-
-    sources: Sequence[Path]
-    target: Path
-
-
-@dataclass(frozen=True)
 class MergeResult:
     """What happened to the runs."""
 
@@ -60,23 +52,22 @@ class RunCopy:
     """The run file, which is copied unchanged."""
 
 
-def merge(request: MergeRequest) -> MergeResult:
-    """Copy the finished runs of the sources to the target.
+def merge(sources: Sequence[Path], target: Path) -> MergeResult:
+    """Copy the finished runs of home folders, which are only read, to the target.
 
     Raises RequestError for a source without runs, and if the target is among the sources.
     """
-    sources = [Store(home) for home in request.sources]
-    runs = sorted({run for source in sources for run in _runs(source, request.target)})
-    target = Store(request.target)
-    target.prepare()
-    merger = _Merger(sources, target)
+    stores = [Store(home) for home in sources]
+    runs = sorted({run for store in stores for run in _runs(store, target)})
+    merger = _Merger(stores, Store(target))
+    merger.target.prepare()
     with progress(f"merging {count(len(runs), 'run')}", len(runs)) as advance:
         for run in runs:
             merger.counts[merger.copy(run)] += 1
             advance(1)
     merger.copy_tuned_settings()
     merger.log_summary()
-    damaged = {path: reason for source in sources for path, reason in source.damaged.items()}
+    damaged = {path: reason for store in stores for path, reason in store.damaged.items()}
     return MergeResult(dict(merger.counts), damaged)
 
 

@@ -18,7 +18,7 @@ def command(sources: tuple[Path, ...], home: Path) -> ExitCode:
     out: the exit status is then 1. The other home folders are only read. Unfinished runs stay where they
     are.
     """
-    from plastibench.workflows.merge import MergeRequest, merge
+    from plastibench.workflows.merge import merge
 
-    result = merge(MergeRequest(sources, home))
+    result = merge(sources, home)
     return ExitCode.SUCCESS if result.is_complete else ExitCode.FAILURE

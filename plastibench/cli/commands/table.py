@@ -41,15 +41,14 @@ def command(
     from plastibench.analysis.tables.columns import select_columns
     from plastibench.cli.render import check_format
     from plastibench.workflows.finished_runs import references_of
-    from plastibench.workflows.table import TableRequest, table, table_from_mlflow
+    from plastibench.workflows.table import table
 
     check_format(format_)
     usual = references_of(selection)
     references = {"baseline": baseline or usual.baseline, "cost_reference": usual.cost_reference}
     shown = select_columns(style, columns, references)
-    request = TableRequest(selection=selection, baseline=baseline)
     with _gc_paused():
-        result = table(request) if uri is None else table_from_mlflow(request, uri)
+        result = table(selection, baseline, uri)
         if result.tables or not result.damaged:
             click.echo(_text(result.tables, format_, shown), nl=False)
     return ExitCode.FAILURE if result.damaged else ExitCode.SUCCESS
