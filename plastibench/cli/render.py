@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from plastibench.analysis.tables.text_table import TextTable
     from plastibench.profiling.concurrency import ConcurrencyResult
     from plastibench.profiling.throughput import Throughput, TimeBreakdown
+    from plastibench.runner.workspace import Workspace
     from plastibench.store.run_status import RunStatus
     from plastibench.workflows.tune import TuneResult
 
@@ -105,8 +106,9 @@ def concurrency_line(result: ConcurrencyResult) -> str:
     return f"{head}{total:>12,.0f} images/s ({min(rates):,.0f} to {max(rates):,.0f} each{memory})"
 
 
-def tuning_lines(result: TuneResult, home: str) -> list[str]:
+def tuning_lines(result: TuneResult, workspace: Workspace) -> list[str]:
     """Return the best trials of each study, and the command that measures them."""
+    from plastibench.runner.workspace import default_data
     from plastibench.tuning.objective import format_values
     from plastibench.tuning.trials import best_trials
 
@@ -122,7 +124,9 @@ def tuning_lines(result: TuneResult, home: str) -> list[str]:
             )
     if result.suite is None:
         return [*lines, "no trial was judged: there is nothing to choose from"]
-    command = f"plastibench run --tuned {result.suite.stem} --home {shlex.quote(home)}"
+    words = ["plastibench", "run", "--tuned", result.suite.stem, "--home", str(workspace.home)]
+    words += ["--data", str(workspace.data)] if workspace.data != default_data() else []
+    command = shlex.join(words)
     return [
         *lines,
         f"chosen settings: {result.suite.resolve()}",

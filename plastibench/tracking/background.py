@@ -23,7 +23,7 @@ from plastibench.tracking.follower import (
     StopMirror,
     follow,
 )
-from plastibench.tracking.server import is_available
+from plastibench.tracking.server import TrackingServer, is_available
 
 logger = logging.getLogger(__name__)
 
@@ -111,12 +111,8 @@ class BackgroundMirror:
         server = result.server
         added = count(result.num_added, "run" if self.job.tuning is None else "trial")
         logger.info("MLflow: %s added to %s", added, server.display_uri)
-        option = f"--home {shlex.quote(str(server.home))}"
-        if not server.is_default:
-            option = f"--tracking-uri {server.display_uri}"
-        page = (
-            f"`plastibench ui {option}`, then <address>/" if server.is_database else f"{server.display_uri}/"
-        )
+        ui = f"`{_command('ui', server)}`, then <address>/"
+        page = ui if server.is_database else f"{server.display_uri}/"
         for link in result.links.values():
             logger.info("        %s%s", page, link)
 
@@ -125,7 +121,14 @@ class BackgroundMirror:
             self.has_failed = True
             logger.warning(
                 "MLflow at %s cannot be written (%s): the runs go on and are safe in the store; "
-                "`plastibench sync` brings them later",
+                "`%s` brings them later",
                 failure.server.display_uri,
                 failure.reason,
+                _command("sync", failure.server),
             )
+
+
+def _command(name: str, server: TrackingServer) -> str:
+    """Return a command on the home folder of a server, with its address if it is not the usual one."""
+    words = ["plastibench", name, "--home", str(server.home)]
+    return shlex.join([*words, *([] if server.is_default else ["--tracking-uri", server.display_uri])])

@@ -238,6 +238,28 @@ def test_the_printed_command_finds_the_very_runs(tmp_path: Path) -> None:
         assert "all 2 runs are finished already" in again.err, (line, again.err)
 
 
+def test_the_printed_command_has_regime_probes_and_quoted_text(tmp_path: Path) -> None:
+    fields = """words: str = "some"\npair: tuple[int, ...] = (1, 2)\nshare: float | None = 0.5"""
+    mine = plugin(tmp_path, "mine", fields)
+    text = """it's "$HOME" & more = `x`; #1"""
+    settings = {
+        "regime": "buffer",
+        "buffer": "100",
+        "mine.words": text,
+        "mine.pair": "7",
+        "mine.share": "none",
+    }
+    asked = [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
+    home = ("--plugin", mine, "--home", tmp_path / "a home")
+    made = small_run(tmp_path / "a home", *home[:2], "--method", "mine", "--probe", "weight_norm", *asked)
+    assert made.status == 0, made.err
+    line = rerun_command([record.spec for record in Store(tmp_path / "a home").records()])
+    program, verb, *words = shlex.split(line)
+    assert (program, words.count("--probe")) == ("plastibench", 1)
+    again = command(verb, "--no-mlflow", *home, *words)
+    assert "the run is finished already" in again.err, (line, again.err)
+
+
 def test_every_paper_that_a_method_names_is_cited_once() -> None:
     found = bibliography(["dash", "shrink_perturb", "warm", "nobody"])
     assert found.count("eprint        = {2410.23495}") == 1

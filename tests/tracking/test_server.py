@@ -63,7 +63,7 @@ def test_run_without_its_server_finishes_with_one_warning(tmp_path: Path, server
         answer = command("run", *words, *SMALL, "--seeds", 1, "--method", "warm")
         assert answer.status == 0, answer
         assert num_failures(answer) == 1
-        assert "`plastibench sync` brings them later" in answer.err
+        assert "`plastibench sync --home " in answer.err
         assert len(list(tmp_path.rglob("run.json"))) == 1
         refused = command("sync", *words)
         assert (refused.status, "cannot be written" in refused.lines()[-1]) == (2, True)

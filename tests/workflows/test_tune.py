@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import re
+import shlex
 import statistics
 import subprocess
 from pathlib import Path
@@ -103,6 +104,14 @@ def test_numbers_of_a_tuning_have_units(tuned_home: Path) -> None:
     said = small_tune(tuned_home, *METHODS, "--trials", 2, "--seeds-per-trial", 2, "--seeds", "7,").err
     assert "2 studies, 2 trials each" in said
     assert re.search(r"warm-\w+: trial \d of 2 trials: [\d.]+ % with learning_rate", said)
+
+
+def test_printed_command_runs_the_chosen_settings(tuned_home: Path) -> None:
+    words = (*METHODS, "--trials", 2, "--seeds-per-trial", 2, "--seeds", "7,")
+    said = small_tune(tuned_home, *words, "--data", tuned_home / "my data").err
+    _, verb, *printed = shlex.split(re.findall(r"`(plastibench run .*)`", said)[-1])
+    assert printed == ["--tuned", NAME, "--home", str(tuned_home), "--data", str(tuned_home / "my data")]
+    assert command(verb, "--no-mlflow", *printed).status == 0
 
 
 def test_result_is_a_suite_with_published_and_chosen_settings(tuned_home: Path) -> None:

@@ -21,7 +21,7 @@ from plastibench.analysis.tables.notes import table_notes
 from plastibench.analysis.tables.table import ResultTable
 from plastibench.console import Progress, no_progress
 from plastibench.errors import count
-from plastibench.experiments.spec import Part, Spec
+from plastibench.experiments.spec import Spec
 from plastibench.plugins.values import show
 from plastibench.store.record import Record
 from plastibench.version import __version__
@@ -133,9 +133,12 @@ def rerun_command(specs: Sequence[Spec]) -> str:
     It names the value of every setting, so that it does not depend on defaults.
     """
     spec = specs[0]
-    settings = {**spec.task.settings, **spec.recipe, **_prefixed(spec.model), **_prefixed(spec.method)}
+    settings = {**spec.task_settings, **spec.recipe}
+    for part in (spec.model, spec.method, *spec.probes):
+        settings |= {f"{part.name}.{name}": value for name, value in part.settings.items()}
     words = ["plastibench", "run", "--task", spec.task.name, "--model", spec.model.name]
     words += ["--method", spec.method.name, "--device", spec.device, "--seeds", _seeds(specs)]
+    words += ["--probe", ",".join(probe.name for probe in spec.probes)] if spec.probes else []
     for name, value in settings.items():
         words += ["--set", f"{name}={show(value)}"]
     return shlex.join(words)
@@ -146,10 +149,6 @@ def _seeds(specs: Sequence[Spec]) -> str:
     if len(seeds) == seeds[-1] - seeds[0] + 1:
         return f"{seeds[0]}-{seeds[-1]}"  # a single number would be a count
     return ",".join(map(str, seeds))
-
-
-def _prefixed(part: Part) -> dict[str, object]:
-    return {f"{part.name}.{name}": value for name, value in part.settings.items()}
 
 
 def typeset(text: str) -> str:

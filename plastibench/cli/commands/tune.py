@@ -70,7 +70,7 @@ def command(handler: ConsoleHandler, /, selection: Selection, *, report: bool, *
     request = _request(selection, **values)
     with TuningProgress(handler.console) as progress:
         result = tune(request, [progress])
-    for line in tuning_lines(result, str(selection.workspace.home)):
+    for line in tuning_lines(result, selection.workspace):
         logger.info("%s", line)
     return ExitCode.FAILURE if result.has_failures else ExitCode.SUCCESS
 
