@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import MISSING, Field, dataclass, replace
 from types import NoneType
 from typing import Any, get_origin
@@ -86,6 +86,30 @@ class Setting:
             math.isfinite(number) and (low is None or number >= low) and (high is None or number <= high)
             for number in numbers
         )
+
+    def check_narrower(self, base: Setting, name: str, used: Collection[str]) -> None:
+        """Raise RequestError for a type that allows more than that of `base`, choices in `used` excepted."""
+        hints = [type_.hint for type_ in base.types]
+        for type_ in self.types:
+            if type_.hint in hints or (type_.hint is int and float in hints):
+                continue
+            new = [
+                text for text, value in type_.choices.items() if text not in used and not base.allows(value)
+            ]
+            if new or not type_.choices:
+                unread = f", and no hook reads {new[0]}" if new else ""
+                raise RequestError(
+                    f"{self.name} is {self.allowed}, but {name} is {base.allowed}: a setting keeps the type "
+                    f"of its base{unread}"
+                )
+
+    def allows(self, value: object) -> bool:
+        """Return whether `convert` takes a value."""
+        try:
+            self.convert(value)
+        except RequestError:
+            return False
+        return True
 
     def check_range(self, cls: str) -> None:
         """Raise RequestError for a range to search that holds values which are not allowed."""

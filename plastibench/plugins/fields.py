@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import MISSING, field, fields, is_dataclass, replace
 from typing import Any, NamedTuple, Self, TypeVar, get_type_hints
@@ -47,6 +47,10 @@ class Settings:
         values = {name: getattr(self, name) for name in declared}
         for one in declared.values():
             one.check_meaning(values)
+
+    @classmethod
+    def check_contract(cls) -> None:
+        """Raise RequestError if the class breaks its contract; called when a plug-in is loaded."""
 
     @classmethod
     def parse(cls, texts: Mapping[str, str]) -> Self:
@@ -94,6 +98,25 @@ def own_choices(cls: type[Settings]) -> dict[str, dict[str, Any]]:
     return {name: values for name, values in choices.items() if values}
 
 
+def check_redeclared(cls: type[Settings], used: Collection[str]) -> None:
+    """Raise RequestError for a setting whose type, redeclared, allows more than that of its base.
+
+    A choice that the base does not have is allowed if the class's own code names it: it is in `used`.
+    """
+    declared = _fields_of(cls)
+    for base in filter(_has_settings, cls.__mro__[1:]):
+        for name, one in _declared(base).items():
+            if name not in declared.settings:
+                raise RequestError(f"{name} is a setting of {base.__name__} and must remain one")
+            declared.settings[name].check_narrower(one, f"{base.__name__}.{name}", used)
+    nested = {name: hint for base in cls.__mro__[1:] for name, hint in _nested_of(base).items()}
+    for name, hint in declared.nested.items():
+        if not issubclass(hint, nested.get(name, ())):
+            raise RequestError(
+                f"{name} cannot be a {hint.__name__}: nested settings are those of the contract"
+            )
+
+
 def describe(cls: type[Settings]) -> Iterator[tuple[str, str, str]]:
     """Yield (name, default, what is allowed) for each setting."""
     for name, one in _declared(cls).items():
@@ -120,9 +143,8 @@ def _fields_of(cls: type) -> _Fields:
             if isinstance(hint, type) and issubclass(hint, Settings)
         }
         inherited: dict[str, Setting] = {}
-        for base in reversed(cls.__mro__[1:]):
-            if issubclass(base, Settings) and is_dataclass(base):
-                inherited |= _declared(base)
+        for base in filter(_has_settings, reversed(cls.__mro__[1:])):
+            inherited |= _declared(base)
         settings = {
             f.name: Setting.of(cls.__name__, f, hints[f.name], inherited.get(f.name))
             for f in fields(cls)
@@ -130,6 +152,14 @@ def _fields_of(cls: type) -> _Fields:
         }
         _fields[cls] = _Fields(settings, nested)
     return _fields[cls]
+
+
+def _has_settings(cls: type) -> bool:
+    return issubclass(cls, Settings) and is_dataclass(cls)
+
+
+def _nested_of(cls: type) -> dict[str, type]:
+    return _fields_of(cls).nested if _has_settings(cls) else {}
 
 
 def _declared(cls: type) -> dict[str, Setting]:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from plastibench.plugins.fields import Settings
+from plastibench.errors import RequestError, unknown
+from plastibench.plugins.fields import Settings, setting_names
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -18,6 +19,9 @@ OptimizerStatePolicy = Literal["keep", "clear"]
 """What happens to momentum and moments between stages."""
 BatchNormPolicy = Literal["keep", "reset", "reestimate"]
 """What happens to running statistics between stages: kept, set to (0, 1), or measured again."""
+
+ACTING = ("build", "start", "before_stage", "loss_term", "after_step", "after_stage", "evaluated")
+"""The hooks that can change a run."""
 
 
 @dataclass(kw_only=True)
@@ -70,6 +74,22 @@ class Method(Settings):
     def unsupported(self, task: Task) -> str | None:
         """Return why the remedy cannot run on a task, or None."""
         return None
+
+    @classmethod
+    def check_contract(cls) -> None:
+        """Raise RequestError for settings that do not exist, and for a class that does nothing."""
+        presets = {f"preset {name}": values for name, values in cls.presets.items()}
+        policies = {(method.optimizer_state, method.batch_norm) for method in (Method(), cls())}
+        for name, values in {"disabled": cls.disabled or {}, "active": cls.active, **presets}.items():
+            for setting in values.keys() - set(setting_names(cls)):
+                raise unknown(f"setting of {cls.__name__} in {name}", setting, setting_names(cls))
+            variant = cls(**values)
+            policies.add((variant.optimizer_state, variant.batch_norm))
+        if cls.disabled != {} and len(policies) == 1 and not cls._uses(*ACTING):
+            raise RequestError(
+                f"it uses no hook and changes no policy, so it does nothing: define {' or '.join(ACTING)}; "
+                "a control, which does nothing on purpose, declares disabled = {}"
+            )
 
     @classmethod
     def acts_only_between_stages(cls) -> bool:

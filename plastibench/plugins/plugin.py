@@ -16,6 +16,7 @@ from typing import Any
 from plastibench.errors import RequestError, explain
 from plastibench.plugins import isolation
 from plastibench.plugins.code_hash import file_digest, parse, parse_source
+from plastibench.plugins.contract import check_class
 from plastibench.plugins.source import Source
 
 
@@ -169,9 +170,14 @@ class Plugin:
         missing = sorted(getattr(cls, "__abstractmethods__", ()))
         if missing:
             raise RequestError(f"{where} lacks {', '.join(missing)}")
-        if KINDS[self.kind].has_defaults:
-            with plugin_errors(f"{where} cannot be made from its defaults: it"):
-                cls()
+        try:
+            check_class(cls, KINDS[self.kind].base_class())
+            with plugin_errors("it cannot be made from its defaults: it"):
+                if KINDS[self.kind].has_defaults:
+                    cls()
+                cls.check_contract()
+        except RequestError as error:
+            raise RequestError(f"{where}: {error}") from error
 
 
 @contextmanager

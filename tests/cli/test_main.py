@@ -120,7 +120,7 @@ def test_method_that_raises_fails_its_own_runs_only(tmp_path: Path) -> None:
     answer = small_run(tmp_path / "home", "--plugin", file, "--method", "mine,warm")
     assert answer.status == 1
     assert [line for line in answer.lines() if "idea" in line] == [
-        "digits small_resnet mine seed 0: failed: ValueError: no [bold] idea (mine.py, line 10)"
+        "digits small_resnet mine seed 0: failed: ValueError: no [bold] idea (mine.py, line 12)"
     ]
     assert "1 of 2 runs failed, the others are kept" in answer.err
     assert "Traceback" not in answer.err

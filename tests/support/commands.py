@@ -31,8 +31,10 @@ from plastibench.api import Learner, Method
 @dataclass(kw_only=True)
 class Mine(Method):
     """Do nothing (arXiv 0000.00000)."""
+
+    disabled = {}
 '''
-"""A plug-in that is a warm start until a test adds hooks."""
+"""A plug-in that is declared to be a warm start, until a test adds hooks."""
 
 
 @dataclass(frozen=True)

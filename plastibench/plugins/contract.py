@@ -1,0 +1,227 @@
+"""Check a plug-in's class against its contract: a name that nothing would use is refused, not ignored."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import fields
+from difflib import get_close_matches
+from types import CodeType, FunctionType
+from typing import Any, Literal, NamedTuple
+
+from plastibench.errors import RequestError
+from plastibench.plugins.fields import Settings, check_redeclared
+
+SIMILAR = 0.82
+"""Ratio, as difflib computes it, from which a name is taken for a misspelling of another."""
+HOOK_PREFIXES = ("on_", "before_", "after_", "begin_", "end_", "pre_", "post_")
+
+Role = Literal["method", "setting", "class attribute", "attribute without annotation", "descriptor"]
+
+
+class _Member(NamedTuple):
+    """What a class declares under a name."""
+
+    role: Role
+    owner: str
+    value: Any
+    hint: object
+
+
+def check_class(cls: Any, base: type) -> None:  # noqa: ANN401 - a class of any kind of plug-in
+    """Raise RequestError for what a plug-in's class declares without effect, or against its contract `base`.
+
+    Such as a misspelt hook or class attribute, a hook with another signature, a setting without annotation, a
+    setting that loses its base's type, and a class that does nothing.
+    """
+    own = [part for part in cls.__mro__ if not _is_contract(part, base)]
+    used = {
+        name for part in own for function in _functions_beside(part) for name in _names(function.__code__)
+    }
+    for part in own:
+        behind = cls.__mro__[cls.__mro__.index(part) + 1 :]
+        inherited = {name: member for one in reversed(behind) for name, member in _members(one).items()}
+        for name, member in _members(part).items():
+            if name in inherited:
+                _check_override(name, member, inherited[name])
+            elif member.role == "method":
+                _check_method(name, member, inherited, used)
+            else:
+                _check_attribute(name, member, inherited, used)
+        _check_initialization(part)
+    check_redeclared(cls, used)
+
+
+def _is_contract(part: type, base: type) -> bool:
+    """Return whether a class belongs to a contract, or to Python."""
+    packages = [one.__module__.rpartition(".")[0] for one in (part, base)]
+    return packages[0] == packages[1] or part.__module__ in ("builtins", "abc", "typing")
+
+
+def _members(part: type) -> dict[str, _Member]:
+    """Return the public names that a class declares itself."""
+    hints = inspect.get_annotations(part)
+    settings = [f.name for f in fields(part)] if "__dataclass_fields__" in vars(part) else None
+    found = {}
+    for name in dict.fromkeys((*hints, *vars(part))):
+        if not name.startswith("_"):
+            value = vars(part).get(name)
+            role = _annotated(part, name, hints[name], settings) if name in hints else _role(value)
+            found[name] = _Member(role, part.__name__, value, hints.get(name))
+    return found
+
+
+def _annotated(part: type, name: str, hint: object, settings: Collection[str] | None) -> Role:
+    if settings is not None and name in settings:
+        return "setting"
+    if "ClassVar" in str(hint):
+        return "class attribute"
+    if settings is None:
+        raise RequestError(f"{name} is no setting, since {part.__name__} lacks @dataclass above the class")
+    raise RequestError(f"{name} is no setting, since its type is {hint}")
+
+
+def _role(value: object) -> Role:
+    if isinstance(value, FunctionType | classmethod | staticmethod):
+        return "method"
+    is_descriptor = isinstance(value, type) or hasattr(value, "__get__")
+    return "descriptor" if is_descriptor else "attribute without annotation"
+
+
+def _check_override(name: str, own: _Member, inherited: _Member) -> None:
+    """Raise RequestError if an inherited name becomes something else, or a hook takes other arguments."""
+    if (own.role, inherited.role) == ("attribute without annotation", "setting"):
+        raise RequestError(
+            f"{name} is a setting of {inherited.owner}, whose default only an annotation changes: write "
+            f"{name}: {_hint_text(inherited.hint)} = {own.value!r}"
+        )
+    if inherited.role == "method" and own.role == "method":
+        _check_signature(name, own.value, inherited.value)
+    elif "method" in (own.role, inherited.role) or (
+        own.role != inherited.role and "setting" in (own.role, inherited.role)
+    ):
+        raise RequestError(f"{name} is a {inherited.role} of {inherited.owner}, so it cannot be a {own.role}")
+
+
+def _check_method(name: str, own: _Member, inherited: Mapping[str, _Member], used: Collection[str]) -> None:
+    """Raise RequestError for a public method with the name of a hook, nearly or in another framework."""
+    if name in used:
+        return
+    hooks = [
+        hook for hook, one in inherited.items() if one.role == "method" and one.owner != Settings.__name__
+    ]
+    nearest = _nearest(name, hooks)
+    if nearest is None and not name.startswith(HOOK_PREFIXES):
+        return
+    instance_methods = (hook for hook in hooks if isinstance(inherited[hook].value, FunctionType))
+    hint = f"did you mean {nearest}?" if nearest else f"there are {', '.join(instance_methods)}"
+    raise RequestError(f"nothing calls {name}: {hint} (the name of a helper begins with an underscore)")
+
+
+def _check_attribute(
+    name: str, own: _Member, inherited: Mapping[str, _Member], used: Collection[str]
+) -> None:
+    """Raise RequestError for a misspelt class attribute or setting, and for a setting without annotation."""
+    attributes = [
+        other for other, member in inherited.items() if member.role in ("setting", "class attribute")
+    ]
+    nearest = None if name in used else _nearest(name, attributes)
+    if nearest is not None:
+        raise RequestError(
+            f"{name} is nearly {nearest}, a {inherited[nearest].role} of {inherited[nearest].owner}: "
+            f"did you mean {nearest}?"
+        )
+    if own.role == "attribute without annotation" and not name.isupper():
+        kind = type(own.value).__name__
+        raise RequestError(
+            f"{name} has no annotation, so it is no setting: write {name}: {kind} = {own.value!r}, or "
+            f"{name}: ClassVar[{kind}] = {own.value!r} for a constant"
+        )
+
+
+def _check_signature(name: str, own: Any, inherited: Any) -> None:  # noqa: ANN401 - functions and methods
+    """Raise RequestError if a method cannot be called as the inherited one is, or would do nothing."""
+    if isinstance(inherited, classmethod) and isinstance(own, FunctionType):
+        raise RequestError(f"{name} lacks @classmethod above it")
+    called = [
+        parameter
+        for parameter in inspect.signature(inherited.__get__(object(), object)).parameters.values()
+        if parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+    ]
+    required = [parameter.name for parameter in called if parameter.default is parameter.empty]
+    optional = {parameter.name: None for parameter in called if parameter.name not in required}
+    function = inspect.unwrap(getattr(own, "__func__", own))
+    try:
+        signature = inspect.signature(own.__get__(object(), object))
+        signature.bind(*required, **optional)
+        signature.bind(*required, *optional)
+    except (TypeError, ValueError) as error:
+        names = ", ".join(inspect.signature(function).parameters)
+        raise RequestError(
+            f"{name}({names}) is called with ({', '.join((*required, *optional))}): {error}"
+        ) from error
+    _check_executes(name, function, inherited)
+
+
+def _check_executes(name: str, function: Any, inherited: Any) -> None:  # noqa: ANN401
+    """Raise RequestError for a hook of which a call would execute nothing."""
+    result = str(getattr(inherited, "__annotations__", {}).get("return", "Iterator"))
+    is_generator = inspect.isgeneratorfunction(function) and "Iterator" not in result
+    if is_generator or inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        raise RequestError(f"{name} has yield or async in it, so that a call executes nothing")
+
+
+def _check_initialization(part: type) -> None:
+    """Raise RequestError for a class whose settings would not be checked when it is made."""
+    initialize, check = vars(part).get("__init__"), vars(part).get("__post_init__")
+    if isinstance(initialize, FunctionType) and initialize.__code__.co_filename != "<string>":
+        raise RequestError(
+            "__init__ is the dataclass's own: settings are fields, state is field(init=False), and both may "
+            "be set in __post_init__"
+        )
+    if isinstance(check, FunctionType) and "__post_init__" not in set(_names(check.__code__)):
+        raise RequestError("__post_init__ lacks super().__post_init__(), which checks the settings")
+
+
+def _nearest(name: str, names: Collection[str]) -> str | None:
+    plain = {other.replace("_", ""): other for other in names}
+    found = get_close_matches(name.replace("_", "").lower(), plain, n=1, cutoff=SIMILAR)
+    return plain[found[0]] if found else None
+
+
+def _hint_text(hint: object) -> str:
+    return hint if isinstance(hint, str) else inspect.formatannotation(hint)
+
+
+def _functions_beside(part: type) -> Iterator[FunctionType]:
+    """Yield the functions of a class and of its module."""
+    yield from _functions_of(part)
+    for value in list(sys.modules[part.__module__].__dict__.values()):
+        if getattr(value, "__module__", None) == part.__module__ and value is not part:
+            yield from _functions_of(value) if isinstance(value, type) else _functions_in(value)
+
+
+def _functions_of(part: type) -> Iterator[FunctionType]:
+    for name, value in vars(part).items():
+        if not name.startswith("__") or name == "__post_init__":  # the others are the dataclass's
+            yield from _functions_in(value)
+
+
+def _functions_in(value: object) -> Iterator[FunctionType]:
+    """Yield the functions behind a method or a property."""
+    candidates = (
+        value,
+        *(getattr(value, name, None) for name in ("__func__", "fget", "func", "__wrapped__")),
+    )
+    yield from (one for one in candidates if isinstance(one, FunctionType))
+
+
+def _names(code: CodeType) -> Iterator[str]:
+    """Yield the names and texts in the code of a function and of those inside it."""
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, str):
+            yield constant
+        elif isinstance(constant, CodeType):
+            yield from _names(constant)
