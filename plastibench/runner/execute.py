@@ -115,9 +115,11 @@ class TrainingReporter(TrainingCallback):
         self.model_provenance["weights"] = weights_digest(model)
         names = untouched_parameters(model)
         if names:
-            count = f"{len(names)} of {len(list(model.parameters()))} parameters"
             more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
-            self.model_provenance["untouched"] = f"{count} of the model: {', '.join(names[:MAX_NAMES])}{more}"
+            self.model_provenance["untouched"] = (
+                f"{len(names)} of {len(list(model.parameters()))} parameters of the model untouched: "
+                f"{', '.join(names[:MAX_NAMES])}{more}"
+            )
 
 
 def _resume(

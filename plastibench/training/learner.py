@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from plastibench.devices import Device
 from plastibench.errors import RequestError
-from plastibench.plugins.layers import check_trainable, note_scopes, noted_scopes
+from plastibench.plugins.layers import check_trainable, note_scopes, noted_scopes, weight_layers
 from plastibench.plugins.method import Method
 from plastibench.plugins.task import Stage, Task
 from plastibench.seeding import generator, seeded_init
@@ -111,9 +111,9 @@ class Learner:
         return self.task.architecture.head or find_head(self.model, self.stage.train.shape)
 
     @property
-    def head(self) -> nn.Module:
-        """Return the layer of the model that returns the logits."""
-        return self.model.get_submodule(self.head_name())
+    def head(self) -> Any:  # noqa: ANN401 - a layer of any class
+        """Return the output layer of the model. Raises RequestError if it is not known or parametrized."""
+        return weight_layers(self.model, head=self.head_name())[-1]
 
     def clone(self, *stream: str | int) -> Learner:
         """Return a copy whose model, optimizer and cost are its own, with a named random stream."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -161,7 +162,10 @@ def body() -> nn.Sequential:
 def parametrized(kind: Callable[..., Any], *options: Any) -> Callable[[], nn.Module]:
     def build() -> nn.Module:
         model = body()
-        kind(model[1], *options)
+        with warnings.catch_warnings(
+            action="ignore", category=FutureWarning
+        ):  # models still use the old ones
+            kind(model[1], *options)
         return model
 
     return build

@@ -44,7 +44,13 @@ def table_notes(table: ResultTable, columns: Sequence[str]) -> list[str]:
             f"cost to match: passes until the mean accuracy reaches the last one of {table.cost_reference}, "
             f"divided by the passes of {table.cost_reference}"
         )
-    return notes
+    return notes + _untouched_notes(table)
+
+
+def _untouched_notes(table: ResultTable) -> list[str]:
+    """Return which parameters of the model each method leaves out, if it does so unasked."""
+    untouched = {(r.method, record.provenance.get("untouched")) for r in table.rows for record in r.records}
+    return sorted(f"{method} leaves {text}" for method, text in untouched if text is not None)
 
 
 def _significance_notes(table: ResultTable) -> list[str]:

@@ -244,9 +244,4 @@ def _notes(group: list[Record]) -> tuple[str, ...]:
         digits = DATA_DIGITS if name == "data" else None
         values = sorted({str(provenance.get(name))[:digits] for provenance in provenances})
         origins.append(f"{name} {' and '.join(values)}")
-    untouched = {
-        f"{record.spec.method.name}: leaves untouched {record.provenance['untouched']}"
-        for record in distinct
-        if "untouched" in record.provenance
-    }
-    return (*sorted({record_settings(record) for record in distinct}), *sorted(untouched), "; ".join(origins))
+    return (*sorted({record_settings(record) for record in distinct}), "; ".join(origins))
