@@ -11,7 +11,7 @@ from plastibench.testing.cpu_graphs import CapturingCpu, FusedCpu
 from plastibench.testing.run_trace import equal_weights, trace_run
 
 METHODS = [
-    pytest.param(name, marks=[pytest.mark.heavy] if name not in ("dash", "head_reset") else [])
+    pytest.param(name, marks=[pytest.mark.heavy] if name != "dash" else [])
     for name in Registry().names("method")
 ]
 

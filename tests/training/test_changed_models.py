@@ -49,7 +49,9 @@ class SlowHead(Method):
             learner.optimizer.param_groups[1]["momentum"] = 0.5
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "sam", "adamw"])
+@pytest.mark.parametrize(
+    "optimizer", ["sgd", *(pytest.param(o, marks=pytest.mark.heavy) for o in ("sam", "adamw"))]
+)
 @pytest.mark.parametrize("schedule", SCHEDULES)
 @pytest.mark.parametrize(("device", "policy"), [(Cpu, "keep"), (FusedCpu, "clear")])
 def test_each_group_keeps_its_own_base_rate(
