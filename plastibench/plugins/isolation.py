@@ -1,7 +1,5 @@
 """Execute the source of a plug-in as a package of its own, so that no two share a helper by its name."""
 
-from __future__ import annotations
-
 import ast
 import hashlib
 import importlib

@@ -1,7 +1,5 @@
 """The weights that remedies act on: each one once, and trained ones only. The one list of them."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any, Literal

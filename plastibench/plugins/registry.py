@@ -1,7 +1,5 @@
 """The plug-ins that can be used, by kind and name. Nothing is imported before it is used."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The context of runs: folders, device and resources."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any

@@ -1,7 +1,5 @@
 """The source of plug-ins, kept beside what was executed with them, so that it outlives their files."""
 
-from __future__ import annotations
-
 import io
 import json
 import zipfile

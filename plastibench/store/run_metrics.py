@@ -1,7 +1,5 @@
 """The results of a finished run: its accuracies and its total cost."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property

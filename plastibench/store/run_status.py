@@ -5,8 +5,6 @@ process ends, however it ends; no clock is involved. The same holds on a network
 such locks, such as NFS 4, Lustre and CephFS.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import platform

@@ -1,7 +1,5 @@
 """The runs in a home folder: one folder per run, which counts as finished if it has a run.json."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A run being written: stages are appended as they end, the record is written last and atomically."""
 
-from __future__ import annotations
-
 import json
 import os
 import traceback

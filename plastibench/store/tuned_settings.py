@@ -1,7 +1,5 @@
 """Which settings a tuning chose: saved beside the runs, since it does not affect their numbers."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace

@@ -1,7 +1,5 @@
 """Atomic file writes, and the space for them."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from contextlib import suppress

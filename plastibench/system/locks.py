@@ -1,7 +1,5 @@
 """Locks between processes, held on a file and released by the system when the holder ends."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path

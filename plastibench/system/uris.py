@@ -1,7 +1,5 @@
 """Addresses of databases and servers: refused if their parts are unclear, shown without their passwords."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterator

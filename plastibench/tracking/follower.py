@@ -1,7 +1,5 @@
 """The process that mirrors runs to MLflow while they train: it reads the store, and no run waits for it."""
 
-from __future__ import annotations
-
 import json
 import logging
 import os

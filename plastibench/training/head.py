@@ -1,7 +1,5 @@
 """The output layer of a model: named by its architecture, or found by what it returns."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -4,8 +4,6 @@ A checkpoint holds no code, so a resumed run builds the model again. Attributes 
 model itself has changed are restored; other layers, hooks and functions cannot be.
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass

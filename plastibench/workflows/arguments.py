@@ -1,7 +1,5 @@
 """Arguments of the Python API, and the requests that are made of them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from os import PathLike

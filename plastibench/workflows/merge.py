@@ -1,7 +1,5 @@
 """Copy finished runs of several home folders into one; no copy silently wins over another."""
 
-from __future__ import annotations
-
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence

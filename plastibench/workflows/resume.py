@@ -1,7 +1,5 @@
 """Continue runs that were asked for and are not finished."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 

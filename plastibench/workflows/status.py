@@ -1,7 +1,5 @@
 """The states of runs."""
 
-from __future__ import annotations
-
 from plastibench.store.run_status import RunStatus, damaged_statuses, get_status, started_specs
 from plastibench.store.run_store import Store
 from plastibench.workflows.request import Selection

@@ -1,7 +1,5 @@
 """MLflow's page on a home folder, on this machine alone."""
 
-from __future__ import annotations
-
 import os
 import signal
 import socket

@@ -1,7 +1,5 @@
 """Execute finished runs again and compare every number."""
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """Sentences about what tables show, and what they do not show."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Iterator, Sequence
 

@@ -1,7 +1,5 @@
 """Test accuracy as a function of the passes spent so far."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
 from statistics import fmean

@@ -1,7 +1,5 @@
 """The columns of a result table. The words of a header are those of the column's name, with a unit."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

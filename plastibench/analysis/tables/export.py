@@ -1,7 +1,5 @@
 """Result tables in formats for other programs: Markdown, LaTeX, CSV, JSON."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

@@ -1,7 +1,5 @@
 """Which runs a table counts, and what tables of several settings are called."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 from plastibench.analysis.labels import setting_difference, setting_label

@@ -1,7 +1,5 @@
 """Why a table compares with no baseline, or with no cost reference."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping
 from typing import Literal
 

@@ -1,7 +1,5 @@
 """Bring MLflow up to date."""
 
-from __future__ import annotations
-
 import logging
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Open MLflow's page."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import click

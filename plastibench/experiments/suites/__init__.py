@@ -1,7 +1,5 @@
 """Suites: grids of runs with a name, written as TOML."""
 
-from __future__ import annotations
-
 import tomllib
 import types
 from collections.abc import Iterator, Mapping

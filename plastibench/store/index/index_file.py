@@ -1,7 +1,5 @@
 """The file of the index: JSON behind a checksum, replaced atomically and never trusted."""
 
-from __future__ import annotations
-
 import json
 import math
 import sys

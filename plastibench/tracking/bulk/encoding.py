@@ -3,8 +3,6 @@
 The seeds of a method under one setting share a group, which a batch has once, under its digest.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import json

@@ -1,7 +1,5 @@
 """Read batches of records straight from a database, or from a server, whose finished batches are cached."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
