@@ -10,6 +10,7 @@ from plastibench.experiments.spec import Spec, canonical
 from plastibench.plugins.values import show
 from plastibench.store.record import Record
 from plastibench.store.run_metrics import SECONDS, total_cost
+from plastibench.store.tuned_settings import condition_id
 
 Item = TypeVar("Item")
 StageRows = Sequence[Mapping[str, Any]]
@@ -34,7 +35,7 @@ STAGE_METRICS = (
 """Metrics with one value a stage. Few names: many slow MLflow's page down."""
 TOTALS = ("steps", "passes", "flops", "seconds", "energy", "peak_memory")
 """Costs of a whole run, each shown as total_NAME."""
-PROVENANCE = ("commit", "plastibench", "torch", "device", "host", "threads")
+PROVENANCE = ("commit", "plastibench", "torch", "device", "host", "threads", "data")
 """Fields of a record's provenance that become tags."""
 
 
@@ -114,7 +115,7 @@ def provenance_tags(record: Record) -> dict[str, str]:
     """Return a finished run's status and the origin of its numbers."""
     origin = {name: record.provenance.get(name) for name in PROVENANCE}
     tags = {name: str(value) for name, value in origin.items() if value is not None}
-    return {"status": record.status, **tags}
+    return {"status": record.status, "condition_id": condition_id(record), **tags}
 
 
 def spec_params(spec: Spec) -> dict[str, str]:

@@ -161,6 +161,14 @@ def test_a_figure_over_settings_is_drawn_or_its_absence_is_explained() -> None:
     )
     assert [figure.name for figure in all_figures(strangers) if figure.name.startswith("settings")] == []
     assert "No ranks: " in missing_figures(strangers)[1]
+    other_data = build_tables(
+        [*some_runs(), *(run.with_provenance(data="fed") for run in some_runs())], "warm"
+    )
+    (mixed,) = missing_figures(other_data)
+    assert (
+        "runs with more than one data set under one setting (0123456789ab, fed) are never averaged" in mixed
+    )
+    assert common_scores(other_data) == {}
     (alone,) = missing_figures(build_tables(some_runs(), "warm"))
     assert alone.startswith("There is only one setting")
 

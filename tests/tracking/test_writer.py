@@ -44,6 +44,8 @@ def test_run_is_written_whole_and_once(home: Path, tmp_path: Path, monkeypatch: 
     assert len(children(writer, "board")) == 2
     assert first.data.tags["run_id"] == records[0].id == first.data.tags["spec_hash"][:16]
     assert first.data.tags["mlflow.parentRunId"] == writer.experiment("board").parent
+    assert first.data.tags["data"] == "d" * 64
+    assert first.data.tags["condition_id"] == f"{records[0].condition_id}-{'d' * 12}"
     assert (first.data.params["mine.strength"], first.data.params["method"]) == ("0.123456789", "mine")
     assert history(writer, first.info.run_id, "test_accuracy") == [(0, 0.25), (1, 0.5), (2, 0.75)]
     assert first.data.metrics["test_accuracy_mean"] == 0.5

@@ -14,7 +14,7 @@ from plastibench.analysis.figures.style import FigureSpec, MethodStyle
 from plastibench.analysis.stats.bootstrap import performance_profile, probability_of_improvement
 from plastibench.analysis.stats.ranks import RankAnalysis, analyze_ranks, rank
 from plastibench.analysis.stats.significance import ALPHA, p_equation
-from plastibench.analysis.tables.aggregate import SharedScores, shared_scores
+from plastibench.analysis.tables.aggregate import SharedScores, mixed_versions, shared_scores
 from plastibench.analysis.tables.table import ResultTable
 
 LIGHT_TEXT, DARK_TEXT = "#fdfdfd", "#111111"
@@ -85,6 +85,12 @@ def missing_figures(tables: Sequence[ResultTable]) -> list[str]:
     """Return why figures over settings are missing, a sentence for each reason."""
     if len(tables) < 2:
         return ["There is only one setting: figures over settings need at least two."]
+    mixed = mixed_versions(tables)
+    if mixed:
+        return [
+            f"No performance profiles, probabilities of improvement or ranks: runs with {mixed} are never "
+            "averaged."
+        ]
     reasons = []
     if shared_scores(tables) is None:
         reasons.append(
@@ -98,7 +104,9 @@ def missing_figures(tables: Sequence[ResultTable]) -> list[str]:
 
 
 def common_scores(tables: Sequence[ResultTable]) -> dict[str, list[float]]:
-    """Return the average accuracies of the methods that have one in every table."""
+    """Return the average accuracies of the methods that have one in every table; none if they are mixed."""
+    if mixed_versions(tables):
+        return {}
     tested = [{row.method: row.average.mean for row in table.rows if row.seeds} for table in tables]
     methods = sorted(set.intersection(*map(set, tested))) if tested else []
     return {method: [means[method] for means in tested] for method in methods}
