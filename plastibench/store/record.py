@@ -86,6 +86,7 @@ class Record:
             cost=total_cost(self.stages),
             hardware=self.hardware,
             same_test=len({stage.get("num_test") for stage in self.stages}) == 1,
+            weights=self.provenance.get("weights") or "",
         )
 
     def with_provenance(self, **fields: object) -> Record:

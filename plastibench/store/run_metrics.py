@@ -44,6 +44,8 @@ class RunMetrics:
     """Device and threads, which seconds, memory and energy depend on."""
     same_test: bool = True
     """Whether every stage was tested on as many examples: if not, two stages cannot be compared."""
+    weights: str = ""
+    """Digest of the last weights; empty in older records."""
 
     @property
     def last(self) -> float:

@@ -57,7 +57,7 @@ def _gain_text(row: AggregateRow) -> str:
 def setting_sentences(table: ResultTable) -> list[str]:
     """Return what the table of a setting shows: its size, gains, costs and diverged runs."""
     rows = [row for row in table.rows if row.seeds]
-    return [*_size(table, rows), *_gains(table, rows), *_costs(rows), *_diverged(table)]
+    return [*_size(table, rows), *_gains(table, rows), *_costs(rows), *_unchanged(rows), *_diverged(table)]
 
 
 def _size(table: ResultTable, rows: Sequence[ResultRow]) -> Iterator[str]:
@@ -119,6 +119,10 @@ def _costs(rows: Sequence[ResultRow]) -> Iterator[str]:
     devices = {run.provenance.get("device") for row in rows for run in row.records}
     if len(devices) > 1:
         yield f"The runs were executed on {len(devices)} kinds of hardware: their seconds are not comparable."
+
+
+def _unchanged(rows: Sequence[ResultRow]) -> Iterator[str]:
+    yield from (f"{row.unchanged_note}." for row in rows if row.unchanged_note)
 
 
 def _diverged(table: ResultTable) -> Iterator[str]:

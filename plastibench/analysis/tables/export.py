@@ -77,6 +77,7 @@ def row_as_dict(row: ResultRow) -> dict[str, Any]:
         "method": row.method,
         "n": len(row.metrics),
         "diverged": row.num_diverged,
+        "same_weights_as_baseline": row.num_unchanged,
         "seeds": list(row.seeds),
         "last_accuracy": row.last.as_dict(),
         "average_accuracy": row.average.as_dict(),

@@ -23,6 +23,8 @@ from plastibench.analysis.tables.accuracy_curve import cost_to_match
 from plastibench.analysis.tables.grouping import make_titles, without_repeats
 from plastibench.analysis.tables.references import Reference, missing_references
 from plastibench.analysis.tables.short_stages import short_stages_note
+from plastibench.analysis.tables.unchanged import num_unchanged
+from plastibench.errors import count
 from plastibench.store.record import DATA_DIGITS, Record
 from plastibench.store.run_metrics import (
     Costs,
@@ -83,12 +85,23 @@ class ResultRow:
     """Runs that ended with an infinite or undefined loss; no average includes them."""
     baseline: str | None = None
     """The table's baseline."""
+    num_unchanged: int | None = None
+    """Runs with the last weights of the baseline's run; None for the baseline, or without one."""
 
     @property
     def gain(self) -> Estimate | None:
         """Return the gain over the table's baseline; None for the baseline itself."""
         gain = self.gains.get(self.baseline or "")
         return gain.estimate if gain else None
+
+    @property
+    def unchanged_note(self) -> str | None:
+        """Return that the method changed nothing, if that is so in some of its runs."""
+        if self.gain is None or not self.num_unchanged:
+            return None
+        where = "" if self.num_unchanged == self.gain.n else " there"
+        runs = f"{self.num_unchanged} of {count(self.gain.n, 'run')}"
+        return f"{self.method}: the same weights as {self.baseline} in {runs}: it changed nothing{where}"
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -185,9 +198,13 @@ def _build(title: str, group: list[Record], baseline: str | None, cost_reference
             cost_to_match=cost_to_match(runs, unit or []),
             num_diverged=sum(run.status != "done" for run in records[label]),
             baseline=baseline,
+            num_unchanged=(
+                None if baseline in (None, label) else num_unchanged(metrics[label], metrics[baseline])
+            ),
         )
         rows.append(row)
-    notes = (*_notes(group), *short_stages_note(metrics))
+    unchanged = filter(None, (row.unchanged_note for row in rows))
+    notes = (*unchanged, *_notes(group), *short_stages_note(metrics))
     return ResultTable(title, baseline, cost_reference, tuple(rows), notes, missing)
 
 

@@ -17,7 +17,7 @@ from plastibench.store.run_metrics import COSTS, RunMetrics
 from plastibench.system.files import write_atomic
 
 INDEX_FILE = "index.json"
-FORMAT = [2, sys.byteorder, *COSTS, *PROVENANCE]
+FORMAT = [3, sys.byteorder, *COSTS, *PROVENANCE]
 """What the numbers in the file mean; a file of another format is ignored."""
 
 
@@ -77,20 +77,24 @@ def write_index(path: Path, entries: Mapping[str, IndexEntry]) -> None:
 
 
 def pack_metrics(record: Record) -> str:
-    """Return the metrics of a run as base64 of 8 bytes a number; empty for a run that no average includes."""
+    """Return the digest of the weights, and base64 of 8 bytes for each number of the metrics.
+
+    Empty for a run that no average includes.
+    """
     if record.spec.held_out_test or record.status != "done":
         return ""
     metrics = record.metrics
     costs = (math.nan if (value := metrics.cost[name]) is None else value for name in COSTS)
     stages = (*metrics.accuracies, *metrics.steps, *metrics.passes)
-    return b64encode(array("d", [metrics.same_test, *stages, *costs])).decode()
+    return f"{metrics.weights} {b64encode(array('d', [metrics.same_test, *stages, *costs])).decode()}"
 
 
 def unpack_metrics(packed: str, seed: int, hardware: str) -> RunMetrics | None:
     """Return the metrics that `pack_metrics` packed."""
     if not packed:
         return None
-    same_test, *values = array("d", b64decode(packed)).tolist()
+    weights, _, numbers = packed.partition(" ")
+    same_test, *values = array("d", b64decode(numbers)).tolist()
     num_stages = (len(values) - len(COSTS)) // 3
     costs = [None if math.isnan(value) else value for value in values[3 * num_stages :]]
     return RunMetrics(
@@ -101,4 +105,5 @@ def unpack_metrics(packed: str, seed: int, hardware: str) -> RunMetrics | None:
         cost=dict(zip(COSTS, costs, strict=True)),
         hardware=hardware,
         same_test=bool(same_test),
+        weights=weights,
     )

@@ -59,8 +59,16 @@ def _encode_metrics(record: Record) -> str:
 def _decode_metrics(text: str, seed: int, hardware: str) -> RunMetrics:
     fields = json.loads(_decompress(text))
     accuracies, steps, passes = (tuple(fields[name]) for name in ("accuracies", "steps", "passes"))
-    same_test = fields.get("same_test", True)  # which runs mirrored by earlier versions do not have
-    return RunMetrics(seed, accuracies, steps, passes, fields["cost"], hardware, same_test)
+    return RunMetrics(
+        seed,
+        accuracies,
+        steps,
+        passes,
+        fields["cost"],
+        hardware,
+        same_test=fields.get("same_test", True),  # which runs mirrored by earlier versions do not have
+        weights=fields.get("weights", ""),
+    )
 
 
 def _split(key: str, text: str) -> dict[str, str]:
