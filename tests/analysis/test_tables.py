@@ -232,6 +232,20 @@ def test_columns_are_named_by_name_heading_or_csv_key(named: str, columns: list[
     assert select_columns("standard", named, references) == ("method", *columns)
 
 
+def test_csv_and_json_have_the_columns_that_are_named() -> None:
+    found = build_tables([*RECORDS, *COLD], "warm", "cold")
+    columns = ["n", "average_accuracy", "p_vs_baseline", "relative_passes", "steps"]
+    header = render_tables(found, "csv", columns).splitlines()[0].split(",")
+    parts = ("n", "mean", "sd", "low", "high")
+    accuracy = [f"average_accuracy_{part}" for part in parts]
+    gain = [f"gain_over_baseline_{part}" for part in (*parts, "p", "noninferiority_p")]
+    wanted = ["setting", "method", "n", "diverged", *accuracy, "steps", "relative_passes", *gain]
+    assert sorted(header) == sorted(wanted)
+    (row, *_) = json.loads(render_tables(found, "json", columns))["tables"][0]["rows"]
+    assert (row["cost"], list(row["relative_cost"])) == ({"steps": 20.0}, ["passes"])
+    assert len(render_tables(found, "csv").splitlines()[0].split(",")) > 50
+
+
 def test_every_heading_names_its_column() -> None:
     table = only([*RECORDS, *COLD], cost_reference="cold")
     references = {"baseline": "warm", "cost_reference": "cold"}

@@ -30,11 +30,13 @@ def format_tables(
     return texts
 
 
-def render_tables(
-    tables: Sequence[ResultTable], format: str, columns: Sequence[str] = STYLES["standard"]
-) -> str:
-    """Return tables in one of the `EXPORT_FORMATS`; CSV and JSON are unrounded."""
-    return render(format, partial(format_tables, tables, columns), partial(_as_dict, tables, format))
+def render_tables(tables: Sequence[ResultTable], format: str, columns: Sequence[str] | None = None) -> str:
+    """Return tables in one of the `EXPORT_FORMATS`; CSV and JSON are unrounded.
+
+    Without `columns`, CSV and JSON have all values, the others the columns of the standard style.
+    """
+    texts = partial(format_tables, tables, columns or STYLES["standard"])
+    return render(format, texts, partial(_as_dict, tables, format, columns))
 
 
 def render(
@@ -89,7 +91,7 @@ def row_as_dict(row: ResultRow) -> dict[str, Any]:
     }
 
 
-def _as_dict(tables: Sequence[ResultTable], format: str) -> dict[str, Any]:
+def _as_dict(tables: Sequence[ResultTable], format: str, columns: Sequence[str] | None) -> dict[str, Any]:
     from plastibench.analysis.tables.aggregate import aggregate
 
     aggregated = aggregate(tables) if format == "json" else None
@@ -100,12 +102,30 @@ def _as_dict(tables: Sequence[ResultTable], format: str) -> dict[str, Any]:
                 "baseline": table.baseline,
                 "cost_reference": table.cost_reference,
                 "notes": [*table.missing.values(), *table.notes],
-                "rows": [_row_with_references(row, table) for row in table.rows],
+                "rows": [_selected(_row_with_references(row, table), columns) for row in table.rows],
             }
             for table in tables
         ],
         "aggregate": aggregated and asdict(aggregated),
     }
+
+
+def _selected(row: dict[str, Any], columns: Sequence[str] | None) -> dict[str, Any]:
+    """Return the values of a row that belong to columns; all for None."""
+    if columns is None:
+        return row
+    wanted = {name.removeprefix("paper_") for name in columns} | {"method"}
+    kept: dict[str, Any] = {}
+    for key, value in row.items():
+        prefix = {"cost": "", "relative_cost": "relative_"}.get(key)
+        role = key.removeprefix("gain_over_")
+        if prefix is not None:
+            kept[key] = {name: number for name, number in value.items() if prefix + name in wanted}
+        elif {key, f"p_vs_{role}", f"noninferior_to_{role}"} & wanted or (
+            key == "diverged" and "n" in wanted
+        ):
+            kept[key] = value
+    return kept
 
 
 def _row_with_references(row: ResultRow, table: ResultTable) -> dict[str, Any]:

@@ -46,7 +46,9 @@ def command(
     check_format(format_)
     usual = references_of(selection)
     references = {"baseline": baseline or usual.baseline, "cost_reference": usual.cost_reference}
-    shown = select_columns(style, columns, references)
+    chosen = select_columns(style, columns, references)
+    # A style is for reading: CSV and JSON have every value unless columns are named.
+    shown = None if columns is None and format_ in ("csv", "json") else chosen
     with _gc_paused():
         result = table(selection, baseline, uri)
         if result.tables or not result.damaged:
@@ -54,11 +56,11 @@ def command(
     return ExitCode.FAILURE if result.damaged else ExitCode.SUCCESS
 
 
-def _text(tables: list[ResultTable], name: str, columns: Sequence[str]) -> str:
+def _text(tables: list[ResultTable], name: str, columns: Sequence[str] | None) -> str:
     from plastibench.analysis.tables.export import format_tables, render_tables
     from plastibench.cli.render import tables_text
 
-    if name == "text":
+    if name == "text" and columns is not None:
         return tables_text(format_tables(tables, columns))
     return render_tables(tables, name, columns)
 
