@@ -91,7 +91,7 @@ def breakdown_line(breakdown: TimeBreakdown) -> str:
     """Return where the seconds of a stage go."""
     parts = ", ".join(f"{name} {100 * part:.1f} %" for name, part in breakdown.fractions().items())
     total = sum(asdict(breakdown).values())
-    return f"seconds of a stage of the quick start's baseline: {total:.3f} ({parts})"
+    return f"a stage of the quick start's baseline takes {total:.3f} s ({parts})"
 
 
 def concurrency_line(result: ConcurrencyResult) -> str:

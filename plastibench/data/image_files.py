@@ -19,25 +19,15 @@ import torch
 from torch import Tensor
 
 from plastibench.errors import DataError
+from plastibench.system.files import is_left_behind
 
 if TYPE_CHECKING:
     from PIL import Image
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 """Of image files, as in torchvision's ImageFolder."""
-_NO_DATA = {"lost+found", "__macosx", "__pycache__", "system volume information", "recycler", "found.000"}
 _NO_GRAY_LEVELS = ("I", "F")
 """What Pillow calls pixels of 16 or 32 bits, which it would clip at 255."""
-
-
-def is_data(name: str) -> bool:
-    """Return whether a file or folder is part of a data set, not one that a system or an editor leaves.
-
-    Such names start with a dot (`.DS_Store`, `._x.jpg`, `.ipynb_checkpoints`), @, #, $ or ~, or are known.
-    """
-    return not name.startswith((".", "@", "#", "$", "~")) and name.casefold() not in _NO_DATA
-
-
 SAMPLED_FILES = 1000
 """Files of a folder whose contents identify it; of fewer than twice as many, all are read."""
 
@@ -93,7 +83,9 @@ class FolderSource(FileSource):
             with os.scandir(self.path / folder) as entries:
                 # A link to nothing counts as a file, which is named when it cannot be read.
                 return sorted(
-                    each.name for each in entries if is_data(each.name) and each.is_dir() == folders
+                    each.name
+                    for each in entries
+                    if not is_left_behind(each.name) and each.is_dir() == folders
                 )
         except (FileNotFoundError, NotADirectoryError):
             return []
@@ -152,12 +144,12 @@ class ZipSource(FileSource):
 
     def list_files(self, folder: str) -> list[str]:
         """Return the sorted names of the files in `folder`."""
-        return sorted(filter(is_data, self._names.get(folder, ())))
+        return sorted(name for name in self._names.get(folder, ()) if not is_left_behind(name))
 
     def list_folders(self, folder: str) -> list[str]:
         """Return the sorted names of the folders in `folder` that hold files."""
         parts = (path.rpartition("/") for path in self._names)
-        return sorted(name for parent, _, name in parts if parent == folder and is_data(name))
+        return sorted(name for parent, _, name in parts if parent == folder and not is_left_behind(name))
 
     def read(self, name: str) -> bytes:
         """Return the content of a member, checked against its CRC."""

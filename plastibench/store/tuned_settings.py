@@ -12,7 +12,7 @@ from plastibench.experiments.grid import Grid
 from plastibench.experiments.spec import Spec
 from plastibench.experiments.suites import Suite
 from plastibench.store.record import DATA_DIGITS, Record
-from plastibench.system.files import write_atomic
+from plastibench.system.files import is_left_behind, write_atomic
 from plastibench.system.locks import file_lock
 
 FOLDER = "tuned"
@@ -52,7 +52,8 @@ def plugins_path(home: Path, name: str) -> Path:
 
 def suite_names(home: Path) -> list[str]:
     """Return the names of the tunings whose suites are in a home folder."""
-    return sorted(path.stem for path in (home / FOLDER).glob("*.toml"))
+    paths = (home / FOLDER).glob("*.toml")
+    return sorted(path.stem for path in paths if not is_left_behind(path.name))
 
 
 def load_suite(home: Path, name: str | None, task: str | None) -> Suite:

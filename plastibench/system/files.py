@@ -1,4 +1,4 @@
-"""Atomic file writes, and the space for them."""
+"""Atomic file writes, the space for them, and files that are nobody's data."""
 
 import os
 import shutil
@@ -29,6 +29,17 @@ def write_atomic(
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
+
+
+LEFT_BEHIND = {"lost+found", "__macosx", "__pycache__", "system volume information", "recycler", "found.000"}
+
+
+def is_left_behind(name: str) -> bool:
+    """Return whether a file or folder was left by a system or an editor, and is nobody's data.
+
+    Such names start with a dot (`.DS_Store`, `._x.jpg`, `.ipynb_checkpoints`), @, #, $ or ~, or are known.
+    """
+    return name.startswith((".", "@", "#", "$", "~")) or name.casefold() in LEFT_BEHIND
 
 
 def fsync_directory(folder: Path) -> None:

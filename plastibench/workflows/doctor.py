@@ -6,10 +6,9 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from plastibench.data.image_files import is_data
 from plastibench.errors import count
 from plastibench.runner.workspace import Workspace
-from plastibench.system.files import free_bytes
+from plastibench.system.files import free_bytes, is_left_behind
 from plastibench.version import __version__
 
 PACKAGES = ("torch", "torchvision", "numpy", "scipy", "pandas", "scikit-learn", "optuna", "mlflow")
@@ -52,7 +51,7 @@ def _devices(name: str) -> Iterator[tuple[str, str]]:
 def _contents(folder: Path) -> str:
     if not folder.is_dir():
         return "missing: data sets are downloaded to it when they are needed"
-    names = sorted(entry.name for entry in folder.iterdir() if is_data(entry.name))
+    names = sorted(entry.name for entry in folder.iterdir() if not is_left_behind(entry.name))
     return "holds " + ", ".join(names[:12]) + (", ..." if len(names) > 12 else "") if names else "empty"
 
 

@@ -301,3 +301,9 @@ def test_expected_best_is_the_mean_over_all_draws() -> None:
         assert point.mean == pytest.approx(statistics.fmean(best))
         assert point.std == pytest.approx(statistics.pstdev(best))
         assert point.passes == 10 * point.num_trials
+
+
+def test_what_a_system_leaves_beside_a_tuning_is_no_tuning(tuned_home: Path) -> None:
+    (tuned_home / "tuned" / f"._{NAME}.toml").write_bytes(b"\0\5\x16\7Mac OS X")
+    answer = command("run", "--no-mlflow", "--tuned", "--home", tuned_home)
+    assert answer.status == 0, answer.err
