@@ -82,9 +82,17 @@ class Plugin:
         return (docstring or "").partition("\n")[0]
 
     def docstrings(self) -> Iterator[str]:
-        """Yield the docstrings of the file and of its classes. Nothing is executed."""
-        nodes = (node for node in ast.walk(self._tree()) if isinstance(node, ast.Module | ast.ClassDef))
-        yield from filter(None, map(ast.get_docstring, nodes))
+        """Yield the docstrings of the module and of its classes, or of the class that is named.
+
+        Nothing is executed. Raises OSError or SyntaxError.
+        """
+        module, source = self._tree(), self.own_source()
+        named = source.attribute if source is not None else ""
+        yield ast.get_docstring(module) or ""
+        for tree in source.trees() if source is not None and named else [module]:
+            for node in ast.walk(tree):
+                if isinstance(node, ast.ClassDef) and node.name == (named.rpartition(".")[2] or node.name):
+                    yield ast.get_docstring(node) or ""
 
     def digest(self) -> str:
         """Return a digest of what the code does. Raises RequestError if the code imported is another."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import importlib.util
 import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.machinery import EXTENSION_SUFFIXES
@@ -77,6 +79,13 @@ class Source:
             return own.popitem()[1][0]
         text = json.dumps([self.module, self.attribute, own], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def trees(self) -> Iterator[ast.Module]:
+        """Yield the syntax trees of the modules that Python can read."""
+        for path, content in self.files.items():
+            if path.endswith(".py"):
+                with suppress(SyntaxError):
+                    yield code_hash.parse_source(content, path)
 
     def is_local(self, name: str) -> bool:
         """Return whether an imported module is one of these, or would have to be."""

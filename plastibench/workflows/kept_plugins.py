@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from plastibench.errors import RequestError
@@ -12,6 +13,8 @@ from plastibench.experiments.suites import Suite
 from plastibench.plugins.plugin import Plugin
 from plastibench.runner.workspace import Workspace
 from plastibench.store import plugin_files, tuned_settings
+from plastibench.store.record import Record
+from plastibench.store.run_store import Store
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +62,17 @@ def with_plugins_of_tuning(workspace: Workspace, suite: Suite) -> Workspace:
                 *(plugin.kind, plugin.name, suite.name, path),
             )
     return workspace.with_kept(kept)
+
+
+def kept_methods(store: Store, records: Iterable[Record]) -> list[Plugin]:
+    """Return the methods that are kept with runs, each version once, to be read and not to be executed."""
+    runs = {(record.spec.method.name, record.spec.method.code): record.id for record in records}
+    found = []
+    for (name, _), run in runs.items():
+        with suppress(RequestError):  # damaged: whoever executes it is told so
+            plugins = plugin_files.read_plugins(store.folder(run) / plugin_files.FILE)
+            found += [plugin for plugin in plugins if (plugin.kind, plugin.name) == ("method", name)]
+    return found
 
 
 def _read(path: Path, kind: str, part: Part) -> Plugin | None:

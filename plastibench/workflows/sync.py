@@ -19,6 +19,7 @@ from plastibench.tracking.studies import TuningMirror, TuningSource
 from plastibench.tracking.writer import MlflowWriter
 from plastibench.tuning.storage import JOURNAL, open_storage, tuning_names
 from plastibench.workflows.finished_runs import log_damaged
+from plastibench.workflows.kept_plugins import kept_methods
 from plastibench.workflows.leaderboard_files import leaderboard_tables, table_files
 
 Leaderboards = dict[str, list[Record]]
@@ -77,7 +78,7 @@ def sync(request: SyncRequest) -> SyncResult:
     with _request_errors(writer):
         num_written = _write_runs(writer, boards)
     with TemporaryDirectory() as folder:
-        pages = _write_pages(boards, Path(folder)) if request.report else {}
+        pages = _write_pages(boards, store, Path(folder)) if request.report else {}
         with _request_errors(writer), writer.session():
             for name, runs in boards.items():
                 files = (*pages.get(name, ()), *request.attachments)
@@ -151,7 +152,7 @@ def _write_runs(writer: MlflowWriter, boards: Leaderboards) -> int:
     return num_written
 
 
-def _write_pages(boards: Leaderboards, folder: Path) -> dict[str, tuple[Path, ...]]:
+def _write_pages(boards: Leaderboards, store: Store, folder: Path) -> dict[str, tuple[Path, ...]]:
     """Write each leaderboard's page and figures; return the folders by leaderboard."""
     from plastibench.analysis.figures.render import save_figures
     from plastibench.analysis.report.page import render_page
@@ -162,7 +163,8 @@ def _write_pages(boards: Leaderboards, folder: Path) -> dict[str, tuple[Path, ..
             shown, subfolder = leaderboard_tables(records), folder / str(number)
             if shown:
                 save_figures(shown, subfolder / "figures")
-                (subfolder / "report.html").write_text(render_page(shown, name), encoding="utf-8")
+                page = render_page(shown, name, plugins=kept_methods(store, records))
+                (subfolder / "report.html").write_text(page, encoding="utf-8")
                 folders[name] = (subfolder,)
             advance(1)
     return folders

@@ -11,6 +11,7 @@ import pytest
 from support.commands import PLAIN, child
 from support.plugins import HELPER, mine, write
 
+from plastibench.analysis.report.bibliography import bibliography
 from plastibench.errors import RequestError
 from plastibench.plugins.registry import Registry
 
@@ -23,6 +24,7 @@ ENTRIES = {
     "no method": "[plastibench.methods]\nfirst = lab_of_a_test.remedies:factor\n",
 }
 REMEDIES = mine("from lab_of_a_test.helper import factor", hook="return factor()").replace("Mine", "First")
+REMEDIES = REMEDIES.replace("0000.00000", "2401.01234")
 SECOND = "\n\n@dataclass(kw_only=True)\nclass Second(First):\n    x: int = 1\n"
 
 
@@ -49,6 +51,14 @@ def test_an_entry_point_names_its_class(package: SimpleNamespace) -> None:
     package.entries.write_text(ENTRIES["exported"])
     assert Registry().load("method", "first") is first
     assert Registry().find("method", first()).name == "first"
+
+
+def test_papers_of_an_installed_class_are_cited(package: SimpleNamespace) -> None:
+    assert "2401.01234" not in bibliography(["second"])
+    assert "2401.01234" in bibliography(["first"])
+    package.entries.write_text(ENTRIES["exported"])
+    assert "2401.01234" in bibliography(["first"])
+    assert "lab_of_a_test.remedies" not in sys.modules
 
 
 @pytest.mark.parametrize(

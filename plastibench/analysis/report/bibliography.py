@@ -1,9 +1,9 @@
 """BibTeX entries of the project and of the papers that methods cite in their docstrings."""
 
-import ast
 import re
 from collections.abc import Iterable, Iterator
 
+from plastibench.plugins.plugin import Plugin
 from plastibench.plugins.registry import Registry
 from plastibench.version import __version__
 
@@ -17,21 +17,26 @@ PROJECT = f"""@software{{plastibench,
 }}"""
 
 
-def bibliography(methods: Iterable[str]) -> str:
-    """Return BibTeX for the project and for the papers of the methods that are shipped or installed."""
+def bibliography(methods: Iterable[str], kept: Iterable[Plugin] = ()) -> str:
+    """Return BibTeX for the project and for the papers of methods: shipped, installed, or in `kept`."""
     registry = Registry()
+    plugins = {name: [registry.get("method", name)] for name in registry.names("method")}
+    for plugin in kept:
+        plugins.setdefault(plugin.name, []).append(plugin)
     entries: dict[str, str] = {}
-    for name in sorted(set(methods) & set(registry.names("method"))):
-        path = registry.get("method", name).path
-        for number, entry in _papers(path.read_text(encoding="utf-8")) if path else ():
+    for plugin in (plugin for name in sorted(set(methods)) for plugin in plugins.get(name, ())):
+        for number, entry in _papers(plugin):
             entries.setdefault(number, entry)
     return "\n\n".join([PROJECT, *(entry for _, entry in sorted(entries.items()))])
 
 
-def _papers(source: str) -> Iterator[tuple[str, str]]:
-    """Yield (arXiv number, entry) for the papers in the docstrings of a source file."""
-    nodes = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Module | ast.ClassDef))
-    for docstring in filter(None, map(ast.get_docstring, nodes)):
+def _papers(plugin: Plugin) -> Iterator[tuple[str, str]]:
+    """Yield (arXiv number, entry) for the papers in the docstrings of a plug-in."""
+    try:
+        docstrings = list(plugin.docstrings())
+    except (OSError, SyntaxError):  # it cannot be read any more
+        return
+    for docstring in docstrings:
         for authors, year, number in CITATION.findall(docstring):
             if number != PLACEHOLDER:
                 yield number, _entry(authors, year, number)

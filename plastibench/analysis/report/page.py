@@ -6,7 +6,7 @@ import base64
 import hashlib
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from plastibench.analysis.tables.table import ResultTable
 from plastibench.console import Progress, no_progress
 from plastibench.errors import count
 from plastibench.experiments.spec import Spec
+from plastibench.plugins.plugin import Plugin
 from plastibench.plugins.values import show
 from plastibench.store.record import Record
 from plastibench.version import __version__
@@ -37,9 +38,15 @@ SPREAD = re.compile(r" (?=[\[(\u00b1])")
 PROVENANCE = ("device", "platform", "python", "torch", "numpy", "plastibench", "commit", "data", "threads")
 
 
-def render_page(tables: Sequence[ResultTable], title: str, progress: Progress = no_progress) -> str:
+def render_page(
+    tables: Sequence[ResultTable],
+    title: str,
+    progress: Progress = no_progress,
+    plugins: Iterable[Plugin] = (),
+) -> str:
     """Return an HTML page about tables; the same tables give the same text.
 
+    `plugins` are the methods that are neither shipped nor installed, whose papers the page cites, too.
     `progress` shows the number of figures drawn, which takes most of the time.
     """
     from plastibench.analysis.figures import style
@@ -70,7 +77,7 @@ def render_page(tables: Sequence[ResultTable], title: str, progress: Progress = 
             missing_figures=missing_figures(tables),
             aggregate=aggregated,
             aggregate_sentences=aggregate_sentences(aggregated) if aggregated else [],
-            bibliography=bibliography(names),
+            bibliography=bibliography(names, plugins),
             colors={name: method.color for name, method in style.method_styles(methods).items()},
             light=list(style.DARK),
             dark=list(style.DARK.values()),
