@@ -227,7 +227,7 @@ def test_interrupted_grid_prints_that_it_stops_and_leaves_no_process(tmp_path: P
         # What starts the tests may ignore Ctrl-C, and a program keeps ignoring what it inherits so.
         preexec_fn=_hear_interrupts,  # noqa: PLW1509 - no thread of this process holds a lock
     ) as running:
-        _wait_for_file(tmp_path, "spec.json", running)
+        _wait_for_file(tmp_path, "events.jsonl", running)
         os.killpg(running.pid, signal.SIGINT)  # as a terminal does: to the workers, too
         _, err = running.communicate(timeout=60)
     assert running.returncode == 130, err
