@@ -111,6 +111,11 @@ class Grid:
         return regime
 
     def _models(self, task: type[Task]) -> tuple[str, ...]:
+        if not task.uses_architecture() and set(self.models) - {task.default_architecture}:
+            raise RequestError(
+                f"model={','.join(self.models)} means nothing for {task.__name__}, which builds a model of "
+                "its own: leave it out"
+            )
         return self.models or (task.default_architecture,)
 
     def _recipe(self, task: str, recipes: Mapping[str, Recipe]) -> Recipe:
@@ -163,7 +168,8 @@ class Grid:
     def _check_names(self, registry: Registry, texts: Texts, task: Task, where: str) -> None:
         """Raise RequestError for a setting that neither the task nor its regime, recipe or model has."""
         regime: Regime | None = getattr(task, "regime", None)
-        parts = [part for part in (task, task.recipe, task.architecture, regime) if part is not None]
+        model = task.architecture if task.uses_architecture() else None
+        parts = [part for part in (task, task.recipe, model, regime) if part is not None]
         known = {name for part in parts for name in setting_names(type(part))}
         known |= set() if regime is None else {"regime"}
         for name in texts:

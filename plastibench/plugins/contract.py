@@ -180,7 +180,7 @@ def _check_initialization(part: type) -> None:
             "__init__ is the dataclass's own: settings are fields, state is field(init=False), and both may "
             "be set in __post_init__"
         )
-    if isinstance(check, FunctionType) and "__post_init__" not in set(_names(check.__code__)):
+    if isinstance(check, FunctionType) and "__post_init__" not in names_in(check):
         raise RequestError("__post_init__ lacks super().__post_init__(), which checks the settings")
 
 
@@ -215,6 +215,11 @@ def _functions_in(value: object) -> Iterator[FunctionType]:
         *(getattr(value, name, None) for name in ("__func__", "fget", "func", "__wrapped__")),
     )
     yield from (one for one in candidates if isinstance(one, FunctionType))
+
+
+def names_in(function: Any) -> set[str]:  # noqa: ANN401 - a function or a classmethod
+    """Return the names and texts in the code of a function."""
+    return {name for one in _functions_in(function) for name in _names(one.__code__)}
 
 
 def _names(code: CodeType) -> Iterator[str]:

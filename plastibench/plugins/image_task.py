@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -20,11 +20,13 @@ from plastibench.data.images import (
 )
 from plastibench.errors import RequestError
 from plastibench.plugins.architecture import Architecture, LayerFactories, Shape
+from plastibench.plugins.contract import names_in
 from plastibench.plugins.fields import setting
 from plastibench.plugins.recipe import Recipe
 from plastibench.plugins.regime import Regime, Window
 from plastibench.plugins.regimes.accumulate import Accumulate
 from plastibench.plugins.task import DataContext, Stage, Task
+from plastibench.plugins.values import show
 from plastibench.seeding import generator
 
 if TYPE_CHECKING:
@@ -46,6 +48,9 @@ class ImageTask(Task):
     validation: float = setting(0.0, within=(0.0, 0.5))
     """Share of every chunk that is held out for tuning."""
 
+    takes: ClassVar[tuple[str, ...]] = ("stages", "regime", "max_stages", "train_size", "validation")
+    """Which of the settings above have an effect. Those that a subclass's own `stream` does not read are
+    refused; a subclass whose helpers read them lists them here."""
     shape: ClassVar[Shape]
     num_classes: ClassVar[int]
     augmentation: ClassVar[Augmentation] = Compose()
@@ -58,6 +63,7 @@ class ImageTask(Task):
     def __post_init__(self) -> None:
         """Raise RequestError for a number of stages or an architecture that does not fit."""
         super().__post_init__()
+        self._check_taken()
         self.num_chunks()
         reason = self.architecture.unsupported(self.input_shape())
         if reason is not None:
@@ -143,6 +149,29 @@ class ImageTask(Task):
         standard = Recipe(**{**architecture.recipe, **cls.standard_recipe})
         presets = {name: replace(standard, **changes) for name, changes in cls.recipe_presets.items()}
         return {"standard": standard, **presets}
+
+    def _check_taken(self) -> None:
+        """Raise RequestError for a setting that the class's own `stream` would ignore."""
+        cls, taken = type(self), self._taken()
+        defaults = {f.name: f.default for f in fields(cls)}
+        for name in ImageTask.takes:
+            value = getattr(self, name)
+            if name not in taken and value != defaults[name]:
+                raise RequestError(
+                    f"{name}={show(value)} means nothing for {cls.__name__}, whose stream does not read "
+                    f"{name} but {', '.join(taken) or 'no setting'}: leave it out, or list {name} in `takes`"
+                )
+
+    @classmethod
+    def _taken(cls) -> tuple[str, ...]:
+        for part in cls.__mro__:
+            if "takes" in vars(part):
+                return cls.takes
+            used = names_in(vars(part).get("stream"))
+            if used and "stream" not in used:  # which it would have for super().stream(...)
+                counted = {"stages", "max_stages"} if used & {"num_stages", "num_chunks"} else set()
+                return tuple(name for name in ImageTask.takes if name in used | counted)
+        raise AssertionError("unreachable: ImageTask declares it")
 
     def _split(self, available: int, seed: int) -> tuple[Tensor, list[int], list[int]]:
         """Return an order of the examples, training before validation, and the sizes of their chunks."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from plastibench.plugins.architecture import Architecture
+from plastibench.plugins.contract import names_in
 from plastibench.plugins.fields import Settings
 from plastibench.plugins.recipe import Recipe
 
@@ -79,6 +80,13 @@ class Task(Settings, ABC):
         norm: Callable[[int], nn.Module] | None = None,
     ) -> nn.Module:
         """Return an untrained model on the CPU, initialized from torch's global random stream."""
+
+    @classmethod
+    def uses_architecture(cls) -> bool:
+        """Return whether `model` builds the architecture, rather than a model of the task's own."""
+        owner = next(part for part in cls.__mro__ if "model" in vars(part))
+        own = {used for name, member in vars(owner).items() if name[:2] != "__" for used in names_in(member)}
+        return "architecture" in own or "model" in names_in(vars(owner)["model"])
 
     @classmethod
     @abstractmethod

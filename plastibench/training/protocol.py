@@ -114,6 +114,8 @@ def run(
         yield result
         if result.stop == DIVERGED:
             break
+    else:
+        _check_num_stages(task, learner)
     if learner is not None:
         callback.on_train_end(learner.model)
 
@@ -127,6 +129,15 @@ def _check_supported(task: Task, method: Method, probes: Mapping[str, Probe]) ->
     for name, reason in reasons.items():
         if reason is not None:
             raise RequestError(f"{name} cannot run on {type(task).__name__}: {reason}")
+
+
+def _check_num_stages(task: Task, learner: Learner | None) -> None:
+    num_stages = 0 if learner is None else learner.stage.index + 1
+    if num_stages != task.num_stages():
+        name = type(task).__name__
+        raise RequestError(
+            f"the stream of {name} has {num_stages} stages, but its num_stages() is {task.num_stages()}"
+        )
 
 
 def _graph_capturer(device: Device, method: Method, callback: TrainingCallback) -> GraphCapturer | None:
