@@ -12,6 +12,7 @@ import pytest
 import torch
 from support.tasks import small_digits
 
+from plastibench.errors import DataError
 from plastibench.plugins.method import Method
 from plastibench.runner.checkpointing import RunCheckpointer, RunHistory
 from plastibench.store.checkpoint import CHECKPOINT_FILES, HEADER_SIZE, MAGIC, Checkpoint
@@ -216,3 +217,20 @@ def test_saved_history_of_another_version_is_incompatible(tmp_path: Path) -> Non
     Checkpoint(tmp_path, "a-run").write({"of another version": 1})
     with pytest.raises(IncompatibleCheckpointError, match="of another version"):
         RunHistory.load(Checkpoint(tmp_path, "a-run"), print)
+
+
+def test_state_saved_on_other_data_is_refused_before_it_is_used(tmp_path: Path) -> None:
+    checkpoint, clock = Checkpoint(tmp_path, "a-run"), Clock()
+    first = a_checkpointer(checkpoint, 0, clock, [])
+    first.check_data("a" * 64)
+    first.save_state({"stage": 0})
+    resumed = RunCheckpointer(checkpoint, RunHistory.load(checkpoint, print), 0, print, clock)
+    resumed.check_data("a" * 64)
+    with pytest.raises(DataError, match="stopped on data aaaaaaaaaaaa, but the data found here are bbbbb"):
+        resumed.check_data("b" * 64)
+
+
+def test_state_of_an_earlier_version_has_the_data_of_its_rows(tmp_path: Path) -> None:
+    state = {"rows": [{"data": "a" * 64}], "seconds": 1.0, "sessions": [], "progress": {"stage": 1}}
+    Checkpoint(tmp_path, "a-run").write(state)
+    assert RunHistory.load(Checkpoint(tmp_path, "a-run"), print).data == "a" * 64
