@@ -1,0 +1,121 @@
+"""Time the first stages of a run, within a limit and without a record."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from plastibench.experiments.spec import Spec, build
+from plastibench.profiling.stage_times import StageSize, StageTime, work
+from plastibench.runner.context import RunContext
+from plastibench.training import protocol
+from plastibench.training.callbacks import Checkpointer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from plastibench.plugins.recipe import Recipe
+
+NUM_STAGES = 3
+"""Stages to time: the first one starts from fresh weights and says little of the others."""
+USUAL_EPOCHS = 20
+"""Epochs of a stage whose end is not reached within the limit: between 12 and 60 in the shipped tasks."""
+LATER = 0.5
+"""Steps of a later stage, relative to what fresh weights would take."""
+FORWARD = 1 / 3
+"""Cost of evaluating an example, relative to training on it."""
+
+
+class _TimeIsUp(Exception):  # noqa: N818 - not an error
+    """The limit has passed."""
+
+
+class _Stopwatch(Checkpointer):
+    """Counts the steps of a run, each of which asks for a checkpoint, and ends it after the limit."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.deadline: float | None = None
+        self.begin_stage()
+
+    def begin_stage(self) -> None:
+        """Start to count the steps of a stage."""
+        self.num_steps = 0
+        self.first_step_end = perf_counter()
+
+    def should_checkpoint(self, *, between_stages: bool = False) -> bool:
+        """Count a step. Raises _TimeIsUp."""
+        now = perf_counter()
+        if self.deadline is None:  # before the first stage, when the data are read
+            self.deadline = now + self.seconds
+        if between_stages:
+            return False
+        self.num_steps += 1
+        if self.num_steps == 1:
+            self.first_step_end = now
+        elif now > self.deadline:
+            raise _TimeIsUp
+        return False
+
+    def step_seconds(self) -> float:
+        """Return the seconds of a step of the stage, the first of which prepares kernels."""
+        return (perf_counter() - self.first_step_end) / max(1, self.num_steps - 1)
+
+
+def time_first_stages(
+    spec: Spec, context: RunContext, sizes: Sequence[StageSize], seconds: float
+) -> list[StageTime]:
+    """Train a run for its first stages or for so many seconds; return what its stages take.
+
+    The stage in which the limit is reached is extrapolated. Nothing is evaluated on the test set, whose cost
+    is estimated, and nothing is written. Returns nothing if the run fails: it will say so itself.
+    """
+    times: list[StageTime] = []
+    num_steps: list[int] = []
+    with suppress(Exception):
+        task, method = build(spec, context.registry)
+        watch, device = _Stopwatch(seconds), context.data_context.device
+        options: dict[str, Any] = {"checkpointer": watch, "measures": protocol.Measures(held_out_test=True)}
+        results = protocol.run(task, method, spec.seed, context.data_context, **options)
+        try:
+            for size, result in zip(sizes[:NUM_STAGES], results, strict=False):
+                row = result.as_dict()
+                each = row["train_seconds"] / max(1, row["train_passes"])
+                times.append(_with_test(StageTime.from_row(row), size, each))
+                num_steps.append(row["steps"])
+                watch.begin_stage()
+        except _TimeIsUp:
+            device.synchronize()
+            each, size = watch.step_seconds(), sizes[len(times)]
+            steps = max(watch.num_steps, _expected_steps(task.recipe, sizes[: len(times) + 1], num_steps))
+            whole = StageTime(len(times), size.num_train, each * steps, 0.0)
+            times.append(_with_test(whole, size, each / task.recipe.batch_size))
+    return times
+
+
+def _with_test(time: StageTime, size: StageSize, per_example: float) -> StageTime:
+    evaluation = time.evaluation + size.num_test * FORWARD * per_example
+    return StageTime(time.index, time.num_train, time.seconds, evaluation)
+
+
+def _expected_steps(recipe: Recipe, sizes: Sequence[StageSize], done: Sequence[int]) -> int:
+    """Return the steps of the last of these stages, given those of the stages before.
+
+    Without a target they are those of the limit, in a first stage those of the usual number of epochs. A later
+    one takes between a fifth and all of what fresh weights would: half is assumed.
+    """
+    num_train = sizes[-1].num_train
+    limit = step_limit(recipe, num_train)
+    if recipe.target_accuracy is None and limit is not None:
+        return limit
+    usual = USUAL_EPOCHS * -(-num_train // recipe.batch_size)
+    expected = round(LATER * done[0] * work(num_train) / work(sizes[0].num_train)) if done else usual
+    return expected if limit is None else min(expected, limit)
+
+
+def step_limit(recipe: Recipe, num_train: int) -> int | None:
+    """Return the most steps that a stage can have; None if nothing but its target ends it."""
+    epochs, steps = recipe.max_epochs, recipe.max_steps
+    limits = [] if epochs is None else [epochs * -(-num_train // recipe.batch_size)]
+    return min([*limits, *([] if steps is None else [steps])], default=None)

@@ -1,0 +1,180 @@
+"""How long runs will take: from finished runs in the home folder, else from a short calibration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from time import perf_counter
+
+from plastibench.experiments.spec import Spec, build, canonical
+from plastibench.plugins.image_task import ImageTask
+from plastibench.profiling.calibration import step_limit, time_first_stages
+from plastibench.profiling.stage_times import StageSize, StageTime, predict_seconds
+from plastibench.runner.context import RunContext
+from plastibench.store.index.load import load_summaries
+from plastibench.store.record import Record
+from plastibench.training.flops import flop_model
+
+CALIBRATION_FRACTION, MIN_CALIBRATION, MAX_CALIBRATION = 0.03, 5.0, 60.0
+"""Share of the estimated time that calibration may take, and its bounds in seconds."""
+MIN_SHARE = 0.5
+"""Seconds of calibration for one kind of run, at least; when time is up, the rest is not calibrated."""
+SHORT_SECONDS = 10.0
+"""Runs that take less in all are not estimated."""
+MAX_RECORDS = 5
+"""Finished runs that are read for one kind of run."""
+STEP_SECONDS, FLOPS_PER_SECOND = 0.02, 1e9
+"""A slow machine, for the runs that are short on any."""
+
+
+@dataclass(frozen=True)
+class RunTimes:
+    """The estimated seconds of runs, by id."""
+
+    seconds: Mapping[str, float]
+    num_processes: int
+    sizes: Mapping[str, Sequence[StageSize]]
+    """The stages of each condition."""
+    samples: Mapping[str, Sequence[StageTime]]
+    """The stages that each variant's runs are judged by."""
+
+    def total(self) -> float:
+        """Return the seconds that all runs take together, several at a time."""
+        return wall_seconds(self.seconds.values(), self.num_processes)
+
+    def with_stages(self, specs: Sequence[Spec], context: RunContext, stages: int) -> float | None:
+        """Return the total if the data came in fewer stages; None if they cannot."""
+        sizes: dict[str, list[StageSize]] = {}
+        for key, spec in _by_condition(specs).items():
+            shorter = _shorter(spec, context, self.sizes[key], stages)
+            if shorter is None:
+                return None
+            sizes[key] = shorter
+        return wall_seconds(
+            [predict_seconds(self.samples[s.variant_id], sizes[s.condition_id]) for s in specs],
+            self.num_processes,
+        )
+
+
+def wall_seconds(seconds: Iterable[float], num_processes: int) -> float:
+    """Return how long runs take together, several at a time."""
+    listed = list(seconds)
+    return max([sum(listed) / num_processes, *listed], default=0.0)
+
+
+def estimate_runs(specs: Sequence[Spec], context: RunContext) -> RunTimes | None:
+    """Return the estimated seconds of runs; None if they are short, or nothing could be found out.
+
+    Runs of the same task, model, method and recipe on the same hardware tell best. What none of them tells
+    about is calibrated for a few seconds in this process.
+    """
+    stages = {key: _stage_sizes(spec, context) for key, spec in _by_condition(specs).items()}
+    if _are_short(specs, context, stages):
+        return None
+    samples = _from_records(specs, context)
+    samples |= _calibrated(specs, context, stages, samples)
+    if not samples:
+        return None
+    # A kind of run that failed, or that no time was left for, is taken to be like the others.
+    others = [time for times in samples.values() for time in times]
+    samples = {spec.variant_id: samples.get(spec.variant_id, others) for spec in specs}
+    seconds = {s.id: predict_seconds(samples[s.variant_id], stages[s.condition_id]) for s in specs}
+    times = RunTimes(seconds, context.num_processes, stages, samples)
+    return times if times.total() >= SHORT_SECONDS else None
+
+
+def _by_condition(specs: Iterable[Spec]) -> dict[str, Spec]:
+    return {spec.condition_id: spec for spec in specs}
+
+
+def _stage_sizes(spec: Spec, context: RunContext) -> list[StageSize]:
+    """Return the sizes of a run's stages; the data are read, nothing is computed."""
+    task, _ = build(spec, context.registry)
+    return [
+        StageSize(
+            len(stage.train),
+            stage.num_new,
+            0 if spec.held_out_test or stage.test is None else len(stage.test),
+        )
+        for stage in task.stream(spec.seed, context.data_context)
+    ]
+
+
+def _shorter(
+    spec: Spec, context: RunContext, sizes: Sequence[StageSize], stages: int
+) -> list[StageSize] | None:
+    """Return the sizes of fewer stages of the same data, or None if the task has no such choice."""
+    task, _ = build(spec, context.registry)
+    if not isinstance(task, ImageTask) or task.regime.fixed_stages or task.max_stages or len(sizes) <= stages:
+        return None
+    chunks = task.regime.chunk_sizes(sum(size.num_new for size in sizes), stages)
+    windows = zip(task.regime.windows(chunks), chunks, strict=True)
+    return [StageSize(window.end - window.start, chunk, sizes[0].num_test) for window, chunk in windows]
+
+
+def _are_short(specs: Sequence[Spec], context: RunContext, stages: Mapping[str, Sequence[StageSize]]) -> bool:
+    """Return whether the limits of the recipe make the runs short, even on a slow machine."""
+    seconds = 0.0
+    for key, spec in _by_condition(specs).items():
+        task, _ = build(spec, context.registry)
+        limits = [step_limit(task.recipe, size.num_train) for size in stages[key]]
+        steps = sum(limit for limit in limits if limit is not None)
+        num_runs = sum(other.condition_id == key for other in specs)
+        if None in limits or num_runs * steps * STEP_SECONDS > SHORT_SECONDS:
+            return False
+        shape = task.input_shape() if isinstance(task, ImageTask) else None
+        flops = None if shape is None else flop_model(task.model(), shape, backward=True)
+        each = 0 if flops is None else flops.flops(task.recipe.batch_size).matrix
+        seconds += num_runs * steps * (STEP_SECONDS + each / FLOPS_PER_SECOND)
+    return seconds < SHORT_SECONDS
+
+
+def _from_records(specs: Sequence[Spec], context: RunContext) -> dict[str, list[StageTime]]:
+    """Return the stages of finished runs of the same kind on the same hardware, by variant."""
+    hardware = f"{context.data_context.device.name()}, {context.threads} threads"
+    found: dict[str, list[Record]] = {}
+    for record in load_summaries(context.store):
+        if record.hardware == hardware:
+            found.setdefault(_kind(record.spec), []).append(record)
+    samples = {}
+    for spec in {spec.variant_id: spec for spec in specs}.values():
+        records = found.get(_kind(spec), [])
+        same = [record for record in records if record.spec.task == spec.task] or records
+        rows = [row for record in same[-MAX_RECORDS:] for row in record.stages]
+        if rows:
+            samples[spec.variant_id] = [StageTime.from_row(row) for row in rows]
+    return samples
+
+
+def _kind(spec: Spec) -> str:
+    """Return what runs have in common whose stages of equal size take equally long."""
+    parts = [spec.task.name, *([part.name, part.settings] for part in (spec.model, spec.method))]
+    return canonical([*parts, spec.recipe, spec.device, spec.held_out_test])
+
+
+def _calibrated(
+    specs: Sequence[Spec],
+    context: RunContext,
+    stages: Mapping[str, Sequence[StageSize]],
+    known: Mapping[str, Sequence[StageTime]],
+) -> dict[str, list[StageTime]]:
+    """Return the timed first stages of every kind of run that is not known, by variant."""
+    missing = {spec.variant_id: spec for spec in specs if spec.variant_id not in known}
+    samples: dict[str, list[StageTime]] = {}
+    start, allowed, predicted = perf_counter(), MIN_CALIBRATION, list[float]()
+    for position, (variant, spec) in enumerate(missing.items()):
+        left = start + allowed - perf_counter()
+        if left < 0:
+            break
+        share = max(MIN_SHARE, left / (len(missing) - position))
+        times = time_first_stages(spec, context, stages[spec.condition_id], share)
+        if not times:
+            continue
+        samples[variant] = times
+        predicted.append(predict_seconds(times, stages[spec.condition_id]))
+        total = len(specs) * fmean(predicted) / context.num_processes
+        if not known and total < SHORT_SECONDS / 2:
+            break
+        allowed = min(MAX_CALIBRATION, max(MIN_CALIBRATION, CALIBRATION_FRACTION * total))
+    return samples
