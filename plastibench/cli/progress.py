@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,12 +54,21 @@ class RunProgress(LiveDisplay, RunCallback):
         self.durations: deque[float] = deque(maxlen=50)
         """Seconds of the latest runs."""
         self.running: dict[str, RunState] = {}
+        self.estimated: dict[str, float] = {}
+        """Estimated seconds of the runs that have not ended, by id."""
+        self.spent = self.foreseen = 0.0
+        """What the runs that have ended took, and what they were estimated to take."""
         self.last_line = 0.0
 
     @suppress_errors
     def on_start(self, num_runs: int, num_finished: int, num_processes: int) -> None:
         """Take the numbers of runs and processes."""
         self.num_runs, self.num_ended, self.num_processes = num_runs, num_finished, num_processes
+
+    @suppress_errors
+    def on_estimate(self, seconds: Mapping[str, float]) -> None:
+        """Take the estimates."""
+        self.estimated = dict(seconds)
 
     @suppress_errors
     def on_run_start(self, spec: Spec, num_stages: int) -> None:
@@ -98,16 +108,22 @@ class RunProgress(LiveDisplay, RunCallback):
         self.num_ended += 1
         self.running.pop(record.id, None)
         self.durations.append(float(record.provenance["seconds"]))
+        if record.id in self.estimated:
+            self.foreseen += self.estimated.pop(record.id)
+            self.spent += self.durations[-1]
 
     @suppress_errors
     def on_run_error(self, spec: Spec, message: str) -> None:
         """Count a failed run."""
         self.num_ended += 1
         self.running.pop(spec.id, None)
+        self.estimated.pop(spec.id, None)
 
     def time_left(self) -> str:
-        """Return how long the rest will take, estimated from the runs so far."""
+        """Return how long the rest will take, by the estimate or by the runs so far."""
         now, states = time.monotonic(), list(self.running.values())  # the display runs in another thread
+        if self.estimated:
+            return f"about {format_duration(self._estimated_left(now))} left"
         if self.durations:
             prefix, duration = "about", sum(self.durations) / len(self.durations)
         else:
@@ -120,6 +136,15 @@ class RunProgress(LiveDisplay, RunCallback):
         spent = sum(min(state.seconds(now), duration) for state in states)
         seconds = max(0.0, num_left * duration - spent) / max(1, min(self.num_processes, num_left))
         return f"{prefix} {format_duration(seconds)} left"
+
+    def _estimated_left(self, now: float) -> float:
+        """Return the seconds of the remaining runs, corrected by what the ended ones took."""
+        factor = self.spent / self.foreseen if self.foreseen else 1.0
+        left = {run: factor * seconds for run, seconds in list(self.estimated.items())}
+        for run, state in list(self.running.items()):
+            if run in left:
+                left[run] = max(0.0, left[run] - state.seconds(now))
+        return max(sum(left.values()) / max(1, self.num_processes), *left.values())
 
     def __rich__(self) -> RichTable:
         """Return a line for all runs and one for each that is executed."""

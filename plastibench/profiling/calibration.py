@@ -22,7 +22,7 @@ NUM_STAGES = 3
 USUAL_EPOCHS = 20
 """Epochs of a stage whose end is not reached within the limit: between 12 and 60 in the shipped tasks."""
 LATER = 0.5
-"""Steps of a later stage, relative to what fresh weights would take."""
+"""Steps of a later stage, relative to what fresh weights would take: between a fifth and more than all."""
 FORWARD = 1 / 3
 """Cost of evaluating an example, relative to training on it."""
 
@@ -102,8 +102,7 @@ def _with_test(time: StageTime, size: StageSize, per_example: float) -> StageTim
 def _expected_steps(recipe: Recipe, sizes: Sequence[StageSize], done: Sequence[int]) -> int:
     """Return the steps of the last of these stages, given those of the stages before.
 
-    Without a target they are those of the limit, in a first stage those of the usual number of epochs. A later
-    one takes between a fifth and all of what fresh weights would: half is assumed.
+    Without a target they are those of the limit, in a first stage those of the usual number of epochs.
     """
     num_train = sizes[-1].num_train
     limit = step_limit(recipe, num_train)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,6 +16,9 @@ class RunCallback:
 
     def on_start(self, num_runs: int, num_finished: int, num_processes: int) -> None:
         """Handle the start of a whole grid, before its first run."""
+
+    def on_estimate(self, seconds: Mapping[str, float]) -> None:
+        """Handle the estimated seconds of the runs to execute, by id; not called if they are short."""
 
     def on_run_start(self, spec: Spec, num_stages: int) -> None:
         """Handle the start of a run, or its resumption: `on_stage_restored` follows for complete stages."""

@@ -27,6 +27,7 @@ from plastibench.store.tuned_settings import TunedSettings
 from plastibench.tracking import TrackingServer
 from plastibench.tracking.background import mirrored
 from plastibench.tracking.follower import MirrorJob
+from plastibench.workflows.estimate import announce_run_time
 from plastibench.workflows.finished_runs import log_damaged
 from plastibench.workflows.kept_plugins import with_plugins_of_tuning
 from plastibench.workflows.leaderboard_files import files_by_leaderboard
@@ -128,9 +129,11 @@ def execute_batch(batch: Batch, callbacks: Sequence[RunCallback]) -> RunResult:
         store.open(spec, plugins=own_plugins(spec, context.registry)).describe()
     if batch.tuned:
         tuned_settings.save(store.home, batch.tuned)
-    callbacks = [RunLogger(), *callbacks]
+    callbacks, times = [RunLogger(), *callbacks], announce_run_time(missing, context)
     for callback in callbacks:
         callback.on_start(len(specs), len(finished), context.num_processes)
+        if times is not None:
+            callback.on_estimate(times.seconds)
     boards = leaderboards.assign(store.home, batch.leaderboard, specs)
     job = MirrorJob(server, boards) if server is not None and boards else None
     with mirrored(job) as mirror:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from plastibench.console import describe_seconds
 from plastibench.devices import Device, get_device
 from plastibench.errors import RequestError, count, unknown
 from plastibench.experiments import suites
@@ -29,8 +30,10 @@ from plastibench.tuning.plan import StudyConfig, StudyPlan, make_plans
 from plastibench.tuning.storage import load_studies, open_storage, storage_errors, tuning_names
 from plastibench.tuning.study import TuningStudy
 from plastibench.tuning.summary import StudySummary
+from plastibench.tuning.time_left import seconds_left
 from plastibench.tuning.trial_runner import WorkerConfig, run_worker
 from plastibench.tuning.worker_pool import run_workers
+from plastibench.workflows.estimate import announce_run_time
 from plastibench.workflows.request import Selection
 from plastibench.workflows.trial_logger import TrialLogger, TrialWatcher
 
@@ -136,6 +139,7 @@ def _use_budget(
         return
     logger.info("%s, on %s, %d at a time", head, device.name(), request.jobs)
     config = _worker_config(request, [study.plan for study in studies], device)
+    _announce_time(config, studies, request.jobs)
     with mirrored(job) as mirror:
         _run_trials(config, studies, request.jobs, callbacks)
         if mirror is not None:
@@ -214,10 +218,20 @@ def _worker_config(request: TuneRequest, plans: Sequence[StudyPlan], device: Dev
     context = RunContext(
         request.selection.workspace,
         str(device),
-        threads=request.threads or device.num_threads(request.jobs),
+        threads=request.threads or device.num_threads(max(request.jobs, device.default_num_processes())),
         num_processes=request.jobs,
     )
     return WorkerConfig(tuple(plans), request.budget, context, request.storage_url)
+
+
+def _announce_time(config: WorkerConfig, studies: Sequence[TuningStudy], jobs: int) -> None:
+    """Log how long the rest takes, or how long first trials do if none has ended."""
+    left = seconds_left(studies, config.budget, jobs)
+    if left is not None:
+        logger.info("about %s left", describe_seconds(left))
+        return
+    specs = [spec for study in studies for spec in study.plan.specs(study.plan.defaults())]
+    announce_run_time(specs, config.context, "for the first trial of each study")
 
 
 def _mirror_job(request: TuneRequest, name: str) -> MirrorJob | None:
