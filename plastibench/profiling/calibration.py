@@ -46,15 +46,15 @@ class _Stopwatch(Checkpointer):
 
     def should_checkpoint(self, *, between_stages: bool = False) -> bool:
         """Count a step. Raises _TimeIsUp."""
-        now = perf_counter()
-        if self.deadline is None:  # before the first stage, when the data are read
-            self.deadline = now + self.seconds
         if between_stages:
             return False
+        now = perf_counter()
         self.num_steps += 1
         if self.num_steps == 1:
             self.first_step_end = now
-        elif now > self.deadline:
+        if self.deadline is None:  # data are read and kernels are prepared by now
+            self.deadline = now + self.seconds
+        if now > self.deadline and self.num_steps > 1:
             raise _TimeIsUp
         return False
 

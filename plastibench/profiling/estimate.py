@@ -13,7 +13,7 @@ from plastibench.profiling.calibration import step_limit, time_first_stages
 from plastibench.profiling.stage_times import StageSize, StageTime, predict_seconds
 from plastibench.runner.context import RunContext
 from plastibench.store.index.load import load_summaries
-from plastibench.store.record import Record
+from plastibench.store.record import Record, hardware_name
 from plastibench.training.flops import flop_model
 
 CALIBRATION_FRACTION, MIN_CALIBRATION, MAX_CALIBRATION = 0.03, 5.0, 60.0
@@ -132,7 +132,8 @@ def _are_short(specs: Sequence[Spec], context: RunContext, stages: Mapping[str, 
 
 def _from_records(specs: Sequence[Spec], context: RunContext) -> dict[str, list[StageTime]]:
     """Return the stages of finished runs of the same kind on the same hardware, by variant."""
-    hardware = f"{context.data_context.device.name()}, {context.threads} threads"
+    device = context.data_context.device.name()
+    hardware = hardware_name({"device": device, "threads": context.threads})
     found: dict[str, list[Record]] = {}
     for record in load_summaries(context.store):
         if record.hardware == hardware:
@@ -160,21 +161,24 @@ def _calibrated(
     known: Mapping[str, Sequence[StageTime]],
 ) -> dict[str, list[StageTime]]:
     """Return the timed first stages of every kind of run that is not known, by variant."""
-    missing = {spec.variant_id: spec for spec in specs if spec.variant_id not in known}
+    missing = list({spec.variant_id: spec for spec in specs if spec.variant_id not in known}.values())
     samples: dict[str, list[StageTime]] = {}
     start, allowed, predicted = perf_counter(), MIN_CALIBRATION, list[float]()
-    for position, (variant, spec) in enumerate(missing.items()):
+    while missing:
         left = start + allowed - perf_counter()
         if left < 0:
             break
-        share = max(MIN_SHARE, left / (len(missing) - position))
-        times = time_first_stages(spec, context, stages[spec.condition_id], share)
-        if not times:
-            continue
-        samples[variant] = times
-        predicted.append(predict_seconds(times, stages[spec.condition_id]))
-        total = len(specs) * fmean(predicted) / context.num_processes
-        if not known and total < SHORT_SECONDS / 2:
-            break
-        allowed = min(MAX_CALIBRATION, max(MIN_CALIBRATION, CALIBRATION_FRACTION * total))
+        spec, sizes = missing[0], stages[missing[0].condition_id]
+        share = max(MIN_SHARE, left / len(missing))
+        times = time_first_stages(spec, context, sizes, share)
+        if times:
+            predicted.append(predict_seconds(times, sizes))
+            total = len(specs) * fmean(predicted) / context.num_processes
+            if not known and total < SHORT_SECONDS / 2:
+                return {spec.variant_id: times}
+            allowed = min(MAX_CALIBRATION, max(MIN_CALIBRATION, CALIBRATION_FRACTION * total))
+            samples[spec.variant_id] = times
+        # The first one is timed again if it turns out that there is more time.
+        if len(predicted) != 1 or allowed / len(missing) < 2 * share:
+            missing.pop(0)
     return samples
