@@ -190,7 +190,7 @@ def _tracking_server(batch: Batch) -> TrackingServer | None:
 def _plan(batch: Batch, num_missing: int, how: str) -> str:
     name, num_runs = batch.suite.name, len(batch.specs)
     if not num_runs:
-        return f"{name}: no runs to execute"
+        return f"{name}: no runs, nothing to do"
     if not num_missing:
         finished = "the run is" if num_runs == 1 else f"all {count(num_runs, 'run')} are"
         return f"{name}: {finished} finished already, nothing to do"
