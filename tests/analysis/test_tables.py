@@ -191,7 +191,7 @@ def test_without_the_baseline_there_are_no_gains() -> None:
     table = only([r for r in RECORDS if r.spec.method.name == "new"])
     assert table.baseline is None
     assert "gain" not in markdown(table).split("accuracy:")[0]
-    assert "no gains over warm, the baseline: it has no finished run in this setting; run it, too, with" in (
+    assert "no gains over warm, the baseline: it has no finished run in this setting; add it to the" in (
         markdown(table)
     )
 

@@ -36,4 +36,4 @@ def _reason(name: str, records: Mapping[str, Collection[Record]]) -> str | None:
     labels = [label for label, runs in records.items() if any(run.spec.method.name == name for run in runs)]
     if labels:
         return f"it has rows with several settings, {' and '.join(labels)}: choose one with --baseline"
-    return f"it has no finished run in this setting; run it, too, with --method {name}"
+    return "it has no finished run in this setting; add it to the methods"
