@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
-import shlex
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Self
@@ -16,14 +15,14 @@ from plastibench.errors import count
 from plastibench.system.signals import interrupts_ignored
 from plastibench.tracking.follower import (
     STEP_SECONDS,
-    MirrorAlive,
-    MirrorDone,
-    MirrorFailed,
     MirrorJob,
-    StopMirror,
+    MirrorResult,
+    Texts,
     follow,
+    log_failure,
+    shell_command,
 )
-from plastibench.tracking.server import TrackingServer, is_available
+from plastibench.tracking.server import is_available
 
 logger = logging.getLogger(__name__)
 
@@ -49,8 +48,8 @@ class BackgroundMirror:
 
     def __init__(self, job: MirrorJob) -> None:
         self.job = job
-        self.has_failed = False
-        self.result: MirrorDone | None = None
+        self.result: MirrorResult | None = None
+        """None until the process ends; the links of an incomplete one lead to what was written."""
         self.deadline = float("inf")
         """Monotonic time by which the process must send its next message."""
 
@@ -70,8 +69,8 @@ class BackgroundMirror:
         self, error_type: type[BaseException] | None, _: BaseException | None, __: TracebackType | None
     ) -> None:
         """Stop the process; `plastibench sync` writes what it could not."""
-        if error_type is not None and not self.has_failed:  # so that MLflow does not show runs as running
-            self._send(StopMirror())
+        if error_type is not None:  # so that MLflow does not show runs as running
+            self._send({})
             self._process.join(GRACE_SECONDS)
         if self.result is None:
             self._process.kill()
@@ -79,56 +78,36 @@ class BackgroundMirror:
         self._listener.join()
         self._connection.close()
 
-    def finish(self, texts: Mapping[str, Mapping[str, str]]) -> None:
+    def finish(self, texts: Texts) -> None:
         """Wait until all is written, as long as there is progress; attach texts to leaderboards."""
-        self._send(StopMirror(texts))
+        self._send(texts)
         while self._listener.is_alive() and time.monotonic() < self.deadline:
             self._listener.join(POLL_SECONDS)
-        if self.result is not None:
+        if self.result is None:
+            log_failure(self.job.server, "it does not answer")
+        elif self.result.is_complete:
             self._log_result(self.result)
-        else:
-            self._log_failure(MirrorFailed(self.job.server, "it does not answer"))
 
-    def _send(self, message: StopMirror) -> None:
+    def _send(self, texts: Texts) -> None:
         with suppress(OSError):
-            self._connection.send(message)
+            self._connection.send(texts)
 
     def _listen(self) -> None:
         """Receive messages until the process ends."""
         with suppress(EOFError, OSError):
             while True:
                 match self._connection.recv():
-                    case MirrorAlive():
-                        self.deadline = time.monotonic() + STEP_SECONDS
-                    case MirrorFailed() as failure:
-                        self._log_failure(failure)
                     case logging.LogRecord() as record:
                         logging.getLogger(record.name).handle(record)
-                    case MirrorDone() as result:
+                    case MirrorResult() as result:
                         self.result = result
+                self.deadline = time.monotonic() + STEP_SECONDS
 
-    def _log_result(self, result: MirrorDone) -> None:
+    def _log_result(self, result: MirrorResult) -> None:
         server = result.server
         added = count(result.num_added, "run" if self.job.tuning is None else "trial")
         logger.info("MLflow: %s added to %s", added, server.display_uri)
-        ui = f"`{_command('ui', server)}`, then <address>/"
+        ui = f"`{shell_command('ui', server)}`, then <address>/"
         page = ui if server.is_database else f"{server.display_uri}/"
         for link in result.links.values():
             logger.info("        %s%s", page, link)
-
-    def _log_failure(self, failure: MirrorFailed) -> None:
-        if not self.has_failed:
-            self.has_failed = True
-            logger.warning(
-                "MLflow at %s cannot be written (%s): the runs go on and are safe in the store; "
-                "`%s` brings them later",
-                failure.server.display_uri,
-                failure.reason,
-                _command("sync", failure.server),
-            )
-
-
-def _command(name: str, server: TrackingServer) -> str:
-    """Return a command on the home folder of a server, with its address if it is not the usual one."""
-    words = ["plastibench", name, "--home", str(server.home)]
-    return shlex.join([*words, *([] if server.is_default else ["--tracking-uri", server.display_uri])])

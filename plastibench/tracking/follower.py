@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import shlex
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -26,6 +27,10 @@ from plastibench.tracking.server import LOCK_SECONDS, TrackingServer
 from plastibench.tracking.studies import TuningMirror, TuningSource
 from plastibench.tracking.writer import MlflowWriter
 
+logger = logging.getLogger(__name__)
+
+Texts = Mapping[str, Mapping[str, str]]
+"""To attach: by leaderboard and name."""
 POLL_SECONDS = 1.0
 RETRY_SECONDS = 20.0
 """Time until MLflow is tried again after an error."""
@@ -44,21 +49,9 @@ class MirrorJob:
     tuning: TuningSource | None = None
 
 
-class MirrorAlive:
-    """The mirror works; its next message comes within `STEP_SECONDS`."""
-
-
 @dataclass(frozen=True)
-class MirrorFailed:
-    """MLflow cannot be written."""
-
-    server: TrackingServer
-    reason: str
-
-
-@dataclass(frozen=True)
-class MirrorDone:
-    """All is written, and the process ends."""
+class MirrorResult:
+    """What a job brought to MLflow."""
 
     server: TrackingServer
     """Where it is: the database in the home folder may have replaced another."""
@@ -66,14 +59,8 @@ class MirrorDone:
     """Finished runs or trials."""
     links: Mapping[str, str]
     """The page's address behind the server's, by leaderboard."""
-
-
-@dataclass(frozen=True)
-class StopMirror:
-    """Write what is left, and end."""
-
-    texts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    """To attach: by leaderboard and name."""
+    is_complete: bool
+    """Whether all could be written; a warning has said why not."""
 
 
 class StoreFollower:
@@ -98,7 +85,7 @@ class StoreFollower:
             with self.writer.session():
                 self.num_added += self.tuning.update()
 
-    def finish(self, texts: Mapping[str, Mapping[str, str]]) -> None:
+    def finish(self, texts: Texts) -> None:
         """Write what is left, mark the runs that no process executes, attach texts to leaderboards."""
         self._sizes.clear()  # a damaged run may have been executed again
         self.update()
@@ -110,10 +97,10 @@ class StoreFollower:
             for name, named_texts in texts.items():
                 self.writer.attach(self.writer.experiment(name), named_texts)
 
-    def result(self) -> MirrorDone:
+    def result(self, *, is_complete: bool) -> MirrorResult:
         """Return what was written, and where."""
         links = {name: experiment_link(each.id) for name, each in self.writer.experiments.items()}
-        return MirrorDone(self.writer.server, self.num_added, links)
+        return MirrorResult(self.writer.server, self.num_added, links, is_complete)
 
     def _update_runs(self) -> None:
         changed = [
@@ -174,34 +161,57 @@ class StoreFollower:
 
 
 def follow(connection: Connection, job: MirrorJob) -> None:
-    """Mirror a job until the parent says to stop: the main function of the process."""
+    """Mirror a job until the parent sends texts to attach: the main function of the process.
+
+    It sends None as a sign of life, log records, and the result last.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
     with suppress(AttributeError, OSError):
         os.nice(NICENESS)
     send = partial(send_to_parent, connection)
     logging.getLogger("plastibench").addHandler(QueueHandler(SimpleNamespace(put_nowait=send)))
-    follower = StoreFollower(job, on_run=lambda: send(MirrorAlive()))
-    stop, retry_time = None, 0.0
-    while stop is None:
-        stop = _receive(connection)
+    follower = StoreFollower(job, on_run=partial(send, None))
+    texts, retry_time, has_failed, is_complete = None, 0.0, False, False
+    while texts is None:
+        texts = _receive(connection)
         if time.monotonic() < retry_time:
             continue
         try:
-            send(MirrorAlive())
-            if stop is None:
+            send(None)
+            if texts is None:
                 follower.update()
             else:
-                follower.finish(stop.texts)
-                send(follower.result())
+                follower.finish(texts)
+                is_complete = True
         except Exception as error:  # whatever MLflow and its database raise
             retry_time = time.monotonic() + RETRY_SECONDS
             follower.writer.reset()
-            send(MirrorFailed(follower.writer.server, follower.writer.server.explain(error)))
+            if not has_failed:
+                has_failed = True
+                log_failure(follower.writer.server, follower.writer.server.explain(error))
+    send(follower.result(is_complete=is_complete))
 
 
-def _receive(connection: Connection) -> StopMirror | None:
-    """Wait a moment for the parent's message; exit if the parent is gone."""
+def _receive(connection: Connection) -> Texts | None:
+    """Wait a moment for the parent's texts; exit if the parent is gone."""
     try:
         return connection.recv() if connection.poll(POLL_SECONDS) else None
     except (EOFError, OSError):
         os._exit(1)
+
+
+def log_failure(server: TrackingServer, reason: str) -> None:
+    """Warn that MLflow cannot be written; the store is the truth."""
+    logger.warning(
+        "MLflow at %s cannot be written (%s): the runs go on and are safe in the store; "
+        "`%s` brings them later",
+        server.display_uri,
+        reason,
+        shell_command("sync", server),
+    )
+
+
+def shell_command(name: str, server: TrackingServer) -> str:
+    """Return a command on the home folder of a server, with its address if it is not the usual one."""
+    words = ["plastibench", name, "--home", str(server.home)]
+    return shlex.join([*words, *([] if server.is_default else ["--tracking-uri", server.display_uri])])

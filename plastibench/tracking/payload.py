@@ -1,7 +1,9 @@
 """What MLflow shows of a run, as plain values: tags, parameters, metrics."""
 
 import hashlib
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from itertools import accumulate
 from typing import Any, NamedTuple, TypeVar
 
@@ -35,6 +37,8 @@ STAGE_METRICS = (
 """Metrics with one value a stage. Few names: many slow MLflow's page down."""
 TOTALS = ("steps", "passes", "flops", "seconds", "energy", "peak_memory")
 """Costs of a whole run, each shown as total_NAME."""
+FORBIDDEN = re.compile(r"[^\w.: -]")
+"""Characters that MLflow forbids in names, which measurements of a probe may have."""
 PROVENANCE = ("commit", "plastibench", "torch", "device", "host", "threads", "data")
 """Fields of a record's provenance that become tags."""
 
@@ -53,7 +57,9 @@ def stage_points(rows: StageRows, start_time: int, first: int = 0) -> list[Metri
     """Return the metrics of the stages from `first` on; a missing value has no point."""
     ends = accumulate(_seconds(row) for row in rows)
     return [
-        MetricPoint(name, float(row[name]), start_time + int(1000 * end), int(row["index"]))
+        MetricPoint(
+            FORBIDDEN.sub("_", name), float(row[name]), start_time + int(1000 * end), int(row["index"])
+        )
         for row, end in list(zip(rows, ends, strict=True))[first:]
         for name in (*STAGE_METRICS, *_probe_metrics(row))
         if row.get(name) is not None
@@ -142,3 +148,10 @@ def format_param(value: Any) -> str:  # noqa: ANN401 - a setting's value
 def chunks(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
     """Yield parts of at most `size` items: MLflow limits what one call takes."""
     return (items[start : start + size] for start in range(0, len(items), size))
+
+
+def milliseconds(time: str | datetime | None) -> int:
+    """Return a time, or an ISO text, in milliseconds since 1970; 0 for None."""
+    if isinstance(time, str):
+        time = datetime.fromisoformat(time)
+    return 0 if time is None else int(time.timestamp() * 1000)

@@ -8,7 +8,7 @@ import os
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,7 @@ LOCK_SECONDS = 60.0
 ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "CRITICAL",  # errors are raised as well
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # with its password
     "MLFLOW_HTTP_REQUEST_TIMEOUT": f"{2 * TIMEOUT_SECONDS:.0f}",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # the default takes minutes
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
@@ -63,7 +64,7 @@ def configure_mlflow(home: Path) -> None:
 class TrackingServer:
     """A tracking URI of MLflow's, as one home folder uses it."""
 
-    uri: str
+    uri: str = field(repr=False)
     home: Path
     timeout_seconds: float = TIMEOUT_SECONDS
     is_optional: bool = False

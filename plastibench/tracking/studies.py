@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from plastibench.tracking.experiment import MlflowExperiment, search
-from plastibench.tracking.payload import MAX_VALUE_LENGTH, MetricPoint, format_param
+from plastibench.tracking.payload import MAX_VALUE_LENGTH, MetricPoint, format_param, milliseconds
 from plastibench.tracking.writer import MlflowWriter
 from plastibench.tuning.storage import load_studies, open_storage, storage_errors
 from plastibench.tuning.trials import COSTS, REASON, RULE, best_trials, finished_trials
@@ -31,7 +30,7 @@ class TuningSource:
     """The trials of a tuning."""
 
     name: str
-    storage_url: str | None = None
+    storage_url: str | None = field(default=None, repr=False)
     """Address of an Optuna storage; None is the journal in the home folder."""
 
     @property
@@ -98,7 +97,7 @@ class TuningMirror:
     def _write(
         self, experiment: MlflowExperiment, parent: str, study: optuna.Study, trial: FrozenTrial
     ) -> None:
-        client, start = self.writer.client, _milliseconds(trial.datetime_start)
+        client, start = self.writer.client, milliseconds(trial.datetime_start)
         tags = {
             "kind": "trial",
             "trial": str(trial.number),
@@ -113,7 +112,7 @@ class TuningMirror:
         run = client.create_run(experiment.id, start_time=start, tags=tags, run_name=name).info.run_id
         params = {name: format_param(value) for name, value in trial.params.items()}
         self.writer.log(run, _points(study, trial), params=params)
-        end = _milliseconds(trial.datetime_complete)
+        end = milliseconds(trial.datetime_complete)
         client.set_terminated(run, status=STATUSES[trial.state.name], end_time=end)
 
     def _summarize(self, parent: str, study: optuna.Study, trials: Sequence[FrozenTrial]) -> None:
@@ -127,7 +126,7 @@ class TuningMirror:
 
 def _key(trial: FrozenTrial) -> tuple[int, int]:
     """Return what tells a trial from those of all home folders that have a study of this name."""
-    return trial.number, _milliseconds(trial.datetime_start)
+    return trial.number, milliseconds(trial.datetime_start)
 
 
 def _study_tags(study: optuna.Study) -> dict[str, str]:
@@ -138,7 +137,7 @@ def _study_tags(study: optuna.Study) -> dict[str, str]:
 
 def _points(study: optuna.Study, trial: FrozenTrial) -> list[MetricPoint]:
     """Return the values by their objectives, the reported values of the first, and the costs."""
-    start, end = _milliseconds(trial.datetime_start), _milliseconds(trial.datetime_complete)
+    start, end = milliseconds(trial.datetime_start), milliseconds(trial.datetime_complete)
     names = study.user_attrs.get("facts", {}).get("objective", ["value"])
     # A pruned trial has the value that it reached: among those of complete trials it would look like one.
     values = trial.values if trial.state.name == "COMPLETE" else ()
@@ -147,7 +146,3 @@ def _points(study: optuna.Study, trial: FrozenTrial) -> list[MetricPoint]:
     points += [MetricPoint("course", value, start + step, step) for step, value in reports]
     costs = trial.user_attrs.get(COSTS, {})
     return points + [MetricPoint(f"total_{unit}", float(cost), end, 0) for unit, cost in costs.items()]
-
-
-def _milliseconds(time: datetime | None) -> int:
-    return 0 if time is None else int(time.timestamp() * 1000)

@@ -12,7 +12,6 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -118,7 +117,7 @@ class MlflowWriter:
         entry = f"{child.id} {digest}"
         self.batch.add(record, {experiment.tag_key(record.id): entry})
         # A record that is too old to have its end has the seconds of its stages.
-        end_time = totals[0].timestamp if finished is None else _milliseconds(finished)
+        end_time = totals[0].timestamp if finished is None else payload.milliseconds(finished)
         self.client.set_terminated(child.id, end_time=end_time)
         experiment.unfinished.pop(record.id, None)
         experiment.finished[record.id] = entry
@@ -136,7 +135,7 @@ class MlflowWriter:
             return child
         if child is not None:  # the run was executed again, with other numbers
             self.client.delete_run(child.id)
-        start_time = int(time.time() * 1000) if started is None else _milliseconds(started)
+        start_time = int(time.time() * 1000) if started is None else payload.milliseconds(started)
         tags = {"mlflow.parentRunId": experiment.parent, STAGES: payload.stages_digest([])}
         run = self.client.create_run(
             experiment.id,
@@ -220,8 +219,3 @@ class MlflowWriter:
             task = record.spec.task.name
             data = Dataset(task, str(digest)[:MAX_DATASET_DIGEST], "plastibench", canonical({"task": task}))
             self.client.log_inputs(child.id, datasets=[DatasetInput(dataset=data, tags=[])])
-
-
-def _milliseconds(time: str) -> int:
-    """Return an ISO time in milliseconds since 1970."""
-    return int(datetime.fromisoformat(time).timestamp() * 1000)

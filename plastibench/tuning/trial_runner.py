@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +49,7 @@ class WorkerConfig:
     plans: tuple[StudyPlan, ...]
     budget: Budget
     context: RunContext
-    storage_url: str | None
+    storage_url: str | None = field(repr=False)
     """Address of an Optuna storage; None keeps the trials in the home folder."""
 
 

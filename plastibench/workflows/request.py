@@ -112,7 +112,7 @@ class RunOptions:
     """Whether only kernels are used that give the same bits each time."""
     mlflow: bool = True
     """Whether runs are mirrored to MLflow while they train."""
-    tracking_uri: str | None = None
+    tracking_uri: str | None = field(default=None, repr=False)
     """MLflow's address; None is a database in the home folder."""
 
 

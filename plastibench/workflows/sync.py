@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -31,7 +31,7 @@ class SyncRequest:
     """What to bring to MLflow."""
 
     home: Path
-    tracking_uri: str | None = None
+    tracking_uri: str | None = field(default=None, repr=False)
     """MLflow's address; None is a database in the home folder."""
     names: Sequence[str] = ()
     """Leaderboards, tunings, and ids of runs or beginnings of them; none stands for everything."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,7 +53,7 @@ class TuneRequest:
     budget: Budget
     name: str | None = None
     """None is a name made of what is tuned."""
-    storage_url: str | None = None
+    storage_url: str | None = field(default=None, repr=False)
     """Address of an Optuna storage; None keeps the trials in the home folder."""
     jobs: int = 1
     """Trials side by side."""
@@ -61,7 +61,7 @@ class TuneRequest:
     """CPU threads of each trial; None shares out the cores."""
     mlflow: bool = True
     """Whether trials are mirrored to MLflow while they run."""
-    tracking_uri: str | None = None
+    tracking_uri: str | None = field(default=None, repr=False)
     """MLflow's address; None is a database in the home folder."""
 
 
@@ -87,7 +87,7 @@ class TuningReportRequest:
     home: Path
     name: str | None = None
     """None is the only tuning that there is."""
-    storage_url: str | None = None
+    storage_url: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)

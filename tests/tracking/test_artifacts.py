@@ -53,8 +53,10 @@ def test_live_mirror_has_every_run(server: str, tmp_path: Path) -> None:
 def test_sync_has_every_run_and_fails_only_if_files_were_asked_for(server: str, tmp_path: Path) -> None:
     for seed in range(3):
         save(tmp_path, a_record(seed))
-    words = ("--home", tmp_path, "--tracking-uri", server)
+    words = ("--home", tmp_path, "--tracking-uri", server.replace("://", "://me:s3cret@"))
     answer = command("sync", *words)
+    assert answer.out == "", "MLflow's client prints addresses"
+    assert "s3cret" not in answer.err
     assert (answer.status, "3 of 3 runs brought up to date" in answer.err) == (0, True), answer
     check_warning(answer)
     assert statuses(server, "x") == [("leaderboard", "FINISHED"), *[("run", "FINISHED")] * 3]

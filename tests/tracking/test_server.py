@@ -96,7 +96,8 @@ def test_silent_server_is_waited_for_no_longer_than_its_timeout(
     assert [entry.levelno for entry in caplog.records if "cannot be written" in entry.message] == [
         logging.WARNING
     ]
-    assert mirror.result is None
+    assert mirror.result is not None
+    assert not mirror.result.is_complete
 
 
 def test_server_that_is_killed_during_runs_has_everything_after_sync(

@@ -84,6 +84,14 @@ def test_run_with_other_numbers_replaces_the_old_one(home: Path) -> None:
     assert finished.data.tags["commit"] == "abc"
 
 
+def test_measurement_with_a_name_that_mlflow_forbids_is_written(home: Path) -> None:
+    record = a_record(0)
+    for row in record.stages:
+        row["rank.effective (99 %), a/b"] = 7.0
+    (child,) = children(mirror(home, "forbidden", record), "forbidden")
+    assert child.data.metrics["rank.effective _99 ___ a_b"] == 7.0
+
+
 def test_run_that_a_user_deleted_comes_back(home: Path) -> None:
     writer = mirror(home, "deleted", a_record(0))
     (child,) = children(writer, "deleted")
