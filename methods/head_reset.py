@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 
 import torch
 
-from plastibench.api import Learner, Method, Task, tune, weight_layers
+from plastibench.api import ImageTask, Learner, Method, Task, find_head, tune, weight_layers
 
 
 @dataclass(kw_only=True)
@@ -48,8 +48,14 @@ class HeadReset(Method):
                 learner.reset_optimizer_state(layer.parameters(recurse=False))
 
     def unsupported(self, task: Task) -> str | None:
-        """Return the reason if the model has fewer layers, or one that torch cannot initialize."""
-        layers = weight_layers(task.model(), head=task.architecture.head)
+        """Return the reason if the model has fewer layers, or one that torch cannot initialize.
+
+        Raises RequestError if it is not known which layer is the head.
+        """
+        model, head = task.model(), task.architecture.head
+        if head is None and isinstance(task, ImageTask):
+            head = find_head(model, task.input_shape())
+        layers = weight_layers(model, head=head)
         if self.layers > len(layers):
             return f"layers={self.layers}, but the model has only {len(layers)}"
         for layer in layers[-self.layers :]:

@@ -29,6 +29,7 @@ from plastibench.plugins.regime import Regime
 from plastibench.plugins.regimes.accumulate import Accumulate
 from plastibench.plugins.regimes.two_phase import TwoPhase
 from plastibench.plugins.task import DataContext, Stage, Task
+from plastibench.training.head import find_head
 from plastibench.training.learner import Learner
 
 __all__ = [
@@ -61,6 +62,7 @@ __all__ = [
     "Stage",
     "Task",
     "TwoPhase",
+    "find_head",
     "in_memory_splits",
     "load_cifar10",
     "load_cifar100",

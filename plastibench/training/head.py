@@ -39,4 +39,6 @@ def _trace_head(model: nn.Module, shape: tuple[int, ...]) -> str:
     for name, output in outputs.items():
         if output is logits:
             return name
-    raise RequestError(f'the head is not known, because {reason}: name it in the architecture, head = "fc"')
+    raise RequestError(
+        f'the head is not known, because {reason}: name it in the architecture, as in head = "fc"'
+    )

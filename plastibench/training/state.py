@@ -65,6 +65,9 @@ def weights_digest(module: nn.Module) -> str:
     """Return 16 hexadecimal digits that identify a module's weights and buffers, bit for bit."""
     digest = hashlib.sha256()
     for name, value in module.state_dict().items():
+        if not isinstance(value, Tensor):  # what a module keeps by `get_extra_state`
+            digest.update(f"{name} {value!r}\n".encode())
+            continue
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
         digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()[:16]

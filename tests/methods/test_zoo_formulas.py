@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -12,9 +13,13 @@ from support.zoo import PLAIN, WIDTH, zoo_task
 from torch import Tensor, nn
 
 from plastibench.devices import get_device
+from plastibench.errors import RequestError
+from plastibench.plugins.architecture import Architecture, LayerFactories, Shape
+from plastibench.plugins.layers import untouched_parameters
 from plastibench.plugins.method import Method
 from plastibench.plugins.registry import Registry
 from plastibench.testing.run_trace import data_context, trace_run
+from plastibench.training import protocol, state
 from plastibench.training.learner import Learner
 
 KERNELS = {
@@ -139,17 +144,37 @@ def test_head_reset_changes_the_head_alone(registry: Registry, model: str, initi
     assert learner.head is learner.model.get_submodule(head)
 
 
-def test_head_reset_refuses_a_head_that_is_not_known(registry: Registry) -> None:
-    class Scaled(nn.Sequential):
-        def forward(self, input: Tensor) -> Tensor:
-            return 2 * super().forward(input)  # type: ignore[no-any-return, no-untyped-call]
+class Scaled(nn.Sequential):
+    """A model that changes the output of its last layer."""
 
-    method, learner = at_second_stage(registry, "tied", "head_reset")
-    learner.model = Scaled(nn.Flatten(), nn.Linear(64, 10))
+    def __init__(self) -> None:
+        super().__init__(nn.Flatten(), nn.Linear(64, 10))
+
+    def forward(self, input: Tensor) -> Tensor:
+        return 2 * super().forward(input)  # type: ignore[no-any-return, no-untyped-call]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unnamed(Architecture):
+    def build(self, shape: Shape, num_classes: int, factories: LayerFactories) -> nn.Module:
+        return Scaled()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Named(Unnamed):
+    head = "1"
+
+
+def test_a_head_that_is_not_known_is_to_be_named(registry: Registry) -> None:
+    cls, task = registry.load("method", "head_reset"), zoo_task(registry, "tied")
+    unnamed, named = replace(task, architecture=Unnamed()), replace(task, architecture=Named())
     with pytest.raises(
-        ValueError, match="the head is not known, because the output of the model is not that"
+        RequestError, match="the head is not known, because the output of the model is not that"
     ):
-        method.before_stage(learner)
+        next(protocol.run(unnamed, cls(), 0, data_context()))
+    trace_run(unnamed, Method())  # which needs no head
+    reset, warm = (trace_run(named, method).weights[1] for method in (cls(), Method()))
+    assert not torch.equal(reset["1.weight"], warm["1.weight"])
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "sam", "adamw"])
@@ -181,3 +206,13 @@ def test_probes_count_each_trained_parameter_once(registry: Registry, model: str
     }
     assert measured["weight_norm"]["l2"] == pytest.approx(norm, rel=1e-5)
     assert measured["distance_from_init"]["l2"] == pytest.approx(moved, rel=1e-4)
+
+
+def test_a_resumed_run_knows_what_its_remedy_leaves_untouched(registry: Registry) -> None:
+    method, learner = at_second_stage(registry, "attention", "dash")
+    act(method, learner)
+    saved, resumed = state.state_dict(learner, method), Learner(learner.task, method, 0, get_device("cpu"))
+    resumed.begin_stage(learner.stage)
+    assert untouched_parameters(resumed.model) == []
+    state.load_state_dict(saved, resumed, method)
+    assert untouched_parameters(resumed.model) == ["token", "positions"]

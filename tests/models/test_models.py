@@ -14,6 +14,7 @@ from plastibench.errors import RequestError
 from plastibench.plugins.architecture import LayerFactories
 from plastibench.plugins.layers import parameters_in, weight_layers
 from plastibench.plugins.registry import Registry
+from plastibench.training.head import find_head
 
 PARTS = LayerFactories(activation=nn.ReLU, norm=nn.BatchNorm2d)
 FLAT = LayerFactories(activation=nn.ReLU, norm=nn.BatchNorm1d)
@@ -69,6 +70,14 @@ def test_models_return_one_logit_per_class(registry: Registry, name: str) -> Non
     for shape in [shape for shape in ((3, 32, 32), (1, 28, 28)) if architecture.unsupported(shape) is None]:
         model = architecture.build(shape, 7, PARTS if architecture.spatial_norm else FLAT)
         assert model(torch.randn(2, *shape)).shape == (2, 7)
+
+
+@pytest.mark.parametrize("name", sorted(SMALL))
+def test_the_head_of_a_model_is_found_by_what_it_returns(registry: Registry, name: str) -> None:
+    model = build(registry, name, **SMALL[name])
+    head = model.get_submodule(find_head(model, (3, 32, 32)))
+    assert head is weight_layers(model)[-1]
+    assert head.out_features == 10
 
 
 def test_images_that_are_too_small_for_a_model_are_an_error(registry: Registry) -> None:
