@@ -9,7 +9,7 @@ from typing import Literal
 from plastibench.analysis.stats.estimate import percent
 from plastibench.analysis.stats.significance import ALPHA, format_p, p_equation
 from plastibench.analysis.tables.notes import table_notes
-from plastibench.analysis.tables.references import Reference
+from plastibench.analysis.tables.run_notes import Reference
 from plastibench.analysis.tables.table import Gain, ResultRow, ResultTable
 from plastibench.analysis.tables.text_table import Cell, TextTable, format_by_hardware, format_known
 from plastibench.errors import unknown

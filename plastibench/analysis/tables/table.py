@@ -7,11 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
-from plastibench.analysis.labels import (
-    record_labels,
-    record_settings,
-    short_data,
-)
+from plastibench.analysis.labels import record_labels, short_data
 from plastibench.analysis.stats.estimate import (
     Estimate,
     estimate_mean,
@@ -21,19 +17,16 @@ from plastibench.analysis.stats.estimate import (
 from plastibench.analysis.stats.significance import holm_correction, sign_flip_test
 from plastibench.analysis.tables.accuracy_curve import cost_to_match
 from plastibench.analysis.tables.grouping import make_titles, without_repeats
-from plastibench.analysis.tables.references import Reference, missing_references
-from plastibench.analysis.tables.short_stages import short_stages_note
-from plastibench.analysis.tables.unchanged import num_unchanged
-from plastibench.errors import count
-from plastibench.store.record import DATA_DIGITS, Record
-from plastibench.store.run_metrics import (
-    Costs,
-    RunMetrics,
-    hardware_names,
-    mean_cost,
-    relative_cost,
-    runs_on,
+from plastibench.analysis.tables.run_notes import (
+    Reference,
+    missing_references,
+    num_unchanged,
+    origin_notes,
+    short_stages_note,
 )
+from plastibench.errors import count
+from plastibench.store.record import Record
+from plastibench.store.run_metrics import Costs, RunMetrics, hardware_names, mean_cost, relative_cost, runs_on
 from plastibench.store.tuned_settings import condition_id
 
 NONINFERIORITY_MARGIN = 0.5
@@ -204,7 +197,7 @@ def _build(title: str, group: list[Record], baseline: str | None, cost_reference
         )
         rows.append(row)
     unchanged = filter(None, (row.unchanged_note for row in rows))
-    notes = (*unchanged, *_notes(group), *short_stages_note(metrics))
+    notes = (*unchanged, *origin_notes(group), *short_stages_note(metrics))
     return ResultTable(title, baseline, cost_reference, tuple(rows), notes, missing)
 
 
@@ -249,16 +242,3 @@ def _costs(
     if one_hardware and runs:
         return *next(iter(by_hardware.values())), by_hardware
     return *cost_of(runs, unit, same=one_hardware), by_hardware
-
-
-def _notes(group: list[Record]) -> tuple[str, ...]:
-    """Return the settings of each method, and what the runs were executed with."""
-    # The seeds of a method that were read from an index share their description and their provenance.
-    provenances = {id(record.provenance): record.provenance for record in group}.values()
-    distinct = {(id(record.spec.method), id(record.provenance)): record for record in group}.values()
-    origins = []
-    for name in ("device", "torch", "plastibench", "commit", "data"):
-        digits = DATA_DIGITS if name == "data" else None
-        values = sorted({str(provenance.get(name))[:digits] for provenance in provenances})
-        origins.append(f"{name} {' and '.join(values)}")
-    return (*sorted({record_settings(record) for record in distinct}), "; ".join(origins))
