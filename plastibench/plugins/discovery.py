@@ -41,12 +41,15 @@ def from_file(file: Path) -> Plugin:
     """
     if not _is_file(file):
         raise RequestError(f"no plug-in file at {file}")
-    if not file.stem.isidentifier():
-        raise RequestError(
-            f"plug-in file {file} cannot give a name: {file.stem!r} is not a Python identifier"
-        )
+    name = file.absolute().parent.name if file.name == "__init__.py" else file.stem
+    if not name.isidentifier():
+        raise RequestError(f"plug-in file {file} cannot give a name: {name!r} is not a Python identifier")
     with plugin_errors(f"plug-in file {file}"):
         source = Source.of_file(file.resolve())
+        if source.path != file.resolve():
+            raise RequestError(
+                f"plug-in file {file} is not what Python imports as {source.module}: rename it"
+            )
         classes = classes_of(isolation.load(source))
     bases = {kind: properties.base_class() for kind, properties in KINDS.items()}
     kinds = [kind for kind, base in bases.items() if any(issubclass(cls, base) for cls in classes)]
@@ -55,7 +58,7 @@ def from_file(file: Path) -> Plugin:
         raise RequestError(
             f"plug-in file {file} must define one {', '.join(most)} or {last}: it defines {len(kinds)}"
         )
-    plugin = Plugin(kinds[0], file.stem, source=source)
+    plugin = Plugin(kinds[0], name, source=source)
     plugin.load()
     return plugin
 

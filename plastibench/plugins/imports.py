@@ -1,10 +1,12 @@
 """What a file imports, found without executing it, and the same imports led to another package."""
 
 import ast
+import re
 from collections.abc import Callable, Iterable, Iterator
 
 COMPUTED = "*"
 """Stands for modules whose names are computed when the file is executed."""
+FILE_NAME = re.compile(r"[\w./*]{1,100}\.py")
 IMPORT_MODULE = "__plastibench_import_module__"
 """The name under which a moved file finds its own `importlib.import_module`."""
 
@@ -12,7 +14,8 @@ IMPORT_MODULE = "__plastibench_import_module__"
 def imported_names(tree: ast.Module, package: str) -> Iterator[str]:
     """Yield the absolute names that a module of `package` imports, in functions, too.
 
-    `a.b` of `from a import b` may be a module or not. `a.*` stands for all modules of a package.
+    `a.b` of `from a import b` may be a module or not. `a.*` stands for all modules of a package. Texts such
+    as "a/b.py" count, too: a file may be executed by its path.
     """
     for node in _executed(tree):
         if isinstance(node, ast.Import):
@@ -28,6 +31,9 @@ def imported_names(tree: ast.Module, package: str) -> Iterator[str]:
                 yield resolve(name, len(first.value) - len(name), package)
             else:
                 yield COMPUTED
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            if FILE_NAME.fullmatch(node.value):
+                yield f"{package}.{node.value[:-3].replace('/', '.')}".lstrip(".")
 
 
 def resolve(name: str, level: int, package: str) -> str:

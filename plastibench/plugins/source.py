@@ -43,7 +43,7 @@ class Source:
 
         Raises OSError if a file cannot be read.
         """
-        folder, names = path.parent, [path.stem]
+        folder, names = path.parent, [] if path.name == "__init__.py" else [path.stem]
         while (folder / "__init__.py").is_file() and folder.name.isidentifier():
             folder, names = folder.parent, [folder.name, *names]
         module = ".".join(names)
@@ -177,7 +177,10 @@ def _module_files(root: Path, name: str) -> Iterator[Path]:
 def _package_files(module: str) -> Iterator[tuple[Path, Path]]:
     """Yield the folder above, and the file, of each module in the package of an installed module."""
     parts = module.split(".")
-    spec = importlib.util.find_spec(parts[0])
+    try:
+        spec = importlib.util.find_spec(parts[0])
+    except (ImportError, ValueError):
+        return
     if spec is None:
         return
     folders = [Path(folder) for folder in spec.submodule_search_locations or ()]

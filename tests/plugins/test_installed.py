@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from support.commands import PLAIN, child
+from support.commands import PLAIN, child, command, small_run
 from support.plugins import HELPER, mine, write
 
 from plastibench.analysis.report.bibliography import bibliography
 from plastibench.errors import RequestError
 from plastibench.plugins.registry import Registry
+from plastibench.store.run_store import Store
 
 ENTRIES = {
     "whole": "[plastibench.methods]\nfirst = lab_of_a_test.remedies:First\n"
@@ -38,6 +40,11 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleN
     (info / "entry_points.txt").write_text(ENTRIES["whole"])
     monkeypatch.syspath_prepend(str(tmp_path))
     yield SimpleNamespace(folder=folder, entries=info / "entry_points.txt")
+    forget()
+
+
+def forget() -> None:
+    """Forget that the package was imported."""
     for name in [name for name in sys.modules if name.partition(".")[0] == "lab_of_a_test"]:
         del sys.modules[name]
 
@@ -59,6 +66,18 @@ def test_papers_of_an_installed_class_are_cited(package: SimpleNamespace) -> Non
     package.entries.write_text(ENTRIES["exported"])
     assert "2401.01234" in bibliography(["first"])
     assert "lab_of_a_test.remedies" not in sys.modules
+
+
+def test_a_run_outlives_the_package_of_its_method(package: SimpleNamespace, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    assert small_run(home, "--method", "second").status == 0
+    shutil.rmtree(package.folder)
+    shutil.rmtree(package.entries.parent)
+    forget()
+    (record,) = Store(home).records()
+    answer = command("verify", record.id, "--home", home)
+    assert answer.status == 0, answer.err
+    assert "method second: executing the source kept in" in answer.err
 
 
 @pytest.mark.parametrize(
@@ -104,6 +123,7 @@ import pathlib, sys
 root = pathlib.Path(sys.argv[1]); sys.path.insert(0, str(root))
 import plastibench; plastibench.__path__[1:] = [str(root)]
 from plastibench.plugins.registry import Registry
+from plastibench.store.run_store import Store
 registry = Registry(); registry.load("method", "shown")
 file = root / "methods" / "shown.py"
 file.write_text(file.read_text() + "    x: int = 1\\n")

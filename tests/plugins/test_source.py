@@ -77,6 +77,15 @@ def test_a_file_without_helpers_has_the_digest_of_its_code(tmp_path: Path) -> No
     assert loaded(tmp_path / "mine.py")[1].digest() == alone
 
 
+def test_a_helper_that_is_executed_by_its_path_counts(tmp_path: Path) -> None:
+    hook = "return runpy.run_path(pathlib.Path(__file__).with_name('helper.py'))['factor']()"
+    write(tmp_path, mine=mine("import runpy, pathlib", hook=hook), helper=HELPER)
+    method, plugin = loaded(tmp_path / "mine.py")
+    assert method.result() == 2
+    write(tmp_path, helper=HELPER.replace("2", "3"))
+    assert loaded(tmp_path / "mine.py")[1].digest() != plugin.digest()
+
+
 def test_imports_for_type_checkers_do_not_count(tmp_path: Path) -> None:
     lines = "from typing import TYPE_CHECKING", "if TYPE_CHECKING:\n    from helper import factor"
     write(tmp_path, mine=mine(*lines, hook="return 1"), helper=HELPER)
@@ -122,6 +131,19 @@ def test_a_folder_of_data_does_not_hide_an_installed_module(tmp_path: Path) -> N
     write(tmp_path / "numpy", readme="a = 1\n")
     write(tmp_path, mine=mine("import numpy", hook="return int(numpy.ones(3).sum())"))
     assert loaded(tmp_path / "mine.py")[0].result() == 3
+
+
+def test_the_file_that_is_named_is_the_one_that_is_loaded(tmp_path: Path) -> None:
+    write(tmp_path, mine=mine(hook="return 1"))
+    write(tmp_path / "other", init=mine(hook="from .near import factor; return factor()"), near=HELPER)
+    method, plugin = loaded(tmp_path / "other" / "__init__.py", "other")
+    assert (method.result(), plugin.name) == (2, "other")
+    (tmp_path / "mine.txt").write_text("x = 1\n")
+    with pytest.raises(RequestError, match=r"mine\.txt is not what Python imports as mine: rename it"):
+        Registry((tmp_path / "mine.txt",))
+    write(tmp_path / "mine", init=mine(hook="return 2"))
+    with pytest.raises(RequestError, match=r"mine\.py is not what Python imports as mine: rename it"):
+        Registry((tmp_path / "mine.py",))
 
 
 def test_an_error_in_a_helper_names_its_file_and_line(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ def mine(*lines: str, hook: str = "from helper import factor; return factor()") 
     return "\n".join([head, *lines, at + body]) + f"\n    def result(self):\n        {hook}\n"
 
 
-def loaded(file: Path) -> tuple[Any, Plugin]:
+def loaded(file: Path, name: str = "mine") -> tuple[Any, Plugin]:
     """Return an instance of a method and its plug-in."""
     registry = Registry((file,))
-    return registry.load("method", file.stem)(), registry.get("method", file.stem)
+    return registry.load("method", name)(), registry.get("method", name)
