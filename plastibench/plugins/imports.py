@@ -31,9 +31,10 @@ def imported_names(tree: ast.Module, package: str) -> Iterator[str]:
                 yield resolve(name, len(first.value) - len(name), package)
             else:
                 yield COMPUTED
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            if FILE_NAME.fullmatch(node.value):
-                yield f"{package}.{node.value[:-3].replace('/', '.')}".lstrip(".")
+        elif isinstance(node, ast.Constant):
+            file = node.value if isinstance(node.value, str) else ""
+            if FILE_NAME.fullmatch(file):
+                yield f"{package}.{file[:-3].replace('/', '.')}".lstrip(".")
 
 
 def resolve(name: str, level: int, package: str) -> str:
