@@ -1,6 +1,7 @@
 """Errors of a request, and one-line messages for any error."""
 
 import re
+import sys
 import traceback
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -39,6 +40,8 @@ def other_data(what: str, data: str, found: str) -> DataError:
 MAX_LENGTH = 600
 """Longest message, in characters."""
 MEMORY_HINT = "lower batch_size, the model's width, or --jobs"
+_LIBRARIES = {"torch", "torchvision", "numpy", "click", "optuna", "mlflow", "", *sys.stdlib_module_names}
+"""Packages whose lines do not help to find a mistake; a plug-in may be in any other."""
 _ALLOCATION = re.compile(r"[Tt]ried to allocate ([\d.]+) (bytes|[KMGT]iB)")
 _LOGIN = re.compile(r"([a-z][a-z0-9+.-]*://)(?!/)(?:[^\s:@/]*:(?!\d)[^\n]*|\S*)@", re.IGNORECASE)
 _SECRET_QUERY = re.compile(r"([?&;]\w*(?:pass|pwd|token|secret|key)\w*=)[^\s'\"&;]*", re.IGNORECASE)
@@ -98,6 +101,7 @@ def _location(error: BaseException) -> str:
     """Return the innermost file and line of plastibench or a plug-in; lines inside torch do not help."""
     location = ""
     for frame, line in traceback.walk_tb(error.__traceback__):
-        if str(frame.f_globals.get("__name__", "")).startswith("plastibench"):
+        package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+        if package not in _LIBRARIES:
             location = f"{Path(frame.f_code.co_filename).name}, line {line}"
     return location

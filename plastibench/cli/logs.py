@@ -13,6 +13,8 @@ from plastibench.errors import hide_logins
 if TYPE_CHECKING:
     from plastibench.cli.screen import Screen
 
+TRACEBACK_VARIABLE = "PLASTIBENCH_TRACEBACK"
+"""Set to print the traceback of an error."""
 PACKAGE = logging.getLogger("plastibench")
 
 

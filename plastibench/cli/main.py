@@ -12,11 +12,9 @@ import click
 
 from plastibench.cli import commands
 from plastibench.cli.exit_codes import ExitCode
-from plastibench.cli.logs import log_to_console
+from plastibench.cli.logs import TRACEBACK_VARIABLE, log_to_console
 from plastibench.errors import RequestError, explain, hide_logins, one_line
 from plastibench.version import __version__
-
-TRACEBACK_VARIABLE = "PLASTIBENCH_TRACEBACK"
 
 
 class _Commands(click.Group):

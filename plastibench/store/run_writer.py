@@ -118,6 +118,15 @@ def write_failure(folder: Path, reason: str, trace: str = "") -> None:
         )
 
 
+def read_failure(folder: Path) -> dict[str, str]:
+    """Return the error and the traceback that `write_failure` wrote; empty if they cannot be read."""
+    try:
+        failure = json.loads((folder / FAILURE_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return failure if isinstance(failure, dict) else {}
+
+
 def _num_attempts(folder: Path) -> int:
     try:
         lines = (folder / "events.jsonl").read_text(encoding="utf-8", errors="replace").splitlines()

@@ -23,6 +23,7 @@ from plastibench.store import leaderboards, tuned_settings
 from plastibench.store.index.load import load_summaries
 from plastibench.store.record import Record
 from plastibench.store.run_store import Store
+from plastibench.store.run_writer import FAILURE_FILE, read_failure
 from plastibench.store.tuned_settings import TunedSettings
 from plastibench.tracking import TrackingServer
 from plastibench.tracking.background import mirrored
@@ -85,6 +86,13 @@ class RunResult:
         store = self.workspace.store
         found = (store.read(summary.id) for summary in self.summaries)
         return tuned_settings.attach([record for record in found if record is not None], store.home)
+
+    @property
+    def tracebacks(self) -> dict[Path, str]:
+        """Return the tracebacks of failed runs by the file that holds each; some runs may have none."""
+        folders = map(self.workspace.store.folder, self.failures)
+        found = {folder / FAILURE_FILE: read_failure(folder) for folder in folders}
+        return {path: failure["traceback"] for path, failure in found.items() if failure.get("traceback")}
 
 
 def run(request: RunRequest, callbacks: Sequence[RunCallback] = ()) -> RunResult:

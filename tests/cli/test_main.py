@@ -124,10 +124,29 @@ def test_method_that_raises_fails_its_own_runs_only(tmp_path: Path) -> None:
     ]
     assert "1 of 2 runs failed, the others are kept" in answer.err
     assert "Traceback" not in answer.err
+    (kept,) = tmp_path.rglob("failed.json")
+    assert f"traceback: {kept} (set PLASTIBENCH_TRACEBACK=1 to print it)" in answer.err
+    assert "before_stage" in json.loads(kept.read_text())["traceback"]
     assert len(records(tmp_path / "home")) == 1
     assert "warm" in answer.out
     (events,) = (path for path in tmp_path.rglob("events.jsonl") if not (path.parent / "run.json").exists())
     assert "before_stage" in json.loads(events.read_text().splitlines()[-1])["traceback"]
+
+
+def test_a_traceback_of_a_run_is_printed_if_that_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PLASTIBENCH_TRACEBACK", "1")
+    file = plugin(tmp_path, "mine", "def before_stage(self, learner):\n    self._scale(learner, 3)")
+    file.write_text(file.read_text() + "\n    def _scale(self, learner):\n        pass\n")
+    answer = small_run(tmp_path / "home", "--plugin", file, "--method", "mine")
+    assert answer.status == 1
+    assert answer.err.count("Traceback (most recent call last)") == 1
+    assert "in before_stage\n    self._scale(learner, 3)" in answer.err
+    assert (
+        "failed: TypeError: Mine._scale() takes 2 positional arguments but 3 were given (mine.py"
+        in answer.err
+    )
 
 
 @pytest.mark.parametrize(
