@@ -238,7 +238,9 @@ def test_the_printed_command_finds_the_very_runs(tmp_path: Path) -> None:
         assert "all 2 runs are finished already" in again.err, (line, again.err)
 
 
-def test_the_printed_command_has_regime_probes_and_quoted_text(tmp_path: Path) -> None:
+def test_the_printed_command_has_regime_probes_plugins_and_quoted_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fields = """words: str = "some"\npair: tuple[int, ...] = (1, 2)\nshare: float | None = 0.5"""
     mine = plugin(tmp_path, "mine", fields)
     text = """it's "$HOME" & more = `x`; #1"""
@@ -250,12 +252,15 @@ def test_the_printed_command_has_regime_probes_and_quoted_text(tmp_path: Path) -
         "mine.share": "none",
     }
     asked = [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
-    home = ("--plugin", mine, "--home", tmp_path / "a home")
-    made = small_run(tmp_path / "a home", *home[:2], "--method", "mine", "--probe", "weight_norm", *asked)
+    home = ("--home", tmp_path / "a home")
+    made = small_run(
+        tmp_path / "a home", "--plugin", mine, "--method", "mine", "--probe", "weight_norm", *asked
+    )
     assert made.status == 0, made.err
     line = rerun_command([record.spec for record in Store(tmp_path / "a home").records()])
     program, verb, *words = shlex.split(line)
     assert (program, words.count("--probe")) == ("plastibench", 1)
+    monkeypatch.chdir(tmp_path)
     again = command(verb, "--no-mlflow", *home, *words)
     assert "the run is finished already" in again.err, (line, again.err)
 

@@ -7,6 +7,7 @@ import hashlib
 import re
 import shlex
 from collections.abc import Iterable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from plastibench.console import Progress, no_progress
 from plastibench.errors import count
 from plastibench.experiments.spec import Spec
 from plastibench.plugins.plugin import Plugin
+from plastibench.plugins.registry import Registry
 from plastibench.plugins.values import show
 from plastibench.store.record import Record
 from plastibench.version import __version__
@@ -137,7 +139,8 @@ def _provenance(records: Sequence[Record]) -> list[tuple[str, str]]:
 def rerun_command(specs: Sequence[Spec]) -> str:
     """Return the command that executes runs of one method under one setting, which differ in their seeds.
 
-    It names the value of every setting, so that it does not depend on defaults.
+    It names the value of every setting, so that it does not depend on defaults, and the files of plug-ins
+    that are neither shipped nor installed.
     """
     spec = specs[0]
     settings = {**spec.task_settings, **spec.recipe}
@@ -146,9 +149,18 @@ def rerun_command(specs: Sequence[Spec]) -> str:
     words = ["plastibench", "run", "--task", spec.task.name, "--model", spec.model.name]
     words += ["--method", spec.method.name, "--device", spec.device, "--seeds", _seeds(specs)]
     words += ["--probe", ",".join(probe.name for probe in spec.probes)] if spec.probes else []
+    known = _known_plugins()
+    for kind, part in spec.all_parts():
+        words += [] if part.name in known.names(kind) else ["--plugin", f"{part.name}.py"]
     for name, value in settings.items():
         words += ["--set", f"{name}={show(value)}"]
     return shlex.join(words)
+
+
+@cache
+def _known_plugins() -> Registry:
+    """Return the plug-ins that need no file to be named."""
+    return Registry()
 
 
 def _seeds(specs: Sequence[Spec]) -> str:
