@@ -18,6 +18,7 @@ from plastibench.store.record import Record
 from plastibench.store.run_status import get_status, started_specs
 from plastibench.store.run_store import Store
 from plastibench.workflows.request import Selection
+from plastibench.workflows.selected_specs import selected_specs
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +51,7 @@ def finished_runs(selection: Selection, *, summarize: bool = False) -> FinishedR
     Raises RequestError if no run is finished or damaged.
     """
     store = Store(selection.workspace.home)
-    specs = None if selection.is_empty else selection.specs
+    specs = None if selection.is_empty else selected_specs(selection)
     ids = None if specs is None else [spec.id for spec in specs]
     records = load_summaries(store, ids) if summarize else _read(store, ids)
     log_damaged(store, "left out; `run` executes the run again")

@@ -3,10 +3,11 @@
 from plastibench.store.run_status import RunStatus, damaged_statuses, get_status, started_specs
 from plastibench.store.run_store import Store
 from plastibench.workflows.request import Selection
+from plastibench.workflows.selected_specs import selected_specs
 
 
 def status(selection: Selection) -> list[RunStatus]:
     """Return the current state of each run of a suite, of a grid, or ever asked for in the home folder."""
     store = Store(selection.workspace.home)  # a new one each time: what was damaged may be whole by now
-    specs = started_specs(store) if selection.is_empty else selection.specs
+    specs = started_specs(store) if selection.is_empty else selected_specs(selection)
     return [*(get_status(store, spec, spec.name) for spec in specs), *damaged_statuses(store)]

@@ -9,6 +9,7 @@ from plastibench.errors import RequestError, unknown
 from plastibench.tracking import TrackingServer
 from plastibench.workflows.finished_runs import FinishedRuns, finished_runs, references_of
 from plastibench.workflows.request import Selection
+from plastibench.workflows.selected_specs import selected_specs
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ def _tracked_runs(selection: Selection, uri: str) -> FinishedRuns:
     from plastibench.tracking.bulk.reader import tracked_records
 
     server = TrackingServer.from_uri(uri, selection.workspace.home)
-    ids = None if selection.is_empty else [spec.id for spec in selection.specs]
+    ids = None if selection.is_empty else [spec.id for spec in selected_specs(selection)]
     records = tracked_records(server, selection.workspace.cache, ids)
     if not records:
         raise RequestError(f"no finished runs of this kind in {server.display_uri}")

@@ -134,6 +134,23 @@ def test_a_row_outlives_its_file_and_reading_it_executes_nothing(lab: Lab) -> No
     assert "all numbers of 2 stages are equal" in answer.err
 
 
+def test_runs_are_named_without_the_file(lab: Lab) -> None:
+    assert lab.run("--method", "warm,mine").status == 0
+    shutil.rmtree(lab.root / "lab")
+    imports = lab.imports()
+    words = ["--task", "digits", "--method", "mine", "--home", lab.home, "--seeds", 1, "--set", "stages=2"]
+    answer = command("table", *words, "--format", "csv", "--set", "mine.factor=0.5")
+    assert "method mine: neither installed nor given with --plugin" in answer.err
+    assert '",mine,1,0,' in answer.out
+    assert ",warm," not in answer.out
+    assert "done" in command("status", *words).out
+    for other in (["--set", "mine.factor=0.6"], ["--set", "stages=3"], ["--seeds", "5-6"]):
+        answer = command("table", *words, *other)
+        assert answer.status == 2
+        assert "no method named 'mine'" in answer.err
+    assert lab.imports() == imports
+
+
 def test_merge_brings_the_source_to_a_run_that_lacks_it(lab: Lab) -> None:
     assert lab.run().status == 0
     merged = lab.root / "merged"

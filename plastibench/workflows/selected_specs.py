@@ -1,0 +1,66 @@
+"""The runs that a command reads, also if it names plug-ins whose files are gone."""
+
+import logging
+from collections.abc import Iterator
+
+from plastibench.errors import RequestError
+from plastibench.experiments.grid import Grid
+from plastibench.experiments.spec import Spec
+from plastibench.plugins.registry import Registry
+from plastibench.plugins.values import show
+from plastibench.store.run_status import started_specs
+from plastibench.workflows.request import Selection
+
+logger = logging.getLogger(__name__)
+
+
+def selected_specs(selection: Selection) -> list[Spec]:
+    """Return the runs of a selection.
+
+    Without the file of a plug-in the defaults of its settings are unknown, and reading runs executes no
+    source that was kept with them: runs are then those that were asked for under these names, with the
+    settings that are given and any others. Raises RequestError if there are none.
+    """
+    try:
+        return selection.specs
+    except RequestError:
+        grids, started = selection.resolved_suite.grids, started_specs(selection.workspace.store)
+        found = [spec for spec in started if any(_matches(spec, grid) for grid in grids)]
+        absent = sorted({name for spec in found for name in _absent(spec, selection.workspace.registry)})
+        if not absent:
+            raise
+    logger.info(
+        "%s: neither installed nor given with --plugin; all runs with these names and settings are meant",
+        ", ".join(absent),
+    )
+    return found
+
+
+def _absent(spec: Spec, registry: Registry) -> Iterator[str]:
+    for kind, part in spec.all_parts():
+        if part.name not in registry.names(kind):
+            yield f"{kind} {part.name}"
+
+
+def _matches(spec: Spec, grid: Grid) -> bool:
+    """Return whether a run has the names and the settings of a grid."""
+    return (
+        spec.task.name in grid.tasks
+        and spec.method.name in {method.partition(":")[0] for method in grid.methods}
+        and spec.model.name in (grid.models or (spec.model.name,))
+        and {probe.name for probe in spec.probes} == set(grid.probes)
+        and (spec.seed in grid.seeds, spec.device) == (True, grid.device.partition(":")[0])
+        and not spec.held_out_test
+        and all(_has(spec, name, text) for name, text in grid.settings.items())
+    )
+
+
+def _has(spec: Spec, setting: str, text: str) -> bool:
+    """Return whether a run has a value of a setting; one of another plug-in counts as such."""
+    prefix, dot, name = setting.rpartition(".")
+    parts = [part for _, part in spec.all_parts() if part.name == prefix]
+    if dot:
+        values = [part.settings[name] for part in parts if name in part.settings]
+        return not parts or text in map(show, values)
+    settings = {**spec.task_settings, **spec.recipe, **spec.model.settings}
+    return show(settings.get(name)) == text
