@@ -8,7 +8,7 @@ from urllib.parse import quote, quote_plus, unquote
 from plastibench.errors import RequestError, explain
 
 ADDRESS = re.compile(
-    r"""(?P<file>sqlite[a-z+]*:///[^?]*)(\?.*)?
+    r"""(?P<file>sqlite[a-z+]*:///(?!:memory:)[^?]+)(\?.*)?
     |(?P<scheme>(?!sqlite)[a-z][a-z0-9+.-]*)://
      ((?P<user>[^\s:@/?\#\[\]]*)(:(?P<password>[^\s@/?\#\[\]]*))?@)?
      (?P<place>([^\s:@/?\#\[\]]*|\[[0-9a-f:.]*\])(:[0-9]*)?(/[^@?\#]*)?)

@@ -23,7 +23,8 @@ def test_each_record_is_one_line_as_it_was_written() -> None:
         logger.info("%s", LONG)
         logger.warning("damaged: %s", "a/b [x]")
         logger.debug("for developers")
-    assert err.getvalue() == f"{LONG}\ndamaged: a/b [x]\n"
+        logger.info("MLflow at http://me:secret@host")
+    assert err.getvalue() == f"{LONG}\ndamaged: a/b [x]\nMLflow at http://***@host\n"
 
 
 def test_richs_own_handler_would_wrap_lines() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from support.commands import SMALL, command
 
-from plastibench.errors import RequestError
+from plastibench.errors import RequestError, hide_logins
 from plastibench.system.uris import check_address, explain_without_password, without_password
 
 UNPARSABLE = (
@@ -50,6 +50,22 @@ def test_no_error_shows_a_password(uri: str) -> None:
     assert "s3cr%65t" not in line + without_password(uri)
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (
+            "no suite named 'postgresql://me:p@ss: hunter2@h/db'; see",
+            "no suite named 'postgresql://***@h/db'; see",
+        ),
+        ("  at http://hunter2@h/x, mail a@b", "  at http://***@h/x, mail a@b"),
+        ("x://h/db?user=me&password=hunter2' is", "x://h/db?user=me&password=***' is"),
+        ("http://127.0.0.1:5000 and me@host", "http://127.0.0.1:5000 and me@host"),
+    ],
+)
+def test_logins_in_any_text_are_hidden(text: str, shown: str) -> None:
+    assert hide_logins(text) == shown
+
+
 def test_cause_of_an_error_is_shown_without_the_passwords_of_the_environment(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -57,6 +73,12 @@ def test_cause_of_an_error_is_shown_without_the_passwords_of_the_environment(
     error = ValueError("request failed")
     error.__cause__ = ConnectionRefusedError(111, "Connection refused by 's3cret\\n'")
     assert explain_without_password(error, "http://host") == "Connection refused by '***'"
+
+
+@pytest.mark.parametrize("uri", ["sqlite://", "sqlite:///", "sqlite:///:memory:"])
+def test_database_in_memory_is_refused(uri: str) -> None:
+    with pytest.raises(RequestError, match="not an address"):
+        check_address("storage", uri)
 
 
 @pytest.mark.parametrize("uri", UNPARSABLE)
