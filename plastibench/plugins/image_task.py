@@ -64,6 +64,7 @@ class ImageTask(Task):
         """Raise RequestError for a number of stages or an architecture that does not fit."""
         super().__post_init__()
         self._check_taken()
+        self._check_augmentation()
         self.num_chunks()
         reason = self.architecture.unsupported(self.input_shape())
         if reason is not None:
@@ -172,6 +173,14 @@ class ImageTask(Task):
                 counted = {"stages", "max_stages"} if used & {"num_stages", "num_chunks"} else set()
                 return tuple(name for name in ImageTask.takes if name in used | counted)
         raise AssertionError("unreachable: ImageTask declares it")
+
+    def _check_augmentation(self) -> None:
+        """Raise RequestError if the recipe asks for an augmentation that the task does not have."""
+        is_usual = "preprocess" in names_in(type(self).load)
+        if self.recipe.augment and is_usual and self.augmentation == Compose():
+            raise RequestError(
+                f"augment=true means nothing for {type(self).__name__}: it has no augmentation"
+            )
 
     def _split(self, available: int, seed: int) -> tuple[Tensor, list[int], list[int]]:
         """Return an order of the examples, training before validation, and the sizes of their chunks."""

@@ -20,7 +20,7 @@ seeds = {seeds}
 [grid.set]
 learning_rate = 0.012345678
 stages = 4
-augment = true
+normalize = false
 milestones = [1, 2]
 schedule = "steps"
 dash.momentum = 0.123456789
@@ -45,7 +45,11 @@ def test_a_users_suite_file_is_read_as_written(registry: Registry, tmp_path: Pat
     specs = suite.grids[0].specs(registry)
     assert [spec.seed for spec in specs] == [3, 3, 5, 5]
     recipe, dash = specs[1].recipe, specs[1].method
-    assert (recipe["learning_rate"], recipe["augment"], recipe["milestones"]) == (0.012345678, True, (1, 2))
+    assert (recipe["learning_rate"], recipe["normalize"], recipe["milestones"]) == (
+        0.012345678,
+        False,
+        (1, 2),
+    )
     assert dash.settings["momentum"] == 0.123456789
     assert specs[1].task.settings["stages"] == 4
 

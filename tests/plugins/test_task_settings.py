@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from plastibench.api import ImageTask, Stage, load_digits
+from plastibench.api import ImageTask, RandomCrop, Stage, load_digits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +111,12 @@ def test_a_model_that_the_task_does_not_build_is_refused(tmp_path: Path) -> None
         specs(file, width="8")
     file = write(tmp_path, WRAPS, more=wrapped)
     assert specs(file, models=("mlp_bn",), width="8") == 1
+
+
+def test_an_augmentation_that_the_task_does_not_have_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match=r"^augment=true means nothing for Own: it has no augmentation$"):
+        specs(write(tmp_path, WRAPS), augment="true")
+    assert specs(write(tmp_path, WRAPS, "augmentation = RandomCrop(padding=1)"), augment="true") == 1
 
 
 def test_a_stream_of_another_length_than_declared_fails(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -336,8 +336,9 @@ def test_augmentation_changes_the_training_reproducibly(registry: Registry) -> N
 
         augmentation = RandomHorizontalFlip()
 
-    plain = small_digits(registry, recipe={"augment": True})
-    task = Flipping(recipe=plain.recipe, architecture=plain.architecture, stages=3, train_size=130)
+    plain = small_digits(registry)
+    recipe = replace(plain.recipe, augment=True)
+    task = Flipping(recipe=recipe, architecture=plain.architecture, stages=3, train_size=130)
     a, b, without = trace_run(task, Method()), trace_run(task, Method()), trace_run(plain, Method())
     assert equal_weights(a.weights, b.weights)
     assert not equal_weights(a.weights, without.weights)
