@@ -154,7 +154,7 @@ def test_callbacks_are_called_and_a_failed_run_is_a_value(tmp_path: Path) -> Non
     )
     warm = [("run start", "warm", 2), ("stage end", "warm", 0), ("stage end", "warm", 1), ("run end", "warm")]
     assert recorder.calls[:5] == [("start", 2, 0, 1), *warm]
-    message = "ValueError: no idea (mine.py, line 10)"
+    message = "ValueError: no idea (mine.py, line 12)"
     assert recorder.calls[-1] == ("run error", "mine", message)
     assert list(result.failures.values()) == [message]
     assert [record.spec.method.name for record in result.records] == ["warm"]
