@@ -1,7 +1,5 @@
 """Progress of runs: a live display on a terminal, plain lines elsewhere."""
 
-from __future__ import annotations
-
 import time
 from collections import deque
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Check a plug-in's class against its contract: a name that nothing would use is refused, not ignored."""
 
-from __future__ import annotations
-
 import inspect
 import sys
 from collections.abc import Collection, Iterator, Mapping

@@ -1,7 +1,5 @@
 """One plug-in: a file with one class that keeps the contract of its kind."""
 
-from __future__ import annotations
-
 import ast
 import importlib
 import sys

@@ -1,7 +1,5 @@
 """How long runs will take: from finished runs in the home folder, else from a short calibration."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean

@@ -1,7 +1,5 @@
 """Say how long runs will take, before they begin."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Sequence
 

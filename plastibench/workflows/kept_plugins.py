@@ -1,7 +1,5 @@
 """Plug-ins as they were when runs were made: their kept source replaces files that have changed or gone."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterable
 from contextlib import suppress

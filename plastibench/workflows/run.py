@@ -1,7 +1,5 @@
 """Execute the runs of a suite or of a grid."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace

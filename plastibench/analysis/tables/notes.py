@@ -1,7 +1,5 @@
 """The notes below a result table: what its columns mean, and what its number of seeds can show."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from plastibench.analysis.stats.significance import ALPHA, min_p_value, min_seeds

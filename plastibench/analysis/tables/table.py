@@ -1,7 +1,5 @@
 """From finished runs to tables: one table per setting, one row per method."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
