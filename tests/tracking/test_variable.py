@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,9 +19,8 @@ UNUSABLE = (
     "databricks://profile",
     "nonsense\n",
     "postgresql://me:p@ss:hunter2@127.0.0.1:1/db",
-    "sqlite:////proc/none/x.db",
 )
-"""Values that other programs take, or that are wrong; the last one only as it is opened."""
+"""Values that other programs take, or that are wrong."""
 
 
 @pytest.fixture(autouse=True)
@@ -37,14 +37,25 @@ def check_replaced(answer: CommandResult, home: Path) -> None:
     assert not Path("mlruns").exists()
 
 
-@pytest.mark.heavy
 @pytest.mark.parametrize("uri", UNUSABLE)
-def test_sync_replaces_a_value_that_cannot_be_used(
-    uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_database: object
+def test_value_that_is_no_address_is_replaced(
+    uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    empty_database(tmp_path / "home")  # type: ignore[operator]
-    save(tmp_path / "home", a_record(0))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    assert TrackingServer.choose(None, tmp_path) == TrackingServer.from_uri(None, tmp_path)
+    (warning,) = caplog.messages
+    assert warning.startswith("MLFLOW_TRACKING_URI is ignored (tracking address")
+    assert "hunter2" not in warning
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("uri", ["sqlite:////proc/none/x.db", "http://127.0.0.1:{port}"])
+def test_sync_replaces_a_value_that_cannot_be_opened(
+    uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_database: Callable[[Path], None]
+) -> None:
+    empty_database(tmp_path / "home")
+    save(tmp_path / "home", a_record(0))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri.format(port=free_port()))
     answer = command("sync", "--home", tmp_path / "home")
     assert (answer.status, "MLflow: 1 of 1 run brought up to date" in answer.err) == (0, True), answer
     check_replaced(answer, tmp_path / "home")
@@ -53,9 +64,9 @@ def test_sync_replaces_a_value_that_cannot_be_used(
 @pytest.mark.heavy
 @pytest.mark.parametrize("uri", ["file:./mlruns", "http://127.0.0.1:{port}"])
 def test_run_replaces_a_value_that_cannot_be_used(
-    uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_database: object
+    uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_database: Callable[[Path], None]
 ) -> None:
-    empty_database(tmp_path / "home")  # type: ignore[operator]
+    empty_database(tmp_path / "home")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri.format(port=free_port()))
     answer = command("run", "--home", tmp_path / "home", *SMALL, "--seeds", 1, "--method", "warm")
     assert (answer.status, "MLflow: 1 run added to sqlite://" in answer.err) == (0, True), answer
@@ -75,9 +86,9 @@ def test_a_value_that_was_asked_for_is_refused(tmp_path: Path, monkeypatch: pyte
 
 @pytest.mark.heavy
 def test_a_value_that_can_be_used_is_used_without_a_warning(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_database: object
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_database: Callable[[Path, str], None]
 ) -> None:
-    empty_database(tmp_path, "other.db")  # type: ignore[operator]
+    empty_database(tmp_path, "other.db")
     save(tmp_path / "home", a_record(0))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///other.db")
     answer = command("sync", "--home", tmp_path / "home")
