@@ -81,16 +81,6 @@ class TuneResult:
 
 
 @dataclass(frozen=True)
-class TuningReportRequest:
-    """A tuning to summarize."""
-
-    home: Path
-    name: str | None = None
-    """None is the only tuning that there is."""
-    storage_url: str | None = field(default=None, repr=False)
-
-
-@dataclass(frozen=True)
 class TuningReport:
     """What the trials of a tuning show."""
 
@@ -146,22 +136,25 @@ def _use_budget(
             mirror.finish({})
 
 
-def report_tuning(request: TuningReportRequest) -> TuningReport:
-    """Summarize and plot the trials of a tuning. Raises RequestError if there is no such tuning."""
-    storage = open_storage(request.home, request.storage_url)
-    with storage_errors(request.storage_url):
-        return _report(request, storage)
+def report_tuning(home: Path, name: str | None = None, storage_url: str | None = None) -> TuningReport:
+    """Summarize and plot the trials of a tuning, by default of the only one that there is.
+
+    Raises RequestError if there is no such tuning.
+    """
+    storage = open_storage(home, storage_url)
+    with storage_errors(storage_url):
+        return _report(storage, home, name)
 
 
-def _report(request: TuningReportRequest, storage: BaseStorage) -> TuningReport:
+def _report(storage: BaseStorage, home: Path, name: str | None) -> TuningReport:
     names = tuning_names(storage)
-    name = request.name or (names[0] if len(names) == 1 else None)
+    name = name or (names[0] if len(names) == 1 else None)
     if name is None:
         raise RequestError(f"--report needs the --name of a tuning (there are: {', '.join(names) or 'none'})")
     if name not in names:
         raise unknown("tuning", name, names)
     summaries = [summary.summarize(study) for study in load_studies(storage, name)]
-    folder = tuned_settings.suite_path(request.home, name).parent
+    folder = tuned_settings.suite_path(home, name).parent
     return TuningReport(summaries, plots.save_plots(summaries, folder, name))
 
 

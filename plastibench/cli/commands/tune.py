@@ -103,10 +103,9 @@ def _request(
 
 def _print_report(selection: Selection, name: str | None, storage_url: str | None) -> None:
     from plastibench.tuning.summary import format_summaries
-    from plastibench.workflows.tune import TuningReportRequest, report_tuning
+    from plastibench.workflows.tune import report_tuning
 
-    request = TuningReportRequest(selection.workspace.home, name or selection.suite, storage_url)
-    result = report_tuning(request)
+    result = report_tuning(selection.workspace.home, name or selection.suite, storage_url)
     click.echo(format_summaries(result.summaries), nl=False)
     for path in result.figures:
         logger.info("figure: %s", path.resolve())
