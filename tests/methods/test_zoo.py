@@ -10,14 +10,15 @@ from plastibench.testing import laws
 from plastibench.testing.cpu_graphs import CapturingCpu, FusedCpu
 from plastibench.testing.run_trace import equal_weights, trace_run
 
-METHODS = [
-    pytest.param(name, marks=[pytest.mark.heavy] if name != "dash" else [])
+QUICK = {("dash", model) for model in ("tied", "attention", "recurrent", "buffers")}
+CASES = [
+    pytest.param(name, model, marks=[] if (name, model) in QUICK else [pytest.mark.heavy])
     for name in Registry().names("method")
+    for model in PLAIN
 ]
 
 
-@pytest.mark.parametrize("model", PLAIN)
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize(("name", "model"), CASES)
 def test_the_laws_hold_on_every_model(registry: Registry, name: str, model: str) -> None:
     task, cls = zoo_task(registry, model), registry.load("method", name)
     laws.interruption_changes_nothing(task, cls)

@@ -85,7 +85,7 @@ def test_a_head_whose_weight_is_computed_is_not_handed_out(registry: Registry) -
 
 
 @pytest.mark.parametrize("model", PARAMETRIZED)
-@pytest.mark.parametrize("name", ["warm", "cold"])
+@pytest.mark.parametrize("name", ["warm", pytest.param("cold", marks=pytest.mark.heavy)])
 def test_other_methods_train_weights_that_are_computed(registry: Registry, name: str, model: str) -> None:
     laws.interruption_changes_nothing(zoo_task(registry, model), registry.load("method", name))
 
