@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import statistics
 import subprocess
 from pathlib import Path
@@ -303,7 +304,9 @@ def test_expected_best_is_the_mean_over_all_draws() -> None:
         assert point.passes == 10 * point.num_trials
 
 
-def test_what_a_system_leaves_beside_a_tuning_is_no_tuning(tuned_home: Path) -> None:
-    (tuned_home / "tuned" / f"._{NAME}.toml").write_bytes(b"\0\5\x16\7Mac OS X")
-    answer = command("run", "--no-mlflow", "--tuned", "--home", tuned_home)
+def test_what_a_system_leaves_beside_a_tuning_is_no_tuning(tuned_home: Path, tmp_path: Path) -> None:
+    home = shutil.copytree(tuned_home, tmp_path / "home")
+    (home / "tuned" / "other.toml").unlink(missing_ok=True)  # of another test
+    (home / "tuned" / f"._{NAME}.toml").write_bytes(b"\0\5\x16\7Mac OS X")
+    answer = command("run", "--no-mlflow", "--tuned", "--home", home)
     assert answer.status == 0, answer.err
