@@ -42,7 +42,7 @@ def weight_layers(model: nn.Module, *, head: str | None = None) -> list[Any]:
     a linear layer of its own. Raises RequestError if a layer computes its weight from other parameters, or
     if there is no such head.
     """
-    _check_plain(model)
+    check_plain(model)
     if head is None:
         _note(model, "layers")
     layers, seen = list[Any](), set[Parameter]()
@@ -59,7 +59,7 @@ def parameters_in(model: nn.Module, scope: Scope) -> list[Parameter]:
 
     Raises RequestError if a layer computes its weight from other parameters.
     """
-    _check_plain(model)
+    check_plain(model)
     _note(model, scope)
     return [p for p in dict.fromkeys(_in_scope(model, scope)) if p.requires_grad]
 
@@ -127,7 +127,8 @@ def unsupported_weights(plugin: object, build: Callable[[], nn.Module]) -> str |
     return _parametrized(model)
 
 
-def _check_plain(model: nn.Module) -> None:
+def check_plain(model: nn.Module) -> None:
+    """Raise RequestError if a layer of the model computes its weight from other parameters."""
     if model not in _scopes:
         reason = _parametrized(model)
         if reason is not None:

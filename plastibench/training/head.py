@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from plastibench.errors import RequestError
-from plastibench.plugins.layers import LAYERS
+from plastibench.plugins.layers import LAYERS, check_plain
 from plastibench.training.flops import architecture_key, meta_copy
 
 _found: dict[Any, str] = {}
@@ -16,24 +16,26 @@ def find_head(model: nn.Module, shape: tuple[int, ...]) -> str:
     """Return the name of the layer whose output is the output of the model, for images of `shape` (c, h, w).
 
     The first call for an architecture traces a copy on torch's meta device, where nothing is computed and
-    nothing drawn. Raises RequestError if there is no such layer.
+    nothing drawn. Raises RequestError if there is no such layer, or if a layer computes its weight.
     """
+    check_plain(model)
     key = architecture_key(model), shape
     if key not in _found:
-        _found[key] = _trace_head(meta_copy(model), shape)
+        _found[key] = _trace_head(model, shape)
     return _found[key]
 
 
 def _trace_head(model: nn.Module, shape: tuple[int, ...]) -> str:
     outputs: dict[str, Any] = {}
-    for name, module in model.named_modules():
-        if isinstance(module, LAYERS):
-            module.register_forward_hook(lambda _, __, output, name=name: outputs.update({name: output}))
     reason = "the output of the model is not that of one layer"
     logits: Tensor | None = None
     try:
+        traced = meta_copy(model).eval()
+        for name, module in traced.named_modules():
+            if isinstance(module, LAYERS):
+                module.register_forward_hook(lambda _, __, output, name=name: outputs.update({name: output}))
         with torch.random.fork_rng(devices=[]), torch.no_grad():
-            logits = model.eval()(torch.empty((2, *shape), device="meta"))
+            logits = traced(torch.empty((2, *shape), device="meta"))
     except Exception as error:
         reason = f"the model cannot be traced ({type(error).__name__}: {error})"
     for name, output in outputs.items():
