@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from plastibench.errors import RequestError, unknown
-from plastibench.plugins.fields import Settings, setting_names
+from plastibench.plugins.fields import Settings, setting_names, settings_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -74,6 +74,29 @@ class Method(Settings):
     def unsupported(self, task: Task) -> str | None:
         """Return why the remedy cannot run on a task, or None."""
         return None
+
+    def call(self, hook: str, learner: Learner) -> None:
+        """Call a hook that returns nothing.
+
+        Raises RequestError if it returns something, which nothing would use, or keeps something where no
+        checkpoint would have it: in a setting, or in a new attribute of the learner.
+        """
+        settings, attributes = settings_of(self), set(vars(learner))
+        returned = getattr(self, hook)(learner)
+        where = f"{hook} of {type(self).__name__}"
+        if returned is not None:
+            raise RequestError(
+                f"{where} returns a {type(returned).__name__}, which nothing uses: change the learner instead"
+            )
+        changed = [
+            f"its setting {name}" for name, value in settings_of(self).items() if value != settings[name]
+        ]
+        changed += [f"learner.{name}" for name in vars(learner) if name not in attributes]
+        if changed:
+            raise RequestError(
+                f"{where} changes {changed[0]}, which no checkpoint would have: keep what changes in a "
+                "field(init=False) of the method"
+            )
 
     @classmethod
     def check_contract(cls) -> None:

@@ -130,10 +130,9 @@ def hooked_after_stage(
     """Return a copy of a method that calls `before` and `after` around its own `after_stage`."""
     cls = type(method)
 
-    def after_stage(self: Method, learner: Learner) -> None:
-        for hook in (before, cls.after_stage, after):
-            if hook is not None:
-                hook(self, learner)
+    def after_stage(self: Method, learner: Learner) -> object:
+        returned = [hook(self, learner) for hook in (before, cls.after_stage, after) if hook is not None]
+        return returned[int(before is not None)]
 
     hooked = copy.copy(method)
     hooked.__class__ = type(cls.__name__, (cls,), {"after_stage": after_stage})

@@ -110,7 +110,7 @@ def run(
         del trainer  # and the memory of its captured steps
         resumed = None
         result = _evaluate(learner, method, trained, measures.probes)
-        method.after_stage(learner)
+        method.call("after_stage", learner)
         yield result
         if result.stop == DIVERGED:
             break
@@ -168,9 +168,9 @@ def _prepare(learner: Learner, method: Method) -> None:
     """Let the method act between stages, then apply the policies that it declares."""
     with learner.cost.measure("remedy", learner.device), torch.no_grad():
         if learner.stage.index == 0:
-            method.start(learner)
+            method.call("start", learner)
         else:
-            method.before_stage(learner)
+            method.call("before_stage", learner)
             if method.optimizer_state == "clear":
                 learner.clear_optimizer_state()
             if method.batch_norm == "reset":

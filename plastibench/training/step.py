@@ -84,7 +84,7 @@ class TrainStep:
         learner.optimizer.step(closure)  # type: ignore[arg-type]
         learner.step += 1
         with torch.no_grad():
-            self.method.after_step(learner)
+            self.method.call("after_step", learner)
         device.mark_step()
         # The accuracy is that of the weights before the step, as in SAM's paper and the DASH code.
         logits, loss = passes[0]

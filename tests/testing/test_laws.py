@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
+from weakref import WeakKeyDictionary
 
 import pytest
 import torch
@@ -17,6 +18,8 @@ from plastibench.testing import laws
 from plastibench.testing.variants import variants
 from plastibench.training.learner import Learner
 
+STEPS: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
+
 
 @dataclass(kw_only=True)
 class ForgetsUnderOneSetting(Method):
@@ -27,10 +30,9 @@ class ForgetsUnderOneSetting(Method):
     presets: ClassVar[dict[str, Any]] = {"steady": {"scale": "constant"}}
 
     def after_step(self, learner: Learner) -> None:
-        module: Any = learner.model
         if self.scale == "growing":
-            module.count = getattr(module, "count", 0) + 1
-        next(learner.model.parameters()).mul_(1 - 1e-3 * getattr(module, "count", 1))
+            STEPS[learner.model] = STEPS.get(learner.model, 0) + 1
+        next(learner.model.parameters()).mul_(1 - 1e-3 * STEPS.get(learner.model, 1))
 
 
 @dataclass(kw_only=True)

@@ -113,6 +113,47 @@ def test_a_recipe_that_never_ends_is_an_error() -> None:
         Recipe(target_accuracy=None, max_epochs=None)
 
 
+@dataclass(kw_only=True)
+class Odd(Method):
+    """Does in one hook what has no effect."""
+
+    hook: str = "start"
+    effect: str = "returns"
+    strength: float = 1.0
+
+    def _act(self, hook: str, learner: Learner) -> Any:
+        if hook == self.hook and self.effect == "returns":
+            return learner.model
+        if hook == self.hook and self.effect == "changes":
+            self.strength *= 0.5
+        elif hook == self.hook:
+            learner.average = 0.5  # type: ignore[attr-defined]
+        return None
+
+    def start(self, learner: Learner) -> None:
+        return self._act("start", learner)  # type: ignore[no-any-return]
+
+    def before_stage(self, learner: Learner) -> None:
+        return self._act("before_stage", learner)  # type: ignore[no-any-return]
+
+    def after_step(self, learner: Learner) -> None:
+        return self._act("after_step", learner)  # type: ignore[no-any-return]
+
+    def after_stage(self, learner: Learner) -> None:
+        return self._act("after_stage", learner)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("hook", ["start", "before_stage", "after_step", "after_stage"])
+def test_a_hook_whose_effect_would_be_lost_is_an_error(registry: Registry, hook: str) -> None:
+    task = small_digits(registry, recipe={"max_steps": 1}, max_stages=2)
+    with pytest.raises(RequestError, match=rf"^{hook} of Odd returns a \w+, which nothing uses"):
+        trace_run(task, Odd(hook=hook))
+    with pytest.raises(RequestError, match=rf"^{hook} of Odd changes its setting strength"):
+        trace_run(task, Odd(hook=hook, effect="changes"))
+    with pytest.raises(RequestError, match=rf"^{hook} of Odd changes learner.average, which no checkpoint"):
+        trace_run(task, Odd(hook=hook, effect="keeps"))
+
+
 def test_steps_per_epoch_are_those_of_the_paper() -> None:
     # arXiv 2410.23495: batches of 128, no batch dropped: 8 steps an epoch at stage 1, 391 at stage 50.
     assert len(batch_bounds(1000, 128)) == 8
