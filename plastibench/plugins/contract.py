@@ -41,6 +41,7 @@ def check_class(cls: Any, base: type) -> None:  # noqa: ANN401 - a class of any 
         behind = cls.__mro__[cls.__mro__.index(part) + 1 :]
         inherited = {name: member for one in reversed(behind) for name, member in _members(one).items()}
         for name, member in _members(part).items():
+            _check_visible(cls, part, name, base)
             if name in inherited:
                 _check_override(name, member, inherited[name])
             elif member.role == "method":
@@ -85,6 +86,16 @@ def _role(value: object) -> Role:
         return "method"
     is_descriptor = isinstance(value, type) or hasattr(value, "__get__")
     return "descriptor" if is_descriptor else "attribute without annotation"
+
+
+def _check_visible(cls: type, part: type, name: str, base: type) -> None:
+    """Raise RequestError for a name that a class of the contract, inherited first, hides."""
+    first = next(one for one in cls.__mro__ if name in (*vars(one), *inspect.get_annotations(one)))
+    if _is_contract(first, base):
+        raise RequestError(
+            f"{name} of {part.__name__} is hidden by that of {first.__name__}: name {part.__name__} before "
+            f"{first.__name__} among the bases"
+        )
 
 
 def _check_override(name: str, own: _Member, inherited: _Member) -> None:

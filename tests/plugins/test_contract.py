@@ -40,7 +40,7 @@ REGIME = ("Regime", "def window_size(self, chunks, scale):\n    return chunks[-1
 
 def load(folder: Path, kind: tuple[str, str], body: str, before: str = "") -> type:
     base, contract = kind
-    options = "" if base.endswith("Method") else "frozen=True, "
+    options = "" if "Method" in base else "frozen=True, "
     source = HEAD.format(base=base, before=before, options=options) + indent(contract + body, "    ")
     (folder / "mine.py").write_text(source, encoding="utf-8")
     registry = Registry((folder / "mine.py",))
@@ -142,6 +142,15 @@ def test_settings_of_a_class_without_dataclass_are_refused(tmp_path: Path) -> No
     mixin = "class Mixin:\n    factor: float = 0.5\n"
     with pytest.raises(RequestError, match="factor is no setting, since Mixin lacks @dataclass"):
         load(tmp_path, ("Mixin, Method", ""), ACTS, before=mixin)
+
+
+def test_a_hook_that_another_base_hides_is_refused(tmp_path: Path) -> None:
+    mixin = "class Mixin:\n    def before_stage(self, learner):\n        learner.restart()\n"
+    assert load(tmp_path, ("Mixin, Method", ""), "", before=mixin)
+    with pytest.raises(
+        RequestError, match="before_stage of Mixin is hidden by that of Method: name Mixin before"
+    ):
+        load(tmp_path, ("Method, Mixin", ""), ACTS, before=mixin)
 
 
 def test_a_class_that_does_nothing_is_refused_unless_it_says_so(tmp_path: Path) -> None:
