@@ -149,7 +149,7 @@ def tune(
         objective: `"last"`, `"mean"`, `"per_cost"` or `"cost"`; with two, all trials that none beats in both.
         search: Settings to search beside the methods' own: `"learning_rate"`, or `"width=8:64:log"`.
         seeds_per_trial: Runs of a trial.
-        pruning: Whether to end bad trials early, by stages.
+        pruning: Whether to end trials early that cannot learn any more, or are behind the published settings.
         name: Name of the tuning. Default: made of what is tuned.
         storage: Address of an Optuna storage. Default: a journal in the home folder.
         jobs: Trials side by side. 1 runs all trials in this process.

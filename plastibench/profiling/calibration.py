@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 
     from plastibench.plugins.recipe import Recipe
 
-NUM_STAGES = 3
-"""Stages to time: the first one starts from fresh weights and says little of the others."""
+MIN_STAGES, MAX_FRACTION = 3, 0.5
+"""Stages to time at most, or this fraction of all if that is more."""
+ENOUGH_STAGES = 2
+"""Complete stages from which on the one in which the limit is reached does not count."""
 USUAL_EPOCHS = 20
 """Epochs of a stage whose end is not reached within the limit: between 12 and 60 in the shipped tasks."""
 LATER = 0.5
@@ -68,8 +70,8 @@ def time_first_stages(
 ) -> list[StageTime]:
     """Train a run for its first stages or for so many seconds; return what its stages take.
 
-    The stage in which the limit is reached is extrapolated. Nothing is evaluated on the test set, whose cost
-    is estimated, and nothing is written. Returns nothing if the run fails: it will say so itself.
+    A first or second stage in which the limit is reached is extrapolated. The cost of evaluating the test set
+    is estimated, nothing is written. Returns nothing if the run fails: it will say so itself.
     """
     times: list[StageTime] = []
     num_steps: list[int] = []
@@ -79,13 +81,16 @@ def time_first_stages(
         options: dict[str, Any] = {"checkpointer": watch, "measures": protocol.Measures(held_out_test=True)}
         results = protocol.run(task, method, spec.seed, context.data_context, **options)
         try:
-            for size, result in zip(sizes[:NUM_STAGES], results, strict=False):
+            num_stages = max(MIN_STAGES, int(MAX_FRACTION * len(sizes)))
+            for size, result in zip(sizes[:num_stages], results, strict=False):
                 row = result.as_dict()
                 each = row["train_seconds"] / max(1, row["train_passes"])
                 times.append(_with_test(StageTime.from_row(row), size, each))
                 num_steps.append(row["steps"])
                 watch.begin_stage()
         except _TimeIsUp:
+            if len(times) >= ENOUGH_STAGES:
+                return times
             device.synchronize()
             each, size = watch.step_seconds(), sizes[len(times)]
             steps = max(watch.num_steps, _expected_steps(task.recipe, sizes[: len(times) + 1], num_steps))

@@ -37,6 +37,8 @@ class StageScore:
     """The stage of its run, from 0."""
     value: float
     """The first objective, of this stage alone."""
+    reached: float
+    """The first objective, of the trial up to this stage."""
     train_accuracy: float
     stop: str
     """Why training ended."""
@@ -96,9 +98,13 @@ def check_behind(
 ) -> Pruned | None:
     """Return whether a trial has been worse than the published settings too often to be chance.
 
-    An exact sign test over its stages, each beside the same stage of the same seed; ties do not count. `sign`
-    is 1 if larger values are better, else -1.
+    An exact sign test over its stages, each beside the same stage of the same seed; ties do not count. The
+    objective so far must be worse, too: a single stage can outweigh many. `sign` is 1 if larger values are
+    better, else -1.
     """
+    last, other = scores[-1], published.get(scores[-1].step)
+    if other is None or sign * (last.reached - other.reached) >= 0:
+        return None
     pairs = [(score.value, published[score.step].value) for score in scores if score.step in published]
     worse, decided = sum(sign * (a - b) < 0 for a, b in pairs), sum(a != b for a, b in pairs)
     if sum(comb(decided, k) for k in range(worse, decided + 1)) > SIGNIFICANCE * 2**decided:

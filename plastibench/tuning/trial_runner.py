@@ -164,9 +164,10 @@ class TrialRunner(RunCallback):
         self.runs[-1].append(row)
         step = (len(self.runs) - 1) * plan.num_stages + int(row["index"])
         value, *_ = objective_values(plan.config.objectives, [[row]], num_stages=1)
-        self.scores.append(StageScore(step, int(row["index"]), value, row["train_accuracy"], row["stop"]))
+        reached, *_ = self._values()
+        stage, accuracy, stop = int(row["index"]), row["train_accuracy"], row["stop"]
+        self.scores.append(StageScore(step, stage, value, reached, accuracy, stop))
         if len(plan.config.objectives) == 1:
-            (reached,) = self._values()
             self.trial.report(reached, step)
         pruned = self._check()
         self.report_seconds += time.perf_counter() - start

@@ -100,8 +100,14 @@ def test_limit_that_every_setting_meets_prunes_nothing(tmp_path: Path) -> None:
     assert len(trials(study)) == 4, "one epoch a stage is far below the target for everyone"
 
 
-def score(step: int, value: float, train_accuracy: float = 1.0, stop: str = "target_accuracy") -> StageScore:
-    return StageScore(step, step, value, train_accuracy, stop)
+def score(
+    step: int,
+    value: float,
+    train_accuracy: float = 1.0,
+    stop: str = "target_accuracy",
+    reached: float | None = None,
+) -> StageScore:
+    return StageScore(step, step, value, value if reached is None else reached, train_accuracy, stop)
 
 
 @pytest.mark.parametrize("stop", ["max_epochs", "max_steps"])
@@ -119,8 +125,8 @@ def test_limit_is_half_of_what_the_published_settings_reach(stop: str) -> None:
 def test_trial_that_is_behind_is_pruned_once_it_cannot_be_chance(sign: int) -> None:
     published = {step: score(step, 50.0) for step in range(20)}
     behind = [score(step, 50.0 - sign) for step in range(6)]
-    ties = [score(step, 50.0) for step in range(6, 12)]
-    ahead = [score(12, 50.0 + sign)]
+    ties = [score(step, 50.0, reached=50.0 - sign / 2) for step in range(6, 12)]
+    ahead = [score(12, 50.0 + sign, reached=50.0 - sign / 3)]
     assert check_behind(behind[:5], published, sign) is None
     pruned = check_behind([*behind, *ties], published, sign)
     assert pruned is not None
@@ -128,6 +134,15 @@ def test_trial_that_is_behind_is_pruned_once_it_cannot_be_chance(sign: int) -> N
     assert check_behind([*behind, *ties, *ahead], published, sign) is None
     assert check_behind(behind, published, -sign) is None
     assert check_behind(behind, {}, sign) is None
+
+
+def test_trial_whose_objective_is_ahead_is_not_pruned_for_many_stages_that_are_not() -> None:
+    # The published settings are better in six stages and collapse in one.
+    published = {step: score(step, 100.0, reached=100.0) for step in range(6)}
+    published[6] = score(6, 12.0, reached=87.0)
+    trial = [score(step, 98.0, reached=98.0) for step in range(7)]
+    assert check_behind(trial[:6], published, 1) is not None
+    assert check_behind(trial, published, 1) is None
 
 
 def test_pruned_trial_does_not_raise_what_a_budget_is_expected_to_give() -> None:

@@ -39,7 +39,10 @@ logger = logging.getLogger(__name__)
     "--seeds-per-trial", type=click.IntRange(min=1), default=3, show_default=True, help="Runs of a trial."
 )
 @click.option(
-    "--pruning/--no-pruning", default=True, show_default=True, help="End bad trials early, by stages."
+    "--pruning/--no-pruning",
+    default=True,
+    show_default=True,
+    help="End trials early that cannot learn any more, or are behind the published settings.",
 )
 @click.option("--name", help="Name of the tuning. Default: made of what is tuned.")
 @click.option(
