@@ -131,6 +131,7 @@ registry.get("method", "shown").digest()
 """
 
 
+@pytest.mark.heavy
 def test_a_shipped_file_edited_after_its_import_is_refused(tmp_path: Path) -> None:
     # A notebook would execute the old code under the new digest.
     import plastibench

@@ -112,6 +112,7 @@ def test_runs_of_both_versions_are_resumed_in_worker_processes(lab: Lab) -> None
     assert any(equal(record, whole) for record in lab.records())
 
 
+@pytest.mark.heavy
 def test_a_row_outlives_its_file_and_reading_it_executes_nothing(lab: Lab) -> None:
     assert lab.run().status == 0
     shutil.rmtree(lab.root / "lab")
@@ -190,6 +191,7 @@ def test_kept_source_that_was_changed_is_refused_and_not_executed(lab: Lab) -> N
     assert lab.imports() == imports
 
 
+@pytest.mark.heavy
 def test_tuned_settings_are_run_without_the_file(lab: Lab) -> None:
     words = ["--method", "mine", "--plugin", lab.write(), "--trials", 1]
     assert small_tune(lab.home, *words).status == 0
