@@ -108,10 +108,7 @@ class InMemoryDataset(Dataset):
 
     def update_digest(self, state: _Hash) -> None:
         """Add shape, pixels and labels."""
-        state.update(repr(tuple(self.x.shape)).encode())
-        for tensor in (self.x, self.y):
-            for block in tensor.split(DIGEST_BLOCK):
-                _update(state, block)
+        update_digest(state, self.x, self.y)
 
     def batches(
         self, size: int, order: Tensor | None = None, augment: torch.Generator | None = None
@@ -127,6 +124,14 @@ class InMemoryDataset(Dataset):
                 # Before normalization: what a crop or a rotation uncovers is black, as in torchvision.
                 images = self.augmentation.apply(images, draws[start:end])
             yield images.sub_(self.mean).div_(self.std), self.y[selected]
+
+
+def update_digest(state: _Hash, x: Tensor, y: Tensor) -> None:
+    """Add the shape and the content of images and labels to a digest."""
+    state.update(repr(tuple(x.shape)).encode())
+    for tensor in (x, y):
+        for block in tensor.split(DIGEST_BLOCK):
+            _update(state, block)
 
 
 def _update(state: _Hash, tensor: Tensor) -> None:

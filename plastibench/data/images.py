@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from plastibench.data.augment import Augmentation, Compose
-from plastibench.data.dataset import Dataset, InMemoryDataset
+from plastibench.data.dataset import Dataset, InMemoryDataset, update_digest
 from plastibench.errors import DataError, count
 
 
@@ -43,10 +43,14 @@ class DatasetSplits:
     train: Dataset
     test: Dataset
     num_classes: int
+    _checksum: str = ""
+    """Computed before the data were moved to a device, from which they would have to be copied."""
 
     @cached_property
     def checksum(self) -> str:
         """Return the SHA-256, hexadecimal, of both parts' content, computed from the data themselves."""
+        if self._checksum:
+            return self._checksum
         state = hashlib.sha256()
         for part in (self.train, self.test):
             part.update_digest(state)
@@ -83,6 +87,14 @@ def channel_statistics(images: LabeledImages) -> Normalization:
     return tuple(means), tuple(deviations)
 
 
+def checksum(*parts: LabeledImages) -> str:
+    """Return the SHA-256 of shapes, pixels and labels, hexadecimal."""
+    state = hashlib.sha256()
+    for part in parts:
+        update_digest(state, part.x, part.y)
+    return state.hexdigest()
+
+
 def in_memory_splits(
     name: str,
     train: LabeledImages,
@@ -111,6 +123,7 @@ def in_memory_splits(
         train=dataset(train, augmentation or Compose()),
         test=dataset(test, Compose()),
         num_classes=num_classes,
+        _checksum=checksum(train, test),
     )
 
 

@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from support.checksums import checksum
 from support.damage import NOWHERE, Damage, damages, md5, truncated
 
 from plastibench.data.cifar import (
@@ -27,6 +26,7 @@ from plastibench.data.cifar import (
     load_cifar10,
     read_members,
 )
+from plastibench.data.images import checksum
 from plastibench.errors import DataError, RequestError
 
 Write = Callable[[Path, dict[str, bytes]], Path]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 from sklearn import datasets
-from support.checksums import checksum
 from support.commands import child
 
 from plastibench.data.digits import DIGITS_FILE, load_digits
+from plastibench.data.images import checksum
 
 CHECKSUM = "0cf54f0753488fb7f1ed1cb34f4615ca668e8174dd658c5c16e1afbba018d4a8"
 """Of the data, in every record of every published run on digits."""

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from support.checksums import checksum
 
 from plastibench.data.image_files import FolderSource, ImageListing, decode_image
 from plastibench.data.imagenet import find_imagenet, load_imagenet_packed, open_imagenet
+from plastibench.data.images import checksum
 from plastibench.data.tiny_imagenet import list_tiny_imagenet, load_tiny_imagenet
 from plastibench.errors import DataError
 

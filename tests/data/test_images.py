@@ -6,13 +6,14 @@ import hashlib
 
 import pytest
 import torch
-from support.checksums import checksum
 
 from plastibench.data.augment import Compose, RandomHorizontalFlip
 from plastibench.data.dataset import InMemoryDataset
 from plastibench.data.images import (
+    DatasetSplits,
     LabeledImages,
     channel_statistics,
+    checksum,
     in_memory_splits,
 )
 from plastibench.errors import DataError
@@ -74,7 +75,9 @@ def test_checksum_sees_every_pixel_and_label() -> None:
     assert checksum(one) != checksum(flat)
     expected = hashlib.sha256(b"(2, 3, 5, 4)" + one.x.numpy().tobytes() + one.y.numpy().tobytes())
     assert checksum(one) == expected.hexdigest()
-    assert in_memory_splits("set", one, other, CPU).checksum == checksum(one, other)
+    splits = in_memory_splits("set", one, other, CPU)
+    assert splits.checksum == checksum(one, other)
+    assert DatasetSplits("set", splits.train, splits.test, 2).checksum == splits.checksum
 
 
 def test_checksum_does_not_depend_on_the_layout_in_memory() -> None:

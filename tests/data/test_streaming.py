@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
-from support.checksums import checksum as images_checksum
 from torch import Tensor
 from torchvision.transforms import v2
 
@@ -20,6 +19,7 @@ from plastibench.data.dataset import Batch
 from plastibench.data.decoded_cache import Pixels, decode_once, load_decoded
 from plastibench.data.imagenet import imagenet_job, list_imagenet, load_imagenet_packed, open_imagenet
 from plastibench.data.images import DatasetSplits
+from plastibench.data.images import checksum as images_checksum
 from plastibench.data.streaming import MEAN, STD, StreamingDataset, default_num_workers
 from plastibench.errors import DataError, RequestError
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy.io import savemat
-from support.checksums import checksum
 from support.damage import NOWHERE, Damage, damages, md5, truncated
 
 from plastibench.data.fashion_mnist import FASHION_MNIST, load_fashion_mnist, published_file, read_idx
 from plastibench.data.fetch import RemoteFile
+from plastibench.data.images import checksum
 from plastibench.data.svhn import SVHN, load_svhn, read_mat
 from plastibench.errors import DataError
 
