@@ -19,6 +19,11 @@ def after_stage(self, learner):
 """
 
 
+every_task = pytest.mark.parametrize(
+    "task", [pytest.param(task, marks=[pytest.mark.heavy] * (task == "imagenet")) for task in TASKS]
+)
+
+
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -43,7 +48,7 @@ def contents(home: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in home.rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize("task", TASKS)
+@every_task
 def test_finished_runs_on_other_data_are_neither_shown_nor_averaged(
     task: str, tmp_path: Path, two: tuple[Path, Path]
 ) -> None:
@@ -70,7 +75,7 @@ def test_finished_runs_on_other_data_are_neither_shown_nor_averaged(
     assert [[row["n"] for row in table["rows"]] for table in tables] == [[1], [1]]
 
 
-@pytest.mark.parametrize("task", TASKS)
+@every_task
 def test_stopped_run_is_resumed_on_its_own_data_only(
     task: str, tmp_path: Path, two: tuple[Path, Path]
 ) -> None:
@@ -139,6 +144,7 @@ def test_checksum_does_not_depend_on_seed_or_method(tmp_path: Path, two: tuple[P
         assert len(set(checksums(home))) == 1
 
 
+@pytest.mark.heavy
 def test_tuning_and_its_settings_belong_to_their_data(tmp_path: Path, two: tuple[Path, Path]) -> None:
     home, (one, other) = tmp_path / "home", two
     words = (*words_for("own stream", tmp_path), "--method", "warm", "--seeds", "5,", "--home", home)
