@@ -64,6 +64,7 @@ def test_a_grid_takes_as_long_as_its_longest_run_at_least() -> None:
     assert wall_seconds([], 2) == 0
 
 
+@pytest.mark.heavy
 def test_calibration_ends_in_time_and_writes_nothing(tmp_path: Path) -> None:
     (spec,) = some_specs(tmp_path, seeds=1)
     sizes = [StageSize(44 + 43 * index, 43, 600) for index in range(3)]
@@ -75,6 +76,7 @@ def test_calibration_ends_in_time_and_writes_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.heavy
 def test_run_that_fails_is_not_calibrated(tmp_path: Path) -> None:
     broken = plugin(tmp_path, "mine", "def before_stage(self, learner):\n    raise ValueError('no')", PLAIN)
     selection = Selection(
@@ -116,6 +118,7 @@ def test_finished_runs_on_the_same_hardware_tell_how_long_others_take(tmp_path: 
     assert times.with_stages(specs, context, 10) is None, "there are three stages"
 
 
+@pytest.mark.heavy
 def test_run_says_how_long_it_takes_before_it_begins(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

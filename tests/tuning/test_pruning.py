@@ -82,18 +82,21 @@ def test_resume_leaves_the_runs_of_pruned_trials_alone(faded: tuple[Path, Comman
     assert Store(home).ids() == finished
 
 
+@pytest.mark.heavy
 def test_without_pruning_every_trial_is_carried_to_its_end(tmp_path: Path) -> None:
     assert tune_fading(tmp_path, "--trials", 2, "--no-pruning").status == 0
     (study,) = studies(tmp_path / "home")
     assert [len(trial.user_attrs["stages"]) for trial in trials(study)] == [3, 3]
 
 
+@pytest.mark.heavy
 def test_limit_prunes_with_two_objectives_too(tmp_path: Path) -> None:
     assert tune_fading(tmp_path, "--trials", 2, "--objective", "mean,cost").status == 0
     (study,) = studies(tmp_path / "home")
     assert [trial.state.name for trial in study.get_trials()] == ["COMPLETE", "PRUNED"]
 
 
+@pytest.mark.heavy
 def test_limit_that_every_setting_meets_prunes_nothing(tmp_path: Path) -> None:
     assert small_tune(tmp_path, "--method", "shrink_perturb", "--trials", 4).status == 0
     (study,) = studies(tmp_path)
@@ -177,6 +180,7 @@ def test_killed_tuning_prunes_the_same_trials(tmp_path: Path, faded: tuple[Path,
             assert a.user_attrs.get(name) == b.user_attrs.get(name)
 
 
+@pytest.mark.heavy
 def test_digits_are_tuned_at_the_length_of_the_quick_start(tmp_path: Path) -> None:
     short = ("--set", "train_size=130", "--set", "max_epochs=1", "--set", "width=4")
     words = ("--task", "digits", "--method", "shrink_perturb", "--trials", 2, "--seeds-per-trial", 1, *short)
@@ -192,6 +196,7 @@ def test_digits_are_tuned_at_the_length_of_the_quick_start(tmp_path: Path) -> No
     assert "stages=10" in measured.out
 
 
+@pytest.mark.heavy
 def test_number_of_stages_is_the_users_or_the_regimes(tmp_path: Path) -> None:
     words = ("--task", "digits", "--method", "shrink_perturb", "--trials", 1, "--seeds-per-trial", 1)
     for setting in ("stages=2", "max_stages=2", "regime=two_phase"):
