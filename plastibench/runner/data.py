@@ -31,7 +31,7 @@ def prepare_data(specs: Sequence[Spec], context: RunContext, finished: Sequence[
         if name not in checksums:
             with suppress(Exception), no_downloads():  # whatever a plug-in raises if its data are not here
                 checksums[name] = load_checksum(spec, context)
-    _check("made", [(record.spec, record.data) for record in finished], checksums)
+    check_finished(finished, checksums)
     _check("stopped", [(spec, _stopped_on(spec, context)) for spec in specs], checksums)
     return checksums
 
@@ -48,6 +48,11 @@ def load_checksum(spec: Spec, context: RunContext) -> str:
         raise DataError(f"data of task {spec.task.name} cannot be read: {explain(error)}; {hint}") from error
     except DataError as error:
         raise error if "--data" in str(error) else DataError(f"{error}; {hint}") from error
+
+
+def check_finished(records: Iterable[Record], checksums: Checksums) -> None:
+    """Raise DataError if runs were made on other data than those found."""
+    _check("made", [(record.spec, record.data) for record in records], checksums)
 
 
 def check_tuned(

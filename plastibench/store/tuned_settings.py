@@ -33,7 +33,7 @@ class TunedSettings:
     instead_of: Mapping[str, Any] = field(default_factory=dict)
     """Settings of the recipe that were tuned, too, with the values that other methods use."""
     data: str | None = None
-    """Checksum of the data of its trials; None if an earlier version did not note it."""
+    """Checksum of the data of its trials, or beside runs that of the runs; None if it is not known."""
     published: bool = False
     """Whether the published settings themselves were chosen, because nothing better was found."""
 
@@ -91,14 +91,11 @@ def load(home: Path) -> dict[str, TunedSettings]:
 
 
 def attach(records: Iterable[Record], home: Path) -> list[Record]:
-    """Return records with the origin of their settings in the provenance, if it is known."""
+    """Return records with the origin of their settings in the provenance, if these were chosen on their data."""
     records, chosen = list(records), _read(home)
     if not chosen:
         return records
-    return [
-        record.with_provenance(**{KEY: chosen[record.variant_id]}) if record.variant_id in chosen else record
-        for record in records
-    ]
+    return [_attach(record, chosen.get(record.variant_id)) for record in records]
 
 
 def from_grids(specs_by_grid: Iterable[tuple[Grid, Iterable[Spec]]]) -> dict[str, TunedSettings]:
@@ -138,6 +135,12 @@ def untuned_spec(record: Record) -> Spec:
     if settings is None:
         return record.spec
     return replace(record.spec, recipe={**record.spec.recipe, **settings.instead_of})
+
+
+def _attach(record: Record, origin: Mapping[str, Any] | None) -> Record:
+    if origin is None or (record.data and origin.get("data") not in (None, record.data)):
+        return record
+    return record.with_provenance(**{KEY: origin})
 
 
 def _parse(fields: Mapping[str, Any]) -> TunedSettings:

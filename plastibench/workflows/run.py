@@ -13,7 +13,7 @@ from plastibench.experiments.spec import Spec, own_plugins
 from plastibench.experiments.suites import Suite
 from plastibench.runner.callbacks import RunCallback
 from plastibench.runner.context import RunContext
-from plastibench.runner.data import check_tuned, prepare_data
+from plastibench.runner.data import Checksums, check_finished, check_tuned, prepare_data
 from plastibench.runner.scheduler import run_specs
 from plastibench.runner.worker import keep_num_threads
 from plastibench.runner.workspace import Workspace
@@ -133,8 +133,7 @@ def execute_batch(batch: Batch, callbacks: Sequence[RunCallback]) -> RunResult:
         logger.info("%s", plan)
     for spec in missing:
         store.open(spec, plugins=own_plugins(spec, context.registry)).describe()
-    if batch.tuned:
-        tuned_settings.save(store.home, batch.tuned)
+    tuned_settings.save(store.home, _with_data(batch.tuned, specs, checksums))
     callbacks, times = [RunLogger(), *callbacks], announce_run_time(missing, context)
     for callback in callbacks:
         callback.on_start(len(specs), len(finished), context.num_processes)
@@ -148,6 +147,7 @@ def execute_batch(batch: Batch, callbacks: Sequence[RunCallback]) -> RunResult:
         if mirror is not None:
             mirror.finish(files_by_leaderboard(store, boards))
     finished |= _finished_runs(store, missing)
+    check_finished(finished.values(), checksums)  # data change, and other processes execute the same runs
     records = [finished[spec.id] for spec in specs if spec.id in finished]
     return RunResult(
         workspace=batch.workspace,
@@ -161,6 +161,21 @@ def execute_batch(batch: Batch, callbacks: Sequence[RunCallback]) -> RunResult:
 
 def _finished_runs(store: Store, specs: Sequence[Spec]) -> dict[str, Record]:
     return {record.id: record for record in load_summaries(store, [spec.id for spec in specs])}
+
+
+def _with_data(
+    tuned: Mapping[str, TunedSettings], specs: Sequence[Spec], checksums: Checksums
+) -> dict[str, TunedSettings]:
+    """Return settings with the data of their runs, which unlike those of trials have test data.
+
+    Those of data that are not at hand are left out.
+    """
+    found = {spec.variant_id: checksums.get(spec.condition_id) for spec in specs}
+    return {
+        variant: replace(origin, data=found[variant])
+        for variant, origin in tuned.items()
+        if found.get(variant) is not None
+    }
 
 
 def _open_device(batch: Batch) -> Device:

@@ -18,6 +18,12 @@ def after_stage(self, learner):
         raise ValueError('no luck')
 """
 
+CHANGE = """
+def start(self, learner):
+    import shutil
+    shutil.copy({other!r}, {one!r})
+"""
+
 
 every_task = pytest.mark.parametrize(
     "task", [pytest.param(task, marks=[pytest.mark.heavy] * (task == "imagenet")) for task in TASKS]
@@ -104,6 +110,19 @@ def test_stopped_run_is_resumed_on_its_own_data_only(
     assert str(record.data)[:12] in refused.lines()[-1]
 
 
+def test_data_that_change_while_runs_are_executed_are_noticed(
+    tmp_path: Path, two: tuple[Path, Path]
+) -> None:
+    one, other = (str(data / "mine.pt") for data in two)
+    method = plugin(tmp_path, "mine", CHANGE.format(one=one, other=other))
+    words = (*words_for("file", tmp_path), "--method", "mine", "--plugin", method, "--seeds", 2)
+    done = run(tmp_path / "home", two[0], *words)
+    assert len(set(checksums(tmp_path / "home"))) == 2
+    assert done.status == 2
+    assert "mine seed 1) was made on data" in done.lines()[-1]
+    assert done.out == ""
+
+
 def test_verify_names_the_data_as_the_cause(tmp_path: Path, two: tuple[Path, Path]) -> None:
     home, (one, other) = tmp_path / "home", two
     words = (*words_for("file", tmp_path), "--method", "warm", "--seeds", 1)
@@ -160,3 +179,8 @@ def test_tuning_and_its_settings_belong_to_their_data(tmp_path: Path, two: tuple
     assert refused.status == 2
     assert "study first/warm-" in refused.lines()[-1]
     assert command(*tuned, "--data", one).status == 0
+    assert "study first/warm-" in command("table", "--home", home).out
+    plain = command("run", "--no-mlflow", *words, "--home", tmp_path / "new", "--data", other)
+    (tmp_path / "new" / "tuned").mkdir()
+    (home / "tuned" / "chosen.json").rename(tmp_path / "new" / "tuned" / "chosen.json")
+    assert "study first/warm-" not in command("table", "--home", tmp_path / "new").out, plain.err
