@@ -91,7 +91,7 @@ def load(home: Path) -> dict[str, TunedSettings]:
 
 
 def attach(records: Iterable[Record], home: Path) -> list[Record]:
-    """Return records with the origin of their settings in the provenance, if these were chosen on their data."""
+    """Return records with the tuning that chose their settings, on their data, in the provenance."""
     records, chosen = list(records), _read(home)
     if not chosen:
         return records

@@ -110,9 +110,7 @@ def test_stopped_run_is_resumed_on_its_own_data_only(
     assert str(record.data)[:12] in refused.lines()[-1]
 
 
-def test_data_that_change_while_runs_are_executed_are_noticed(
-    tmp_path: Path, two: tuple[Path, Path]
-) -> None:
+def test_data_that_change_while_runs_are_executed_are_noticed(tmp_path: Path, two: tuple[Path, Path]) -> None:
     one, other = (str(data / "mine.pt") for data in two)
     method = plugin(tmp_path, "mine", CHANGE.format(one=one, other=other))
     words = (*words_for("file", tmp_path), "--method", "mine", "--plugin", method, "--seeds", 2)
