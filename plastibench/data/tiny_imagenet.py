@@ -34,6 +34,7 @@ FOLDERS = {"official": (FOLDER,), "subset": (FOLDER, f"tiny-imagenet-subset/{FOL
 
 _TRAIN_PER_CLASS, _TEST_PER_CLASS = 500, 50
 _SIDE = 64
+_ANNOTATIONS = "val_annotations.txt"
 
 
 def load_tiny_imagenet(
@@ -106,11 +107,16 @@ def _list_classes(source: FileSource, root: str) -> tuple[str, ...]:
 
 
 def _annotated(source: FileSource, part: str) -> dict[str, list[str]]:
-    """Return the sorted images of each class in the original layout, which lists them in a text file."""
+    """Return the sorted images of each class in the original layout, which lists them in a text file.
+
+    Without that file images may be left from before they were sorted into folders of classes.
+    """
     present = source.list_images(f"{part}/images")
-    if not present:
+    if not present or (
+        source.list_folders(part) != ["images"] and _ANNOTATIONS not in source.list_files(part)
+    ):
         return {}
-    lines = source.read_lines(f"{part}/val_annotations.txt")
+    lines = source.read_lines(f"{part}/{_ANNOTATIONS}")
     wnids = {words[0]: words[1] for words in lines if words[1:]}
     found: dict[str, list[str]] = {}
     for name in present:

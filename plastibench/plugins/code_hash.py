@@ -4,6 +4,7 @@ import ast
 import hashlib
 import json
 from functools import cache
+from importlib.util import decode_source
 from pathlib import Path
 
 from plastibench.plugins.imports import is_type_checking
@@ -37,11 +38,13 @@ def file_digest(path: Path) -> str:
 def parse_source(source: bytes, filename: str) -> ast.Module:
     """Return the syntax tree of a file's content, decoded as Python does. Raises SyntaxError."""
     try:
+        decode_source(source)  # ast.parse accepts any bytes in comments
         return ast.parse(source, filename=filename)
     except (SyntaxError, ValueError) as error:
         if getattr(error, "lineno", None):
             raise
-        line = source[: max(source.find(b"\0"), 0)].count(b"\n") + 1  # null bytes, or an unknown encoding
+        position = getattr(error, "start", source.find(b"\0"))  # null bytes, or another encoding
+        line = source[: max(position, 0)].count(b"\n") + 1
         raise SyntaxError(getattr(error, "msg", str(error)), (filename, line, None, None)) from error
 
 

@@ -110,7 +110,7 @@ class Source:
         """Return the digest of a module and what it imports from the others."""
         content = self.files[path]
         if not path.endswith(".py"):
-            return content.decode(), []
+            return content.decode(errors="replace"), []
         try:
             tree = code_hash.parse_source(content, path)
         except SyntaxError:  # no part of what is executed, or that fails by itself

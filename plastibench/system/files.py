@@ -31,7 +31,10 @@ def write_atomic(
         raise
 
 
-LEFT_BEHIND = {"lost+found", "__macosx", "__pycache__", "system volume information", "recycler", "found.000"}
+LEFT_BEHIND = {
+    *("lost+found", "__macosx", "__pycache__", "system volume information", "recycler", "found.000", "cvs"),
+    *("network trash folder", "temporary items", "thevolumesettingsfolder"),
+}
 
 
 def is_left_behind(name: str) -> bool:

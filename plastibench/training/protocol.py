@@ -12,7 +12,7 @@ import torch
 
 from plastibench.devices import Device
 from plastibench.devices.graph_capture import GraphCapturer
-from plastibench.errors import RequestError
+from plastibench.errors import RequestError, count
 from plastibench.plugins.data_checksum import data_checksum
 from plastibench.plugins.layers import unsupported_weights
 from plastibench.plugins.method import Method
@@ -136,7 +136,8 @@ def _check_num_stages(task: Task, learner: Learner | None) -> None:
     if num_stages != task.num_stages():
         name = type(task).__name__
         raise RequestError(
-            f"the stream of {name} has {num_stages} stages, but its num_stages() is {task.num_stages()}"
+            f"the stream of {name} has {count(num_stages, 'stage')}, but its num_stages() is "
+            f"{task.num_stages()}"
         )
 
 

@@ -62,6 +62,18 @@ def with_plugins_of_tuning(workspace: Workspace, suite: Suite) -> Workspace:
     return workspace.with_kept(kept)
 
 
+def has_plugins_of(path: Path, spec: Spec) -> bool:
+    """Return whether a file is there and has the source of plug-ins with which a run was executed."""
+    codes = {(kind, part.name): part.code for kind, part in spec.all_parts()}
+    try:
+        plugins = plugin_files.read_plugins(path)
+    except RequestError:
+        return False
+    return bool(plugins) and all(
+        codes.get((plugin.kind, plugin.name)) == plugin.digest() for plugin in plugins
+    )
+
+
 def kept_methods(store: Store, records: Iterable[Record]) -> list[Plugin]:
     """Return the methods that are kept with runs, each version once, to be read and not to be executed."""
     runs = {(record.spec.method.name, record.spec.method.code): record.id for record in records}

@@ -20,6 +20,7 @@ from plastibench.store.run_status import RunLockedError, run_lock
 from plastibench.store.run_store import Store
 from plastibench.store.run_writer import FAILURE_FILE, write_run_file
 from plastibench.system.files import write_atomic
+from plastibench.workflows.kept_plugins import has_plugins_of
 
 logger = logging.getLogger(__name__)
 
@@ -114,12 +115,16 @@ class _Merger:
         return "copied"
 
     def _copy_plugins(self, run: str, copies: Sequence[RunCopy]) -> None:
-        """Copy the source of a run's plug-ins, so that it can be verified."""
+        """Copy the source of a run's plug-ins, so that it can be verified, unless it is damaged."""
         target = self.target.folder(run) / PLUGINS_FILE
-        sources = (Store(copy.home).folder(run) / PLUGINS_FILE for copy in copies)
-        source = next((path for path in sources if path.is_file()), None)
-        if source is not None and not target.exists():
-            write_atomic(target, source.read_bytes())
+        sources = [Store(copy.home).folder(run) / PLUGINS_FILE for copy in copies]
+        if has_plugins_of(target, copies[0].record.spec):
+            return
+        for source in filter(Path.is_file, sources):
+            if has_plugins_of(source, copies[0].record.spec):
+                write_atomic(target, source.read_bytes())
+                return
+            self._warn(copies[0], f"the kept source {source} is damaged or was changed: left out")
 
     def copy_tuned_settings(self) -> None:
         """Copy which settings a tuning chose, which tables show."""

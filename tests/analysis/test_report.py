@@ -25,6 +25,7 @@ from plastibench.analysis.report.sentences import aggregate_sentences, headline,
 from plastibench.analysis.tables.aggregate import aggregate
 from plastibench.analysis.tables.table import build_tables
 from plastibench.console import Advance
+from plastibench.plugins.registry import Registry
 from plastibench.store.record import Record
 from plastibench.store.run_store import Store
 
@@ -270,6 +271,22 @@ def test_every_paper_that_a_method_names_is_cited_once() -> None:
     assert found.count("eprint        = {2410.23495}") == 1
     assert "author        = {Shin and others}" in found
     assert "author        = {Ash and Adams}" in found
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "Li & Ko 2024, arXiv 2401.01234",
+        "Li & Ko 2024, arXiv:2401.01234v2",
+        "Li & Ko 2024, https://arxiv.org/abs/2401.01234",
+        "Li & Ko 2024, http://arxiv.org/pdf/2401.01234v1.pdf",
+    ],
+)
+def test_a_paper_is_cited_however_its_number_is_written(tmp_path: Path, source: str) -> None:
+    file = plugin(tmp_path, "mine", source=PLAIN.replace("arXiv 0000.00000", source))
+    found = bibliography(["mine"], Registry((file,)).own)
+    assert "author        = {Li and Ko}" in found
+    assert "url           = {https://arxiv.org/abs/2401.01234}" in found
 
 
 @pytest.mark.heavy

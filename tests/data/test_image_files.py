@@ -35,6 +35,7 @@ LEFT_BEHIND = (
     ),
     *("$RECYCLE.BIN/x.JPEG", "System Volume Information/x.JPEG", ".Trash-1000/x.JPEG", "#recycle/x.JPEG"),
     *("@eaDir/y.JPEG/SYNOFILE_THUMB_M.jpg", "__pycache__/a.pyc"),
+    *("Network Trash Folder/x.JPEG", "Temporary Items/x.JPEG", "CVS/Root"),
 )
 
 

@@ -168,3 +168,18 @@ def test_real_subset(real_data: Path, tmp_path: Path) -> None:
     first = sorted((root / "train" / wnid / "images").iterdir())[0]
     with Image.open(first) as image:
         assert np.array_equal(train.x[1500].permute(1, 2, 0).numpy(), np.asarray(image.convert("RGB")))
+
+
+def test_images_that_were_copied_into_class_folders_may_stay_where_they_were(
+    data: Path, tmp_path: Path
+) -> None:
+    _, before = load_tiny_imagenet(data, tmp_path / "cache", "subset")
+    val = data / "tiny-imagenet-200/val"
+    for line in (val / "val_annotations.txt").read_text().splitlines():
+        name, wnid = line.split()[:2]
+        (val / wnid).mkdir(exist_ok=True)
+        (val / wnid / name).write_bytes((val / "images" / name).read_bytes())
+    (val / "val_annotations.txt").unlink()
+    _, after = load_tiny_imagenet(data, tmp_path / "cache", "subset")
+    assert torch.equal(before.x, after.x)
+    assert torch.equal(before.y, after.y)

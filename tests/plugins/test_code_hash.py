@@ -100,11 +100,12 @@ def test_a_file_is_read_as_python_reads_it(tmp_path: Path, content: bytes) -> No
     [
         (b"x = 1\ndef f(:\n", 2),
         (b"x = 1\ny = '\xe9'\n", 2),
+        (b"x = 1\n\n# \xe9\n", 3),
         (b"x = 1\n\ny = 2\0\n", 3),
         ("x = 1\n".encode("utf-16"), 1),
         (b"# coding: klingon\n", 1),
     ],
-    ids=["syntax", "not UTF-8", "null byte", "UTF-16", "unknown encoding"],
+    ids=["syntax", "not UTF-8", "comment", "null byte", "UTF-16", "unknown encoding"],
 )
 def test_a_file_that_python_cannot_read_is_named_with_the_line(
     tmp_path: Path, content: bytes, line: int

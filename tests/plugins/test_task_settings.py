@@ -123,4 +123,4 @@ def test_a_stream_of_another_length_than_declared_fails(tmp_path: Path) -> None:
     short = write(tmp_path, "yield from list(super().stream(seed, context))[:1]")
     done = small_run(tmp_path / "home", "--plugin", short, "--task", "own", "--method", "warm")
     assert done.status == 1
-    assert "the stream of Own has 1 stages, but its num_stages() is 2" in done.err
+    assert "the stream of Own has 1 stage, but its num_stages() is 2" in done.err

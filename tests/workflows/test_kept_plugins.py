@@ -172,6 +172,23 @@ def rewrite(path: Path, member: str, content: str) -> None:
             archive.writestr(name, content if name == member else old)
 
 
+def test_merge_copies_the_source_of_the_run_and_no_other(lab: Lab) -> None:
+    assert lab.run().status == 0
+    copy, merged = lab.root / "copy", lab.root / "merged"
+    shutil.copytree(lab.home, copy)
+    (changed,) = copy.rglob("plugins.zip")
+    rewrite(changed, "method/mine/helper.py", HELPER.replace("2", "3"))
+    answer = command("merge", copy, "--home", merged)
+    assert f"the kept source {changed} is damaged or was changed: left out" in answer.err
+    assert list(merged.rglob("plugins.zip")) == []
+    assert command("merge", copy, lab.home, "--home", merged).status == 0
+    (path,), (original,) = merged.rglob("plugins.zip"), lab.home.rglob("plugins.zip")
+    assert path.read_bytes() == original.read_bytes()
+    path.write_bytes(changed.read_bytes())
+    assert command("merge", lab.home, "--home", merged).status == 0
+    assert path.read_bytes() == original.read_bytes()
+
+
 def test_kept_source_that_was_changed_is_refused_and_not_executed(lab: Lab) -> None:
     assert lab.run().status == 0
     shutil.rmtree(lab.root / "lab")

@@ -7,7 +7,8 @@ from plastibench.plugins.plugin import Plugin
 from plastibench.plugins.registry import Registry
 from plastibench.version import __version__
 
-CITATION = re.compile(r"(?:([A-Z][\w&.,\s-]*?)\s+((?:19|20)\d\d),\s+)?arXiv\s+(\d{4}\.\d{4,5})")
+_AUTHORS = r"(?:([A-Z][\w&.,\s-]*?)\s+((?:19|20)\d\d),\s+)?"
+CITATION = re.compile(rf"{_AUTHORS}(?:https?://)?[aA]r[xX]iv(?:\.org/\w+/|[:\s]\s*)(\d{{4}}\.\d{{4,5}})")
 PLACEHOLDER = "0000.00000"
 """The number in the template of a method."""
 PROJECT = f"""@software{{plastibench,

@@ -129,9 +129,19 @@ def _grid(path: Path, table: Mapping[str, Any]) -> Grid:
         models=_names(table.get("model", [])),
         probes=_names(table.get("probe", [])),
         seeds=_seeds(table.get("seeds", 3)),
-        settings={name: _text(value) for name, value in _flat(table.get("set", {}))},
+        settings=_settings(path, table.get("set", {})),
         **{key: table[key] for key in ("recipe", "device", "tuned") if key in table},
     )
+
+
+def _settings(path: Path, table: Mapping[str, Any]) -> dict[str, str]:
+    """Return settings by their full name. Raises RequestError for a name that is there twice."""
+    settings: dict[str, str] = {}
+    for name, value in _flat(table):
+        if name in settings:
+            raise RequestError(f"{name} in {path} is given more than once")
+        settings[name] = _text(value)
+    return settings
 
 
 def _flat(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -145,9 +155,11 @@ def _flat(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 def _seeds(value: int | str | list[object]) -> tuple[int, ...]:
     """Return the seeds of a count, a list of seeds, or text as on the command line."""
-    if isinstance(value, list):
-        value = ",".join(f"{seed}-{seed}" for seed in value)  # [7] is seed 7, not seven seeds
-    return parse_seeds(str(value))
+    if not isinstance(value, list):
+        return parse_seeds(str(value))
+    if not all(type(seed) is int and seed >= 0 for seed in value):
+        raise RequestError(f"seeds={value!r} is not allowed: a list is of whole numbers from 0 on")
+    return parse_seeds(",".join(f"{seed}-{seed}" for seed in value))  # [7] is seed 7, not seven seeds
 
 
 def _names(value: str | list[object]) -> tuple[str, ...]:
