@@ -1,19 +1,23 @@
 """Check a plug-in's class against its contract: a name that nothing would use is refused, not ignored."""
 
 import inspect
-import sys
-from collections.abc import Collection, Iterator, Mapping
+import typing
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import fields
 from difflib import get_close_matches
 from types import CodeType, FunctionType
 from typing import Any, Literal, NamedTuple
 
 from plastibench.errors import RequestError
+from plastibench.plugins.code_names import names_in, names_of, plugin_code
 from plastibench.plugins.fields import Settings, check_redeclared
 
 SIMILAR = 0.82
 """Ratio, as difflib computes it, from which a name is taken for a misspelling of another."""
 HOOK_PREFIXES = ("on_", "before_", "after_", "begin_", "end_", "pre_", "post_")
+HOOK_SUFFIXES = ("_start", "_begin", "_end", "_before", "_after")
+READ_BY_TEXT = {"getattr", "attrgetter", "fields", "asdict", "astuple", "vars", "__dict__", "__match_args__"}
+"""Names in code that may read any setting."""
 
 Role = Literal["method", "setting", "class attribute", "attribute without annotation", "descriptor"]
 
@@ -30,26 +34,28 @@ class _Member(NamedTuple):
 def check_class(cls: Any, base: type) -> None:  # noqa: ANN401 - a class of any kind of plug-in
     """Raise RequestError for what a plug-in's class declares without effect, or against its contract `base`.
 
-    Such as a misspelt hook or class attribute, a hook with another signature, a setting without annotation, a
-    setting that loses its base's type, and a class that does nothing.
+    Such as a misspelt hook or class attribute, a hook with another signature or outside the class, a setting
+    without annotation, one that no code reads, and one that loses its base's type.
     """
     own = [part for part in cls.__mro__ if not _is_contract(part, base)]
-    used = {
-        name for part in own for function in _functions_beside(part) for name in _names(function.__code__)
-    }
+    codes = list(plugin_code(own))
+    used = {name for code in codes for name in names_of(code)}
     for part in own:
+        _check_initialization(part)
         behind = cls.__mro__[cls.__mro__.index(part) + 1 :]
         inherited = {name: member for one in reversed(behind) for name, member in _members(one).items()}
         for name, member in _members(part).items():
             _check_visible(cls, part, name, base)
             if name in inherited:
                 _check_override(name, member, inherited[name])
-            elif member.role == "method":
+            elif member.role in ("method", "descriptor") and not isinstance(member.value, type):
                 _check_method(name, member, inherited, used)
             else:
                 _check_attribute(name, member, inherited, used)
-        _check_initialization(part)
+    contract = [part for part in cls.__mro__ if part not in own]
+    _check_lost_hooks(own, contract, codes, used)
     check_redeclared(cls, used)
+    _check_read(cls, contract, used)
 
 
 def _is_contract(part: type, base: type) -> bool:
@@ -117,15 +123,40 @@ def _check_method(name: str, own: _Member, inherited: Mapping[str, _Member], use
     """Raise RequestError for a public method with the name of a hook, nearly or in another framework."""
     if name in used:
         return
-    hooks = [
-        hook for hook, one in inherited.items() if one.role == "method" and one.owner != Settings.__name__
-    ]
-    nearest = _nearest(name, hooks)
-    if nearest is None and not name.startswith(HOOK_PREFIXES):
+    names = [other for other, one in inherited.items() if one.owner != Settings.__name__]
+    nearest = _nearest(name, names)
+    if nearest is None and not name.startswith(HOOK_PREFIXES) and not name.endswith(HOOK_SUFFIXES):
         return
-    instance_methods = (hook for hook in hooks if isinstance(inherited[hook].value, FunctionType))
-    hint = f"did you mean {nearest}?" if nearest else f"there are {', '.join(instance_methods)}"
+    hooks = (other for other in names if isinstance(inherited[other].value, FunctionType))
+    hint = f"did you mean {nearest}?" if nearest else f"there are {', '.join(hooks)}"
     raise RequestError(f"nothing calls {name}: {hint} (the name of a helper begins with an underscore)")
+
+
+def _check_lost_hooks(
+    own: Sequence[type], contract: Iterable[type], codes: Iterable[CodeType], used: Collection[str]
+) -> None:
+    """Raise RequestError for a hook that is no method of the class, or begins with an underscore."""
+    hooks = {name for part in contract for name, one in _members(part).items() if one.role == "method"}
+    hooks -= {name for part in own for name in vars(part)}
+    for code in codes:
+        name, outer = code.co_name, code.co_qualname.rpartition(".")[0]
+        is_lost = outer in ("", *(part.__qualname__ for part in own)) or outer.endswith("<locals>")
+        is_hook = name.strip("_") in hooks and code.co_varnames[:1] == ("self",)
+        if is_lost and is_hook and name not in used:
+            raise RequestError(
+                f"nothing calls {code.co_qualname}: did you mean {name.strip('_')}, a method of the class?"
+            )
+
+
+def _check_read(cls: type, contract: Iterable[type], used: Collection[str]) -> None:
+    """Raise RequestError for a setting of the plug-in that no code reads."""
+    known = {name for part in contract for name in _members(part)}
+    unread = [field.name for field in fields(cls) if field.init and field.name not in {*known, *used}]
+    if unread and READ_BY_TEXT.isdisjoint(used):
+        raise RequestError(
+            f"no code reads its setting {unread[0]}, so it changes nothing but the run's id: use it in a "
+            "hook, or leave it out"
+        )
 
 
 def _check_attribute(
@@ -184,7 +215,11 @@ def _check_executes(name: str, function: Any, inherited: Any) -> None:  # noqa: 
 def _check_initialization(part: type) -> None:
     """Raise RequestError for a class whose settings would not be checked when it is made."""
     initialize, check = vars(part).get("__init__"), vars(part).get("__post_init__")
-    if isinstance(initialize, FunctionType) and initialize.__code__.co_filename != "<string>":
+    options = vars(part).get("__dataclass_params__")
+    if options is not None and ("__slots__" in vars(part) or not options.init):
+        raise RequestError("@dataclass has an option that plug-ins cannot have: init=False or slots=True")
+    generated = ("<string>", typing.__file__)  # by dataclasses, and for a Protocol
+    if isinstance(initialize, FunctionType) and initialize.__code__.co_filename not in generated:
         raise RequestError(
             "__init__ is the dataclass's own: settings are fields, state is field(init=False), and both may "
             "be set in __post_init__"
@@ -201,41 +236,3 @@ def _nearest(name: str, names: Collection[str]) -> str | None:
 
 def _hint_text(hint: object) -> str:
     return hint if isinstance(hint, str) else inspect.formatannotation(hint)
-
-
-def _functions_beside(part: type) -> Iterator[FunctionType]:
-    """Yield the functions of a class and of its module."""
-    yield from _functions_of(part)
-    for value in list(sys.modules[part.__module__].__dict__.values()):
-        if getattr(value, "__module__", None) == part.__module__ and value is not part:
-            yield from _functions_of(value) if isinstance(value, type) else _functions_in(value)
-
-
-def _functions_of(part: type) -> Iterator[FunctionType]:
-    for name, value in vars(part).items():
-        if not name.startswith("__") or name == "__post_init__":  # the others are the dataclass's
-            yield from _functions_in(value)
-
-
-def _functions_in(value: object) -> Iterator[FunctionType]:
-    """Yield the functions behind a method or a property."""
-    candidates = (
-        value,
-        *(getattr(value, name, None) for name in ("__func__", "fget", "func", "__wrapped__")),
-    )
-    yield from (one for one in candidates if isinstance(one, FunctionType))
-
-
-def names_in(function: Any) -> set[str]:  # noqa: ANN401 - a function or a classmethod
-    """Return the names and texts in the code of a function."""
-    return {name for one in _functions_in(function) for name in _names(one.__code__)}
-
-
-def _names(code: CodeType) -> Iterator[str]:
-    """Yield the names and texts in the code of a function and of those inside it."""
-    yield from code.co_names
-    for constant in code.co_consts:
-        if isinstance(constant, str):
-            yield constant
-        elif isinstance(constant, CodeType):
-            yield from _names(constant)

@@ -20,7 +20,7 @@ from plastibench.data.images import (
 )
 from plastibench.errors import RequestError
 from plastibench.plugins.architecture import Architecture, LayerFactories, Shape
-from plastibench.plugins.contract import names_in
+from plastibench.plugins.code_names import names_in
 from plastibench.plugins.fields import setting
 from plastibench.plugins.recipe import Recipe
 from plastibench.plugins.regime import Regime, Window

@@ -75,29 +75,6 @@ class Method(Settings):
         """Return why the remedy cannot run on a task, or None."""
         return None
 
-    def call(self, hook: str, learner: Learner) -> None:
-        """Call a hook that returns nothing.
-
-        Raises RequestError if it returns something, which nothing would use, or keeps something where no
-        checkpoint would have it: in a setting, or in a new attribute of the learner.
-        """
-        settings, attributes = settings_of(self), set(vars(learner))
-        returned = getattr(self, hook)(learner)
-        where = f"{hook} of {type(self).__name__}"
-        if returned is not None:
-            raise RequestError(
-                f"{where} returns a {type(returned).__name__}, which nothing uses: change the learner instead"
-            )
-        changed = [
-            f"its setting {name}" for name, value in settings_of(self).items() if value != settings[name]
-        ]
-        changed += [f"learner.{name}" for name in vars(learner) if name not in attributes]
-        if changed:
-            raise RequestError(
-                f"{where} changes {changed[0]}, which no checkpoint would have: keep what changes in a "
-                "field(init=False) of the method"
-            )
-
     @classmethod
     def check_contract(cls) -> None:
         """Raise RequestError for settings that do not exist, and for a class that does nothing."""
@@ -127,3 +104,27 @@ class Method(Settings):
     @classmethod
     def _uses(cls, *hooks: str) -> bool:
         return any(getattr(cls, hook) is not getattr(Method, hook) for hook in hooks)
+
+
+def call_hook(method: Method, hook: str, learner: Learner) -> None:
+    """Call a hook that returns nothing.
+
+    Raises RequestError if it returns something, which nothing would use, or keeps something where no
+    checkpoint would have it: in a setting, or in a new attribute of the learner.
+    """
+    settings, attributes = settings_of(method), set(vars(learner))
+    returned = getattr(method, hook)(learner)
+    where = f"{hook} of {type(method).__name__}"
+    if returned is not None:
+        raise RequestError(
+            f"{where} returns a {type(returned).__name__}, which nothing uses: change the learner instead"
+        )
+    changed = [
+        f"its setting {name}" for name, value in settings_of(method).items() if value != settings[name]
+    ]
+    changed += [f"learner.{name}" for name in vars(learner) if name not in attributes]
+    if changed:
+        raise RequestError(
+            f"{where} changes {changed[0]}, which no checkpoint would have: keep what changes in a "
+            "field(init=False) of the method"
+        )

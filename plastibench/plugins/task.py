@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from plastibench.plugins.architecture import Architecture
-from plastibench.plugins.contract import names_in
+from plastibench.plugins.code_names import names_in
 from plastibench.plugins.fields import Settings
 from plastibench.plugins.recipe import Recipe
 

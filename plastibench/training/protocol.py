@@ -15,7 +15,7 @@ from plastibench.devices.graph_capture import GraphCapturer
 from plastibench.errors import RequestError, count
 from plastibench.plugins.data_checksum import data_checksum
 from plastibench.plugins.layers import unsupported_weights
-from plastibench.plugins.method import Method
+from plastibench.plugins.method import Method, call_hook
 from plastibench.plugins.probe import Probe
 from plastibench.plugins.task import DataContext, Task
 from plastibench.training import state
@@ -110,7 +110,7 @@ def run(
         del trainer  # and the memory of its captured steps
         resumed = None
         result = _evaluate(learner, method, trained, measures.probes)
-        method.call("after_stage", learner)
+        call_hook(method, "after_stage", learner)
         yield result
         if result.stop == DIVERGED:
             break
@@ -169,9 +169,9 @@ def _prepare(learner: Learner, method: Method) -> None:
     """Let the method act between stages, then apply the policies that it declares."""
     with learner.cost.measure("remedy", learner.device), torch.no_grad():
         if learner.stage.index == 0:
-            method.call("start", learner)
+            call_hook(method, "start", learner)
         else:
-            method.call("before_stage", learner)
+            call_hook(method, "before_stage", learner)
             if method.optimizer_state == "clear":
                 learner.clear_optimizer_state()
             if method.batch_norm == "reset":

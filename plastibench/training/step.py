@@ -8,7 +8,7 @@ from torch import Tensor
 
 from plastibench.devices.compile import CompiledForward
 from plastibench.devices.graph_capture import GraphCapturer, GraphedStep
-from plastibench.plugins.method import Method
+from plastibench.plugins.method import Method, call_hook
 from plastibench.plugins.recipe import Recipe
 from plastibench.training import flops
 from plastibench.training.batch_norm import frozen_batch_norm_statistics
@@ -84,7 +84,7 @@ class TrainStep:
         learner.optimizer.step(closure)  # type: ignore[arg-type]
         learner.step += 1
         with torch.no_grad():
-            self.method.call("after_step", learner)
+            call_hook(self.method, "after_step", learner)
         device.mark_step()
         # The accuracy is that of the weights before the step, as in SAM's paper and the DASH code.
         logits, loss = passes[0]

@@ -127,6 +127,7 @@ def test_invalid_argument_of_another_command_prints_one_line(words: list[str], e
     assert len(command(*words).lines()) == 1
 
 
+READS_X = "    def after_stage(self, learner):\n        assert self.x\n"
 PLUGINS = {
     "syntax": ("def f(:\n", "SyntaxError"),
     "raises": ("raise ValueError('first\\nsecond')\n", "ValueError: first (raises.py, line 1)"),
@@ -142,8 +143,8 @@ PLUGINS = {
     "my-idea": (PLAIN, "'my-idea' is not a Python identifier"),
     "nul": ("a\0b", "SyntaxError"),
     "annotated": (PLAIN + "    x: Nope = 1\n", "NameError: name 'Nope' is not defined"),
-    "open": (PLAIN + "    x: float\n", "cannot be made from its defaults"),
-    "outside": (PLAIN + "    x: int = 1.5\n", "x=1.5 is not allowed"),
+    "open": (PLAIN + READS_X + "    x: float\n", "cannot be made from its defaults"),
+    "outside": (PLAIN + READS_X + "    x: int = 1.5\n", "x=1.5 is not allowed"),
     "mutable": (PLAIN + "    x: list[int] = []\n", "mutable default"),
     "refuses": (PLAIN + "    def unsupported(self, task):\n        return task.nothing\n", "AttributeError"),
     "asks": (

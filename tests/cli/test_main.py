@@ -99,7 +99,7 @@ def test_edited_plugin_makes_a_new_run_and_its_comments_do_not(tmp_path: Path) -
     assert small_run(home, *ask).status == 0
     file.write_text("# a comment\n" + file.read_text().replace("Do nothing", "Do  what\n\n    you like"))
     assert "the run is finished already" in small_run(home, *ask).err
-    plugin(tmp_path, "mine", "strength: float = 0.5")
+    plugin(tmp_path, "mine", "STRENGTH = 0.5")
     assert "1 run, 0 finished, 1 to do" in small_run(home, *ask).err
     assert len(records(home)) == 2
 

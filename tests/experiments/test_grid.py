@@ -81,7 +81,7 @@ def test_run_is_refused_if_its_code_has_changed_since(tmp_path: Path) -> None:
     before = Registry((plugin(tmp_path, "mine"),))
     (spec,) = Grid(("digits",), ("mine",), seeds=(0,)).specs(before)
     build(spec, before)
-    after = Registry((plugin(tmp_path, "mine", "x: int = 1"),))
+    after = Registry((plugin(tmp_path, "mine", "X = 1"),))
     with pytest.raises(RequestError, match="code of method mine has changed"):
         build(spec, after)
 

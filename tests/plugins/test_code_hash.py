@@ -73,7 +73,7 @@ def test_digest_of_a_file_is_computed_again_when_the_file_changes(tmp_path: Path
     assert Plugin("method", "mine", "mine", file).digest() != before
 
 
-ENCODED = PLAIN.replace("Do nothing", "Do nothing \u00e9") + "    name: str = '\u00e9'\n"
+ENCODED = PLAIN.replace("Do nothing", "Do nothing \u00e9") + "    NAME = '\u00e9'\n"
 
 
 @pytest.mark.parametrize(
@@ -89,9 +89,9 @@ ENCODED = PLAIN.replace("Do nothing", "Do nothing \u00e9") + "    name: str = '\
 def test_a_file_is_read_as_python_reads_it(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "mine.py").write_bytes(content)
     registry = Registry((tmp_path / "mine.py",))
-    assert registry.load("method", "mine")().name == "\u00e9"
+    assert registry.load("method", "mine").NAME == "\u00e9"
     assert registry.get("method", "mine").summary() == "A method of a test."
-    other = plugin(tmp_path, "other", "name: str = '\u00e9'", PLAIN)
+    other = plugin(tmp_path, "other", "NAME = '\u00e9'", PLAIN)
     assert registry.get("method", "mine").digest() == Registry((other,)).get("method", "other").digest()
 
 

@@ -14,7 +14,8 @@ from plastibench.plugins.plugin import KINDS
 from plastibench.plugins.registry import Registry
 
 HEAD = '''"""A plug-in of a test."""
-from dataclasses import InitVar, dataclass, field
+from dataclasses import InitVar, asdict, dataclass, field
+from functools import partialmethod
 from typing import Any, ClassVar, Literal
 
 from plastibench.api import *
@@ -38,9 +39,9 @@ PROBE = ("Probe", 'units = {"x": ""}\ndef measure(self, learner):\n    return {"
 REGIME = ("Regime", "def window_size(self, chunks, scale):\n    return chunks[-1]\n")
 
 
-def load(folder: Path, kind: tuple[str, str], body: str, before: str = "") -> type:
+def load(folder: Path, kind: tuple[str, str], body: str, before: str = "", options: str = "") -> type:
     base, contract = kind
-    options = "" if "Method" in base else "frozen=True, "
+    options += "" if "Method" in base else "frozen=True, "
     source = HEAD.format(base=base, before=before, options=options) + indent(contract + body, "    ")
     (folder / "mine.py").write_text(source, encoding="utf-8")
     registry = Registry((folder / "mine.py",))
@@ -58,6 +59,9 @@ def load(folder: Path, kind: tuple[str, str], body: str, before: str = "") -> ty
         (METHOD, ACTS + "def loss_terms(self, learner, logits, y): return 0.0", "loss_term"),
         (METHOD, ACTS + "def evaluate(self, learner): return learner.model", "evaluated"),
         (METHOD, ACTS + "@staticmethod\ndef befor_stage(learner): pass", "before_stage"),
+        (METHOD, ACTS + "@property\ndef before_stages(self): return 1", "before_stage"),
+        (METHOD, ACTS + "before_stages = partialmethod(Method.start)", "before_stage"),
+        (METHOD, ACTS + "def preset(self): return {}", "presets"),
         (TASK, "def output_class(self): return 3", "output_classes"),
         (TASK, "def streams(self, seed, context): yield", "stream"),
         (MODEL, "def unsuported(self, shape): return None", "unsupported"),
@@ -80,6 +84,84 @@ def test_a_hook_of_another_framework_is_refused_and_a_helper_is_not(tmp_path: Pa
     helper = "def start(self, learner):\n    self.starts(learner)\ndef starts(self, learner): pass"
     assert load(tmp_path, METHOD, helper)
     assert load(tmp_path, METHOD, ACTS + "def describe(self): return 3")
+    with pytest.raises(
+        RequestError, match=r"nothing calls stage_start: there are build, start, .*unsupported "
+    ):
+        load(tmp_path, METHOD, ACTS + "def stage_start(self): pass")
+
+
+LOST = "def before_stage(self, learner): pass"
+
+
+def test_a_hook_that_is_no_method_of_the_class_is_refused(tmp_path: Path) -> None:
+    for body, before in (
+        (ACTS, LOST),
+        (ACTS + indent(LOST, "    "), ""),
+        (ACTS + LOST.replace("before", "_before"), ""),
+    ):
+        with pytest.raises(
+            RequestError, match=r"nothing calls [\w.<>]*before_stage: did you mean before_stage,"
+        ):
+            load(tmp_path, METHOD, body, before)
+    for body, before in (
+        ("before_stage = before_stage", LOST),
+        (
+            ACTS
+            + LOST.replace("before", "_before")
+            + "\ndef after_stage(self, learner): self._before_stage(1)",
+            "",
+        ),
+        (ACTS, f"class Other:\n    {LOST}"),
+    ):
+        assert load(tmp_path, METHOD, body, before)
+
+
+UNREAD = "factor: float = 0.5\n"
+
+
+@pytest.mark.parametrize("kind", [METHOD, TASK, MODEL, PROBE, REGIME])
+def test_a_setting_that_no_code_reads_is_refused(tmp_path: Path, kind: tuple[str, str]) -> None:
+    acts = ACTS if kind is METHOD else ""
+    with pytest.raises(RequestError, match="no code reads its setting factor, so it changes nothing but"):
+        load(tmp_path, kind, UNREAD + acts)
+    assert load(tmp_path, kind, UNREAD + acts + "def _amount(self): return self.factor")
+
+
+@pytest.mark.parametrize(
+    ("body", "before"),
+    [
+        ("def start(self, learner): scale(learner.model, self)", "def scale(model, method): method.factor"),
+        ("def start(self, learner): asdict(self)", ""),
+        ('def start(self, learner): getattr(self, "fac" + "tor")', ""),
+        (
+            "@twice\n@twice\ndef start(self, learner): self.factor",
+            "def twice(f):\n    return lambda *a: f(*a)",
+        ),
+        ("start = lambda self, learner: self.factor and None", ""),
+        ("def start(self, learner): [p for p in () if p > self.factor]", ""),
+    ],
+)
+def test_a_setting_may_be_read_anywhere(tmp_path: Path, body: str, before: str) -> None:
+    assert load(tmp_path, METHOD, UNREAD + body, before)
+
+
+def test_a_setting_may_be_read_by_a_helper_module(tmp_path: Path) -> None:
+    (tmp_path / "scaling.py").write_text("def scale(model, method):\n    return method.factor\n")
+    hook = "def start(self, learner): scale(learner.model, self)"
+    assert load(tmp_path, METHOD, UNREAD + hook, "from scaling import scale")
+
+
+@pytest.mark.parametrize("option", ["slots=True", "init=False"])
+def test_options_of_dataclass_that_lose_settings_are_refused(tmp_path: Path, option: str) -> None:
+    with pytest.raises(
+        RequestError, match="@dataclass has an option that plug-ins cannot have: init=False or"
+    ):
+        load(tmp_path, METHOD, ACTS, options=f"{option}, ")
+
+
+def test_a_protocol_may_be_a_base(tmp_path: Path) -> None:
+    protocol = "from typing import Protocol\nclass Scales(Protocol):\n    def scale(self) -> float: ..."
+    assert load(tmp_path, ("Method, Scales", ""), ACTS + "def scale(self): return 1.0", protocol)
 
 
 @pytest.mark.parametrize(
@@ -154,7 +236,7 @@ def test_a_hook_that_another_base_hides_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_class_that_does_nothing_is_refused_unless_it_says_so(tmp_path: Path) -> None:
-    for body in ("", "factor: float = 0.5", "def unsupported(self, task): return None"):
+    for body in ("", "def unsupported(self, task): return None"):
         with pytest.raises(RequestError, match=r"it uses no hook and changes no policy, .* disabled = \{\}"):
             load(tmp_path, METHOD, body)
     assert load(tmp_path, METHOD, "disabled = {}")

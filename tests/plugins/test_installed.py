@@ -27,7 +27,7 @@ ENTRIES = {
 }
 REMEDIES = mine("from lab_of_a_test.helper import factor", hook="return factor()").replace("Mine", "First")
 REMEDIES = REMEDIES.replace("0000.00000", "2401.01234")
-SECOND = "\n\n@dataclass(kw_only=True)\nclass Second(First):\n    x: int = 1\n"
+SECOND = "\n\n@dataclass(kw_only=True)\nclass Second(First):\n    X = 1\n"
 
 
 @pytest.fixture

@@ -44,8 +44,8 @@ def test_plugin_file_is_found_by_its_own_name(tmp_path: Path) -> None:
 
 
 def test_edited_plugin_is_loaded_again(tmp_path: Path) -> None:
-    assert Registry((plugin(tmp_path, "mine", "x: int = 1"),)).load("method", "mine")().x == 1
-    assert Registry((plugin(tmp_path, "mine", "x: int = 22"),)).load("method", "mine")().x == 22
+    assert Registry((plugin(tmp_path, "mine", "X = 1"),)).load("method", "mine").X == 1
+    assert Registry((plugin(tmp_path, "mine", "X = 22"),)).load("method", "mine").X == 22
 
 
 def test_broken_file_in_the_folder_of_methods_leaves_the_others_usable(tmp_path: Path) -> None:

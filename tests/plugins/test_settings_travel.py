@@ -43,7 +43,7 @@ class Kinds(Method):
 
     def before_stage(self, learner: Learner) -> None:
         for weight in learner.model.parameters():
-            weight.mul_(self.rate * self.betas[self.mode is Mode.FAST])
+            weight.mul_(self.rate * self.betas[self.mode is Mode.FAST] * len(self.steps or "."))
 '''
 TEXTS = {"kinds.mode": "FAST", "kinds.betas": "0.5,1", "kinds.steps": "3", "kinds.rate": "1"}
 TOML = """

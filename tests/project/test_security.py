@@ -139,6 +139,7 @@ def test_no_shell_is_started() -> None:
 
 NOTED = """
 note: str = ""
+def after_stage(self, learner): assert self.note is not None
 """
 
 

@@ -24,6 +24,7 @@ class Mine(Method):
     idle: float = tune(0.5, 0.1, 0.9)
 
     def start(self, learner: Learner) -> None:
+        assert self.idle
         self.before_stage(learner)
 
     def before_stage(self, learner: Learner) -> None:

@@ -46,7 +46,12 @@ def test_every_suite_is_described_by_its_name(name: str) -> None:
 
 
 def test_a_name_of_two_kinds_is_described_twice(tmp_path: Path) -> None:
-    answer = command("list", "digits", "--plugin", plugin(tmp_path, "digits", "factor: float = 0.5"))
+    answer = command(
+        "list",
+        "digits",
+        "--plugin",
+        plugin(tmp_path, "digits", "factor: float = 0.5\ndef after_stage(self, learner): assert self.factor"),
+    )
     assert "method, settings:\n" in answer.out
     assert "  factor           0.5 (a number)\n" in answer.out
     assert "task, recipes:\n" in answer.out
