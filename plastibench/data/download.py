@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from urllib.response import addinfourl
 
 from plastibench.console import Advance, progress
+from plastibench.system.uris import explain_without_password, without_password
 from plastibench.version import __version__
 
 TIMEOUT = 30.0
@@ -39,7 +40,8 @@ def download(url: str, path: Path, size: int | None = None) -> None:
     scheme = urlsplit(url).scheme
     if scheme not in _SCHEMES:
         raise DownloadError(f"scheme {scheme!r} is not one of {', '.join(_SCHEMES)}")
-    with path.open("r+b") as stream, progress(f"downloading {url}", size, count_bytes=True) as advance:
+    label = f"downloading {without_password(url)}"
+    with path.open("r+b") as stream, progress(label, size, count_bytes=True) as advance:
         advance(stream.seek(0, os.SEEK_END))
         for attempt in range(1, MAX_ATTEMPTS + 1):
             try:
@@ -99,8 +101,8 @@ def _open(url: str, start: int) -> addinfourl | None:
             return None
         raise DownloadError(f"the server answers {error.code} {error.reason}") from error
     except (OSError, http.client.HTTPException, ValueError) as error:
-        reason = error.reason if isinstance(error, urllib.error.URLError) else error
-        raise DownloadError(str(reason)) from error
+        # Not "from error": its message may have the password, and a failed run's traceback is kept.
+        raise DownloadError(explain_without_password(error, url)) from None
     return response
 
 

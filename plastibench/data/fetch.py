@@ -14,6 +14,7 @@ from plastibench.data.download import DownloadError, download
 from plastibench.errors import DataError
 from plastibench.system.files import fsync_directory
 from plastibench.system.locks import file_lock
+from plastibench.system.uris import without_password
 
 MIRROR_VARIABLE = "PLASTIBENCH_MIRROR"
 """Environment variable with base URLs that are tried before the published ones, as `<base>/<file name>`."""
@@ -116,10 +117,10 @@ def _download(file: RemoteFile, folder: Path) -> Path:
                         part.replace(path)
                         fsync_directory(folder)
                         return path
-                    failures.append(f"{url}: not the published file, by its checksum")
+                    failures.append(f"{without_password(url)}: not the published file, by its checksum")
                     part.unlink()
                 except DownloadError as error:
-                    failures.append(f"{url}: {error}")
+                    failures.append(f"{without_password(url)}: {error}")
             if part.is_file() and not part.stat().st_size:
                 part.unlink()
     raise DataError(

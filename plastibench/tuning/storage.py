@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from plastibench.system.uris import check_address, explain_without_password, wit
 if TYPE_CHECKING:
     import optuna
     from optuna.storages import BaseStorage
+    from sqlalchemy import Engine
 
 JOURNAL = "journal.log"
 LOCK_SECONDS = 60.0
@@ -50,12 +52,14 @@ def _open_journal(path: Path) -> BaseStorage:
 
     try:
         _repair(path)
+        _check_last_line(path)
         return JournalStorage(JournalFileBackend(str(path)))
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:  # Optuna trusts what it reads: a damaged file can raise any error
         raise RequestError(f"trials in {path} cannot be used: {explain(error)}") from error
 
 
 def _open_database(url: str) -> BaseStorage:
+    import sqlalchemy
     from optuna.storages import RDBStorage
     from sqlalchemy.pool import NullPool
 
@@ -64,10 +68,25 @@ def _open_database(url: str) -> BaseStorage:
     if url.startswith("sqlite") and "timeout=" not in url:
         engine["connect_args"] = {"timeout": LOCK_SECONDS}
     try:
+        _check_owner(sqlalchemy.create_engine(url, **engine), url)
         return RDBStorage(url, engine_kwargs=engine)
+    except RequestError:
+        raise
     except Exception as error:  # a missing driver, or any of the driver's own errors
         reason = explain_without_password(error, url)
         raise RequestError(f"storage {without_password(url)} cannot be reached: {reason}") from error
+
+
+def _check_owner(engine: Engine, url: str) -> None:
+    """Raise RequestError for a database of a program that notes its version as Optuna does: MLflow's, say."""
+    import sqlalchemy
+
+    tables = sqlalchemy.inspect(engine).get_table_names()
+    if "alembic_version" in tables and "studies" not in tables:
+        raise RequestError(
+            f"storage {without_password(url)} is the database of another program, such as MLflow: "
+            "Optuna needs one of its own"
+        )
 
 
 @contextmanager
@@ -104,6 +123,13 @@ def _repair(journal: Path) -> None:
 
 def _ends_within_line(journal: Path) -> bool:
     return journal.exists() and journal.read_bytes()[-1:] not in (b"", b"\n")
+
+
+def _check_last_line(journal: Path) -> None:
+    """Raise ValueError if the last whole line is damaged: Optuna forgives that until others follow it."""
+    lines = journal.read_bytes().split(b"\n") if journal.exists() else []
+    if len(lines) > 1:
+        json.loads(lines[-2])
 
 
 def load_studies(storage: BaseStorage, tuning: str) -> list[optuna.Study]:

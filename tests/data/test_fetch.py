@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -144,6 +145,33 @@ def test_mirrors_of_the_environment_come_first(
     assert download_urls(file)[0] == f"{server.url}/none/set.bin"
     assert fetch(file, tmp_path / "data").read_bytes() == CONTENT
     assert server.requests == [("none/set.bin", None)]
+
+
+@pytest.mark.parametrize(
+    "mirror",
+    [
+        "http://me:hunter2@127.0.0.1",  # urllib takes what follows the colon for a port
+        "http://127.0.0.1:9/x?sig=hunter2",
+        "me:hunter2@127.0.0.1:9/x",
+        "ftp://me:hun%74er2@127.0.0.1",
+    ],
+)
+def test_login_of_a_mirror_is_shown_nowhere(
+    mirror: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("PLASTIBENCH_MIRROR", mirror)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    caplog.set_level("INFO", logger="plastibench")
+    with pytest.raises(DataError) as caught:
+        fetch(remote("http://127.0.0.1:9/set.bin"), tmp_path)
+    shown = "".join(traceback.format_exception(caught.value)) + capfd.readouterr().err
+    assert "downloading" in shown
+    assert "hunter2" not in shown
+    assert "hun%74er2" not in shown
 
 
 def test_offline_is_one_sentence(tmp_path: Path, server: FileServer) -> None:

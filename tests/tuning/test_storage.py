@@ -105,3 +105,24 @@ def test_study_of_the_same_name_with_trials_of_another_program_is_refused(url: s
     assert (answer.status, len(answer.lines())) == (2, 1), answer
     assert "has trials of another program" in answer.err
     assert NAME in answer.err
+
+
+def test_database_of_another_program_is_refused_and_left_as_it_was(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / DATABASE)) as database:
+        database.execute("CREATE TABLE alembic_version (version_num TEXT)")  # as MLflow notes its version
+    before = (tmp_path / DATABASE).read_bytes()
+    answer = small_tune(tmp_path, *WORDS, "--trials", 1, "--storage", f"sqlite:///{tmp_path / DATABASE}")
+    assert (answer.status, len(answer.lines())) == (2, 1), answer
+    assert "is the database of another program, such as MLflow" in answer.err
+    assert (tmp_path / DATABASE).read_bytes() == before
+
+
+@pytest.mark.parametrize("line", ["nonsense", "[1]", '{"op_code": 99, "worker_id": "x"}'])
+def test_damaged_journal_is_refused_and_left_as_it_was(line: str, tmp_path: Path) -> None:
+    journal = tmp_path / "tuned" / "journal.log"
+    journal.parent.mkdir()
+    journal.write_text(f"{line}\n")
+    answer = small_tune(tmp_path, *WORDS, "--trials", 1)
+    assert (answer.status, len(answer.lines())) == (2, 1), answer
+    assert f"trials in {journal} cannot be used" in answer.err
+    assert journal.read_text() == f"{line}\n"
