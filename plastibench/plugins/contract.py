@@ -5,6 +5,7 @@ import typing
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import fields
 from difflib import get_close_matches
+from functools import cache
 from types import CodeType, FunctionType
 from typing import Any, Literal, NamedTuple
 
@@ -37,7 +38,7 @@ def check_class(cls: Any, base: type) -> None:  # noqa: ANN401 - a class of any 
     Such as a misspelt hook or class attribute, a hook with another signature or outside the class, a setting
     without annotation, one that no code reads, and one that loses its base's type.
     """
-    own = [part for part in cls.__mro__ if not _is_contract(part, base)]
+    own = own_classes(cls, base)
     codes = list(plugin_code(own))
     used = {name for code in codes for name in names_of(code)}
     for part in own:
@@ -56,6 +57,17 @@ def check_class(cls: Any, base: type) -> None:  # noqa: ANN401 - a class of any 
     _check_lost_hooks(own, contract, codes, used)
     check_redeclared(cls, used)
     _check_read(cls, contract, used)
+
+
+def own_classes(cls: type, base: type) -> list[type]:
+    """Return the classes that a class consists of, without those of its contract."""
+    return [part for part in cls.__mro__ if not _is_contract(part, base)]
+
+
+@cache
+def names_used(cls: type, base: type) -> frozenset[str]:
+    """Return the names and texts in the code of a plug-in, given its class, without those of the contract."""
+    return frozenset(name for code in plugin_code(own_classes(cls, base)) for name in names_of(code))
 
 
 def _is_contract(part: type, base: type) -> bool:

@@ -64,7 +64,6 @@ class ImageTask(Task):
         """Raise RequestError for a number of stages or an architecture that does not fit."""
         super().__post_init__()
         self._check_taken()
-        self._check_augmentation()
         self.num_chunks()
         reason = self.architecture.unsupported(self.input_shape())
         if reason is not None:
@@ -169,18 +168,11 @@ class ImageTask(Task):
             if "takes" in vars(part):
                 return cls.takes
             used = names_in(vars(part).get("stream"))
-            if used and "stream" not in used:  # which it would have for super().stream(...)
+            in_class = {name for member in vars(part).values() for name in names_in(member)}
+            if used and "stream" not in in_class:  # which it would have for super().stream(...)
                 counted = {"stages", "max_stages"} if used & {"num_stages", "num_chunks"} else set()
                 return tuple(name for name in ImageTask.takes if name in used | counted)
         raise AssertionError("unreachable: ImageTask declares it")
-
-    def _check_augmentation(self) -> None:
-        """Raise RequestError if the recipe asks for an augmentation that the task does not have."""
-        is_usual = "preprocess" in names_in(type(self).load)
-        if self.recipe.augment and is_usual and self.augmentation == Compose():
-            raise RequestError(
-                f"augment=true means nothing for {type(self).__name__}: it has no augmentation"
-            )
 
     def _split(self, available: int, seed: int) -> tuple[Tensor, list[int], list[int]]:
         """Return an order of the examples, training before validation, and the sizes of their chunks."""

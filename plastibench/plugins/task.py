@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from plastibench.errors import RequestError
 from plastibench.plugins.architecture import Architecture
 from plastibench.plugins.code_names import names_in
+from plastibench.plugins.contract import names_used
 from plastibench.plugins.fields import Settings
 from plastibench.plugins.recipe import Recipe
 
@@ -62,6 +64,14 @@ class Task(Settings, ABC):
 
     default_architecture: ClassVar[str] = "resnet18"
 
+    def __post_init__(self) -> None:
+        """Raise RequestError for a recipe without normalization if the task's code does not ask for it."""
+        super().__post_init__()
+        if not self.recipe.normalize and names_used(type(self), Task).isdisjoint(("normalize", "preprocess")):
+            raise RequestError(
+                f"normalize=false means nothing for {type(self).__name__}, whose code does not read normalize"
+            )
+
     @abstractmethod
     def stream(self, seed: int, context: DataContext) -> Iterator[Stage]:
         """Yield the stages of a seed, with their data on the context's device.
@@ -85,8 +95,10 @@ class Task(Settings, ABC):
     def uses_architecture(cls) -> bool:
         """Return whether `model` builds the architecture, rather than a model of the task's own."""
         owner = next(part for part in cls.__mro__ if "model" in vars(part))
-        own = {used for name, member in vars(owner).items() if name[:2] != "__" for used in names_in(member)}
-        return "architecture" in own or "model" in names_in(vars(owner)["model"])
+        is_usual = not names_used(owner, Task)  # the contract's own
+        return (
+            is_usual or "architecture" in names_used(owner, Task) or "model" in names_in(vars(owner)["model"])
+        )
 
     @classmethod
     @abstractmethod

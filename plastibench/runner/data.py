@@ -4,10 +4,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
+from plastibench.data.augment import Compose
 from plastibench.data.fetch import no_downloads
-from plastibench.errors import DataError, explain, other_data
+from plastibench.errors import DataError, RequestError, explain, other_data
 from plastibench.experiments.spec import Spec, build
 from plastibench.plugins.data_checksum import data_checksum
+from plastibench.plugins.task import Stage, Task
 from plastibench.runner.checkpointing import RunHistory
 from plastibench.runner.context import RunContext
 from plastibench.store.checkpoint import Checkpoint
@@ -43,6 +45,7 @@ def load_checksum(spec: Spec, context: RunContext) -> str:
     hint = f"the data folder is {where.data}: choose another with --data or PLASTIBENCH_DATA"
     try:
         first = next(task.stream(spec.seed, where))
+        _check_augmentation(task, first)
         return data_checksum(task, first, where, held_out_test=spec.held_out_test)
     except OSError as error:
         raise DataError(f"data of task {spec.task.name} cannot be read: {explain(error)}; {hint}") from error
@@ -66,6 +69,12 @@ def check_tuned(
         held_out = load_checksum(replace(spec, held_out_test=True), context)  # as its trials were
         if origin.data != held_out:
             raise other_data(f"study {origin.study} was made", origin.data, held_out)
+
+
+def _check_augmentation(task: Task, stage: Stage) -> None:
+    """Raise RequestError if the recipe asks for an augmentation that the data do not have."""
+    if task.recipe.augment and getattr(stage.train, "augmentation", None) == Compose():
+        raise RequestError(f"augment=true means nothing for {type(task).__name__}: it has no augmentation")
 
 
 def _by_condition(specs: Iterable[Spec]) -> dict[str, Spec]:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from plastibench.api import ImageTask, RandomCrop, Stage, load_digits
+from plastibench.api import ImageTask, RandomCrop, Stage, in_memory_splits, load_digits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,9 +114,53 @@ def test_a_model_that_the_task_does_not_build_is_refused(tmp_path: Path) -> None
 
 
 def test_an_augmentation_that_the_task_does_not_have_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match=r"^augment=true means nothing for Own: it has no augmentation$"):
-        specs(write(tmp_path, WRAPS), augment="true")
-    assert specs(write(tmp_path, WRAPS, "augmentation = RandomCrop(padding=1)"), augment="true") == 1
+    through_a_helper = "\n    def load(self, context):\n        return self._decode(context)\n"
+    through_a_helper += (
+        "\n    def _decode(self, context):\n        return self.preprocess(load_digits(), context)\n"
+    )
+    words = ("--task", "own", "--method", "warm", "--set", "augment=true")
+    for more in ("", through_a_helper, BARE):
+        refused = small_run(tmp_path / "home", "--plugin", write(tmp_path, WRAPS, more=more), *words)
+        assert refused.status == 2
+        assert refused.lines()[-1].endswith("augment=true means nothing for Own: it has no augmentation")
+    file = write(tmp_path, WRAPS, "augmentation = RandomCrop(padding=1)")
+    assert small_run(tmp_path / "home", "--plugin", file, *words).status == 0
+
+
+BARE = """
+    def load(self, context):
+        train, test = load_digits()
+        return in_memory_splits("own", train, test, context.device.torch_device)
+"""
+
+
+def test_a_normalization_that_the_task_does_not_read_is_refused(tmp_path: Path) -> None:
+    usual = "return self.preprocess(load_digits(), context)"
+    source = write(tmp_path, WRAPS).read_text()
+    decode = "\n\ndef decode(task, context):\n    return task.preprocess(load_digits(), context)\n"
+    for load, is_read in (
+        ("return in_memory_splits('own', *load_digits(), context.device.torch_device)", False),
+        (usual, True),
+        ("return super().load(context) if self.recipe.normalize else load_digits()", True),
+        ("return decode(self, context)", True),
+    ):
+        (tmp_path / "own.py").write_text(source.replace(usual, load) + decode * ("decode" in load))
+        assert specs(tmp_path / "own.py") == 1
+        if is_read:
+            assert specs(tmp_path / "own.py", normalize="false") == 1
+            continue
+        with pytest.raises(
+            RequestError, match=r"^normalize=false means nothing for Own, whose code does not"
+        ):
+            specs(tmp_path / "own.py", normalize="false")
+
+
+def test_a_stream_and_a_model_may_be_made_by_helpers(tmp_path: Path) -> None:
+    stream = "\n    def _stages(self, context):\n        return ImageTask.stream(self, 0, context)\n"
+    assert specs(write(tmp_path, HELPER, more=stream), stages="3", regime="discard") == 1
+    model = "\n    def model(self, activation=None, norm=None):\n        return make(self)\n"
+    make = "\n\ndef make(task):\n    return task.architecture\n"
+    assert specs(write(tmp_path, WRAPS, more=model + make), models=("mlp_bn",)) == 1
 
 
 def test_a_stream_of_another_length_than_declared_fails(tmp_path: Path) -> None:
