@@ -3,11 +3,12 @@
 import ast
 import hashlib
 import importlib
+import inspect
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.abc import InspectLoader, MetaPathFinder
-from importlib.machinery import ModuleSpec
+from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import decode_source, spec_from_file_location
 from pathlib import Path
 from types import CodeType, ModuleType
@@ -63,6 +64,7 @@ class SourceFinder(MetaPathFinder):
         package, _, local = name.partition(".")
         source = self._sources.get(package)
         if source is None:
+            self._check(name, path)
             return None
         file = source.find(local)
         if file is None and (not local or source.has_folder(local)):
@@ -77,6 +79,23 @@ class SourceFinder(MetaPathFinder):
         folders = [str(location.parent)] if location.name == "__init__.py" else None
         loader = SourceLoader(source, package, file)
         return spec_from_file_location(name, location, loader=loader, submodule_search_locations=folders)
+
+    def _check(self, name: str, path: Sequence[str] | None) -> None:
+        """Raise RequestError if a plug-in imports a module that its digest leaves out, however late."""
+        source = self._importer()
+        spec = PathFinder.find_spec(name, path) if source is not None else None
+        if source is not None and spec is not None and spec.origin is not None:
+            _check_module(source, name, Path(spec.origin))
+
+    def _importer(self) -> Source | None:
+        """Return the source of the plug-in whose code is being executed, or None."""
+        frame = inspect.currentframe()
+        while frame is not None:
+            package = str(frame.f_globals.get("__name__")).partition(".")[0]
+            if package in self._sources:
+                return self._sources[package]
+            frame = frame.f_back
+        return None
 
 
 class SourceLoader(InspectLoader):
@@ -122,13 +141,17 @@ def _check_imports(source: Source, imported: set[str]) -> None:
     }
     named = {name for file, tree in trees.items() for name in imported_names(tree, package_of(file))}
     for name in sorted(imported | {name for name in named if not source.is_local(name)}):
-        path = Path(str(getattr(sys.modules.get(name), "__file__", None) or "/"))
-        if f"{name}.".startswith((PREFIX, "plastibench.")) or not _is_own(path, source.root):
-            continue
-        raise RequestError(
-            f"plug-in {source.path} imports {path} as {name}, which its digest cannot see: import it as "
-            f"{'.'.join(path.relative_to(source.root).with_suffix('').parts)}"
-        )
+        _check_module(source, name, Path(str(getattr(sys.modules.get(name), "__file__", None) or "/")))
+
+
+def _check_module(source: Source, name: str, path: Path) -> None:
+    """Raise RequestError for a module that is in the folder of a plug-in and not in its source."""
+    if f"{name}.".startswith((PREFIX, "plastibench.")) or not _is_own(path, source.root):
+        return
+    raise RequestError(
+        f'plug-in {source.path} imports {path} as {name}, which its digest cannot see: write "import '
+        f'{".".join(path.relative_to(source.root).with_suffix("").parts)}"'
+    )
 
 
 def _is_own(path: Path, root: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import statistics
 import sys
 from pathlib import Path
@@ -164,8 +165,26 @@ def test_an_import_that_the_digest_cannot_see_is_refused(
     folder = tmp_path / "remedies_of_a_test"
     write(folder, mine=mine("from remedies_of_a_test.helper import factor", hook="return 1"), helper=HELPER)
     monkeypatch.syspath_prepend(str(tmp_path))
-    with pytest.raises(RequestError, match=r"as remedies_of_a_test\.helper, .* import it as helper"):
+    with pytest.raises(RequestError, match=r"as remedies_of_a_test\.helper, .* write \"import helper\""):
         Registry((folder / "mine.py",))
+
+
+@pytest.mark.parametrize("call", ["__import__('hidden')", "im('hidden')", "il.import_module('hidden')"])
+def test_a_late_import_that_the_digest_cannot_see_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    lines = "import importlib as il", "from importlib import import_module as im"
+    write(tmp_path, mine=mine(*lines, hook=f"return {call}.factor()"))
+    write(tmp_path / "lib", hidden=HELPER)
+    method, _ = loaded(tmp_path / "mine.py")
+    monkeypatch.syspath_prepend(str(tmp_path / "lib"))
+    with pytest.raises(
+        RequestError, match=r"imports .*hidden\.py as hidden, .* write \"import lib\.hidden\""
+    ):
+        method.result()
+    write(tmp_path / "lib", of_the_test="ONE = 1\n")
+    assert importlib.import_module("of_the_test").ONE == 1  # not imported by a plug-in
+    del sys.modules["of_the_test"]
 
 
 def test_a_helper_is_found_from_any_working_directory(
