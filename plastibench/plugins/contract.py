@@ -209,9 +209,10 @@ def _check_signature(name: str, own: Any, inherited: Any) -> None:  # noqa: ANN4
         signature.bind(*required, **optional)
         signature.bind(*required, *optional)
     except (TypeError, ValueError) as error:
-        names = ", ".join(inspect.signature(function).parameters)
+        parameters = inspect.signature(function).parameters.values()
+        shown = inspect.Signature([each.replace(annotation=each.empty) for each in parameters])
         raise RequestError(
-            f"{name}({names}) is called with ({', '.join((*required, *optional))}): {error}"
+            f"{name}{shown} is called with ({', '.join((*required, *optional))}): {error}"
         ) from error
     _check_executes(name, function, inherited)
 

@@ -69,6 +69,12 @@ class Plugin:
         """Return the file or the module, for messages."""
         return str(self.source.path if self.source else self.path or self.module)
 
+    @property
+    def is_package(self) -> bool:
+        """Return whether its file is the `__init__.py` of a package."""
+        source = self.own_source()
+        return source is not None and source.path.name == "__init__.py"
+
     def summary(self) -> str:
         """Return the first line of the file's docstring, without importing it."""
         if self.path is None and self.source is None:

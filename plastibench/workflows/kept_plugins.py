@@ -74,14 +74,15 @@ def has_plugins_of(path: Path, spec: Spec) -> bool:
     )
 
 
-def kept_methods(store: Store, records: Iterable[Record]) -> list[Plugin]:
-    """Return the methods that are kept with runs, each version once, to be read and not to be executed."""
-    runs = {(record.spec.method.name, record.spec.method.code): record.id for record in records}
+def kept_plugins(store: Store, records: Iterable[Record]) -> list[Plugin]:
+    """Return the plug-ins that are kept with runs, each version once, to be read and not to be executed."""
+    parts = ((record.id, kind, part) for record in records for kind, part in record.spec.all_parts())
+    runs = {(kind, part.name, part.code): run for run, kind, part in parts}
     found = []
-    for (name, _), run in runs.items():
+    for (kind, name, _), run in runs.items():
         with suppress(RequestError):  # damaged: whoever executes it is told so
             plugins = plugin_files.read_plugins(store.folder(run) / plugin_files.FILE)
-            found += [plugin for plugin in plugins if (plugin.kind, plugin.name) == ("method", name)]
+            found += [plugin for plugin in plugins if (plugin.kind, plugin.name) == (kind, name)]
     return found
 
 

@@ -13,7 +13,7 @@ from plastibench.console import progress
 from plastibench.errors import RequestError
 from plastibench.system.files import write_atomic
 from plastibench.workflows.finished_runs import finished_runs
-from plastibench.workflows.kept_plugins import kept_methods
+from plastibench.workflows.kept_plugins import kept_plugins
 from plastibench.workflows.request import Selection
 
 WHOLE_HOME = "All finished runs"
@@ -59,8 +59,8 @@ def report(request: ReportRequest) -> ReportResult:
         raise RequestError(f"report {path} is a folder: name a file in it, such as {path / 'report.html'}")
     with _request_errors(path):  # before the work rather than after it
         path.parent.mkdir(parents=True, exist_ok=True)
-    methods = [*selection.workspace.registry.own, *kept_methods(selection.workspace.store, runs.records)]
-    page = render_page(runs.tables, title, partial(progress, "drawing the page's figures"), methods)
+    plugins = [*selection.workspace.registry.own, *kept_plugins(selection.workspace.store, runs.records)]
+    page = render_page(runs.tables, title, partial(progress, "drawing the page's figures"), plugins)
     with _request_errors(path):
         write_atomic(path, page)
     figures: list[Path] = []

@@ -17,7 +17,7 @@ from plastibench.tracking.studies import TuningMirror, TuningSource
 from plastibench.tracking.writer import MlflowWriter
 from plastibench.tuning.storage import JOURNAL, open_storage, tuning_names
 from plastibench.workflows.finished_runs import log_damaged
-from plastibench.workflows.kept_plugins import kept_methods
+from plastibench.workflows.kept_plugins import kept_plugins
 from plastibench.workflows.leaderboard_files import leaderboard_tables, table_files
 
 Leaderboards = dict[str, list[Record]]
@@ -161,7 +161,7 @@ def _write_pages(boards: Leaderboards, store: Store, folder: Path) -> dict[str, 
             shown, subfolder = leaderboard_tables(records), folder / str(number)
             if shown:
                 save_figures(shown, subfolder / "figures")
-                page = render_page(shown, name, plugins=kept_methods(store, records))
+                page = render_page(shown, name, plugins=kept_plugins(store, records))
                 (subfolder / "report.html").write_text(page, encoding="utf-8")
                 folders[name] = (subfolder,)
             advance(1)

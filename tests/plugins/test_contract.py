@@ -248,6 +248,7 @@ def test_a_class_that_does_nothing_is_refused_unless_it_says_so(tmp_path: Path) 
     ("kind", "body", "problem"),
     [
         (METHOD, "def after_step(self): pass", "after_step(self) is called with (learner)"),
+        (METHOD, "def after_step(self, *, learner): pass", "after_step(self, *, learner) is called with"),
         (METHOD, "def after_step(): pass", "after_step() is called with (learner)"),
         (
             METHOD,

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import html
 import json
+import shlex
 import shutil
 import zipfile
 from dataclasses import dataclass
@@ -170,6 +172,24 @@ def rewrite(path: Path, member: str, content: str) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         for name, old in members.items():
             archive.writestr(name, content if name == member else old)
+
+
+def test_the_command_of_a_report_names_the_file_of_a_package(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = lab.write().rename(lab.root / "lab" / "__init__.py")
+    file.write_text(file.read_text().replace("from helper", "from .helper"))
+    made = small_run(lab.home, "--method", "lab", "--plugin", file)
+    assert made.status == 0, made.err
+    (lab.root / "lab").rename(lab.root / "gone")
+    page = lab.root / "page.html"
+    assert command("report", "--home", lab.home, "--out", page).status == 0
+    (line,) = (line for line in html.unescape(page.read_text()).splitlines() if "plastibench run" in line)
+    (lab.root / "gone").rename(lab.root / "lab")
+    monkeypatch.chdir(lab.root)
+    _, verb, *words = shlex.split(line.partition("<code>")[2].partition("</code>")[0])
+    again = command(verb, "--no-mlflow", "--home", lab.home, *words)
+    assert "the run is finished already" in again.err, (line, again.err)
 
 
 def test_merge_copies_the_source_of_the_run_and_no_other(lab: Lab) -> None:

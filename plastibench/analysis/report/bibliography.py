@@ -22,7 +22,7 @@ def bibliography(methods: Iterable[str], kept: Iterable[Plugin] = ()) -> str:
     """Return BibTeX for the project and for the papers of methods: shipped, installed, or in `kept`."""
     registry = Registry()
     plugins = {name: [registry.get("method", name)] for name in registry.names("method")}
-    for plugin in kept:
+    for plugin in (plugin for plugin in kept if plugin.kind == "method"):
         plugins.setdefault(plugin.name, []).append(plugin)
     entries: dict[str, str] = {}
     for plugin in (plugin for name in sorted(set(methods)) for plugin in plugins.get(name, ())):

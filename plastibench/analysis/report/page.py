@@ -6,8 +6,8 @@ import base64
 import hashlib
 import re
 import shlex
-from collections.abc import Iterable, Sequence
-from functools import cache
+from collections.abc import Collection, Iterable, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,11 +44,12 @@ def render_page(
     tables: Sequence[ResultTable],
     title: str,
     progress: Progress = no_progress,
-    plugins: Iterable[Plugin] = (),
+    plugins: Collection[Plugin] = (),
 ) -> str:
     """Return an HTML page about tables; the same tables give the same text.
 
-    `plugins` are the methods that are neither shipped nor installed, whose papers the page cites, too.
+    `plugins` are those that are neither shipped nor installed: the page cites the papers of methods, too, and
+    commands name their files.
     `progress` shows the number of figures drawn, which takes most of the time.
     """
     from plastibench.analysis.figures import style
@@ -69,7 +70,9 @@ def render_page(
             advance(1)
             return text
 
-        template = _environment().get_template("page.html")
+        environment = _environment()
+        environment.globals["rerun_command"] = partial(rerun_command, plugins=plugins)
+        template = environment.get_template("page.html")
         return template.render(
             title=title,
             version=__version__,
@@ -103,7 +106,6 @@ def _environment() -> Environment:
     environment.globals |= {"headline": headline, "setting_sentences": setting_sentences}
     environment.globals |= {
         "record_settings": record_settings,
-        "rerun_command": rerun_command,
         "count": count,
         "percent": percent,
     }
@@ -136,7 +138,7 @@ def _provenance(records: Sequence[Record]) -> list[tuple[str, str]]:
     return [(name, "; ".join(found) or "not recorded") for name, found in values.items()]
 
 
-def rerun_command(specs: Sequence[Spec]) -> str:
+def rerun_command(specs: Sequence[Spec], plugins: Iterable[Plugin] = ()) -> str:
     """Return the command that executes runs of one method under one setting, which differ in their seeds.
 
     It names the value of every setting, so that it does not depend on defaults, and the files of plug-ins
@@ -149,9 +151,10 @@ def rerun_command(specs: Sequence[Spec]) -> str:
     words = ["plastibench", "run", "--task", spec.task.name, "--model", spec.model.name]
     words += ["--method", spec.method.name, "--device", spec.device, "--seeds", _seeds(specs)]
     words += ["--probe", ",".join(probe.name for probe in spec.probes)] if spec.probes else []
-    known = _known_plugins()
+    known, packages = _known_plugins(), {(each.kind, each.name) for each in plugins if each.is_package}
     for kind, part in spec.all_parts():
-        words += [] if part.name in known.names(kind) else ["--plugin", f"{part.name}.py"]
+        file = f"{part.name}/__init__.py" if (kind, part.name) in packages else f"{part.name}.py"
+        words += [] if part.name in known.names(kind) else ["--plugin", file]
     for name, value in settings.items():
         words += ["--set", f"{name}={show(value)}"]
     return shlex.join(words)
