@@ -9,6 +9,7 @@ import pytest
 from support.commands import SMALL, CommandResult, command
 from support.servers import mlflow_server
 from support.tracking import a_record, save
+from support.tuning import NAME, small_tune
 from support.workers import free_port
 
 from plastibench.store import leaderboards
@@ -68,12 +69,11 @@ def test_sync_has_every_run_and_fails_only_if_files_were_asked_for(server: str, 
 
 
 def test_tuning_has_every_trial(server: str, tmp_path: Path) -> None:
-    words = ("--task", "digits", "--home", tmp_path, *SMALL, "--seeds-per-trial", 1, "--trials", 2)
-    answer = command("tune", *words, "--method", "shrink_perturb", "--tracking-uri", server)
-    assert answer.status == 0, answer
-    assert "MLflow: 2 trials added" in answer.err
+    assert small_tune(tmp_path, "--method", "shrink_perturb", "--trials", 2).status == 0
+    answer = command("sync", "--home", tmp_path, "--tracking-uri", server, NAME)
+    assert (answer.status, "2 trials" in answer.err) == (0, True), answer
     check_warning(answer)
-    states = statuses(server, "tuning/digits-small_resnet")
+    states = statuses(server, f"tuning/{NAME}")
     assert [kind for kind, _ in states] == ["leaderboard", "study", "trial", "trial"]
     assert "RUNNING" not in dict(states).values()
 

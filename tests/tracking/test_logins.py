@@ -31,6 +31,13 @@ class Vault(RequestAuthProvider):
     def get_auth(self):
         return HTTPBasicAuth("admin", {password!r})
 """
+COMMANDS = """
+import sys
+from plastibench.cli.main import cli
+home, uri = sys.argv[1:]
+for words in (["sync", "--home", home, "--tracking-uri", uri], ["table", "--from", uri]):
+    cli.main(words, standalone_mode=False)
+"""
 
 
 @dataclass(frozen=True)
@@ -108,19 +115,16 @@ def test_plugin_for_logins_works(
     environment = {**os.environ, "MLFLOW_TRACKING_AUTH": "vault", "PYTHONPATH": os.pathsep.join(paths)}
     home = tmp_path / "home"
     save(home, a_record(1))
-    # In processes of their own: MLflow looks for plug-ins once, when it is imported.
-    for words in (
-        ["sync", "--home", str(home), "--tracking-uri", server.uri],
-        ["table", "--from", server.uri],
-    ):
-        done = subprocess.run(
-            [sys.executable, "-m", "plastibench", *words],
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done
+    # In a process of its own: MLflow looks for plug-ins once, when it is imported.
+    done = subprocess.run(
+        [sys.executable, "-c", COMMANDS, str(home), server.uri],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done
+    assert "mine" in done.stdout
 
 
 @pytest.mark.usefixtures("certificates")

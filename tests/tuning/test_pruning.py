@@ -39,6 +39,7 @@ def faded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, CommandResult
     return folder / "home", answer
 
 
+@pytest.mark.heavy
 def test_trial_that_cannot_learn_any_more_ends_at_that_stage(faded: tuple[Path, CommandResult]) -> None:
     home, answer = faded
     (study,) = studies(home)
@@ -51,6 +52,7 @@ def test_trial_that_cannot_learn_any_more_ends_at_that_stage(faded: tuple[Path, 
         assert Store(home).read(trial.user_attrs["runs"][0]) is None, "its run goes no further"
 
 
+@pytest.mark.heavy
 def test_report_counts_the_pruned_trials_and_names_them(faded: tuple[Path, CommandResult]) -> None:
     home, _ = faded
     report = command("tune", "--report", "--home", home)
@@ -59,6 +61,7 @@ def test_report_counts_the_pruned_trials_and_names_them(faded: tuple[Path, Comma
     assert "best        trial 0: " in report.out
 
 
+@pytest.mark.heavy
 def test_pruned_trials_are_not_chosen(faded: tuple[Path, CommandResult]) -> None:
     home, _ = faded
     (_, chosen) = suites.load(str(home / "tuned" / f"{NAME}.toml")).grids
@@ -67,6 +70,7 @@ def test_pruned_trials_are_not_chosen(faded: tuple[Path, CommandResult]) -> None
     assert expected.items() <= chosen.tuned.items()
 
 
+@pytest.mark.heavy
 def test_rest_is_estimated_from_the_first_trial_on(faded: tuple[Path, CommandResult]) -> None:
     _, answer = faded
     ends = [line for line in answer.lines() if line.startswith("fading trial ")]
@@ -74,6 +78,7 @@ def test_rest_is_estimated_from_the_first_trial_on(faded: tuple[Path, CommandRes
     assert "; about " in ends[0]
 
 
+@pytest.mark.heavy
 def test_resume_leaves_the_runs_of_pruned_trials_alone(faded: tuple[Path, CommandResult]) -> None:
     home, _ = faded
     finished = Store(home).ids()

@@ -82,6 +82,7 @@ def equal(a: Record, b: Record) -> bool:
     return (a.id, a.provenance["weights"]) == (b.id, b.provenance["weights"])
 
 
+@pytest.mark.heavy
 def test_runs_are_resumed_without_the_file_even_if_they_had_not_begun(lab: Lab) -> None:
     whole = stop(lab, "--seeds", 2)
     shutil.rmtree(lab.root / "lab")
