@@ -89,7 +89,8 @@ def test_text_from_a_plugin_is_escaped(tmp_path: Path) -> None:
     evil = "<img src=x onerror=alert(1)>"
     source = PLAIN.replace("import Learner, Method", "import Learner, Method\nfrom typing import Literal")
     source = source.replace("Do nothing", f"{evil} Do nothing").replace('"""A method', f'"""{evil} A method')
-    path = plugin(tmp_path, "mine", f'shape: Literal["{evil}", "b"] = "{evil}"', source)
+    reads = "def after_stage(self, learner):\n    assert self.shape"
+    path = plugin(tmp_path, "mine", f'shape: Literal["{evil}", "b"] = "{evil}"\n{reads}', source)
     made = small_run(tmp_path, "--plugin", path, "--method", "warm,mine", "--seeds", "1")
     assert made.status == 0, made.err
     out = tmp_path / "page.html"
@@ -243,7 +244,8 @@ def test_the_printed_command_has_regime_probes_plugins_and_quoted_text(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fields = """words: str = "some"\npair: tuple[int, ...] = (1, 2)\nshare: float | None = 0.5"""
-    mine = plugin(tmp_path, "mine", fields)
+    reads = "def after_stage(self, learner):\n    assert self.words and self.pair, self.share"
+    mine = plugin(tmp_path, "mine", f"{fields}\n{reads}")
     text = """it's "$HOME" & more = `x`; #1"""
     settings = {
         "regime": "buffer",
