@@ -143,7 +143,7 @@ def _scalar(cls: type, of: type) -> Callable[[Any], Any]:
     def convert(value: object) -> object:
         if not isinstance(value, of) or (isinstance(value, bool) and cls is not bool):
             raise ValueError
-        return value if type(value) is cls else cls(value)
+        return (value if type(value) is cls else cls(value)) or cls()  # such as 0.0 for -0.0
 
     return convert
 

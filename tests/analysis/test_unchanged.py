@@ -11,7 +11,7 @@ import pytest
 from support.commands import command, plugin, small_run
 from support.reports import ORIGIN, a_spec_of
 
-from plastibench.analysis.report.sentences import setting_sentences
+from plastibench.analysis.report.sentences import headline, setting_sentences
 from plastibench.analysis.tables.table import ResultTable, build_tables
 from plastibench.cli.render import FORMATS
 from plastibench.store.record import Record
@@ -53,6 +53,12 @@ def test_the_number_of_runs_is_said() -> None:
     assert note == "new: the same weights as warm in 2 of 3 runs: it changed nothing there"
     assert f"{note}." in setting_sentences(table(*WARM, *in_part))
     assert [row.num_unchanged for row in table(*WARM, *in_part).rows] == [2, None]
+
+
+def test_a_report_names_no_method_that_changed_nothing_as_the_best() -> None:
+    found = table(*WARM, *[record("new", seed, 0.5, f"a{seed}") for seed in range(3)])
+    assert headline(found).startswith("warm has the highest average accuracy")
+    assert not any("No clear difference" in sentence for sentence in setting_sentences(found))
 
 
 @pytest.mark.parametrize(

@@ -157,6 +157,10 @@ def test_the_recipe_refuses_what_its_optimizer_and_schedule_do_not_use() -> None
     assert Recipe(optimizer="sam", rho=0.05, adaptive=True).adaptive
 
 
+def test_zero_has_one_sign() -> None:
+    assert math.copysign(1, Recipe(weight_decay=-0.0).weight_decay) == 1.0
+
+
 @dataclass(kw_only=True)
 class Required(Settings):
     number: int = setting(within=(None, 3))

@@ -19,7 +19,7 @@ def headline(table: ResultTable) -> str:
     rows = [row for row in table.rows if row.seeds]
     if not rows:
         return "Every run diverged."
-    best = max(rows, key=lambda row: row.average.mean)
+    best = max(rows, key=lambda row: (row.average.mean, not row.num_unchanged))
     first = f"{best.method} has the highest average accuracy, {best.average.text()} %."
     significant = [row for row in rows if _is_significant(row)]
     if not any(row.gain for row in rows):
@@ -80,7 +80,8 @@ def _gains(table: ResultTable, rows: Sequence[ResultRow]) -> Iterator[str]:
         if "baseline" in table.missing:
             yield f"{_capitalized(table.missing['baseline'])}."
         return
-    rows = _by_gain(row for row in rows if row.gain is not None and row.gain.n > 1)
+    changed = [row for row in rows if row.num_unchanged != len(row.seeds)]
+    rows = _by_gain(row for row in changed if row.gain is not None and row.gain.n > 1)
     if not rows:
         return
     better = [row for row in rows if _gain(row).low > 0]
