@@ -32,6 +32,7 @@ class _Member(NamedTuple):
     hint: object
 
 
+@cache
 def check_class(cls: Any, base: type) -> None:  # noqa: ANN401 - a class of any kind of plug-in
     """Raise RequestError for what a plug-in's class declares without effect, or against its contract `base`.
 
