@@ -77,7 +77,10 @@ def test_the_global_random_state_is_ignored(task: Task, make: MakeMethod) -> Non
 @EVERY_OPTIMIZER
 @EVERY_ACTING_METHOD
 def test_interruption_changes_nothing(registry: Registry, make: MakeMethod, optimizer: str) -> None:
-    task = small_digits(registry, recipe={"optimizer": optimizer, "max_epochs": 2})
+    # One optimizer shows that the end of an epoch is no special case; each is stopped after every step.
+    task = small_digits(
+        registry, recipe={"optimizer": optimizer, "max_epochs": 2 if optimizer == "sgd" else 1}
+    )
     laws.interruption_changes_nothing(task, make)
 
 
