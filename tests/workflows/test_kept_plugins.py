@@ -175,6 +175,7 @@ def rewrite(path: Path, member: str, content: str) -> None:
             archive.writestr(name, content if name == member else old)
 
 
+@pytest.mark.heavy
 def test_the_command_of_a_report_names_the_file_of_a_package(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:

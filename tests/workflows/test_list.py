@@ -23,6 +23,7 @@ def test_every_plugin_is_described_by_its_name(kind: str, name: str) -> None:
     assert ("recipes:" in lines) == ("recipe settings:" in lines) == (kind == "task")
 
 
+@pytest.mark.heavy
 def test_a_fresh_process_describes_a_task() -> None:
     done = child("-m", "plastibench", "list", "digits")
     assert done.returncode == 0, done.stderr

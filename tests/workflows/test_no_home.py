@@ -44,6 +44,7 @@ def without_home(folder: Path, *words: object) -> subprocess.CompletedProcess[st
     )
 
 
+@pytest.mark.heavy
 def test_doctor_needs_no_home_folder_and_writes_nothing(tmp_path: Path) -> None:
     answer = without_home(tmp_path, "-m", "plastibench", "doctor")
     assert (answer.returncode, answer.stderr) == (0, "")
