@@ -108,6 +108,26 @@ def check_trainable(model: nn.Module) -> None:
             raise RequestError(f"{name} of the model has no shape yet: give lazy layers their input size")
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise RequestError("no parameter of the model requires a gradient: there is nothing to train")
+    _check_memory(model)
+
+
+def _check_memory(model: nn.Module) -> None:
+    """Raise RequestError if two parameters lie in the same memory: each would be changed twice."""
+    sharing: dict[int, list[tuple[str, Parameter]]] = {}
+    for name, parameter in model.named_parameters():
+        sharing.setdefault(parameter.untyped_storage()._cdata, []).append((name, parameter))
+    for named in sharing.values():
+        if len(named) == 1:
+            continue
+        storage = named[0][1].untyped_storage()
+        uses = torch.zeros(storage.nbytes() // named[0][1].element_size(), dtype=torch.int32)
+        for name, parameter in named:
+            uses.as_strided(parameter.shape, parameter.stride(), parameter.storage_offset()).add_(1)
+            if uses.max() > 1:
+                raise RequestError(
+                    f"{name} of the model is a view of {named[0][0]}: share the parameter itself, as in "
+                    "b.weight = a.weight"
+                )
 
 
 def unsupported_weights(plugin: object, build: Callable[[], nn.Module]) -> str | None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+from torch import nn
 from torch.nn.utils import get_total_norm
 
 from plastibench.api import Learner, Probe, Scope, parameters_in
@@ -24,8 +25,21 @@ class DistanceFromInit(Probe):
 
     def measure(self, learner: Learner) -> Mapping[str, float]:
         """Return the distance, and the distance divided by the norm of the initial weights."""
-        initial = [w.detach() for w in parameters_in(learner.initial_model(), self.scope)]
-        weights = [w.detach() for w in parameters_in(learner.model, self.scope)]
+        model, first = learner.model, learner.initial_model()
+        names = dict.fromkeys([*self._names(first), *self._names(model)])
+        initial = [first.get_parameter(name).detach() for name in names]
+        weights = [model.get_parameter(name).detach() for name in names]
+        for name, w, w0 in zip(names, weights, initial, strict=True):
+            if w.shape != w0.shape:
+                raise ValueError(
+                    f"{name} has the shape {tuple(w.shape)}, but {tuple(w0.shape)} at the start of the run, "
+                    "so it has no distance from its initial value: leave out --probe distance_from_init"
+                )
         distance = float(get_total_norm([w - w0 for w, w0 in zip(weights, initial, strict=True)]))
         norm = float(get_total_norm(initial))
         return {"l2": distance, "relative": distance / norm if norm else float("nan")}
+
+    def _names(self, model: nn.Module) -> list[str]:
+        """Return the names of the weights in scope, in the order of the model."""
+        weights = set(parameters_in(model, self.scope))
+        return [name for name, weight in model.named_parameters() if weight in weights]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.nn.modules.module import register_module_forward_hook
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
@@ -24,27 +24,35 @@ class PassCounts:
 
 @contextmanager
 def count_passes(num_classes: int) -> Iterator[PassCounts]:
-    """Count the examples that reach the head of any model: an independent count of the cost.
+    """Count the examples that go through whole models: an independent count of the cost.
 
-    The head is taken to be the linear layer with `num_classes` outputs, so no hidden layer of the
-    task's model may have that width.
+    A model is taken to be a module that no other module calls, and that returns logits (b, num_classes).
     """
-    passes = PassCounts()
+    passes, running = PassCounts(), list[nn.Module]()
 
-    def hook(module: nn.Module, inputs: tuple[Any, ...], logits: object) -> None:
-        is_head = isinstance(module, nn.Linear) and module.out_features == num_classes
-        if not is_head or not isinstance(logits, Tensor) or _is_traced(logits):  # torch.fx passes proxies
+    def before(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        running.append(module)
+
+    def after(module: nn.Module, inputs: tuple[Any, ...], logits: object) -> None:
+        running.pop()
+        if running or not isinstance(logits, Tensor) or logits.shape[1:] != (num_classes,):
+            return
+        if _is_traced(logits) or not any(True for _ in module.parameters()):
             return
         if torch.is_grad_enabled():
             passes.forward_backward += len(logits)
         else:
             passes.forward_only += len(logits)
 
-    handle = register_module_forward_hook(hook)
+    handles = [
+        register_module_forward_pre_hook(before),
+        register_module_forward_hook(after, always_call=True),
+    ]
     try:
         yield passes
     finally:
-        handle.remove()
+        for handle in handles:
+            handle.remove()
 
 
 @contextmanager

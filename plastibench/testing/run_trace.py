@@ -64,7 +64,8 @@ def trace_run(
 
     def keep_weights(method: Method, learner: Learner) -> None:
         state = method.evaluated(learner).state_dict()
-        trace.weights.append({name: value.detach().to("cpu", copy=True) for name, value in state.items()})
+        tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
+        trace.weights.append({name: value.detach().to("cpu", copy=True) for name, value in tensors.items()})
 
     context = data_context(device)
     hooked = hooked_after_stage(method, after=keep_weights)

@@ -40,7 +40,7 @@ def _differences(a: object, b: object) -> Iterator[str]:
 def _equal_leaves(a: object, b: object) -> bool:
     if isinstance(a, Tensor) and isinstance(b, Tensor):
         return torch.equal(a, b) and a.stride() == b.stride()
-    return a == b
+    return a == b or (a != a and b != b)  # noqa: PLR0124 - NaN, the loss of a diverged stage
 
 
 def _short(value: object) -> str:

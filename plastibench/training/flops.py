@@ -111,8 +111,13 @@ def architecture_key(model: nn.Module) -> Any:  # noqa: ANN401 - a key
     """Return everything that tells models of different cost apart: layers and settings, modes, weights."""
     if model not in _reprs:
         _reprs[model] = repr(model)
-    layers = tuple((type(module), module.training) for module in model.modules())
+    layers = tuple((type(module), _settings(module)) for module in model.modules())
     return _reprs[model], layers, _weights_key(model)
+
+
+def _settings(module: nn.Module) -> tuple[tuple[str, Any], ...]:
+    """Return the attributes of a module that can change what it computes, its mode included."""
+    return tuple((name, value) for name, value in vars(module).items() if type(value) in (bool, int, str))
 
 
 def _weights_key(model: nn.Module) -> tuple[tuple[torch.Size, bool], ...]:

@@ -11,13 +11,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from plastibench.devices import Device
-from plastibench.errors import RequestError
 from plastibench.plugins.layers import check_trainable, note_scopes, noted_scopes, weight_layers
 from plastibench.plugins.method import Method
 from plastibench.plugins.task import Stage, Task
 from plastibench.seeding import generator, seeded_init
 from plastibench.training import flops, optimizers
-from plastibench.training.batch_norm import averaged_batch_norm_statistics, batch_norms
+from plastibench.training.batch_norm import (
+    averaged_batch_norm_statistics,
+    batch_norms,
+    measuring_batch_norms,
+)
 from plastibench.training.cost import Cost
 from plastibench.training.head import find_head
 from plastibench.training.model_state import model_state, model_structure
@@ -42,6 +45,7 @@ class Learner:
         self._method = method
         self._drawn = 0
         self.restart()
+        self._built = model_structure(self.model)  # what a resumed run will have built
 
     def begin_stage(self, stage: Stage) -> None:
         """Start a stage."""
@@ -54,12 +58,8 @@ class Learner:
 
         Raises RequestError if a method has changed the optimizer in a way that no checkpoint can hold.
         """
-        if self.optimizer._optimizer_step_pre_hooks or self.optimizer._optimizer_step_post_hooks:
-            raise RequestError(
-                f"{type(self._method).__name__} registers hooks on the optimizer, which no checkpoint would "
-                "have: use `after_step`"
-            )
         self.check_optimizer()
+        optimizers.check_attributes(self.optimizer, type(self._method).__name__)
         return {
             "step": self.step,
             "drawn": self._drawn,
@@ -146,7 +146,6 @@ class Learner:
     def restart(self) -> None:
         """Start again with a fresh model and a fresh optimizer."""
         self.model = self.fresh_model()
-        self._built = model_structure(self.model)
         self.reset_optimizer()
 
     def backward(self, model: nn.Module, x: Tensor, y: Tensor, weight: float = 1.0) -> None:
@@ -163,8 +162,11 @@ class Learner:
         self.cost.add_flops("remedy", flops.pass_flops(model, x.shape, backward=True))
 
     def reset_batch_norm(self) -> None:
-        """Set the running statistics of batch normalization to mean 0 and variance 1."""
-        for norm in batch_norms(self.model):
+        """Set the running statistics of batch normalization to mean 0 and variance 1.
+
+        A layer that the model keeps in evaluation mode is frozen, and keeps its statistics.
+        """
+        for norm in measuring_batch_norms(self.model):
             norm.reset_running_stats()
 
     def reestimate_batch_norm(self) -> None:

@@ -5,18 +5,21 @@ model itself has changed are restored; other layers, hooks and functions cannot 
 """
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from types import BuiltinFunctionType, FunctionType
+from functools import partial
+from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 from plastibench.errors import RequestError
+from plastibench.training.fingerprint import fingerprint
 
-PLAIN = (bool, int, float, str, type(None))
-FUNCTIONS = (FunctionType, BuiltinFunctionType, type)
+PLAIN = (bool, int, float, str, type(None), torch.dtype, torch.device)
+FUNCTIONS = (FunctionType, BuiltinFunctionType, MethodType, partial, type)
 _INTERNAL = frozenset(vars(nn.Module()))
 """What every module has: its mode, parameters, buffers, submodules and hooks."""
 
@@ -29,11 +32,16 @@ class ModelStructure:
     """Class of each module."""
     tensors: Mapping[str, str]
     """The first name of each parameter and buffer, which is another one if it is shared."""
+    views: Mapping[str, str]
+    """Tensors that are plain attributes and lie in the memory of a parameter or buffer."""
     hooks: Mapping[str, int]
+    """Number of hooks of each module and of its own parameters."""
     attributes: Mapping[str, Mapping[str, Any]]
     """Attributes of each module that are plain values."""
     functions: Mapping[str, Mapping[str, str]]
     """Attributes of each module that are functions or classes, by their names."""
+    objects: Mapping[str, Mapping[str, bytes]]
+    """Fingerprints of the attributes of each module that are any other objects."""
 
 
 def model_structure(model: nn.Module) -> ModelStructure:
@@ -44,9 +52,11 @@ def model_structure(model: nn.Module) -> ModelStructure:
     return ModelStructure(
         layers={name: f"{type(m).__module__}.{type(m).__qualname__}" for name, m in modules.items()},
         tensors={name: first.setdefault(id(tensor), name) for name, tensor in named},
+        views=_views(model),
         hooks={name: _num_hooks(module) for name, module in modules.items()},
         attributes=plain_attributes(model),
         functions={name: _functions(module) for name, module in modules.items()},
+        objects={name: _objects(module) for name, module in modules.items()},
     )
 
 
@@ -67,12 +77,14 @@ def model_state(model: nn.Module, built: ModelStructure, changed_by: str) -> dic
     change = _unrestorable_change(built, structure)
     if change is not None:
         raise RequestError(
-            f"{changed_by} {change}, which no checkpoint would have: build the model so in `build`"
+            f"{changed_by} {change}, which no checkpoint would have: build the model so in `build`, and keep "
+            "what changes in buffers or plain values"
         )
+    views = [id(view) for _, view, _ in _named_views(model)]
     return {
         "tensors": {**model.state_dict(), **dict(model.named_buffers(remove_duplicate=False))},
         "attributes": {
-            name: {**_changed(built.attributes[name], values), **_tensor_attributes(module)}
+            name: {**_changed(built.attributes[name], values), **_tensor_attributes(module, views)}
             for (name, values), module in zip(structure.attributes.items(), model.modules(), strict=True)
         },
         "training": [module.training for module in model.modules()],
@@ -86,7 +98,7 @@ def load_model_state(model: nn.Module, state: Mapping[str, Any]) -> nn.Module:
     device = next(model.parameters()).device
     for name, attributes in state["attributes"].items():
         for attribute, value in attributes.items():
-            setattr(modules[name], attribute, value.to(device) if isinstance(value, Tensor) else value)
+            _set_attribute(modules[name], attribute, tree_map_only(Tensor, lambda x: x.to(device), value))
     _resize(model, state["tensors"])
     names = model.state_dict().keys()
     model.load_state_dict({name: value for name, value in state["tensors"].items() if name in names})
@@ -100,12 +112,12 @@ def load_model_state(model: nn.Module, state: Mapping[str, Any]) -> nn.Module:
 
 
 def _resize(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Give the parameters and buffers of a model the shapes that they are to be loaded with."""
+    """Give the parameters and buffers of a model the shapes and types that they are to be loaded with."""
     resized: dict[int, Tensor] = {}
     for prefix, module in model.named_modules():
         for name, old in [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]:
             saved = tensors[f"{prefix}.{name}" if prefix else name]
-            if saved.shape != old.shape:
+            if (saved.shape, saved.dtype) != (old.shape, old.dtype):
                 new = torch.empty_like(saved, device=old.device)
                 new = nn.Parameter(new) if isinstance(old, nn.Parameter) else new
                 setattr(module, name, resized.setdefault(id(old), new))
@@ -122,11 +134,19 @@ def _unrestorable_change(built: ModelStructure, now: ModelStructure) -> str | No
             return f"replaces {before} by {after} as {where}"
         if built.hooks[name] != now.hooks[name]:
             return f"registers or removes hooks of {where}"
-        for attribute in _changed(built.functions[name], now.functions[name]):
-            return f"changes the function {attribute} of {where}"
+        for kind in ("function", "object"):
+            of_built, of_now = (getattr(structure, f"{kind}s")[name] for structure in (built, now))
+            for attribute in _changed(of_built, of_now):
+                return f"changes the {kind} {attribute} of {where}"
+    return _changed_tensors(built, now)
+
+
+def _changed_tensors(built: ModelStructure, now: ModelStructure) -> str | None:
     for name in {**now.tensors, **built.tensors}:
         if now.tensors.get(name) != built.tensors.get(name):
             return f"adds, removes or shares {name} of the model"
+    for name in _changed(built.views, now.views):
+        return f"makes {name} of the model a view of a parameter or buffer"
     return None
 
 
@@ -136,17 +156,70 @@ def _changed(built: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]
 
 def _functions(module: nn.Module) -> dict[str, str]:
     functions = {name: v for name, v in vars(module).items() if isinstance(v, FUNCTIONS)}
-    return {name: f"{value.__module__}.{value.__qualname__}" for name, value in functions.items()}
+    named = {name: v.func if isinstance(v, partial) else v for name, v in functions.items()}
+    return {name: f"{v.__module__}.{getattr(v, '__qualname__', type(v))}" for name, v in named.items()}
 
 
-def _tensor_attributes(module: nn.Module) -> dict[str, Tensor]:
-    """Return the tensors that are neither parameters nor buffers of a module, but plain attributes."""
-    own = {name: value for name, value in vars(module).items() if isinstance(value, Tensor)}
-    return {name: value.detach() for name, value in own.items()}
+def _objects(module: nn.Module) -> dict[str, bytes]:
+    if type(module).get_extra_state is not nn.Module.get_extra_state:  # it saves its objects itself
+        return {}
+    return {
+        name: fingerprint(value)
+        for name, value in vars(module).items()
+        if name not in _INTERNAL
+        and not (isinstance(value, FUNCTIONS) or _is_plain(value) or _holds_tensors(value))
+    }
+
+
+def _tensor_attributes(module: nn.Module, views: list[int]) -> dict[str, Any]:
+    """Return the plain attributes of a module that are tensors, or lists or dicts of them."""
+    own = {
+        name: value
+        for name, value in vars(module).items()
+        if name not in _INTERNAL and _holds_tensors(value) and id(value) not in views
+    }
+    return {name: tree_map_only(Tensor, lambda x: x.detach(), value) for name, value in own.items()}
+
+
+def _holds_tensors(value: object) -> bool:
+    """Return whether a value is a tensor, or a list, tuple or dict of plain values and tensors."""
+    leaves = tree_leaves(value)
+    return any(isinstance(leaf, Tensor) for leaf in leaves) and all(
+        type(leaf) in (Tensor, *PLAIN) for leaf in leaves
+    )
+
+
+def _views(model: nn.Module) -> dict[str, str]:
+    return {
+        name: f"view of {owner} at {view.storage_offset()}, {tuple(view.shape)}, {view.stride()}"
+        for name, view, owner in _named_views(model)
+    }
+
+
+def _named_views(model: nn.Module) -> Iterator[tuple[str, Tensor, str]]:
+    """Yield the tensors that are plain attributes and lie in the memory of a parameter or buffer."""
+    named = [*model.named_parameters(), *model.named_buffers()]
+    owners = {tensor.untyped_storage()._cdata: name for name, tensor in named}
+    for prefix, module in model.named_modules():
+        for name, value in vars(module).items():
+            if isinstance(value, Tensor) and value.untyped_storage()._cdata in owners:
+                yield f"{prefix}.{name}" if prefix else name, value, owners[value.untyped_storage()._cdata]
+
+
+def _set_attribute(module: nn.Module, name: str, value: Any) -> None:  # noqa: ANN401 - of any type
+    """Set an attribute; a list or dict keeps its identity, because several modules may share it."""
+    old = getattr(module, name, None)
+    if type(old) is type(value) is dict:
+        old.clear()
+        old.update(value)
+    elif type(old) is type(value) is list:
+        old[:] = value
+    else:
+        setattr(module, name, value)
 
 
 def _is_plain(value: object) -> bool:
-    if type(value) in (list, tuple):
+    if type(value) in (list, tuple, torch.Size):
         return all(map(_is_plain, value))  # type: ignore[call-overload]
     if type(value) is dict:
         return all(map(_is_plain, (*value, *value.values())))
@@ -154,4 +227,10 @@ def _is_plain(value: object) -> bool:
 
 
 def _num_hooks(module: nn.Module) -> int:
-    return sum(len(value) for name, value in vars(module).items() if "hooks" in name and name in _INTERNAL)
+    own = sum(len(value) for name, value in vars(module).items() if "hooks" in name and name in _INTERNAL)
+    of_parameters = (
+        hooks
+        for parameter in module.parameters(recurse=False)
+        for hooks in (parameter._backward_hooks, getattr(parameter, "_post_accumulate_grad_hooks", None))
+    )
+    return own + sum(len(hooks or ()) for hooks in of_parameters)

@@ -65,8 +65,14 @@ class SAM(Optimizer):
         self.inner.step()
         return loss
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state of the inner optimizer, with what a method may have changed here."""
+        return {**self.inner.state_dict(), "rho": self.rho, "adaptive": self.adaptive}
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load a state into the inner optimizer."""
+        """Load a state that `state_dict` returned."""
+        self.rho = state_dict.get("rho", self.rho)
+        self.adaptive = state_dict.get("adaptive", self.adaptive)
         self.inner.load_state_dict(state_dict)
 
     def _ascent(self, weights: list[Tensor]) -> list[Tensor]:
@@ -126,6 +132,22 @@ def check_optimizer(optimizer: Optimizer, recipe: Recipe, model: nn.Module, meth
             f"{method} leaves parameters in the optimizer that the model does not have: call "
             "learner.reset_optimizer() after a change of the model"
         )
+
+
+def check_attributes(optimizer: Optimizer, method: str) -> None:
+    """Raise RequestError if a method has added hooks, functions or attributes, which a checkpoint lacks."""
+    for part in (optimizer, getattr(optimizer, "inner", optimizer)):
+        if part._optimizer_step_pre_hooks or part._optimizer_step_post_hooks:
+            raise RequestError(
+                f"{method} registers hooks on the optimizer, which no checkpoint would have: use `after_step`"
+            )
+        known = {*vars(SGD([torch.zeros(1)])), "inner", "rho", "adaptive"}
+        added = {name for name in vars(part) if name not in known and not name.startswith("_")}
+        if added:
+            raise RequestError(
+                f"{method} sets optimizer.{min(added)}, which no checkpoint would have: use `after_step`, "
+                "options of parameter groups, or a field(init=False) of the method"
+            )
 
 
 def load_optimizer_state(optimizer: Optimizer, state: dict[str, Any]) -> None:

@@ -90,14 +90,18 @@ def _method_state(learner: Learner, method: Method) -> StateDict:
 
 
 class _Encoder:
-    """Turns what a method keeps into tagged plain values; parts of the model become their names."""
+    """Turns what a method keeps into tagged plain values; parts of the learner become their names."""
 
     def __init__(self, learner: Learner, attribute: str) -> None:
         self.learner = learner
         self.attribute = attribute
         self.parameters = {id(p): name for name, p in learner.model.named_parameters()}
+        self.buffers = {id(b): name for name, b in learner.model.named_buffers()}
+        self.groups = {id(group): index for index, group in enumerate(learner.optimizer.param_groups)}
 
     def __call__(self, value: Any) -> tuple[str, Any]:  # noqa: ANN401 - whatever a method keeps
+        if id(value) in self.groups:
+            return "group", self.groups[id(value)]
         if type(value) in PLAIN:
             return "plain", value
         if type(value) in (list, tuple):
@@ -109,6 +113,8 @@ class _Encoder:
     def _encode_torch(self, value: object) -> tuple[str, Any]:
         if id(value) in self.parameters:
             return "parameter", self.parameters[id(value)]
+        if id(value) in self.buffers:
+            return "buffer", self.buffers[id(value)]
         if value is self.learner.model:
             return "model", None
         if isinstance(value, torch.Generator) and value.device.type == "cpu":
@@ -131,6 +137,8 @@ def _decode(encoded: tuple[str, Any], learner: Learner) -> Any:  # noqa: ANN401 
         "tuple": lambda: tuple(_decode(item, learner) for item in value),
         "dict": lambda: {_decode(key, learner): _decode(item, learner) for key, item in value},
         "parameter": lambda: learner.model.get_parameter(value),
+        "buffer": lambda: learner.model.get_buffer(value),
+        "group": lambda: learner.optimizer.param_groups[value],
         "model": lambda: learner.model,
         "generator": lambda: torch.Generator().set_state(value),
         "tensor": lambda: value[0].to(learner.device.torch_device).requires_grad_(value[1]),
@@ -139,5 +147,5 @@ def _decode(encoded: tuple[str, Any], learner: Learner) -> Any:  # noqa: ANN401 
     return decoders[tag]()
 
 
-def _shapes(module: nn.Module) -> dict[str, torch.Size]:
-    return {name: value.shape for name, value in module.state_dict().items()}
+def _shapes(module: nn.Module) -> dict[str, torch.Size | None]:
+    return {name: getattr(value, "shape", None) for name, value in module.state_dict().items()}

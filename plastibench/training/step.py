@@ -1,7 +1,6 @@
 """One training step, fast on any device: nothing here makes the host wait."""
 
 from contextlib import AbstractContextManager, nullcontext
-from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -35,14 +34,18 @@ class TrainStep:
         self.recipe: Recipe = learner.task.recipe
         self.metrics = RunningMetrics(learner.device)
         self._memory_format = learner.device.memory_format(learner.model)
-        self._pass_flops = flops.cached_pass_flops(learner.model, backward=True)
+        self._trained: list[bool] | None = None
+        self._find_flops()
         self._forward = CompiledForward(learner.device, self.recipe.batch_size, on_log)
         self._is_checked = False
         self._graphed = None if capturer is None else GraphedStep(capturer, on_log)
 
     def __call__(self, x: Tensor, y: Tensor) -> None:
         """Update the weights once on a batch: x (b, c, h, w) prepared, y (b,)."""
+        if not self.method.can_be_captured():  # its hooks may have frozen weights
+            self._find_flops()
         self._step = self.learner.step
+        one_pass = self._pass_flops(x.shape)
         images = x.contiguous(memory_format=self._memory_format)
         if self._graphed is None:
             num_passes = self._update(images, y)
@@ -51,7 +54,7 @@ class TrainStep:
         # What the host counts: a replay does not run the lines of `_update` that do it.
         self.learner.step = self._step + 1
         self.metrics.count_batch(len(y))
-        self._add_cost(x.shape, num_passes)
+        self._add_cost(len(y), num_passes, one_pass)
 
     def _take_graphed_step(self, step: GraphedStep, images: Tensor, y: Tensor) -> int:
         """Take a step that is captured sooner or later, unless the first one shows that it must not be."""
@@ -96,16 +99,19 @@ class TrainStep:
             return frozen_batch_norm_statistics(self.learner.model)
         return nullcontext()
 
-    def _add_cost(self, shape: torch.Size, num_passes: int) -> None:
-        cost, examples = self.learner.cost, shape[0]
+    def _add_cost(self, examples: int, num_passes: int, one_pass: flops.Flops | None) -> None:
+        cost = self.learner.cost
         cost.steps += 1
         cost.samples += examples
         cost.train_passes += examples * num_passes
         cost.second_passes += examples * (num_passes - 1)
-        one_pass = self._pass_flops(shape)
         passes = None if one_pass is None else one_pass * num_passes
         cost.add_flops("train", flops.add_flops(passes, self._update_flops))
 
-    @cached_property
-    def _update_flops(self) -> flops.Flops | None:
-        return flops.update_flops(self.learner.model, self.recipe)
+    def _find_flops(self) -> None:
+        """Look the FLOPs of a step up, again if other weights are trained than at the step before."""
+        trained = [parameter.requires_grad for parameter in self.learner.model.parameters()]
+        if trained != self._trained:
+            self._trained, model = trained, self.learner.model
+            self._pass_flops = flops.cached_pass_flops(model, backward=True)
+            self._update_flops = flops.update_flops(model, self.recipe)

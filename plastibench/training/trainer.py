@@ -77,6 +77,7 @@ class Trainer:
             if result is not None:
                 if learner.task.recipe.has_lr_schedule():
                     end_schedule(learner.optimizer)
+                learner.model.zero_grad(set_to_none=True)  # a run resumed after the last step has none
                 return result
             self.checkpointer.save_state(self.state_dict())
 

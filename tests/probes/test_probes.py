@@ -177,3 +177,23 @@ def test_tables_count_a_run_once_that_was_made_with_and_without_probes(
     (table,) = build_tables(Store(home[0]).records(), "warm")
     assert {row.method: row.seeds for row in table.rows} == {"cold": (0,), "warm": (0,)}
     assert [len(row.records) for row in table.rows] == [1, 1]
+
+
+def test_the_distance_is_measured_if_weights_are_frozen_and_refused_if_they_grow(registry: Registry) -> None:
+    class Freezes(Method):
+        def before_stage(self, learner: Learner) -> None:
+            learner.model[0].requires_grad_(False)  # type: ignore[index]
+
+    class Grows(Method):
+        def before_stage(self, learner: Learner) -> None:
+            head = learner.head
+            head.weight = torch.nn.Parameter(torch.cat([head.weight, head.weight]))
+            head.bias = torch.nn.Parameter(torch.cat([head.bias, head.bias]))
+            learner.reset_optimizer()
+
+    task = small_digits(registry, recipe={"max_epochs": 1}, stages=2)
+    measures = Measures(probes={"distance": registry.load("probe", "distance_from_init")()})
+    frozen = trace_run(task, Freezes(), measures=measures).results
+    assert frozen[1].probes["distance.l2"] > frozen[0].probes["distance.l2"]
+    with pytest.raises(ValueError, match=r"has the shape \(20, .*\), but \(10, .*\) at the start of the run"):
+        trace_run(task, Grows(), measures=measures)
