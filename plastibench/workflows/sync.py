@@ -1,5 +1,6 @@
 """Bring MLflow up to date with the home folder."""
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ from plastibench.tuning.storage import JOURNAL, open_storage, tuning_names
 from plastibench.workflows.finished_runs import log_damaged
 from plastibench.workflows.kept_plugins import kept_plugins
 from plastibench.workflows.leaderboard_files import leaderboard_tables, table_files
+
+logger = logging.getLogger(__name__)
 
 Leaderboards = dict[str, list[Record]]
 """Runs by the name of their leaderboard."""
@@ -112,7 +115,11 @@ def _tunings(home: Path) -> list[str]:
     """Return the names of the tunings whose trials are in the home folder."""
     if not (home / tuned_settings.FOLDER / JOURNAL).is_file():
         return []
-    return tuning_names(open_storage(home, None))
+    try:
+        return tuning_names(open_storage(home, None))
+    except RequestError as error:  # such as a damaged journal, which the runs do not need
+        logger.warning("%s: left out", error)
+        return []
 
 
 def _leaderboards(home: Path, records: Mapping[str, Record]) -> Leaderboards:

@@ -188,3 +188,17 @@ def test_database_is_never_where_its_address_does_not_lead(tmp_path: Path) -> No
 def test_run_without_mlflow_makes_no_database(tmp_path: Path) -> None:
     small_run(tmp_path, "--method", "warm")
     assert not [path for path in tmp_path.iterdir() if "mlflow" in path.name]
+
+
+@pytest.mark.heavy
+def test_damaged_trials_keep_no_run_from_mlflow(
+    tmp_path: Path, empty_database: Callable[[Path], None]
+) -> None:
+    empty_database(tmp_path)
+    save(tmp_path, a_record(0))
+    (tmp_path / "tuned").mkdir()
+    (tmp_path / "tuned" / "journal.log").write_text("nonsense\n")
+    answer = command("sync", "--home", tmp_path)
+    assert (answer.status, "MLflow: 1 of 1 run brought up to date" in answer.err) == (0, True), answer
+    (warning,) = (line for line in answer.lines() if "journal.log" in line)
+    assert warning.endswith(": left out")
