@@ -145,6 +145,11 @@ RUN_OPTIONS = (
         is_flag=True,
         help="Use only kernels that give the same bits each time; slower on CUDA, no difference on cpu.",
     ),
+    click.option(
+        "--estimate/--no-estimate",
+        default=True,
+        help="Say beforehand how long the runs will take; without earlier runs, first stages are timed.",
+    ),
     MLFLOW,
     TRACKING_URI,
 )

@@ -1,5 +1,6 @@
 """How long runs will take: from finished runs in the home folder, else from a short calibration."""
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -14,10 +15,15 @@ from plastibench.store.index.load import load_summaries
 from plastibench.store.record import Record, hardware_name
 from plastibench.training.flops import flop_model
 
-CALIBRATION_FRACTION, MIN_CALIBRATION, MAX_CALIBRATION = 0.03, 5.0, 60.0
+logger = logging.getLogger(__name__)
+
+CALIBRATION_FRACTION, MIN_CALIBRATION, MAX_CALIBRATION = 0.03, 5.0, 15.0
 """Share of the estimated time that calibration may take, and its bounds in seconds."""
-MIN_SHARE = 0.5
-"""Seconds of calibration for one kind of run, at least; when time is up, the rest is not calibrated."""
+MIN_SHARE, FIRST_SHARE = 0.5, 2.0
+"""Seconds of calibration for one kind of run at least, and for the first one at most.
+
+When time is up, the rest is not calibrated. The first one tells how much time there is.
+"""
 SHORT_SECONDS = 10.0
 """Runs that take less in all are not estimated."""
 MAX_RECORDS = 5
@@ -168,6 +174,7 @@ def _calibrated(
             break
         spec, sizes = missing[0], stages[missing[0].condition_id]
         share = max(MIN_SHARE, left / len(missing))
+        share = share if predicted else min(share, FIRST_SHARE)
         times = time_first_stages(spec, context, sizes, share)
         if times:
             predicted.append(predict_seconds(times, sizes))
@@ -175,6 +182,8 @@ def _calibrated(
             if not known and total < SHORT_SECONDS / 2:
                 return {spec.variant_id: times}
             allowed = min(MAX_CALIBRATION, max(MIN_CALIBRATION, CALIBRATION_FRACTION * total))
+            if not samples:
+                logger.info("timing first stages for up to %.0f s (--no-estimate skips this)", allowed)
             samples[spec.variant_id] = times
         # The first one is timed again if it turns out that there is more time.
         if len(predicted) != 1 or allowed / len(missing) < 2 * share:

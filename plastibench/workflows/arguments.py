@@ -44,6 +44,7 @@ class ExecutionArguments(WorkspaceArguments, total=False):
     threads: int | None
     checkpoint_interval: float
     deterministic: bool
+    estimate: bool
     mlflow: bool
     tracking_uri: str | None
 

@@ -110,6 +110,8 @@ class RunOptions:
     """Seconds between two checkpoints of a run; 0 is after every step, infinity only when stopped."""
     deterministic: bool = False
     """Whether only kernels are used that give the same bits each time."""
+    estimate: bool = True
+    """Whether to log beforehand how long the runs will take, if somebody reads the log."""
     mlflow: bool = True
     """Whether runs are mirrored to MLflow while they train."""
     tracking_uri: str | None = field(default=None, repr=False)

@@ -134,7 +134,8 @@ def execute_batch(batch: Batch, callbacks: Sequence[RunCallback]) -> RunResult:
     for spec in missing:
         store.open(spec, plugins=own_plugins(spec, context.registry)).describe()
     tuned_settings.save(store.home, _with_data(batch.tuned, specs, checksums))
-    callbacks, times = [RunLogger(), *callbacks], announce_run_time(missing, context)
+    callbacks = [RunLogger(), *callbacks]
+    times = announce_run_time(missing, context) if batch.options.estimate else None
     for callback in callbacks:
         callback.on_start(len(specs), len(finished), context.num_processes)
         if times is not None:

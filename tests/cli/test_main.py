@@ -228,6 +228,7 @@ def test_interrupted_grid_prints_that_it_stops_and_leaves_no_process(tmp_path: P
     words = program(
         "run",
         "--no-mlflow",
+        "--no-estimate",
         "--home",
         tmp_path,
         "--jobs",

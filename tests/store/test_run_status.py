@@ -80,7 +80,7 @@ def test_processes_on_one_grid_do_nothing_twice(tmp_path: Path) -> None:
 def begin(home: Path, *words: object) -> subprocess.Popen[str]:
     """Start an endless run and return when it has claimed its folder."""
     running = subprocess.Popen(
-        program("run", "--no-mlflow", "--home", home, *LONG, *ENDLESS, *words),
+        program("run", "--no-mlflow", "--no-estimate", "--home", home, *LONG, *ENDLESS, *words),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
