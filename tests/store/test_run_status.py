@@ -138,7 +138,7 @@ def test_first_interrupt_saves_the_state_and_resume_continues(jobs: int, tmp_pat
 def begin_resume(home: Path) -> str:
     """Resume in a process of its own, stop it by the second sign's way, and return what it said."""
     running = subprocess.Popen(
-        program("resume", "--no-mlflow", "--home", home, "--jobs", 1),
+        program("resume", "--no-mlflow", "--no-estimate", "--home", home, "--jobs", 1),
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         text=True,
@@ -169,7 +169,7 @@ def test_resume_finishes_the_runs_that_were_started(tmp_path: Path) -> None:
     home = tmp_path / "home"
     assert small_run(home, "--plugin", path, "--method", "mine").status == 130
     assert state(home)["state"] == "stopped"
-    done = command("resume", "--no-mlflow", "--home", home, "--plugin", path, state(home)["run"][:8])
+    done = command("resume", "--no-mlflow", "--no-estimate", "--home", home, "--plugin", path, state(home)["run"][:8])
     assert done.status == 0, done.err
     assert "resumed: 1 run, 0 finished, 1 to do" in done.err
     assert (state(home)["state"], state(home)["stages"]) == ("done", 2)
@@ -186,7 +186,7 @@ def test_resume_starts_the_runs_that_had_not_begun(tmp_path: Path) -> None:
         return sorted(run["state"] for run in json.loads(command("status", "--home", home, "--json").out))
 
     assert states() == ["queued", "stopped"]
-    assert command("resume", "--no-mlflow", "--home", home, "--plugin", path).status == 0
+    assert command("resume", "--no-mlflow", "--no-estimate", "--home", home, "--plugin", path).status == 0
     assert states() == ["done", "done"]
 
 
