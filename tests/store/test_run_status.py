@@ -169,7 +169,9 @@ def test_resume_finishes_the_runs_that_were_started(tmp_path: Path) -> None:
     home = tmp_path / "home"
     assert small_run(home, "--plugin", path, "--method", "mine").status == 130
     assert state(home)["state"] == "stopped"
-    done = command("resume", "--no-mlflow", "--no-estimate", "--home", home, "--plugin", path, state(home)["run"][:8])
+    done = command(
+        "resume", "--no-mlflow", "--no-estimate", "--home", home, "--plugin", path, state(home)["run"][:8]
+    )
     assert done.status == 0, done.err
     assert "resumed: 1 run, 0 finished, 1 to do" in done.err
     assert (state(home)["state"], state(home)["stages"]) == ("done", 2)
