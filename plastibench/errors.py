@@ -44,7 +44,10 @@ _LIBRARIES = {"torch", "torchvision", "numpy", "click", "optuna", "mlflow", "", 
 """Packages whose lines do not help to find a mistake; a plug-in may be in any other."""
 _ALLOCATION = re.compile(r"[Tt]ried to allocate ([\d.]+) (bytes|[KMGT]iB)")
 _LOGIN = re.compile(r"([a-z][a-z0-9+.-]*://)(?!/)(?:[^\s:@/]*:(?!\d)[^\n]*|\S*)@", re.IGNORECASE)
-_SECRET_QUERY = re.compile(r"([?&;]\w*(?:pass|pwd|token|secret|key)\w*=)[^\s'\"&;]*", re.IGNORECASE)
+_SECRET_KEY = r"(?:api|access|account|auth|private|shared|ssl)_?key"
+_SECRET_QUERY = re.compile(
+    rf"([?&;](?:\w*(?:pass|pwd|token|secret|{_SECRET_KEY})\w*|key|sig\w*)=)[^\s'\"&;]*", re.IGNORECASE
+)
 _OUT_OF_MEMORY = ("not enough memory", "can't allocate memory", "out of memory")
 
 

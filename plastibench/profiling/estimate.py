@@ -183,7 +183,7 @@ def _calibrated(
                 return {spec.variant_id: times}
             allowed = min(MAX_CALIBRATION, max(MIN_CALIBRATION, CALIBRATION_FRACTION * total))
             if not samples:
-                logger.info("timing first stages for up to %.0f s (--no-estimate skips this)", allowed)
+                logger.info("timing first stages for up to %.0f s", allowed)
             samples[spec.variant_id] = times
         # The first one is timed again if it turns out that there is more time.
         if len(predicted) != 1 or allowed / len(missing) < 2 * share:

@@ -59,6 +59,8 @@ def test_no_error_shows_a_password(uri: str) -> None:
         ),
         ("  at http://hunter2@h/x, mail a@b", "  at http://***@h/x, mail a@b"),
         ("x://h/db?user=me&password=hunter2' is", "x://h/db?user=me&password=***' is"),
+        ("x://h/a?sig=hunter2&api_key=hunter2&key=hunter2", "x://h/a?sig=***&api_key=***&key=***"),
+        ("http://h:5000/#/runs?viewStateShareKey=0a1b", "http://h:5000/#/runs?viewStateShareKey=0a1b"),
         ("http://127.0.0.1:5000 and me@host", "http://127.0.0.1:5000 and me@host"),
     ],
 )
