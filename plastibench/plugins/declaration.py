@@ -83,7 +83,7 @@ class Setting:
         low, high = self.within
         numbers = [item for item in _items(value) if type(item) in (int, float)]
         return all(
-            math.isfinite(number) and (low is None or number >= low) and (high is None or number <= high)
+            _is_representable(number) and (low is None or number >= low) and (high is None or number <= high)
             for number in numbers
         )
 
@@ -159,3 +159,8 @@ def _tighter(one: Bounds, other: Bounds) -> Bounds:
         [bound for bound in bounds if bound is not None] for bounds in zip(one, other, strict=True)
     )
     return max(lows, default=None), min(highs, default=None)
+
+
+def _is_representable(number: int | float) -> bool:
+    """Return whether torch can hold a number: a 64-bit integer, or one that is finite."""
+    return -(2**63) <= number < 2**63 if isinstance(number, int) else math.isfinite(number)

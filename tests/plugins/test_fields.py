@@ -74,6 +74,7 @@ def test_text_is_read_as_the_type_says(name: str, text: str, value: object) -> N
         ("word", "A"),
         ("yes", "2"),
         ("several", "1,x"),
+        ("several", "9" * 400),
     ],
 )
 def test_text_that_is_not_allowed_is_named_with_what_is(name: str, text: str) -> None:
