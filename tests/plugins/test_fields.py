@@ -114,13 +114,14 @@ def test_ranges_and_sentences_follow_from_the_declaration() -> None:
     assert described["word"] == ("a", "a or b")
 
 
+WHOLE = st.integers(-(2**63), 2**63 - 1)
 VALUES: dict[str, st.SearchStrategy[Any]] = {
     "whole": st.integers(1, 9),
     "number": st.floats(0, 1),
-    "maybe": st.none() | st.integers(),
+    "maybe": st.none() | WHOLE,
     "word": st.just("a"),
     "yes": st.booleans(),
-    "several": st.lists(st.integers()).map(tuple),
+    "several": st.lists(WHOLE).map(tuple),
     "text": st.text(),
 }
 
