@@ -25,16 +25,8 @@ def unknown(kind: str, value: str, allowed: Iterable[str]) -> RequestError:
 
 
 def count(number: int, noun: str, plural: str = "") -> str:
-    """Return a number with its noun: "1 run", "1,200 runs", "2 classes", "3 runs are" of "run is"."""
+    """Return a number with its noun, such as "1 run" or "1,200 runs"; `plural` is needed if it adds no s."""
     return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
-
-
-def other_data(what: str, data: str, found: str) -> DataError:
-    """Return the error for what was done on other data than those found; checksums are cut as in tables."""
-    return DataError(
-        f"{what} on data {data[:12]}, but the data found here are {found[:12]}: give the data folder that "
-        "was used (--data or PLASTIBENCH_DATA), or another home folder (--home) for the other data"
-    )
 
 
 MAX_LENGTH = 600

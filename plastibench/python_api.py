@@ -209,7 +209,7 @@ def table(
         baseline: Method to pair the others with. Default: the suite's.
         tracking_uri: Read the runs from MLflow at this address instead.
         suite, **arguments: task, methods, model, recipe, probes, seeds, settings, device, home and plugins,
-            as for `run`. If nothing names runs, all runs in the home folder are meant.
+            as for `run`. If nothing names runs, all runs in the home folder are used.
 
     Returns:
         The tables, sorted by title. Damaged runs are left out, with a warning to the logger.

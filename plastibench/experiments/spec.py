@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -129,6 +129,11 @@ class Spec:
     def name(self) -> str:
         """Return a short name of the run, for messages."""
         return f"{self.task.name} {self.model.name} {self.method.name} seed {self.seed}"
+
+
+def by_condition(specs: Iterable[Spec]) -> dict[str, Spec]:
+    """Return one run of each condition."""
+    return {spec.condition_id: spec for spec in specs}
 
 
 def canonical(plain: object) -> str:

@@ -111,7 +111,7 @@ class Setting:
             return False
         return True
 
-    def check_range(self, cls: str) -> None:
+    def check_range(self, owner: str) -> None:
         """Raise RequestError for a range to search that holds values which are not allowed."""
         if self.range is None:
             return
@@ -122,7 +122,8 @@ class Setting:
             usable = False
         if not usable or not ends[0] < ends[1] or (self.range.log and ends[0] <= 0):  # type: ignore[operator]
             raise RequestError(
-                f"{cls}.{self.name} cannot be searched from {show(self.range.low)} to {show(self.range.high)}"
+                f"{owner}.{self.name} cannot be searched from {show(self.range.low)} "
+                f"to {show(self.range.high)}"
                 f"{' on a logarithmic scale' if self.range.log else ''}: {self.name} is {self.allowed}"
             )
 

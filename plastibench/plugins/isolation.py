@@ -15,8 +15,8 @@ from types import CodeType, ModuleType
 
 from plastibench.errors import RequestError
 from plastibench.plugins.code_hash import parse_source
-from plastibench.plugins.imports import IMPORT_MODULE, MovedImports, imported_names
-from plastibench.plugins.source import INSTALLED, Source, package_of
+from plastibench.plugins.imports import IMPORT_MODULE, MovedImports
+from plastibench.plugins.source import INSTALLED, Source, imports_of
 
 PREFIX = "plastibench_plugin_"
 """Of the names of the packages."""
@@ -89,7 +89,7 @@ class SourceFinder(MetaPathFinder):
 
     def _importer(self) -> Source | None:
         """Return the source of the plug-in whose code is being executed, or None."""
-        frame = inspect.currentframe()
+        frame = inspect.currentframe() if self._sources else None
         while frame is not None:
             package = str(frame.f_globals.get("__name__")).partition(".")[0]
             if package in self._sources:
@@ -136,10 +136,7 @@ def _import_module(
 
 def _check_imports(source: Source, imported: set[str]) -> None:
     """Raise RequestError for a module in the plug-in's folder that was imported under another name."""
-    trees = {
-        file: parse_source(content, file) for file, content in source.files.items() if file.endswith(".py")
-    }
-    named = {name for file, tree in trees.items() for name in imported_names(tree, package_of(file))}
+    named = {name for file, content in source.files.items() for name in imports_of(file, content)}
     for name in sorted(imported | {name for name in named if not source.is_local(name)}):
         _check_module(source, name, Path(str(getattr(sys.modules.get(name), "__file__", None) or "/")))
 

@@ -1,17 +1,18 @@
-"""The weights that remedies act on: each one once, and trained ones only. The one list of them."""
+"""Find the weights that methods act on: trained ones only, and each one once if it is shared."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import Parameter
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.parameter import is_lazy
 from torch.nn.utils.parametrize import is_parametrized
+from torch.overrides import TorchFunctionMode
 
 from plastibench.errors import RequestError, unknown
 
@@ -87,9 +88,9 @@ def note_scopes(model: nn.Module, scopes: list[Scope]) -> None:
 
 
 def untouched_parameters(model: nn.Module) -> list[str]:
-    """Return the trained parameters that a remedy which lists the weights of a model leaves out unasked.
+    """Return the names of the trained parameters that a method leaves out without having chosen to.
 
-    They are in none of its scopes, in none of `LAYERS`, and in no normalization. Empty if nothing has listed
+    They are in no scope that was listed, and in no layer of `LAYERS` or `NORMS`. Empty if nothing has listed
     the weights of the model.
     """
     known = {p for scope in noted_scopes(model) for p in _in_scope(model, scope)}
@@ -130,6 +131,19 @@ def _check_memory(model: nn.Module) -> None:
                 )
 
 
+class _WithoutDraws(TorchFunctionMode):
+    """Leave out `normal_`, which changes no meta tensor: its first call on one imports torch's compiler."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., object],
+        types: Iterable[type],
+        args: tuple[object, ...] = (),
+        kwargs: Mapping[str, object] | None = None,
+    ) -> object:
+        return args[0] if func is Tensor.normal_ else func(*args, **(kwargs or {}))
+
+
 def unsupported_weights(plugin: object, build: Callable[[], nn.Module]) -> str | None:
     """Return why a method or probe cannot act on the weights of the model that `build` returns, or None.
 
@@ -140,7 +154,7 @@ def unsupported_weights(plugin: object, build: Callable[[], nn.Module]) -> str |
     if not any(value is parameters_in or value is weight_layers for value in names):
         return None
     try:
-        with torch.device("meta"):  # nothing is drawn or computed
+        with torch.device("meta"), _WithoutDraws():  # nothing is drawn or computed
             model = build()
     except Exception:  # the run will build it on its device
         return None

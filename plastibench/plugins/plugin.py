@@ -149,10 +149,8 @@ class Plugin:
             return importlib.import_module(self.module)
 
     def _find_class(self, module: ModuleType) -> type:
-        base, attribute = (
-            KINDS[self.kind].base_class(),
-            self.attribute or getattr(self.source, "attribute", ""),
-        )
+        base = KINDS[self.kind].base_class()
+        attribute = self.attribute or getattr(self.source, "attribute", "")
         if attribute:
             cls = _attribute(module, attribute)
             if not isinstance(cls, type) or not issubclass(cls, base):

@@ -145,12 +145,15 @@ def _collect(root: Path, module: str, tops: set[str] | None) -> Iterator[tuple[s
             done.add(path)
             relative, content = path.relative_to(root).as_posix(), _content(path)
             yield relative, content
-            for imported in _imports(relative, content):
+            for imported in imports_of(relative, content):
                 first = module.partition(".")[0] if "." in module else ""
                 pending.append(f"{first}.**".lstrip(".") if imported == COMPUTED else imported)
 
 
-def _imports(path: str, content: bytes) -> list[str]:
+def imports_of(path: str, content: bytes) -> list[str]:
+    """Return the absolute names that a module imports; none of a file that Python cannot read."""
+    if not path.endswith(".py"):
+        return []
     try:
         return list(imported_names(code_hash.parse_source(content, path), package_of(path)))
     except SyntaxError:  # names its line if the file is executed

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from time import perf_counter
 
-from plastibench.experiments.spec import Spec, build, canonical
+from plastibench.experiments.spec import Spec, build, by_condition, canonical
 from plastibench.plugins.image_task import ImageTask
 from plastibench.profiling.calibration import step_limit, time_first_stages
 from plastibench.profiling.stage_times import StageSize, StageTime, predict_seconds
@@ -50,7 +50,7 @@ class RunTimes:
     def with_stages(self, specs: Sequence[Spec], context: RunContext, stages: int) -> float | None:
         """Return the total if the data came in fewer stages; None if they cannot."""
         sizes: dict[str, list[StageSize]] = {}
-        for key, spec in _by_condition(specs).items():
+        for key, spec in by_condition(specs).items():
             shorter = _shorter(spec, context, self.sizes[key], stages)
             if shorter is None:
                 return None
@@ -73,7 +73,7 @@ def estimate_runs(specs: Sequence[Spec], context: RunContext) -> RunTimes | None
     Runs of the same task, model, method and recipe on the same hardware tell best. What none of them tells
     about is calibrated for a few seconds in this process.
     """
-    stages = {key: _stage_sizes(spec, context) for key, spec in _by_condition(specs).items()}
+    stages = {key: _stage_sizes(spec, context) for key, spec in by_condition(specs).items()}
     if _are_short(specs, context, stages):
         return None
     samples = _from_records(specs, context)
@@ -86,10 +86,6 @@ def estimate_runs(specs: Sequence[Spec], context: RunContext) -> RunTimes | None
     seconds = {s.id: predict_seconds(samples[s.variant_id], stages[s.condition_id]) for s in specs}
     times = RunTimes(seconds, context.num_processes, stages, samples)
     return times if times.total() >= SHORT_SECONDS else None
-
-
-def _by_condition(specs: Iterable[Spec]) -> dict[str, Spec]:
-    return {spec.condition_id: spec for spec in specs}
 
 
 def _stage_sizes(spec: Spec, context: RunContext) -> list[StageSize]:
@@ -120,7 +116,7 @@ def _shorter(
 def _are_short(specs: Sequence[Spec], context: RunContext, stages: Mapping[str, Sequence[StageSize]]) -> bool:
     """Return whether the limits of the recipe make the runs short, even on a slow machine."""
     seconds = 0.0
-    for key, spec in _by_condition(specs).items():
+    for key, spec in by_condition(specs).items():
         task, _ = build(spec, context.registry)
         limits = [step_limit(task.recipe, size.num_train) for size in stages[key]]
         steps = sum(limit for limit in limits if limit is not None)

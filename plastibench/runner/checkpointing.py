@@ -9,8 +9,8 @@ from math import isinf
 from time import monotonic
 from typing import Any
 
-from plastibench.errors import other_data
 from plastibench.store.checkpoint import Checkpoint
+from plastibench.store.record import other_data
 from plastibench.system import signals
 from plastibench.training.callbacks import Checkpointer, IncompatibleCheckpointError, StateDict, StopRequested
 

@@ -6,14 +6,14 @@ from dataclasses import replace
 
 from plastibench.data.augment import Compose
 from plastibench.data.fetch import no_downloads
-from plastibench.errors import DataError, RequestError, explain, other_data
-from plastibench.experiments.spec import Spec, build
+from plastibench.errors import DataError, RequestError, explain
+from plastibench.experiments.spec import Spec, build, by_condition
 from plastibench.plugins.data_checksum import data_checksum
 from plastibench.plugins.task import Stage, Task
 from plastibench.runner.checkpointing import RunHistory
 from plastibench.runner.context import RunContext
 from plastibench.store.checkpoint import Checkpoint
-from plastibench.store.record import Record
+from plastibench.store.record import Record, other_data
 from plastibench.store.tuned_settings import TunedSettings
 from plastibench.training.callbacks import IncompatibleCheckpointError
 
@@ -28,13 +28,14 @@ def prepare_data(specs: Sequence[Spec], context: RunContext, finished: Sequence[
     Raises DataError if other data are missing, or if a run was finished or stopped on other data than those
     found; RequestError if there are too few.
     """
-    checksums = {name: load_checksum(spec, context) for name, spec in _by_condition(specs).items()}
-    for name, spec in _by_condition(record.spec for record in finished).items():
+    checksums = {name: load_checksum(spec, context) for name, spec in by_condition(specs).items()}
+    for name, spec in {record.condition_id: record.spec for record in finished}.items():
         if name not in checksums:
             with suppress(Exception), no_downloads():  # whatever a plug-in raises if its data are not here
                 checksums[name] = load_checksum(spec, context)
     check_finished(finished, checksums)
-    _check("stopped", [(spec, _stopped_on(spec, context)) for spec in specs], checksums)
+    stopped = [(spec.condition_id, spec, _stopped_on(spec, context)) for spec in specs]
+    _check("stopped", stopped, checksums)
     return checksums
 
 
@@ -55,7 +56,7 @@ def load_checksum(spec: Spec, context: RunContext) -> str:
 
 def check_finished(records: Iterable[Record], checksums: Checksums) -> None:
     """Raise DataError if runs were made on other data than those found."""
-    _check("made", [(record.spec, record.data) for record in records], checksums)
+    _check("made", [(record.condition_id, record.spec, record.data) for record in records], checksums)
 
 
 def check_tuned(
@@ -77,10 +78,6 @@ def _check_augmentation(task: Task, stage: Stage) -> None:
         raise RequestError(f"augment=true means nothing for {type(task).__name__}: it has no augmentation")
 
 
-def _by_condition(specs: Iterable[Spec]) -> dict[str, Spec]:
-    return {spec.condition_id: spec for spec in specs}
-
-
 def _stopped_on(spec: Spec, context: RunContext) -> str | None:
     """Return the checksum of the data that a run was stopped on, or None if it has no usable checkpoint."""
     checkpoint = Checkpoint(context.store.folder(spec.id), spec.id)
@@ -91,14 +88,14 @@ def _stopped_on(spec: Spec, context: RunContext) -> str | None:
     return None
 
 
-def _check(what: str, runs: Sequence[tuple[Spec, str | None]], checksums: Checksums) -> None:
+def _check(what: str, runs: Sequence[tuple[str, Spec, str | None]], checksums: Checksums) -> None:
     """Raise DataError if runs were made or stopped on other data than those that are here."""
     others = [
-        (spec, data)
-        for spec, data in runs
-        if data is not None and checksums.get(spec.condition_id, data) != data
+        (spec, data, checksums[condition])
+        for condition, spec, data in runs
+        if data is not None and checksums.get(condition, data) != data
     ]
     if others:
-        spec, data = others[0]
+        spec, data, found = others[0]
         more = f" (and {len(others) - 1} more)" if len(others) > 1 else ""
-        raise other_data(f"run {spec.id} ({spec.name}){more} was {what}", data, checksums[spec.condition_id])
+        raise other_data(f"run {spec.id} ({spec.name}){more} was {what}", data, found)

@@ -13,7 +13,7 @@ from plastibench.plugins.plugin import Plugin
 from plastibench.plugins.source import Source
 from plastibench.system.files import write_atomic
 
-FILE = "plugins.zip"
+PLUGINS_FILE = "plugins.zip"
 """In the folder of a run, beside its description."""
 _INDEX = "plugins.json"
 

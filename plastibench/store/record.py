@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from plastibench.errors import count
+from plastibench.errors import DataError, count
 from plastibench.experiments.spec import Spec, canonical
 from plastibench.store.run_metrics import RunMetrics, total_cost
 
@@ -126,6 +126,15 @@ class Record:
         if len({row.get("data") for row in record.stages}) > 1:
             raise ValueError("its stages were trained on different data")
         return record
+
+
+def other_data(what: str, data: str, found: str) -> DataError:
+    """Return the error for what was done on other data than those found, such as "this run was made"."""
+    return DataError(
+        f"{what} on data {data[:DATA_DIGITS]}, but the data found here are {found[:DATA_DIGITS]}: give the "
+        "data folder that was used (--data or PLASTIBENCH_DATA), or another home folder (--home) for the "
+        "other data"
+    )
 
 
 def hardware_name(provenance: Mapping[str, Any]) -> str:

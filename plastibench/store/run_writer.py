@@ -13,8 +13,7 @@ from typing import Any, Self
 
 from plastibench.experiments.spec import Spec, canonical
 from plastibench.plugins.plugin import Plugin
-from plastibench.store.plugin_files import FILE as PLUGINS_FILE
-from plastibench.store.plugin_files import write_plugins
+from plastibench.store.plugin_files import PLUGINS_FILE, write_plugins
 from plastibench.store.record import Record
 from plastibench.system.files import write_atomic
 
@@ -44,18 +43,18 @@ class RunWriter:
 
     def describe(self) -> None:
         """Write the spec of a run that is to be executed later, so that others know of it and can do it."""
-        path = self.folder / "spec.json"
-        if not path.exists():
-            self.folder.mkdir(parents=True, exist_ok=True)
-            write_plugins(self.folder / PLUGINS_FILE, self.plugins, sync=False)
-            write_atomic(path, canonical(self.spec.as_dict()) + "\n", sync=False)
+        if not (self.folder / "spec.json").exists():
+            self._write_description(sync=False)
+
+    def _write_description(self, *, sync: bool) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_plugins(self.folder / PLUGINS_FILE, self.plugins, sync=sync)
+        write_atomic(self.folder / "spec.json", canonical(self.spec.as_dict()) + "\n", sync=sync)
 
     def __enter__(self) -> Self:
         """Create the folder and write the plug-ins, the spec and the complete stages."""
         self.attempt = _num_attempts(self.folder) + 1
-        self.folder.mkdir(parents=True, exist_ok=True)
-        write_plugins(self.folder / PLUGINS_FILE, self.plugins)
-        write_atomic(self.folder / "spec.json", canonical(self.spec.as_dict()) + "\n")
+        self._write_description(sync=True)
         # A new file, not the old one truncated: a process that lost the run may still hold that one.
         write_atomic(self.folder / "stages.jsonl", "".join(canonical(row) + "\n" for row in self.rows))
         self._file = (self.folder / "stages.jsonl").open("a", encoding="utf-8")

@@ -26,6 +26,7 @@ from plastibench.testing.real_cost import count_passes, real_flops_counter
 from plastibench.testing.run_trace import (
     MakeMethod,
     equal_weights,
+    fail,
     hooked_after_stage,
     trace_interrupted_run,
     trace_run,
@@ -198,7 +199,7 @@ def state_survives_checkpointing(task: Task, make_method: MakeMethod) -> None:
         with tempfile.TemporaryDirectory() as folder:
             checkpoint = Checkpoint(Path(folder), "a-law")
             checkpoint.write(saved)
-            state.load_state_dict(checkpoint.read(print) or {}, fresh, restored)
+            state.load_state_dict(checkpoint.read(fail) or {}, fresh, restored)
         loaded = state.state_dict(fresh, restored)
         assert_equal_trees(saved, loaded, f"the states of {name} before and after a checkpoint")
 

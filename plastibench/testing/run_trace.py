@@ -109,7 +109,7 @@ class _Interrupter(Checkpointer):
         self.interrupted = False
 
     def resume_state(self) -> StateDict | None:
-        return self.checkpoint.read(_fail)
+        return self.checkpoint.read(fail)
 
     def should_checkpoint(self, *, between_stages: bool = False) -> bool:
         self.left -= 1
@@ -121,7 +121,8 @@ class _Interrupter(Checkpointer):
         raise StopRequested
 
 
-def _fail(message: str) -> None:
+def fail(message: str) -> None:
+    """Raise AssertionError: what a checkpoint logs while it is read is a failure."""
     raise AssertionError(message)
 
 
@@ -132,8 +133,12 @@ def hooked_after_stage(
     cls = type(method)
 
     def after_stage(self: Method, learner: Learner) -> object:
-        returned = [hook(self, learner) for hook in (before, cls.after_stage, after) if hook is not None]
-        return returned[int(before is not None)]
+        if before is not None:
+            before(self, learner)
+        returned = cls.after_stage(self, learner)
+        if after is not None:
+            after(self, learner)
+        return returned
 
     hooked = copy.copy(method)
     hooked.__class__ = type(cls.__name__, (cls,), {"after_stage": after_stage})

@@ -13,9 +13,9 @@ def batch_norms(model: nn.Module) -> list[_BatchNorm]:
     return [module for module in model.modules() if isinstance(module, _BatchNorm)]
 
 
-def measuring_batch_norms(model: nn.Module) -> list[_BatchNorm]:
-    """Put a model in training mode; return the layers that the model does not keep in evaluation mode."""
-    return [norm for norm in batch_norms(model.train()) if norm.training]
+def training_batch_norms(model: nn.Module) -> list[_BatchNorm]:
+    """Return the batch normalization layers that are in training mode."""
+    return [norm for norm in batch_norms(model) if norm.training]
 
 
 @contextmanager
@@ -39,7 +39,7 @@ def averaged_batch_norm_statistics(model: nn.Module) -> Iterator[None]:
     The same as torch's `momentum=None`, which makes the host wait for a counter at every layer and batch.
     Puts the model in training mode; a layer that it keeps in evaluation mode keeps its statistics.
     """
-    norms, calls = measuring_batch_norms(model), Counter[nn.Module]()
+    norms, calls = training_batch_norms(model.train()), Counter[nn.Module]()
     momenta = [norm.momentum for norm in norms]
 
     def before_forward(norm: _BatchNorm, inputs: tuple[Tensor, ...]) -> None:

@@ -19,7 +19,7 @@ from plastibench.training import flops, optimizers
 from plastibench.training.batch_norm import (
     averaged_batch_norm_statistics,
     batch_norms,
-    measuring_batch_norms,
+    training_batch_norms,
 )
 from plastibench.training.cost import Cost
 from plastibench.training.head import find_head
@@ -118,11 +118,8 @@ class Learner:
     def clone(self, *stream: str | int) -> Learner:
         """Return a copy whose model, optimizer and cost are its own, with a named random stream."""
         twin = copy.copy(self)
-        twin.model, twin.cost, twin.generator = (
-            copy.deepcopy(self.model),
-            Cost(),
-            generator(self.seed, *stream),
-        )
+        twin.model, twin.cost = copy.deepcopy(self.model), Cost()
+        twin.generator = generator(self.seed, *stream)
         twin._load_optimizer_state(copy.deepcopy(self._optimizer_state()))
         return twin
 
@@ -166,7 +163,7 @@ class Learner:
 
         A layer that the model keeps in evaluation mode is frozen, and keeps its statistics.
         """
-        for norm in measuring_batch_norms(self.model):
+        for norm in training_batch_norms(self.model.train()):
             norm.reset_running_stats()
 
     def reestimate_batch_norm(self) -> None:

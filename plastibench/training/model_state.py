@@ -5,7 +5,7 @@ model itself has changed are restored; other layers, hooks and functions cannot 
 """
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from types import BuiltinFunctionType, FunctionType, MethodType
@@ -80,11 +80,13 @@ def model_state(model: nn.Module, built: ModelStructure, changed_by: str) -> dic
             f"{changed_by} {change}, which no checkpoint would have: build the model so in `build`, and keep "
             "what changes in buffers or plain values"
         )
-    views = [id(view) for _, view, _ in _named_views(model)]
     return {
         "tensors": {**model.state_dict(), **dict(model.named_buffers(remove_duplicate=False))},
         "attributes": {
-            name: {**_changed(built.attributes[name], values), **_tensor_attributes(module, views)}
+            name: {
+                **_changed(built.attributes[name], values),
+                **_tensor_attributes(name, module, structure.views),
+            }
             for (name, values), module in zip(structure.attributes.items(), model.modules(), strict=True)
         },
         "training": [module.training for module in model.modules()],
@@ -116,7 +118,7 @@ def _resize(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     resized: dict[int, Tensor] = {}
     for prefix, module in model.named_modules():
         for name, old in [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]:
-            saved = tensors[f"{prefix}.{name}" if prefix else name]
+            saved = tensors[_joined(prefix, name)]
             if (saved.shape, saved.dtype) != (old.shape, old.dtype):
                 new = torch.empty_like(saved, device=old.device)
                 new = nn.Parameter(new) if isinstance(old, nn.Parameter) else new
@@ -171,12 +173,12 @@ def _objects(module: nn.Module) -> dict[str, bytes]:
     }
 
 
-def _tensor_attributes(module: nn.Module, views: list[int]) -> dict[str, Any]:
-    """Return the plain attributes of a module that are tensors, or lists or dicts of them."""
+def _tensor_attributes(prefix: str, module: nn.Module, views: Collection[str]) -> dict[str, Any]:
+    """Return the plain attributes of a module that are tensors, or lists or dicts of them; no views."""
     own = {
         name: value
         for name, value in vars(module).items()
-        if name not in _INTERNAL and _holds_tensors(value) and id(value) not in views
+        if name not in _INTERNAL and _holds_tensors(value) and _joined(prefix, name) not in views
     }
     return {name: tree_map_only(Tensor, lambda x: x.detach(), value) for name, value in own.items()}
 
@@ -190,20 +192,21 @@ def _holds_tensors(value: object) -> bool:
 
 
 def _views(model: nn.Module) -> dict[str, str]:
-    return {
-        name: f"view of {owner} at {view.storage_offset()}, {tuple(view.shape)}, {view.stride()}"
-        for name, view, owner in _named_views(model)
-    }
-
-
-def _named_views(model: nn.Module) -> Iterator[tuple[str, Tensor, str]]:
-    """Yield the tensors that are plain attributes and lie in the memory of a parameter or buffer."""
+    """Return the attributes that are tensors in the memory of a parameter or buffer, with their place."""
     named = [*model.named_parameters(), *model.named_buffers()]
     owners = {tensor.untyped_storage()._cdata: name for name, tensor in named}
+    views = {}
     for prefix, module in model.named_modules():
-        for name, value in vars(module).items():
-            if isinstance(value, Tensor) and value.untyped_storage()._cdata in owners:
-                yield f"{prefix}.{name}" if prefix else name, value, owners[value.untyped_storage()._cdata]
+        for name, view in vars(module).items():
+            owner = owners.get(view.untyped_storage()._cdata) if isinstance(view, Tensor) else None
+            if owner is not None:
+                place = f"{view.storage_offset()}, {tuple(view.shape)}, {view.stride()}"
+                views[_joined(prefix, name)] = f"view of {owner} at {place}"
+    return views
+
+
+def _joined(prefix: str, name: str) -> str:
+    return f"{prefix}.{name}" if prefix else name
 
 
 def _set_attribute(module: nn.Module, name: str, value: Any) -> None:  # noqa: ANN401 - of any type

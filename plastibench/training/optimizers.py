@@ -88,9 +88,6 @@ class SAM(Optimizer):
         return list(torch._foreach_mul(gradients, scale))
 
 
-OPTIMIZERS: dict[str, type[Optimizer]] = {"sgd": SGD, "sam": SAM, "adam": Adam, "adamw": AdamW}
-
-
 def build_optimizer(
     recipe: Recipe, parameters: Iterable[Tensor] | list[dict[str, Any]], lr: float | Tensor | None = None
 ) -> Optimizer:
@@ -112,8 +109,7 @@ def build_optimizer(
 
 def check_optimizer(optimizer: Optimizer, recipe: Recipe, model: nn.Module, method: str) -> None:
     """Raise RequestError if a method has replaced the optimizer, or left out what there is to train."""
-    classes = [type(optimizer), *([type(optimizer.inner)] if isinstance(optimizer, SAM) else [])]
-    allowed = [OPTIMIZERS[recipe.optimizer], *([SGD] if recipe.optimizer == "sam" else [])]
+    classes, allowed = _classes(optimizer), _classes(build_optimizer(recipe, [torch.zeros(1)]))
     if classes != allowed:
         raise RequestError(
             f"{method} replaces the optimizer by {classes[-1].__name__}: it must be the recipe's, "
@@ -134,14 +130,19 @@ def check_optimizer(optimizer: Optimizer, recipe: Recipe, model: nn.Module, meth
         )
 
 
+def _classes(optimizer: Optimizer) -> list[type[Optimizer]]:
+    """Return the class of an optimizer, then that of the one inside SAM."""
+    return [type(optimizer), *([type(optimizer.inner)] if isinstance(optimizer, SAM) else [])]
+
+
 def check_attributes(optimizer: Optimizer, method: str) -> None:
     """Raise RequestError if a method has added hooks, functions or attributes, which a checkpoint lacks."""
+    known = {*vars(SGD([torch.zeros(1)])), "inner", "rho", "adaptive"}
     for part in (optimizer, getattr(optimizer, "inner", optimizer)):
         if part._optimizer_step_pre_hooks or part._optimizer_step_post_hooks:
             raise RequestError(
                 f"{method} registers hooks on the optimizer, which no checkpoint would have: use `after_step`"
             )
-        known = {*vars(SGD([torch.zeros(1)])), "inner", "rho", "adaptive"}
         added = {name for name in vars(part) if name not in known and not name.startswith("_")}
         if added:
             raise RequestError(
@@ -152,15 +153,16 @@ def check_attributes(optimizer: Optimizer, method: str) -> None:
 
 def load_optimizer_state(optimizer: Optimizer, state: dict[str, Any]) -> None:
     """Load a state, but keep the optimizer's implementation options and the tensor that holds its rate."""
-    current = [
-        {name: group[name] for name in IMPLEMENTATION_OPTIONS if name in group}
-        for group in optimizer.param_groups
-    ]
+    current = [_implementation_options(group) for group in optimizer.param_groups]
     groups = [saved | options for saved, options in zip(state["param_groups"], current, strict=True)]
     optimizer.load_state_dict(state | {"param_groups": groups})
     for group, options, saved in zip(optimizer.param_groups, current, state["param_groups"], strict=True):
         group["lr"] = options["lr"]
         _set_group_lr(group, float(saved["lr"]))
+
+
+def _implementation_options(group: dict[str, Any]) -> dict[str, Any]:
+    return {name: group[name] for name in IMPLEMENTATION_OPTIONS if name in group}
 
 
 def start_schedule(optimizer: Optimizer, recipe: Recipe, make_lr: Callable[[float], float | Tensor]) -> None:
@@ -169,7 +171,7 @@ def start_schedule(optimizer: Optimizer, recipe: Recipe, make_lr: Callable[[floa
     Gives groups that a method has made the form in which the device takes optimizers and their rates.
     """
     form = build_optimizer(recipe, [torch.zeros(1)], make_lr(recipe.learning_rate)).param_groups[0]
-    options = {name: form[name] for name in IMPLEMENTATION_OPTIONS if name in form}
+    options = _implementation_options(form)
     for group in optimizer.param_groups:
         base = _base_rate(group, recipe)
         group.update({**options, "lr": make_lr(base), "initial_lr": base})
@@ -190,14 +192,20 @@ def set_learning_rates(
 ) -> None:
     """Set the rate of every group for a step, each from its own base rate."""
     for group in optimizer.param_groups:
-        base = group.setdefault("initial_lr", float(group["lr"]))
-        _set_group_lr(group, learning_rate(recipe, epoch, step, steps_per_epoch, base))
+        _set_group_lr(group, learning_rate(recipe, epoch, step, steps_per_epoch, _initial_lr(group)))
 
 
 def end_schedule(optimizer: Optimizer) -> None:
     """Set every group back to its base rate."""
     for group in optimizer.param_groups:
-        _set_group_lr(group, group["initial_lr"])
+        _set_group_lr(group, _initial_lr(group))
+
+
+def _initial_lr(group: dict[str, Any]) -> float:
+    """Return the base rate of a group; of one added since the stage began, the rate that it came with."""
+    if "initial_lr" not in group:  # reading a tensor makes the host wait: once, not at every step
+        group["initial_lr"] = float(group["lr"])
+    return float(group["initial_lr"])
 
 
 def learning_rate(

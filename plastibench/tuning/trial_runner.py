@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from plastibench.errors import explain, other_data
+from plastibench.errors import explain
 from plastibench.runner.callbacks import RunCallback
 from plastibench.runner.context import RunContext
 from plastibench.runner.execute import execute
 from plastibench.runner.scheduler import RETRY_SECONDS
 from plastibench.runner.worker import init_worker
+from plastibench.store.record import other_data
 from plastibench.store.run_status import RunLockedError
 from plastibench.system import signals
 from plastibench.training.callbacks import StopRequested

@@ -28,7 +28,7 @@ def with_plugins_of_runs(workspace: Workspace, specs: Iterable[Spec]) -> Workspa
         for kind, part in spec.all_parts():
             key = (kind, part.name, part.code)
             if key not in kept and not workspace.registry.has(*key):
-                path = workspace.store.folder(spec.id) / plugin_files.FILE
+                path = workspace.store.folder(spec.id) / plugin_files.PLUGINS_FILE
                 plugin = _read(path, kind, part)
                 if plugin is not None:
                     kept[key] = plugin
@@ -81,7 +81,7 @@ def kept_plugins(store: Store, records: Iterable[Record]) -> list[Plugin]:
     found = []
     for (kind, name, _), run in runs.items():
         with suppress(RequestError):  # damaged: whoever executes it is told so
-            plugins = plugin_files.read_plugins(store.folder(run) / plugin_files.FILE)
+            plugins = plugin_files.read_plugins(store.folder(run) / plugin_files.PLUGINS_FILE)
             found += [plugin for plugin in plugins if (plugin.kind, plugin.name) == (kind, name)]
     return found
 

@@ -13,7 +13,7 @@ from plastibench.errors import RequestError, count
 from plastibench.experiments.spec import canonical
 from plastibench.store import tuned_settings
 from plastibench.store.checkpoint import Checkpoint
-from plastibench.store.plugin_files import FILE as PLUGINS_FILE
+from plastibench.store.plugin_files import PLUGINS_FILE
 from plastibench.store.record import Record
 from plastibench.store.record_diff import differ_in_data, differences, likely_causes
 from plastibench.store.run_status import RunLockedError, run_lock

@@ -128,12 +128,14 @@ def execute_batch(batch: Batch, callbacks: Sequence[RunCallback]) -> RunResult:
     if missing:
         logger.info("%s", plan)
     checksums = prepare_data(missing, context, list(finished.values()))
-    check_tuned(specs, batch.tuned, checksums, context)
+    if batch.tuned:
+        check_tuned(specs, batch.tuned, checksums, context)
     if not missing:
         logger.info("%s", plan)
     for spec in missing:
         store.open(spec, plugins=own_plugins(spec, context.registry)).describe()
-    tuned_settings.save(store.home, _with_data(batch.tuned, specs, checksums))
+    if batch.tuned:
+        tuned_settings.save(store.home, _with_data(batch.tuned, specs, checksums))
     callbacks = [RunLogger(), *callbacks]
     times = announce_run_time(missing, context) if batch.options.estimate else None
     for callback in callbacks:

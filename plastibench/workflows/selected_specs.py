@@ -30,7 +30,7 @@ def selected_specs(selection: Selection) -> list[Spec]:
         if not absent:
             raise
     logger.info(
-        "%s: neither installed nor given with --plugin; all runs with these names and settings are meant",
+        "%s: neither installed nor given with --plugin; using all runs with these names and settings",
         ", ".join(absent),
     )
     return found
@@ -49,7 +49,8 @@ def _matches(spec: Spec, grid: Grid) -> bool:
         and spec.method.name in {method.partition(":")[0] for method in grid.methods}
         and spec.model.name in (grid.models or (spec.model.name,))
         and {probe.name for probe in spec.probes} == set(grid.probes)
-        and (spec.seed in grid.seeds, spec.device) == (True, grid.device.partition(":")[0])
+        and spec.seed in grid.seeds
+        and spec.device == grid.device.partition(":")[0]
         and not spec.held_out_test
         and all(_has(spec, name, text) for name, text in grid.settings.items())
     )

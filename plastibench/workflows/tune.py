@@ -121,7 +121,7 @@ def _use_budget(
     home = request.selection.workspace.home
     num_lost = sum(study.requeue_lost_trials(home) for study in studies)
     if num_lost:
-        logger.info("tried again, since their process died: %s", count(num_lost, "trial"))
+        logger.info("requeued because their process died: %s", count(num_lost, "trial"))
     name = studies[0].plan.tuning
     head = f"{name}: {count(len(studies), 'study', 'studies')}, {request.budget.describe()} each"
     if all(study.used(request.budget) >= request.budget.amount for study in studies):

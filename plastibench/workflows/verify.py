@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from plastibench.devices import get_device
-from plastibench.errors import RequestError, other_data, unknown
+from plastibench.errors import RequestError, unknown
 from plastibench.runner.callbacks import RunCallback
 from plastibench.runner.context import RunContext
 from plastibench.runner.data import load_checksum
 from plastibench.runner.execute import execute
 from plastibench.runner.worker import init_worker, keep_num_threads
 from plastibench.runner.workspace import Workspace
-from plastibench.store.record import Record
+from plastibench.store.record import Record, other_data
 from plastibench.store.record_diff import differences, likely_causes
 from plastibench.store.run_store import Store
 from plastibench.workflows.kept_plugins import with_plugins_of_runs

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 from support.zoo import PARAMETRIZED, PLAIN, Attention, zoo_task
 from torch import nn
@@ -112,3 +115,16 @@ def test_a_model_that_cannot_be_trained_is_refused(task: object, model: object, 
 
     with pytest.raises(RequestError, match=message):
         next(protocol.run(task, Builds(), 0, data_context()))  # type: ignore[arg-type]
+
+
+def test_a_grid_is_made_without_torchs_compiler() -> None:
+    """Its import takes a second, which each command would take longer."""
+    code = (
+        "import sys\n"
+        "from plastibench.workflows.request import Selection\n"
+        "from plastibench.runner.workspace import Workspace\n"
+        "assert Selection(workspace=Workspace(), tasks=('digits',), methods=('dash',)).specs\n"
+        "print('torch._dynamo' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

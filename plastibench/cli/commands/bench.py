@@ -29,7 +29,10 @@ def counts(text: str) -> tuple[int, ...]:
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads. Default: torch's own choice.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option(
-    "--concurrency", type=counts, metavar="N,N", help="Instead, measure so many runs side by side: 1,2,4,8."
+    "--concurrency",
+    type=counts,
+    metavar="N,N",
+    help="Measure this many concurrent runs instead, such as 1,2,4,8.",
 )
 @options.PLUGINS
 def command(

@@ -14,7 +14,7 @@ from plastibench.cli import options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @options.PLUGINS
 def command(what: str | None, as_json: bool, plugins: tuple[Path, ...]) -> None:
-    """List what can be named, or the settings of one of it by its name.
+    """List what can be named, or show the settings of one by its name.
 
     WHAT is methods, tasks, models, probes, regimes, recipes, suites, or the name of one of them.
     """

@@ -14,9 +14,9 @@ from plastibench.cli.exit_codes import ExitCode
 def command(sources: tuple[Path, ...], home: Path) -> ExitCode:
     """Copy the finished runs of other home folders into the one named by --home.
 
-    Runs that are damaged, locked by another process, or there with different numbers are named and left
-    out: the exit status is then 1. The other home folders are only read. Unfinished runs stay where they
-    are.
+    Runs that are damaged, locked by another process, or already present with different numbers are named
+    and left out: the exit status is then 1. The other home folders are only read. Unfinished runs stay
+    where they are.
     """
     from plastibench.workflows.merge import merge
 
