@@ -154,7 +154,8 @@ def tune(
         name: Name of the tuning. Default: made of what is tuned.
         storage: Address of an Optuna storage. Default: a journal in the home folder.
         jobs: Trials side by side. 1 runs all trials in this process.
-        threads, mlflow, tracking_uri: As for `run`.
+        threads: CPU threads of each trial. Default: 1.
+        mlflow, tracking_uri: As for `run`.
         callbacks: Objects whose hooks are called when trials end.
         suite, **arguments: task, methods, model, recipe, probes, settings, device, home, data and plugins,
             as for `run`; seeds are those to report, as trials have seeds of their own.

@@ -148,6 +148,7 @@ RUN_OPTIONS = (
     click.option(
         "--estimate/--no-estimate",
         default=True,
+        show_default=True,
         help="Say beforehand how long the runs will take; without earlier runs, first stages are timed.",
     ),
     MLFLOW,

@@ -79,18 +79,17 @@ class FolderSource(FileSource):
         return self._list(folder, folders=True)
 
     def _list(self, folder: str, *, folders: bool) -> list[str]:
-        try:
-            with os.scandir(self.path / folder) as entries:
-                # A link to nothing counts as a file, which is named when it cannot be read.
-                return sorted(
-                    each.name
-                    for each in entries
-                    if not is_left_behind(each.name) and each.is_dir() == folders
-                )
-        except (FileNotFoundError, NotADirectoryError):
-            return []
-        except OSError as error:
-            raise DataError(f"{self.path / folder} cannot be read: {error.strerror or error}") from error
+        with self._errors(folder):
+            try:
+                with os.scandir(self.path / folder) as entries:
+                    # A link to nothing counts as a file, which is named when it cannot be read.
+                    return sorted(
+                        each.name
+                        for each in entries
+                        if not is_left_behind(each.name) and each.is_dir() == folders
+                    )
+            except (FileNotFoundError, NotADirectoryError):
+                return []
 
     def read(self, name: str) -> bytes:
         """Return the content of a file."""

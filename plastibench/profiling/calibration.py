@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from plastibench.profiling.stage_times import StageSize, StageTime, work
 from plastibench.runner.context import RunContext
 from plastibench.training import protocol
 from plastibench.training.callbacks import Checkpointer
+from plastibench.training.cost import FORWARD
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,10 +25,8 @@ ENOUGH_STAGES = 2
 """Complete stages from which on the one in which the limit is reached does not count."""
 USUAL_EPOCHS = 20
 """Epochs of a stage whose end is not reached within the limit: between 12 and 60 in the shipped tasks."""
-LATER = 0.5
-"""Steps of a later stage, relative to what fresh weights would take: between a fifth and more than all."""
-FORWARD = 1 / 3
-"""Cost of evaluating an example, relative to training on it."""
+LATER_STAGE_STEPS = 0.5
+"""Steps of a later stage as a share of what fresh weights would take, which is 0.2 to more than 1."""
 
 
 class _TimeIsUp(Exception):  # noqa: N818 - not an error
@@ -100,8 +100,7 @@ def time_first_stages(
 
 
 def _with_test(time: StageTime, size: StageSize, per_example: float) -> StageTime:
-    evaluation = time.evaluation + size.num_test * FORWARD * per_example
-    return StageTime(time.index, time.num_train, time.seconds, evaluation)
+    return replace(time, evaluation=time.evaluation + size.num_test * FORWARD * per_example)
 
 
 def _expected_steps(recipe: Recipe, sizes: Sequence[StageSize], done: Sequence[int]) -> int:
@@ -114,7 +113,9 @@ def _expected_steps(recipe: Recipe, sizes: Sequence[StageSize], done: Sequence[i
     if recipe.target_accuracy is None and limit is not None:
         return limit
     usual = USUAL_EPOCHS * -(-num_train // recipe.batch_size)
-    expected = round(LATER * done[0] * work(num_train) / work(sizes[0].num_train)) if done else usual
+    expected = (
+        round(LATER_STAGE_STEPS * done[0] * work(num_train) / work(sizes[0].num_train)) if done else usual
+    )
     return expected if limit is None else min(expected, limit)
 
 

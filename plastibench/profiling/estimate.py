@@ -135,8 +135,9 @@ def _from_records(specs: Sequence[Spec], context: RunContext) -> dict[str, list[
     device = context.data_context.device.name()
     hardware = hardware_name({"device": device, "threads": context.threads})
     found: dict[str, list[Record]] = {}
+    tasks = {spec.task.name for spec in specs}
     for record in load_summaries(context.store):
-        if record.hardware == hardware:
+        if record.spec.task.name in tasks and record.hardware == hardware:
             found.setdefault(_kind(record.spec), []).append(record)
     samples = {}
     for spec in {spec.variant_id: spec for spec in specs}.values():

@@ -4,6 +4,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+DATABASE_LOCK_SECONDS = 60.0
+"""Longest wait for another process that has locked a database, MLflow's or Optuna's."""
+
 
 @contextmanager
 def file_lock(path: Path, *, wait: bool | float = True, remove: bool = False) -> Iterator[None]:

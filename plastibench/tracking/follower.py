@@ -20,10 +20,10 @@ from plastibench.store import tuned_settings
 from plastibench.store.run_status import LOCK_FILE
 from plastibench.store.run_store import Store
 from plastibench.store.run_writer import FAILURE_FILE
-from plastibench.system.locks import is_locked
+from plastibench.system.locks import DATABASE_LOCK_SECONDS, is_locked
 from plastibench.system.signals import send_to_parent
 from plastibench.tracking.experiment import experiment_link
-from plastibench.tracking.server import LOCK_SECONDS, TrackingServer
+from plastibench.tracking.server import TrackingServer
 from plastibench.tracking.studies import TuningMirror, TuningSource
 from plastibench.tracking.writer import MlflowWriter
 
@@ -34,7 +34,7 @@ Texts = Mapping[str, Mapping[str, str]]
 POLL_SECONDS = 1.0
 RETRY_SECONDS = 20.0
 """Time until MLflow is tried again after an error."""
-STEP_SECONDS = LOCK_SECONDS + 30.0
+STEP_SECONDS = DATABASE_LOCK_SECONDS + 30.0
 """Longest time of a step, such as importing mlflow or writing a run; requests have timeouts of their own."""
 NICENESS = 5
 """So that runs have priority."""

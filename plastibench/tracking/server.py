@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plastibench.errors import RequestError
-from plastibench.system.locks import file_lock
+from plastibench.system.locks import DATABASE_LOCK_SECONDS, file_lock
 from plastibench.system.uris import check_address, explain_without_password, without_password
 
 if TYPE_CHECKING:
@@ -30,8 +30,6 @@ VARIABLE = "MLFLOW_TRACKING_URI"
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 SERVERS = ("http", "https")
 TIMEOUT_SECONDS = 5.0
-LOCK_SECONDS = 60.0
-"""Longest wait for a process that has locked a database."""
 ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "CRITICAL",  # errors are raised as well
@@ -145,7 +143,7 @@ class TrackingServer:
     def write_lock(self) -> Iterator[None]:
         """Hold a lock under which one process at a time writes what home folders mirror."""
         self.home.mkdir(parents=True, exist_ok=True)
-        with file_lock(self.lock_file, wait=LOCK_SECONDS):
+        with file_lock(self.lock_file, wait=DATABASE_LOCK_SECONDS):
             if self.sqlite_path is not None:
                 self.check()  # waits longer than MLflow does
             yield
@@ -166,7 +164,7 @@ class TrackingServer:
         """Raise an error if nothing answers or nothing can be written: MLflow would retry for minutes."""
         configure_mlflow(self.home)
         if self.sqlite_path is not None:
-            with closing(sqlite3.connect(self.sqlite_path, timeout=LOCK_SECONDS)) as database:
+            with closing(sqlite3.connect(self.sqlite_path, timeout=DATABASE_LOCK_SECONDS)) as database:
                 database.execute("BEGIN IMMEDIATE")
         elif self.is_database:
             self.query("SELECT 1")
@@ -178,7 +176,7 @@ class TrackingServer:
         configure_mlflow(self.home)
         if self.sqlite_path is not None:
             uri = f"{self.sqlite_path.resolve().as_uri()}?mode=ro"
-            with closing(sqlite3.connect(uri, uri=True, timeout=LOCK_SECONDS)) as database:
+            with closing(sqlite3.connect(uri, uri=True, timeout=DATABASE_LOCK_SECONDS)) as database:
                 return database.execute(sql, values).fetchall()
         import sqlalchemy
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 Phase = Literal["train", "remedy", "evaluation"]
 PHASES: tuple[Phase, ...] = get_args(Phase)
+FORWARD = 1 / 3
+"""Cost in passes of an example's forward pass alone: the backward pass costs twice as much."""
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from plastibench.errors import RequestError, unknown
+from plastibench.training.cost import FORWARD
 
 StageRows = Sequence[dict[str, Any]]
 """The stages of one run so far."""
 
-FORWARD = 1 / 3
-"""Cost in passes of an example's forward pass alone: the backward pass costs twice as much."""
 PASSES_UNIT = 1_000_000
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from plastibench.errors import RequestError
 from plastibench.experiments.grid import Grid
 from plastibench.experiments.seeds import FIRST_TUNING_SEED
 from plastibench.experiments.spec import Part, Spec, build, digest
+from plastibench.tuning.objective import OBJECTIVES
 from plastibench.tuning.pruning import RULES
 from plastibench.tuning.search_space import SearchDimension, check_names, dimensions, with_values
 
@@ -33,6 +34,11 @@ class StudyConfig:
     pruning: bool
     extra_dimensions: Mapping[str, str] = field(default_factory=dict)
     """Dimensions beside those of the methods: name to range, as text."""
+
+    @property
+    def directions(self) -> list[Literal["maximize", "minimize"]]:
+        """Return Optuna's direction of each objective."""
+        return [OBJECTIVES[name].direction for name in self.objectives]
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from plastibench.errors import RequestError, explain
 from plastibench.store.tuned_settings import FOLDER
+from plastibench.system.locks import DATABASE_LOCK_SECONDS
 from plastibench.system.uris import check_address, explain_without_password, without_password
 
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
 JOURNAL = "journal.log"
-LOCK_SECONDS = 60.0
-"""Longest wait for a process that has locked an SQLite database."""
 
 
 class StorageError(RuntimeError):
@@ -66,7 +65,7 @@ def _open_database(url: str) -> BaseStorage:
     # Workers train most of the time: none holds a connection meanwhile, of which servers have few.
     engine: dict[str, Any] = {"poolclass": NullPool}
     if url.startswith("sqlite") and "timeout=" not in url:
-        engine["connect_args"] = {"timeout": LOCK_SECONDS}
+        engine["connect_args"] = {"timeout": DATABASE_LOCK_SECONDS}
     try:
         _check_owner(sqlalchemy.create_engine(url, **engine), url)
         return RDBStorage(url, engine_kwargs=engine)

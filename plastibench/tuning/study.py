@@ -13,7 +13,6 @@ from plastibench.store.tuned_settings import FOLDER
 from plastibench.system.locks import file_lock
 from plastibench.tuning.budget import Budget
 from plastibench.tuning.heartbeat import TrialOwner, TuningWorker
-from plastibench.tuning.objective import OBJECTIVES
 from plastibench.tuning.plan import DATA, StudyPlan
 from plastibench.tuning.trials import (
     COSTS,
@@ -53,7 +52,7 @@ class TuningStudy:
         study = optuna.create_study(
             study_name=plan.study_name,
             storage=storage,
-            directions=[OBJECTIVES[name].direction for name in plan.config.objectives],
+            directions=plan.config.directions,
             load_if_exists=True,
         )
         lock_file = home / FOLDER / LOCK
@@ -153,7 +152,7 @@ def _owner(trial: FrozenTrial) -> TrialOwner:
 
 def _check_terms(study: optuna.Study, plan: StudyPlan) -> None:
     """Store the terms of a new study; raise RequestError if those of an old one differ."""
-    directions = [OBJECTIVES[name].direction for name in plan.config.objectives]
+    directions = plan.config.directions
     old_directions = [direction.name.lower() for direction in study.directions]
     if old_directions != directions:
         raise RequestError(

@@ -58,7 +58,7 @@ class TuneRequest:
     jobs: int = 1
     """Trials side by side."""
     threads: int | None = None
-    """CPU threads of each trial; None shares out the cores."""
+    """CPU threads of each trial; None is one, as in a grid of `run` that uses all cores."""
     mlflow: bool = True
     """Whether trials are mirrored to MLflow while they run."""
     tracking_uri: str | None = field(default=None, repr=False)
@@ -211,7 +211,7 @@ def _worker_config(request: TuneRequest, plans: Sequence[StudyPlan], device: Dev
     context = RunContext(
         request.selection.workspace,
         str(device),
-        threads=request.threads or device.num_threads(max(request.jobs, device.default_num_processes())),
+        threads=request.threads or 1,  # as in a grid that uses all cores, whatever the number of workers
         num_processes=request.jobs,
     )
     return WorkerConfig(tuple(plans), request.budget, context, request.storage_url)

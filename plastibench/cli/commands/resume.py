@@ -28,9 +28,9 @@ def command(
     run_options: RunOptions,
     workspace: Workspace,
 ) -> ExitCode:
-    """Continue all runs that are not finished, or those with these ids.
+    """Continue all unfinished runs except those of tunings, or the runs with these ids.
 
-    A run continues from its last checkpoint. Runs that had not begun when their command ended start. The
+    A run continues from its last checkpoint; one that had not begun when its command ended is started. The
     command that started a grid does the same for its own runs.
     """
     from plastibench.cli.progress import RunProgress

@@ -53,7 +53,7 @@ logger = logging.getLogger(__name__)
 )
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Trials side by side.")
 @click.option("--report", is_flag=True, help="Run no trials: summarize and plot those so far.")
-@options.THREADS
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads of each trial. Default: 1.")
 @options.MLFLOW
 @options.TRACKING_URI
 @click.pass_obj
