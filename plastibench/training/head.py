@@ -1,5 +1,6 @@
 """The output layer of a model: named by its architecture, or found by what it returns."""
 
+import copy
 from typing import Any
 
 import torch
@@ -7,7 +8,7 @@ from torch import Tensor, nn
 
 from plastibench.errors import RequestError
 from plastibench.plugins.layers import LAYERS, check_plain
-from plastibench.training.flops import architecture_key, meta_copy
+from plastibench.training.flops import architecture_key
 
 _found: dict[Any, str] = {}
 
@@ -15,8 +16,9 @@ _found: dict[Any, str] = {}
 def find_head(model: nn.Module, shape: tuple[int, ...]) -> str:
     """Return the name of the layer whose output is the output of the model, for images of `shape` (c, h, w).
 
-    The first call for an architecture traces a copy on torch's meta device, where nothing is computed and
-    nothing drawn. Raises RequestError if there is no such layer, or if a layer computes its weight.
+    The first call for an architecture passes two black images through a copy on the CPU, whatever device the
+    model is on, and leaves torch's global random state as it was. Raises RequestError if there is no such
+    layer, or if a layer computes its weight.
     """
     check_plain(model)
     key = architecture_key(model), shape
@@ -30,14 +32,15 @@ def _trace_head(model: nn.Module, shape: tuple[int, ...]) -> str:
     reason = "the output of the model is not that of one layer"
     logits: Tensor | None = None
     try:
-        traced = meta_copy(model).eval()
+        # Not on the meta device: its batch normalization imports torch's compiler, which takes a second.
+        traced = copy.deepcopy(model).cpu().eval()
         for name, module in traced.named_modules():
             if isinstance(module, LAYERS):
                 module.register_forward_hook(lambda _, __, output, name=name: outputs.update({name: output}))
         with torch.random.fork_rng(devices=[]), torch.no_grad():
-            logits = traced(torch.empty((2, *shape), device="meta"))
+            logits = traced(torch.zeros((2, *shape)))
     except Exception as error:
-        reason = f"the model cannot be traced ({type(error).__name__}: {error})"
+        reason = f"the model fails on two black images ({type(error).__name__}: {error})"
     for name, output in outputs.items():
         if output is logits:
             return name

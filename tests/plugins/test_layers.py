@@ -123,7 +123,7 @@ def test_a_grid_is_made_without_torchs_compiler() -> None:
         "import sys\n"
         "from plastibench.workflows.request import Selection\n"
         "from plastibench.runner.workspace import Workspace\n"
-        "assert Selection(workspace=Workspace(), tasks=('digits',), methods=('dash',)).specs\n"
+        "assert Selection(workspace=Workspace(), tasks=('digits',), methods=('dash', 'head_reset')).specs\n"
         "print('torch._dynamo' in sys.modules)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
