@@ -26,16 +26,8 @@ class Checkpoint:
 
     def write(self, state: StateDict) -> None:
         """Save a state. Raises OSError if that fails; the previous one is then still there."""
-        import torch
-
-        buffer = io.BytesIO()
-        buffer.write(bytes(HEADER_SIZE))
-        torch.save({"run": self.run, "state": state}, buffer)
-        content = buffer.getbuffer()
-        digest = hashlib.sha256(content[HEADER_SIZE:]).hexdigest()
-        content[:HEADER_SIZE] = MAGIC + f"{digest}\n".encode()
         newest, previous = (self.folder / name for name in CHECKPOINT_FILES)
-        write_atomic(newest, content, backup=previous)
+        write_atomic(newest, pack(self.run, state), backup=previous)
         fsync_directory(self.folder)
 
     def read(self, log: Callable[[str], None]) -> StateDict | None:
@@ -43,7 +35,7 @@ class Checkpoint:
         for name in CHECKPOINT_FILES:
             path = self.folder / name
             try:
-                return _read(path, self.run)
+                return unpack(self.run, memoryview(path.read_bytes()))
             except FileNotFoundError:
                 continue
             except Exception as error:  # torch raises anything for a damaged file
@@ -63,11 +55,23 @@ class Checkpoint:
                 path.unlink()
 
 
-def _read(path: Path, run: str) -> StateDict:
-    """Read a checkpoint. Raises ValueError, or what torch raises, if it is damaged."""
+def pack(run: str, state: StateDict) -> memoryview:
+    """Return the content of a file that holds the state of a run."""
     import torch
 
-    content = memoryview(path.read_bytes())
+    buffer = io.BytesIO()
+    buffer.write(bytes(HEADER_SIZE))
+    torch.save({"run": run, "state": state}, buffer)
+    content = buffer.getbuffer()
+    digest = hashlib.sha256(content[HEADER_SIZE:]).hexdigest()
+    content[:HEADER_SIZE] = MAGIC + f"{digest}\n".encode()
+    return content
+
+
+def unpack(run: str, content: memoryview) -> StateDict:
+    """Return the state that a file holds. Raises ValueError, or what torch raises, if it is damaged."""
+    import torch
+
     if bytes(content[: len(MAGIC)]) != MAGIC:
         raise ValueError("it is not a checkpoint of this version")
     digest = hashlib.sha256(content[HEADER_SIZE:]).hexdigest()

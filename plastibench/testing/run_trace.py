@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import copy
-import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,11 @@ import torch
 from torch import Tensor
 
 from plastibench.devices import Device, get_device
+from plastibench.plugins.fields import settings_of
 from plastibench.plugins.method import Method
 from plastibench.plugins.task import DataContext, Task
-from plastibench.store.checkpoint import Checkpoint
+from plastibench.seeding import derive_seed
+from plastibench.store.checkpoint import pack, unpack
 from plastibench.store.run_metrics import HARDWARE_DEPENDENT
 from plastibench.training import protocol
 from plastibench.training.callbacks import Checkpointer, StateDict, StopRequested, TrainingCallback
@@ -77,6 +79,22 @@ def trace_run(
     return trace
 
 
+def whole_run(task: Task, method: Method, seed: int = 0) -> RunTrace:
+    """Return the trace of a run on the CPU, made once for each task, class, settings and seed.
+
+    Laws compare a run that they disturb with this one. It starts with torch's global generator in a state of
+    its own. Do not change what it returns.
+    """
+    settings = tuple(settings_of(method).items())
+    return _whole_run(task, type(method), settings, seed)  # type: ignore[arg-type]  # a class can be a key
+
+
+@lru_cache(maxsize=256)
+def _whole_run(task: Task, cls: type[Method], settings: tuple[tuple[str, Any], ...], seed: int) -> RunTrace:
+    torch.manual_seed(derive_seed("whole run"))
+    return trace_run(task, cls(**dict(settings)), seed)
+
+
 def trace_interrupted_run(
     task: Task,
     make_method: MakeMethod,
@@ -86,44 +104,45 @@ def trace_interrupted_run(
 ) -> tuple[RunTrace, int]:
     """Run a method, interrupted at every `every`-th chance; return the trace and the number of interruptions.
 
-    Each attempt has a new learner and a new method, and only the checkpoint file of the one before.
+    Each attempt has a new learner and a new method, and only the checkpoint of the one before: the bytes that
+    would be in its file.
     """
-    whole = RunTrace()
-    with tempfile.TemporaryDirectory() as folder:
-        checkpoint = Checkpoint(Path(folder), "a-run")
-        for interruptions in count():
-            interrupter = _Interrupter(checkpoint, every)
-            part = trace_run(task, make_method(), device=device, checkpointer=interrupter, measures=measures)
-            whole.results.extend(part.results)
-            whole.weights.extend(part.weights)
-            if not interrupter.interrupted:
-                return whole, interruptions
+    whole, saved = RunTrace(), None
+    for interruptions in count():
+        interrupter = _Interrupter(saved, every)
+        part = trace_run(task, make_method(), device=device, checkpointer=interrupter, measures=measures)
+        whole.results.extend(part.results)
+        whole.weights.extend(part.weights)
+        if interrupter.saved is saved:
+            return whole, interruptions
+        saved = interrupter.saved
     raise AssertionError("unreachable: the run ends")
 
 
 class _Interrupter(Checkpointer):
     """Stops a run at the `every`-th chance to save its state."""
 
-    def __init__(self, checkpoint: Checkpoint, every: int) -> None:
-        self.checkpoint, self.left = checkpoint, every
-        self.interrupted = False
+    def __init__(self, saved: memoryview | None, every: int) -> None:
+        self.saved, self.left = saved, every
 
     def resume_state(self) -> StateDict | None:
-        return self.checkpoint.read(fail)
+        return None if self.saved is None else read_back(self.saved)
 
     def should_checkpoint(self, *, between_stages: bool = False) -> bool:
         self.left -= 1
         return self.left == 0
 
     def save_state(self, state: StateDict) -> None:
-        self.checkpoint.write(state)
-        self.interrupted = True
+        self.saved = pack("a-run", state)
         raise StopRequested
 
 
-def fail(message: str) -> None:
-    """Raise AssertionError: what a checkpoint logs while it is read is a failure."""
-    raise AssertionError(message)
+def read_back(saved: memoryview) -> StateDict:
+    """Return the state in a checkpoint. Raises AssertionError if it holds something that cannot be read."""
+    try:
+        return unpack("a-run", saved)
+    except Exception as error:  # torch raises anything
+        raise AssertionError(f"the checkpoint cannot be read back: {error}") from error
 
 
 def hooked_after_stage(

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
+from plastibench.data.augment import Compose, RandomCrop
+from plastibench.plugins.method import Method
 from plastibench.plugins.registry import Registry
 from plastibench.plugins.task import Task
 from plastibench.training.callbacks import TrainingCallback
@@ -39,7 +43,41 @@ def small_digits(
     return small
 
 
+def few_digits(
+    registry: Registry, model: str = "mlp_bn", max_stages: int | None = None, **recipe: Any
+) -> Task:
+    """Return small digits with as few images as a law can do with: epochs of one, two and three steps."""
+    return small_digits(registry, model, recipe, train_size=70, max_stages=max_stages)
+
+
+def augmented(task: Task) -> Task:
+    """Return a task of images whose training images are cropped at random if the recipe says so."""
+    changed = copy.copy(task)
+    object.__setattr__(changed, "__class__", _augmented(type(task)))
+    return changed
+
+
+@cache
+def _augmented(cls: type[Task]) -> type[Task]:
+    return type(cls.__name__, (cls,), {"augmentation": Compose((RandomCrop(padding=2),))})
+
+
+CAPTURED: dict[str, Any] = {
+    "batch_size": 32,
+    "max_epochs": 4,
+    "schedule": "steps",
+    "milestones": (3,),
+    "warmup_epochs": 1,
+    "learning_rate": 0.01,
+}
+"""A recipe with what a capture could freeze: an odd last batch and a varying learning rate."""
+
+
 def captured_digits(registry: Registry, **recipe: Any) -> Task:
-    """Return small digits with what a capture could freeze: an odd last batch and a varying learning rate."""
-    schedule = {"schedule": "steps", "milestones": (3,), "warmup_epochs": 1, "learning_rate": 0.01}
-    return small_digits(registry, recipe={"batch_size": 32, "max_epochs": 4, **schedule, **recipe})
+    """Return small digits to be trained in captured steps."""
+    return small_digits(registry, recipe={**CAPTURED, **recipe})
+
+
+def changes_captured_steps(cls: type[Method]) -> bool:
+    """Return whether a captured step is another one than without the method, which a control shows."""
+    return cls.can_be_captured() and (cls.disabled == {} or not cls.acts_only_between_stages())
