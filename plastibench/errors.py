@@ -32,7 +32,10 @@ def count(number: int, noun: str, plural: str = "") -> str:
 MAX_LENGTH = 600
 """Longest message, in characters."""
 MEMORY_HINT = "lower batch_size, the model's width, or --jobs"
-_LIBRARIES = {"torch", "torchvision", "numpy", "click", "optuna", "mlflow", "", *sys.stdlib_module_names}
+_INSTALLED = (
+    "torch torchvision numpy pandas scipy PIL click optuna mlflow sqlalchemy alembic requests urllib3"
+)
+_LIBRARIES = {"", *_INSTALLED.split(), *sys.stdlib_module_names}
 """Packages whose lines do not help to find a mistake; a plug-in may be in any other."""
 _ALLOCATION = re.compile(r"[Tt]ried to allocate ([\d.]+) (bytes|[KMGT]iB)")
 _LOGIN = re.compile(r"([a-z][a-z0-9+.-]*://)(?!/)(?:[^\s:@/]*:(?!\d)[^\n]*|\S*)@", re.IGNORECASE)

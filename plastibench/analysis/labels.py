@@ -1,6 +1,7 @@
 """Labels of methods and of settings: what tables, figures and MLflow call them."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from plastibench.errors import count
@@ -27,7 +28,10 @@ def method_labels(methods: Sequence[Part]) -> list[str]:
 
 
 def record_labels(records: Sequence[Record]) -> list[str]:
-    """Return a label for the method of each record; tuned methods are labeled with their number of trials."""
+    """Return a label for the method of each record; tuned methods are labeled with their number of trials.
+
+    If a file that plug-ins read had several contents, the labels name which: such runs are not averaged.
+    """
     origins = [tuned_settings.from_record(record) for record in records]
     pairs = list(zip(records, origins, strict=True))
     untuned = iter(method_labels([record.spec.method for record, origin in pairs if not _is_tuned(origin)]))
@@ -42,7 +46,19 @@ def record_labels(records: Sequence[Record]) -> list[str]:
         tuned = _tuned(record, origin)
         return f"{tuned}, trial {origin.trial} of {origin.study})" if len(trials[tuned]) > 1 else f"{tuned})"
 
-    return [label(record, origin) for record, origin in pairs]
+    return [label(record, origin) + _file_versions(record, records) for record, origin in pairs]
+
+
+def _file_versions(record: Record, others: Sequence[Record]) -> str:
+    """Return which content files had that had another one for other records; usually empty."""
+    if not record.files:
+        return ""
+    versions = {
+        Path(path).name: digest[:DATA_DIGITS]
+        for path, digest in record.files.items()
+        if any(other.files.get(path, digest) != digest for other in others)
+    }
+    return f"[{assignments(versions, ',')}]" if versions else ""
 
 
 def _is_tuned(origin: TunedSettings | None) -> bool:

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from plastibench.errors import RequestError
+from plastibench.runner.workspace import DATA_VARIABLE
 from plastibench.store.run_store import DEFAULT_HOME, HOME_VARIABLE
 
 if TYPE_CHECKING:
     from plastibench.runner.workspace import Workspace
     from plastibench.workflows.request import RunOptions, Selection
 
-DATA_VARIABLE = "PLASTIBENCH_DATA"
 TRACKING_VARIABLE = "PLASTIBENCH_TRACKING_URI"
 NEVER = "never"
 Command = TypeVar("Command", bound=Callable[..., Any])

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from plastibench.errors import RequestError
 from plastibench.plugins.fields import setting_names
+from plastibench.plugins.file_reads import unwatched
 from plastibench.plugins.image_task import ImageTask
 from plastibench.plugins.task import DataContext, Stage, Task
 
@@ -32,7 +33,7 @@ def _stream_checksum(task: Task, context: DataContext, *, held_out_test: bool) -
             task = replace(task, validation=0.0)  # type: ignore[call-arg]
     state = hashlib.sha256()
     tested = None
-    for stage in task.stream(REFERENCE_SEED, context):
+    for stage in unwatched(task.stream, REFERENCE_SEED, context):
         state.update(repr((stage.index, stage.chunks)).encode())
         stage.train[max(0, len(stage.train) - stage.num_new) :].update_digest(state)
         if not held_out_test and stage.test is not None and stage.test is not tested:

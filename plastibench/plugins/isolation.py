@@ -15,6 +15,7 @@ from types import CodeType, ModuleType
 
 from plastibench.errors import RequestError
 from plastibench.plugins.code_hash import parse_source
+from plastibench.plugins.file_reads import watch
 from plastibench.plugins.imports import IMPORT_MODULE, MovedImports
 from plastibench.plugins.source import INSTALLED, Source, imports_of
 
@@ -30,6 +31,7 @@ def load(source: Source) -> ModuleType:
     name = f"{_FINDER.add(source)}.{source.module}"
     if name in sys.modules:
         return sys.modules[name]
+    watch(source.paths)
     before = set(sys.modules)
     module = importlib.import_module(name)
     _check_imports(source, set(sys.modules) - before)

@@ -22,6 +22,7 @@ BatchNormPolicy = Literal["keep", "reset", "reestimate"]
 
 ACTING = ("build", "start", "before_stage", "loss_term", "after_step", "after_stage", "evaluated")
 """The hooks that can change a run."""
+_EMPTY_BODY = len((lambda: None).__code__.co_code)
 
 
 @dataclass(kw_only=True)
@@ -85,7 +86,7 @@ class Method(Settings):
                 raise unknown(f"setting of {cls.__name__} in {name}", setting, setting_names(cls))
             variant = cls(**values)
             policies.add((variant.optimizer_state, variant.batch_norm))
-        if cls.disabled != {} and len(policies) == 1 and not cls._uses(*ACTING):
+        if cls.disabled != {} and len(policies) == 1 and not any(map(cls._acts_in, ACTING)):
             raise RequestError(
                 f"it uses no hook and changes no policy, so it does nothing: define {' or '.join(ACTING)}; "
                 "a control, which does nothing on purpose, declares disabled = {}"
@@ -100,6 +101,12 @@ class Method(Settings):
     def can_be_captured(cls) -> bool:
         """Return whether a step with this method can be captured in a graph."""
         return cls.capturable or not cls._uses("loss_term", "after_step")
+
+    @classmethod
+    def _acts_in(cls, hook: str) -> bool:
+        """Return whether a hook is the class's own and more than `pass` or the return of a constant."""
+        code = getattr(getattr(cls, hook), "__code__", None)
+        return cls._uses(hook) and (code is None or len(code.co_code) > _EMPTY_BODY)
 
     @classmethod
     def _uses(cls, *hooks: str) -> bool:

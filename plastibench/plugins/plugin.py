@@ -15,6 +15,7 @@ from plastibench.errors import RequestError, explain
 from plastibench.plugins import isolation
 from plastibench.plugins.code_hash import file_digest, parse, parse_source
 from plastibench.plugins.contract import check_class
+from plastibench.plugins.file_reads import watch
 from plastibench.plugins.source import Source
 
 
@@ -146,6 +147,8 @@ class Plugin:
                 return isolation.load(self.source)
             if self.path is not None:
                 _IMPORTED.setdefault(self.module, file_digest(self.path))
+            else:
+                watch(_package_source(self.module, self.attribute, self.siblings).paths)
             return importlib.import_module(self.module)
 
     def _find_class(self, module: ModuleType) -> type:

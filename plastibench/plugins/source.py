@@ -37,6 +37,11 @@ class Source:
     attribute: str = ""
     """The class in the module, if it is named."""
 
+    @property
+    def paths(self) -> list[Path]:
+        """Return the paths of the modules."""
+        return [self.root / file for file in self.files]
+
     @classmethod
     def of_file(cls, path: Path) -> Source:
         """Read a file and all that it imports from its folder, or from the package that it is in.

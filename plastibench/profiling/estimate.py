@@ -7,6 +7,7 @@ from statistics import fmean
 from time import perf_counter
 
 from plastibench.experiments.spec import Spec, build, by_condition, canonical
+from plastibench.plugins.file_reads import unwatched
 from plastibench.plugins.image_task import ImageTask
 from plastibench.profiling.calibration import step_limit, time_first_stages
 from plastibench.profiling.stage_times import StageSize, StageTime, predict_seconds
@@ -97,7 +98,7 @@ def _stage_sizes(spec: Spec, context: RunContext) -> list[StageSize]:
             stage.num_new,
             0 if spec.held_out_test or stage.test is None else len(stage.test),
         )
-        for stage in task.stream(spec.seed, context.data_context)
+        for stage in unwatched(task.stream, spec.seed, context.data_context)
     ]
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from math import isinf
+from pathlib import Path
 from time import monotonic
 from typing import Any
 
+from plastibench.plugins.file_reads import files_read
 from plastibench.store.checkpoint import Checkpoint
 from plastibench.store.record import other_data
 from plastibench.system import signals
@@ -35,6 +37,8 @@ class RunHistory:
     """The state to resume from; None to start from the beginning."""
     data: str | None = None
     """Checksum of the data that the run was started on; None if that is not known."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """Digests of the files that its plug-ins have read, by path."""
 
     @classmethod
     def load(cls, checkpoint: Checkpoint, log: Callable[[str], None]) -> RunHistory:
@@ -72,10 +76,15 @@ class RunCheckpointer(Checkpointer):
         interval: float,
         log: Callable[[str], None],
         clock: Callable[[], float] = monotonic,
+        *,
+        modules: Sequence[Path] = (),
     ) -> None:
-        """Save every `interval` seconds; 0 is after every step, infinity only when asked to stop."""
+        """Save every `interval` seconds; 0 is after every step, infinity only when asked to stop.
+
+        `modules` are those of the run's plug-ins, whose files belong to it.
+        """
         self.checkpoint, self.history, self.interval = checkpoint, history, interval
-        self.log, self.clock = log, clock
+        self.log, self.clock, self.modules = log, clock, modules
         self.checkpoint_seconds = 0.0
         """Time spent on taking states and writing them."""
         self._started = self._saved = self._polled = clock()
@@ -104,7 +113,7 @@ class RunCheckpointer(Checkpointer):
 
     def save_state(self, state: StateDict) -> None:
         """Write the state. Raises StopRequested if the run was asked to stop."""
-        history = replace(self.history, seconds=self.seconds(), progress=state)
+        history = replace(self.history, seconds=self.seconds(), progress=state, files=self.files())
         try:
             self.checkpoint.write(vars(history))
         except OSError as error:  # a full disk: the previous state is still there, and the run can continue
@@ -114,6 +123,10 @@ class RunCheckpointer(Checkpointer):
         self.checkpoint_seconds += self._cost
         if signals.stop_requested():
             raise StopRequested("asked to stop")
+
+    def files(self) -> dict[str, str]:
+        """Return the digests of the files that the run's plug-ins have read so far, by path."""
+        return {**self.history.files, **files_read(self.modules)}
 
     def seconds(self) -> float:
         """Return the run's time so far, over all its sessions."""

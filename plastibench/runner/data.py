@@ -9,6 +9,7 @@ from plastibench.data.fetch import no_downloads
 from plastibench.errors import DataError, RequestError, explain
 from plastibench.experiments.spec import Spec, build, by_condition
 from plastibench.plugins.data_checksum import data_checksum
+from plastibench.plugins.file_reads import check_unchanged, unwatched
 from plastibench.plugins.task import Stage, Task
 from plastibench.runner.checkpointing import RunHistory
 from plastibench.runner.context import RunContext
@@ -34,8 +35,7 @@ def prepare_data(specs: Sequence[Spec], context: RunContext, finished: Sequence[
             with suppress(Exception), no_downloads():  # whatever a plug-in raises if its data are not here
                 checksums[name] = load_checksum(spec, context)
     check_finished(finished, checksums)
-    stopped = [(spec.condition_id, spec, _stopped_on(spec, context)) for spec in specs]
-    _check("stopped", stopped, checksums)
+    _check("stopped", [(spec.condition_id, spec, _stopped_on(spec, context)) for spec in specs], checksums)
     return checksums
 
 
@@ -45,7 +45,7 @@ def load_checksum(spec: Spec, context: RunContext) -> str:
     where = context.data_context
     hint = f"the data folder is {where.data}: choose another with --data or PLASTIBENCH_DATA"
     try:
-        first = next(task.stream(spec.seed, where))
+        first = next(unwatched(task.stream, spec.seed, where))
         _check_augmentation(task, first)
         return data_checksum(task, first, where, held_out_test=spec.held_out_test)
     except OSError as error:
@@ -55,7 +55,10 @@ def load_checksum(spec: Spec, context: RunContext) -> str:
 
 
 def check_finished(records: Iterable[Record], checksums: Checksums) -> None:
-    """Raise DataError if runs were made on other data than those found."""
+    """Raise DataError if runs were made on other data, or with other files, than those found."""
+    records = list(records)
+    for record in records:
+        check_unchanged(f"run {record.id} ({record.spec.name}) was made", record.files)
     _check("made", [(record.condition_id, record.spec, record.data) for record in records], checksums)
 
 
@@ -79,13 +82,19 @@ def _check_augmentation(task: Task, stage: Stage) -> None:
 
 
 def _stopped_on(spec: Spec, context: RunContext) -> str | None:
-    """Return the checksum of the data that a run was stopped on, or None if it has no usable checkpoint."""
+    """Return the checksum of the data that a run was stopped on, or None if it has no usable checkpoint.
+
+    Raises DataError if a file that its plug-ins had read has changed.
+    """
     checkpoint = Checkpoint(context.store.folder(spec.id), spec.id)
     if not checkpoint.exists():
         return None
-    with suppress(IncompatibleCheckpointError):
-        return RunHistory.load(checkpoint, lambda _: None).data
-    return None
+    try:
+        history = RunHistory.load(checkpoint, lambda _: None)
+    except IncompatibleCheckpointError:
+        return None
+    check_unchanged(f"run {spec.id} ({spec.name}) was stopped", history.files)
+    return history.data
 
 
 def _check(what: str, runs: Sequence[tuple[str, Spec, str | None]], checksums: Checksums) -> None:

@@ -9,6 +9,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from plastibench.experiments.spec import Spec, build, build_probes, own_plugins
+from plastibench.plugins.file_reads import check_unchanged
+from plastibench.plugins.plugin import Plugin
 from plastibench.runner.callbacks import RunCallback
 from plastibench.runner.checkpointing import RunCheckpointer, RunHistory
 from plastibench.runner.context import RunContext
@@ -67,12 +69,12 @@ def _train(spec: Spec, context: RunContext, emit: Emit) -> Record:
     task, method = build(spec, context.registry)
     origin = provenance(context.data_context.device)
     reporter = TrainingReporter(spec, emit)
-    checkpointer = _resume(spec, context, reporter, origin)
+    plugins = own_plugins(spec, context.registry)
+    checkpointer = _resume(spec, context, reporter, origin, plugins)
     history = checkpointer.history
     emit(RunStarted(spec, task.num_stages()))
     for row in history.rows:
         emit(StageRestored(spec, row))
-    plugins = own_plugins(spec, context.registry)
     with context.store.open(spec, history.rows, plugins) as writer:
         history.rows = writer.rows
         measures = protocol.Measures(spec.held_out_test, build_probes(spec, context.registry))
@@ -83,7 +85,8 @@ def _train(spec: Spec, context: RunContext, emit: Emit) -> Record:
             emit(StageEnded(spec, row))
         status = DIVERGED if result.stop == DIVERGED else "done"
         measured = {**_times(checkpointer), **reporter.model_provenance, "data": result.data}
-        record = writer.finish(status, {**origin, **measured})
+        files = checkpointer.files()
+        record = writer.finish(status, {**origin, **measured, **({"files": files} if files else {})})
     checkpointer.checkpoint.remove()
     return record
 
@@ -123,16 +126,26 @@ class TrainingReporter(TrainingCallback):
 
 
 def _resume(
-    spec: Spec, context: RunContext, reporter: TrainingReporter, origin: Mapping[str, Any]
+    spec: Spec,
+    context: RunContext,
+    reporter: TrainingReporter,
+    origin: Mapping[str, Any],
+    plugins: Sequence[Plugin],
 ) -> RunCheckpointer:
-    """Read what is saved of a run and add this session to it."""
+    """Read what is saved of a run and add this session to it.
+
+    Raises DataError if a file that its plug-ins had read has changed.
+    """
     checkpoint = Checkpoint(context.store.folder(spec.id), spec.id)
     history = RunHistory.load(checkpoint, reporter.on_log)
     if history.progress is not None:
         stage, epoch = history.position()
         reporter.on_log(f"resuming at stage {stage}, epoch {epoch}")
     history.add_session(origin)
-    return RunCheckpointer(checkpoint, history, context.checkpoint_interval, reporter.on_log)
+    check_unchanged("this run was stopped", history.files)
+    modules = [path for plugin in plugins if (source := plugin.own_source()) for path in source.paths]
+    log, interval = reporter.on_log, context.checkpoint_interval
+    return RunCheckpointer(checkpoint, history, interval, log, modules=modules)
 
 
 def _times(checkpointer: RunCheckpointer) -> dict[str, Any]:

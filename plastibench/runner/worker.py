@@ -1,17 +1,21 @@
 """A process that executes runs, one after the other, and survives their failures."""
 
+import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from plastibench.errors import RequestError, explain
+from plastibench.errors import RequestError, count, explain
 from plastibench.experiments.spec import Spec
 from plastibench.runner.context import RunContext
 from plastibench.runner.events import Emit, RunEnded, RunFailed, RunLocked, RunReleased, RunWarned
 from plastibench.runner.execute import execute_run
 from plastibench.store.run_status import RunLockedError
 from plastibench.system import signals
+from plastibench.system.cpu import num_cores
 from plastibench.training.callbacks import StopRequested
+
+logger = logging.getLogger(__name__)
 
 
 def init_worker(context: RunContext) -> None:
@@ -22,6 +26,12 @@ def init_worker(context: RunContext) -> None:
     torch.optim.SGD([torch.zeros(1)])
     if context.threads is not None:
         torch.set_num_threads(context.threads)
+    if torch.get_num_threads() > num_cores():
+        logger.warning(
+            "%s on %s: far slower than with as many as there are cores (--threads)",
+            count(torch.get_num_threads(), "thread"),
+            count(num_cores(), "core"),
+        )
     if context.deterministic:
         context.data_context.device.use_deterministic_algorithms()
     if context.num_processes > 1:

@@ -58,6 +58,12 @@ class Record:
         """Return the checksum of the data that the run was made on; None if an old record has none."""
         return self.provenance.get("data")
 
+    @property
+    def files(self) -> Mapping[str, str]:
+        """Return the digests of the files that the run's plug-ins have read, by path."""
+        files: Mapping[str, str] = self.provenance.get("files", {})
+        return files
+
     @cached_property
     def condition_id(self) -> str:
         """Return what the run shares with those that it may be compared with."""

@@ -18,7 +18,7 @@ from plastibench.errors import unknown
 from plastibench.experiments.spec import Spec
 from plastibench.store.checkpoint import Checkpoint
 from plastibench.store.run_store import Store
-from plastibench.store.run_writer import FAILURE_FILE
+from plastibench.store.run_writer import FAILURE_FILE, read_failure
 from plastibench.system.locks import file_lock, is_locked
 
 LOCK_FILE = "run.lock"
@@ -139,13 +139,9 @@ def _unfinished_state(store: Store, folder: Path) -> tuple[State, str]:
 
 
 def _failure(folder: Path) -> str | None:
-    try:
-        error = json.loads((folder / FAILURE_FILE).read_text(encoding="utf-8"))["error"]
-        return str(error).partition("\n")[0]
-    except FileNotFoundError:
+    if not (folder / FAILURE_FILE).exists():
         return None
-    except (OSError, ValueError, KeyError, TypeError):
-        return "the reason cannot be read"
+    return str(read_failure(folder).get("error", "the reason cannot be read")).partition("\n")[0]
 
 
 def _count_stages(folder: Path) -> int:

@@ -14,6 +14,7 @@ from plastibench.devices import Device
 from plastibench.devices.graph_capture import GraphCapturer
 from plastibench.errors import RequestError, count
 from plastibench.plugins.data_checksum import data_checksum
+from plastibench.plugins.file_reads import unwatched
 from plastibench.plugins.layers import unsupported_weights
 from plastibench.plugins.method import Method, call_hook
 from plastibench.plugins.probe import Probe
@@ -93,7 +94,7 @@ def run(
     _check_supported(task, method, measures.probes)
     learner: Learner | None = None
     checksum: str | None = None
-    for arrived in task.stream(seed, context):
+    for arrived in unwatched(task.stream, seed, context):
         if checksum is None:
             checksum = data_checksum(task, arrived, context, held_out_test=measures.held_out_test)
             checkpointer.check_data(checksum)

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from plastibench.devices import get_device
-from plastibench.errors import RequestError, unknown
+from plastibench.errors import DataError, RequestError, unknown
+from plastibench.plugins.file_reads import check_unchanged
 from plastibench.runner.callbacks import RunCallback
 from plastibench.runner.context import RunContext
 from plastibench.runner.data import load_checksum
@@ -93,6 +94,10 @@ def _verify(record: Record, request: VerifyRequest, callbacks: Sequence[RunCallb
         if record.data not in (None, found):
             difference = str(other_data("it was made", str(record.data), found))
             return Verification(record, [difference], repeated=False)
+        try:
+            check_unchanged("it was made", record.files)
+        except DataError as error:
+            return Verification(record, [str(error)], repeated=False)
         with keep_num_threads():
             init_worker(context)
             repetition = execute(record.spec, context, callbacks)

@@ -90,7 +90,7 @@ def test_a_hook_of_another_framework_is_refused_and_a_helper_is_not(tmp_path: Pa
         load(tmp_path, METHOD, ACTS + "def stage_start(self): pass")
 
 
-LOST = "def before_stage(self, learner): pass"
+LOST = "def before_stage(self, learner): learner.restart()"
 
 
 def test_a_hook_that_is_no_method_of_the_class_is_refused(tmp_path: Path) -> None:
@@ -236,7 +236,11 @@ def test_a_hook_that_another_base_hides_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_class_that_does_nothing_is_refused_unless_it_says_so(tmp_path: Path) -> None:
-    for body in ("", "def unsupported(self, task): return None"):
+    idle = (
+        "def before_stage(self, learner):\n        '''Do nothing.'''\n        pass",
+        "def loss_term(self, learner, logits, y): return 0.0",
+    )
+    for body in ("", "def unsupported(self, task): return None", *idle):
         with pytest.raises(RequestError, match=r"it uses no hook and changes no policy, .* disabled = \{\}"):
             load(tmp_path, METHOD, body)
     assert load(tmp_path, METHOD, "disabled = {}")
@@ -280,10 +284,10 @@ def test_a_hook_that_cannot_be_called_is_refused(
 
 def test_a_hook_may_have_other_names_defaults_and_decorators(tmp_path: Path) -> None:
     for body in (
-        "def after_step(self, anything, more=3): pass",
-        "def after_step(self, *args): pass",
-        "@staticmethod\ndef after_step(learner): pass",
-        "@torch.no_grad()\ndef after_step(self, learner): pass",
+        "def after_step(self, anything, more=3): print(self)",
+        "def after_step(self, *args): print(self)",
+        "@staticmethod\ndef after_step(learner): print(learner)",
+        "@torch.no_grad()\ndef after_step(self, learner): print(learner)",
     ):
         assert load(tmp_path, METHOD, body, before="import torch")
 

@@ -10,7 +10,11 @@ from torch import Tensor, nn
 
 from plastibench.plugins.recipe import Recipe
 from plastibench.training import optimizers
-from plastibench.training.batch_norm import frozen_batch_norm_statistics
+from plastibench.training.batch_norm import (
+    averaged_batch_norm_statistics,
+    batch_norms,
+    frozen_batch_norm_statistics,
+)
 
 
 def problem() -> tuple[list[Tensor], Any]:
@@ -111,3 +115,17 @@ def test_frozen_statistics_normalize_by_the_batch_and_are_not_updated() -> None:
     torch.testing.assert_close(actual, expected)
     assert torch.equal(norm.running_mean, torch.zeros(3))  # type: ignore[arg-type]
     assert norm.track_running_stats
+
+
+def test_instance_norm_with_statistics_is_frozen_and_averaged_too() -> None:
+    norm, x = nn.InstanceNorm1d(3, track_running_stats=True), torch.randn(4, 3, 5) + 7
+    plain = nn.InstanceNorm1d(3)
+    with frozen_batch_norm_statistics(nn.Sequential(norm, plain)):
+        assert torch.equal(norm(x), plain(x))
+        assert torch.equal(norm.eval()(x), x / (1 + norm.eps) ** 0.5)
+    assert torch.equal(norm.running_mean, torch.zeros(3))  # type: ignore[arg-type]
+    assert norm.momentum == 0.1
+    with averaged_batch_norm_statistics(norm):
+        norm(x)
+    torch.testing.assert_close(norm.running_mean, x.mean((0, 2)))
+    assert batch_norms(nn.Sequential(norm, plain)) == [norm]
