@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
@@ -17,6 +18,18 @@ from plastibench.store.run_metrics import RunMetrics, total_cost
 STATUSES = ("done", "diverged")
 TEXT_COLUMNS = ("stop", "data")
 """Columns of a stage that hold text; all others hold numbers or None."""
+
+TIMES = ("started", "finished")
+"""Fields of the provenance that hold a time (ISO 8601)."""
+PROVENANCE_TYPES: Mapping[str, tuple[type, ...]] = {
+    "threads": (int,),
+    "attempts": (int,),
+    "deterministic": (bool,),
+    "files": (dict,),
+    "sessions": (list,),
+    **dict.fromkeys(("seconds", "checkpoint_seconds", "store_seconds"), (float, int)),
+}
+"""Types of the fields of the provenance; all others hold text or None."""
 
 DATA_DIGITS = 12
 """Digits of the data's checksum that are shown."""
@@ -121,6 +134,7 @@ class Record:
         record = cls(
             Spec.from_dict(fields["spec"]), fields["status"], fields["stages"], dict(fields["provenance"])
         )
+        check_provenance(record.provenance)
         if not run == record.id == fields["id"]:
             raise ValueError("its id is not that of its description")
         if record.status not in STATUSES:
@@ -156,6 +170,19 @@ def check_row(row: Mapping[str, object]) -> None:
             valid = type(value) is str
         else:
             valid = value is None or type(value) is int or (type(value) is float and math.isfinite(value))
+        if not valid:
+            raise ValueError(f"{name} is {value!r}"[:80])
+
+
+def check_provenance(provenance: Mapping[str, object]) -> None:
+    """Raise ValueError if a field of a record's provenance has the wrong type."""
+    for name, value in provenance.items():
+        types = PROVENANCE_TYPES.get(name, (str, type(None)))
+        valid = type(value) in types
+        if name in TIMES and isinstance(value, str):
+            datetime.fromisoformat(value)
+        if name == "files" and isinstance(value, dict):
+            valid = all(isinstance(text, str) for text in value.values())
         if not valid:
             raise ValueError(f"{name} is {value!r}"[:80])
 

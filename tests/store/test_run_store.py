@@ -93,6 +93,17 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
         lambda plain: (plain["stages"][0].update(data="other"), plain.pop("digest"))
     ),
     "status": _edit(lambda plain: (plain.update(status="great"), plain.pop("digest"))),
+    **{
+        f"{field}: {value!r}": _edit(
+            lambda plain, field=field, value=value: (
+                plain["provenance"].update({field: value}),
+                plain.pop("digest"),
+            )
+        )
+        for field in ("data", "weights", "device", "threads", "files", "started", "seconds", "tuned", "torch")
+        for value in (False, [1], {"a": 1})
+    },
+    "no time": _edit(lambda plain: (plain["provenance"].update(finished="soon"), plain.pop("digest"))),
 }
 
 
