@@ -73,6 +73,10 @@ def _edit(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], None]:
     return damage
 
 
+def _with_provenance(field: str, value: object) -> Callable[[Path], None]:
+    return _edit(lambda plain: (plain["provenance"].update({field: value}), plain.pop("digest")))
+
+
 def _into_a_folder(path: Path) -> None:
     path.unlink()
     path.mkdir()
@@ -94,16 +98,11 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     ),
     "status": _edit(lambda plain: (plain.update(status="great"), plain.pop("digest"))),
     **{
-        f"{field}: {value!r}": _edit(
-            lambda plain, field=field, value=value: (
-                plain["provenance"].update({field: value}),
-                plain.pop("digest"),
-            )
-        )
+        f"{field}: {value!r}": _with_provenance(field, value)
         for field in ("data", "weights", "device", "threads", "files", "started", "seconds", "tuned", "torch")
         for value in (False, [1], {"a": 1})
     },
-    "no time": _edit(lambda plain: (plain["provenance"].update(finished="soon"), plain.pop("digest"))),
+    "no time": _with_provenance("finished", "soon"),
 }
 
 
