@@ -30,7 +30,10 @@ from plastibench.plugins.regimes.accumulate import Accumulate
 from plastibench.plugins.regimes.two_phase import TwoPhase
 from plastibench.plugins.task import DataContext, Stage, Task
 from plastibench.training.head import find_head
+from plastibench.training.hidden_units import HiddenUnits, UnitEntries, hidden_units, unsupported_units
 from plastibench.training.learner import Learner
+from plastibench.training.recycling import recycle_units
+from plastibench.training.watching import watch_activations
 
 __all__ = [
     "DASH_RECIPES",
@@ -43,6 +46,7 @@ __all__ = [
     "DataError",
     "Dataset",
     "DatasetSplits",
+    "HiddenUnits",
     "ImageTask",
     "InMemoryDataset",
     "LabeledImages",
@@ -62,7 +66,9 @@ __all__ = [
     "Stage",
     "Task",
     "TwoPhase",
+    "UnitEntries",
     "find_head",
+    "hidden_units",
     "in_memory_splits",
     "load_cifar10",
     "load_cifar100",
@@ -73,7 +79,10 @@ __all__ = [
     "load_tiny_imagenet",
     "open_imagenet",
     "parameters_in",
+    "recycle_units",
     "setting",
     "tune",
+    "unsupported_units",
+    "watch_activations",
     "weight_layers",
 ]

@@ -7,14 +7,17 @@ capture. So the learning rate is a tensor, and a method declares whether its hoo
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
 
 from plastibench.errors import explain, is_out_of_memory
 
-StepFunction = Callable[[Tensor, Tensor], int]
-"""All device work of a step, for images (b, c, h, w) and labels (b,); returns the number of passes."""
+Counts = TypeVar("Counts")
+"""What the host counts of a step, the same for every step with the same batch shape."""
+StepFunction = Callable[[Tensor, Tensor], Counts]
+"""All device work of a step, for images (b, c, h, w) and labels (b,); returns what the host counts of it."""
 
 
 class GraphCapturer(ABC):
@@ -36,16 +39,16 @@ class GraphCapturer(ABC):
 
 
 @dataclass(frozen=True)
-class CapturedGraph:
+class CapturedGraph(Generic[Counts]):
     """A captured step, and the memory that it reads its batch from."""
 
     x: Tensor
     y: Tensor
-    num_passes: int
+    counts: Counts
     replay: Callable[[], None]
 
 
-class GraphedStep:
+class GraphedStep(Generic[Counts]):
     """Takes steps: the first of each batch shape eagerly, the second while capturing, all others by replay.
 
     Valid as long as the learner keeps its weights, optimizer and modes in the same memory: within a stage.
@@ -54,10 +57,10 @@ class GraphedStep:
     def __init__(self, capturer: GraphCapturer, on_log: Callable[[str], None]) -> None:
         self._capturer = capturer
         self._on_log = on_log
-        self._graphs: dict[torch.Size, CapturedGraph | None] = {}
+        self._graphs: dict[torch.Size, CapturedGraph[Counts] | None] = {}
 
-    def __call__(self, step: StepFunction, x: Tensor, y: Tensor) -> int:
-        """Take one step and return its number of passes; `step` must be the same at every call.
+    def __call__(self, step: StepFunction[Counts], x: Tensor, y: Tensor) -> Counts:
+        """Take one step and return its counts; `step` must be the same at every call.
 
         No reference to `step` is kept: a reference cycle would let the graphs' memory outlive the stage.
         """
@@ -72,25 +75,25 @@ class GraphedStep:
         graph.x.copy_(x)
         graph.y.copy_(y)
         graph.replay()
-        return graph.num_passes
+        return graph.counts
 
-    def _warm_up(self, step: StepFunction, x: Tensor, y: Tensor) -> int:
-        passes: list[int] = []
-        self._capturer.warm_up(lambda: passes.append(step(x, y)))
-        return passes[0]
+    def _warm_up(self, step: StepFunction[Counts], x: Tensor, y: Tensor) -> Counts:
+        counts: list[Counts] = []
+        self._capturer.warm_up(lambda: counts.append(step(x, y)))
+        return counts[0]
 
-    def _capture(self, step: StepFunction, x: Tensor, y: Tensor) -> int:
-        static_x, static_y, passes = x.clone(), y.clone(), list[int]()
+    def _capture(self, step: StepFunction[Counts], x: Tensor, y: Tensor) -> Counts:
+        static_x, static_y, counts = x.clone(), y.clone(), list[Counts]()
         try:
-            replay = self._capturer.capture(lambda: passes.append(step(static_x, static_y)))
+            replay = self._capturer.capture(lambda: counts.append(step(static_x, static_y)))
         except Exception as error:
             memory_error = _find_memory_error(error)
             if memory_error is not None:
                 raise memory_error from None
             reason = explain(error)
         else:
-            self._graphs[x.shape] = CapturedGraph(static_x, static_y, passes[0], replay)
-            return passes[0]
+            self._graphs[x.shape] = CapturedGraph(static_x, static_y, counts[0], replay)
+            return counts[0]
         # A plug-in may do what no graph can hold. A failed capture has computed nothing, so the step is taken
         # now, and outside the `except` block, whose traceback would keep the failed graph's memory alive.
         self._capturer.failed = True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -35,6 +35,9 @@ class Architecture(Settings, ABC):
     """Settings of the standard recipe for this model that differ from the defaults of `Recipe`."""
     head: ClassVar[str | None] = None
     """Name of the output layer in the model, such as `fc`; None for the layer that returns the logits."""
+    hidden_units: ClassVar[Mapping[str, Sequence[str]] | None] = None
+    """What the units of each layer feed, by names in the model, such as {"fc1": ("norm1", "fc2")}; None to
+    follow them through a run of the model, for which it must be made of layers and torch's functions."""
     spatial_norm: ClassVar[bool] = True
     """Whether the input of its norms is (b, channels, h, w), rather than (b, features)."""
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Literal, Self, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, get_args
 
 from plastibench.system.energy import joules_between
 
@@ -49,6 +49,24 @@ class PhaseCost:
     """Peak memory on the device."""
     energy: float | None = field(default=None, metadata={"unit": "J"})
     """By the device's own counter."""
+
+
+class RemedyWork(NamedTuple):
+    """What a method itself has computed in passes and matrix products, or in some of them."""
+
+    passes: int
+    forwards: int
+    flops: int | None
+    elementwise_flops: int | None
+
+    def since(self, before: RemedyWork) -> RemedyWork:
+        """Return what has been computed since `before`; None if it could not be counted."""
+        return RemedyWork(
+            self.passes - before.passes,
+            self.forwards - before.forwards,
+            _difference(self.flops, before.flops),
+            _difference(self.elementwise_flops, before.elementwise_flops),
+        )
 
 
 @dataclass
@@ -100,6 +118,18 @@ class Cost:
         self.phases[phase].flops = _add(self.phases[phase].flops, matrix)
         self.elementwise_flops = _add(self.elementwise_flops, elementwise)
 
+    def remedy_work(self) -> RemedyWork:
+        """Return what the method itself has computed so far."""
+        flops = self.phases["remedy"].flops
+        return RemedyWork(self.remedy_passes, self.remedy_forwards, flops, self.elementwise_flops)
+
+    def add_remedy_work(self, work: RemedyWork) -> None:
+        """Add work of the method itself: a captured step repeats it."""
+        self.remedy_passes += work.passes
+        self.remedy_forwards += work.forwards
+        self.phases["remedy"].flops = _add(self.phases["remedy"].flops, work.flops)
+        self.elementwise_flops = _add(self.elementwise_flops, work.elementwise_flops)
+
     @contextmanager
     def measure(self, phase: Phase, device: Device) -> Iterator[None]:
         """Add the seconds and joules spent in the context to a phase, and update its peak memory.
@@ -120,6 +150,10 @@ class Cost:
                 part.energy = (part.energy or 0.0) + joules
             if peak is not None:
                 part.memory = max(peak, part.memory or 0)
+
+
+def _difference(after: int | None, before: int | None) -> int | None:
+    return None if after is None or before is None else after - before
 
 
 def _add(total: int | None, amount: int | None) -> int | None:

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from plastibench.devices import Device
@@ -22,11 +21,14 @@ from plastibench.training.batch_norm import (
     training_batch_norms,
 )
 from plastibench.training.cost import Cost
+from plastibench.training.counted_passes import CountedPasses
 from plastibench.training.head import find_head
+from plastibench.training.hidden_units import HiddenUnits, hidden_units
 from plastibench.training.model_state import model_state, model_structure
+from plastibench.training.stage_log import Reduction, StageLog
 
 
-class Learner:
+class Learner(CountedPasses):
     """A model that is trained through the stages of one seed."""
 
     stage: Stage
@@ -42,7 +44,13 @@ class Learner:
         """What the current stage has cost so far."""
         self.generator = generator(seed, "method")
         """The method's own random stream, on the CPU."""
+        self.activations: list[Tensor] | None = None
+        """In `after_step`, if they are watched: those of the step's first pass, one tensor (b, units,
+        positions) without gradient for each layer of `hidden_units`."""
+        self.watching = self.counts_backward = False
         self._method = method
+        self._log = StageLog()
+        self._units: tuple[dict[nn.Parameter, bool], list[HiddenUnits]] | None = None
         self._drawn = 0
         self.restart()
         self._built = model_structure(self.model)  # what a resumed run will have built
@@ -50,7 +58,7 @@ class Learner:
     def begin_stage(self, stage: Stage) -> None:
         """Start a stage."""
         self.stage = stage
-        self.cost = Cost()
+        self.cost, self._log, self._units = Cost(), StageLog(), None
         self._drawn = 0 if stage.index else 1  # in the first stage, draw 0 was the model itself
 
     def state_dict(self) -> dict[str, Any]:
@@ -67,6 +75,8 @@ class Learner:
             "generator": self.generator.get_state(),
             "optimizer": self._optimizer_state(),
             "scopes": noted_scopes(self.model),
+            "log": self._log.state_dict(),
+            "watching": self.watching,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -76,14 +86,12 @@ class Learner:
         self.generator.set_state(state["generator"])
         self._load_optimizer_state(state["optimizer"])
         note_scopes(self.model, state["scopes"])
+        self._log.load_state_dict(state.get("log", {}), self.device.torch_device)
+        self.watching = state.get("watching", False)
 
     def model_state(self) -> dict[str, Any]:
         """Return the state of the model. Raises RequestError for a change that no checkpoint can hold."""
         return model_state(self.model, self._built, type(self._method).__name__)
-
-    def loss(self, logits: Tensor, y: Tensor) -> Tensor:
-        """Return the task's loss alone, the mean cross-entropy; logits (b, classes), y (b,)."""
-        return F.cross_entropy(logits.float(), y)
 
     def fresh_model(self) -> nn.Module:
         """Return a newly initialized model on the device; each call within a stage draws another one.
@@ -115,10 +123,45 @@ class Learner:
         """Return the output layer of the model. Raises RequestError if it is not known or parametrized."""
         return weight_layers(self.model, head=self.head_name())[-1]
 
+    def hidden_units(self, model: nn.Module | None = None) -> list[HiddenUnits]:
+        """Return the layers of hidden units of the model, or of another one of the same architecture.
+
+        Raises RequestError if they are not known, or if there are none.
+        """
+        shape, declared = self.stage.train.shape, self.task.architecture.hidden_units
+        if model is not None:
+            return hidden_units(model, shape, declared)
+        weights = {parameter: parameter.requires_grad for parameter in self.model.parameters()}
+        if self._units is None or self._units[0] != weights:
+            self._units = weights, hidden_units(self.model, shape, declared)
+        return self._units[1]
+
+    def watch_activations(self, on: bool = True) -> None:
+        """Keep the activations of hidden units at every training step from now on, or no longer.
+
+        Call it in `start` or `before_stage`, and read `learner.activations` in `after_step`.
+        """
+        self.watching = on
+
+    def log(self, name: str, value: float | Tensor, reduction: Reduction = "last") -> None:
+        """Report a number of the stage, which its results have as `log.NAME`.
+
+        Of several values in a stage the last one counts, their sum or their mean. A tensor of one element is
+        read when the stage ends, and the host does not wait for it before. Raises RequestError for another
+        name than of small letters, digits and underscores, and for what is not one finite number; a tensor
+        that turns out not to be finite is reported as not measured.
+        """
+        self._log.add(name, value, reduction)
+
+    def logged(self) -> dict[str, float | None]:
+        """Wait for the device and return what has been logged in the stage, by `log.NAME`."""
+        return self._log.compute()
+
     def clone(self, *stream: str | int) -> Learner:
         """Return a copy whose model, optimizer and cost are its own, with a named random stream."""
         twin = copy.copy(self)
         twin.model, twin.cost = copy.deepcopy(self.model), Cost()
+        twin._log, twin._units, twin.watching = StageLog(), None, False
         twin.generator = generator(self.seed, *stream)
         twin._load_optimizer_state(copy.deepcopy(self._optimizer_state()))
         return twin
@@ -140,23 +183,19 @@ class Learner:
             for value in self.optimizer.state.get(parameter, {}).values():
                 value.zero_()  # as at the start: sums of nothing, and no step taken
 
+    def reset_optimizer_entries(self, parameter: Tensor, mask: Tensor) -> None:
+        """Reset momentum and moments of some entries; `mask` is boolean and broadcasts to the parameter.
+
+        The host does not wait. Adam's step count, one for the whole parameter, stays.
+        """
+        for value in self.optimizer.state.get(parameter, {}).values():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                value.masked_fill_(mask, 0.0)
+
     def restart(self) -> None:
         """Start again with a fresh model and a fresh optimizer."""
         self.model = self.fresh_model()
         self.reset_optimizer()
-
-    def backward(self, model: nn.Module, x: Tensor, y: Tensor, weight: float = 1.0) -> None:
-        """Add the gradient of `weight` times the mean loss on a batch to the `.grad` of `model`.
-
-        For passes of the method itself, and counted as such.
-        """
-        with torch.enable_grad():
-            with self.device.autocast(self.task.recipe.precision):
-                logits = model(x.contiguous(memory_format=self.device.memory_format(model)))
-            (self.loss(logits, y) * weight).backward()
-        self.device.mark_step()
-        self.cost.remedy_passes += len(y)
-        self.cost.add_flops("remedy", flops.pass_flops(model, x.shape, backward=True))
 
     def reset_batch_norm(self) -> None:
         """Set the running statistics of batch normalization to mean 0 and variance 1.

@@ -55,11 +55,14 @@ class StageResult:
     """Checksum of the data set."""
     probes: Mapping[str, float]
     """Measurements of probes by `probe.measurement`, and the seconds that they took; empty without probes."""
+    logged: Mapping[str, float | None] = field(default_factory=dict)
+    """What the method reports by `learner.log`, as `log.NAME`."""
 
     def as_dict(self) -> dict[str, Any]:
-        """Return a flat dictionary of plain values, costs and measurements of probes included."""
-        plain = {name: value for name, value in vars(self).items() if name not in ("cost", "probes")}
-        return {**plain, **self.cost.as_dict(), **self.probes}
+        """Return a flat dictionary of plain values: costs, measurements of probes and reports included."""
+        nested = ("cost", "probes", "logged")
+        plain = {name: value for name, value in vars(self).items() if name not in nested}
+        return {**plain, **self.cost.as_dict(), **self.probes, **self.logged}
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,7 @@ def run(
         resumed = None
         result = _evaluate(learner, method, trained, measures.probes)
         call_hook(method, "after_stage", learner)
-        yield result
+        yield replace(result, logged=learner.logged())
         if result.stop == DIVERGED:
             break
     else:

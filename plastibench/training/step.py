@@ -1,6 +1,7 @@
 """One training step, fast on any device: nothing here makes the host wait."""
 
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -12,9 +13,20 @@ from plastibench.plugins.recipe import Recipe
 from plastibench.training import flops
 from plastibench.training.batch_norm import frozen_batch_norm_statistics
 from plastibench.training.callbacks import TrainingCallback
+from plastibench.training.cost import RemedyWork
 from plastibench.training.evaluation import RunningMetrics
 from plastibench.training.learner import Learner
 from plastibench.training.model_state import plain_attributes
+from plastibench.training.watching import watch_activations
+
+
+@dataclass(frozen=True)
+class StepCounts:
+    """What the host counts of a step."""
+
+    num_passes: int
+    remedy: RemedyWork
+    """The method's own work, which a replay repeats."""
 
 
 class TrainStep:
@@ -38,47 +50,50 @@ class TrainStep:
         self._find_flops()
         self._forward = CompiledForward(learner.device, self.recipe.batch_size, on_log)
         self._is_checked = False
-        self._graphed = None if capturer is None else GraphedStep(capturer, on_log)
+        self._graphed = None if capturer is None else GraphedStep[StepCounts](capturer, on_log)
 
     def __call__(self, x: Tensor, y: Tensor) -> None:
         """Update the weights once on a batch: x (b, c, h, w) prepared, y (b,)."""
         if not self.method.can_be_captured():  # its hooks may have frozen weights
             self._find_flops()
-        self._step = self.learner.step
+        self._step, self._is_replayed = self.learner.step, True
         one_pass = self._pass_flops(x.shape)
         images = x.contiguous(memory_format=self._memory_format)
         if self._graphed is None:
-            num_passes = self._update(images, y)
+            counts = self._update(images, y)
         else:
-            num_passes = self._take_graphed_step(self._graphed, images, y)
+            counts = self._take_graphed_step(self._graphed, images, y)
         # What the host counts: a replay does not run the lines of `_update` that do it.
         self.learner.step = self._step + 1
         self.metrics.count_batch(len(y))
-        self._add_cost(len(y), num_passes, one_pass)
+        self._add_cost(len(y), counts.num_passes, one_pass)
+        if self._is_replayed:
+            self.learner.cost.add_remedy_work(counts.remedy)
 
-    def _take_graphed_step(self, step: GraphedStep, images: Tensor, y: Tensor) -> int:
+    def _take_graphed_step(self, step: GraphedStep[StepCounts], images: Tensor, y: Tensor) -> StepCounts:
         """Take a step that is captured sooner or later, unless the first one shows that it must not be."""
         before = None if self._is_checked else plain_attributes(self.learner.model)
-        num_passes = step(self._update, images, y)
+        counts = step(self._update, images, y)
         if before is not None and before != plain_attributes(self.learner.model):
             self._graphed = None
             self._on_log("the model counts in Python, which a replay would not do: each step is run eagerly")
         self._is_checked = True
-        return num_passes
+        return counts
 
-    def _update(self, images: Tensor, y: Tensor) -> int:
-        """Do all of a step that runs on the device; return the number of passes."""
+    def _update(self, images: Tensor, y: Tensor) -> StepCounts:
+        """Do all of a step that runs on the device; return what the host counts of it."""
         learner, device = self.learner, self.learner.device
         passes: list[tuple[Tensor, Tensor]] = []
+        self._is_replayed, before = False, learner.cost.remedy_work()
 
         def closure() -> Tensor:
             learner.optimizer.zero_grad(set_to_none=True)
             with self._batch_norm_statistics(len(passes)), device.autocast(self.recipe.precision):
-                logits = self._forward(learner.model, images)
+                logits = self._logits(images, is_first=not passes)
             loss = learner.loss(logits, y)
             passes.append((logits.detach(), loss.detach()))
             total = loss + self.method.loss_term(learner, logits, y)
-            total.backward()
+            self._backward(total, images.shape)
             device.mark_step()
             return total.detach()
 
@@ -92,7 +107,32 @@ class TrainStep:
         # The accuracy is that of the weights before the step, as in SAM's paper and the DASH code.
         logits, loss = passes[0]
         self.metrics.update_sums(logits, y, loss)
-        return len(passes)
+        learner.activations = None
+        return StepCounts(len(passes), learner.cost.remedy_work().since(before))
+
+    def _logits(self, images: Tensor, *, is_first: bool) -> Tensor:
+        """Return the logits; if the method watches, keep the activations of the step's first pass."""
+        learner = self.learner
+        if not (learner.watching and is_first):
+            return self._forward(learner.model, images)
+        with watch_activations(learner.hidden_units()) as activations:  # compiled code would miss the hooks
+            logits: Tensor = learner.model(images)
+        learner.activations = activations
+        return logits
+
+    def _backward(self, total: Tensor, shape: torch.Size) -> None:
+        """Compute gradients; what `loss_term` counted in `learner.counting` is counted backward, too."""
+        learner = self.learner
+        if not learner.counts_backward:
+            total.backward()
+            return
+        learner.counts_backward = False
+        with flops.ProductCounter() as counter:
+            total.backward()
+        both, forward = self._pass_flops(shape), self._forward_flops(shape)
+        of_model = None if both is None or forward is None else both.matrix - forward.matrix
+        own = None if of_model is None else flops.Flops(counter.flops - of_model, 0)
+        learner.cost.add_flops("remedy", own)
 
     def _batch_norm_statistics(self, num_passes_before: int) -> AbstractContextManager[None]:
         if num_passes_before and self.recipe.sam_statistics == "first":
@@ -114,4 +154,5 @@ class TrainStep:
         if trained != self._trained:
             self._trained, model = trained, self.learner.model
             self._pass_flops = flops.cached_pass_flops(model, backward=True)
+            self._forward_flops = flops.cached_pass_flops(model, backward=False)
             self._update_flops = flops.update_flops(model, self.recipe)

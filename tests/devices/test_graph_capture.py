@@ -194,7 +194,7 @@ class FailingCapturer(CpuGraphs):
 
 def test_a_failed_capture_is_freed_before_the_step_runs_eagerly() -> None:
     capturer, batch = FailingCapturer(RuntimeError, "not permitted"), (torch.zeros(2), torch.zeros(2))
-    graphed, alive = GraphedStep(capturer, print), list[bool]()
+    graphed, alive = GraphedStep[int](capturer, print), list[bool]()
 
     def step(x: Tensor, y: Tensor) -> int:
         alive.append(hasattr(capturer, "memory") and capturer.memory() is not None)
@@ -206,7 +206,7 @@ def test_a_failed_capture_is_freed_before_the_step_runs_eagerly() -> None:
 
 def test_out_of_memory_hidden_by_the_end_of_a_capture_is_reported() -> None:
     capturer = FailingCapturer(torch.OutOfMemoryError, "Tried to allocate 20.00 GiB")
-    graphed, batch = GraphedStep(capturer, print), (torch.zeros(2), torch.zeros(2))
+    graphed, batch = GraphedStep[int](capturer, print), (torch.zeros(2), torch.zeros(2))
     graphed(lambda x, y: 1, *batch)
     with pytest.raises(torch.OutOfMemoryError, match=r"20\.00 GiB"):
         graphed(lambda x, y: 1, *batch)

@@ -1,0 +1,63 @@
+"""The passes and matrix products that a method computes itself, counted as its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from plastibench.devices import Device
+from plastibench.plugins.task import Task
+from plastibench.training import flops
+from plastibench.training.cost import Cost
+
+
+class CountedPasses:
+    """Passes through models on the device and by the recipe of a task."""
+
+    task: Task
+    device: Device
+    cost: Cost
+    """What the current stage has cost so far."""
+    counts_backward: bool
+    """Whether the backward pass that follows contains matrix products of the method's own."""
+
+    def loss(self, logits: Tensor, y: Tensor) -> Tensor:
+        """Return the task's loss alone, the mean cross-entropy; logits (b, classes), y (b,)."""
+        return F.cross_entropy(logits.float(), y)
+
+    def backward(self, model: nn.Module, x: Tensor, y: Tensor, weight: float = 1.0) -> None:
+        """Add the gradient of `weight` times the mean loss on a batch to the `.grad` of `model`.
+
+        For passes of the method itself, and counted as such.
+        """
+        with torch.enable_grad():
+            with self.device.autocast(self.task.recipe.precision):
+                logits = model(x.contiguous(memory_format=self.device.memory_format(model)))
+            (self.loss(logits, y) * weight).backward()
+        self.device.mark_step()
+        self.cost.remedy_passes += len(y)
+        self.cost.add_flops("remedy", flops.pass_flops(model, x.shape, backward=True))
+
+    def forward(self, model: nn.Module, x: Tensor) -> Tensor:
+        """Return the logits of a batch, without gradient, in the mode that `model` is in; counted."""
+        with torch.no_grad(), self.device.autocast(self.task.recipe.precision):
+            logits: Tensor = model(x.contiguous(memory_format=self.device.memory_format(model)))
+        self.device.mark_step()
+        self.cost.remedy_forwards += len(x)
+        self.cost.add_flops("remedy", flops.pass_flops(model, x.shape, backward=False))
+        return logits
+
+    @contextmanager
+    def counting(self) -> Iterator[None]:
+        """Count the FLOPs of matrix products in the context: for those of the method outside of passes.
+
+        In `loss_term`, those of their backward pass are counted, too.
+        """
+        with flops.ProductCounter() as counter:
+            yield
+        self.cost.add_flops("remedy", flops.Flops(counter.flops, 0))
+        self.counts_backward = torch.is_grad_enabled()
