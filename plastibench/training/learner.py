@@ -148,7 +148,7 @@ class Learner(CountedPasses):
 
         Of several values in a stage the last one counts, their sum or their mean. A tensor of one element is
         read when the stage ends, and the host does not wait for it before. Raises RequestError for another
-        name than of small letters, digits and underscores, and for what is not one finite number; a tensor
+        name than of small letters, 0 to 9 and underscores, and for what is not one finite number; a tensor
         that turns out not to be finite is reported as not measured.
         """
         self._log.add(name, value, reduction)

@@ -76,7 +76,7 @@ def _reduced(entry: dict[str, Any]) -> float | None:
 def _check(name: str, value: object, reduction: str) -> None:
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise RequestError(
-            f"learner.log takes no name {name!r}: use small letters, digits and underscores, such as "
+            f"learner.log takes no name {name!r}: use small letters, 0 to 9 and underscores, such as "
             "units_recycled"
         )
     if reduction not in REDUCTIONS:

@@ -189,7 +189,7 @@ def test_a_tensor_that_is_not_finite_is_not_measured(registry: Registry) -> None
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
-        (("units recycled", 1), "takes no name 'units recycled': use small letters, digits and underscores"),
+        (("units recycled", 1), "takes no name 'units recycled': use small letters, 0 to 9 and underscores"),
         (("Units", 1), "takes no name 'Units'"),
         (("units", "many"), "takes a number for units, not a str"),
         (("units", None), "takes a number for units, not a NoneType"),
