@@ -191,6 +191,9 @@ def equal(options: argparse.Namespace, results: Results) -> Iterator[Part]:
 def _difference(name: str, kind: type[Method], optimizer: str) -> Row:
     recipe = Recipe(batch_size=48, max_epochs=3, target_accuracy=None).from_strings({"optimizer": optimizer})
     task = throughput.random_images(Registry().load("model", "small_resnet")(width=8), recipe, 256)
+    reason = kind().unsupported(task)
+    if reason is not None:
+        return {"unsupported": reason}
     torch.backends.cudnn.deterministic = True
     try:
         one, other = (

@@ -104,4 +104,7 @@ def _together(done: dict[str, Row]) -> Iterator[Sequence[str]]:
 def _equal(done: dict[str, Row]) -> Iterator[Sequence[str]]:
     for row in _with(done, "equal/"):
         _, method, optimizer = row["key"].split("/")
+        if "unsupported" in row:
+            yield method, optimizer, "-", row["unsupported"]
+            continue
         yield method, optimizer, "yes" if row["same_bits"] else "no", f"{row['largest_difference']:.2g}"

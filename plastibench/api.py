@@ -20,6 +20,7 @@ from plastibench.errors import DataError
 from plastibench.plugins.architecture import Architecture, LayerFactories, Shape
 from plastibench.plugins.fields import setting, tune
 from plastibench.plugins.image_task import ImageTask
+from plastibench.plugins.layer_swap import LayerSwap, WideActivation
 from plastibench.plugins.layers import Scope, parameters_in, weight_layers
 from plastibench.plugins.method import BatchNormPolicy, Method, OptimizerStatePolicy
 from plastibench.plugins.probe import Probe
@@ -51,6 +52,7 @@ __all__ = [
     "InMemoryDataset",
     "LabeledImages",
     "LayerFactories",
+    "LayerSwap",
     "Learner",
     "Method",
     "OptimizerStatePolicy",
@@ -67,6 +69,7 @@ __all__ = [
     "Task",
     "TwoPhase",
     "UnitEntries",
+    "WideActivation",
     "find_head",
     "hidden_units",
     "in_memory_splits",

@@ -126,6 +126,7 @@ class Grid:
 
     def _methods(self, registry: Registry, task: Task) -> Iterator[Part]:
         from plastibench.plugins.layers import unsupported_weights
+        from plastibench.plugins.recipe_changes import trained_task
 
         for text in self.methods:
             name, colon, preset = text.partition(":")
@@ -134,7 +135,8 @@ class Grid:
                 raise unknown(f"preset of {name}", preset, cls.presets)
             with plugin_errors(f"method {name}"):
                 method = cls(**cls.presets.get(preset, {})).from_strings(self._own(name))
-                reason = method.unsupported(task) or unsupported_weights(method, partial(method.build, task))
+                own = trained_task(task, method)
+                reason = method.unsupported(task) or unsupported_weights(method, partial(method.build, own))
             if reason is not None:
                 raise RequestError(f"method {name} cannot run on this task and model: {reason}")
             yield Part.of(registry.get("method", name), method)

@@ -127,9 +127,13 @@ class Setting:
                 f"{' on a logarithmic scale' if self.range.log else ''}: {self.name} is {self.allowed}"
             )
 
+    def has_meaning(self, values: Mapping[str, Any]) -> bool:
+        """Return whether the values of other settings let this one have an effect."""
+        return self.only is None or values[self.only[0]] == self.only[1]
+
     def check_meaning(self, values: Mapping[str, Any]) -> None:
         """Raise RequestError for a value that another setting makes meaningless."""
-        if self.only is None or values[self.only[0]] == self.only[1] or values[self.name] == self.default:
+        if self.only is None or self.has_meaning(values) or values[self.name] == self.default:
             return
         name, needed = self.only
         raise RequestError(

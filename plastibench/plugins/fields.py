@@ -12,6 +12,7 @@ from plastibench.plugins.declaration import Bounds, Range, Setting
 from plastibench.plugins.values import show, to_json
 
 T = TypeVar("T")
+SettingsT = TypeVar("SettingsT", bound="Settings")
 
 
 def tune(default: T, low: float, high: float, *, log: bool = False, within: Bounds = (None, None)) -> T:
@@ -71,6 +72,23 @@ class Settings:
         """
         with _checks():
             return replace(self, **_parse(type(self), texts), **nested)  # type: ignore[type-var]  # a dataclass
+
+
+def with_settings(instance: SettingsT, changes: Mapping[str, Any]) -> SettingsT:
+    """Return a copy with other settings; those that lose their meaning by the change get their defaults.
+
+    Raises RequestError for an unknown name, and for a value that is not allowed.
+    """
+    declared = _declared(type(instance))
+    for name in changes.keys() - declared.keys():
+        raise unknown(f"setting of {type(instance).__name__}", name, declared)
+    values = {name: getattr(instance, name) for name in declared} | dict(changes)
+    lost = {
+        name: one.default
+        for name, one in declared.items()
+        if name not in changes and not one.has_meaning(values)
+    }
+    return replace(instance, **{**lost, **changes})  # type: ignore[type-var]  # a dataclass
 
 
 def settings_of(instance: Settings) -> dict[str, Any]:

@@ -154,11 +154,16 @@ def unsupported_weights(plugin: object, build: Callable[[], nn.Module]) -> str |
     if not any(value is parameters_in or value is weight_layers for value in names):
         return None
     try:
-        with torch.device("meta"), _WithoutDraws():  # nothing is drawn or computed
-            model = build()
+        model = without_data(build)
     except Exception:  # the run will build it on its device
         return None
     return _parametrized(model)
+
+
+def without_data(build: Callable[[], nn.Module]) -> nn.Module:
+    """Return the model that `build` returns on torch's meta device: nothing is drawn or computed."""
+    with torch.device("meta"), _WithoutDraws():
+        return build()
 
 
 def check_plain(model: nn.Module) -> None:

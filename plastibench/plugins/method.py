@@ -1,4 +1,4 @@
-"""The contract of a remedy: settings, two policies, and eight hooks."""
+"""The contract of a remedy: settings, three policies, and eight hooks."""
 
 from __future__ import annotations
 
@@ -76,6 +76,13 @@ class Method(Settings):
         """Return why the remedy cannot run on a task, or None."""
         return None
 
+    def recipe_changes(self) -> Mapping[str, Any]:
+        """Return settings of the recipe that this method alone is trained with, such as another optimizer.
+
+        They depend on the method's settings alone, and may be those of `recipe_changes.CHANGEABLE`.
+        """
+        return {}
+
     @classmethod
     def check_contract(cls) -> None:
         """Raise RequestError for settings that do not exist, and for a class that does nothing."""
@@ -86,7 +93,8 @@ class Method(Settings):
                 raise unknown(f"setting of {cls.__name__} in {name}", setting, setting_names(cls))
             variant = cls(**values)
             policies.add((variant.optimizer_state, variant.batch_norm))
-        if cls.disabled != {} and len(policies) == 1 and not any(map(cls._acts_in, ACTING)):
+        acts = cls._uses("recipe_changes") or any(map(cls._acts_in, ACTING))
+        if cls.disabled != {} and len(policies) == 1 and not acts:
             raise RequestError(
                 f"it uses no hook and changes no policy, so it does nothing: define {' or '.join(ACTING)}; "
                 "a control, which does nothing on purpose, declares disabled = {}"
@@ -95,7 +103,12 @@ class Method(Settings):
     @classmethod
     def acts_only_between_stages(cls) -> bool:
         """Return whether no hook can change the first stage."""
-        return not cls._uses("build", "start", "loss_term", "after_step", "evaluated")
+        return not cls._uses("recipe_changes", "build", "start", "loss_term", "after_step", "evaluated")
+
+    @classmethod
+    def changes_model(cls) -> bool:
+        """Return whether `build` may return another model than the task's."""
+        return cls._uses("build")
 
     @classmethod
     def can_be_captured(cls) -> bool:

@@ -62,6 +62,7 @@ def execute_run(spec: Spec, context: RunContext, emit: Emit) -> Record:
 
 
 def _train(spec: Spec, context: RunContext, emit: Emit) -> Record:
+    from plastibench.runner.method_changes import method_changes
     from plastibench.runner.provenance import provenance
     from plastibench.training import protocol
     from plastibench.training.trainer import DIVERGED
@@ -85,6 +86,7 @@ def _train(spec: Spec, context: RunContext, emit: Emit) -> Record:
             emit(StageEnded(spec, row))
         status = DIVERGED if result.stop == DIVERGED else "done"
         measured = {**_times(checkpointer), **reporter.model_provenance, "data": result.data}
+        measured |= method_changes(task, method)
         files = checkpointer.files()
         record = writer.finish(status, {**origin, **measured, **({"files": files} if files else {})})
     checkpointer.checkpoint.remove()

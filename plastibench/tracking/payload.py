@@ -39,7 +39,7 @@ TOTALS = ("steps", "passes", "flops", "seconds", "energy", "peak_memory")
 """Costs of a whole run, each shown as total_NAME."""
 FORBIDDEN = re.compile(r"[^\w.: -]")
 """Characters that MLflow forbids in names, which measurements of a probe may have."""
-PROVENANCE = ("commit", "plastibench", "torch", "device", "host", "threads", "data")
+PROVENANCE = ("commit", "plastibench", "torch", "device", "host", "threads", "data", "recipe_changes")
 """Fields of a record's provenance that become tags."""
 
 

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from plastibench.devices import Device
 from plastibench.plugins.layers import check_trainable, note_scopes, noted_scopes, weight_layers
 from plastibench.plugins.method import Method
+from plastibench.plugins.recipe_changes import trained_task
 from plastibench.plugins.task import Stage, Task
 from plastibench.seeding import generator, seeded_init
-from plastibench.training import flops, optimizers
+from plastibench.training import flops, optimizer_checks, optimizers
 from plastibench.training.batch_norm import (
     averaged_batch_norm_statistics,
     batch_norms,
@@ -35,7 +36,8 @@ class Learner(CountedPasses):
     """The stage that is being trained, or is about to be."""
 
     def __init__(self, task: Task, method: Method, seed: int, device: Device) -> None:
-        self.task = task
+        self.task = trained_task(task, method)
+        """With the recipe that the method is trained with."""
         self.device = device
         self.seed = seed
         self.step = 0
@@ -67,7 +69,7 @@ class Learner(CountedPasses):
         Raises RequestError if a method has changed the optimizer in a way that no checkpoint can hold.
         """
         self.check_optimizer()
-        optimizers.check_attributes(self.optimizer, type(self._method).__name__)
+        optimizer_checks.check_attributes(self.optimizer, type(self._method).__name__)
         return {
             "step": self.step,
             "drawn": self._drawn,
@@ -224,7 +226,9 @@ class Learner(CountedPasses):
 
     def check_optimizer(self) -> None:
         """Raise RequestError if a method has left an optimizer that does not fit the recipe or the model."""
-        optimizers.check_optimizer(self.optimizer, self.task.recipe, self.model, type(self._method).__name__)
+        optimizer_checks.check_optimizer(
+            self.optimizer, self.task.recipe, self.model, type(self._method).__name__
+        )
 
     def _build_optimizer(self, groups: list[list[Tensor]]) -> None:
         recipe = self.task.recipe

@@ -4,88 +4,14 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
-from plastibench.errors import RequestError
 from plastibench.plugins.recipe import Recipe
+from plastibench.training.sam import SAM
 
-Closure = Callable[[], Tensor]
 IMPLEMENTATION_OPTIONS = ("lr", "fused", "foreach", "capturable")
 """Options of a parameter group that say how, and not by which rule, an update is computed."""
-
-
-class SAM(Optimizer):
-    """Sharpness-aware minimization (Foret et al. 2021, arXiv 2010.01412, equation 2).
-
-    A step moves the weights to w + e with e = rho * g / ||g||_2, takes the gradient there, moves
-    back, and lets the inner optimizer step with it. The adaptive form (Kwon et al. 2021, arXiv
-    2102.11600, equation 6) has e = rho * |w|^2 * g / || |w| * g ||_2.
-    """
-
-    def __init__(self, inner: Optimizer, rho: float, adaptive: bool) -> None:
-        self.inner = inner
-        self.rho = rho
-        self.adaptive = adaptive
-        super().__init__(inner.param_groups, inner.defaults)
-
-    # Groups and state are the inner optimizer's: what is changed here is changed there.
-    @property
-    def param_groups(self) -> list[dict[str, Any]]:
-        """Return the groups of the inner optimizer."""
-        return self.inner.param_groups
-
-    @param_groups.setter
-    def param_groups(self, groups: list[dict[str, Any]]) -> None:
-        self.inner.param_groups = groups
-
-    @property
-    def state(self) -> Any:  # noqa: ANN401 - torch's own type
-        """Return the state of the inner optimizer."""
-        return self.inner.state
-
-    @state.setter
-    def state(self, state: Any) -> None:  # noqa: ANN401 - torch's own type
-        self.inner.state = state
-
-    def step(self, closure: Closure | None = None) -> Tensor:  # type: ignore[override]
-        """Take two forward-backward passes and one update; return the loss at the unmoved weights."""
-        if closure is None:
-            raise TypeError("SAM.step needs a closure: it takes the gradient twice")
-        with torch.enable_grad():
-            loss = closure()
-        with torch.no_grad():
-            weights = [p for group in self.param_groups for p in group["params"] if p.grad is not None]
-            original = [p.clone() for p in weights]
-            torch._foreach_add_(weights, self._ascent(weights))
-        with torch.enable_grad():
-            closure()
-        with torch.no_grad():
-            torch._foreach_copy_(weights, original)
-        self.inner.step()
-        return loss
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the state of the inner optimizer, with what a method may have changed here."""
-        return {**self.inner.state_dict(), "rho": self.rho, "adaptive": self.adaptive}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load a state that `state_dict` returned."""
-        self.rho = state_dict.get("rho", self.rho)
-        self.adaptive = state_dict.get("adaptive", self.adaptive)
-        self.inner.load_state_dict(state_dict)
-
-    def _ascent(self, weights: list[Tensor]) -> list[Tensor]:
-        gradients = [p.grad for p in weights if p.grad is not None]
-        if self.adaptive:
-            sizes = torch._foreach_abs(weights)
-            gradients = list(torch._foreach_mul(gradients, sizes))
-        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
-        # The scale stays on the device: reading it would make the host wait at every step.
-        scale = self.rho / (norm + 1e-12)
-        if self.adaptive:
-            gradients = list(torch._foreach_mul(gradients, sizes))
-        return list(torch._foreach_mul(gradients, scale))
 
 
 def build_optimizer(
@@ -105,50 +31,6 @@ def build_optimizer(
         return cls(weights, betas=(recipe.momentum, 0.999), capturable=fused, **common)
     sgd = SGD(weights, momentum=recipe.momentum, **common)
     return SAM(sgd, recipe.rho, recipe.adaptive) if recipe.optimizer == "sam" else sgd
-
-
-def check_optimizer(optimizer: Optimizer, recipe: Recipe, model: nn.Module, method: str) -> None:
-    """Raise RequestError if a method has replaced the optimizer, or left out what there is to train."""
-    classes, allowed = _classes(optimizer), _classes(build_optimizer(recipe, [torch.zeros(1)]))
-    if classes != allowed:
-        raise RequestError(
-            f"{method} replaces the optimizer by {classes[-1].__name__}: it must be the recipe's, "
-            f"{allowed[0].__name__}, but its parameter groups may be changed"
-        )
-    held = {parameter for group in optimizer.param_groups for parameter in group["params"]}
-    named = dict(model.named_parameters())
-    missing = [name for name, weight in named.items() if weight.requires_grad and weight not in held]
-    if missing:
-        raise RequestError(
-            f"{method} leaves {', '.join(missing[:5])} of the model without an optimizer: freeze what is not "
-            "to be trained, or call learner.reset_optimizer() after a change of the model"
-        )
-    if held - set(named.values()):
-        raise RequestError(
-            f"{method} leaves parameters in the optimizer that the model does not have: call "
-            "learner.reset_optimizer() after a change of the model"
-        )
-
-
-def _classes(optimizer: Optimizer) -> list[type[Optimizer]]:
-    """Return the class of an optimizer, then that of the one inside SAM."""
-    return [type(optimizer), *([type(optimizer.inner)] if isinstance(optimizer, SAM) else [])]
-
-
-def check_attributes(optimizer: Optimizer, method: str) -> None:
-    """Raise RequestError if a method has added hooks, functions or attributes, which a checkpoint lacks."""
-    known = {*vars(SGD([torch.zeros(1)])), "inner", "rho", "adaptive"}
-    for part in (optimizer, getattr(optimizer, "inner", optimizer)):
-        if part._optimizer_step_pre_hooks or part._optimizer_step_post_hooks:
-            raise RequestError(
-                f"{method} registers hooks on the optimizer, which no checkpoint would have: use `after_step`"
-            )
-        added = {name for name in vars(part) if name not in known and not name.startswith("_")}
-        if added:
-            raise RequestError(
-                f"{method} sets optimizer.{min(added)}, which no checkpoint would have: use `after_step`, "
-                "options of parameter groups, or a field(init=False) of the method"
-            )
 
 
 def load_optimizer_state(optimizer: Optimizer, state: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from plastibench.errors import RequestError
 from plastibench.experiments.grid import Grid
 from plastibench.plugins.registry import Registry
 
@@ -17,7 +18,7 @@ FILE = Path(__file__).with_name("run_ids.json")
 
 def grids(registry: Registry) -> dict[str, Grid]:
     """Return one grid for each shipped plug-in, each with one run."""
-    found = {f"method {name}": Grid(("digits",), (name,)) for name in registry.names("method")}
+    found = {f"method {name}": _grid_of_method(registry, name) for name in registry.names("method")}
     found |= {f"task {name}": Grid((name,), ("warm",)) for name in registry.names("task")}
     found |= {
         f"model {name}": Grid(("cifar10",), ("warm",), models=(name,)) for name in registry.names("model")
@@ -33,6 +34,16 @@ def grids(registry: Registry) -> dict[str, Grid]:
         f"probe {name}": Grid(("digits",), ("warm",), probes=(name,)) for name in registry.names("probe")
     }
     return {**found, "recipe sota": Grid(("cifar10",), ("warm",), recipe="sota")}
+
+
+def _grid_of_method(registry: Registry, name: str) -> Grid:
+    """Return a grid on the first of two tasks that the method can run on."""
+    digits, images = (Grid((task,), (name,)) for task in ("digits", "cifar10"))
+    try:
+        digits.specs(registry)
+    except RequestError:  # it needs what digits do not have, such as an augmentation
+        return images
+    return digits
 
 
 def ids(registry: Registry) -> dict[str, str]:

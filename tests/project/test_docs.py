@@ -16,6 +16,8 @@ from support.tasks import small_digits
 
 from plastibench.cli.main import cli
 from plastibench.experiments import suites
+from plastibench.plugins.fields import own_choices
+from plastibench.plugins.recipe import Recipe
 from plastibench.plugins.registry import Registry
 from plastibench.testing import laws
 
@@ -110,16 +112,21 @@ MAY_NAME_TASKS = {
     "api.py": "the list of what a plug-in may import, those readers among it",
 }
 
+NAMES_OPTIMIZERS = ("plugins/recipe.py", "training/optimizers.py", "training/optimizer_checks.py")
+"""Where the recipe's optimizers are named, one of which a method may be named after."""
+
 
 def plugins_named_in(core: Path, names: Iterable[str]) -> list[str]:
     """Return the files of a package that name a plug-in: in a string (docstrings excepted) or an import."""
     pattern = re.compile(rf"\b({'|'.join(names)})\b")
+    optimizers = own_choices(Recipe)["optimizer"]
     return [
         f"{path.relative_to(core)}:{line} {word}"
         for path in sorted(core.rglob("*.py"))
         if path.relative_to(core).parts[0] not in MAY_NAME_TASKS
         for line, text in strings_and_imports(ast.parse(path.read_text(encoding="utf-8")))
         for word in pattern.findall(text)
+        if word not in optimizers or path.relative_to(core).as_posix() not in NAMES_OPTIMIZERS
     ]
 
 

@@ -42,13 +42,22 @@ def table_notes(table: ResultTable, columns: Sequence[str]) -> list[str]:
             f"cost to match: passes until the mean accuracy reaches the last one of {table.cost_reference}, "
             f"divided by the passes of {table.cost_reference}"
         )
-    return notes + _untouched_notes(table)
+    return [
+        *notes,
+        *_provenance_notes(table, "recipe_changes", "{method} is trained with {text}"),
+        *_provenance_notes(table, "model_changes", "{method} has a model of its own, of {text}"),
+        *_provenance_notes(table, "untouched", "{method} leaves {text}"),
+    ]
 
 
-def _untouched_notes(table: ResultTable) -> list[str]:
-    """Return which parameters of the model each method leaves out, if it does so unasked."""
-    untouched = {(r.method, record.provenance.get("untouched")) for r in table.rows for record in r.records}
-    return sorted(f"{method} leaves {text}" for method, text in untouched if text is not None)
+def _provenance_notes(table: ResultTable, name: str, sentence: str) -> list[str]:
+    """Return a sentence for each method whose runs have a text in a field of their provenance.
+
+    `recipe_changes` are the settings of the recipe that a method changes, `model_changes` the size of its own
+    model, `untouched` the parameters of the model that it leaves out unasked.
+    """
+    texts = {(row.method, record.provenance.get(name)) for row in table.rows for record in row.records}
+    return sorted(sentence.format(method=method, text=text) for method, text in texts if text is not None)
 
 
 def _significance_notes(table: ResultTable) -> list[str]:

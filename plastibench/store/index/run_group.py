@@ -11,7 +11,10 @@ from plastibench.experiments.spec import Spec, canonical
 from plastibench.store.record import Record, RunSummary, StageRow, hardware_name
 from plastibench.store.run_metrics import RunMetrics
 
-PROVENANCE = ("device", "threads", "torch", "plastibench", "commit", "data", "files", "tuned", "untouched")
+PROVENANCE = (
+    *("device", "threads", "torch", "plastibench", "commit", "data", "files"),
+    *("tuned", "untouched", "recipe_changes", "model_changes"),
+)
 """The fields of a record's provenance that are saved."""
 
 
