@@ -85,7 +85,8 @@ def test_a_hook_of_another_framework_is_refused_and_a_helper_is_not(tmp_path: Pa
     assert load(tmp_path, METHOD, helper)
     assert load(tmp_path, METHOD, ACTS + "def describe(self): return 3")
     with pytest.raises(
-        RequestError, match=r"nothing calls stage_start: there are build, start, .*unsupported, recipe_changes "
+        RequestError,
+        match=r"nothing calls stage_start: there are build, start, .*unsupported, recipe_changes ",
     ):
         load(tmp_path, METHOD, ACTS + "def stage_start(self): pass")
 
