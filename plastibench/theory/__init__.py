@@ -1,0 +1,1 @@
+"""The learning framework of the DASH paper, without a network."""
