@@ -19,7 +19,7 @@ from plastibench.data.tiny_imagenet import load_tiny_imagenet
 from plastibench.errors import DataError
 from plastibench.plugins.architecture import Architecture, LayerFactories, Shape
 from plastibench.plugins.fields import setting, tune
-from plastibench.plugins.image_task import ImageTask
+from plastibench.plugins.image_task import ClassificationTask, ImageTask
 from plastibench.plugins.layer_swap import LayerSwap, WideActivation
 from plastibench.plugins.layers import Scope, parameters_in, weight_layers
 from plastibench.plugins.method import BatchNormPolicy, Method, OptimizerStatePolicy
@@ -42,6 +42,7 @@ __all__ = [
     "Architecture",
     "Augmentation",
     "BatchNormPolicy",
+    "ClassificationTask",
     "Compose",
     "DataContext",
     "DataError",

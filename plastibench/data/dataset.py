@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from hashlib import _Hash
 
 Batch = tuple[Tensor, Tensor]
-"""Images, shape (b, c, h, w), floating point and normalized; labels, shape (b,), int64."""
+"""Examples, shape (b, c, h, w) of images, floating point and normalized; labels, shape (b,), int64."""
 
 
 DIGEST_BLOCK = 4096
@@ -40,8 +40,8 @@ class Dataset(ABC):
 
     @property
     @abstractmethod
-    def shape(self) -> tuple[int, int, int]:
-        """Shape of one preprocessed image: (channels, height, width)."""
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one preprocessed example: (channels, height, width) of an image, (features,) of a row."""
 
     @abstractmethod
     def __len__(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -87,10 +87,10 @@ class Grid:
         architecture = _with_known(registry.load("model", model)(), texts)
         with plugin_errors(f"task {name}"):
             recipe = _with_known(self._recipe(name, cls.recipes(architecture)), texts)
-            task: Task = cls(recipe=recipe, architecture=architecture)
-            regime = self._regime(registry, task, texts)
+            regime = self._regime(registry, cls, texts)
             nested = {} if regime is None else {"regime": regime}
-            task = task.from_strings(_known(task, texts), **nested)
+            known = _known(cls, texts)
+            task: Task = cls.parse(known, recipe=recipe, architecture=architecture, **nested)
         self._check_names(registry, texts, task, f"{name} with {model}")
         parts = {
             "task": Part.of(registry.get("task", name), task),
@@ -100,9 +100,9 @@ class Grid:
         }
         return _Condition(task, parts)
 
-    def _regime(self, registry: Registry, task: Task, texts: Texts) -> Regime | None:
+    def _regime(self, registry: Registry, task: type[Task], texts: Texts) -> Regime | None:
         """Return the regime that is named or the task's default; None if the task has no regime."""
-        default: Regime | None = getattr(task, "regime", None)
+        default = _default_regime(task)
         if default is None or "regime" not in texts:
             return None if default is None else _with_known(default, texts)
         name = texts["regime"]
@@ -195,10 +195,20 @@ class Grid:
                 )
 
 
-def _known(instance: Settings, texts: Texts) -> dict[str, str]:
-    """Return the texts of those settings that `instance` has."""
-    return {name: texts[name] for name in setting_names(type(instance)) if name in texts}
+def _default_regime(task: type[Task]) -> Regime | None:
+    """Return the regime of a task if none is named, or None if it has no regime."""
+    found = next((each for each in fields(task) if each.name == "regime"), None)
+    if found is None:
+        return None
+    if found.default_factory is not MISSING:
+        return found.default_factory()  # type: ignore[no-any-return]
+    return found.default  # type: ignore[no-any-return]
+
+
+def _known(cls: type[Settings], texts: Texts) -> dict[str, str]:
+    """Return the texts of those settings that a class has."""
+    return {name: texts[name] for name in setting_names(cls) if name in texts}
 
 
 def _with_known(instance: SettingsT, texts: Texts) -> SettingsT:
-    return instance.from_strings(_known(instance, texts))
+    return instance.from_strings(_known(type(instance), texts))

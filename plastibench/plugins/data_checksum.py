@@ -7,7 +7,7 @@ from dataclasses import replace
 from plastibench.errors import RequestError
 from plastibench.plugins.fields import setting_names
 from plastibench.plugins.file_reads import unwatched
-from plastibench.plugins.image_task import ImageTask
+from plastibench.plugins.image_task import ClassificationTask
 from plastibench.plugins.task import DataContext, Stage, Task
 
 REFERENCE_SEED = 0
@@ -17,11 +17,11 @@ REFERENCE_SEED = 0
 def data_checksum(task: Task, stage: Stage, context: DataContext, *, held_out_test: bool = False) -> str:
     """Return a SHA-256, hexadecimal, of the data that a task trains and tests on.
 
-    An ImageTask's is that of its whole data set, which `stage`, one of its stages, has. A task with a stream
-    of its own may take its data from anywhere: its checksum is that of what it yields for the reference seed,
-    without the test data if they are held out.
+    A ClassificationTask's is that of its whole data set, which `stage`, one of its stages, has. A task with
+    a stream of its own may take its data from anywhere: its checksum is that of what it yields for the
+    reference seed, without the test data if they are held out.
     """
-    if isinstance(task, ImageTask) and type(task).stream is ImageTask.stream:
+    if isinstance(task, ClassificationTask) and type(task).stream is ClassificationTask.stream:
         return stage.checksum
     return _stream_checksum(task, context, held_out_test=held_out_test)
 

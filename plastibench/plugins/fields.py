@@ -54,7 +54,7 @@ class Settings:
         """Raise RequestError if the class breaks its contract; called when a plug-in is loaded."""
 
     @classmethod
-    def parse(cls, texts: Mapping[str, str]) -> Self:
+    def parse(cls, texts: Mapping[str, str], **nested: Settings) -> Self:
         """Return an instance with some settings read from text; the others have their defaults.
 
         Raises RequestError if a setting without a default is missing.
@@ -63,7 +63,7 @@ class Settings:
             if one.default is MISSING and one.name not in texts:
                 raise RequestError(f"{cls.__name__} needs {one.name}=...: {one.name} is {one.allowed}")
         with _checks():
-            return cls(**_parse(cls, texts))
+            return cls(**_parse(cls, texts), **nested)
 
     def from_strings(self, texts: Mapping[str, str], **nested: Settings) -> Self:
         """Return a copy with some settings read from text, as on a command line, and with nested settings.

@@ -1,4 +1,4 @@
-"""A task that classifies images, which arrive in chunks."""
+"""Tasks that classify examples which arrive in chunks: of any shape, or images."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageTask(Task):
-    """Images in chunks. A subclass defines their shape, the number of classes, and `load`."""
+class ClassificationTask(Task):
+    """Examples in chunks. A subclass defines their shape, the number of classes, and `load`."""
 
     stages: int | None = setting(None, within=(2, None))
     """Number of chunks in which the data arrive; none is the regime's default."""
@@ -53,8 +53,6 @@ class ImageTask(Task):
     refused; a subclass whose helpers read them lists them here."""
     shape: ClassVar[Shape]
     num_classes: ClassVar[int]
-    augmentation: ClassVar[Augmentation] = Compose()
-    """How training images change if the recipe has augment=true."""
     standard_recipe: ClassVar[Mapping[str, Any]] = {}
     """Settings of the recipe `standard` that differ from the architecture's."""
     recipe_presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
@@ -65,7 +63,7 @@ class ImageTask(Task):
         super().__post_init__()
         self._check_taken()
         self.num_chunks()
-        reason = self.architecture.unsupported(self.input_shape())
+        reason = self.architecture.unfit(self.input_shape())
         if reason is not None:
             model, task = type(self.architecture).__name__, type(self).__name__
             raise RequestError(f"{model} cannot be trained on {task}: {reason}")
@@ -74,30 +72,8 @@ class ImageTask(Task):
     def load(self, context: DataContext) -> DatasetSplits:
         """Return the whole data set on the context's device. Raises DataError if it is missing."""
 
-    def preprocess(
-        self,
-        images: tuple[LabeledImages, LabeledImages],
-        context: DataContext,
-        channels: Normalization | None = None,
-    ) -> DatasetSplits:
-        """Return decoded (train, test) `images` on the context's device, normalized if the recipe says so.
-
-        `channels` holds the means and the standard deviations of the channels in [0, 1]; if None, they are
-        those of the training images.
-        """
-        train, test = images
-        normalization = (channels or channel_statistics(train)) if self.recipe.normalize else None
-        return in_memory_splits(
-            type(self).__name__,
-            train,
-            test,
-            context.device.torch_device,
-            normalization=normalization,
-            augmentation=self.augmentation,
-        )
-
     def input_shape(self) -> Shape:
-        """Return the shape of an image: (channels, height, width)."""
+        """Return the shape of an example: (channels, height, width) of an image, (features,) of a row."""
         return self.shape
 
     def output_classes(self) -> int:
@@ -138,9 +114,10 @@ class ImageTask(Task):
         activation: Callable[[], nn.Module] | None = None,
         norm: Callable[[int], nn.Module] | None = None,
     ) -> nn.Module:
-        """Return an untrained model, by default with ReLU and batch normalization."""
-        plain = nn.BatchNorm2d if self.architecture.spatial_norm else nn.BatchNorm1d
-        factories = LayerFactories(activation=activation or nn.ReLU, norm=norm or plain)
+        """Return an untrained model, by default with ReLU and the architecture's own normalization."""
+        factories = LayerFactories(
+            activation=activation or nn.ReLU, norm=norm or self.architecture.default_norm()
+        )
         return self.architecture.build(self.input_shape(), self.output_classes(), factories)
 
     @classmethod
@@ -154,7 +131,7 @@ class ImageTask(Task):
         """Raise RequestError for a setting that the class's own `stream` would ignore."""
         cls, taken = type(self), self._taken()
         defaults = {f.name: f.default for f in fields(cls)}
-        for name in ImageTask.takes:
+        for name in ClassificationTask.takes:
             value = getattr(self, name)
             if name not in taken and value != defaults[name]:
                 raise RequestError(
@@ -171,8 +148,8 @@ class ImageTask(Task):
             in_class = {name for member in vars(part).values() for name in names_in(member)}
             if used and "stream" not in in_class:  # which it would have for super().stream(...)
                 counted = {"stages", "max_stages"} if used & {"num_stages", "num_chunks"} else set()
-                return tuple(name for name in ImageTask.takes if name in used | counted)
-        raise AssertionError("unreachable: ImageTask declares it")
+                return tuple(name for name in ClassificationTask.takes if name in used | counted)
+        raise AssertionError("unreachable: ClassificationTask declares it")
 
     def _split(self, available: int, seed: int) -> tuple[Tensor, list[int], list[int]]:
         """Return an order of the examples, training before validation, and the sizes of their chunks."""
@@ -189,6 +166,36 @@ class ImageTask(Task):
         ]
         order = torch.cat([train for train, _ in chunks] + [validation for _, validation in chunks])
         return order, kept, held_out
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageTask(ClassificationTask):
+    """Images in chunks. A subclass defines their shape, the number of classes, and `load`."""
+
+    augmentation: ClassVar[Augmentation] = Compose()
+    """How training images change if the recipe has augment=true."""
+
+    def preprocess(
+        self,
+        images: tuple[LabeledImages, LabeledImages],
+        context: DataContext,
+        channels: Normalization | None = None,
+    ) -> DatasetSplits:
+        """Return decoded (train, test) `images` on the context's device, normalized if the recipe says so.
+
+        `channels` holds the means and the standard deviations of the channels in [0, 1]; if None, they are
+        those of the training images.
+        """
+        train, test = images
+        normalization = (channels or channel_statistics(train)) if self.recipe.normalize else None
+        return in_memory_splits(
+            type(self).__name__,
+            train,
+            test,
+            context.device.torch_device,
+            normalization=normalization,
+            augmentation=self.augmentation,
+        )
 
 
 def _slice(data: Dataset, window: Window) -> Dataset:

@@ -8,7 +8,7 @@ from time import perf_counter
 
 from plastibench.experiments.spec import Spec, build, by_condition, canonical
 from plastibench.plugins.file_reads import unwatched
-from plastibench.plugins.image_task import ImageTask
+from plastibench.plugins.image_task import ClassificationTask
 from plastibench.profiling.calibration import step_limit, time_first_stages
 from plastibench.profiling.stage_times import StageSize, StageTime, predict_seconds
 from plastibench.runner.context import RunContext
@@ -107,7 +107,12 @@ def _shorter(
 ) -> list[StageSize] | None:
     """Return the sizes of fewer stages of the same data, or None if the task has no such choice."""
     task, _ = build(spec, context.registry)
-    if not isinstance(task, ImageTask) or task.regime.fixed_stages or task.max_stages or len(sizes) <= stages:
+    if (
+        not isinstance(task, ClassificationTask)
+        or task.regime.fixed_stages
+        or task.max_stages
+        or len(sizes) <= stages
+    ):
         return None
     chunks = task.regime.chunk_sizes(sum(size.num_new for size in sizes), stages)
     windows = zip(task.regime.windows(chunks), chunks, strict=True)
@@ -124,7 +129,7 @@ def _are_short(specs: Sequence[Spec], context: RunContext, stages: Mapping[str, 
         num_runs = sum(other.condition_id == key for other in specs)
         if None in limits or num_runs * steps * STEP_SECONDS > SHORT_SECONDS:
             return False
-        shape = task.input_shape() if isinstance(task, ImageTask) else None
+        shape = task.input_shape() if isinstance(task, ClassificationTask) else None
         flops = None if shape is None else flop_model(task.model(), shape, backward=True)
         each = 0 if flops is None else flops.flops(task.recipe.batch_size).matrix
         seconds += num_runs * steps * (STEP_SECONDS + each / FLOPS_PER_SECOND)

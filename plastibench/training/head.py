@@ -14,11 +14,11 @@ _found: dict[Any, str] = {}
 
 
 def find_head(model: nn.Module, shape: tuple[int, ...]) -> str:
-    """Return the name of the layer whose output is the output of the model, for images of `shape` (c, h, w).
+    """Return the name of the layer whose output is that of the model, for examples of `shape`, as (c, h, w).
 
-    The first call for an architecture passes two black images through a copy on the CPU, whatever device the
-    model is on, and leaves torch's global random state as it was. Raises RequestError if there is no such
-    layer, or if a layer computes its weight.
+    The first call for an architecture passes two examples of zeros through a copy on the CPU, whatever device
+    the model is on, and leaves torch's global random state as it was. Raises RequestError if there is no
+    such layer, or if a layer computes its weight.
     """
     check_plain(model)
     key = architecture_key(model), shape
@@ -40,7 +40,7 @@ def _trace_head(model: nn.Module, shape: tuple[int, ...]) -> str:
         with torch.random.fork_rng(devices=[]), torch.no_grad():
             logits = traced(torch.zeros((2, *shape)))
     except Exception as error:
-        reason = f"the model fails on two black images ({type(error).__name__}: {error})"
+        reason = f"the model fails on two examples of zeros ({type(error).__name__}: {error})"
     for name, output in outputs.items():
         if output is logits:
             return name

@@ -207,7 +207,11 @@ def test_a_protocol_may_be_a_base(tmp_path: Path) -> None:
             ACTS + "amount: InitVar[float] = 0.1",
             "amount is no setting, since its type is dataclasses.InitVar[float]",
         ),
-        (TASK, "stages = 10", "stages is a setting of ImageTask, whose default only an annotation changes"),
+        (
+            TASK,
+            "stages = 10",
+            "stages is a setting of ClassificationTask, whose default only an annotation changes",
+        ),
         (TASK, "recipe_preset = {}", "did you mean recipe_presets?"),
         (MODEL, "width = 8", "width has no annotation, so it is no setting: write width: int = 8"),
         (PROBE, "unit = {}", "did you mean units?"),
