@@ -197,7 +197,7 @@ class Grid:
 
 def _default_regime(task: type[Task]) -> Regime | None:
     """Return the regime of a task if none is named, or None if it has no regime."""
-    found = next((each for each in fields(task) if each.name == "regime"), None)
+    found: Any = next((each for each in fields(task) if each.name == "regime"), None)
     if found is None:
         return None
     if found.default_factory is not MISSING:

@@ -36,7 +36,7 @@ class Stage:
     test: Dataset | None
     """Read once per stage, for tables; None in tuning runs, which must not read it."""
     checksum: str = ""
-    """Of the whole data set, set by ClassificationTask; that of another stream is computed from its stages."""
+    """Of the whole data set, set by ClassificationTask; another stream's is computed from its stages."""
 
     @property
     def num_new(self) -> int:
