@@ -11,6 +11,7 @@ from support.tasks import small_digits
 from torch import Tensor, nn
 
 from plastibench.errors import RequestError
+from plastibench.models.layers.transformer import Attention, position_encoding
 from plastibench.plugins.architecture import LayerFactories
 from plastibench.plugins.layers import parameters_in, weight_layers
 from plastibench.plugins.registry import Registry
@@ -24,6 +25,8 @@ SMALL: dict[str, dict[str, Any]] = {
     "small_resnet": {"width": 4},
     "vgg16_bn": {"hidden": 8},
     "mlp_bn": {"width": 8},
+    "plain_cnn": {"width": 4, "hidden": 8},
+    "vit": {"width": 10, "depth": 2, "head_width": 3, "hidden": 9},
 }
 
 
@@ -51,6 +54,9 @@ def test_every_model_has_a_small_version_here(registry: Registry) -> None:
         ("resnet18_sota", 10, 11_173_962),
         ("mlp_bn", 10, 4_210_698),
         ("small_resnet", 10, 78_042),
+        ("plain_cnn", 10, 178_250),
+        ("plain_cnn", 2, 177_218),
+        ("vit", 10, 137_802),
     ],
 )
 def test_the_number_of_parameters_is_that_of_the_reference(
@@ -85,6 +91,75 @@ def test_images_that_are_too_small_for_a_model_are_an_error(registry: Registry) 
         RequestError, match=r"VGG16BN cannot be trained on Digits: .* 32x32 or larger, not 8x8"
     ):
         small_digits(registry, model="vgg16_bn")
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "shape", "reason"),
+    [
+        ("small_resnet", {}, (5,), "it takes images, not rows of 5 numbers"),
+        ("vgg16_bn", {}, (5,), "it takes images, not rows of 5 numbers"),
+        ("vit", {}, (5,), "it takes images, not rows of 5 numbers"),
+        ("mlp_bn", {}, (5,), None),
+        ("vit", {}, (3, 30, 32), "images of 30x32 cannot be divided into patches of patch=4"),
+        ("plain_cnn", {}, (3, 23, 32), "must be 24x24 or larger, not 23x32; padding=same allows smaller"),
+        ("plain_cnn", {}, (3, 24, 24), None),
+        ("plain_cnn", {"padding": "same"}, (1, 8, 8), None),
+    ],
+)
+def test_a_model_says_which_examples_do_not_fit(
+    registry: Registry, name: str, settings: dict[str, Any], shape: tuple[int, ...], reason: str | None
+) -> None:
+    found = registry.load("model", name)(**settings).unfit(shape)
+    assert found == reason if found is None or reason is None else reason in found
+
+
+def test_attention_is_that_of_torch() -> None:
+    torch.manual_seed(0)
+    ours, theirs = Attention(6, 2, 3), nn.MultiheadAttention(6, 2, batch_first=True)
+    layers = (ours.query, ours.key, ours.value)
+    with torch.no_grad():
+        theirs.in_proj_weight.copy_(torch.cat([layer.weight for layer in layers]))
+        theirs.in_proj_bias.copy_(torch.cat([layer.bias for layer in layers]))
+        theirs.out_proj.weight.copy_(ours.out.weight)
+        theirs.out_proj.bias.copy_(ours.out.bias)
+    x = torch.randn(4, 5, 6)
+    assert torch.allclose(ours(x), theirs(x, x, x, need_weights=False)[0], atol=1e-6)
+
+
+def test_a_transformer_sees_where_a_patch_lies(registry: Registry) -> None:
+    """Without positions the mean over tokens would not change when patches change places."""
+    torch.manual_seed(0)
+    architecture = registry.load("model", "vit")(**SMALL["vit"])
+    model = architecture.build((1, 8, 8), 3, LayerFactories(activation=nn.ReLU, norm=nn.LayerNorm))
+    x = torch.randn(2, 1, 8, 8)
+    assert not torch.allclose(model(x), model(x.roll(4, dims=3)), atol=1e-4)
+    model[0].positions.zero_()
+    assert torch.allclose(model(x), model(x.roll(4, dims=3)), atol=1e-5)
+
+
+@pytest.mark.parametrize("width", [1, 4, 10, 64])
+def test_positions_differ_and_are_waves(width: int) -> None:
+    """By hand for the first wave, whose length is 2 pi: the sine of the column."""
+    found = position_encoding(3, 4, width)
+    assert found.shape == (12, width)
+    assert found[:, 0].tolist() == pytest.approx([math.sin(x) for _ in range(3) for x in range(4)], abs=1e-6)
+    if width >= 10:
+        assert len(found.unique(dim=0)) == 12
+
+
+def test_layers_of_a_remedy_work_on_the_features_of_a_token(registry: Registry) -> None:
+    """Norms of batches and activations of any width get (examples, features) in a transformer, too."""
+    seen = list[torch.Size]()
+
+    class Seen(nn.BatchNorm1d):
+        def forward(self, x: Tensor) -> Tensor:
+            seen.append(x.shape)
+            return super().forward(x)
+
+    architecture = registry.load("model", "vit")(**SMALL["vit"])
+    model = architecture.build((1, 8, 8), 3, LayerFactories(activation=CReLU, norm=Seen))
+    model(torch.randn(5, 1, 8, 8))
+    assert seen == [torch.Size([20, 10])] * 5
 
 
 @pytest.mark.parametrize(("name", "pooled"), [("resnet18", 2), ("resnet18_sota", 4)])
