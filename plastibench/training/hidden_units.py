@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import Parameter
 
 from plastibench.errors import RequestError, unknown
-from plastibench.plugins.image_task import ImageTask
+from plastibench.plugins.image_task import ClassificationTask
 from plastibench.plugins.layers import NORMS, check_plain
 from plastibench.plugins.task import Task
 from plastibench.training.flops import architecture_key
@@ -132,7 +132,7 @@ def hidden_units(
 
 def unsupported_units(task: Task) -> str | None:
     """Return why a method cannot act on the hidden units of a task's model, or None: for `unsupported`."""
-    if not isinstance(task, ImageTask):  # it is found out when a run starts
+    if not isinstance(task, ClassificationTask):  # it is found out when a run starts
         return None
     try:
         hidden_units(task.model(), task.input_shape(), task.architecture.hidden_units)
