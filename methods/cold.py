@@ -10,7 +10,10 @@ from plastibench.api import Learner, Method
 
 @dataclass(kw_only=True)
 class Cold(Method):
-    """Draw a new model and a new optimizer (Ash & Adams 2020, arXiv 1910.08475: random initialization)."""
+    """Draw a new model and a new optimizer (Ash & Adams 2020, arXiv 1910.08475: random initialization).
+
+    Cost: nothing between stages, but a whole training in each; the unit of the costs in tables.
+    """
 
     optimizer_state: Literal["clear"] = "clear"
     batch_norm: Literal["reset"] = "reset"

@@ -35,6 +35,8 @@ class Dash(Method):
 
     The paper has no other layers. Here the projections of attention and the matrices of recurrent layers have
     one cosine per row, embeddings one per entry, and transposed convolutions one per pair of channels.
+
+    Cost: a forward and backward pass over all data of a stage, and two copies of the weights meanwhile.
     """
 
     optimizer_state: OptimizerStatePolicy = "keep"

@@ -17,6 +17,8 @@ class HeadReset(Method):
 
     The DASH code (arXiv 2410.23495, Reset) does so with one layer of a ResNet and with all three linear
     layers of VGG-16, uses torch's default initialization, and keeps the optimizer state.
+
+    Cost: a new model is drawn in every stage.
     """
 
     optimizer_state: Literal["keep", "clear", "clear_touched"] = "keep"  # type: ignore[assignment]

@@ -19,6 +19,8 @@ class L2Init(Method):
     Published code has two other forms under the same name: half the sum, over all parameters but those of
     normalization (the authors'), and the square of the sum of norms, over every module's `weight` (the DASH
     code), which is larger by a factor of up to the number of modules.
+
+    Cost: no passes; a few operations for each weight in every step, and a copy of the weights.
     """
 
     strength: float = tune(1e-2, 1e-6, 1e-1, log=True, within=(0.0, None))

@@ -19,6 +19,8 @@ class ShrinkPerturb(Method):
     `p` is a fresh draw of the initial weights, as in the authors' code (the default); Gaussian noise with
     variance 1, as in the DASH code; or the run's own initial weights, as in Hare & Tortoise and FIRE
     (arXiv 2406.02596, 2602.08040).
+
+    Cost: one product and one sum for each weight in every stage, and a second model while they are computed.
     """
 
     optimizer_state: OptimizerStatePolicy = "clear"

@@ -10,6 +10,9 @@ from plastibench.api import Method
 
 @dataclass(kw_only=True)
 class Warm(Method):
-    """Keep weights, momentum and running statistics (Ash & Adams 2020, arXiv 1910.08475)."""
+    """Keep weights, momentum and running statistics (Ash & Adams 2020, arXiv 1910.08475).
+
+    Cost: nothing.
+    """
 
     disabled: ClassVar[dict[str, Any]] = {}

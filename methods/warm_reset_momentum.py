@@ -10,6 +10,9 @@ from plastibench.api import Method
 
 @dataclass(kw_only=True)
 class WarmResetMomentum(Method):
-    """Keep the weights, reset the optimizer state (Warm ReM in arXiv 2410.23495, appendix C)."""
+    """Keep the weights, reset the optimizer state (Warm ReM in arXiv 2410.23495, appendix C).
+
+    Cost: nothing.
+    """
 
     optimizer_state: Literal["clear"] = "clear"

@@ -56,6 +56,23 @@ def suite_names(home: Path) -> list[str]:
     return sorted(path.stem for path in paths if not is_left_behind(path.name))
 
 
+def copy_suite(name: str, source: Path, target: Path) -> bool:
+    """Copy the suite of a tuning and its plug-ins into another home folder, and return True.
+
+    If there is one of that name, nothing is copied; return whether it is the same.
+    """
+    content = suite_path(source, name).read_bytes()
+    path = suite_path(target, name)
+    if path.exists():
+        return path.read_bytes() == content
+    path.parent.mkdir(parents=True, exist_ok=True)
+    plugins = plugins_path(source, name)
+    if plugins.exists():
+        write_atomic(plugins_path(target, name), plugins.read_bytes())
+    write_atomic(path, content)
+    return True
+
+
 def load_suite(home: Path, name: str | None, task: str | None) -> Suite:
     """Return the suite that a tuning wrote: by its name, or the only one (of a task, if given).
 

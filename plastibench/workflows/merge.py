@@ -65,6 +65,7 @@ def merge(sources: Sequence[Path], target: Path) -> MergeResult:
             merger.counts[merger.copy(run)] += 1
             advance(1)
     merger.copy_tuned_settings()
+    merger.copy_tuned_suites()
     merger.log_summary()
     damaged = {path: reason for store in stores for path, reason in store.damaged.items()}
     return MergeResult(dict(merger.counts), damaged)
@@ -140,6 +141,18 @@ class _Merger:
                     )
         if known:
             tuned_settings.save(self.target.home, known)
+
+    def copy_tuned_suites(self) -> None:
+        """Copy the suites that tunings wrote, with the plug-ins that they were made for."""
+        for source in self.sources:
+            for name in tuned_settings.suite_names(source.home):
+                if not tuned_settings.copy_suite(name, source.home, self.target.home):
+                    logger.warning(
+                        "tuning %s of %s is left out: %s has another of that name",
+                        name,
+                        source.home,
+                        self.target.home,
+                    )
 
     def log_summary(self) -> None:
         """Log what was left out and why, then the counts."""

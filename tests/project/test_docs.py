@@ -184,6 +184,11 @@ def test_the_picture_of_the_rooms_is_current() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_the_page_of_remedies_is_current() -> None:
+    done = child(str(ROOT / "docs/remedies.py"), "--check")
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_readme_shows_the_published_quick_start() -> None:
     published = (ROOT / "results/quickstart.md").read_text(encoding="utf-8")
     shown = (ROOT / "README.md").read_text(encoding="utf-8").split("<!-- quickstart -->")[1]

@@ -173,6 +173,23 @@ def test_tuned_settings_are_copied(tmp_path: Path) -> None:
     assert tuned_settings.load(target) == {run.spec.variant_id: origin}
 
 
+def test_suites_of_tunings_are_copied_with_their_plugins(tmp_path: Path) -> None:
+    a, b = (a_home(tmp_path / name, [a_run("mine", seed)]) for seed, name in enumerate("ab"))
+    target = tmp_path / "target"
+    for home, text in ((a, 'name = "best"\n'), (b, 'name = "best" # later\n')):
+        for path, content in (
+            (tuned_settings.suite_path(home, "best"), text),
+            (tuned_settings.plugins_path(home, "best"), f"the plug-ins of {home}"),
+        ):
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(content)
+    merged = merge(target, a, b)
+    assert f"tuning best of {b} is left out: {target} has another of that name" in merged.err
+    for path_of in (tuned_settings.suite_path, tuned_settings.plugins_path):
+        assert path_of(target, "best").read_bytes() == path_of(a, "best").read_bytes()
+    assert "left out" not in merge(target, a).err
+
+
 def test_a_run_finished_meanwhile_is_compared_and_not_replaced(tmp_path: Path) -> None:
     from plastibench.workflows.merge import RunCopy, write_copy
 
