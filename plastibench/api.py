@@ -26,7 +26,7 @@ from plastibench.plugins.method import BatchNormPolicy, Method, OptimizerStatePo
 from plastibench.plugins.probe import Probe
 from plastibench.plugins.published_recipes import DASH_RECIPES
 from plastibench.plugins.recipe import Recipe
-from plastibench.plugins.regime import Regime
+from plastibench.plugins.regime import Examples, Overlay, Regime, Stream
 from plastibench.plugins.regimes.accumulate import Accumulate
 from plastibench.plugins.regimes.two_phase import TwoPhase
 from plastibench.plugins.task import DataContext, Stage, Task
@@ -48,6 +48,7 @@ __all__ = [
     "DataError",
     "Dataset",
     "DatasetSplits",
+    "Examples",
     "HiddenUnits",
     "ImageTask",
     "InMemoryDataset",
@@ -57,6 +58,7 @@ __all__ = [
     "Learner",
     "Method",
     "OptimizerStatePolicy",
+    "Overlay",
     "Probe",
     "RandomCrop",
     "RandomHorizontalFlip",
@@ -67,6 +69,7 @@ __all__ = [
     "Scope",
     "Shape",
     "Stage",
+    "Stream",
     "Task",
     "TwoPhase",
     "UnitEntries",

@@ -118,7 +118,10 @@ def _identity(method: Part) -> dict[str, Any]:
 
 def _setting_values(record: Record) -> dict[str, Any]:
     spec = tuned_settings.untuned_spec(record)
-    code = {f"{kind}.code": part.code for kind, part in spec.parts.items() if kind != "method"}
+    code: dict[str, str] = {}
+    for kind, part in spec.parts:
+        if kind != "method":
+            code[f"{kind}.code"] = "+".join(filter(None, (code.get(f"{kind}.code"), part.code)))
     rest = {"protocol": spec.protocol, "device": spec.device, "data": short_data(record)}
     return {**spec.task_settings, **spec.model.settings, **spec.recipe, **code, **rest}
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from plastibench.data.augment import Augmentation
+from plastibench.errors import DataError
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -65,6 +66,21 @@ class Dataset(ABC):
         is the CPU generator that augmentation draws from; without it images are not augmented.
         """
 
+    def labels(self) -> Tensor:
+        """Return the labels, shape (n,) int64 on the CPU.
+
+        Override it if something cheaper than a pass over all batches knows them.
+        """
+        return torch.cat([y.cpu() for _, y in self.batches(DIGEST_BLOCK)])
+
+    def with_labels(self, labels: Tensor) -> Self:
+        """Return the same examples with other labels, shape (n,) int64 on the CPU."""
+        raise DataError(f"{type(self).__name__} cannot be given other labels, which this regime needs")
+
+    def with_pixels(self, order: Tensor) -> Self:
+        """Return the examples with the pixels of each channel in another order, shape (h * w,) int64."""
+        raise DataError(f"{type(self).__name__} cannot reorder pixels, which takes images in memory")
+
     def update_digest(self, state: _Hash) -> None:
         """Add the content of the examples to a digest: what makes two data sets different.
 
@@ -105,6 +121,18 @@ class InMemoryDataset(Dataset):
         """Return a copy of the examples at `indices`, in that order."""
         indices = indices.to(self.x.device)
         return replace(self, x=self.x[indices], y=self.y[indices])
+
+    def labels(self) -> Tensor:
+        """Return the labels, shape (n,) int64 on the CPU."""
+        return self.y.cpu()
+
+    def with_labels(self, labels: Tensor) -> Self:
+        """Return the same examples with other labels; pixels are shared."""
+        return replace(self, y=labels.to(self.y.device))
+
+    def with_pixels(self, order: Tensor) -> Self:
+        """Return a copy of the images with their pixels in another order."""
+        return replace(self, x=self.x.flatten(2)[:, :, order.to(self.x.device)].view_as(self.x))
 
     def update_digest(self, state: _Hash) -> None:
         """Add shape, pixels and labels."""

@@ -79,6 +79,16 @@ class StreamingDataset(Dataset):
         """Return the examples at `indices`, in that order."""
         return replace(self, index=self.index[indices.cpu()])
 
+    def labels(self) -> Tensor:
+        """Return the labels, shape (n,) int64 on the CPU."""
+        return self.files.labels[self.index]
+
+    def with_labels(self, labels: Tensor) -> Self:
+        """Return the same examples with other labels; no file may be among them twice."""
+        changed = self.files.labels.clone()
+        changed[self.index] = labels.cpu()
+        return replace(self, files=replace(self.files, labels=changed))
+
     def update_digest(self, state: _Hash) -> None:
         """Add labels, names and sizes of the files and the contents of some: reading all takes an epoch."""
         state.update(self.files.labels[self.index].numpy().astype("<i8").data)

@@ -94,7 +94,7 @@ class Grid:
         self._check_names(registry, texts, task, f"{name} with {model}")
         parts = {
             "task": Part.of(registry.get("task", name), task),
-            "regime": None if regime is None else Part.of(registry.find("regime", regime), regime),
+            **_regime_parts(registry, regime),
             "model": Part.of(registry.get("model", model), architecture),
             "recipe": settings_of(recipe),
         }
@@ -104,11 +104,33 @@ class Grid:
         """Return the regime that is named or the task's default; None if the task has no regime."""
         default = _default_regime(task)
         if default is None or "regime" not in texts:
-            return None if default is None else _with_known(default, texts)
-        name = texts["regime"]
-        cls, own = registry.load("regime", name), self._texts((name,))
-        regime: Regime = cls.parse({name: own[name] for name in setting_names(cls) if name in own})
+            return None if default is None else self._usual(registry, default, texts)
+        regime = None
+        for name in reversed(texts["regime"].split("+")):
+            regime = self._over(registry, name, regime)
         return regime
+
+    def _over(self, registry: Registry, name: str, base: Regime | None) -> Regime:
+        """Return the regime of a name over another one, by default its usual base."""
+        from plastibench.plugins.regime import Overlay
+
+        cls, own = registry.load("regime", name), self._texts((name,))
+        nested = {}
+        if issubclass(cls, Overlay):
+            nested["base"] = base or self._usual(registry, cls.usual_base(), self._texts(()))
+        elif base is not None:
+            raise RequestError(
+                f"regime={name}+... is not allowed: {name} lies over no other regime, so it must be the last"
+            )
+        regime: Regime = cls.parse({n: own[n] for n in setting_names(cls) if n in own}, **nested)
+        return regime
+
+    def _usual(self, registry: Registry, regime: Regime, texts: Texts) -> Regime:
+        """Return a regime that nobody named, with the settings that are given for it and for its bases."""
+        own = {**texts, **self._own(registry.find("regime", regime).name)}
+        bases = regime.chain()[1:]
+        nested = {"base": self._usual(registry, bases[0], texts)} if bases else {}
+        return regime.from_strings(_known(type(regime), own), **nested)
 
     def _models(self, task: type[Task]) -> tuple[str, ...]:
         if not task.uses_architecture() and set(self.models) - {task.default_architecture}:
@@ -161,7 +183,8 @@ class Grid:
         """Raise RequestError for a setting of a plug-in that is not in the grid."""
         methods = {text.partition(":")[0] for text in self.methods}
         models = {model for task in self.tasks for model in self._models(registry.load("task", task))}
-        regimes = {text for full, text in self.settings.items() if full.split(".")[-1] == "regime"}
+        named = [text for full, text in self.settings.items() if full.split(".")[-1] == "regime"]
+        regimes = {name for text in named for name in text.split("+")}
         for full in self.settings:
             prefix, dot, _ = full.partition(".")
             if dot and prefix not in (names := {*self.tasks, *methods, *models, *regimes, *self.probes}):
@@ -171,7 +194,8 @@ class Grid:
         """Raise RequestError for a setting that neither the task nor its regime, recipe or model has."""
         regime: Regime | None = getattr(task, "regime", None)
         model = task.architecture if task.uses_architecture() else None
-        parts = [part for part in (task, task.recipe, model, regime) if part is not None]
+        regimes = () if regime is None else regime.chain()
+        parts = [part for part in (task, task.recipe, model, *regimes) if part is not None]
         known = {name for part in parts for name in setting_names(type(part))}
         known |= set() if regime is None else {"regime"}
         for name in texts:
@@ -203,6 +227,14 @@ def _default_regime(task: type[Task]) -> Regime | None:
     if found.default_factory is not MISSING:
         return found.default_factory()  # type: ignore[no-any-return]
     return found.default  # type: ignore[no-any-return]
+
+
+def _regime_parts(registry: Registry, regime: Regime | None) -> dict[str, Any]:
+    """Return the fields of a description that say which regime a task has."""
+    chain = () if regime is None else regime.chain()
+    parts = [Part.of(registry.find("regime", each), each) for each in chain]
+    shifts = any(type(each).shifts_targets for each in chain)
+    return {"regime": next(iter(parts), None), "base_regimes": tuple(parts[1:]), "shifts_targets": shifts}
 
 
 def _known(cls: type[Settings], texts: Texts) -> dict[str, str]:

@@ -55,27 +55,38 @@ class Spec:
     """Version of the code that decides the numbers."""
     regime: Part | None = None
     """None if the task has no regime, or in older descriptions, which have it among the task's settings."""
+    base_regimes: tuple[Part, ...] = ()
+    """The regimes that `regime` lies over, outermost first."""
+    shifts_targets: bool = False
+    """Whether what is to be learned changes between stages; the regimes declare it."""
     held_out_test: bool = False
     """Whether the run cannot read the test data and is measured on validation data alone, as in a tuning."""
     probes: tuple[Part, ...] = ()
     """Probes that measure the run; they change no other number."""
 
     @property
-    def parts(self) -> dict[str, Part]:
-        """Return the plug-ins that decide the numbers, by kind."""
-        parts = {"task": self.task, "regime": self.regime, "model": self.model, "method": self.method}
-        return {kind: part for kind, part in parts.items() if part is not None}
+    def parts(self) -> list[tuple[str, Part]]:
+        """Return the plug-ins that decide the numbers, with their kinds."""
+        kinds = [("task", self.task), *(("regime", part) for part in self.regimes)]
+        return [*kinds, ("model", self.model), ("method", self.method)]
+
+    @property
+    def regimes(self) -> tuple[Part, ...]:
+        """Return the regime and those that it lies over, outermost first."""
+        return () if self.regime is None else (self.regime, *self.base_regimes)
 
     def all_parts(self) -> list[tuple[str, Part]]:
         """Return all plug-ins with their kinds, probes among them."""
-        return [*self.parts.items(), *(("probe", probe) for probe in self.probes)]
+        return [*self.parts, *(("probe", probe) for probe in self.probes)]
 
     @property
     def task_settings(self) -> dict[str, Any]:
         """Return the settings of the task, with the regime's name and settings among them."""
         settings = dict(self.task.settings)
         if self.regime is not None:
-            settings |= {"regime": self.regime.name, **self.regime.settings}
+            settings["regime"] = "+".join(part.name for part in self.regimes)
+            for part in reversed(self.regimes):
+                settings |= part.settings
         elif settings.get("buffer", 0) is None:
             del settings["buffer"]  # of an older description, whose regime is not `buffer`
         return dict(sorted(settings.items()))
@@ -84,7 +95,7 @@ class Spec:
         """Return the description as plain values."""
         plain = {
             "schema": SCHEMA,
-            **{kind: part.as_dict() for kind, part in self.parts.items()},
+            **{kind: part.as_dict() for kind, part in replace(self, base_regimes=()).parts},
             "recipe": dict(self.recipe),
             "seed": self.seed,
             "device": self.device,
@@ -93,7 +104,9 @@ class Spec:
         # Older runs keep their ids: what they do not have is left out, and one key has its first name.
         sealed = {"sealed": True} if self.held_out_test else {}
         probes = {"probes": [probe.as_dict() for probe in self.probes]} if self.probes else {}
-        return {**plain, **sealed, **probes}
+        bases = {"base_regimes": [part.as_dict() for part in self.base_regimes]} if self.base_regimes else {}
+        shifts = {"shifts_targets": True} if self.shifts_targets else {}
+        return {**plain, **sealed, **probes, **bases, **shifts}
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Spec:
@@ -102,8 +115,11 @@ class Spec:
             kind: Part(**plain[kind]) for kind in ("task", "regime", "model", "method") if kind in plain
         }
         rest = {name: plain[name] for name in ("recipe", "seed", "device", "protocol")}
-        probes = tuple(Part(**probe) for probe in plain.get("probes", ()))
-        return cls(**parts, **rest, held_out_test=plain.get("sealed", False), probes=probes)
+        lists: dict[str, Any] = {
+            name: tuple(Part(**part) for part in plain.get(name, ())) for name in ("probes", "base_regimes")
+        }
+        held_out, shifts = (plain.get(name, False) for name in ("sealed", "shifts_targets"))
+        return cls(**parts, **rest, **lists, held_out_test=held_out, shifts_targets=shifts)
 
     @cached_property
     def id(self) -> str:
@@ -153,9 +169,13 @@ def build(spec: Spec, registry: Registry) -> tuple[Task, Method]:
     """
     from plastibench.plugins.recipe import Recipe
 
-    made = {kind: _build(kind, part, registry) for kind, part in spec.parts.items() if kind != "task"}
-    method = made.pop("method")
-    nested = {"recipe": Recipe(**from_json(spec.recipe)), "architecture": made.pop("model"), **made}
+    nested, base = {"architecture": _build("model", spec.model, registry)}, dict[str, Any]()
+    for part in reversed(spec.regimes):
+        base = {"base": _build("regime", part, registry, **base)}
+    if base:
+        nested["regime"] = base["base"]
+    method = _build("method", spec.method, registry)
+    nested["recipe"] = Recipe(**from_json(spec.recipe))
     return _build("task", spec.task, registry, **nested), method
 
 

@@ -55,7 +55,7 @@ class Settings:
 
     @classmethod
     def parse(cls, texts: Mapping[str, str], **nested: Settings) -> Self:
-        """Return an instance with some settings read from text; the others have their defaults.
+        """Return an instance with some settings read from text, and nested ones; others have their defaults.
 
         Raises RequestError if a setting without a default is missing.
         """

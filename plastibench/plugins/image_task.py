@@ -23,7 +23,7 @@ from plastibench.plugins.architecture import Architecture, LayerFactories, Shape
 from plastibench.plugins.code_names import names_in
 from plastibench.plugins.fields import setting
 from plastibench.plugins.recipe import Recipe
-from plastibench.plugins.regime import Regime, Window
+from plastibench.plugins.regime import Examples, Regime, Stream, Window
 from plastibench.plugins.regimes.accumulate import Accumulate
 from plastibench.plugins.task import DataContext, Stage, Task
 from plastibench.plugins.values import show
@@ -31,6 +31,9 @@ from plastibench.seeding import generator
 
 if TYPE_CHECKING:
     from plastibench.data.dataset import Dataset
+
+EQUAL_STEPS: Mapping[str, Any] = {"target_accuracy": None, "max_epochs": None, "max_steps": 1000}
+"""Settings of the recipe of stages that are limited by compute: every method takes as many steps."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,16 +94,17 @@ class ClassificationTask(Task):
     def stream(self, seed: int, context: DataContext) -> Iterator[Stage]:
         """Yield the stages of a seed. Their data are slices of one tensor."""
         whole = self.load(context)
-        order, train_sizes, validation_sizes = self._split(len(whole.train), seed)
+        order, train_sizes, validation_sizes = self._split(whole, seed)
         train = whole.train.take(order[: sum(train_sizes)])
         validation = whole.train.take(order[sum(train_sizes) :])
-        test, checksum = whole.test, whole.checksum
+        test, checksum, num_classes = whole.test, whole.checksum, whole.num_classes
         del whole  # the unordered copy: a large set fits on the device once, not twice
         windows = self.regime.windows(train_sizes)
         validation_windows = self.regime.windows(validation_sizes, sum(validation_sizes) / sum(train_sizes))
+        described = Stream(seed, num_classes, tuple(train_sizes), tuple(windows))
         for index in range(self.num_stages()):
             window, held_out = windows[index], validation_windows[index]
-            yield Stage(
+            stage = Stage(
                 index=index,
                 train=train[window.start : window.end],
                 chunks=window.chunks,
@@ -108,6 +112,7 @@ class ClassificationTask(Task):
                 test=test,
                 checksum=checksum,
             )
+            yield self.regime.transform(stage, described)
 
     def model(
         self,
@@ -118,14 +123,16 @@ class ClassificationTask(Task):
         factories = LayerFactories(
             activation=activation or nn.ReLU, norm=norm or self.architecture.default_norm()
         )
-        return self.architecture.build(self.input_shape(), self.output_classes(), factories)
+        num_outputs = self.regime.num_outputs(self.output_classes())
+        return self.architecture.build(self.input_shape(), num_outputs, factories)
 
     @classmethod
     def recipes(cls, architecture: Architecture) -> Mapping[str, Recipe]:
-        """Return the standard recipe for an architecture, then the published ones."""
+        """Return the standard recipe for an architecture, that of equal steps, then the published ones."""
         standard = Recipe(**{**architecture.recipe, **cls.standard_recipe})
+        equal_steps = replace(standard, **EQUAL_STEPS)
         presets = {name: replace(standard, **changes) for name, changes in cls.recipe_presets.items()}
-        return {"standard": standard, **presets}
+        return {"standard": standard, "equal_steps": equal_steps, **presets}
 
     def _check_taken(self) -> None:
         """Raise RequestError for a setting that the class's own `stream` would ignore."""
@@ -151,18 +158,20 @@ class ClassificationTask(Task):
                 return tuple(name for name in ClassificationTask.takes if name in used | counted)
         raise AssertionError("unreachable: ClassificationTask declares it")
 
-    def _split(self, available: int, seed: int) -> tuple[Tensor, list[int], list[int]]:
+    def _split(self, whole: DatasetSplits, seed: int) -> tuple[Tensor, list[int], list[int]]:
         """Return an order of the examples, training before validation, and the sizes of their chunks."""
+        available = len(whole.train)
         num_used = available if self.train_size is None else self.train_size
         if num_used > available:
             raise RequestError(f"train_size={num_used} is not allowed: there are {available} examples")
         shuffled = torch.randperm(available, generator=generator(seed, "split"))[:num_used]
-        sizes = self.regime.chunk_sizes(num_used, self.num_chunks())
-        held_out = [round(size * self.validation) for size in sizes]
-        kept = [size - num for size, num in zip(sizes, held_out, strict=True)]
+        examples = Examples(whole.train, shuffled, whole.num_classes, seed)
+        arrivals = [shuffled[chosen] for chosen in self.regime.arrivals(examples, self.num_chunks())]
+        held_out = [round(len(chunk) * self.validation) for chunk in arrivals]
+        kept = [len(chunk) - num for chunk, num in zip(arrivals, held_out, strict=True)]
         chunks = [
             chunk.split([num_kept, num_held_out])
-            for chunk, num_kept, num_held_out in zip(shuffled.split(sizes), kept, held_out, strict=True)
+            for chunk, num_kept, num_held_out in zip(arrivals, kept, held_out, strict=True)
         ]
         order = torch.cat([train for train, _ in chunks] + [validation for _, validation in chunks])
         return order, kept, held_out

@@ -37,6 +37,10 @@ class Stage:
     """Read once per stage, for tables; None in tuning runs, which must not read it."""
     checksum: str = ""
     """Of the whole data set, set by ClassificationTask; another stream's is computed from its stages."""
+    num_classes: int | None = None
+    """Logits of the classes from this one on count neither in the loss nor in the accuracy; None is all."""
+    available: tuple[int, ...] = ()
+    """How many examples of `train`, oldest first, have arrived in each of the first epochs; then all have."""
 
     @property
     def num_new(self) -> int:

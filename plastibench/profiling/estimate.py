@@ -107,12 +107,9 @@ def _shorter(
 ) -> list[StageSize] | None:
     """Return the sizes of fewer stages of the same data, or None if the task has no such choice."""
     task, _ = build(spec, context.registry)
-    if (
-        not isinstance(task, ClassificationTask)
-        or task.regime.fixed_stages
-        or task.max_stages
-        or len(sizes) <= stages
-    ):
+    if not isinstance(task, ClassificationTask) or task.max_stages or len(sizes) <= stages:
+        return None
+    if not task.regime.takes_equal_chunks(stages):
         return None
     chunks = task.regime.chunk_sizes(sum(size.num_new for size in sizes), stages)
     windows = zip(task.regime.windows(chunks), chunks, strict=True)

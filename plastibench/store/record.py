@@ -104,7 +104,8 @@ class Record:
             passes=tuple(stage["train_passes"] + stage["remedy_passes"] for stage in self.stages),
             cost=total_cost(self.stages),
             hardware=self.hardware,
-            same_test=len({stage.get("num_test") for stage in self.stages}) == 1,
+            same_test=len({stage.get("num_test") for stage in self.stages}) == 1
+            and not self.spec.shifts_targets,
             weights=self.provenance.get("weights") or "",
         )
 

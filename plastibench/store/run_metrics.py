@@ -43,7 +43,7 @@ class RunMetrics:
     hardware: str = ""
     """Device and threads, which seconds, memory and energy depend on."""
     same_test: bool = True
-    """Whether every stage was tested on as many examples: if not, two stages cannot be compared."""
+    """Whether the test of every stage was the same: if not, two stages cannot be compared."""
     weights: str = ""
     """Digest of the last weights; empty in older records."""
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from plastibench.devices import Device
-from plastibench.plugins.task import Task
+from plastibench.plugins.task import Stage, Task
 from plastibench.training import flops
 from plastibench.training.cost import Cost
 
@@ -19,6 +19,8 @@ class CountedPasses:
     """Passes through models on the device and by the recipe of a task."""
 
     task: Task
+    stage: Stage
+    """The stage that is being trained, or is about to be."""
     device: Device
     cost: Cost
     """What the current stage has cost so far."""
@@ -27,7 +29,12 @@ class CountedPasses:
 
     def loss(self, logits: Tensor, y: Tensor) -> Tensor:
         """Return the task's loss alone, the mean cross-entropy; logits (b, classes), y (b,)."""
-        return F.cross_entropy(logits.float(), y)
+        return F.cross_entropy(self.known(logits).float(), y)
+
+    def known(self, logits: Tensor) -> Tensor:
+        """Return the logits of the classes that the stage knows, (b, known classes): usually all."""
+        known = self.stage.num_classes
+        return logits if known is None else logits[:, :known]
 
     def backward(self, model: nn.Module, x: Tensor, y: Tensor, weight: float = 1.0) -> None:
         """Add the gradient of `weight` times the mean loss on a batch to the `.grad` of `model`.
@@ -43,13 +50,13 @@ class CountedPasses:
         self.cost.add_flops("remedy", flops.pass_flops(model, x.shape, backward=True))
 
     def forward(self, model: nn.Module, x: Tensor) -> Tensor:
-        """Return the logits of a batch, without gradient, in the mode that `model` is in; counted."""
+        """Return the logits of a batch that count, without gradient, in the mode of `model`; counted."""
         with torch.no_grad(), self.device.autocast(self.task.recipe.precision):
             logits: Tensor = model(x.contiguous(memory_format=self.device.memory_format(model)))
         self.device.mark_step()
         self.cost.remedy_forwards += len(x)
         self.cost.add_flops("remedy", flops.pass_flops(model, x.shape, backward=False))
-        return logits
+        return self.known(logits)
 
     @contextmanager
     def counting(self) -> Iterator[None]:

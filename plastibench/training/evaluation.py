@@ -76,8 +76,13 @@ class RunningMetrics:
         )
 
 
-def evaluate(model: nn.Module, data: Dataset, recipe: Recipe, device: Device) -> Metrics:
-    """Return the metrics of a model in evaluation mode, and leave the model as it was."""
+def evaluate(
+    model: nn.Module, data: Dataset, recipe: Recipe, device: Device, num_classes: int | None = None
+) -> Metrics:
+    """Return the metrics of a model in evaluation mode, and leave the model as it was.
+
+    `num_classes` is how many classes a prediction is chosen from, the first ones; None is all.
+    """
     metrics, memory_format = RunningMetrics(device), device.memory_format(model)
     forward = CompiledForward(device, recipe.test_batch_size)
     modes = [(module, module.training) for module in model.modules()]
@@ -88,6 +93,7 @@ def evaluate(model: nn.Module, data: Dataset, recipe: Recipe, device: Device) ->
         for x, y in data.batches(recipe.test_batch_size):
             total = add_flops(total, count(x.shape))
             logits = forward(model, x.contiguous(memory_format=memory_format)).float()
+            logits = logits if num_classes is None else logits[:, :num_classes]
             metrics.update_sums(logits, y, F.cross_entropy(logits, y))
             metrics.count_batch(len(y))
             device.mark_step()

@@ -193,7 +193,7 @@ def _evaluate(
     with cost.measure("evaluation", learner.device):
         model = method.evaluated(learner)
         test, validation = (
-            None if data is None else evaluate(model, data, recipe, learner.device)
+            None if data is None else evaluate(model, data, recipe, learner.device, stage.num_classes)
             for data in (stage.test, stage.validation)
         )
     for metrics in (test, validation):

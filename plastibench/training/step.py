@@ -89,7 +89,7 @@ class TrainStep:
         def closure() -> Tensor:
             learner.optimizer.zero_grad(set_to_none=True)
             with self._batch_norm_statistics(len(passes)), device.autocast(self.recipe.precision):
-                logits = self._logits(images, is_first=not passes)
+                logits = learner.known(self._logits(images, is_first=not passes))
             loss = learner.loss(logits, y)
             passes.append((logits.detach(), loss.detach()))
             total = loss + self.method.loss_term(learner, logits, y)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from plastibench.data.dataset import Batch, batch_bounds
+from plastibench.data.dataset import Batch, Dataset, batch_bounds
 from plastibench.devices.graph_capture import GraphCapturer
 from plastibench.plugins.method import Method
 from plastibench.plugins.recipe import Recipe
@@ -106,7 +106,8 @@ class Trainer:
             yield from self._train_epoch(self._start_epoch())
             metrics = self.step.metrics.compute()
             self.epoch, self.batch = self.epoch + 1, 0
-            stop = _stop_reason(recipe, metrics, self.epoch, learner.cost.steps)
+            is_complete = self.epoch > len(learner.stage.available)
+            stop = _stop_reason(recipe, metrics, self.epoch, learner.cost.steps, is_complete=is_complete)
             accuracy = metrics.accuracy(recipe.train_accuracy)
             progress = EpochProgress(learner.stage.index, self.epoch, accuracy, learner.step)
             self.callback.on_epoch_end(progress)
@@ -114,7 +115,7 @@ class Trainer:
 
     def _start_epoch(self) -> Iterator[Batch]:
         """Return the batches of an epoch, without those that were trained on before the run was resumed."""
-        recipe, data, augmentation = self.learner.task.recipe, self.learner.stage.train, self._augmentation
+        recipe, data, augmentation = self.learner.task.recipe, self._arrived(), self._augmentation
         # An epoch is resumed from its start: the same order is drawn again.
         self._epoch_start = {
             "order": self._order.get_state(),
@@ -131,9 +132,14 @@ class Trainer:
             self._resumed = None
         return batches
 
+    def _arrived(self) -> Dataset:
+        """Return the data that have arrived by the current epoch: usually all of the stage."""
+        data, available = self.learner.stage.train, self.learner.stage.available
+        return data[: available[self.epoch]] if self.epoch < len(available) else data
+
     def _train_epoch(self, batches: Iterator[Batch]) -> Iterator[None]:
         learner, recipe = self.learner, self.learner.task.recipe
-        steps_per_epoch = len(batch_bounds(len(learner.stage.train), recipe.batch_size))
+        steps_per_epoch = len(batch_bounds(len(self._arrived()), recipe.batch_size))
         while not _reached_max_steps(recipe, learner.cost.steps):
             batch = next(batches, None)
             if batch is None:
@@ -151,9 +157,12 @@ def _reached_max_steps(recipe: Recipe, num_steps: int) -> bool:
     return recipe.max_steps is not None and num_steps >= recipe.max_steps
 
 
-def _stop_reason(recipe: Recipe, metrics: Metrics, num_epochs: int, num_steps: int) -> str | None:
-    """Return the name of the rule that ends the stage, or None."""
-    accuracy, target = metrics.accuracy(recipe.train_accuracy), recipe.target_accuracy
+def _stop_reason(
+    recipe: Recipe, metrics: Metrics, num_epochs: int, num_steps: int, *, is_complete: bool
+) -> str | None:
+    """Return the name of the rule that ends the stage, or None; no accuracy does before data are complete."""
+    accuracy = metrics.accuracy(recipe.train_accuracy)
+    target = recipe.target_accuracy if is_complete else None
     if not math.isfinite(metrics.loss):
         return DIVERGED
     if target is not None and accuracy >= target:

@@ -60,7 +60,7 @@ class StudyPlan:
     @property
     def study_name(self) -> str:
         """Return the study's name: the same for the same setting, whatever its search space."""
-        parts = [[part.name, part.settings] for part in self.base_spec.parts.values()]
+        parts = [[part.name, part.settings] for _, part in self.base_spec.parts]
         setting = digest([*parts, self.base_spec.recipe, self.base_spec.device])
         return f"{self.tuning}/{self.base_spec.method.name}-{setting[:6]}"
 
@@ -76,7 +76,7 @@ class StudyPlan:
     def fixed_terms(self) -> dict[str, Any]:
         """Return what may not change between the trials of a study, under names for error messages."""
         spec = self.base_spec
-        code = {part.name: part.code for part in spec.parts.values()}
+        code = {part.name: part.code for _, part in spec.parts}
         return {
             "search space": [dimension.as_dict() for dimension in self.dimensions],
             "objective": list(self.config.objectives),

@@ -15,6 +15,7 @@ from plastibench.plugins.values import show
 
 if TYPE_CHECKING:
     from plastibench.plugins.recipe import Recipe
+    from plastibench.plugins.regime import Regime
 
 RECIPES = "recipes"
 KINDS = {**{f"{kind}s": kind for kind in plugin.KINDS}, "suites": "suite"}
@@ -69,6 +70,8 @@ def _summaries(heading: str, registry: Registry) -> dict[str, str]:
 
 def _describe_plugin(registry: Registry, kind: str, name: str) -> Listing:
     listing = _describe_class(cls := registry.load(kind, name))
+    if kind == "regime":
+        listing["regime"] = _describe_regime(registry, name, cls)
     if kind != "task":
         return listing
     from plastibench.plugins.recipe import Recipe
@@ -84,6 +87,16 @@ def _describe_plugin(registry: Registry, kind: str, name: str) -> Listing:
         for recipe, values in _recipes(registry, name).items()
     }
     return listing
+
+
+def _describe_regime(registry: Registry, name: str, cls: type[Regime]) -> dict[str, str]:
+    from plastibench.plugins.regime import Overlay
+
+    lines = {"targets": "shift between stages" if cls.shifts_targets else "stay the same"}
+    if issubclass(cls, Overlay):
+        bases = [registry.find("regime", base).name for base in cls.usual_base().chain()]
+        lines["usual base"] = f"{'+'.join(bases)} (regime={name}+BASE names another)"
+    return lines
 
 
 def _recipes(registry: Registry, task: str) -> Mapping[str, Recipe]:

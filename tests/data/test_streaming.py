@@ -284,3 +284,22 @@ def test_real_sample(real_data: Path, tmp_path: Path, monkeypatch: pytest.Monkey
     # The same pictures, one cropped a little closer: blurred, they are alike.
     blurred = [torch.nn.functional.avg_pool2d(part, 32) for part in (denormalized(x), test.x.float() / 255)]
     assert float((blurred[0] - blurred[1]).abs().mean()) < 0.06
+
+
+def test_streamed_images_take_other_labels_but_no_other_pixels(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = opened(folder, monkeypatch).train
+    part = data.take(torch.tensor([7, 0, 14]))
+    assert part.labels().tolist() == [1, 0, 2]
+    changed = part.with_labels(torch.tensor([0, 2, 1]))
+    assert changed.labels().tolist() == [0, 2, 1]
+    assert changed[1:].labels().tolist() == [2, 1]
+    (x, y), (x_before, _) = *changed.batches(3), *part.batches(3)
+    assert torch.equal(x, x_before)
+    assert y.tolist() == [0, 2, 1]
+    assert data.labels().tolist() == [0] * 5 + [1] * 5 + [2] * 5
+    with pytest.raises(
+        DataError, match=r"^StreamingDataset cannot reorder pixels, which takes images in mem"
+    ):
+        data.with_pixels(torch.arange(32 * 32))

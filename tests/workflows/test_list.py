@@ -35,7 +35,7 @@ def test_a_fresh_process_describes_a_task() -> None:
 def test_recipes_are_listed_for_each_task() -> None:
     lines = command("list", "recipes").out.splitlines()
     assert lines[0] == "recipes:"
-    assert ["cifar10", "standard, sota"] in [line.split(maxsplit=1) for line in lines[1:]]
+    assert ["cifar10", "standard, equal_steps, sota"] in [line.split(maxsplit=1) for line in lines[1:]]
     assert {line.split()[0] for line in lines[1:]} == set(Registry().names("task"))
 
 

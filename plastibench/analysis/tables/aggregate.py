@@ -25,6 +25,9 @@ from plastibench.store.tuned_settings import untuned_spec
 
 Array = NDArray[np.float64]
 
+STREAMS = {False: "stationary arrival", True: "shifting targets"}
+"""The kinds of stream, by whether their targets shift."""
+
 
 @dataclass(frozen=True)
 class BootstrapEstimate:
@@ -195,15 +198,27 @@ def _rows(shared: SharedScores, ranks: RankAnalysis) -> tuple[AggregateRow, ...]
     return tuple(rows)
 
 
+def by_stream(tables: Sequence[ResultTable]) -> list[list[ResultTable]]:
+    """Return tables in groups that may be aggregated as far as their kinds of stream go."""
+    kinds = [table.rows[0].records[0].spec.shifts_targets for table in tables]
+    groups = [[t for t, kind in zip(tables, kinds, strict=True) if kind == wanted] for wanted in STREAMS]
+    return [group for group in groups if group]
+
+
 def mixed_versions(tables: Sequence[ResultTable]) -> str | None:
-    """Return what the tables' runs have several of and must not: precisions, or versions of the same code."""
+    """Return what the tables' runs have several of and must not: precisions, kinds of stream, versions.
+
+    Loss of generalization, under stationary arrival, and loss of trainability, under shifting targets, are
+    two things: methods rank differently.
+    """
     versions: dict[str, set[object]] = {}
     for table in tables:
         for row in table.rows:
             spec = row.records[0].spec
             versions.setdefault("precision", set()).add(spec.recipe.get("precision"))
             versions.setdefault("version of the protocol", set()).add(spec.protocol)
-            for kind, part in spec.parts.items():
+            versions.setdefault("kind of stream", set()).add(STREAMS[spec.shifts_targets])
+            for kind, part in spec.parts:
                 name = row.method if kind == "method" else part.name
                 versions.setdefault(f"version of the code of {kind} {name}", set()).add(part.code)
     named = [*versions.items(), *(("data set under one setting", data) for data in _data_by_setting(tables))]

@@ -20,13 +20,13 @@ NOT_IN_CSV = ("hardware", "seconds_ratio")
 def format_tables(
     tables: Sequence[ResultTable], columns: Sequence[str] = STYLES["standard"]
 ) -> list[TextTable]:
-    """Return each table as texts, and their aggregate if there are several that can be aggregated."""
+    """Return each table as texts, and for each kind of stream the aggregate of those that have one."""
     texts = [format_table(table, columns) for table in tables]
     if len(tables) > 1:
-        from plastibench.analysis.tables.aggregate import aggregate
+        from plastibench.analysis.tables.aggregate import aggregate, by_stream
 
-        aggregated = aggregate(tables)
-        texts += [aggregated.text_table()] if aggregated else []
+        aggregated = filter(None, map(aggregate, by_stream(tables)))
+        texts += [table.text_table() for table in aggregated]
     return texts
 
 

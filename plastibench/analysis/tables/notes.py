@@ -34,8 +34,8 @@ def table_notes(table: ResultTable, columns: Sequence[str]) -> list[str]:
         notes.append(f"relative: divided by the cost of {table.cost_reference}")
     if "cost_to_match" in columns and not table.same_test:
         notes.append(
-            f"no cost to match {table.cost_reference}: the number of test examples differs from stage to "
-            "stage, so the accuracies of two stages cannot be compared"
+            f"no cost to match {table.cost_reference}: {_difference_of_tests(table)}, so the accuracies of "
+            "two stages cannot be compared"
         )
     elif "cost_to_match" in columns:
         notes.append(
@@ -48,6 +48,12 @@ def table_notes(table: ResultTable, columns: Sequence[str]) -> list[str]:
         *_provenance_notes(table, "model_changes", "{method} has a model of its own, of {text}"),
         *_provenance_notes(table, "untouched", "{method} leaves {text}"),
     ]
+
+
+def _difference_of_tests(table: ResultTable) -> str:
+    if any(record.spec.shifts_targets for row in table.rows for record in row.records):
+        return "what is to be learned changes between stages"
+    return "the number of test examples differs from stage to stage"
 
 
 def _provenance_notes(table: ResultTable, name: str, sentence: str) -> list[str]:

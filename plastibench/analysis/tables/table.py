@@ -121,7 +121,7 @@ class ResultTable:
 
     @cached_property
     def same_test(self) -> bool:
-        """Return whether every stage of the runs was tested on as many examples."""
+        """Return whether the test of every stage was the same: as many examples, and the same task."""
         return all(run.same_test for row in self.rows for run in row.metrics)
 
     @property
