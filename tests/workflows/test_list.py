@@ -27,7 +27,7 @@ def test_every_plugin_is_described_by_its_name(kind: str, name: str) -> None:
 def test_a_fresh_process_describes_a_task() -> None:
     done = child("-m", "plastibench", "list", "digits")
     assert done.returncode == 0, done.stderr
-    assert "  standard  learning_rate=0.01 batch_size=32 max_epochs=200\n" in done.stdout
+    assert "  standard     learning_rate=0.01 batch_size=32 max_epochs=200\n" in done.stdout
     assert "  milestones       empty (whole numbers separated by commas)\n" in done.stdout
     assert "  learning_rate    0.001 (a number of at least 0)\n" in done.stdout
 
