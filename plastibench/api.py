@@ -21,7 +21,7 @@ from plastibench.plugins.architecture import Architecture, LayerFactories, Shape
 from plastibench.plugins.fields import setting, tune
 from plastibench.plugins.image_task import ClassificationTask, ImageTask
 from plastibench.plugins.layer_swap import LayerSwap, WideActivation
-from plastibench.plugins.layers import Scope, parameters_in, weight_layers
+from plastibench.plugins.layers import Scope, norm_layers, parameters_in, weight_layers
 from plastibench.plugins.method import BatchNormPolicy, Method, OptimizerStatePolicy
 from plastibench.plugins.probe import Probe
 from plastibench.plugins.published_recipes import DASH_RECIPES
@@ -35,6 +35,7 @@ from plastibench.training.hidden_units import HiddenUnits, UnitEntries, hidden_u
 from plastibench.training.learner import Learner
 from plastibench.training.recycling import recycle_units
 from plastibench.training.watching import watch_activations
+from plastibench.training.normalized import normalized_parameters
 
 __all__ = [
     "DASH_RECIPES",
@@ -84,6 +85,8 @@ __all__ = [
     "load_imagenet_packed",
     "load_svhn",
     "load_tiny_imagenet",
+    "norm_layers",
+    "normalized_parameters",
     "open_imagenet",
     "parameters_in",
     "recycle_units",

@@ -39,6 +39,9 @@ class Device:
     """The type of `torch_device`, and the name of the device on the command line."""
     matmul_size: ClassVar[int] = 8192
     """Side of the square matrices whose product shows the peak rate; larger ones would only take longer."""
+    activation_memory: ClassVar[int] = 400 * 2**20
+    """Bytes that a pass of a method may keep for its gradient, whatever the batch; the same on every machine,
+    because the parts of a batch decide the rounding."""
     small_convolution: ClassVar[SmallConvolution] = "matmul"
     """How small convolutions are fastest here."""
 

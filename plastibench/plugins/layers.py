@@ -55,6 +55,15 @@ def weight_layers(model: nn.Module, *, head: str | None = None) -> list[Any]:
     return layers if head is None else _with_head_last(layers, model, head)
 
 
+def norm_layers(model: nn.Module) -> list[Any]:
+    """Return the normalization layers that have a trained parameter, in the order of the model."""
+    return [
+        module
+        for module in model.modules()
+        if isinstance(module, NORMS) and any(p.requires_grad for p in module.parameters(recurse=False))
+    ]
+
+
 def parameters_in(model: nn.Module, scope: Scope) -> list[Parameter]:
     """Return the trained parameters of a scope, in the order of the model, each one once if it is shared.
 

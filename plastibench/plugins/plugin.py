@@ -13,8 +13,9 @@ from typing import Any
 
 from plastibench.errors import RequestError, explain
 from plastibench.plugins import isolation
-from plastibench.plugins.code_hash import file_digest, parse, parse_source
+from plastibench.plugins.code_hash import parse, parse_source
 from plastibench.plugins.contract import check_class
+from plastibench.plugins.extended import extended_digest, shipped_digest
 from plastibench.plugins.file_reads import watch
 from plastibench.plugins.source import Source
 
@@ -101,9 +102,11 @@ class Plugin:
 
     def digest(self) -> str:
         """Return a digest of what the code does. Raises RequestError if the code imported is another."""
-        if self.path is None:
-            return self.own_source().digest  # type: ignore[union-attr]  # only what is shipped has none
-        digest = file_digest(self.path)
+        source = self.own_source()
+        if source is not None:
+            return extended_digest(source.digest, source.trees())
+        assert self.path is not None
+        digest = shipped_digest(self.path)
         if _IMPORTED.get(self.module, digest) != digest:
             raise RequestError(f"{self.path} has changed since this process imported it: start a new one")
         return digest
@@ -146,7 +149,7 @@ class Plugin:
             if self.source is not None:
                 return isolation.load(self.source)
             if self.path is not None:
-                _IMPORTED.setdefault(self.module, file_digest(self.path))
+                _IMPORTED.setdefault(self.module, shipped_digest(self.path))
             else:
                 watch(_package_source(self.module, self.attribute, self.siblings).paths)
             return importlib.import_module(self.module)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from plastibench.devices import Device
 from plastibench.plugins.task import Stage, Task
 from plastibench.training import flops
+from plastibench.training.activation_memory import micro_batch_size
 from plastibench.training.cost import Cost
 
 
@@ -39,15 +40,18 @@ class CountedPasses:
     def backward(self, model: nn.Module, x: Tensor, y: Tensor, weight: float = 1.0) -> None:
         """Add the gradient of `weight` times the mean loss on a batch to the `.grad` of `model`.
 
-        For passes of the method itself, and counted as such.
+        For passes of the method itself, and counted as such. A batch that would keep more memory than the
+        device allows is passed in parts, which changes the gradient by rounding alone.
         """
-        with torch.enable_grad():
-            with self.device.autocast(self.task.recipe.precision):
-                logits = model(x.contiguous(memory_format=self.device.memory_format(model)))
-            (self.loss(logits, y) * weight).backward()
-        self.device.mark_step()
-        self.cost.remedy_passes += len(y)
-        self.cost.add_flops("remedy", flops.pass_flops(model, x.shape, backward=True))
+        size = micro_batch_size(model, x, self.device.activation_memory)
+        for images, labels in zip(x.split(size), y.split(size), strict=True):
+            with torch.enable_grad():
+                with self.device.autocast(self.task.recipe.precision):
+                    logits = model(images.contiguous(memory_format=self.device.memory_format(model)))
+                (self.loss(logits, labels) * (weight * len(labels) / len(y))).backward()
+            self.device.mark_step()
+            self.cost.remedy_passes += len(labels)
+            self.cost.add_flops("remedy", flops.pass_flops(model, images.shape, backward=True))
 
     def forward(self, model: nn.Module, x: Tensor) -> Tensor:
         """Return the logits of a batch that count, without gradient, in the mode of `model`; counted."""

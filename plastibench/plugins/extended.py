@@ -1,0 +1,42 @@
+"""The digest of a plug-in that extends a shipped method or task: it covers their code, too."""
+
+import ast
+import hashlib
+import importlib.util
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from plastibench.plugins.code_hash import file_digest, parse
+from plastibench.plugins.imports import imported_names
+
+PACKAGES = ("plastibench.methods", "plastibench.tasks")
+"""What plug-ins may import beside plastibench.api."""
+
+
+def shipped_digest(path: Path) -> str:
+    """Return the digest of a shipped plug-in, given its file. Raises OSError or SyntaxError."""
+    return extended_digest(file_digest(path), [parse(path)])
+
+
+def extended_digest(digest: str, trees: Iterable[ast.Module]) -> str:
+    """Return a digest of code, given its own and its syntax trees.
+
+    It is its own if the code imports no shipped plug-in.
+    """
+    imported = {name: shipped_digest(path) for tree in trees for name, path in _imports(tree)}
+    if not imported:
+        return digest
+    text = json.dumps([digest, imported], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _imports(tree: ast.Module) -> Iterator[tuple[str, Path]]:
+    """Yield the name and the file of each shipped plug-in that a module imports."""
+    for name in imported_names(tree, ""):
+        package, _, module = ".".join(name.split(".")[:3]).rpartition(".")
+        spec = importlib.util.find_spec(package) if package in PACKAGES else None
+        for folder in (spec.submodule_search_locations or ()) if spec is not None else ():
+            path = Path(folder) / f"{module}.py"
+            if path.is_file():
+                yield f"{package}.{module}", path
