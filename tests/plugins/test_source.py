@@ -197,3 +197,27 @@ def test_a_helper_is_found_from_any_working_directory(
     words = ["--plugin", Path("..") / "plug" / "mine.py", "--method", "mine"]
     answer = small_run(tmp_path / "home", *words)
     assert answer.status == 0, answer.err
+
+
+def test_the_digest_of_a_method_that_extends_a_shipped_one_covers_both(tmp_path: Path) -> None:
+    extended = (
+        "from dataclasses import dataclass\n"
+        "from plastibench.methods.{base}\n\n\n"
+        "@dataclass(kw_only=True)\n"
+        'class Mine(Base):\n    """Extends a shipped method (arXiv 0000.00000)."""\n'
+    )
+    digests = {}
+    for name, base in {"a": "dash import Dash as Base", "b": "shrink import Shrink as Base"}.items():
+        (tmp_path / f"{name}.py").write_text(extended.format(base=base), encoding="utf-8")
+        digests[name] = Registry([tmp_path / f"{name}.py"]).get("method", name).digest()
+    # The digest of code alone leaves imports out, so what differs is the code that is extended.
+    own = {digest(extended.format(base=base)) for base in ("dash import Dash as Base",)}
+    assert len({*digests.values(), *own}) == 3
+
+
+def test_the_digest_of_a_shipped_method_is_that_of_its_file_unless_it_extends_another() -> None:
+    registry = Registry()
+    for name, extends in {"dash": False, "dash_control": True}.items():
+        plugin = registry.get("method", name)
+        assert plugin.path is not None
+        assert (plugin.digest() != digest(plugin.path.read_text(encoding="utf-8"))) == extends
