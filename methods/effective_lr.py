@@ -30,7 +30,8 @@ class EffectiveLR(Method):
     effective learning rates see arXiv 2407.01800). The gradient of a scale-invariant weight grows as the
     weight shrinks, so w <- factor * w and this change of the rate give the same functions at every step, up
     to rounding: compare with `shrink:` scope=normalized. Weight decay, which shrinking does not scale, is
-    divided so that its effect remains. SAM's radius is not scale-invariant, so there the two differ.
+    divided so that its effect remains. SAM's radius and Adam's epsilon are not scale-invariant: with them
+    the two differ.
 
     With raised=every_stage the rate is raised before each stage, as shrinking before each stage does; the
     weights grow by 1 / factor a stage instead, and a run that would overflow is refused. raised=once raises
@@ -40,7 +41,7 @@ class EffectiveLR(Method):
     """
 
     optimizer_state: OptimizerStatePolicy = "clear"
-    factor: float = tune(0.4, 0.05, 0.95, within=(1e-3, 1.0))
+    factor: float = tune(0.5, 0.05, 0.95, within=(1e-3, 1.0))
     """What the weights would be multiplied by, lambda; 1 changes no rate."""
     raised: Literal["every_stage", "once"] = "every_stage"
 

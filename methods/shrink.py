@@ -36,7 +36,7 @@ class Shrink(Method):
 
     optimizer_state: OptimizerStatePolicy = "clear"
     batch_norm: BatchNormPolicy = "reestimate"
-    factor: float = tune(0.4, 0.05, 0.95, within=(0.0, 1.0))
+    factor: float = tune(0.5, 0.05, 0.95, within=(0.0, 1.0))
     """lambda; 1 changes no weight."""
     scope: Literal["all", "layers", "module_weights", "normalized"] = "all"
     """Which weights; `normalized` are those of layers that a normalization follows."""
