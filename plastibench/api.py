@@ -33,9 +33,9 @@ from plastibench.plugins.task import DataContext, Stage, Task
 from plastibench.training.head import find_head
 from plastibench.training.hidden_units import HiddenUnits, UnitEntries, hidden_units, unsupported_units
 from plastibench.training.learner import Learner
+from plastibench.training.normalized import normalized_parameters
 from plastibench.training.recycling import recycle_units
 from plastibench.training.watching import watch_activations
-from plastibench.training.normalized import normalized_parameters
 
 __all__ = [
     "DASH_RECIPES",
