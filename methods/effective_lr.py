@@ -59,7 +59,9 @@ class EffectiveLR(Method):
 
     def unsupported(self, task: Task) -> str | None:
         """Return the reason if no weight is scale-invariant, or if the weights would overflow."""
-        if isinstance(task, ClassificationTask) and not normalized_parameters(self.build(task), task.input_shape()):
+        if isinstance(task, ClassificationTask) and not normalized_parameters(
+            self.build(task), task.input_shape()
+        ):
             return "no layer of the model is followed by a normalization"
         stages = task.num_stages()
         if self.raised == "every_stage" and self.factor ** (2 * (stages - 1)) < 1 / LARGEST:
