@@ -405,3 +405,90 @@ def test_soft_rescaling_multiplies_what_a_relu_network_computes(registry: Regist
 def test_soft_rescaling_refuses_what_its_formula_is_not_for(registry: Registry) -> None:
     cls = registry.load("method", "soft_weight_rescaling")
     assert "the model has LSTM" in (cls().unsupported(zoo_task(registry, "recurrent")) or "")
+
+
+# FIRE
+
+
+def orthogonal_by_the_paper(matrix: list[list[float]], iterations: int, scale: float) -> list[list[float]]:
+    """Newton and Schulz on one matrix, in Python: X <- 1.5 X - 0.5 X (X^T X)."""
+
+    def product(a: list[list[float]], b: list[list[float]]) -> list[list[float]]:
+        return [
+            [sum(x * y for x, y in zip(row, column, strict=True)) for column in zip(*b, strict=True)]
+            for row in a
+        ]
+
+    def transpose(a: list[list[float]]) -> list[list[float]]:
+        return [list(column) for column in zip(*a, strict=True)]
+
+    is_wide = len(matrix) < len(matrix[0])
+    tall = transpose(matrix) if is_wide else matrix
+    size = math.sqrt(sum(x * x for row in tall for x in row))
+    x = [[value / size for value in row] for row in tall]
+    for _ in range(iterations):
+        cubic = product(x, product(transpose(x), x))
+        x = [[1.5 * a - 0.5 * b for a, b in zip(r, c, strict=True)] for r, c in zip(x, cubic, strict=True)]
+    x = transpose(x) if is_wide else x
+    return [[scale * value for value in row] for row in x]
+
+
+@pytest.mark.parametrize("iterations", [1, 10])
+def test_fire_is_its_formula_for_each_position_of_a_kernel(registry: Registry, iterations: int) -> None:
+    method = registry.load("method", "fire")(iterations=iterations)
+    learner = at_second_stage(small_digits(registry), method)
+    before, after = act(method, learner)
+    for name, kind in kinds(learner.model).items():
+        if kind != "matrix":
+            assert torch.equal(after[name], before[name]), name
+            continue
+        slices = before[name].flatten(2).unbind(2) if before[name].dim() > 2 else [before[name]]
+        found = after[name].flatten(2).unbind(2) if before[name].dim() > 2 else [after[name]]
+        rows, columns = slices[0].shape
+        scale = math.sqrt(rows / columns) / len(slices)
+        for one, other in zip(slices, found, strict=True):
+            expected = orthogonal_by_the_paper(one.double().tolist(), iterations, scale)
+            torch.testing.assert_close(other, torch.tensor(expected).float(), rtol=1e-3, atol=1e-5)
+
+
+def test_fire_makes_matrices_orthogonal(registry: Registry) -> None:
+    method = registry.load("method", "fire")(iterations=30)
+    learner = at_second_stage(small_digits(registry, "mlp_bn"), method)
+    _, after = act(method, learner)
+    for name, kind in kinds(learner.model).items():
+        if kind == "matrix":
+            rows, columns = after[name].shape
+            values = torch.linalg.svdvals(after[name])
+            torch.testing.assert_close(
+                values, torch.full_like(values, math.sqrt(rows / columns)), rtol=0.02, atol=0
+            )
+
+
+@pytest.mark.parametrize("norm", ["trained", "initial"])
+@pytest.mark.parametrize("source", ["trained", "fresh"])
+def test_fire_can_restore_norms(make: Make, norm: str, source: str) -> None:
+    method, learner = make("fire", norm=norm, source=source)
+    first = values(learner.initial_model())
+    before, after = act(method, learner)
+    for name, kind in kinds(learner.model).items():
+        if kind == "matrix":
+            wanted = length((before if norm == "trained" else first)[name])
+            assert length(after[name]) == pytest.approx(wanted, rel=1e-4)
+
+
+def test_fire_leaves_zeros_and_other_layers_alone(registry: Registry) -> None:
+    method = registry.load("method", "fire")(norm="trained")
+    learner = at_second_stage(zoo_task(registry, "recurrent"), method)
+    with torch.no_grad():
+        learner.head.weight.zero_()
+    before, after = act(method, learner)
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+
+
+def test_fire_can_change_queries_and_keys_alone(registry: Registry) -> None:
+    task = small_digits(registry, architecture=registry.load("model", "vit")(depth=1, width=8, hidden=8))
+    method = registry.load("method", "fire")(**registry.load("method", "fire").presets["han_2026_vit"])
+    before, after = act(method, at_second_stage(task, method))
+    changed = {name for name, value in before.items() if not torch.equal(after[name], value)}
+    assert {name.split(".")[-2] for name in changed} == {"query", "key"}
+    assert all(name.endswith("weight") for name in changed)
