@@ -14,12 +14,13 @@ AccuracyAverage = Literal["examples", "batches"]
 class Recipe(Settings):
     """How one stage is trained; the same for every method of a comparison."""
 
-    optimizer: Literal["sgd", "sam", "adam", "adamw"] = "sgd"
+    optimizer: Literal["sgd", "sam", "adam", "adamw", "muon"] = "sgd"
+    """muon trains the weight matrices of hidden layers, and all else with Adam at a tenth of the rate."""
     learning_rate: float = setting(0.001, within=(0.0, None))
     momentum: float = setting(0.9, within=(0.0, 1.0))
-    """Of SGD, alone and inside SAM; also the decay of Adam's first moment, beta_1."""
+    """Of SGD, alone and inside SAM, and of Muon; also the decay of Adam's first moment, beta_1."""
     weight_decay: float = setting(0.0, within=(0.0, None))
-    """Added to the gradient, except for adamw, which shrinks the weights themselves."""
+    """Added to the gradient, except for adamw and muon, which shrink the weights themselves."""
     rho: float = setting(0.1, within=(0.0, None), only=("optimizer", "sam"))
     """Radius of SAM's ascent step."""
     adaptive: bool = setting(False, only=("optimizer", "sam"))
@@ -60,6 +61,10 @@ class Recipe(Settings):
                 f"schedule={self.schedule} with milestones={','.join(map(str, self.milestones)) or 'none'}: "
                 "schedule=steps needs milestones, and schedule=constant has none"
             )
+
+    def tells_matrices_apart(self) -> bool:
+        """Return whether the weight matrices of hidden layers are updated by a rule of their own."""
+        return self.optimizer == "muon"
 
     def has_lr_schedule(self) -> bool:
         """Return whether the learning rate changes within a stage."""

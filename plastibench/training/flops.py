@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Callable, Container
+from collections.abc import Callable, Collection, Container, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import compress
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -98,12 +99,16 @@ def cached_pass_flops(model: nn.Module, *, backward: bool) -> Callable[[torch.Si
     return cache(lambda shape: pass_flops(model, shape, backward=backward))
 
 
-def update_flops(model: nn.Module, recipe: Recipe) -> Flops | None:
-    """Return the FLOPs of one update of the weights by the recipe's optimizer."""
+def update_flops(model: nn.Module, recipe: Recipe, matrices: Collection[Tensor] = ()) -> Flops | None:
+    """Return the FLOPs of one update of the weights by the recipe's optimizer.
+
+    `matrices` are those weights that it updates by a rule of their own, if it has one.
+    """
     rule = (recipe.optimizer, recipe.momentum, recipe.weight_decay, recipe.adaptive)
-    key = (_weights_key(model), rule)
+    is_matrix = [weight in matrices for weight in model.parameters()]
+    key = (_weights_key(model), rule, tuple(is_matrix))
     if key not in _update_flops:
-        _update_flops[key] = _trace_update(model, recipe)
+        _update_flops[key] = _trace_update(model, recipe, is_matrix)
     return _update_flops[key]
 
 
@@ -149,12 +154,14 @@ def _trace_pass(model: nn.Module, shape: tuple[int, ...], backward: bool) -> Flo
     return _count(run)
 
 
-def _trace_update(model: nn.Module, recipe: Recipe) -> Flops | None:
+def _trace_update(model: nn.Module, recipe: Recipe, is_matrix: Sequence[bool]) -> Flops | None:
     try:
-        weights = [p for p in meta_copy(model).parameters() if p.requires_grad]
+        traced = list(meta_copy(model).parameters())
+        matrices = set(compress(traced, is_matrix))
+        weights = [p for p in traced if p.requires_grad]
         for weight in weights:
             weight.grad = torch.empty_like(weight)
-        optimizer = build_optimizer(recipe, weights)
+        optimizer = build_optimizer(recipe, weights, matrices=lambda: matrices)
         loss = torch.zeros((), device="meta")
 
         def update() -> None:

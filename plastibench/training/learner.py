@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import torch
@@ -26,6 +27,7 @@ from plastibench.training.counted_passes import CountedPasses
 from plastibench.training.head import find_head
 from plastibench.training.hidden_units import HiddenUnits, hidden_units
 from plastibench.training.model_state import model_state, model_structure
+from plastibench.training.muon import hidden_matrices
 from plastibench.training.stage_log import Reduction, StageLog
 
 
@@ -233,7 +235,8 @@ class Learner(CountedPasses):
     def _build_optimizer(self, groups: list[list[Tensor]]) -> None:
         recipe = self.task.recipe
         lr = self.device.make_lr(recipe.learning_rate)
-        self.optimizer = optimizers.build_optimizer(recipe, [{"params": group} for group in groups], lr)
+        matrices = partial(hidden_matrices, recipe, self.model, self.head_name)
+        self.optimizer = optimizers.build_optimizer(recipe, [{"params": g} for g in groups], lr, matrices)
         optimizers.start_schedule(self.optimizer, recipe, self.device.make_lr)
 
     def _optimizer_state(self) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Optimizers, all stepped with `step(closure)`, and the learning-rate schedule within a stage."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 import torch
@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from plastibench.plugins.recipe import Recipe
+from plastibench.training.muon import Muon
 from plastibench.training.sam import SAM
 
 IMPLEMENTATION_OPTIONS = ("lr", "fused", "foreach", "capturable")
@@ -15,17 +16,24 @@ IMPLEMENTATION_OPTIONS = ("lr", "fused", "foreach", "capturable")
 
 
 def build_optimizer(
-    recipe: Recipe, parameters: Iterable[Tensor] | list[dict[str, Any]], lr: float | Tensor | None = None
+    recipe: Recipe,
+    parameters: Iterable[Tensor] | list[dict[str, Any]],
+    lr: float | Tensor | None = None,
+    matrices: Callable[[], Collection[Tensor]] = tuple,
 ) -> Optimizer:
     """Return the recipe's optimizer over `parameters`, or over groups of them.
 
     `lr` defaults to the recipe's learning rate. If it is a tensor, the optimizer is fused and reads the rate
-    from it at each step, so that steps can be captured.
+    from it at each step, so that steps can be captured. `matrices` returns the weight matrices of hidden
+    layers, for an optimizer that tells them apart.
     """
     fused = isinstance(lr, Tensor)
     common: dict[str, Any] = {"weight_decay": recipe.weight_decay, "fused": fused or None}
     common["lr"] = recipe.learning_rate if lr is None else lr
     weights: Any = list(parameters)
+    if recipe.optimizer == "muon":
+        del common["fused"]
+        return Muon(weights, momentum=recipe.momentum, matrices=matrices, **common)
     if recipe.optimizer in ("adam", "adamw"):
         cls = Adam if recipe.optimizer == "adam" else AdamW
         return cls(weights, betas=(recipe.momentum, 0.999), capturable=fused, **common)

@@ -17,6 +17,7 @@ from plastibench.training.cost import RemedyWork
 from plastibench.training.evaluation import RunningMetrics
 from plastibench.training.learner import Learner
 from plastibench.training.model_state import plain_attributes
+from plastibench.training.muon import hidden_matrices
 from plastibench.training.watching import watch_activations
 
 
@@ -153,6 +154,7 @@ class TrainStep:
         trained = [parameter.requires_grad for parameter in self.learner.model.parameters()]
         if trained != self._trained:
             self._trained, model = trained, self.learner.model
+            matrices = hidden_matrices(self.recipe, model, self.learner.head_name)
             self._pass_flops = flops.cached_pass_flops(model, backward=True)
             self._forward_flops = flops.cached_pass_flops(model, backward=False)
-            self._update_flops = flops.update_flops(model, self.recipe)
+            self._update_flops = flops.update_flops(model, self.recipe, matrices)

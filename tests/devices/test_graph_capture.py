@@ -238,7 +238,7 @@ def test_no_captured_graph_outlives_its_stage(registry: Registry) -> None:
         gc.enable()
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "sam", "adam", "adamw"])
+@pytest.mark.parametrize("optimizer", ["sgd", "sam", "adam", "adamw", "muon"])
 def test_a_run_with_captured_steps_resumes(registry: Registry, optimizer: str) -> None:
     task = captured_digits(registry, optimizer=optimizer)
     laws.interruption_changes_nothing(task, CountsInTensors, every=7, device=CapturingCpu())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -103,3 +104,19 @@ def test_augmentation_as_a_method_is_augmentation_as_the_recipe(registry: Regist
 def test_augmentation_is_refused_if_the_task_has_none(registry: Registry) -> None:
     with pytest.raises(RequestError, match="Digits has no augmentation"):
         trace_run(small_digits(registry), registry.load("method", "data_augmentation")())
+
+
+def test_muon_as_a_method_is_muon_as_the_recipe(registry: Registry) -> None:
+    settings = {"optimizer": "muon", "learning_rate": 0.03, "momentum": 0.9, "weight_decay": 0.1}
+    schedule = {"schedule": "steps", "milestones": (1,), "warmup_epochs": 1}
+    method = registry.load("method", "muon")(learning_rate=0.03, momentum=0.9, weight_decay=0.1)
+    arm = trace_run(small_digits(registry, recipe=schedule), method)
+    recipe = trace_run(small_digits(registry, recipe={**schedule, **settings}), Method())
+    assert equal_weights(arm.weights, recipe.weights)
+
+
+def test_muon_is_refused_if_the_model_is_its_head(registry: Registry) -> None:
+    task = small_digits(registry, "mlp_bn")
+    linear = replace(task, architecture=replace(task.architecture, depth=1))  # type: ignore[call-arg]
+    with pytest.raises(RequestError, match="no hidden weight matrix: all of it is the head"):
+        trace_run(linear, registry.load("method", "muon")())

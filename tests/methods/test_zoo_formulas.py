@@ -177,7 +177,7 @@ def test_a_head_that_is_not_known_is_to_be_named(registry: Registry) -> None:
     assert not torch.equal(reset["1.weight"], warm["1.weight"])
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "sam", "adamw"])
+@pytest.mark.parametrize("optimizer", ["sgd", "sam", "adamw", "muon"])
 @pytest.mark.parametrize("model", ["frozen", "tied"])
 def test_training_moves_a_shared_weight_once_and_a_frozen_one_never(
     registry: Registry, model: str, optimizer: str

@@ -112,7 +112,13 @@ MAY_NAME_TASKS = {
     "api.py": "the list of what a plug-in may import, those readers among it",
 }
 
-NAMES_OPTIMIZERS = ("plugins/recipe.py", "training/optimizers.py", "training/optimizer_checks.py")
+NAMES_OPTIMIZERS = (
+    "plugins/recipe.py",
+    "training/optimizers.py",
+    "training/optimizer_checks.py",
+    "training/learner.py",
+    "training/step.py",
+)
 """Where the recipe's optimizers are named, one of which a method may be named after."""
 
 

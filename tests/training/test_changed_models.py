@@ -50,7 +50,7 @@ class SlowHead(Method):
 
 
 @pytest.mark.parametrize(
-    "optimizer", ["sgd", *(pytest.param(o, marks=pytest.mark.heavy) for o in ("sam", "adamw"))]
+    "optimizer", ["sgd", *(pytest.param(o, marks=pytest.mark.heavy) for o in ("sam", "adamw", "muon"))]
 )
 @pytest.mark.parametrize("schedule", SCHEDULES)
 @pytest.mark.parametrize(("device", "policy"), [(Cpu, "keep"), (FusedCpu, "clear")])
