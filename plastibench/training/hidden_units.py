@@ -43,16 +43,18 @@ class UnitEntries:
     in_order: bool
     """Whether `index` is 0, 1, 2 and so on, row by row."""
 
-    def mask(self, units: Tensor, parameter: Tensor) -> Tensor:
-        """Return a mask that broadcasts to `parameter`, from a mask of units (units,), without waiting."""
+    def spread(self, values: Tensor, parameter: Tensor) -> Tensor:
+        """Return values (units,) at their units' entries, 0 elsewhere; it broadcasts to the parameter."""
         shape = [1] * parameter.dim()
         if isinstance(self.module, NORMS):
             shape = list(parameter.shape)
         else:
             dim = self.dim if parameter.dim() > 1 else 0
             shape[dim] = parameter.shape[dim]
-        entries = units.new_zeros(math.prod(shape))
-        entries[self.index] = units[:, None].expand(self.index.shape)
+        if self.in_order:
+            return values.repeat_interleave(self.index.shape[1]).view(shape)
+        entries = values.new_zeros(math.prod(shape))
+        entries[self.index] = values[:, None].expand(self.index.shape)
         return entries.view(shape)
 
     def rows(self, weight: Tensor) -> Tensor:

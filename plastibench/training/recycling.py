@@ -23,25 +23,25 @@ def recycle_units(
     """
     for units, mask, weight in zip(layers, masks, fresh, strict=True):
         layer = units.incoming.module
-        _replace(learner, layer.weight, units.incoming.mask(mask, layer.weight), weight)
+        _replace(learner, layer.weight, units.incoming.spread(mask, layer.weight), weight)
         if layer.bias is not None:
-            _replace(learner, layer.bias, units.incoming.mask(mask, layer.bias), 0.0)
+            _replace(learner, layer.bias, units.incoming.spread(mask, layer.bias), 0.0)
         for norm in units.norms:
             _renew_norm(learner, norm, mask)
     for units, mask in zip(layers, masks, strict=True):
         for part in units.outgoing:
-            _replace(learner, part.module.weight, part.mask(mask, part.module.weight), 0.0)
+            _replace(learner, part.module.weight, part.spread(mask, part.module.weight), 0.0)
 
 
 def _renew_norm(learner: Learner, norm: UnitEntries, mask: Tensor) -> None:
     for name, value in (("weight", 1.0), ("bias", 0.0)):
         parameter = getattr(norm.module, name, None)
         if parameter is not None:
-            _replace(learner, parameter, norm.mask(mask, parameter), value)
+            _replace(learner, parameter, norm.spread(mask, parameter), value)
     if isinstance(norm.module, _NormBase) and norm.module.running_mean is not None:
         for statistic, value in ((norm.module.running_mean, 0.0), (norm.module.running_var, 1.0)):
             assert statistic is not None, "torch keeps both or none"
-            statistic.masked_fill_(norm.mask(mask, statistic), value)
+            statistic.masked_fill_(norm.spread(mask, statistic), value)
 
 
 def _replace(learner: Learner, parameter: nn.Parameter, mask: Tensor, value: Tensor | float) -> None:

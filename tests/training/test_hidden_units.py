@@ -144,7 +144,7 @@ def test_without_its_outgoing_weights_a_unit_changes_nothing(model: nn.Module) -
             mask = torch.zeros(len(found), dtype=torch.bool)
             mask[1] = True
             for part in found.outgoing:
-                part.module.weight.masked_fill_(part.mask(mask, part.module.weight), 0.0)
+                part.module.weight.masked_fill_(part.spread(mask, part.module.weight), 0.0)
 
         without = changed(model, cut)
         assert not torch.equal(model(x()), without(x())), f"{units.name} has other outgoing weights"
@@ -182,7 +182,7 @@ def test_a_normalization_has_an_entry_for_each_of_its_units(model: nn.Module) ->
                 mask = torch.zeros(len(found), dtype=torch.bool)
                 mask[1] = True
                 for parameter in (found.norms[0].module.weight, found.norms[0].module.bias):
-                    parameter.masked_fill_(found.norms[0].mask(mask, parameter), 0.0)
+                    parameter.masked_fill_(found.norms[0].spread(mask, parameter), 0.0)
 
             silent, found = changed(model, silence), []
             for either in (model, silent):
