@@ -20,6 +20,7 @@ from plastibench.plugins.fields import own_choices
 from plastibench.plugins.recipe import Recipe
 from plastibench.plugins.registry import Registry
 from plastibench.testing import laws
+from plastibench.testing.run_trace import trace_run
 
 ROOT = Path(__file__).parents[2]
 PAGES = [
@@ -73,6 +74,21 @@ def test_the_method_to_copy_keeps_the_laws(page: str, tmp_path: Path) -> None:
     laws.disabled_method_equals_warm_start(task, kind)
     laws.active_method_differs_from_warm_start(task, kind)
     laws.first_stage_equals_warm_start(task, kind)
+
+
+def test_the_method_to_copy_that_recycles_units_keeps_the_laws(tmp_path: Path) -> None:
+    source = next(text for text in examples(ROOT / "docs/methods.md", "python") if "LeastActive" in text)
+    (tmp_path / "least_active.py").write_text(source, encoding="utf-8")
+    kind, task = (
+        Registry((tmp_path / "least_active.py",)).load("method", "least_active"),
+        small_digits(Registry()),
+    )
+    imports_only_allowed_modules(tmp_path / "least_active.py")
+    laws.active_method_differs_from_warm_start(task, kind)
+    laws.first_stage_equals_warm_start(task, kind)
+    laws.counted_cost_equals_real_cost(task, kind, num_classes=10)
+    laws.interruption_changes_nothing(task, kind, every=2)
+    assert [row.get("log.units_recycled") for row in trace_run(task, kind()).rows()] == [None, 3.0, 3.0]
 
 
 def commands() -> list[list[str]]:
