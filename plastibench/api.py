@@ -30,6 +30,7 @@ from plastibench.plugins.regime import Examples, Overlay, Regime, Stream
 from plastibench.plugins.regimes.accumulate import Accumulate
 from plastibench.plugins.regimes.two_phase import TwoPhase
 from plastibench.plugins.task import DataContext, Stage, Task
+from plastibench.training.averaging import averaged_tensors, model_with
 from plastibench.training.head import find_head
 from plastibench.training.hidden_units import HiddenUnits, UnitEntries, hidden_units, unsupported_units
 from plastibench.training.learner import Learner
@@ -75,6 +76,7 @@ __all__ = [
     "TwoPhase",
     "UnitEntries",
     "WideActivation",
+    "averaged_tensors",
     "find_head",
     "hidden_units",
     "in_memory_splits",
@@ -85,6 +87,7 @@ __all__ = [
     "load_imagenet_packed",
     "load_svhn",
     "load_tiny_imagenet",
+    "model_with",
     "norm_layers",
     "normalized_parameters",
     "open_imagenet",

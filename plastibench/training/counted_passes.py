@@ -9,11 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from plastibench.data.dataset import Dataset
 from plastibench.devices import Device
 from plastibench.plugins.task import Stage, Task
 from plastibench.training import flops
 from plastibench.training.activation_memory import micro_batch_size
 from plastibench.training.cost import Cost
+from plastibench.training.evaluation import evaluate
 
 
 class CountedPasses:
@@ -61,6 +63,16 @@ class CountedPasses:
         self.cost.remedy_forwards += len(x)
         self.cost.add_flops("remedy", flops.pass_flops(model, x.shape, backward=False))
         return self.known(logits)
+
+    def accuracy(self, model: nn.Module, data: Dataset) -> float:
+        """Return the accuracy in 0..1 of a model in evaluation mode, averaged as the run's test accuracy.
+
+        Leaves the model as it was.
+        """
+        metrics = evaluate(model, data, self.task.recipe, self.device)
+        self.cost.remedy_forwards += metrics.num_examples
+        self.cost.add_flops("remedy", metrics.flops)
+        return metrics.accuracy(self.task.recipe.test_accuracy)
 
     @contextmanager
     def counting(self) -> Iterator[None]:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from plastibench.data.dataset import batch_bounds
 from plastibench.devices import Device
 from plastibench.plugins.layers import check_trainable, note_scopes, noted_scopes, weight_layers
 from plastibench.plugins.method import Method
@@ -115,6 +116,10 @@ class Learner(CountedPasses):
         with seeded_init(self.seed, "init", 0, 0):
             return self.device.prepare_model(self._method.build(self.task))
 
+    def steps_per_epoch(self) -> int:
+        """Return the number of steps in an epoch over all training data of the stage."""
+        return len(batch_bounds(len(self.stage.train), self.task.recipe.batch_size))
+
     def head_name(self) -> str:
         """Return the name of the layer that returns the logits, which the architecture may declare.
 
@@ -209,20 +214,24 @@ class Learner(CountedPasses):
         for norm in training_batch_norms(self.model.train()):
             norm.reset_running_stats()
 
-    def reestimate_batch_norm(self) -> None:
-        """Measure the running statistics of batch normalization in one pass over all training data."""
-        if not batch_norms(self.model):
+    def reestimate_batch_norm(self, model: nn.Module | None = None) -> None:
+        """Measure the running statistics of batch normalization in one pass over all training data.
+
+        Of the learner's model, or of another one, such as an average of weights; it is left in training mode.
+        """
+        model = self.model if model is None else model
+        if not batch_norms(model):
             return
-        recipe, memory_format = self.task.recipe, self.device.memory_format(self.model)
-        self.model.train()
-        count = flops.cached_pass_flops(self.model, backward=False)
+        recipe, memory_format = self.task.recipe, self.device.memory_format(model)
+        model.train()
+        count = flops.cached_pass_flops(model, backward=False)
         with (
             torch.no_grad(),
             self.device.autocast(recipe.precision),
-            averaged_batch_norm_statistics(self.model),
+            averaged_batch_norm_statistics(model),
         ):
             for x, y in self.stage.train.batches(recipe.batch_size):
-                self.model(x.contiguous(memory_format=memory_format))
+                model(x.contiguous(memory_format=memory_format))
                 self.cost.remedy_forwards += len(y)
                 self.cost.add_flops("remedy", count(x.shape))
 

@@ -114,7 +114,8 @@ def run(
         del trainer  # and the memory of its captured steps
         resumed = None
         result = _evaluate(learner, method, trained, measures.probes)
-        call_hook(method, "after_stage", learner)
+        with learner.cost.measure("remedy", context.device):
+            call_hook(method, "after_stage", learner)
         yield replace(result, logged=learner.logged())
         if result.stop == DIVERGED:
             break
@@ -190,8 +191,9 @@ def _evaluate(
 ) -> StageResult:
     """Evaluate the model that the method chooses, on the test and validation data that there are."""
     recipe, stage, cost = learner.task.recipe, learner.stage, learner.cost
-    with cost.measure("evaluation", learner.device):
+    with cost.measure("remedy", learner.device):
         model = method.evaluated(learner)
+    with cost.measure("evaluation", learner.device):
         test, validation = (
             None if data is None else evaluate(model, data, recipe, learner.device, stage.num_classes)
             for data in (stage.test, stage.validation)

@@ -16,7 +16,7 @@ from support.tasks import small_digits
 
 from plastibench.cli.main import cli
 from plastibench.experiments import suites
-from plastibench.plugins.fields import own_choices
+from plastibench.plugins.fields import own_choices, setting_names
 from plastibench.plugins.recipe import Recipe
 from plastibench.plugins.registry import Registry
 from plastibench.testing import laws
@@ -140,7 +140,8 @@ NAMES_OPTIMIZERS = (
 
 def plugins_named_in(core: Path, names: Iterable[str]) -> list[str]:
     """Return the files of a package that name a plug-in: in a string (docstrings excepted) or an import."""
-    pattern = re.compile(rf"\b({'|'.join(names)})\b")
+    others = set(names) - set(setting_names(Recipe))  # a method may be named after the setting it changes
+    pattern = re.compile(rf"\b({'|'.join(others)})\b")
     optimizers = own_choices(Recipe)["optimizer"]
     return [
         f"{path.relative_to(core)}:{line} {word}"
