@@ -15,6 +15,7 @@ from plastibench.data.fashion_mnist import load_fashion_mnist
 from plastibench.data.imagenet import load_imagenet_packed, open_imagenet
 from plastibench.data.images import DatasetSplits, LabeledImages, in_memory_splits
 from plastibench.data.svhn import load_svhn
+from plastibench.data.table import TableSchema, load_table
 from plastibench.data.tiny_imagenet import load_tiny_imagenet
 from plastibench.errors import DataError
 from plastibench.plugins.architecture import Architecture, LayerFactories, Shape
@@ -72,6 +73,7 @@ __all__ = [
     "Shape",
     "Stage",
     "Stream",
+    "TableSchema",
     "Task",
     "TwoPhase",
     "UnitEntries",
@@ -86,6 +88,7 @@ __all__ = [
     "load_fashion_mnist",
     "load_imagenet_packed",
     "load_svhn",
+    "load_table",
     "load_tiny_imagenet",
     "model_with",
     "norm_layers",

@@ -166,6 +166,11 @@ class Device:
         return model.to(self.torch_device).to(memory_format=self.memory_format(model))
 
 
+def arranged(x: torch.Tensor, memory_format: torch.memory_format) -> torch.Tensor:
+    """Return examples in a memory format that images (b, c, h, w) can have; others are contiguous."""
+    return x.contiguous(memory_format=memory_format if x.dim() == 4 else torch.contiguous_format)
+
+
 def has_volumes(model: nn.Module) -> bool:
     """Return whether a model has weights of five dimensions, which torch cannot store channels last."""
     return any(weight.dim() == 5 for weight in (*model.parameters(), *model.buffers()))

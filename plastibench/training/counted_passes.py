@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from plastibench.data.dataset import Dataset
 from plastibench.devices import Device
+from plastibench.devices.device import arranged
 from plastibench.plugins.task import Stage, Task
 from plastibench.training import flops
 from plastibench.training.activation_memory import micro_batch_size
@@ -49,7 +50,7 @@ class CountedPasses:
         for images, labels in zip(x.split(size), y.split(size), strict=True):
             with torch.enable_grad():
                 with self.device.autocast(self.task.recipe.precision):
-                    logits = model(images.contiguous(memory_format=self.device.memory_format(model)))
+                    logits = model(arranged(images, self.device.memory_format(model)))
                 (self.loss(logits, labels) * (weight * len(labels) / len(y))).backward()
             self.device.mark_step()
             self.cost.remedy_passes += len(labels)
@@ -58,7 +59,7 @@ class CountedPasses:
     def forward(self, model: nn.Module, x: Tensor) -> Tensor:
         """Return the logits of a batch that count, without gradient, in the mode of `model`; counted."""
         with torch.no_grad(), self.device.autocast(self.task.recipe.precision):
-            logits: Tensor = model(x.contiguous(memory_format=self.device.memory_format(model)))
+            logits: Tensor = model(arranged(x, self.device.memory_format(model)))
         self.device.mark_step()
         self.cost.remedy_forwards += len(x)
         self.cost.add_flops("remedy", flops.pass_flops(model, x.shape, backward=False))

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from plastibench.data.dataset import Dataset
 from plastibench.devices import Device
 from plastibench.devices.compile import CompiledForward
+from plastibench.devices.device import arranged
 from plastibench.plugins.recipe import AccuracyAverage, Recipe
 from plastibench.training.flops import Flops, add_flops, cached_pass_flops
 
@@ -92,7 +93,7 @@ def evaluate(
         count = cached_pass_flops(model, backward=False)
         for x, y in data.batches(recipe.test_batch_size):
             total = add_flops(total, count(x.shape))
-            logits = forward(model, x.contiguous(memory_format=memory_format)).float()
+            logits = forward(model, arranged(x, memory_format)).float()
             logits = logits if num_classes is None else logits[:, :num_classes]
             metrics.update_sums(logits, y, F.cross_entropy(logits, y))
             metrics.count_batch(len(y))

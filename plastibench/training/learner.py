@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from plastibench.data.dataset import batch_bounds
 from plastibench.devices import Device
+from plastibench.devices.device import arranged
 from plastibench.plugins.layers import check_trainable, note_scopes, noted_scopes, weight_layers
 from plastibench.plugins.method import Method
 from plastibench.plugins.recipe_changes import trained_task
@@ -231,7 +232,7 @@ class Learner(CountedPasses):
             averaged_batch_norm_statistics(model),
         ):
             for x, y in self.stage.train.batches(recipe.batch_size):
-                model(x.contiguous(memory_format=memory_format))
+                model(arranged(x, memory_format))
                 self.cost.remedy_forwards += len(y)
                 self.cost.add_flops("remedy", count(x.shape))
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from plastibench.devices.compile import CompiledForward
+from plastibench.devices.device import arranged
 from plastibench.devices.graph_capture import GraphCapturer, GraphedStep
 from plastibench.plugins.method import Method, call_hook
 from plastibench.plugins.recipe import Recipe
@@ -59,7 +60,7 @@ class TrainStep:
             self._find_flops()
         self._step, self._is_replayed = self.learner.step, True
         one_pass = self._pass_flops(x.shape)
-        images = x.contiguous(memory_format=self._memory_format)
+        images = arranged(x, self._memory_format)
         if self._graphed is None:
             counts = self._update(images, y)
         else:

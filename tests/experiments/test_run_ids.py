@@ -7,6 +7,7 @@ and write the file again: `python tests/experiments/test_run_ids.py`.
 from __future__ import annotations
 
 import json
+from contextlib import chdir
 from pathlib import Path
 
 from plastibench.errors import RequestError
@@ -16,10 +17,17 @@ from plastibench.plugins.registry import Registry
 FILE = Path(__file__).with_name("run_ids.json")
 
 
+OWN_DATA = {"table": {"file": "rows.csv"}}
+"""Settings of tasks that read data of the user's own, here those beside this file."""
+
+
 def grids(registry: Registry) -> dict[str, Grid]:
     """Return one grid for each shipped plug-in, each with one run."""
     found = {f"method {name}": _grid_of_method(registry, name) for name in registry.names("method")}
-    found |= {f"task {name}": Grid((name,), ("warm",)) for name in registry.names("task")}
+    found |= {
+        f"task {name}": Grid((name,), ("warm",), settings=OWN_DATA.get(name, {}))
+        for name in registry.names("task")
+    }
     found |= {
         f"model {name}": Grid(("cifar10",), ("warm",), models=(name,)) for name in registry.names("model")
     }
@@ -48,7 +56,8 @@ def _grid_of_method(registry: Registry, name: str) -> Grid:
 
 def ids(registry: Registry) -> dict[str, str]:
     """Return the ids of the first run of each grid."""
-    return {name: grid.specs(registry)[0].id for name, grid in grids(registry).items()}
+    with chdir(FILE.parent):
+        return {name: grid.specs(registry)[0].id for name, grid in grids(registry).items()}
 
 
 def test_ids_of_runs_are_those_of_earlier_versions(registry: Registry) -> None:
