@@ -83,7 +83,7 @@ def record_settings(record: Record) -> str:
 def setting_label(spec: Spec) -> str:
     """Return the task, the model, the main settings of the recipe, and the device."""
     recipe = {name: spec.recipe[name] for name in RECIPE_SETTINGS if name in spec.recipe}
-    task = {name: value for name, value in spec.task_settings.items() if value not in (None, 0.0)}
+    task = {name: value for name, value in spec.task_settings.items() if value not in (None, 0.0, "", [])}
     return f"{spec.task.name} ({assignments(task)}), {spec.model.name}, {assignments(recipe)}, {spec.device}"
 
 

@@ -1,0 +1,97 @@
+"""Tasks on data of the user's own, from end to end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.commands import command
+
+from plastibench.plugins.registry import Registry
+from plastibench.plugins.task import Task
+from plastibench.testing import laws
+
+FEW = ("stages=2", "max_epochs=1", "width=4")
+
+
+def run(home: Path, *words: object) -> Any:
+    few = [word for each in FEW for word in ("--set", each)]
+    return command("run", "--no-mlflow", "--home", home, "--seeds", 1, "--method", "warm", *few, *words)
+
+
+def iris(path: Path, change: float = 0.0) -> Path:
+    from sklearn.datasets import load_iris
+
+    frame = load_iris(as_frame=True).frame
+    frame.iloc[0, 0] += change
+    frame.to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> tuple[object, ...]:
+    """Words that name a task on real rows."""
+    return "--task", "table", "--set", f"file={iris(tmp_path / 'iris.csv')}", "--set", "label=target"
+
+
+def test_a_table_is_run_without_code_and_other_rows_are_noticed(
+    tmp_path: Path, table: tuple[object, ...]
+) -> None:
+    home = tmp_path / "home"
+    done = run(home, *table)
+    assert done.status == 0, done.err
+    assert f"table (file={tmp_path / 'iris.csv'} label=target missing=refuse" in "".join(
+        done.out.splitlines()
+    )
+    assert "the run is finished already" in run(home, *table).err
+    iris(tmp_path / "iris.csv", change=0.1)
+    refused = run(home, *table)
+    assert refused.status == 2
+    assert "was made on data" in refused.lines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ("--model", "small_resnet"),
+            "SmallResNet cannot be trained on Table: it takes images, not rows of 4",
+        ),
+        (("--set", "augment=true"), "augment=true means nothing for Table: it has no augmentation"),
+        (("--set", "stages=200"), "stages=200 is not allowed: there are only 120 training examples"),
+        (
+            ("--set", "test_file=none.csv", "--set", "test_share=0.5"),
+            "test_share=0.5 means nothing with test_",
+        ),
+        (("--set", "label=species"), "no column of"),
+    ],
+)
+def test_what_a_table_cannot_do_is_one_line(
+    tmp_path: Path, table: tuple[object, ...], words: tuple[str, ...], message: str
+) -> None:
+    refused = run(tmp_path / "home", *table, *words)
+    assert refused.status == 2
+    assert message in refused.lines()[-1]
+
+
+def test_a_table_without_a_file_says_what_it_needs(tmp_path: Path) -> None:
+    assert run(tmp_path, "--task", "table").lines()[-1] == "plastibench: Table needs file=...: file is text"
+
+
+def rows_task(registry: Registry, folder: Path) -> Task:
+    cls, architecture = registry.load("task", "table"), registry.load("model", "mlp_bn")(width=8, depth=2)
+    recipe = next(iter(cls.recipes(architecture).values())).from_strings({"max_epochs": "2"})
+    file = str(iris(folder / "iris.csv"))
+    task: Task = cls(recipe=recipe, architecture=architecture, file=file, label="target", stages=3)
+    return task
+
+
+@pytest.mark.parametrize("name", ["dash", "head_reset", "shrink_perturb"])
+def test_the_laws_hold_on_rows(registry: Registry, tmp_path: Path, name: str) -> None:
+    task, cls = rows_task(registry, tmp_path), registry.load("method", name)
+    laws.interruption_changes_nothing(task, cls)
+    laws.counted_cost_equals_real_cost(task, cls, num_classes=3)
+    if cls.disabled:
+        laws.disabled_method_equals_warm_start(task, cls)
+    laws.active_method_differs_from_warm_start(task, cls)
