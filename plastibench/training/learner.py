@@ -53,6 +53,8 @@ class Learner(CountedPasses):
         self.activations: list[Tensor] | None = None
         """In `after_step`, if they are watched: those of the step's first pass, one tensor (b, units,
         positions) without gradient for each layer of `hidden_units`."""
+        self.batch: Tensor | None = None
+        """In `loss_term` and `after_step`: what the model is trained on in this step, (b, c, h, w)."""
         self.watching = self.counts_backward = False
         self._method = method
         self._log = StageLog()

@@ -99,7 +99,7 @@ class TrainStep:
             device.mark_step()
             return total.detach()
 
-        learner.step = self._step
+        learner.step, learner.batch = self._step, images
         # torch declares that closures return float, but every optimizer of its own takes a tensor.
         learner.optimizer.step(closure)  # type: ignore[arg-type]
         learner.step += 1
@@ -109,7 +109,7 @@ class TrainStep:
         # The accuracy is that of the weights before the step, as in SAM's paper and the DASH code.
         logits, loss = passes[0]
         self.metrics.update_sums(logits, y, loss)
-        learner.activations = None
+        learner.activations = learner.batch = None
         return StepCounts(len(passes), learner.cost.remedy_work().since(before))
 
     def _logits(self, images: Tensor, *, is_first: bool) -> Tensor:

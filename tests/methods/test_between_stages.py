@@ -492,3 +492,58 @@ def test_fire_can_change_queries_and_keys_alone(registry: Registry) -> None:
     changed = {name for name, value in before.items() if not torch.equal(after[name], value)}
     assert {name.split(".")[-2] for name in changed} == {"query", "key"}
     assert all(name.endswith("weight") for name in changed)
+
+
+# Distillation
+
+
+def test_distillation_is_its_formula(make: Make) -> None:
+    method, learner = make("distill_reset", strength=0.5, temperature=3.0)
+    old = copy.deepcopy(learner.model).eval()
+    act(method, learner)
+    assert not torch.equal(next(learner.model.parameters()), next(old.parameters()))
+    x, y = next(iter(learner.stage.train.batches(9)))
+    learner.batch = x
+    logits = learner.model(x)
+    term = method.loss_term(learner, logits, y)
+    divergences = []
+    for taught, ours in zip(old(x).tolist(), logits.tolist(), strict=True):
+        p, q = ([math.exp(z / 3) for z in row] for row in (taught, ours))
+        divergences.append(
+            sum(a / sum(p) * math.log((a / sum(p)) / (b / sum(q))) for a, b in zip(p, q, strict=True))
+        )
+    assert float(term.detach()) == pytest.approx(0.5 * 9 * sum(divergences) / 9, rel=1e-4)
+    assert learner.cost.remedy_forwards == 9
+    term.backward()
+    assert all(parameter.grad is None for parameter in method.teacher.parameters())
+
+
+def test_distillation_teaches_what_the_old_model_says(registry: Registry) -> None:
+    recipe = {"learning_rate": 0.01, "target_accuracy": None, "max_epochs": 20}
+    task = small_digits(registry, "mlp_bn", recipe, stages=2)
+    cls, apart = registry.load("method", "distill_reset"), {}
+    for strength in (0.0, 3.0):
+
+        class Watched(cls):  # type: ignore[misc, valid-type]
+            def after_stage(self, learner: Learner) -> None:
+                if self.teacher is not None:
+                    x, _ = next(iter(learner.stage.test.batches(1000)))
+                    answers = [m.eval()(x).softmax(1) for m in (self.teacher, copy.deepcopy(learner.model))]
+                    apart[self.strength] = float((answers[0] - answers[1]).detach().abs().mean())
+                super().after_stage(learner)
+
+        trace_run(task, Watched(strength=strength))
+    assert apart[3.0] < 0.8 * apart[0.0]
+
+
+def test_where_classes_arrive_the_teacher_speaks_of_its_own(registry: Registry) -> None:
+    method = registry.load("method", "distill_reset")()
+    learner = at_second_stage(small_digits(registry, "mlp_bn"), method)
+    learner.begin_stage(replace(learner.stage, num_classes=4))
+    method.after_stage(learner)
+    act(method, learner)
+    learner.batch, y = next(iter(learner.stage.train.batches(9)))
+    logits = learner.model(learner.batch)
+    one = method.loss_term(learner, logits, y)
+    changed = torch.cat([logits[:, :4], 5 * logits[:, 4:]], 1)
+    torch.testing.assert_close(method.loss_term(learner, changed, y), one)
