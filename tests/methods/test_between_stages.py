@@ -526,7 +526,7 @@ def test_distillation_teaches_what_the_old_model_says(registry: Registry) -> Non
 
         class Watched(cls):  # type: ignore[misc, valid-type]
             def after_stage(self, learner: Learner) -> None:
-                if self.teacher is not None:
+                if self.teacher is not None and learner.stage.test is not None:
                     x, _ = next(iter(learner.stage.test.batches(1000)))
                     answers = [m.eval()(x).softmax(1) for m in (self.teacher, copy.deepcopy(learner.model))]
                     apart[self.strength] = float((answers[0] - answers[1]).detach().abs().mean())
