@@ -17,7 +17,7 @@ pytestmark = pytest.mark.heavy
 TESTS = Path(__file__).parents[1]
 
 
-EAGER, LAZY = ("sgd-fp32", "sgd-bf16"), ("sam-fp32",)
+EAGER, LAZY = ("sgd-fp32", "sgd-bf16", "sgd-fp32-small_resnet"), ("sam-fp32",)
 """Recipes that are run with PT_HPU_LAZY_MODE=0 and with 1: one process each."""
 
 
@@ -42,6 +42,12 @@ def methods(recipe: str) -> dict[str, Any]:
 EAGER_SGD, LAZY_SAM = "sgd-fp32", "sam-fp32"
 
 
+def test_convolutions_give_the_bits_of_the_cpu() -> None:
+    found = methods("sgd-fp32-small_resnet")
+    assert {name: what["equal"] for name, what in found.items()} == dict.fromkeys(found, True)
+    assert "dash" in found
+
+
 @pytest.mark.parametrize("recipe", [EAGER_SGD, LAZY_SAM])
 def test_every_method_gives_the_bits_of_the_cpu(recipe: str) -> None:
     found = methods(recipe)
@@ -52,7 +58,7 @@ def test_every_method_gives_the_bits_of_the_cpu(recipe: str) -> None:
 @pytest.mark.parametrize("recipe", [EAGER_SGD, LAZY_SAM])
 def test_the_host_waits_once_an_epoch_and_once_an_evaluation(recipe: str) -> None:
     for name, what in methods(recipe).items():
-        assert what["calls"]["host_sync"] == what["epochs"] + what["stages"], name
+        assert what["calls"]["host_sync"] == what["epochs"] + what["stages"] + what["kept"], name
 
 
 def test_the_cards_generator_is_seeded_at_every_stage() -> None:

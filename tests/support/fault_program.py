@@ -37,18 +37,18 @@ def kill_at(names: list[str], at: int) -> None:
     sys.addaudithook(hook)
 
 
-def drop_root() -> None:
+def drop_root(words: list[str]) -> None:
     """Restart this program without root's permission to write everywhere."""
     ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, 0, 0, 0)
-    fault = {**json.loads(sys.argv[1]), "without_root": False}
-    os.execv(sys.executable, [sys.executable, __file__, json.dumps(fault), *sys.argv[2:]])
+    fault = {**json.loads(words[0]), "without_root": False}
+    os.execv(sys.executable, [sys.executable, __file__, json.dumps(fault), *words[1:]])
 
 
-def main() -> None:
+def main(words: list[str]) -> None:
     """Inject the fault of the first argument and run the command line with the others."""
-    fault = json.loads(sys.argv[1])
+    fault = json.loads(words[0])
     if fault.get("without_root"):
-        drop_root()
+        drop_root(words)
     if fault.get("alone", True) and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {random.choice(sorted(os.sched_getaffinity(0)))})
     if fault.get("lockless"):
@@ -57,7 +57,7 @@ def main() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (fault["largest"], fault["largest"]))
     if "kill" in fault:
         kill_at(fault["kill"], fault["at"])
-    sys.argv = ["plastibench", *sys.argv[2:]]
+    sys.argv = ["plastibench", *words[1:]]
     sys.path.insert(0, str(Path(__file__).parents[2]))  # the package need not be installed
     from plastibench.cli.main import main as command_line
 
@@ -65,4 +65,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager
 from functools import cache
 from pathlib import Path
@@ -19,7 +19,9 @@ from plastibench.plugins.registry import Registry
 from plastibench.store.record import Record
 from plastibench.store.record_diff import differences
 from plastibench.store.run_store import Store
+from support import fault_program
 from support.commands import CommandResult, command
+from support.forked import ForkedProgram
 
 SIZE = tuple(
     word
@@ -34,6 +36,8 @@ Trial = Callable[[str], AbstractContextManager[None]]
 """Takes the name of a fault; the fault is survived if the context is left without an exception."""
 
 TIMEOUT_SECONDS = 300.0
+NEEDS_A_NEW_PROGRAM = {"without_root"}
+"""Faults that replace the program, which would throw away what was imported."""
 
 
 def grid(method: str, optimizer: str = "sgd", seeds: int = 1) -> tuple[str, ...]:
@@ -47,29 +51,44 @@ def run(home: Path, *args: str, mirrored: bool = False) -> CommandResult:
     return command("run", "--home", home, *(() if mirrored else ("--no-mlflow",)), *args)
 
 
-def start_with_fault(fault: dict[str, object], *args: object, **more: object) -> subprocess.Popen[str]:
+Program = subprocess.Popen[str] | ForkedProgram
+
+
+def start_with_fault(
+    fault: dict[str, object],
+    *args: object,
+    env: Mapping[str, str] | None = None,
+    start_new_session: bool = False,
+) -> Program:
     """Start the command line in a process with a fault."""
-    program = Path(__file__).with_name("fault_program.py")
-    command_line = [sys.executable, str(program), json.dumps(fault), *map(str, args)]
-    return subprocess.Popen(  # type: ignore[call-overload,no-any-return]
-        command_line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, **more
+    words = [json.dumps(fault), *map(str, args)]
+    if env is None and not NEEDS_A_NEW_PROGRAM.intersection(fault):
+        return ForkedProgram(fault_program.main, words, start_new_session=start_new_session)
+    return subprocess.Popen(
+        [sys.executable, fault_program.__file__, *words],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=env,
+        start_new_session=start_new_session,
     )
 
 
-def wait_for_exit(process: subprocess.Popen[str]) -> tuple[int, str]:
+def wait_for_exit(process: Program) -> tuple[int, str]:
     """Wait for the end of a process; return its status and stderr. Fails if it hangs."""
     try:
         _, stderr = process.communicate(timeout=TIMEOUT_SECONDS)
     finally:
         process.kill()
     assert "Traceback" not in stderr, stderr
+    assert process.returncode is not None
     return process.returncode, stderr
 
 
 ResultT = TypeVar("ResultT")
 
 
-def wait_for(condition: Callable[[], ResultT], process: subprocess.Popen[str]) -> ResultT:
+def wait_for(condition: Callable[[], ResultT], process: Program) -> ResultT:
     """Wait until a condition holds or the process has ended; return the last result of the condition."""
     end = time.monotonic() + TIMEOUT_SECONDS
     while True:
