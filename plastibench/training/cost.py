@@ -6,7 +6,7 @@ docs/cost.md explains each number. None means that a number was not measured; it
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, fields
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, get_args
@@ -130,26 +130,57 @@ class Cost:
         self.phases["remedy"].flops = _add(self.phases["remedy"].flops, work.flops)
         self.elementwise_flops = _add(self.elementwise_flops, work.elementwise_flops)
 
-    @contextmanager
-    def measure(self, phase: Phase, device: Device) -> Iterator[None]:
-        """Add the seconds and joules spent in the context to a phase, and update its peak memory.
+    def measure(self, phase: Phase, device: Device) -> AbstractContextManager[None]:
+        """Add the seconds and joules spent in the context to a phase, and update its peak memory."""
+        return measured(self.phases[phase], device)
 
-        Waits for the device on entry and on exit, so that no phase pays for the work of another.
-        """
+
+@contextmanager
+def measured(part: PhaseCost, device: Device) -> Iterator[None]:
+    """Add the seconds and joules spent in the context, and update the peak memory.
+
+    Waits for the device on entry and on exit, so that no phase pays for the work of another.
+    """
+    device.synchronize()
+    device.reset_peak_memory_stats()
+    energy, start = device.read_energy(), perf_counter()
+    try:
+        yield
+    finally:
         device.synchronize()
-        device.reset_peak_memory_stats()
-        energy, start = device.read_energy(), perf_counter()
-        part = self.phases[phase]
-        try:
-            yield
-        finally:
-            device.synchronize()
-            part.seconds += perf_counter() - start
-            joules, peak = joules_between(energy, device.read_energy()), device.max_memory_allocated()
-            if joules is not None:
-                part.energy = (part.energy or 0.0) + joules
-            if peak is not None:
-                part.memory = max(peak, part.memory or 0)
+        part.seconds += perf_counter() - start
+        joules, peak = joules_between(energy, device.read_energy()), device.max_memory_allocated()
+        if joules is not None:
+            part.energy = (part.energy or 0.0) + joules
+        if peak is not None:
+            part.memory = max(peak, part.memory or 0)
+
+
+@dataclass
+class ProbeCost(PhaseCost):
+    """What the probes of a stage cost, which is in no phase of the stage itself."""
+
+    passes: int = field(default=0, metadata={"unit": "examples"})
+    """Examples taken forward and backward."""
+    forwards: int = field(default=0, metadata={"unit": "examples"})
+    """Examples taken forward only."""
+
+    def add(self, cost: Cost) -> None:
+        """Add what a probe has done with its learner; time and memory are measured here."""
+        self.passes += cost.train_passes + cost.remedy_passes
+        self.forwards += cost.remedy_forwards + cost.evaluation_forwards
+        for part in cost.phases.values():
+            self.flops = _add(self.flops, part.flops)
+            self.memory = max((peak for peak in (self.memory, part.memory) if peak is not None), default=None)
+
+    def as_dict(self) -> dict[str, int | float | None]:
+        """Return a flat dictionary with the keys of `PROBE_COSTS`."""
+        return {f"probe_{name}": value for name, value in vars(self).items()}
+
+    @classmethod
+    def from_dict(cls, costs: Mapping[str, Any]) -> Self:
+        """Return the cost that `as_dict` made `costs` from."""
+        return cls(**{name.removeprefix("probe_"): value for name, value in costs.items()})
 
 
 def _difference(after: int | None, before: int | None) -> int | None:
@@ -173,3 +204,6 @@ COST_COLUMNS: Mapping[str, CostColumn] = {
     "peak_memory": CostColumn("bytes", total="max"),
 }
 """Every cost in the row of a stage, by name: the one list of them."""
+
+PROBE_COSTS = tuple(ProbeCost().as_dict())
+"""Costs in the row of a stage that was probed; no total of a run includes them."""

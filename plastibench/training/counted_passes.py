@@ -40,21 +40,25 @@ class CountedPasses:
         known = self.stage.num_classes
         return logits if known is None else logits[:, :known]
 
-    def backward(self, model: nn.Module, x: Tensor, y: Tensor, weight: float = 1.0) -> None:
+    def backward(self, model: nn.Module, x: Tensor, y: Tensor, weight: float = 1.0) -> Tensor:
         """Add the gradient of `weight` times the mean loss on a batch to the `.grad` of `model`.
 
         For passes of the method itself, and counted as such. A batch that would keep more memory than the
-        device allows is passed in parts, which changes the gradient by rounding alone.
+        device allows is passed in parts, which changes the gradient by rounding alone. Returns the mean loss.
         """
         size = micro_batch_size(model, x, self.device.activation_memory)
+        losses: list[Tensor] = []
         for images, labels in zip(x.split(size), y.split(size), strict=True):
             with torch.enable_grad():
                 with self.device.autocast(self.task.recipe.precision):
                     logits = model(arranged(images, self.device.memory_format(model)))
-                (self.loss(logits, labels) * (weight * len(labels) / len(y))).backward()
+                loss = self.loss(logits, labels)
+                (loss * (weight * len(labels) / len(y))).backward()
+            losses.append(loss.detach() * (len(labels) / len(y)))
             self.device.mark_step()
             self.cost.remedy_passes += len(labels)
             self.cost.add_flops("remedy", flops.pass_flops(model, images.shape, backward=True))
+        return torch.stack(losses).sum()
 
     def forward(self, model: nn.Module, x: Tensor) -> Tensor:
         """Return the logits of a batch that count, without gradient, in the mode of `model`; counted."""

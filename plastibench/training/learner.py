@@ -170,9 +170,12 @@ class Learner(CountedPasses):
         return self._log.compute()
 
     def clone(self, *stream: str | int) -> Learner:
-        """Return a copy whose model, optimizer and cost are its own, with a named random stream."""
+        """Return a copy whose model, optimizer and cost are its own, with a named random stream.
+
+        Its first fresh model has the weights that a cold start has in this stage.
+        """
         twin = copy.copy(self)
-        twin.model, twin.cost = copy.deepcopy(self.model), Cost()
+        twin.model, twin.cost, twin._drawn = copy.deepcopy(self.model), Cost(), 0
         twin._log, twin._units, twin.watching = StageLog(), None, False
         twin.generator = generator(self.seed, *stream)
         twin._load_optimizer_state(copy.deepcopy(self._optimizer_state()))
@@ -208,6 +211,10 @@ class Learner(CountedPasses):
         """Start again with a fresh model and a fresh optimizer."""
         self.model = self.fresh_model()
         self.reset_optimizer()
+
+    def evaluated_model(self) -> nn.Module:
+        """Return the model whose accuracy counts, as the method chooses it."""
+        return self._method.evaluated(self)
 
     def reset_batch_norm(self) -> None:
         """Set the running statistics of batch normalization to mean 0 and variance 1.

@@ -1,45 +1,98 @@
-"""Probes of a stage: measured on copies of the learner, so that the run stays as it is."""
+"""Probes of a run: measured on copies of the learner, so that the run stays as it is."""
+
+from __future__ import annotations
 
 from collections.abc import Mapping
-from time import perf_counter
+from typing import Any
 
 import torch
 
 from plastibench.errors import RequestError
-from plastibench.plugins.probe import Probe
+from plastibench.plugins.probe import PER_LAYER, Probe
 from plastibench.seeding import derive_seed
+from plastibench.training.cost import ProbeCost, measured
 from plastibench.training.learner import Learner
 
 
-def measure_probes(probes: Mapping[str, Probe], learner: Learner) -> dict[str, float]:
-    """Return the measurements as `probe.measurement`, and the seconds that they took as `probe_seconds`.
+class StageProbes:
+    """Measures the probes of a run at the moments that they ask for, and keeps the values of a stage."""
 
-    Raises RequestError if a probe does not return what it declares.
-    """
-    if not probes:
-        return {}
-    learner.device.synchronize()
-    start = perf_counter()
-    values = {
-        f"{name}.{measurement}": value
-        for name, probe in probes.items()
-        for measurement, value in _measure(name, probe, learner).items()
+    def __init__(self, probes: Mapping[str, Probe]) -> None:
+        self._probes = probes
+        self.begin_stage()
+
+    def begin_stage(self) -> None:
+        """Forget the values of the stage before."""
+        self._values: dict[str, float] = {}
+        self._cost = ProbeCost()
+
+    def are_due(self, moment: str) -> bool:
+        """Return whether a probe measures at a moment."""
+        return any(moment in probe.moments for probe in self._probes.values())
+
+    def measure(self, moment: str, learner: Learner) -> None:
+        """Measure the probes that are due at a moment.
+
+        Raises RequestError if one does not return what it declares.
+        """
+        if not self.are_due(moment):
+            return
+        with measured(self._cost, learner.device):
+            for name, probe in self._probes.items():
+                if moment in probe.moments:
+                    values = self._measure(name, probe, learner)
+                    self._values |= {column(probe, name, key, moment): values[key] for key in values}
+
+    def row(self) -> dict[str, float | int | None]:
+        """Return the values of the stage, NaN for moments that it did not have, and their cost."""
+        if not self._probes:
+            return {}
+        columns = [column for name, probe in self._probes.items() for column in columns_of(name, probe)]
+        return {**dict.fromkeys(columns, float("nan")), **self._values, **self._cost.as_dict()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what was measured so far in the stage."""
+        return {"values": dict(self._values), "cost": self._cost.as_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from what `state_dict` returned."""
+        self._values, self._cost = dict(state["values"]), ProbeCost.from_dict(state["cost"])
+
+    def _measure(self, name: str, probe: Probe, learner: Learner) -> dict[str, float]:
+        device, stream = learner.device, ("probe", name, learner.stage.index)
+        twin, rng_state = learner.clone(*stream), device.rng_state()
+        device.manual_seed(derive_seed(learner.seed, *stream))
+        try:
+            with torch.enable_grad():
+                values = probe.measure(twin)
+        finally:
+            device.set_rng_state(rng_state)
+        self._cost.add(twin.cost)
+        _check_names(name, probe, values)
+        return {measurement: float(value) for measurement, value in values.items()}
+
+
+def column(probe: Probe, name: str, measurement: str, moment: str) -> str:
+    """Return the column of a measurement in the row of a stage; it names the moment if there are several."""
+    return f"{name}.{measurement}" + (f".{moment}" if len(probe.moments) > 1 else "")
+
+
+def columns_of(name: str, probe: Probe) -> dict[str, str]:
+    """Return the columns of a probe and their units, without those of single layers."""
+    return {
+        column(probe, name, measurement, moment): unit
+        for measurement, unit in probe.units.items()
+        if not measurement.endswith(PER_LAYER)
+        for moment in probe.moments
     }
-    learner.device.synchronize()
-    return {**values, "probe_seconds": perf_counter() - start}
 
 
-def _measure(name: str, probe: Probe, learner: Learner) -> dict[str, float]:
-    device, stream = learner.device, ("probe", name, learner.stage.index)
-    rng_state = device.rng_state()
-    device.manual_seed(derive_seed(learner.seed, *stream))
-    try:
-        with torch.enable_grad():
-            values = probe.measure(learner.clone(*stream))
-    finally:
-        device.set_rng_state(rng_state)
-    if set(values) != set(probe.units):
+def _check_names(name: str, probe: Probe, values: Mapping[str, float]) -> None:
+    """Raise RequestError if a probe has not returned the measurements that it declares."""
+    prefixes = tuple(key.removesuffix("*") for key in probe.units if key.endswith(PER_LAYER))
+    found = {key for key in values if not key.startswith(prefixes)} if prefixes else set(values)
+    declared = {key for key in probe.units if not key.endswith(PER_LAYER)}
+    if found != declared:
         raise RequestError(
             f"probe {name} returns {', '.join(sorted(values))}, but declares {', '.join(sorted(probe.units))}"
         )
-    return {measurement: float(values[measurement]) for measurement in probe.units}

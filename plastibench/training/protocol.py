@@ -17,14 +17,14 @@ from plastibench.plugins.data_checksum import data_checksum
 from plastibench.plugins.file_reads import unwatched
 from plastibench.plugins.layers import unsupported_weights
 from plastibench.plugins.method import Method, call_hook
-from plastibench.plugins.probe import Probe
+from plastibench.plugins.probe import ARRIVAL, STAGE_END, STAGE_START, Probe
 from plastibench.plugins.task import DataContext, Task
 from plastibench.training import state
 from plastibench.training.callbacks import Checkpointer, StateDict, TrainingCallback
 from plastibench.training.cost import Cost
 from plastibench.training.evaluation import evaluate
 from plastibench.training.learner import Learner
-from plastibench.training.probing import measure_probes
+from plastibench.training.probing import StageProbes
 from plastibench.training.trainer import DIVERGED, Trainer, TrainResult
 
 VERSION = 2
@@ -53,8 +53,8 @@ class StageResult:
     cost: Cost
     data: str
     """Checksum of the data set."""
-    probes: Mapping[str, float]
-    """Measurements of probes by `probe.measurement`, and the seconds that they took; empty without probes."""
+    probes: Mapping[str, Any]
+    """Measurements of probes by `probe.measurement`, and what they cost; empty without probes."""
     logged: Mapping[str, float | None] = field(default_factory=dict)
     """What the method reports by `learner.log`, as `log.NAME`."""
 
@@ -67,7 +67,7 @@ class StageResult:
 
 @dataclass(frozen=True)
 class Measures:
-    """What is measured at the end of every stage."""
+    """What is measured of every stage."""
 
     held_out_test: bool = False
     """Whether nothing reads the test data, as during tuning."""
@@ -95,6 +95,7 @@ def run(
     callback, checkpointer = callback or TrainingCallback(), checkpointer or Checkpointer()
     resumed, measures = checkpointer.resume_state(), measures or Measures()
     _check_supported(task, method, measures.probes)
+    probes = StageProbes(measures.probes)
     learner: Learner | None = None
     checksum: str | None = None
     for arrived in unwatched(task.stream, seed, context):
@@ -108,12 +109,14 @@ def run(
             learner = Learner(task, method, seed, context.device)
             capturer = _graph_capturer(context.device, method, callback)
         learner.begin_stage(replace(stage, test=None) if measures.held_out_test else stage)
-        _start_stage(learner, method, checkpointer, resumed)
-        trainer = Trainer(learner, method, callback, checkpointer, capturer=capturer, resumed=resumed)
+        probes.begin_stage()
+        _start_stage(learner, method, checkpointer, resumed, probes)
+        options: dict[str, Any] = {"capturer": capturer, "resumed": resumed, "probes": probes}
+        trainer = Trainer(learner, method, callback, checkpointer, **options)
         trained = trainer.run()
         del trainer  # and the memory of its captured steps
         resumed = None
-        result = _evaluate(learner, method, trained, measures.probes)
+        result = _evaluate(learner, method, trained, probes)
         with learner.cost.measure("remedy", context.device):
             call_hook(method, "after_stage", learner)
         yield replace(result, logged=learner.logged())
@@ -127,13 +130,11 @@ def run(
 
 def _check_supported(task: Task, method: Method, probes: Mapping[str, Probe]) -> None:
     """Raise RequestError if the method or a probe cannot act on the task or its model."""
-    reasons = {type(method).__name__: method.unsupported(task)}
-    for plugin in (method, *probes.values()):
-        name = type(plugin).__name__
-        reasons[name] = reasons.get(name) or unsupported_weights(plugin, partial(method.build, task))
-    for name, reason in reasons.items():
+    plugins: list[Method | Probe] = [method, *probes.values()]
+    for plugin in plugins:
+        reason = plugin.unsupported(task) or unsupported_weights(plugin, partial(method.build, task))
         if reason is not None:
-            raise RequestError(f"{name} cannot run on {type(task).__name__}: {reason}")
+            raise RequestError(f"{type(plugin).__name__} cannot run on {type(task).__name__}: {reason}")
 
 
 def _check_num_stages(task: Task, learner: Learner | None) -> None:
@@ -157,7 +158,11 @@ def _graph_capturer(device: Device, method: Method, callback: TrainingCallback) 
 
 
 def _start_stage(
-    learner: Learner, method: Method, checkpointer: Checkpointer, resumed: StateDict | None
+    learner: Learner,
+    method: Method,
+    checkpointer: Checkpointer,
+    resumed: StateDict | None,
+    probes: StageProbes,
 ) -> None:
     """Prepare a stage, or load the state that was saved before or during its training."""
     if resumed is not None:
@@ -167,7 +172,9 @@ def _start_stage(
         state.load_rng_state(resumed, learner)
     elif checkpointer.should_checkpoint(between_stages=True):
         checkpointer.save_state(state.state_dict(learner, method))
+    probes.measure(ARRIVAL, learner)
     _prepare(learner, method)
+    probes.measure(STAGE_START, learner)
 
 
 def _prepare(learner: Learner, method: Method) -> None:
@@ -186,9 +193,7 @@ def _prepare(learner: Learner, method: Method) -> None:
     learner.check_optimizer()
 
 
-def _evaluate(
-    learner: Learner, method: Method, trained: TrainResult, probes: Mapping[str, Probe]
-) -> StageResult:
+def _evaluate(learner: Learner, method: Method, trained: TrainResult, probes: StageProbes) -> StageResult:
     """Evaluate the model that the method chooses, on the test and validation data that there are."""
     recipe, stage, cost = learner.task.recipe, learner.stage, learner.cost
     with cost.measure("remedy", learner.device):
@@ -202,6 +207,7 @@ def _evaluate(
         if metrics is not None:
             cost.evaluation_forwards += metrics.num_examples
             cost.add_flops("evaluation", metrics.flops)
+    probes.measure(STAGE_END, learner)
     return StageResult(
         index=stage.index,
         num_train=len(stage.train),
@@ -217,5 +223,5 @@ def _evaluate(
         validation_accuracy=None if validation is None else validation.accuracy(recipe.test_accuracy),
         cost=cost,
         data=stage.checksum,
-        probes=measure_probes(probes, learner),
+        probes=probes.row(),
     )

@@ -3,12 +3,14 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
 from plastibench.data.dataset import Batch, Dataset, batch_bounds
 from plastibench.devices.graph_capture import GraphCapturer
 from plastibench.plugins.method import Method
+from plastibench.plugins.probe import epoch_end
 from plastibench.plugins.recipe import Recipe
 from plastibench.seeding import derive_seed, generator
 from plastibench.training import state
@@ -16,10 +18,14 @@ from plastibench.training.callbacks import Checkpointer, EpochProgress, StateDic
 from plastibench.training.evaluation import Metrics
 from plastibench.training.learner import Learner
 from plastibench.training.optimizers import end_schedule, set_learning_rates, start_schedule
+from plastibench.training.probing import StageProbes
 from plastibench.training.step import TrainStep
 
 DIVERGED = "diverged"
 """The stop reason of a stage whose loss is no longer finite; the run ends there."""
+
+Pause = Literal["checkpoint", "probes"]
+"""What training pauses for, so that its time does not count as training."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +56,10 @@ class Trainer:
         *,
         capturer: GraphCapturer | None = None,
         resumed: StateDict | None = None,
+        probes: StageProbes | None = None,
     ) -> None:
         """Start, or resume if the state was saved during training; learner and method have loaded it."""
+        self.probes = probes or StageProbes({})
         self.learner, self.method = learner, method
         self.callback, self.checkpointer = callback, checkpointer
         augment, stage = learner.task.recipe.augment, learner.stage.index
@@ -74,12 +82,15 @@ class Trainer:
         while True:
             with learner.cost.measure("train", learner.device):
                 result = next(training)
-            if result is not None:
+            if isinstance(result, TrainResult):
                 if learner.task.recipe.has_lr_schedule():
                     end_schedule(learner.optimizer)
                 learner.model.zero_grad(set_to_none=True)  # a run resumed after the last step has none
                 return result
-            self.checkpointer.save_state(self.state_dict())
+            if result == "probes":
+                self.probes.measure(epoch_end(self.epoch), learner)
+            else:
+                self.checkpointer.save_state(self.state_dict())
 
     def state_dict(self) -> StateDict:
         """Return the whole state of the run, between two steps."""
@@ -87,6 +98,7 @@ class Trainer:
             "epoch": self.epoch,
             "batch": self.batch,
             "metrics": self.step.metrics.state_dict(),
+            "probes": self.probes.state_dict(),
             **self._epoch_start,
         }
         return state.state_dict(self.learner, self.method) | {"training": training}
@@ -95,12 +107,13 @@ class Trainer:
         with state.incompatible_if_it_fails():
             self.epoch, self.batch = training["epoch"], training["batch"]
             self.step.metrics.load_state_dict(training["metrics"])
+            self.probes.load_state_dict(training["probes"])
             self._order.set_state(training["order"])
             if self._augmentation is not None:
                 self._augmentation.set_state(training["augmentation"])
 
-    def _train(self) -> Iterator[TrainResult | None]:
-        """Yield None wherever the state is to be saved, and finally the result."""
+    def _train(self) -> Iterator[TrainResult | Pause]:
+        """Yield a pause wherever something else is to be done, and finally the result."""
         learner, recipe, stop = self.learner, self.learner.task.recipe, None
         while stop is None:
             yield from self._train_epoch(self._start_epoch())
@@ -111,6 +124,8 @@ class Trainer:
             accuracy = metrics.accuracy(recipe.train_accuracy)
             progress = EpochProgress(learner.stage.index, self.epoch, accuracy, learner.step)
             self.callback.on_epoch_end(progress)
+            if self.probes.are_due(epoch_end(self.epoch)):
+                yield "probes"
         yield TrainResult(self.epoch, stop, metrics)
 
     def _start_epoch(self) -> Iterator[Batch]:
@@ -137,7 +152,7 @@ class Trainer:
         data, available = self.learner.stage.train, self.learner.stage.available
         return data[: available[self.epoch]] if self.epoch < len(available) else data
 
-    def _train_epoch(self, batches: Iterator[Batch]) -> Iterator[None]:
+    def _train_epoch(self, batches: Iterator[Batch]) -> Iterator[Pause]:
         learner, recipe = self.learner, self.learner.task.recipe
         steps_per_epoch = len(batch_bounds(len(self._arrived()), recipe.batch_size))
         while not _reached_max_steps(recipe, learner.cost.steps):
@@ -150,7 +165,7 @@ class Trainer:
             self.step(*batch)
             self.batch += 1
             if self.checkpointer.should_checkpoint():
-                yield
+                yield "checkpoint"
 
 
 def _reached_max_steps(recipe: Recipe, num_steps: int) -> bool:

@@ -23,7 +23,8 @@ def watch_activations(layers: Sequence[HiddenUnits]) -> Iterator[list[Tensor]]:
 
     def hook(number: int) -> Callable[[nn.Module, tuple[Any, ...]], None]:
         def keep(module: nn.Module, args: tuple[Any, ...]) -> None:
-            inputs[number] = args[0].detach()
+            if not args[0].is_meta:  # FLOPs are counted on a copy without data, which has this hook too
+                inputs[number] = args[0].detach()
 
         return keep
 

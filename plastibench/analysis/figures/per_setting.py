@@ -16,12 +16,12 @@ from plastibench.analysis.stats.estimate import Estimate, estimate_mean
 from plastibench.analysis.stats.significance import ALPHA
 from plastibench.analysis.tables.accuracy_curve import accuracy_curve
 from plastibench.analysis.tables.table import ResultRow, ResultTable
-from plastibench.training.cost import COST_COLUMNS
+from plastibench.training.cost import COST_COLUMNS, PROBE_COSTS
 
 Styles = Mapping[str, MethodStyle]
 Rows = Sequence[ResultRow]
 NOT_DIAGNOSTICS = {"index", "num_train", "num_new", "num_test", "test_accuracy", "test_correct"}
-NOT_DIAGNOSTICS |= {*COST_COLUMNS, "probe_seconds"}
+NOT_DIAGNOSTICS |= {*COST_COLUMNS, *PROBE_COSTS}
 """Numbers of a stage that have figures or columns of their own."""
 MAX_DIAGNOSTICS = 8
 
