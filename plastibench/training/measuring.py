@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from plastibench.data.dataset import Dataset
+from plastibench.devices.device import arranged
 from plastibench.plugins.method import Method
 from plastibench.plugins.task import Stage
-from plastibench.devices.device import arranged
 from plastibench.training.callbacks import Checkpointer, TrainingCallback
 from plastibench.training.evaluation import evaluate
 from plastibench.training.learner import Learner
