@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 def to_dataframe(records: Iterable[Record]) -> pd.DataFrame:
     """Return one row per stage: the run, its method, seed and setting, and the fields of the stage's result.
 
+    `recipe_changes` has what the method changes of the setting's recipe.
+
     `to_dataframe(Store(home).records())` holds all finished runs of a home folder. Runs of different
     `condition_id`, which stands for the setting and the data, are not comparable: do not average over them.
     """
@@ -33,6 +35,7 @@ def to_dataframe(records: Iterable[Record]) -> pd.DataFrame:
             "method": label,
             "seed": record.spec.seed,
             "status": record.status,
+            "recipe_changes": record.provenance.get("recipe_changes"),
             **stage,
         }
         for record, label in zip(records, labels, strict=True)

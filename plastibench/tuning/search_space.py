@@ -10,7 +10,7 @@ from plastibench.errors import RequestError, unknown
 from plastibench.experiments.spec import Spec
 from plastibench.plugins.declaration import Range
 from plastibench.plugins.fields import search_space
-from plastibench.plugins.values import show
+from plastibench.plugins.values import from_json, show
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -60,13 +60,15 @@ class SearchDimension:
 def dimensions(spec: Spec, method: type[Any], extra: Mapping[str, str]) -> tuple[SearchDimension, ...]:
     """Return the space of a run's method and of what the user added: name to range, as text.
 
-    Raises RequestError if there is nothing to search, or a range does not hold the published value.
+    A setting of the recipe that the method sets itself is left out: its value would have no effect. Raises
+    RequestError if there is nothing to search, or a range does not hold the published value.
     """
     name = spec.method.name
     ranges = {f"{name}.{setting}": span for setting, span in search_space(method).items()}
+    fixed = method(**from_json(spec.method.settings)).recipe_changes()
     for full_name, text in extra.items():
         prefix, dot, _ = full_name.partition(".")
-        if not dot or prefix == name:
+        if (prefix == name) if dot else (full_name not in fixed):
             ranges[full_name] = _parse_range(full_name, text, _value(spec, full_name))
     if not ranges:
         raise RequestError(
