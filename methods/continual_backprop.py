@@ -65,8 +65,7 @@ class ContinualBackprop(Method):
         masks, fresh = [], []
         for units, h, state, pool in zip(layers, activations, self.layers, self.fresh, strict=True):
             masks.append(self._choose(units, h.float(), state))
-            unit = torch.arange(len(units), device=pool.device) + state["recycled"].long()
-            fresh.append(pool.index_select(units.incoming.dim, unit % len(units)))
+            fresh.append(units.rotated(pool, state["recycled"]))
             state["recycled"].add_(masks[-1].sum())
         recycle_units(learner, layers, masks, fresh)
         learner.log("units_recycled", torch.stack([mask.sum() for mask in masks]).sum(), "sum")

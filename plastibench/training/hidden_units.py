@@ -54,13 +54,15 @@ class UnitEntries:
         if self.in_order:
             return values.repeat_interleave(self.index.shape[1]).view(shape)
         entries = values.new_zeros(math.prod(shape))
-        entries[self.index] = values[:, None].expand(self.index.shape)
-        return entries.view(shape)
+        of_entries = values.repeat_interleave(self.index.shape[1])
+        return entries.index_copy_(0, self.index.flatten(), of_entries).view(shape)
 
     def rows(self, weight: Tensor) -> Tensor:
         """Return the entries of a weight as (units, n), those of a unit in a row."""
         rows = weight.movedim(self.dim, 0).flatten(1)
-        return (rows if self.in_order else rows[self.index.flatten()]).reshape(len(self.index), -1)
+        # Not rows[index], which a captured step must not hold: its result could have any shape.
+        rows = rows if self.in_order else rows.index_select(0, self.index.flatten())
+        return rows.reshape(len(self.index), -1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,13 +93,18 @@ class HiddenUnits:
         """Return the outgoing weights as (units, n), those of a unit in a row."""
         return torch.cat([part.rows(part.module.weight) for part in self.outgoing], 1)
 
+    def rotated(self, weight: Tensor, shift: Tensor) -> Tensor:
+        """Return incoming weights in which each unit has those of the unit `shift` places on."""
+        unit = torch.arange(len(self), device=weight.device) + shift.long()
+        return weight.index_select(self.incoming.dim, unit % len(self))
+
     def activations(self, x: Tensor) -> Tensor:
         """Return the activations (b, units, positions) in x, the input of the first layer that they feed."""
         first = self.outgoing[0]
         if isinstance(first.module, nn.Linear):
             x = x.movedim(-1, 1)
         features = x.flatten(2) if x.dim() > 2 else x[..., None]
-        features = features if first.in_order else features[:, first.index.flatten()]
+        features = features if first.in_order else features.index_select(1, first.index.flatten())
         activations: Tensor = features.unflatten(1, first.index.shape).flatten(2)
         return activations
 

@@ -65,6 +65,17 @@ def start_schedule(optimizer: Optimizer, recipe: Recipe, make_lr: Callable[[floa
     for group in optimizer.param_groups:
         base = _base_rate(group, recipe)
         group.update({**options, "lr": make_lr(base), "initial_lr": base})
+        if group.get("fused") and group.get("momentum"):
+            _start_momentum(optimizer, group["params"])
+
+
+def _start_momentum(optimizer: Optimizer, weights: list[Tensor]) -> None:
+    """Give weights that were frozen so far a momentum of 0: fused SGD has it for all weights or for none."""
+    trained = [weight for weight in weights if weight.requires_grad]
+    new = [weight for weight in trained if optimizer.state.get(weight, {}).get("momentum_buffer") is None]
+    if len(new) < len(trained):
+        for weight in new:
+            optimizer.state[weight]["momentum_buffer"] = torch.zeros_like(weight)
 
 
 def _base_rate(group: dict[str, Any], recipe: Recipe) -> float:

@@ -238,3 +238,108 @@ def test_continual_backprop_recycles_the_published_share(registry: Registry) -> 
     expected = 2 * 24 * 2e-3 * (steps - 10)
     assert expected > 5
     assert math.isclose(found, expected, rel_tol=0.35)
+
+
+def silent_by_the_algorithm(
+    h: Tensor, state: dict[str, Any], *, reject: float, lengths: list[float], update: bool
+) -> list[int]:
+    """Update the pauses of self-normalized resets by one batch; return the units to recycle."""
+    silent = []
+    for i in range(h.shape[1]):
+        if max(h[:, i].flatten().tolist()) > 1.4:
+            state["ended"][i].append(state["pause"][i])
+            state["pause"][i] = 0
+        else:
+            state["pause"][i] += len(h)
+        if update and state["ended"][i]:
+            ended = sorted(state["ended"][i])
+            quantile = ended[math.ceil((1 - reject) * len(ended) - 1e-9) - 1]
+            quantile = min(length for length in lengths if length >= quantile - 1e-3)
+            tau = quantile if quantile < state["tau"][i] else 2 * state["tau"][i]
+            state["tau"][i] = min(max(tau, lengths[1]), lengths[-1])
+        if update:
+            state["ended"][i] = []
+        if state["pause"][i] >= state["tau"][i]:
+            silent.append(i)
+            state["pause"][i] = 0
+    return silent
+
+
+@pytest.mark.parametrize("model", UNITS)
+def test_self_normalized_resets_are_the_papers(registry: Registry, model: str) -> None:
+    task = small_digits(registry, model, recipe={"batch_size": 16})
+    settings = {"reject": 0.25, "update_period": 4, "max_pause": 100, "firing": 1.4}
+    twins = Twins(task, registry.load("method", "self_normalized_resets")(**settings))
+    lengths = [0.0, *(16 * (100 / 16) ** (j / 30) for j in range(31))]
+    fresh, recycled = twins.plain.fresh_model(), 0
+    states: list[dict[str, Any]] = [
+        {"pause": [0] * 99, "tau": [100.0] * 99, "ended": [[] for _ in range(99)], "uses": 0}
+        for _ in UNITS[model]
+    ]
+    taus = set()
+    for index, _ in enumerate(twins.steps(24)):
+        chosen = []
+        for names, state in zip(UNITS[model], states, strict=True):
+            h = twins.activations[names[2]]
+            silent = silent_by_the_algorithm(h, state, reject=0.25, lengths=lengths, update=index % 4 == 3)
+            chosen += [(names, i, (i + state["uses"]) % h.shape[1]) for i in silent]
+            state["uses"] += len(silent)
+            taus |= {tau for tau in state["tau"] if tau not in (16.0, 100.0)}
+        recycle(twins.plain, fresh, chosen)
+        recycled += len(chosen)
+        assert twins.real.logged() == {"log.units_recycled": recycled}
+    twins.assert_equal()
+    assert recycled >= 2
+    assert taus, "no tau between the smallest and the largest one was reached"
+
+
+def test_self_normalized_resets_revive_dead_units(registry: Registry) -> None:
+    task = small_digits(registry, "mlp_bn", recipe={"batch_size": 16})
+    twins = Twins(task, registry.load("method", "self_normalized_resets")(max_pause=64, update_period=2))
+    for learner in (twins.real, twins.plain):
+        with_dead_units(learner)
+    for _ in twins.steps(8):
+        pass
+    assert dead_units(twins.plain) >= 24
+    assert dead_units(twins.real) <= 2
+
+
+def least_used(
+    weight: Tensor, gradient: Tensor, *, share: float, rule: str, utility: str, draw: float
+) -> list[int]:
+    values = [abs(w) for w in weight.flatten().tolist()]
+    if utility == "gradient":
+        values = [v * abs(g) for v, g in zip(values, gradient.flatten().tolist(), strict=True)]
+    if rule == "threshold":
+        return [i for i, v in enumerate(values) if v <= share * sum(values) / len(values)]
+    return sorted(range(len(values)), key=values.__getitem__)[: math.floor(share * len(values) + draw)]
+
+
+@pytest.mark.parametrize("utility", ["gradient", "magnitude"])
+@pytest.mark.parametrize("rule", ["threshold", "fraction"])
+def test_selective_reinitialization_is_the_papers(registry: Registry, rule: str, utility: str) -> None:
+    task = small_digits(registry, recipe={"batch_size": 16})
+    settings = {"share": 0.1, "period": 2, "rule": rule, "utility": utility}
+    twins, recycled = Twins(task, registry.load("method", "selective_reinit")(**settings)), 0
+    for index, _ in enumerate(twins.steps(4)):
+        if index % 2:
+            fresh = dict(twins.plain.fresh_model().named_parameters())
+            for name, weight in twins.plain.model.named_parameters():
+                assert weight.grad is not None
+                draw = float(torch.rand((), generator=twins.plain.generator)) if rule == "fraction" else 0.0
+                for i in least_used(weight, weight.grad, share=0.1, rule=rule, utility=utility, draw=draw):
+                    weight.flatten()[i] = fresh[name].flatten()[i]
+                    recycled += 1
+        twins.assert_equal()
+        assert twins.real.logged() == {"log.weights_recycled": recycled}
+    assert recycled > 100
+
+
+def test_a_share_of_a_weight_is_drawn_again_at_random(registry: Registry) -> None:
+    """Of 4 biases a tenth is drawn again: one in some draws, none in others, 0.4 on average."""
+    method = registry.load("method", "selective_reinit")(share=0.1, rule="fraction")
+    stream, bias = torch.Generator().manual_seed(0), torch.arange(1.0, 5.0)
+    bias.grad = torch.ones(4)
+    found = [int(method._least_used(bias, stream).sum()) for _ in range(300)]
+    assert set(found) == {0, 1}
+    assert math.isclose(sum(found) / 300, 0.4, abs_tol=0.1)
