@@ -12,6 +12,7 @@ from plastibench.data.cifar import load_cifar10, load_cifar100
 from plastibench.data.dataset import Dataset, InMemoryDataset
 from plastibench.data.digits import load_digits
 from plastibench.data.fashion_mnist import load_fashion_mnist
+from plastibench.data.image_folder import list_classes, load_image_folder
 from plastibench.data.imagenet import load_imagenet_packed, open_imagenet
 from plastibench.data.images import DatasetSplits, LabeledImages, in_memory_splits
 from plastibench.data.svhn import load_svhn
@@ -102,10 +103,12 @@ __all__ = [
     "hidden_units",
     "in_memory_splits",
     "inner_product",
+    "list_classes",
     "load_cifar10",
     "load_cifar100",
     "load_digits",
     "load_fashion_mnist",
+    "load_image_folder",
     "load_imagenet_packed",
     "load_svhn",
     "load_table",

@@ -220,3 +220,15 @@ def decode_image(content: bytes, name: str) -> Image.Image:
         raise
     except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, struct.error and others
         raise DataError(f"{name} is not a complete image ({error}); get it again") from error
+
+
+def central_square(image: Image.Image, size: int) -> Image.Image:
+    """Return the central square of an image whose shorter side is resized to `size` pixels."""
+    from PIL import Image
+
+    # Rounded like torchvision's Resize and CenterCrop.
+    shorter = min(image.size)
+    width, height = (size * side // shorter for side in image.size)
+    resized = image.resize((width, height), Image.Resampling.BILINEAR)
+    left, top = round((width - size) / 2), round((height - size) / 2)
+    return resized.crop((left, top, left + size, top + size))

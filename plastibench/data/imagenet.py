@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from plastibench.data.decoded_cache import DecodeJob, Pixels, decode_once, load_decoded
-from plastibench.data.image_files import FolderSource, ImageFiles, ImageListing, decode_image
+from plastibench.data.image_files import (
+    FolderSource,
+    ImageFiles,
+    ImageListing,
+    central_square,
+    decode_image,
+)
 from plastibench.data.images import DatasetSplits, LabeledImages
 from plastibench.data.streaming import StreamingDataset, default_num_workers
 from plastibench.errors import DataError, count, unknown
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 EDITIONS = ("official", "subset")
 NUM_CLASSES, NUM_TRAIN, NUM_VAL = 1000, 1_281_167, 50_000
@@ -70,7 +72,7 @@ def imagenet_job(folder: Path, size: int, edition: str = "official") -> DecodeJo
 
     def decode(name: str) -> Pixels:
         image = decode_image(source.read(name), str(folder / name))
-        return np.asarray(_central_square(image, size)).transpose(2, 0, 1)
+        return np.asarray(central_square(image, size)).transpose(2, 0, 1)
 
     return DecodeJob(
         name=f"imagenet-{size}",
@@ -156,15 +158,3 @@ def _list_part(
                 f"class ({_LAYOUT})"
             )
     return ImageFiles.by_class([[path for _, path in sorted(found.items())] for found in paths.values()])
-
-
-def _central_square(image: Image.Image, size: int) -> Image.Image:
-    """Return the central square of an image whose shorter side is resized to `size` pixels."""
-    from PIL import Image
-
-    # Rounded like torchvision's Resize and CenterCrop.
-    shorter = min(image.size)
-    width, height = (size * side // shorter for side in image.size)
-    resized = image.resize((width, height), Image.Resampling.BILINEAR)
-    left, top = round((width - size) / 2), round((height - size) / 2)
-    return resized.crop((left, top, left + size, top + size))

@@ -115,6 +115,8 @@ def in_memory_splits(
         for numbers in normalization or ((0.0,) * train.x.shape[1], (1.0,) * train.x.shape[1])
     )
 
+    std = torch.where(std == 0, 1.0, std)  # of a channel that is the same everywhere
+
     def dataset(images: LabeledImages, augmentation: Augmentation) -> InMemoryDataset:
         return InMemoryDataset(images.x.to(device), images.y.to(device), mean, std, augmentation)
 

@@ -56,6 +56,14 @@ class InMemoryRows(Dataset):
         indices = indices.to(self.x.device)
         return replace(self, x=self.x[indices], y=self.y[indices])
 
+    def labels(self) -> Tensor:
+        """Return the labels, shape (n,) int64 on the CPU."""
+        return self.y.cpu()
+
+    def with_labels(self, labels: Tensor) -> Self:
+        """Return the same rows with other labels."""
+        return replace(self, y=labels.to(self.y.device))
+
     def batches(
         self, size: int, order: Tensor | None = None, augment: torch.Generator | None = None
     ) -> Iterator[Batch]:

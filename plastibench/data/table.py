@@ -13,9 +13,9 @@ import torch
 from numpy.typing import NDArray
 
 from plastibench.data.rows import LabeledRows, row_splits
+from plastibench.data.split import split_by_class
 from plastibench.data.table_file import TableFile, read_table
 from plastibench.errors import DataError, RequestError
-from plastibench.seeding import generator
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -153,20 +153,10 @@ def _class_keys(file: TableFile, column: str) -> list[tuple[float, str]]:
 
 
 def _split(labels: Sequence[NDArray[np.int64]], share: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the training rows of the first file, and the test rows of the last one.
-
-    Of one file alone, a share of the rows of each class is drawn for the test, always the same; at least one
-    row of each class is for training.
-    """
+    """Return the training rows of the first file, and the test rows of the last one."""
     if len(labels) > 1:
         return torch.arange(len(labels[0])), torch.arange(len(labels[1]))
-    draw = generator("table", "test")
-    test = torch.zeros(len(labels[0]), dtype=torch.bool)
-    for number in np.unique(labels[0]):
-        rows = torch.from_numpy(np.flatnonzero(labels[0] == number))
-        chosen = torch.randperm(len(rows), generator=draw)[: min(len(rows) - 1, round(len(rows) * share))]
-        test[rows[chosen]] = True
-    return (~test).nonzero().flatten(), test.nonzero().flatten()
+    return split_by_class(torch.from_numpy(labels[0]), share)
 
 
 def _encode_numbers(

@@ -4,7 +4,7 @@ from functools import partial
 
 from torch import nn
 
-from plastibench.plugins.image_task import ImageTask
+from plastibench.plugins.image_task import ClassificationTask
 from plastibench.plugins.layer_swap import LayerSwap
 from plastibench.plugins.layers import without_data
 from plastibench.plugins.method import Method
@@ -44,7 +44,11 @@ def _model_changes(task: Task, method: Method) -> str | None:
 def _size(task: Task, model: nn.Module) -> str:
     """Return the number of weights of a model, and the FLOPs of a pass if they can be counted."""
     weights = f"{sum(parameter.numel() for parameter in model.parameters()):,} weights"
-    flops = flop_model(model, task.input_shape(), backward=False) if isinstance(task, ImageTask) else None
+    flops = (
+        flop_model(model, task.input_shape(), backward=False)
+        if isinstance(task, ClassificationTask)
+        else None
+    )
     if flops is None:
         return weights
     return f"{weights} and {flops.per_example.matrix / MILLION:,.3g} MFLOPs an example"

@@ -104,7 +104,7 @@ def test_a_batch_is_a_copy(tmp_path: Path) -> None:
 
 
 def test_names_become_columns_in_their_order(tmp_path: Path) -> None:
-    table = load(tmp_path, ROWS, categorical=("color",))
+    table = load(tmp_path, ROWS, categorical=("color",), test_share=0.01)
     assert table.features == ("a", "b", "color=blue", "color=red")
     x, _ = both(table)
     assert {tuple(row) for row in x[:, [0, 2, 3]].tolist()} == {

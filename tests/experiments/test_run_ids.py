@@ -7,8 +7,10 @@ and write the file again: `python tests/experiments/test_run_ids.py`.
 from __future__ import annotations
 
 import json
-from contextlib import chdir
+from collections.abc import Iterator
+from contextlib import chdir, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from plastibench.errors import RequestError
 from plastibench.experiments.grid import Grid
@@ -17,8 +19,8 @@ from plastibench.plugins.registry import Registry
 FILE = Path(__file__).with_name("run_ids.json")
 
 
-OWN_DATA = {"table": {"file": "rows.csv"}}
-"""Settings of tasks that read data of the user's own, here those beside this file."""
+OWN_DATA = {"table": {"file": "rows.csv"}, "image_folder": {"folder": "images"}}
+"""Settings of tasks that read data of the user's own, which `in_own_data` writes."""
 
 
 def grids(registry: Registry) -> dict[str, Grid]:
@@ -54,9 +56,19 @@ def _grid_of_method(registry: Registry, name: str) -> Grid:
     return digits
 
 
+@contextmanager
+def in_own_data() -> Iterator[None]:
+    """Work in a folder with the data of `OWN_DATA`; its path is in no id."""
+    with TemporaryDirectory() as folder, chdir(folder):
+        Path("rows.csv").write_text("a,label\n1,x\n2,y\n3,x\n", encoding="utf-8")
+        for name in ("a", "b"):
+            Path("images", name).mkdir(parents=True)
+        yield
+
+
 def ids(registry: Registry) -> dict[str, str]:
     """Return the ids of the first run of each grid."""
-    with chdir(FILE.parent):
+    with in_own_data():
         return {name: grid.specs(registry)[0].id for name, grid in grids(registry).items()}
 
 

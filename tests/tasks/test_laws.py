@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 from plastibench.devices import get_device
 from plastibench.errors import DataError
@@ -27,9 +28,10 @@ AT_HAND: dict[str, dict[str, Any]] = {
     "tiny_imagenet": {"classes": 12, "train_size": 300},
     "imagenet": {"classes": 16, "resolution": 64},
     "table": {},
+    "image_folder": {"resolution": 8},
 }
 """Tasks whose real data may lie in PLASTIBENCH_DATA, with settings for what lies there."""
-OWN_DATA: dict[str, dict[str, Any]] = {"table": {"file": "mine.csv"}}
+OWN_DATA: dict[str, dict[str, Any]] = {"table": {"file": "mine.csv"}, "image_folder": {"folder": "images"}}
 """Tasks that read data of the user's own, which `own_data` writes into the current folder."""
 
 
@@ -40,6 +42,10 @@ def own_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
     rows = [f"{place},{place * place % 7},{place % 3}" for place in range(24)]
     (folder / "mine.csv").write_text("\n".join(["a,b,label", *rows]))
+    for name in ("cat", "dog"):
+        (folder / "images" / name).mkdir(parents=True)
+        for number in range(5):
+            Image.new("RGB", (9, 8), (number, 0, 0)).save(folder / "images" / name / f"{number}.png")
 
 
 def make_task(registry: Registry, name: str, recipe: str | None = None, **settings: Any) -> Task:

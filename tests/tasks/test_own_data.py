@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from PIL import Image
 from support.commands import command
 
 from plastibench.plugins.registry import Registry
@@ -95,3 +97,39 @@ def test_the_laws_hold_on_rows(registry: Registry, tmp_path: Path, name: str) ->
     if cls.disabled:
         laws.disabled_method_equals_warm_start(task, cls)
     laws.active_method_differs_from_warm_start(task, cls)
+
+
+def pictures(folder: Path) -> Path:
+    """Write small images of noise in a folder for each of two classes."""
+    draw = torch.Generator().manual_seed(0)
+    for name in ("cat", "dog"):
+        (folder / name).mkdir(parents=True)
+        for number in range(20):
+            pixels = torch.randint(256, (8, 8, 3), generator=draw, dtype=torch.uint8).numpy()
+            Image.fromarray(pixels).save(folder / name / f"{number}.png")
+    return folder
+
+
+def test_a_folder_of_images_is_run_without_code_and_other_pixels_are_noticed(tmp_path: Path) -> None:
+    folder, home = pictures(tmp_path / "pictures"), tmp_path / "home"
+    words = (
+        "--task",
+        "image_folder",
+        "--set",
+        f"folder={folder}",
+        "--set",
+        "resolution=8",
+        "--data",
+        tmp_path,
+    )
+    done = run(home, *words)
+    assert done.status == 0, done.err
+    assert "the run is finished already" in run(home, *words).err
+    first = folder / "cat" / "0.png"
+    Image.open(first).rotate(90).save(first)
+    refused = run(home, *words)
+    assert refused.status == 2
+    assert "was made on data" in refused.lines()[-1]
+    first.write_bytes(b"")
+    refused = run(tmp_path / "other", *words)
+    assert refused.lines()[-1] == f"plastibench: {first} is not an image but an empty file; get it again"

@@ -1,0 +1,21 @@
+"""Divide data without a test part of their own."""
+
+import torch
+from torch import Tensor
+
+from plastibench.seeding import generator
+
+
+def split_by_class(labels: Tensor, share: float) -> tuple[Tensor, Tensor]:
+    """Return the indices of the training examples and of the test examples, in their order.
+
+    A share of each class is drawn for the test, the same examples whenever labels, shape (n,), and share are
+    the same; at least one example of each class is for training.
+    """
+    draw = generator("data", "test")
+    test = torch.zeros(len(labels), dtype=torch.bool)
+    for number in labels.unique():
+        own = (labels == number).nonzero().flatten()
+        size = min(len(own) - 1, round(len(own) * share))
+        test[own[torch.randperm(len(own), generator=draw)[:size]]] = True
+    return (~test).nonzero().flatten(), test.nonzero().flatten()
