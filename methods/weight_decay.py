@@ -11,12 +11,13 @@ from plastibench.api import Learner, Method, tune
 
 @dataclass(kw_only=True)
 class WeightDecay(Method):
-    """g <- g + strength * w; w <- w - lr * strength * w for adamw (Loshchilov & Hutter, arXiv 1711.05101).
+    """g <- g + strength * w, or w <- w - lr * strength * w (Loshchilov & Hutter 2019, arXiv 1711.05101).
 
-    It takes the place of the recipe's weight decay, as an option of the optimizer's groups. What can be
-    compared between recipes is lr * strength * steps. Weights before a normalization compute the same when
-    they shrink, but their effective learning rate rises. Norms and biases are left out by default, as is
-    advised against loss of plasticity; much published code includes them.
+    The second form is that of adamw and muon, the first that of all other optimizers. The strength takes the
+    place of the recipe's weight decay; what can be compared between recipes is lr * strength * steps. Weights
+    before a normalization compute the same when they shrink, but their effective learning rate rises. Norms
+    and biases are left out by default, as is advised against loss of plasticity; much published code includes
+    them.
 
     Cost: none that can be measured, and no memory.
     """

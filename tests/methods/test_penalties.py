@@ -14,6 +14,7 @@ from support.tasks import small_digits
 from torch import Tensor, nn
 
 from plastibench.devices import get_device
+from plastibench.plugins.architecture import Architecture, LayerFactories, Shape
 from plastibench.plugins.method import Method
 from plastibench.plugins.registry import Registry
 from plastibench.plugins.task import Task
@@ -231,3 +232,149 @@ def test_spectral_regularization_draws_the_singular_values_to_one(registry: Regi
         return sum((value - 1) ** 2 for value in values)
 
     assert distance(0.1) < 0.5 * distance(0.0)
+
+
+def layer_matrices(model: nn.Module) -> list[Tensor]:
+    """Return the weights of all layers but the last, which is the last one of the model."""
+    layers = [m for m in model.modules() if isinstance(m, (nn.Linear, nn.Conv2d))]
+    return [layer.weight.detach().reshape(len(layer.weight), -1) for layer in layers[:-1]]
+
+
+@pytest.mark.parametrize("preset", ["chung_2024", "han_2026"])
+def test_parseval_is_the_distance_of_every_pair_of_rows_from_orthogonality(task: Task, preset: str) -> None:
+    cls = Registry().load("method", "parseval")
+    method = cls(**{**cls.presets[preset], "strength": 0.5})
+    learner = started(task, method)
+    scale, expected, constants = method.scale, 0.0, 0.0
+    for w in layer_matrices(learner.model):
+        rows, columns = w.shape
+        factor = (64 / rows) ** 2 if preset == "chung_2024" else 1.0
+        for i in range(rows):
+            for j in range(rows):
+                product = float(w[i].double() @ w[j].double())
+                expected += factor * (product - (scale if i == j else 0.0)) ** 2
+        constants += factor * max(0, rows - columns) * scale**2
+    if preset == "han_2026":
+        gains = matrices_and_vectors(learner.model)[1]
+        expected += sum((value**2 - scale) ** 2 for gain in gains for value in gain.tolist())
+    term = method.loss_term(learner, *NO_LOGITS).detach()
+    assert float(term) == pytest.approx(0.5 * (expected - constants), rel=1e-3)
+
+
+def test_the_smaller_gram_matrix_has_the_same_gradient(registry: Registry) -> None:
+    task = small_digits(registry, "mlp_bn", architecture=registry.load("model", "mlp_bn")(width=100))
+    method = registry.load("method", "parseval")(strength=1.0, tuned_width=None)
+    learner = started(task, method)
+    found = gradients(learner, method.loss_term(learner, *NO_LOGITS))
+    tall = 0
+    for name, module in learner.model.named_modules():
+        if isinstance(module, nn.Linear) and f"{name}.weight" in found:
+            w = module.weight.detach()
+            tall += len(w) > w.shape[1]
+            expected = 4 * (w @ w.T - 2 * torch.eye(len(w))) @ w
+            torch.testing.assert_close(found[f"{name}.weight"], expected, rtol=1e-3, atol=1e-3)
+    assert tall
+
+
+def test_parseval_leaves_the_last_layer_alone_and_makes_rows_orthogonal(registry: Registry) -> None:
+    task = small_digits(registry, "mlp_bn", recipe={"learning_rate": 0.01, "max_epochs": 20})
+    make: Callable[..., Any] = partial(registry.load("method", "parseval"), tuned_width=None)
+    learner = started(task, make())
+    head = set(learner.head.parameters())
+    assert all(weight not in head for weight in learner._method.matrices)  # type: ignore[attr-defined]
+
+    def distance(strength: float) -> float:
+        weights = trace_run(task, make(strength=strength)).weights[-1]
+        first = next(w for w in weights.values() if w.dim() == 2)
+        return float((first @ first.T - 2 * torch.eye(len(first))).square().sum())
+
+    assert distance(0.1) < 0.2 * distance(0.0)
+
+
+@pytest.mark.parametrize("form", ["sum", "mean"])
+def test_wasserstein_init_pairs_the_values_by_their_order(task: Task, form: str) -> None:
+    method = Registry().load("method", "wasserstein_init")(strength=0.5, form=form)
+    learner = started(task, method)
+    first = dict(learner.initial_model().named_parameters())
+    expected, num_constant = 0.0, 0
+    for name, parameter in learner.model.named_parameters():
+        old, new = sorted(first[name].flatten().tolist()), sorted(parameter.flatten().tolist())
+        if old[0] == old[-1]:  # as those of normalization
+            num_constant += 1
+            continue
+        squares = sum((a - b) ** 2 for a, b in zip(old, new, strict=True))
+        expected += squares / (len(old) if form == "mean" else 1)
+    assert num_constant
+    assert float(method.loss_term(learner, *NO_LOGITS).detach()) == pytest.approx(0.5 * expected, rel=1e-4)
+
+
+def test_wasserstein_init_lets_weights_change_places(registry: Registry) -> None:
+    method = registry.load("method", "wasserstein_init")()
+    learner = Learner(small_digits(registry), method, 0, get_device("cpu"))
+    learner.begin_stage(next(iter(learner.task.stream(0, data_context()))))
+    with torch.no_grad():
+        method.start(learner)
+        for parameter in learner.model.parameters():
+            parameter.copy_(parameter.flatten().flip(0).reshape(parameter.shape))
+    assert float(method.loss_term(learner, *NO_LOGITS).detach()) == 0.0
+
+
+def test_wasserstein_init_keeps_the_spread_of_the_weights(registry: Registry) -> None:
+    recipe = {"learning_rate": 0.05, "max_epochs": 10, "batch_size": 40}
+    task = small_digits(registry, "mlp_bn", recipe, train_size=120)
+
+    def moved(strength: float) -> float:
+        method = registry.load("method", "wasserstein_init")(strength=strength)
+        last = trace_run(task, method).weights[-1]
+        first = Learner(task, Method(), 0, get_device("cpu")).model.named_parameters()
+        return sum(
+            float((last[name].flatten().sort()[0] - p.detach().flatten().sort()[0]).square().sum())
+            for name, p in first
+            if p.dim() > 1
+        )
+
+    assert moved(1.0) < 0.3 * moved(0.0)
+
+
+@pytest.mark.parametrize("bound", ["fan_in", "shape"])
+@pytest.mark.parametrize("head", [True, False])
+def test_weight_clipping_clips_each_weight_at_its_bound(task: Task, bound: str, head: bool) -> None:
+    method = Registry().load("method", "weight_clipping")(kappa=0.5, bound=bound, head=head)
+    learner = started(task, method)
+    modules = dict(learner.model.named_modules())
+    before = {name: p.detach().clone() for name, p in learner.model.named_parameters()}
+    with torch.no_grad():
+        method.after_step(learner)
+    clipped = 0
+    for name, parameter in learner.model.named_parameters():
+        module: Any = modules[name.rpartition(".")[0]]
+        is_layer = isinstance(module, (nn.Linear, nn.Conv2d))
+        if bound == "shape":
+            limit = 0.5 / math.sqrt(sum(parameter.shape[:2])) if parameter.dim() > 1 else 0.5
+        else:
+            limit = 0.5 / math.sqrt(module.weight[0].numel()) if is_layer else math.inf
+        if module is learner.head and not head:
+            limit = math.inf
+        expected = [max(-limit, min(limit, value)) for value in before[name].flatten().tolist()]
+        torch.testing.assert_close(parameter.detach().flatten(), torch.tensor(expected))
+        clipped += not torch.equal(parameter, before[name])
+    assert clipped
+
+
+def test_weight_clipping_holds_in_a_whole_run(registry: Registry) -> None:
+    task = small_digits(registry, "mlp_bn", recipe={"learning_rate": 0.1})
+    weights = trace_run(task, registry.load("method", "weight_clipping")(kappa=1.0)).weights[-1]
+    for value in weights.values():
+        if value.dim() == 2:
+            assert float(value.abs().max()) <= value.shape[1] ** -0.5 + 1e-7
+
+
+def test_parseval_refuses_a_model_of_one_layer(registry: Registry) -> None:
+    class OneLayer(Architecture):
+        def build(self, shape: Shape, num_classes: int, factories: LayerFactories) -> nn.Module:
+            return nn.Sequential(nn.Flatten(), nn.Linear(64, num_classes))
+
+    method = registry.load("method", "parseval")()
+    task = replace(small_digits(registry), architecture=OneLayer())
+    assert method.unsupported(task) == "the model has no layer before the last"
+    assert method.unsupported(small_digits(registry)) is None
