@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from plastibench.api import ImageTask, Learner, Method, Task, find_head, setting
+from plastibench.api import ClassificationTask, Learner, Method, Task, find_head, setting
 
 
 class InjectedHead(nn.Module):
@@ -75,7 +75,7 @@ class PlasticityInjection(Method):
 
 
 def _head_name(model: nn.Module, task: Task) -> str:
-    if task.architecture.head is not None or not isinstance(task, ImageTask):
+    if task.architecture.head is not None or not isinstance(task, ClassificationTask):
         return task.architecture.head or ""
     return find_head(model, task.input_shape())
 
