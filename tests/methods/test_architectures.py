@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.tasks import augmented, small_digits
@@ -15,7 +16,7 @@ from plastibench.plugins.task import Task
 from plastibench.testing import laws
 from plastibench.testing.run_trace import trace_run
 
-MODELS = {
+MODELS: dict[str, dict[str, Any]] = {
     "vit": {"width": 8, "depth": 2, "heads": 2, "head_width": 4, "hidden": 12},
     "plain_cnn": {"width": 3, "hidden": 10, "padding": "same"},
     "mlp_bn": {"width": 10, "depth": 3},
