@@ -13,6 +13,7 @@ from torch import Tensor
 from plastibench.data.augment import Compose
 from plastibench.data.dataset import Batch, Dataset, batch_bounds, update_digest
 from plastibench.data.images import DatasetSplits
+from plastibench.errors import RequestError
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +64,10 @@ class InMemoryRows(Dataset):
     def with_labels(self, labels: Tensor) -> Self:
         """Return the same rows with other labels."""
         return replace(self, y=labels.to(self.y.device))
+
+    def with_pixels(self, order: Tensor) -> Self:
+        """Raise RequestError."""
+        raise RequestError("rows of numbers have no pixels to reorder: this regime needs images")
 
     def batches(
         self, size: int, order: Tensor | None = None, augment: torch.Generator | None = None

@@ -165,7 +165,8 @@ def strings_and_imports(tree: ast.Module) -> Iterator[tuple[int, str]]:
 
 
 def test_the_core_names_no_method_or_task(registry: Registry) -> None:
-    names = [*registry.names("method"), *registry.names("task")]
+    # `table` is a command as well, and a word that the core cannot do without.
+    names = {*registry.names("method"), *registry.names("task")} - cli.commands.keys()
     assert plugins_named_in(ROOT / "plastibench", names) == []
 
 

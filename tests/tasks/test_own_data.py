@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,9 @@ import torch
 from PIL import Image
 from support.commands import command
 
+from plastibench.devices import get_device
 from plastibench.plugins.registry import Registry
-from plastibench.plugins.task import Task
+from plastibench.plugins.task import DataContext, Task
 from plastibench.testing import laws
 
 FEW = ("stages=2", "max_epochs=1", "width=4")
@@ -67,6 +69,7 @@ def test_a_table_is_run_without_code_and_other_rows_are_noticed(
             "test_share=0.5 means nothing with test_",
         ),
         (("--set", "label=species"), "no column of"),
+        (("--set", "regime=permuted_pixels"), "rows of numbers have no pixels to reorder: this regime needs"),
     ],
 )
 def test_what_a_table_cannot_do_is_one_line(
@@ -87,6 +90,16 @@ def rows_task(registry: Registry, folder: Path) -> Task:
     file = str(iris(folder / "iris.csv"))
     task: Task = cls(recipe=recipe, architecture=architecture, file=file, label="target", stages=3)
     return task
+
+
+def test_a_regime_relabels_rows(registry: Registry, tmp_path: Path) -> None:
+    """Of the 40 real rows of the first chunk, 16 have another label, and all have the same numbers."""
+    task: Any = rows_task(registry, tmp_path)
+    noisy = replace(task, regime=registry.load("regime", "label_noise")(noise=(0.4,)))
+    context = DataContext(get_device("cpu"), tmp_path, tmp_path)
+    (x, y), (x2, y2) = (next(next(each.stream(0, context)).train.batches(99)) for each in (task, noisy))
+    assert torch.equal(x, x2)
+    assert (len(y), int((y != y2).sum())) == (40, 16)
 
 
 @pytest.mark.parametrize("name", ["dash", "head_reset", "shrink_perturb"])
