@@ -25,7 +25,7 @@ from plastibench.plugins.fields import setting
 from plastibench.plugins.recipe import Recipe
 from plastibench.plugins.regime import Examples, Regime, Stream, Window
 from plastibench.plugins.regimes.accumulate import Accumulate
-from plastibench.plugins.task import DataContext, Stage, Task
+from plastibench.plugins.task import DataContext, Pool, Stage, Task
 from plastibench.plugins.values import show
 from plastibench.seeding import generator
 
@@ -112,7 +112,11 @@ class ClassificationTask(Task):
                 test=test,
                 checksum=checksum,
             )
-            yield self.regime.transform(stage, described)
+            may_choose = self.regime.lets_model_choose() and window.end < len(train)
+            pool = Pool(train[window.end :], self.regime.rank) if may_choose else None
+            yield replace(self.regime.transform(stage, described), pool=pool)
+            if pool is not None and pool.order is not None:
+                train = train.take(torch.cat([torch.arange(window.end), window.end + pool.order]))
 
     def model(
         self,

@@ -134,6 +134,18 @@ class Regime(Settings, ABC):
         """
         return stage
 
+    def rank(self, logits: Tensor) -> Tensor:
+        """Return in which order the examples that have not arrived do so, shape (n,) int64.
+
+        `logits`, (n, classes) float32 on the CPU, are those of the model after a stage. Called if a subclass
+        defines it.
+        """
+        return torch.arange(len(logits))
+
+    def lets_model_choose(self) -> bool:
+        """Return whether what arrives next depends on the model, and so on the method."""
+        return any(each.defines("rank") for each in self.chain())
+
     def num_outputs(self, num_classes: int) -> int:
         """Return the width of the model's logits for a data set of so many classes."""
         return num_classes
@@ -148,8 +160,14 @@ class Regime(Settings, ABC):
 
     def decides_arrivals(self) -> bool:
         """Return whether this regime itself decides which data arrive when, rather than in equal chunks."""
-        usual = {getattr(cls, name) for cls in (Regime, Overlay) for name in ("arrivals", "chunk_sizes")}
-        return not {type(self).arrivals, type(self).chunk_sizes} <= usual
+        return self.defines("arrivals", "chunk_sizes")
+
+    def defines(self, *methods: str) -> bool:
+        """Return whether the regime itself defines one of the methods, rather than its contract."""
+        contract = (Regime, Overlay)
+        return any(
+            getattr(type(self), name) not in [getattr(cls, name) for cls in contract] for name in methods
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,19 +183,19 @@ class Overlay(Regime):
         """Raise RequestError for two regimes of the same name, or that decide the same."""
         super().__post_init__()
         names = [type(each).__name__ for each in self.chain()]
-        deciding = [type(each).__name__ for each in self.chain() if each.decides_arrivals()]
-        if len(deciding) > 1:
-            raise RequestError(
-                f"regimes {deciding[0]} and {deciding[1]} both decide which data arrive when: leave one out"
-            )
+        for decision in (("arrivals", "chunk_sizes"), ("arrivals", "rank")):
+            deciding = [type(each).__name__ for each in self.chain() if each.defines(*decision)]
+            if len(deciding) > 1:
+                raise RequestError(
+                    f"regimes {' and '.join(deciding[:2])} both decide which data arrive when: leave one out"
+                )
         if len(set(names)) < len(names):
             raise RequestError(f"regime {'+'.join(names)} is not allowed: it names a regime twice")
 
     def require_unchanged_base(self) -> None:
         """Raise RequestError if a regime under this one changes stages: it must lie over this one."""
-        usual = (Regime.transform, Overlay.transform)
         for each in self.base.chain():
-            if type(each).transform not in usual:
+            if each.defines("transform"):
                 over, name = type(each).__name__, type(self).__name__
                 raise RequestError(f"regime {over} cannot lie under {name}: name it before {name}")
 
@@ -202,6 +220,10 @@ class Overlay(Regime):
     def transform(self, stage: Stage, stream: Stream) -> Stage:
         """Return what the base returns."""
         return self.base.transform(stage, stream)
+
+    def rank(self, logits: Tensor) -> Tensor:
+        """Return what the base returns."""
+        return self.base.rank(logits)
 
     def num_outputs(self, num_classes: int) -> int:
         """Return what the base returns."""

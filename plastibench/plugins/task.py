@@ -16,10 +16,21 @@ from plastibench.plugins.fields import Settings
 from plastibench.plugins.recipe import Recipe
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from plastibench.data.dataset import Dataset
     from plastibench.devices import Device
+
+
+@dataclass
+class Pool:
+    """Training examples that have not arrived, of which the model chooses those that arrive next."""
+
+    data: Dataset
+    rank: Callable[[Tensor], Tensor]
+    """Returns in which order they arrive, shape (n,) int64, given the model's logits, shape (n, classes)."""
+    order: Tensor | None = None
+    """Set by whoever has trained the model, before the next stage is asked for; None keeps theirs."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +52,8 @@ class Stage:
     """Logits of the classes from this one on count neither in the loss nor in the accuracy; None is all."""
     available: tuple[int, ...] = ()
     """How many examples of `train`, oldest first, have arrived in each of the first epochs; then all have."""
+    pool: Pool | None = None
+    """Where the model chooses what arrives next; methods do not see it."""
 
     @property
     def num_new(self) -> int:

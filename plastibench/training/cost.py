@@ -86,7 +86,7 @@ class Cost:
     remedy_forwards: int = _count("examples")
     """Examples taken forward only by the method itself."""
     evaluation_forwards: int = _count("examples")
-    """Examples taken forward to measure accuracy."""
+    """Examples taken forward to measure accuracy, and to choose those that arrive next."""
     elementwise_flops: int | None = _count("FLOPs")
     """Everything else in all passes and in the optimizer's updates, one per element written."""
     phases: dict[Phase, PhaseCost] = field(default_factory=lambda: {phase: PhaseCost() for phase in PHASES})

@@ -1,5 +1,6 @@
 """Accuracy and loss: running sums during training, and the evaluation of a model."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -31,6 +32,9 @@ class Metrics:
     def accuracy(self, average: AccuracyAverage) -> float:
         """Return the accuracy in 0..1, averaged over examples or over batches."""
         return self.num_correct / self.num_examples if average == "examples" else self.mean_batch_accuracy
+
+
+_NONE: Flops | None = Flops(0, 0)
 
 
 class RunningMetrics:
@@ -84,20 +88,39 @@ def evaluate(
 
     `num_classes` is how many classes a prediction is chosen from, the first ones; None is all.
     """
-    metrics, memory_format = RunningMetrics(device), device.memory_format(model)
-    forward = CompiledForward(device, recipe.test_batch_size)
+    metrics, total = RunningMetrics(device), _NONE
+    for logits, y, flops in _passes(model, data, recipe, device):
+        total = add_flops(total, flops)
+        known = logits if num_classes is None else logits[:, :num_classes]
+        metrics.update_sums(known, y, F.cross_entropy(known, y))
+        metrics.count_batch(len(y))
+    return replace(metrics.compute(), flops=total)
+
+
+def predict(model: nn.Module, data: Dataset, recipe: Recipe, device: Device) -> tuple[Tensor, Flops | None]:
+    """Return the logits of a model in evaluation mode, (n, classes) float32 on the CPU, and their FLOPs."""
+    found, total = [], _NONE
+    for logits, _, flops in _passes(model, data, recipe, device):
+        total = add_flops(total, flops)
+        found.append(logits)
+    return torch.cat(found).cpu(), total
+
+
+def _passes(
+    model: nn.Module, data: Dataset, recipe: Recipe, device: Device
+) -> Iterator[tuple[Tensor, Tensor, Flops | None]]:
+    """Yield the logits, the labels and the FLOPs of each batch, the model in evaluation mode until the end.
+
+    What is done with a batch is done without gradient and in the recipe's precision.
+    """
+    forward, memory_format = CompiledForward(device, recipe.test_batch_size), device.memory_format(model)
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     with torch.no_grad(), device.autocast(recipe.precision):
-        total: Flops | None = Flops(0, 0)
         count = cached_pass_flops(model, backward=False)
         for x, y in data.batches(recipe.test_batch_size):
-            total = add_flops(total, count(x.shape))
-            logits = forward(model, arranged(x, memory_format)).float()
-            logits = logits if num_classes is None else logits[:, :num_classes]
-            metrics.update_sums(logits, y, F.cross_entropy(logits, y))
-            metrics.count_batch(len(y))
+            flops = count(x.shape)
+            yield forward(model, arranged(x, memory_format)).float(), y, flops
             device.mark_step()
     for module, training in modes:
         module.training = training
-    return replace(metrics.compute(), flops=total)

@@ -56,6 +56,8 @@ class Learner(CountedPasses):
         self.batch: Tensor | None = None
         """In `loss_term` and `after_step`: what the model is trained on in this step, (b, c, h, w)."""
         self.watching = self.counts_backward = False
+        self.choices: list[Tensor] = []
+        """The order of the examples that had not arrived, after each stage, if the model chooses."""
         self._method = method
         self._log = StageLog()
         self._units: tuple[dict[nn.Parameter, bool], list[HiddenUnits]] | None = None
@@ -85,6 +87,7 @@ class Learner(CountedPasses):
             "scopes": noted_scopes(self.model),
             "log": self._log.state_dict(),
             "watching": self.watching,
+            "choices": self.choices,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -95,7 +98,7 @@ class Learner(CountedPasses):
         self._load_optimizer_state(state["optimizer"])
         note_scopes(self.model, state["scopes"])
         self._log.load_state_dict(state.get("log", {}), self.device.torch_device)
-        self.watching = state.get("watching", False)
+        self.watching, self.choices = state.get("watching", False), state.get("choices", [])
 
     def model_state(self) -> dict[str, Any]:
         """Return the state of the model. Raises RequestError for a change that no checkpoint can hold."""

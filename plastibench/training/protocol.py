@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from torch import nn
 
 from plastibench.devices import Device
 from plastibench.devices.graph_capture import GraphCapturer
@@ -18,11 +19,11 @@ from plastibench.plugins.file_reads import unwatched
 from plastibench.plugins.layers import unsupported_weights
 from plastibench.plugins.method import Method, call_hook
 from plastibench.plugins.probe import ARRIVAL, STAGE_END, STAGE_START, Probe
-from plastibench.plugins.task import DataContext, Task
+from plastibench.plugins.task import DataContext, Pool, Task
 from plastibench.training import state
 from plastibench.training.callbacks import Checkpointer, StateDict, TrainingCallback
 from plastibench.training.cost import Cost
-from plastibench.training.evaluation import evaluate
+from plastibench.training.evaluation import evaluate, predict
 from plastibench.training.learner import Learner
 from plastibench.training.probing import StageProbes
 from plastibench.training.trainer import DIVERGED, Trainer, TrainResult
@@ -104,11 +105,14 @@ def run(
             checkpointer.check_data(checksum)
         stage = replace(arrived, checksum=checksum)
         if resumed is not None and stage.index < resumed["stage"]:
+            if arrived.pool is not None:
+                arrived.pool.order = resumed["learner"]["choices"][stage.index]
             continue
         if learner is None:
             learner = Learner(task, method, seed, context.device)
             capturer = _graph_capturer(context.device, method, callback)
-        learner.begin_stage(replace(stage, test=None) if measures.held_out_test else stage)
+        stage = replace(stage, pool=None, test=None if measures.held_out_test else stage.test)
+        learner.begin_stage(stage)
         probes.begin_stage()
         _start_stage(learner, method, checkpointer, resumed, probes)
         options: dict[str, Any] = {"capturer": capturer, "resumed": resumed, "probes": probes}
@@ -116,7 +120,7 @@ def run(
         trained = trainer.run()
         del trainer  # and the memory of its captured steps
         resumed = None
-        result = _evaluate(learner, method, trained, probes)
+        result = _evaluate(learner, method, trained, probes, arrived.pool)
         with learner.cost.measure("remedy", context.device):
             call_hook(method, "after_stage", learner)
         yield replace(result, logged=learner.logged())
@@ -193,8 +197,19 @@ def _prepare(learner: Learner, method: Method) -> None:
     learner.check_optimizer()
 
 
-def _evaluate(learner: Learner, method: Method, trained: TrainResult, probes: StageProbes) -> StageResult:
-    """Evaluate the model that the method chooses, on the test and validation data that there are."""
+def _choose(learner: Learner, model: nn.Module, pool: Pool) -> None:
+    """Let a model choose which examples arrive next."""
+    logits, flops = predict(model, pool.data, learner.task.recipe, learner.device)
+    pool.order = pool.rank(logits)
+    learner.choices.append(pool.order)
+    learner.cost.evaluation_forwards += len(pool.data)
+    learner.cost.add_flops("evaluation", flops)
+
+
+def _evaluate(
+    learner: Learner, method: Method, trained: TrainResult, probes: StageProbes, pool: Pool | None
+) -> StageResult:
+    """Evaluate the model that the method chooses, on the test, validation and pool data that there are."""
     recipe, stage, cost = learner.task.recipe, learner.stage, learner.cost
     with cost.measure("remedy", learner.device):
         model = method.evaluated(learner)
@@ -203,6 +218,8 @@ def _evaluate(learner: Learner, method: Method, trained: TrainResult, probes: St
             None if data is None else evaluate(model, data, recipe, learner.device, stage.num_classes)
             for data in (stage.test, stage.validation)
         )
+        if pool is not None:
+            _choose(learner, model, pool)
     for metrics in (test, validation):
         if metrics is not None:
             cost.evaluation_forwards += metrics.num_examples

@@ -78,6 +78,23 @@ def test_logits_of_classes_to_come_count_neither_in_loss_nor_in_accuracy(registr
     assert evaluate(model, test, recipe, learner.device).num_correct == 0
 
 
+def test_a_stage_is_measured_on_the_classes_so_far(registry: Registry) -> None:
+    class Biased(Method):
+        def evaluated(self, learner: Learner) -> Any:
+            with torch.no_grad():
+                learner.head.bias[9] += 100
+            return learner.model
+
+    accuracies = []
+    for mask in (True, False):
+        regime = ClassIncremental(mask_unseen=mask)
+        task = small_digits(registry, regime=regime, stages=None, max_stages=1)
+        accuracies.append(trace_run(task, Biased()).results[0].test_accuracy)
+    assert accuracies[0] is not None
+    assert accuracies[0] > 0.3
+    assert accuracies[1] == 0
+
+
 def test_a_remedy_sees_the_logits_of_the_classes_so_far(registry: Registry) -> None:
     widths: list[int] = []
 
