@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from plastibench.errors import RequestError, unknown
+from plastibench.experiments.grid_plan import GridPlan, Refusal
 from plastibench.experiments.spec import Part, Spec
 from plastibench.plugins.fields import Settings, setting_names, settings_of
 from plastibench.plugins.plugin import plugin_errors
@@ -60,22 +61,33 @@ class Grid:
                 raise RequestError(f"no {option} given: at least one is needed")
 
     def specs(self, registry: Registry) -> list[Spec]:
+        """Return the runs of `plan`."""
+        return self.plan(registry).specs
+
+    def plan(self, registry: Registry) -> GridPlan:
         """Return the runs, seed by seed, so that an interrupted grid has complete comparisons.
 
         Runs that differ in the seed alone share their parts. Raises RequestError for an unknown name or
-        setting, a value that is not allowed, or a method that cannot run on a task.
+        setting, a value that is not allowed, or a task and model on which no method can run.
         """
         from plastibench.training import protocol
 
         self._check_prefixes(registry)
         same = {"seed": self.seeds[0], "device": self.device.partition(":")[0], "protocol": protocol.VERSION}
         same["probes"] = tuple(self._probe(registry, name) for name in self.probes)
-        templates = [
-            Spec(**condition.parts, method=method, **same)  # type: ignore[arg-type]
-            for condition in self._conditions(registry)
-            for method in self._methods(registry, condition.task)
-        ]
-        return [replace(spec, seed=seed) for seed in self.seeds for spec in templates]
+        templates: list[Spec] = []
+        refused: list[Refusal] = []
+        for condition in self._conditions(registry):
+            found = [
+                (Spec(**condition.parts, method=method, **same), reason)  # type: ignore[arg-type]
+                for method, reason in self._methods(registry, condition.task)
+            ]
+            refusals = [Refusal(spec, reason) for spec, reason in found if reason is not None]
+            if len(refusals) == len(found):
+                raise RequestError(str(refusals[0]))
+            refused += refusals
+            templates += [spec for spec, reason in found if reason is None]
+        return GridPlan([replace(spec, seed=seed) for seed in self.seeds for spec in templates], refused)
 
     def _conditions(self, registry: Registry) -> Iterator[_Condition]:
         for name in self.tasks:
@@ -146,7 +158,8 @@ class Grid:
             raise unknown(f"recipe of {task}", name, recipes)
         return recipes[name]
 
-    def _methods(self, registry: Registry, task: Task) -> Iterator[Part]:
+    def _methods(self, registry: Registry, task: Task) -> Iterator[tuple[Part, str | None]]:
+        """Yield the methods, each with why it cannot run on the task and its model, or None."""
         from plastibench.plugins.layers import unsupported_weights
         from plastibench.plugins.recipe_changes import trained_task
 
@@ -159,9 +172,7 @@ class Grid:
                 method = cls(**cls.presets.get(preset, {})).from_strings(self._own(name))
                 own = trained_task(task, method)
                 reason = method.unsupported(task) or unsupported_weights(method, partial(method.build, own))
-            if reason is not None:
-                raise RequestError(f"method {name} cannot run on this task and model: {reason}")
-            yield Part.of(registry.get("method", name), method)
+            yield Part.of(registry.get("method", name), method), reason
 
     def _probe(self, registry: Registry, name: str) -> Part:
         plugin = registry.get("probe", name)

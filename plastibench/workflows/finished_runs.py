@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +10,7 @@ from pathlib import Path
 from plastibench.analysis.tables.table import ResultTable, build_tables
 from plastibench.errors import RequestError
 from plastibench.experiments import suites
+from plastibench.experiments.grid_plan import Refusal
 from plastibench.experiments.spec import Spec
 from plastibench.experiments.suites import Defaults, Suite
 from plastibench.store import tuned_settings
@@ -18,7 +19,7 @@ from plastibench.store.record import Record
 from plastibench.store.run_status import get_status, started_specs
 from plastibench.store.run_store import Store
 from plastibench.workflows.request import Selection
-from plastibench.workflows.selected_specs import selected_specs
+from plastibench.workflows.selected_specs import refused_methods, selected_specs
 
 logger = logging.getLogger(__name__)
 
@@ -32,11 +33,14 @@ class FinishedRuns:
     """Names the methods that tables compare the others with."""
     damaged: Mapping[Path, str] = field(default_factory=dict)
     """Run files that were left out, with the reason."""
+    refused: Sequence[Refusal] = ()
+    """Methods that cannot run where they are asked to."""
 
     @cached_property
     def tables(self) -> list[ResultTable]:
         """Return one table for each setting."""
-        return build_tables(self.records, self.references.baseline, self.references.cost_reference)
+        references = self.references
+        return build_tables(self.records, references.baseline, references.cost_reference, self.refused)
 
 
 def references_of(selection: Selection) -> Suite | Defaults:
@@ -58,7 +62,7 @@ def finished_runs(selection: Selection, *, summarize: bool = False) -> FinishedR
     if not records and not store.damaged:
         raise RequestError(f"no finished runs of this kind in {store.home}{_unfinished(store, specs)}")
     records = tuned_settings.attach(records, store.home)
-    return FinishedRuns(records, references_of(selection), dict(store.damaged))
+    return FinishedRuns(records, references_of(selection), dict(store.damaged), refused_methods(selection))
 
 
 def log_damaged(store: Store, consequence: str) -> None:

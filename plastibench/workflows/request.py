@@ -7,6 +7,7 @@ from functools import cached_property
 from plastibench.errors import RequestError, unknown
 from plastibench.experiments import suites
 from plastibench.experiments.grid import Grid
+from plastibench.experiments.grid_plan import GridPlan, Refusal
 from plastibench.experiments.spec import Spec
 from plastibench.experiments.suites import Suite
 from plastibench.runner.workspace import Workspace
@@ -62,8 +63,16 @@ class Selection:
     @cached_property
     def specs_by_grid(self) -> list[tuple[Grid, list[Spec]]]:
         """Return each grid with its runs. Raises RequestError for what does not exist or is not allowed."""
-        registry = self.workspace.registry
-        return [(grid, grid.specs(registry)) for grid in self.resolved_suite.grids]
+        return [(grid, plan.specs) for grid, plan in self._plans]
+
+    @cached_property
+    def _plans(self) -> list[tuple[Grid, GridPlan]]:
+        return [(grid, grid.plan(self.workspace.registry)) for grid in self.resolved_suite.grids]
+
+    @property
+    def refused(self) -> list[Refusal]:
+        """Return the methods that cannot run where they are asked to. Raises RequestError."""
+        return [refusal for _, plan in self._plans for refusal in plan.refused]
 
     @cached_property
     def specs(self) -> list[Spec]:

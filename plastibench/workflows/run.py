@@ -9,6 +9,7 @@ from pathlib import Path
 from plastibench.analysis.tables.table import ResultTable, build_tables
 from plastibench.devices import Device, get_device
 from plastibench.errors import count
+from plastibench.experiments.grid_plan import Refusal
 from plastibench.experiments.spec import Spec, own_plugins
 from plastibench.experiments.suites import Suite
 from plastibench.runner.callbacks import RunCallback
@@ -49,6 +50,8 @@ class Batch:
     options: RunOptions
     tuned: Mapping[str, TunedSettings] = field(default_factory=dict)
     """Settings that a tuning chose, by variant."""
+    refused: Sequence[Refusal] = ()
+    """Methods that cannot run where they are asked to."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -66,6 +69,8 @@ class RunResult:
     """Addresses of leaderboards behind that of MLflow's page."""
     damaged: Mapping[Path, str] = field(default_factory=dict)
     """Files that kept runs from being executed, with the reason."""
+    refused: Sequence[Refusal] = ()
+    """Methods that cannot run where they are asked to."""
 
     def __repr__(self) -> str:
         numbers = (
@@ -76,7 +81,7 @@ class RunResult:
     @cached_property
     def tables(self) -> list[ResultTable]:
         """Return one table for each setting."""
-        return build_tables(self.summaries, self.suite.baseline, self.suite.cost_reference)
+        return build_tables(self.summaries, self.suite.baseline, self.suite.cost_reference, self.refused)
 
     @cached_property
     def records(self) -> list[Record]:
@@ -111,6 +116,7 @@ def run(request: RunRequest, callbacks: Sequence[RunCallback] = ()) -> RunResult
         leaderboard=suite.name,
         options=request.options,
         tuned=tuned_settings.from_grids(selection.specs_by_grid),
+        refused=selection.refused,
     )
     return execute_batch(batch, callbacks)
 
@@ -120,6 +126,8 @@ def execute_batch(batch: Batch, callbacks: Sequence[RunCallback]) -> RunResult:
     specs, store = batch.specs, batch.workspace.store
     server, device = _tracking_server(batch), _open_device(batch)
     store.prepare()
+    for refusal in batch.refused:
+        logger.warning("left out: %s", refusal)
     finished = _finished_runs(store, specs)
     log_damaged(store, "the run is executed again")
     missing = [spec for spec in specs if spec.id not in finished]
@@ -159,6 +167,7 @@ def execute_batch(batch: Batch, callbacks: Sequence[RunCallback]) -> RunResult:
         summaries=tuned_settings.attach(records, store.home),
         failures={failure.spec.id: failure.message for failure in failures},
         links={} if mirror is None or mirror.result is None else mirror.result.links,
+        refused=batch.refused,
     )
 
 

@@ -1,10 +1,11 @@
 """The runs that a command reads, also if it names plug-ins whose files are gone."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from plastibench.errors import RequestError
 from plastibench.experiments.grid import Grid
+from plastibench.experiments.grid_plan import Refusal
 from plastibench.experiments.spec import Spec
 from plastibench.plugins.registry import Registry
 from plastibench.plugins.values import show
@@ -34,6 +35,16 @@ def selected_specs(selection: Selection) -> list[Spec]:
         ", ".join(absent),
     )
     return found
+
+
+def refused_methods(selection: Selection) -> Sequence[Refusal]:
+    """Return the methods of a selection that cannot run; none if it is not known without their files."""
+    if selection.is_empty:
+        return ()
+    try:
+        return selection.refused
+    except RequestError:
+        return ()
 
 
 def _absent(spec: Spec, registry: Registry) -> Iterator[str]:

@@ -1,15 +1,15 @@
 """The tables of finished runs."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from plastibench.analysis.tables.table import ResultTable, build_tables
+from plastibench.analysis.tables.table import ResultTable
 from plastibench.errors import RequestError, unknown
 from plastibench.tracking import TrackingServer
 from plastibench.workflows.finished_runs import FinishedRuns, finished_runs, references_of
 from plastibench.workflows.request import Selection
-from plastibench.workflows.selected_specs import selected_specs
+from plastibench.workflows.selected_specs import refused_methods, selected_specs
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,9 @@ def table(selection: Selection, baseline: str | None = None, tracking_uri: str |
         runs = finished_runs(selection, summarize=True)
     else:
         runs = _tracked_runs(selection, tracking_uri)
-    tables = build_tables(runs.records, baseline or runs.references.baseline, runs.references.cost_reference)
+    if baseline is not None:
+        runs = replace(runs, references=replace(runs.references, baseline=baseline))
+    tables = runs.tables
     methods = {row.method for table in tables for row in table.rows}
     if baseline is not None and baseline not in methods and runs.records:
         raise unknown("method in these tables", baseline, methods)
@@ -46,4 +48,4 @@ def _tracked_runs(selection: Selection, uri: str) -> FinishedRuns:
     records = tracked_records(server, selection.workspace.cache, ids)
     if not records:
         raise RequestError(f"no finished runs of this kind in {server.display_uri}")
-    return FinishedRuns(records, references_of(selection))
+    return FinishedRuns(records, references_of(selection), refused=refused_methods(selection))

@@ -57,10 +57,13 @@ def test_what_a_remedy_leaves_untouched_is_named_under_the_table(tmp_path: Path)
 
 
 def test_a_remedy_for_weights_is_refused_before_any_run_begins(tmp_path: Path) -> None:
-    status, out, err = run(tmp_path, WEIGHT_NORM, "warm,dash")
+    status, out, err = run(tmp_path, WEIGHT_NORM, "dash")
     assert (status, out, len(err.splitlines())) == (2, "", 1)
     assert (
         "method dash cannot run on this task and model: layer 'body' of the model computes its weight" in err
     )
     assert not list((tmp_path / "home").rglob("spec.json"))
-    assert run(tmp_path, WEIGHT_NORM, "warm,cold")[0] == 0
+    status, out, err = run(tmp_path, WEIGHT_NORM, "warm,cold,dash")
+    assert (status, "left out: method dash cannot run" in err, "dash cannot run here: layer" in out) == (
+        0,
+    ) + (True,) * 2

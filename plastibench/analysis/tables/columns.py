@@ -196,15 +196,21 @@ def reference_notes(table: ResultTable, columns: Sequence[str] = STYLES["standar
     return [note for role, note in table.missing.items() if role in roles]
 
 
+def refusal_notes(table: ResultTable) -> list[str]:
+    """Return why methods have no numbers."""
+    return [f"{method} cannot run here: {reason}" for method, reason in table.refused.items()]
+
+
 def format_table(table: ResultTable, columns: Sequence[str] = STYLES["standard"]) -> TextTable:
     """Return a table as texts; columns whose reference the table lacks are left out."""
     names = available_columns(table, columns)
     references = {"baseline": table.baseline, "cost_reference": table.cost_reference}
     header = [COLUMNS[name].header.format(**references) for name in names]
     rows = [[COLUMNS[name].format_cell(row, table) for name in names] for row in table.rows]
+    rows += [[Cell(method), *[Cell("-")] * (len(names) - 1)] for method in table.refused]
     return TextTable(
         table.title,
         header,
         rows,
-        [*table_notes(table, names), *reference_notes(table, columns), *table.notes],
+        [*table_notes(table, names), *reference_notes(table, columns), *table.notes, *refusal_notes(table)],
     )

@@ -56,7 +56,11 @@ def render(
 
 def _to_csv(tables: Sequence[Mapping[str, Any]]) -> str:
     out = io.StringIO()
-    rows = [{"setting": table["title"], **dict(_flat(row))} for table in tables for row in table["rows"]]
+    rows = [
+        {"setting": table["title"], **dict(_flat(row))}
+        for table in tables
+        for row in (*table["rows"], *({"method": method} for method in table.get("refused", ())))
+    ]
     writer = csv.DictWriter(out, {name: None for row in rows for name in row}, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
@@ -102,6 +106,7 @@ def _as_dict(tables: Sequence[ResultTable], format: str, columns: Sequence[str] 
                 "baseline": table.baseline,
                 "cost_reference": table.cost_reference,
                 "notes": [*table.missing.values(), *table.notes],
+                "refused": dict(table.refused),
                 "rows": [_selected(_row_with_references(row, table), columns) for row in table.rows],
             }
             for table in tables

@@ -1,7 +1,7 @@
 """From finished runs to tables: one table per setting, one row per method."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -23,9 +23,10 @@ from plastibench.analysis.tables.run_notes import (
     short_stages_note,
 )
 from plastibench.errors import count
+from plastibench.experiments.grid_plan import Refusal
 from plastibench.store.record import Record
 from plastibench.store.run_metrics import Costs, RunMetrics, hardware_names, mean_cost, relative_cost, runs_on
-from plastibench.store.tuned_settings import condition_id
+from plastibench.store.tuned_settings import condition_id, untuned_spec
 
 NONINFERIORITY_MARGIN = 0.5
 """Percentage points by which a method may be below the cost reference and still be noninferior."""
@@ -113,6 +114,8 @@ class ResultTable:
     notes: tuple[str, ...]
     missing: Mapping[Reference, str]
     """Why there is no baseline or no cost reference, if one is wanted."""
+    refused: Mapping[str, str] = field(default_factory=dict)
+    """Why methods cannot run here that were asked for: they have no row."""
 
     @cached_property
     def hardware(self) -> tuple[str, ...]:
@@ -131,7 +134,10 @@ class ResultTable:
 
 
 def build_tables(
-    records: Iterable[Record], baseline: str | None, cost_reference: str | None = None
+    records: Iterable[Record],
+    baseline: str | None,
+    cost_reference: str | None = None,
+    refused: Sequence[Refusal] = (),
 ) -> list[ResultTable]:
     """Return one table per setting, sorted by title.
 
@@ -144,7 +150,14 @@ def build_tables(
             groups.setdefault(condition_id(record), []).append(record)
     titles = make_titles([group[0] for group in groups.values()])
     tables = [
-        _build(title, group, baseline, cost_reference)
+        replace(
+            _build(title, group, baseline, cost_reference),
+            refused={
+                one.spec.method.name: one.reason
+                for one in refused
+                if one.spec.condition_id == untuned_spec(group[0]).condition_id
+            },
+        )
         for title, group in zip(titles, groups.values(), strict=True)
     ]
     return sorted(map(_with_data_note, tables), key=lambda table: table.title)
