@@ -20,8 +20,9 @@ from plastibench.data.table import TableSchema, load_table
 from plastibench.data.tiny_imagenet import load_tiny_imagenet
 from plastibench.errors import DataError
 from plastibench.plugins.architecture import Architecture, LayerFactories, Shape
+from plastibench.plugins.classification_task import ClassificationTask
 from plastibench.plugins.fields import setting, tune
-from plastibench.plugins.image_task import ClassificationTask, ImageTask
+from plastibench.plugins.image_task import ImageTask
 from plastibench.plugins.layer_swap import LayerSwap, WideActivation
 from plastibench.plugins.layers import Scope, norm_layers, parameters_in, weight_layers
 from plastibench.plugins.method import BatchNormPolicy, Method, OptimizerStatePolicy

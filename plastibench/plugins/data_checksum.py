@@ -5,9 +5,9 @@ from contextlib import suppress
 from dataclasses import replace
 
 from plastibench.errors import RequestError
+from plastibench.plugins.classification_task import ClassificationTask
 from plastibench.plugins.fields import setting_names
 from plastibench.plugins.file_reads import unwatched
-from plastibench.plugins.image_task import ClassificationTask
 from plastibench.plugins.task import DataContext, Stage, Task
 
 REFERENCE_SEED = 0

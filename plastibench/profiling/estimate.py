@@ -7,8 +7,8 @@ from statistics import fmean
 from time import perf_counter
 
 from plastibench.experiments.spec import Spec, build, by_condition, canonical
+from plastibench.plugins.classification_task import ClassificationTask
 from plastibench.plugins.file_reads import unwatched
-from plastibench.plugins.image_task import ClassificationTask
 from plastibench.profiling.calibration import step_limit, time_first_stages
 from plastibench.profiling.stage_times import StageSize, StageTime, predict_seconds
 from plastibench.runner.context import RunContext

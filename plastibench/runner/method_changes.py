@@ -4,7 +4,7 @@ from functools import partial
 
 from torch import nn
 
-from plastibench.plugins.image_task import ClassificationTask
+from plastibench.plugins.classification_task import ClassificationTask
 from plastibench.plugins.layer_swap import LayerSwap
 from plastibench.plugins.layers import without_data
 from plastibench.plugins.method import Method

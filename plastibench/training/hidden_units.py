@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import Parameter
 
 from plastibench.errors import RequestError, unknown
-from plastibench.plugins.image_task import ClassificationTask
+from plastibench.plugins.classification_task import ClassificationTask
 from plastibench.plugins.layers import NORMS, check_plain
 from plastibench.plugins.task import Task
 from plastibench.training.flops import architecture_key
