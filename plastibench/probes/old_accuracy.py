@@ -9,7 +9,6 @@ from typing import ClassVar
 from plastibench.api import (
     Learner,
     Probe,
-    measure_accuracy,
     measuring_model,
     old_data,
     sample_examples,
@@ -47,4 +46,4 @@ class OldAccuracy(Probe):
         data = sample_examples(old_data(learner.stage), self.examples, learner.generator)
         if not len(data):
             return {"accuracy": float("nan")}
-        return {"accuracy": measure_accuracy(learner, measuring_model(learner), data)}
+        return {"accuracy": learner.accuracy(measuring_model(learner), data)}

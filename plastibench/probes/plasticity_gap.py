@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from plastibench.api import Learner, Probe, measure_accuracy, setting, train_stage
+from plastibench.api import Learner, Probe, setting, train_stage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,8 +33,8 @@ class PlasticityGap(Probe):
         data = stage.validation if stage.test is None else stage.test
         if data is None or (self.stages and stage.index not in self.stages):
             return dict.fromkeys(self.units, float("nan"))
-        own = measure_accuracy(learner, learner.evaluated_model(), data)
+        own = learner.accuracy(learner.evaluated_model(), data)
         learner.restart()
         steps = train_stage(learner)
-        fresh = measure_accuracy(learner, learner.model, data)
+        fresh = learner.accuracy(learner.model, data)
         return {"gap": fresh - own, "fresh_accuracy": fresh, "fresh_steps": steps}

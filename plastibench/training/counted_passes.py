@@ -70,11 +70,11 @@ class CountedPasses:
         return self.known(logits)
 
     def accuracy(self, model: nn.Module, data: Dataset) -> float:
-        """Return the accuracy in 0..1 of a model in evaluation mode, averaged as the run's test accuracy.
+        """Return the accuracy in 0..1 of a model in evaluation mode, as the run's test accuracy is computed.
 
-        Leaves the model as it was.
+        Counted, and the model is left as it was.
         """
-        metrics = evaluate(model, data, self.task.recipe, self.device)
+        metrics = evaluate(model, data, self.task.recipe, self.device, self.stage.num_classes)
         self.cost.remedy_forwards += metrics.num_examples
         self.cost.add_flops("remedy", metrics.flops)
         return metrics.accuracy(self.task.recipe.test_accuracy)

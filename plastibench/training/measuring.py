@@ -15,7 +15,6 @@ from plastibench.devices.device import arranged
 from plastibench.plugins.method import Method
 from plastibench.plugins.task import Stage
 from plastibench.training.callbacks import Checkpointer, TrainingCallback
-from plastibench.training.evaluation import evaluate
 from plastibench.training.learner import Learner
 from plastibench.training.trainer import Trainer
 from plastibench.training.watching import watch_activations
@@ -141,15 +140,6 @@ def unit_means(learner: Learner, data: Dataset, of: Callable[[Tensor], Tensor]) 
         sums = [total + mean for total, mean in zip(sums, means, strict=True)]
         count += len(x)
     return {units.name: total / count for units, total in zip(layers, sums, strict=True)}
-
-
-def measure_accuracy(learner: Learner, model: nn.Module, data: Dataset) -> float:
-    """Return the accuracy in 0..1 of a model in evaluation mode, averaged as for the run's test accuracy."""
-    recipe = learner.task.recipe
-    metrics = evaluate(model, data, recipe, learner.device, learner.stage.num_classes)
-    learner.cost.evaluation_forwards += metrics.num_examples
-    learner.cost.add_flops("evaluation", metrics.flops)
-    return metrics.accuracy(recipe.test_accuracy)
 
 
 def train_stage(learner: Learner) -> int:

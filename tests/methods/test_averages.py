@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -17,6 +18,7 @@ from plastibench.devices import get_device
 from plastibench.plugins.method import Method
 from plastibench.plugins.registry import Registry
 from plastibench.plugins.task import Task
+from plastibench.testing import laws
 from plastibench.testing.run_trace import data_context, trace_run
 from plastibench.training import protocol
 from plastibench.training.evaluation import evaluate
@@ -230,6 +232,27 @@ def test_a_swap_is_almost_a_reset_while_the_tortoise_has_hardly_moved(registry: 
         return math.sqrt(sum(squares))
 
     assert moved(1e-3) < 0.05 * moved(1.0)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_probe_that_evaluates_an_average_changes_nothing(registry: Registry, task: Task, name: str) -> None:
+    probes = {"plasticity_gap": registry.load("probe", "plasticity_gap")()}
+    laws.probes_change_nothing(task, registry.load("method", name), probes)
+
+
+def test_the_accuracy_that_a_method_asks_for_is_that_of_the_classes_known_so_far(
+    registry: Registry, task: Task
+) -> None:
+    learner = Learner(task, Method(), 0, get_device("cpu"))
+    stage = next(iter(task.stream(0, data_context())))
+    assert stage.test is not None
+    learner.begin_stage(replace(stage, num_classes=2))
+    x, y = next(iter(stage.test.batches(len(stage.test))))
+    data = stage.test.take((y < 2).nonzero().flatten())
+    with torch.no_grad():
+        best = learner.model.eval()(x[y < 2])[:, :2].argmax(1)
+    assert learner.accuracy(learner.model, data) == pytest.approx(float((best == y[y < 2]).float().mean()))
+    assert learner.cost.remedy_forwards == len(data)
 
 
 def test_evaluation_of_an_average_is_of_the_average(registry: Registry, task: Task) -> None:
