@@ -89,6 +89,13 @@ class StreamingDataset(Dataset):
         changed[self.index] = labels.cpu()
         return replace(self, files=replace(self.files, labels=changed))
 
+    def with_pixels(self, order: Tensor) -> Self:
+        """Raise DataError: decoded images are not kept."""
+        raise DataError(
+            "the pixels of images that are streamed from files cannot be reordered: choose a resolution at "
+            "which they are kept in memory"
+        )
+
     def update_digest(self, state: _Hash) -> None:
         """Add labels, names and sizes of the files and the contents of some: reading all takes an epoch."""
         state.update(self.files.labels[self.index].numpy().astype("<i8").data)

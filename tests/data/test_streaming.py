@@ -22,6 +22,11 @@ from plastibench.data.images import DatasetSplits
 from plastibench.data.images import checksum as images_checksum
 from plastibench.data.streaming import MEAN, STD, StreamingDataset, default_num_workers
 from plastibench.errors import DataError, RequestError
+from plastibench.experiments.grid import Grid
+from plastibench.experiments.spec import build
+from plastibench.plugins.registry import Registry
+from plastibench.plugins.task import Stage
+from plastibench.testing.run_trace import data_context
 
 Jpeg = Callable[..., bytes]
 CPU = torch.device("cpu")
@@ -300,6 +305,30 @@ def test_streamed_images_take_other_labels_but_no_other_pixels(
     assert y.tolist() == [0, 2, 1]
     assert data.labels().tolist() == [0] * 5 + [1] * 5 + [2] * 5
     with pytest.raises(
-        DataError, match=r"^StreamingDataset cannot reorder pixels, which takes images in mem"
+        DataError, match=r"^the pixels of images that are streamed from files cannot be reordered"
     ):
         data.with_pixels(torch.arange(32 * 32))
+
+
+def test_streamed_imagenet_runs_under_regimes_that_leave_pixels_alone(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, registry: Registry
+) -> None:
+    monkeypatch.setenv("PLASTIBENCH_DECODERS", "0")
+    context = replace(data_context(), data=folder, cache=folder)
+
+    def stages(regime: str, **settings: str) -> list[Stage]:
+        given = {"classes": "3", "regime": regime, **settings}
+        spec = Grid(("imagenet",), ("warm",), settings=given).specs(registry)[0]
+        return list(build(spec, registry)[0].stream(0, context))
+
+    arriving = stages("class_incremental", stages="3")
+    assert [sorted(set(stage.train.labels().tolist())) for stage in arriving] == [[0], [0, 1], [0, 1, 2]]
+    assert [len(stage.test) for stage in arriving if stage.test is not None] == [2, 4, 6]
+    pairs = stages("class_pairs", stages="2")
+    assert [sorted(stage.train.labels().tolist()) for stage in pairs] == [[0] * 5 + [1] * 5] * 2
+    noisy, clean = (stages("label_noise", stages="3", noise=noise)[-1] for noise in ("1", "0"))
+    assert (noisy.train.labels() != clean.train.labels()).all()
+    [(_, y)] = noisy.train.batches(15)
+    assert torch.equal(y, noisy.train.labels())
+    with pytest.raises(DataError, match=r"^the pixels of images that are streamed"):
+        stages("permuted_pixels")

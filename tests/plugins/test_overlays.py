@@ -112,6 +112,7 @@ def test_a_setting_can_have_the_name_of_its_regime_as_a_prefix(registry: Registr
         (("regime=increments+repeat",), "regimes Increments and Repeat both decide which data arrive when"),
         (("regime=class_incremental+uncertainty",), "regimes ClassIncremental and Uncertainty both decide"),
         (("regime=uncertainty+class_pairs",), "regimes Uncertainty and ClassPairs both decide which data"),
+        (("regime=uncertainty+repeat",), "with regime Repeat all data arrive at once: there are none to"),
         (("regime=label_noise+label_noise",), "regime LabelNoise+LabelNoise+Accumulate is not allowed"),
         (("regime=increments", "stages=7"), "stages=7 is not allowed: a base and 3 increments are 4 stages"),
         (("regime=label_noise", "stages=7"), "noise has 10 shares for 7 stages: give one for all stages"),

@@ -7,6 +7,7 @@ from typing import Literal
 
 from torch import Tensor
 
+from plastibench.errors import RequestError
 from plastibench.plugins.regime import Overlay, Regime
 from plastibench.plugins.regimes.accumulate import Accumulate
 
@@ -24,6 +25,13 @@ class Uncertainty(Overlay):
     base: Regime = field(default=Accumulate())
     measure: Literal["margin", "confidence", "entropy"] = "margin"
     """Gap between the two largest probabilities, the largest probability, or the entropy of all."""
+
+    def __post_init__(self) -> None:
+        """Raise RequestError for a base with which all data arrive at once."""
+        super().__post_init__()
+        if not any(self.base.chunk_sizes(1_000_000, 2)[1:]):
+            name = type(self.base).__name__
+            raise RequestError(f"with regime {name} all data arrive at once: there are none to choose from")
 
     def rank(self, logits: Tensor) -> Tensor:
         """Return the examples in order of growing certainty; those of equal certainty keep their order."""
