@@ -33,8 +33,11 @@ def _model_changes(task: Task, method: Method) -> str | None:
     """Return the size of the model that a method builds beside that of the task's, or None."""
     if not method.changes_model():
         return None
-    usual = without_data(task.model)
-    own = without_data(partial(method.build, trained_task(task, method)))
+    try:
+        usual = without_data(task.model)
+        own = without_data(partial(method.build, trained_task(task, method)))
+    except Exception:  # a plug-in's model may need data to be built; the run has trained it
+        return None
     if architecture_key(own) == architecture_key(usual):
         return None
     reference = f"; {REFERENCE[method.restart]}" if isinstance(method, LayerSwap) else ""

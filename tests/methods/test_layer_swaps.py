@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -12,9 +12,11 @@ from support.tasks import small_digits
 from support.zoo import zoo_task
 from torch import nn
 
+from plastibench.plugins.architecture import Architecture, LayerFactories, Shape
 from plastibench.plugins.method import Method
 from plastibench.plugins.registry import Registry
 from plastibench.plugins.task import Task
+from plastibench.runner.method_changes import method_changes
 from plastibench.testing.run_trace import equal_weights, trace_run
 
 EPSILON = 1e-5
@@ -180,3 +182,21 @@ def test_a_model_without_such_layers_is_refused(registry: Registry, name: str) -
     reason = registry.load("method", name)().unsupported(zoo_task(registry, "two_parts"))
     assert reason is not None
     assert Method().unsupported(zoo_task(registry, "two_parts")) is None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured(Architecture):
+    """A model whose construction reads a number that a tensor holds, which needs data."""
+
+    def build(self, shape: Shape, num_classes: int, factories: LayerFactories) -> nn.Module:
+        width = int(torch.full((), 6.0).item())
+        layers = [nn.Flatten(), nn.Linear(64, width), factories.norm(width), factories.activation()]
+        return nn.Sequential(*layers, nn.Linear(width, num_classes))
+
+
+def test_a_model_that_needs_data_to_be_built_is_trained_all_the_same(registry: Registry) -> None:
+    task = replace(small_digits(registry, "mlp_bn"), architecture=Measured())
+    method = registry.load("method", "layer_norm")()
+    assert method.unsupported(task) is None
+    assert method_changes(task, method) == {}
+    trace_run(task, method)

@@ -138,6 +138,12 @@ def test_an_embedding_that_is_the_heads_weight_is_left_to_adam() -> None:
     assert hidden_matrices(Recipe(), model, lambda: "2") == set()
 
 
+def test_a_hidden_weight_that_is_the_heads_too_is_left_to_adam() -> None:
+    model = nn.Sequential(nn.Linear(8, 4), nn.Linear(4, 4), nn.Linear(4, 4))
+    model[2].weight = model[1].weight
+    assert hidden_matrices(Recipe(optimizer="muon"), model, lambda: "2") == {model[0].weight}
+
+
 def test_each_step_of_a_hidden_matrix_has_the_same_size(registry: Registry) -> None:
     """The size of a gradient does not matter, which is what Muon is for: it moves all directions equally."""
     recipe = {**MUON, "weight_decay": 0.0, "max_steps": 1, "target_accuracy": None}
