@@ -20,6 +20,7 @@ from plastibench.errors import count, unknown
 if TYPE_CHECKING:
     from plastibench.analysis.tables.text_table import TextTable
     from plastibench.profiling.concurrency import ConcurrencyResult
+    from plastibench.profiling.method_overhead import MethodOverhead
     from plastibench.profiling.throughput import Throughput, TimeBreakdown
     from plastibench.runner.workspace import Workspace
     from plastibench.store.run_status import RunStatus
@@ -92,6 +93,22 @@ def breakdown_line(breakdown: TimeBreakdown) -> str:
     parts = ", ".join(f"{name} {100 * part:.1f} %" for name, part in breakdown.fractions().items())
     total = sum(asdict(breakdown).values())
     return f"a stage of the quick start's baseline takes {total:.3f} s ({parts})"
+
+
+def overhead_head(model: str) -> str:
+    """Return the names of the columns of `overhead_line`; all are relative to the baseline."""
+    return f"{model:<24}{'a step':>22}{'between stages, steps':>28}{'FLOPs':>8}{'memory':>8}"
+
+
+def overhead_line(overhead: MethodOverhead) -> str:
+    """Return what a method costs beside the baseline, or why it was not measured."""
+    step, stage = overhead.step, overhead.stage
+    if step is None or stage is None:
+        return f"{overhead.method:<24}  - ({overhead.reason})"
+    times = f"{step.median:.2f}x ({step.low:.2f} to {step.high:.2f})"
+    between = f"{stage.median:.2f} ({stage.low:.2f} to {stage.high:.2f})"
+    flops, memory = ("-" if one is None else f"{one:.2f}x" for one in (overhead.flops, overhead.memory))
+    return f"{overhead.method:<24}{times:>22}{between:>28}{flops:>8}{memory:>8}"
 
 
 def concurrency_line(result: ConcurrencyResult) -> str:

@@ -19,6 +19,7 @@ from plastibench.runner.workspace import Workspace
 
 if TYPE_CHECKING:
     from plastibench.profiling.concurrency import ConcurrencyResult
+    from plastibench.profiling.method_overhead import MethodOverhead
     from plastibench.profiling.throughput import Throughput, TimeBreakdown
 
 
@@ -31,6 +32,8 @@ class BenchRequest:
     device_name: str = "cpu"
     settings: Mapping[str, str] = field(default_factory=dict)
     """Of the recipe."""
+    methods: tuple[str, ...] = ()
+    """To measure what they add to training; `all` stands for all."""
     threads: int | None = None
     """CPU threads; None is torch's own choice, or the device's for concurrent runs."""
     plugins: tuple[Path, ...] = ()
@@ -59,6 +62,15 @@ class BenchRequest:
             self.registry.get("model", name)
         return self.models or self.registry.names("model")
 
+    @cached_property
+    def method_names(self) -> Sequence[str]:
+        """Return the names of methods that exist."""
+        if self.methods == ("all",):
+            return self.registry.names("method")
+        for name in self.methods:
+            self.registry.get("method", name)
+        return self.methods
+
 
 def measure_models(request: BenchRequest) -> Iterator[Throughput]:
     """Yield the throughput of one model after another, measured with the code that runs use."""
@@ -70,6 +82,29 @@ def measure_models(request: BenchRequest) -> Iterator[Throughput]:
         torch.set_num_threads(request.threads)
     models = [(name, request.registry.load("model", name)()) for name in request.model_names]
     return measure_throughput(models, request.recipe, request.device)
+
+
+def measure_methods(request: BenchRequest) -> Iterator[tuple[str, Iterator[MethodOverhead]]]:
+    """Yield, for each model, its name and the overheads of the methods beside the usual baseline.
+
+    The model is that of the quick start unless others are named.
+    """
+    import torch
+
+    from plastibench.profiling import method_overhead, throughput
+
+    if request.threads is not None:
+        torch.set_num_threads(request.threads)
+    load = request.registry.load
+    methods = {name: load("method", name)() for name in request.method_names}
+    baseline = load("method", suites.defaults().baseline)()
+    for name in request.models or (_usual_model(request.registry),):
+        task = throughput.random_images(load("model", name)(), request.recipe)
+        yield name, method_overhead.measure_methods(methods, baseline, task, request.device)
+
+
+def _usual_model(registry: Registry) -> str:
+    return suites.load(suites.defaults().suite).grids[0].specs(registry)[0].model.name
 
 
 def measure_breakdown(request: BenchRequest) -> TimeBreakdown:

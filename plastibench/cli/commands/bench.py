@@ -24,6 +24,12 @@ def counts(text: str) -> tuple[int, ...]:
 
 @click.command("bench")
 @click.option("--model", "models", type=options.names, help="Models, separated by commas. Default: all.")
+@click.option(
+    "--method",
+    "methods",
+    type=options.names,
+    help="Measure what methods add to a training step and a stage instead, separated by commas, or all.",
+)
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:N or hpu.")
 @options.SETTINGS
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads. Default: torch's own choice.")
@@ -37,6 +43,7 @@ def counts(text: str) -> tuple[int, ...]:
 @options.PLUGINS
 def command(
     models: tuple[str, ...] | None,
+    methods: tuple[str, ...] | None,
     device: str,
     settings: tuple[tuple[str, str], ...],
     threads: int | None,
@@ -47,14 +54,24 @@ def command(
 ) -> None:
     """Measure how fast a device trains the models, and where the seconds of a run go.
 
-    With --concurrency, measure the total of several runs that share the device, and how many to choose.
+    With --concurrency, measure the total of several runs that share the device, and how many to choose. With
+    --method, measure what methods cost beside the baseline, by default on the quick start's model.
     """
     from plastibench.workflows.bench import BenchRequest
 
+    if methods and concurrency:
+        raise click.UsageError("--method and --concurrency cannot be given together")
     request = BenchRequest(
-        models=models, device_name=device, settings=dict(settings), threads=threads, plugins=plugins
+        models=models,
+        methods=methods or (),
+        device_name=device,
+        settings=dict(settings),
+        threads=threads,
+        plugins=plugins,
     )
-    if concurrency is None:
+    if methods:
+        _measure_methods(request, as_json=as_json)
+    elif concurrency is None:
         _measure_models(request, as_json=as_json)
     else:
         _measure_concurrency(request, concurrency, as_json=as_json)
@@ -76,6 +93,24 @@ def _measure_models(request: BenchRequest, *, as_json: bool) -> None:
     if as_json:
         plain = {"device": request.device.name(), "models": results, "seconds_per_stage": breakdown}
         click.echo(to_json(plain))
+
+
+def _measure_methods(request: BenchRequest, *, as_json: bool) -> None:
+    from plastibench.cli.render import overhead_head, overhead_line, to_json
+    from plastibench.workflows.bench import measure_methods
+
+    models = []
+    show = partial(click.echo, err=as_json)
+    show(_title(request))
+    for name, overheads in measure_methods(request):
+        show(overhead_head(name))
+        results = []
+        for result in overheads:
+            results.append(result)
+            show(overhead_line(result))
+        models.append({"model": name, "methods": results})
+    if as_json:
+        click.echo(to_json({"device": request.device.name(), "models": models}))
 
 
 def _measure_concurrency(request: BenchRequest, numbers: tuple[int, ...], *, as_json: bool) -> None:
