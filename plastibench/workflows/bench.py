@@ -85,7 +85,7 @@ def measure_models(request: BenchRequest) -> Iterator[Throughput]:
 
 
 def measure_methods(request: BenchRequest) -> Iterator[tuple[str, Iterator[MethodOverhead]]]:
-    """Yield, for each model, its name and the overheads of the methods beside the usual baseline.
+    """Return, for each model, its name and the overheads of the methods beside the usual baseline.
 
     The model is that of the quick start unless others are named.
     """
@@ -98,9 +98,10 @@ def measure_methods(request: BenchRequest) -> Iterator[tuple[str, Iterator[Metho
     load = request.registry.load
     methods = {name: load("method", name)() for name in request.method_names}
     baseline = load("method", suites.defaults().baseline)()
-    for name in request.models or (_usual_model(request.registry),):
-        task = throughput.random_images(load("model", name)(), request.recipe)
-        yield name, method_overhead.measure_methods(methods, baseline, task, request.device)
+    names = request.models or (_usual_model(request.registry),)
+    tasks = [throughput.random_images(load("model", name)(), request.recipe) for name in names]
+    overheads = (method_overhead.measure_methods(methods, baseline, task, request.device) for task in tasks)
+    return zip(names, overheads, strict=True)
 
 
 def _usual_model(registry: Registry) -> str:

@@ -66,4 +66,5 @@ def test_the_command_prints_a_row_for_each_method() -> None:
     assert answer.err.splitlines()[-1].startswith("normalize_project")
     unknown = command("bench", "--method", "shrinck")
     assert unknown.status == 2
-    assert "did you mean shrink" in unknown.err
+    assert len(unknown.lines()) == 1
+    assert "did you mean 'shrink'" in unknown.err

@@ -99,10 +99,10 @@ def _measure_methods(request: BenchRequest, *, as_json: bool) -> None:
     from plastibench.cli.render import overhead_head, overhead_line, to_json
     from plastibench.workflows.bench import measure_methods
 
-    models = []
+    measured, models = measure_methods(request), []
     show = partial(click.echo, err=as_json)
     show(_title(request))
-    for name, overheads in measure_methods(request):
+    for name, overheads in measured:
         show(overhead_head(name))
         results = []
         for result in overheads:
