@@ -77,7 +77,7 @@ LAWS = (
         act="writes into a copy",
     ),
     Law(
-        "switched off it equals a warm start, bit for bit",
+        "switched off it equals a run without remedy, bit for bit",
         partial(_of_class, laws.disabled_method_equals_warm_start),
         _has_no_off,
         cause="something happens whatever the settings are",
@@ -94,7 +94,9 @@ LAWS = (
         cause="it draws from that generator: draw from learner.generator",
         act="draws",
     ),
-    Law("its first stage is that of a warm start", laws.first_stage_equals_warm_start, _acts_in_stages),
+    Law(
+        "its first stage is that of a run without remedy", laws.first_stage_equals_warm_start, _acts_in_stages
+    ),
     Law(
         "one more evaluation changes nothing",
         laws.evaluation_changes_nothing,
