@@ -15,6 +15,7 @@ from plastibench.data.fashion_mnist import load_fashion_mnist
 from plastibench.data.image_folder import list_classes, load_image_folder
 from plastibench.data.imagenet import load_imagenet_packed, open_imagenet
 from plastibench.data.images import DatasetSplits, LabeledImages, in_memory_splits
+from plastibench.data.rows import LabeledRows, row_splits
 from plastibench.data.svhn import load_svhn
 from plastibench.data.table import TableSchema, load_table
 from plastibench.data.tiny_imagenet import load_tiny_imagenet
@@ -73,6 +74,7 @@ __all__ = [
     "ImageTask",
     "InMemoryDataset",
     "LabeledImages",
+    "LabeledRows",
     "LayerFactories",
     "LayerSwap",
     "Learner",
@@ -123,6 +125,7 @@ __all__ = [
     "open_imagenet",
     "parameters_in",
     "recycle_units",
+    "row_splits",
     "sample_examples",
     "setting",
     "take_gradient",

@@ -84,6 +84,40 @@ def test_a_table_without_a_file_says_what_it_needs(tmp_path: Path) -> None:
     assert run(tmp_path, "--task", "table").lines()[-1] == "plastibench: Table needs file=...: file is text"
 
 
+PLUGIN = '''"""A task of a test, with rows of its own."""
+from dataclasses import dataclass
+
+import torch
+
+from plastibench.api import ClassificationTask, LabeledRows, row_splits
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rings(ClassificationTask):
+    """Points of a plane inside and outside of a circle (2026)."""
+
+    default_architecture = "mlp_bn"
+    shape = (2,)
+    num_classes = 2
+
+    def load(self, context):
+        """Return the points on the context's device."""
+        x = torch.randn(200, 2, generator=torch.Generator().manual_seed(0)).double()
+        y = (x.norm(dim=1) > 1.2).long()
+        parts = LabeledRows(x[:150], y[:150]), LabeledRows(x[150:], y[150:])
+        return row_splits("Rings", *parts, context.device.torch_device, normalize=self.recipe.normalize)
+'''
+
+
+def test_a_plug_in_may_have_rows_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "rings.py").write_text(PLUGIN)
+    words = ("--plugin", tmp_path / "rings.py", "--task", "rings")
+    done = run(tmp_path / "home", *words, "--set", "normalize=true")
+    assert done.status == 0, done.err
+    refused = run(tmp_path / "home", *words, "--model", "resnet18")
+    assert "ResNet18 cannot be trained on Rings: it takes images, not rows of 2 numbers" in refused.err
+
+
 def rows_task(registry: Registry, folder: Path) -> Task:
     cls, architecture = registry.load("task", "table"), registry.load("model", "mlp_bn")(width=8, depth=2)
     recipe = next(iter(cls.recipes(architecture).values())).from_strings({"max_epochs": "2"})
