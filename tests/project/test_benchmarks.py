@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.commands import child
+from support.commands import child, script
 from support.reports import a_home, a_run
 
 pytestmark = pytest.mark.heavy
@@ -84,13 +84,8 @@ def test_the_comparison_reads_what_is_there(tmp_path: Path) -> None:
     ]
     (tmp_path / "reference.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"cut off')
     words = ["--reference", ".", "--data", ".", "--home", tmp_path, "--only", "table"]
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "benchmarks/vs_reference.py"), *map(str, words)],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    lines = done.stdout.splitlines()
+    done = script(ROOT / "benchmarks/vs_reference.py", *words)
+    lines = done.out.splitlines()
     assert len(lines) == 3
     assert lines[1].split()[:7] == ["all", "1", "acc", "32.00", "+-", "1.00", "(3)"]
     assert "152.00 +- 1.00 (3)" in lines[2]
@@ -100,10 +95,10 @@ def test_equivalence_of_two_codes_needs_means_within_the_margin_and_little_scatt
     """By hand: three runs each with variance 1: standard error sqrt(2/3), 4 degrees of freedom."""
     from scipy.stats import t
 
-    script = runpy.run_path(str(ROOT / "benchmarks/vs_reference.py"))
-    p = script["equivalence"]([1.0, 2.0, 3.0], [1.5, 2.5, 3.5], 0.75)
+    equivalence = runpy.run_path(str(ROOT / "benchmarks/vs_reference.py"))["equivalence"]
+    p = equivalence([1.0, 2.0, 3.0], [1.5, 2.5, 3.5], 0.75)
     assert p == pytest.approx(t.sf((0.75 - 0.5) / (2 / 3) ** 0.5, 4))
-    assert script["equivalence"]([1.0, 2.0, 3.0], [1.0, 2.0, 3.0], 10.0) < 0.001
+    assert equivalence([1.0, 2.0, 3.0], [1.0, 2.0, 3.0], 10.0) < 0.001
 
 
 GPU = """
@@ -202,10 +197,9 @@ def test_variants_of_a_step_are_timed_alternately() -> None:
 
 
 def test_the_overhead_of_runs_is_their_time_outside_stages(tmp_path: Path) -> None:
-    script = [sys.executable, str(ROOT / "benchmarks/run_overhead.py"), str(tmp_path)]
-    nothing = subprocess.run(script, capture_output=True, text=True, check=False)
-    assert (nothing.returncode, nothing.stdout) == (2, "")
-    assert "there are no finished runs" in nothing.stderr
+    nothing = script(ROOT / "benchmarks/run_overhead.py", tmp_path)
+    assert (nothing.status, nothing.out) == (2, "")
+    assert "there are no finished runs" in nothing.err
     runs = []
     for seed, more in ((0, 1.0), (1, 3.0)):
         run = a_run("warm", seed)
@@ -213,7 +207,7 @@ def test_the_overhead_of_runs_is_their_time_outside_stages(tmp_path: Path) -> No
         stages = [{**row, "train_seconds": 9.0 * row["train_seconds"] / spent} for row in run.stages]
         runs.append(replace(run, stages=stages, provenance={**run.provenance, "seconds": 9.0 + more}))
     a_home(tmp_path, runs)
-    done = subprocess.run(script, capture_output=True, text=True, check=True)
-    assert done.stdout == (
+    done = script(ROOT / "benchmarks/run_overhead.py", tmp_path)
+    assert done.out == (
         "2 runs, 22.0 s: 18.18% neither training, evaluation nor remedy; of a run 17.50% (10.00% to 25.00%)\n"
     )

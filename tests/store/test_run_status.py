@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.commands import SMALL, command, plugin, program, small_run
+from support.commands import SMALL, command, plugin, small_run
+from support.forked import ForkedProgram, forked_command
 
 from plastibench.store.run_status import LOCK_FILE, RunLockedError, lock_holder, run_lock
 from plastibench.store.run_store import Store
@@ -68,7 +69,7 @@ def test_processes_on_one_grid_do_nothing_twice(tmp_path: Path) -> None:
         "--seeds",
         3,
     )
-    both = [subprocess.Popen(program(*words, "--jobs", 2), stderr=subprocess.PIPE, text=True) for _ in "ab"]
+    both = [forked_command(*words, "--jobs", jobs) for jobs in (1, 2)]
     said = [process.communicate(timeout=200)[1] for process in both]
     assert [process.returncode for process in both] == [0, 0], said
     assert starts(tmp_path / "shared") == [1] * 6
@@ -77,14 +78,9 @@ def test_processes_on_one_grid_do_nothing_twice(tmp_path: Path) -> None:
     assert rows(tmp_path / "shared") == rows(tmp_path / "alone")
 
 
-def begin(home: Path, *words: object) -> subprocess.Popen[str]:
+def begin(home: Path, *words: object) -> ForkedProgram:
     """Start an endless run and return when it has claimed its folder."""
-    running = subprocess.Popen(
-        program("run", "--no-mlflow", "--no-estimate", "--home", home, *LONG, *ENDLESS, *words),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    running = forked_command("run", "--no-mlflow", "--no-estimate", "--home", home, *LONG, *ENDLESS, *words)
     end = time.monotonic() + 60
     while not list(home.rglob("events.jsonl")):
         assert time.monotonic() < end
@@ -137,21 +133,11 @@ def test_first_interrupt_saves_the_state_and_resume_continues(jobs: int, tmp_pat
 
 def begin_resume(home: Path) -> str:
     """Resume in a process of its own, stop it by the second sign's way, and return what it said."""
-    running = subprocess.Popen(
-        program("resume", "--no-mlflow", "--no-estimate", "--home", home, "--jobs", 1),
-        stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        text=True,
-    )
-    assert running.stderr is not None
-    said = ""
-    while "resuming at stage" not in said:
-        line = running.stderr.readline()
-        assert line, said
-        said += line
+    running = forked_command("resume", "--no-mlflow", "--no-estimate", "--home", home, "--jobs", 1)
+    while "resuming at stage" not in running.said() and running.poll() is None:
+        time.sleep(0.05)
     running.kill()
-    running.communicate()
-    return said
+    return running.communicate()[1]
 
 
 STUMBLE = """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -66,6 +67,20 @@ def small_run(home: Path, *words: object, err: TextIO | None = None) -> CommandR
     """Execute a grid of small runs without MLflow; one seed unless `words` name others."""
     seeds = () if "--seeds" in words else ("--seeds", 1)
     return command("run", "--no-mlflow", "--home", home, *SMALL, *seeds, *words, err=err)
+
+
+def script(path: Path, *words: object) -> CommandResult:
+    """Run a script in this process, which has imported torch already."""
+    out, err, argv, status = io.StringIO(), io.StringIO(), sys.argv, 0
+    sys.argv = [str(path), *map(str, words)]
+    try:
+        with redirect_stdout(out), redirect_stderr(err):
+            runpy.run_path(str(path), run_name="__main__")
+    except SystemExit as end:
+        status = int(end.code or 0)
+    finally:
+        sys.argv = argv
+    return CommandResult(status, out.getvalue(), err.getvalue())
 
 
 def program(*words: object) -> list[str]:

@@ -5,6 +5,7 @@ Each is a process of its own: it can be killed, limited, and have a session and 
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import sys
@@ -19,6 +20,8 @@ from subprocess import TimeoutExpired
 from typing import Any
 
 import pytest
+
+from support import fault_program
 
 
 class ForkedProgram:
@@ -48,14 +51,23 @@ class ForkedProgram:
         """Kill the process, unless it has ended."""
         self._process.kill()
 
+    def send_signal(self, sign: int) -> None:
+        """Send a signal to the process."""
+        os.kill(self.pid, sign)
+
+    def said(self) -> str:
+        """Return what was written to stderr so far."""
+        return self._stderr.read_text(encoding="utf-8", errors="replace")
+
     def communicate(self, timeout: float | None = None) -> tuple[None, str]:
         """Wait for the end; return what was written to stderr. Raises TimeoutExpired."""
         self._process.join(timeout)
         if self._process.exitcode is None:
             raise TimeoutExpired("a forked program", timeout or 0.0)
-        text = self._stderr.read_text(encoding="utf-8", errors="replace") if self._stderr.exists() else ""
-        self._stderr.unlink(missing_ok=True)
-        return None, text
+        if self._stderr.exists():
+            self._said = self.said()
+            self._stderr.unlink()
+        return None, self._said
 
 
 @cache
@@ -67,6 +79,11 @@ def _server() -> ForkServerContext:
         patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))  # before Python 3.13 it gets no path otherwise
         forkserver.ensure_running()
     return context
+
+
+def forked_command(*words: object) -> ForkedProgram:
+    """Start the command line in a process of its own."""
+    return ForkedProgram(fault_program.main, [json.dumps({"alone": False}), *map(str, words)])
 
 
 def _run(
