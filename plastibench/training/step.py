@@ -58,7 +58,7 @@ class TrainStep:
         """Update the weights once on a batch: x (b, c, h, w) prepared, y (b,)."""
         if not self.method.can_be_captured():  # its hooks may have frozen weights
             self._find_flops()
-        self._step, self._is_replayed = self.learner.step, True
+        self._step, before = self.learner.step, self.learner.cost.remedy_work()
         one_pass = self._pass_flops(x.shape)
         images = arranged(x, self._memory_format)
         if self._graphed is None:
@@ -69,8 +69,9 @@ class TrainStep:
         self.learner.step = self._step + 1
         self.metrics.count_batch(len(y))
         self._add_cost(len(y), counts.num_passes, one_pass)
-        if self._is_replayed:
-            self.learner.cost.add_remedy_work(counts.remedy)
+        # A replay has counted nothing of it, and a capture that failed has counted it twice.
+        counted = self.learner.cost.remedy_work().since(before)
+        self.learner.cost.add_remedy_work(counts.remedy.since(counted))
 
     def _take_graphed_step(self, step: GraphedStep[StepCounts], images: Tensor, y: Tensor) -> StepCounts:
         """Take a step that is captured sooner or later, unless the first one shows that it must not be."""
@@ -86,7 +87,7 @@ class TrainStep:
         """Do all of a step that runs on the device; return what the host counts of it."""
         learner, device = self.learner, self.learner.device
         passes: list[tuple[Tensor, Tensor]] = []
-        self._is_replayed, before = False, learner.cost.remedy_work()
+        before = learner.cost.remedy_work()
 
         def closure() -> Tensor:
             learner.optimizer.zero_grad(set_to_none=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import weakref
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
@@ -98,6 +99,15 @@ def test_methods_on_the_same_layers_share_what_was_compiled(registry: Registry, 
     task = digits(registry, optimizer)
     for name in ("cold", "warm", "l2_init", "dash"):
         assert_same_bits(task, registry.load("method", name))
+    assert sorted(COMPILED) == [(24, True), (100, False)]
+
+
+def test_passes_that_are_watched_are_computed_eagerly_and_others_compiled(registry: Registry) -> None:
+    redo = partial(registry.load("method", "redo"), threshold=0.9, period=2)
+    task = digits(registry)
+    compiled, plain = (trace_run(task, redo(), device=device) for device in (Compiling(), Plain()))
+    assert equal_weights(compiled.weights, plain.weights)
+    assert sum(row["log.units_recycled"] for row in plain.rows()) > 0
     assert sorted(COMPILED) == [(24, True), (100, False)]
 
 

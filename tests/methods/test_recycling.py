@@ -174,14 +174,14 @@ def by_the_algorithm(twins: Twins, state: list[dict[str, Any]], rate: float, mat
         for i, activity in enumerate(mean_activity(h)):
             outgoing = sum(map(abs, fed.weight[:, i].flatten().tolist()))
             layer["age"][i] += 1
-            layer["u"][i] = 0.99 * layer["u"][i] + 0.01 * activity * outgoing
-            layer["m"][i] = 0.99 * layer["m"][i] + 0.01 * float(h[:, i].mean())
+            layer["u"][i] = 0.5 * layer["u"][i] + 0.5 * activity * outgoing
+            layer["m"][i] = 0.5 * layer["m"][i] + 0.5 * float(h[:, i].mean())
         mature = [i for i in range(count) if layer["age"][i] > maturity]
         layer["due"] += rate * len(mature)
         uses = layer["uses"]
         while layer["due"] > 1 and mature:
-            worst = min(mature, key=lambda i: layer["u"][i] / (1 - 0.99 ** layer["age"][i]))
-            mean = layer["m"][worst] / (1 - 0.99 ** layer["age"][worst])
+            worst = min(mature, key=lambda i: layer["u"][i] / (1 - 0.5 ** layer["age"][i]))
+            mean = layer["m"][worst] / (1 - 0.5 ** layer["age"][worst])
             if fed.bias is not None:
                 fed.bias += (
                     fed.weight[:, worst].flatten(1).sum(1) * mean
@@ -202,7 +202,7 @@ def by_the_algorithm(twins: Twins, state: list[dict[str, Any]], rate: float, mat
 )
 def test_continual_backprop_is_the_papers(registry: Registry, model: str, optimizer: str) -> None:
     task = small_digits(registry, model, recipe={"batch_size": 16, "optimizer": optimizer})
-    twins = Twins(task, registry.load("method", "continual_backprop")(rate=0.06, maturity=3))
+    twins = Twins(task, registry.load("method", "continual_backprop")(rate=0.06, maturity=3, decay=0.5))
     fresh = twins.plain.fresh_model()
     state: list[dict[str, Any]] = []
     for names in UNITS[model]:
@@ -276,20 +276,26 @@ def test_self_normalized_resets_are_the_papers(registry: Registry, model: str) -
         {"pause": [0] * 99, "tau": [100.0] * 99, "ended": [[] for _ in range(99)], "uses": 0}
         for _ in UNITS[model]
     ]
-    taus = set()
+    taus, doubled = set(), 0
     for index, _ in enumerate(twins.steps(24)):
         chosen = []
         for names, state in zip(UNITS[model], states, strict=True):
-            h = twins.activations[names[2]]
+            h, before = twins.activations[names[2]], list(state["tau"])
             silent = silent_by_the_algorithm(h, state, reject=0.25, lengths=lengths, update=index % 4 == 3)
             chosen += [(names, i, (i + state["uses"]) % h.shape[1]) for i in silent]
             state["uses"] += len(silent)
             taus |= {tau for tau in state["tau"] if tau not in (16.0, 100.0)}
+            doubled += sum(new > old for new, old in zip(state["tau"], before, strict=True))
         recycle(twins.plain, fresh, chosen)
         recycled += len(chosen)
         assert twins.real.logged() == {"log.units_recycled": recycled}
     twins.assert_equal()
     assert recycled >= 2
+    assert doubled, "no tau was doubled"
+    real: Any = twins.method
+    for layer, state in zip(real.layers, states, strict=True):
+        expected = torch.tensor(state["tau"][: len(layer["tau"])])
+        torch.testing.assert_close(layer["tau"], expected, rtol=1e-5, atol=0)
     assert taus, "no tau between the smallest and the largest one was reached"
 
 

@@ -18,6 +18,7 @@ from plastibench.plugins.registry import Registry
 from plastibench.plugins.task import Task
 from plastibench.probes.weight_norm import WeightNorm
 from plastibench.testing import laws
+from plastibench.testing.cpu_graphs import CapturingCpu
 from plastibench.testing.run_trace import data_context, trace_run
 from plastibench.testing.trace_diff import assert_equal_runs
 from plastibench.training.learner import Learner
@@ -87,6 +88,24 @@ def test_it_works_in_captured_steps(registry: Registry, cls: type[Method]) -> No
 def test_both_passes_of_a_step_are_counted(registry: Registry) -> None:
     task = small_digits(registry, "mlp_bn", recipe={"max_epochs": 1, "optimizer": "sam"})
     laws.counted_cost_equals_real_cost(task, Products, num_classes=10)
+
+
+@dataclass(kw_only=True)
+class Waits(Products):
+    """Declares wrongly that its steps can be captured."""
+
+    def after_step(self, learner: Learner) -> None:
+        super().after_step(learner)
+        assert learner.head.weight.sum().item() != 0
+
+
+def test_the_work_of_a_step_whose_capture_fails_is_counted_once(registry: Registry) -> None:
+    task, device = captured_digits(registry), CapturingCpu()
+    failed, plain = trace_run(task, Waits(), device=device).rows(), trace_run(task, Products()).rows()
+    assert device.capturer.failures
+    for name in ("remedy_flops", "remedy_forwards", "elementwise_flops"):
+        per_step = [[row[name] / row["steps"] for row in rows[:1]] for rows in (failed, plain)]
+        assert per_step[0] == per_step[1], name
 
 
 def test_products_are_counted_as_the_methods_own(registry: Registry) -> None:
