@@ -36,7 +36,7 @@ class MethodCheck:
         self.before = _variables(self.cls)
         self.tasks = tasks
         source = plugin.own_source()
-        self.files = {str(path) for path in source.paths} if source is not None else set()
+        self.files = {str(plugin.path)} if source is None else {str(path) for path in source.paths}
         self.makers: Mapping[str, MakeMethod] = variants(self.cls)
         """The makers by the name of their settings; what acts within a few steps comes first."""
         if "active" in self.makers:

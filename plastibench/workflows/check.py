@@ -2,10 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
-from plastibench.errors import RequestError
-from plastibench.plugins.plugin import Plugin
+from plastibench.errors import unknown
 from plastibench.runner.worker import keep_num_threads
 from plastibench.runner.workspace import Workspace
 from plastibench.testing.law_suite import LawResult
@@ -19,11 +17,11 @@ CHECKS: dict[str, type[MethodCheck] | type[ModelCheck]] = {"method": MethodCheck
 
 @dataclass(frozen=True, kw_only=True)
 class CheckRequest:
-    """The file of a plug-in to check."""
+    """A plug-in to check."""
 
-    file: Path
+    name: str
     workspace: Workspace
-    """Has the file among its plug-ins."""
+    """Has it among its plug-ins."""
     fail_fast: bool = False
     """Whether to end at the first law that is broken."""
 
@@ -35,14 +33,14 @@ def check(
 
     A method is tried with the settings at which it acts, its presets and its other choices, and on several
     models; a model is trained without a remedy. Raises RequestError for a file that breaks its contract, and
-    for a plug-in that has no laws.
+    if there is no method and no model of that name.
     """
     registry = request.workspace.registry
-    (plugin,) = (one for one in registry.own if _file_of(one) == request.file.resolve())
-    if plugin.kind not in CHECKS:
-        raise RequestError(
-            f"{request.file} has a {plugin.kind}: there are laws for a {' and a '.join(CHECKS)}"
-        )
+    kinds = [kind for kind in CHECKS if request.name in registry.names(kind)]
+    if not kinds:
+        known = [name for kind in CHECKS for name in registry.names(kind)]
+        raise unknown(f"{' or '.join(CHECKS)} to check", request.name, known)
+    plugin = registry.get(kinds[0], request.name)
     import torch
 
     found = []
@@ -54,8 +52,3 @@ def check(
             if request.fail_fast and result.verdict == "failed":
                 break
     return found
-
-
-def _file_of(plugin: Plugin) -> Path | None:
-    source = plugin.own_source()
-    return None if source is None else source.path

@@ -248,10 +248,8 @@ def test_what_has_no_laws_and_what_is_no_file_is_refused(tmp_path: Path) -> None
     regime += "@dataclass(frozen=True)\nclass Mine(Regime):\n"
     regime += "    def window_size(self, chunks, scale):\n        return 1\n"
     status, text = check(tmp_path, regime)
-    assert (status, text.strip()) == (
-        2,
-        f"plastibench: {tmp_path / 'mine.py'} has a regime: there are laws for a method and a model",
-    )
+    assert status == 2
+    assert text.startswith("plastibench: no method or model to check named 'mine'")
     missing = command("check", tmp_path / "nothing.py")
     assert (missing.status, missing.err) == (
         2,

@@ -17,10 +17,10 @@ logger = logging.getLogger(__name__)
 
 
 @click.command("check")
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("plugin", metavar="FILE|NAME")
 @click.option("--fail-fast", is_flag=True, help="End at the first law that is broken.")
-def command(file: Path, fail_fast: bool) -> ExitCode:
-    """Run the contract and the laws over a file with a method or model of your own.
+def command(plugin: str, fail_fast: bool) -> ExitCode:
+    """Run the contract and the laws over a method or a model: a file of your own, or the name of a plug-in.
 
     On the CPU, on few images, without data folder or network. Exit status 0: every law that applies holds.
     """
@@ -28,11 +28,14 @@ def command(file: Path, fail_fast: bool) -> ExitCode:
     from plastibench.runner.workspace import Workspace
     from plastibench.workflows.check import CheckRequest, check
 
-    request = CheckRequest(file=file, workspace=Workspace(plugins=(file,)), fail_fast=fail_fast)
+    is_file = plugin.endswith(".py") or Path(plugin).exists()
+    workspace = Workspace(plugins=(Path(plugin),) if is_file else ())
+    name = workspace.registry.own[0].name if is_file else plugin
+    request = CheckRequest(name=name, workspace=workspace, fail_fast=fail_fast)
     results = check(request, _show)
     failed = [result for result in results if result.verdict == "failed"]
     logger.info(
-        "%s: %s", file, f"{count(len(failed), 'law')} broken" if failed else "every law that applies holds"
+        "%s: %s", plugin, f"{count(len(failed), 'law')} broken" if failed else "every law that applies holds"
     )
     return ExitCode.FAILURE if failed else ExitCode.SUCCESS
 

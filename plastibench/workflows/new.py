@@ -1,0 +1,116 @@
+"""Write the file of a new plug-in, or a package around it, from templates that already work."""
+
+import keyword
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from string import Template
+
+from plastibench.errors import RequestError
+from plastibench.plugins.registry import Registry
+from plastibench.system.files import write_atomic
+
+TEMPLATES = Path(__file__).with_name("templates")
+TESTS = {
+    "law": """from plastibench.runner.workspace import Workspace
+from plastibench.workflows.check import CheckRequest, check
+
+
+def test_it_keeps_every_law() -> None:
+    results = check(CheckRequest(name="$name", workspace=Workspace()))
+    assert [result for result in results if result.verdict == "failed"] == []
+""",
+    "task": """from pathlib import Path
+
+import plastibench
+
+
+def test_a_run_ends(tmp_path: Path) -> None:
+    result = plastibench.run(
+        task="$name", methods=["warm"], seeds=1, home=tmp_path, settings={"stages": 2, "max_epochs": 1}
+    )
+    assert not result.failures
+""",
+}
+TRY = {
+    "method": "plastibench run --method warm,cold,$name",
+    "model": "plastibench run --model $name --method warm,cold",
+    "task": "plastibench run --task $name --method warm,cold",
+}
+"""The first command of a user, by the kind of the plug-in."""
+KINDS = tuple(TRY)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewRequest:
+    """A plug-in to begin."""
+
+    kind: str
+    """One of `KINDS`."""
+    name: str
+    """A Python identifier; the name of the file, and that which commands know."""
+    folder: Path
+    """Where the file or the package is written."""
+    package: bool = False
+    """Whether to write a package with an entry point, a test and a workflow for continuous integration."""
+
+
+def new(request: NewRequest) -> list[Path]:
+    """Write the files and return their paths.
+
+    Raises RequestError for a name that cannot be used, and for a file that is already there.
+    """
+    _check_name(request)
+    files = dict(_package_files(request) if request.package else _plugin_file(request, request.folder))
+    for path in files:
+        if path.exists():
+            raise RequestError(f"{path} is already there: choose another name, or remove it")
+    for path, text in files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, text)
+    return list(files)
+
+
+def _check_name(request: NewRequest) -> None:
+    name = request.name
+    if not name.isidentifier() or keyword.iskeyword(name) or name != name.lower():
+        raise RequestError(
+            f"the name {name!r} is not allowed: it must be a Python identifier in small letters, like my_idea"
+        )
+    if name in Registry().names(request.kind):
+        raise RequestError(f"there is a {request.kind} named {name!r} already: choose another name")
+
+
+def _plugin_file(request: NewRequest, folder: Path) -> Iterator[tuple[Path, str]]:
+    yield folder / f"{request.name}.py", _filled(f"{request.kind}.py.txt", request)
+
+
+def _package_files(request: NewRequest) -> Iterator[tuple[Path, str]]:
+    root = request.folder / _values(request)["project"]
+    package = root / "src" / _values(request)["package"]
+    yield root / "pyproject.toml", _filled("package/pyproject.toml.txt", request)
+    yield root / "README.md", _filled("package/README.md.txt", request)
+    yield package / "__init__.py", ""
+    yield from _plugin_file(request, package)
+    yield root / "tests" / f"test_{request.name}.py", _filled("package/test.py.txt", request)
+    yield root / ".github" / "workflows" / "test.yml", _filled("package/workflow.yml.txt", request)
+
+
+def _filled(template: str, request: NewRequest) -> str:
+    text = (TEMPLATES / template).read_text(encoding="utf-8")
+    return Template(Template(text).substitute(_values(request))).safe_substitute(_values(request))
+
+
+def _values(request: NewRequest) -> dict[str, str]:
+    words = request.name.strip("_").split("_")
+    title = " ".join(words).capitalize()
+    values = {
+        "kind": request.kind,
+        "name": request.name,
+        "title": title,
+        "class_name": "".join(word.capitalize() for word in words),
+        "project": f"plastibench-{request.name.strip('_').replace('_', '-')}",
+        "package": f"plastibench_{request.name.strip('_')}",
+    }
+    test = TESTS.get(request.kind, TESTS["law"]).rstrip("\n")
+    return {**values, "test": test, "try_it": Template(TRY[request.kind]).substitute(values)}
