@@ -20,12 +20,13 @@ def to_dataframe(records: Iterable[Record]) -> pd.DataFrame:
 
     `to_dataframe(Store(home).records())` holds all finished runs of a home folder. Runs of different
     `condition_id`, which stands for the setting and the data, are not comparable: do not average over them.
+    `attrs["units"]` has the units of what probes measure, by column.
     """
     import pandas as pd
 
     records = list(records)
     labels = method_labels([record.spec.method for record in records])
-    return pd.DataFrame(
+    frame = pd.DataFrame(
         {
             "run": record.id,
             "condition_id": condition_id(record),
@@ -41,3 +42,5 @@ def to_dataframe(records: Iterable[Record]) -> pd.DataFrame:
         for record, label in zip(records, labels, strict=True)
         for stage in record.stages
     )
+    frame.attrs["units"] = {name: unit for record in records for name, unit in record.units.items()}
+    return frame

@@ -17,8 +17,16 @@ if TYPE_CHECKING:
 
 ARRIVAL, STAGE_START, STAGE_END = "arrival", "stage_start", "stage_end"
 MOMENT = re.compile(rf"{ARRIVAL}|{STAGE_START}|epoch_[1-9]\d*|{STAGE_END}")
-PER_LAYER = ".*"
+PER_LAYER = "[*]"
 """The end of a name in `units` that stands for one measurement of each layer."""
+
+
+def moment_order(moment: str) -> tuple[int, int]:
+    """Return a key that sorts the moments of a stage by time."""
+    kind, _, number = moment.partition("_")
+    if kind == "epoch":
+        return 2, int(number)
+    return (ARRIVAL, STAGE_START, "epoch", STAGE_END).index(moment), 0
 
 
 def epoch_end(number: int) -> str:
@@ -31,8 +39,8 @@ class Probe(Settings, ABC):
     """Measurements at moments of every stage. A subclass is a frozen dataclass; its fields are settings."""
 
     units: ClassVar[Mapping[str, str]]
-    """The name of each measurement and its unit; an empty text if it has none. A name such as `norm.*` stands
-    for one measurement of each layer: `norm.conv1`, `norm.fc`."""
+    """The name of each measurement and its unit; an empty text if it has none. A name such as `norm[*]`
+    stands for one measurement of each layer: `norm[conv1]`, `norm[fc]`."""
     moments: ClassVar[tuple[str, ...]] = (STAGE_END,)
     """When to measure: `arrival` of the data, before the method acts; `stage_start`, after it has acted and
     before the first step; `epoch_1`, `epoch_2` and so on, after so many epochs; `stage_end`."""

@@ -36,7 +36,7 @@ class DeadUnits(Probe):
     units: ClassVar[Mapping[str, str]] = {
         "dead": "share of units",
         "rarely_active": "share of units",
-        "rarely_active.*": "share of units",
+        "rarely_active[*]": "share of units",
     }
 
     def measure(self, learner: Learner) -> Mapping[str, float]:
@@ -48,7 +48,7 @@ class DeadUnits(Probe):
         return {
             "dead": float((active == 0).float().mean()),
             "rarely_active": float((active < 0.01).float().mean()),
-            **{f"rarely_active.{name}": float((q < 0.01).float().mean()) for name, q in layers.items()},
+            **{f"rarely_active[{name}]": float((q < 0.01).float().mean()) for name, q in layers.items()},
         }
 
     def unsupported(self, task: Task) -> str | None:

@@ -37,7 +37,7 @@ class DormantUnits(Probe):
 
     units: ClassVar[Mapping[str, str]] = {
         **dict.fromkeys(THRESHOLDS, "share of units"),
-        f"{PER_LAYER}.*": "share of units",
+        f"{PER_LAYER}[*]": "share of units",
     }
 
     def measure(self, learner: Learner) -> Mapping[str, float]:
@@ -49,7 +49,7 @@ class DormantUnits(Probe):
         everywhere = torch.cat(list(scores.values()))
         return {
             **{name: _share(everywhere, tau) for name, tau in THRESHOLDS.items()},
-            **{f"{PER_LAYER}.{layer}": _share(one, THRESHOLDS[PER_LAYER]) for layer, one in scores.items()},
+            **{f"{PER_LAYER}[{layer}]": _share(one, THRESHOLDS[PER_LAYER]) for layer, one in scores.items()},
         }
 
     def unsupported(self, task: Task) -> str | None:

@@ -47,7 +47,7 @@ class GradientAlignment(Probe):
         "cosine": "",
         "noise_floor": "",
         "ratio": "",
-        "cosine.*": "",
+        "cosine[*]": "",
     }
     moments: ClassVar[tuple[str, ...]] = ("stage_start", "stage_end")
 
@@ -58,7 +58,7 @@ class GradientAlignment(Probe):
         size = min(self.examples, stage.num_new, len(old_data(stage)) // 2)
         if size == 0:
             new = mean_gradient(learner, sample_examples(new_data(stage), self.examples, learner.generator))
-            return {**dict.fromkeys((k for k in self.units if "*" not in k), nan), "norm_new": _norm(new)}
+            return {**dict.fromkeys((k for k in self.units if "[" not in k), nan), "norm_new": _norm(new)}
         old_sample = sample_examples(old_data(stage), 2 * size, learner.generator)
         new_sample = sample_examples(new_data(stage), size, learner.generator)
         old, other, new = (
@@ -75,7 +75,7 @@ class GradientAlignment(Probe):
             "cosine": between,
             "noise_floor": floor,
             "ratio": between / floor if floor else nan,
-            **{f"cosine.{layer}": cosine(layers_old[layer], layers_new[layer]) for layer in layers_old},
+            **{f"cosine[{layer}]": cosine(layers_old[layer], layers_new[layer]) for layer in layers_old},
         }
 
 

@@ -21,10 +21,10 @@ class LayerWeights(Probe):
     """
 
     units: ClassVar[Mapping[str, str]] = {
-        "norm.*": "",
-        "rms.*": "",
-        "distance.*": "norms of the initial weights",
-        "cosine.*": "",
+        "norm[*]": "",
+        "rms[*]": "",
+        "distance[*]": "norms of the initial weights",
+        "cosine[*]": "",
     }
 
     def measure(self, learner: Learner) -> Mapping[str, float]:
@@ -36,12 +36,12 @@ class LayerWeights(Probe):
         values: dict[str, float] = {}
         for name, weights in layers.items():
             norm = math.sqrt(inner_product(weights, weights))
-            values[f"norm.{name}"] = norm
-            values[f"rms.{name}"] = norm / math.sqrt(sum(weight.numel() for weight in weights))
+            values[f"norm[{name}]"] = norm
+            values[f"rms[{name}]"] = norm / math.sqrt(sum(weight.numel() for weight in weights))
             initial = first.get(name, [])
             if [w.shape for w in weights] == [w.shape for w in initial]:
                 moved = [w - w0 for w, w0 in zip(weights, initial, strict=True)]
                 start = inner_product(initial, initial)  # 0 for biases, which then have no relative distance
-                values[f"distance.{name}"] = float((inner_product(moved, moved) / start).sqrt())
-                values[f"cosine.{name}"] = cosine(weights, initial)
+                values[f"distance[{name}]"] = float((inner_product(moved, moved) / start).sqrt())
+                values[f"cosine[{name}]"] = cosine(weights, initial)
         return values

@@ -39,7 +39,7 @@ class OptimizationReadiness(Probe):
     units: ClassVar[Mapping[str, str]] = {
         "readiness": "loss per squared unit of weight",
         "noise_scale": "examples",
-        "loss": "",
+        "loss": "nats",
     }
     moments: ClassVar[tuple[str, ...]] = ("stage_start",)
 

@@ -30,10 +30,10 @@ class Trainability(Probe):
     """Those of the data, or the same ones in random order."""
 
     units: ClassVar[Mapping[str, str]] = {
-        "improvement": "loss",
-        "control": "loss",
+        "improvement": "nats",
+        "control": "nats",
         "ratio": "improvement of a fresh network",
-        "first_loss": "loss",
+        "first_loss": "nats",
     }
     moments: ClassVar[tuple[str, ...]] = ("stage_start",)
 

@@ -65,6 +65,7 @@ def _train(spec: Spec, context: RunContext, emit: Emit) -> Record:
     from plastibench.runner.method_changes import method_changes
     from plastibench.runner.provenance import provenance
     from plastibench.training import protocol
+    from plastibench.training.probing import units_of
     from plastibench.training.trainer import DIVERGED
 
     task, method = build(spec, context.registry)
@@ -87,8 +88,9 @@ def _train(spec: Spec, context: RunContext, emit: Emit) -> Record:
         status = DIVERGED if result.stop == DIVERGED else "done"
         measured = {**_times(checkpointer), **reporter.model_provenance, "data": result.data}
         measured |= method_changes(task, method)
-        files = checkpointer.files()
-        record = writer.finish(status, {**origin, **measured, **({"files": files} if files else {})})
+        optional = {"files": checkpointer.files(), "units": units_of(measures.probes)}
+        present = {name: values for name, values in optional.items() if values}
+        record = writer.finish(status, {**origin, **measured, **present})
     checkpointer.checkpoint.remove()
     return record
 

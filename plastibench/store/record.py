@@ -26,6 +26,7 @@ PROVENANCE_TYPES: Mapping[str, tuple[type, ...]] = {
     "attempts": (int,),
     "deterministic": (bool,),
     "files": (dict,),
+    "units": (dict,),
     "sessions": (list,),
     **dict.fromkeys(("seconds", "checkpoint_seconds", "store_seconds"), (float, int)),
 }
@@ -76,6 +77,12 @@ class Record:
         """Return the digests of the files that the run's plug-ins have read, by path."""
         files: Mapping[str, str] = self.provenance.get("files", {})
         return files
+
+    @property
+    def units(self) -> Mapping[str, str]:
+        """Return the units of what the run's probes measure, by column, without those of single layers."""
+        units: Mapping[str, str] = self.provenance.get("units", {})
+        return units
 
     @cached_property
     def condition_id(self) -> str:
@@ -182,7 +189,7 @@ def check_provenance(provenance: Mapping[str, object]) -> None:
         valid = type(value) in types
         if name in TIMES and isinstance(value, str):
             datetime.fromisoformat(value)
-        if name == "files" and isinstance(value, dict):
+        if name in ("files", "units") and isinstance(value, dict):
             valid = all(isinstance(text, str) for text in value.values())
         if not valid:
             raise ValueError(f"{name} is {value!r}"[:80])

@@ -36,7 +36,7 @@ from plastibench.training import protocol, state
 from plastibench.training.cost import PROBE_COSTS
 from plastibench.training.evaluation import evaluate
 from plastibench.training.learner import Learner
-from plastibench.training.probing import columns_of
+from plastibench.training.probing import units_of
 from plastibench.training.stage_log import PREFIX
 
 COSTS_OF_HOOKS = {"remedy_passes", "remedy_forwards", "remedy_flops", "elementwise_flops"}
@@ -131,7 +131,7 @@ def probes_change_nothing(task: Task, make_method: MakeMethod, probes: Mapping[s
     measured = {column for row in probed.rows() for column in row if column.startswith(prefixes)}
     ignore = {*measured, *PROBE_COSTS}
     assert_equal_runs(plain, probed, f"a probe changes a run of {type(method).__name__}", ignore=ignore)
-    missing = {column for name, probe in probes.items() for column in columns_of(name, probe)} - measured
+    missing = units_of(probes).keys() - measured
     assert not missing, f"not measured: {', '.join(sorted(missing))}"
 
 

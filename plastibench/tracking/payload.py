@@ -67,8 +67,8 @@ def stage_points(rows: StageRows, start_time: int, first: int = 0) -> list[Metri
 
 
 def _probe_metrics(row: Mapping[str, Any]) -> list[str]:
-    """Return the names of a row's measurements of probes, each `probe.measurement`."""
-    return [name for name in row if "." in name]
+    """Return the names of a row's measurements of probes, each `probe.measurement`, but of single layers."""
+    return [name for name in row if "." in name and "[" not in name]
 
 
 def total_points(rows: StageRows, start_time: int) -> list[MetricPoint]:

@@ -28,6 +28,7 @@ from plastibench.training.cost import Cost
 from plastibench.training.counted_passes import CountedPasses
 from plastibench.training.head import find_head
 from plastibench.training.hidden_units import HiddenUnits, hidden_units
+from plastibench.training.model_copy import copy_model
 from plastibench.training.model_state import model_state, model_structure
 from plastibench.training.muon import hidden_matrices
 from plastibench.training.stage_log import Reduction, StageLog
@@ -178,7 +179,7 @@ class Learner(CountedPasses):
         Its first fresh model has the weights that a cold start has in this stage.
         """
         twin = copy.copy(self)
-        twin.model, twin.cost, twin._drawn = copy.deepcopy(self.model), Cost(), 0
+        twin.model, twin.cost, twin._drawn = copy_model(self.model), Cost(), 0
         twin._log, twin._units, twin.watching = StageLog(), None, False
         twin.generator = generator(self.seed, *stream)
         twin._load_optimizer_state(copy.deepcopy(self._optimizer_state()))

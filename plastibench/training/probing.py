@@ -47,8 +47,11 @@ class StageProbes:
         """Return the values of the stage, NaN for moments that it did not have, and their cost."""
         if not self._probes:
             return {}
-        columns = [column for name, probe in self._probes.items() for column in columns_of(name, probe)]
-        return {**dict.fromkeys(columns, float("nan")), **self._values, **self._cost.as_dict()}
+        return {
+            **dict.fromkeys(units_of(self._probes), float("nan")),
+            **self._values,
+            **self._cost.as_dict(),
+        }
 
     def state_dict(self) -> dict[str, Any]:
         """Return what was measured so far in the stage."""
@@ -77,10 +80,11 @@ def column(probe: Probe, name: str, measurement: str, moment: str) -> str:
     return f"{name}.{measurement}" + (f".{moment}" if len(probe.moments) > 1 else "")
 
 
-def columns_of(name: str, probe: Probe) -> dict[str, str]:
-    """Return the columns of a probe and their units, without those of single layers."""
+def units_of(probes: Mapping[str, Probe]) -> dict[str, str]:
+    """Return the columns of probes and their units, without those of single layers."""
     return {
         column(probe, name, measurement, moment): unit
+        for name, probe in probes.items()
         for measurement, unit in probe.units.items()
         if not measurement.endswith(PER_LAYER)
         for moment in probe.moments
@@ -89,10 +93,9 @@ def columns_of(name: str, probe: Probe) -> dict[str, str]:
 
 def _check_names(name: str, probe: Probe, values: Mapping[str, float]) -> None:
     """Raise RequestError if a probe has not returned the measurements that it declares."""
-    prefixes = tuple(key.removesuffix("*") for key in probe.units if key.endswith(PER_LAYER))
-    found = {key for key in values if not key.startswith(prefixes)} if prefixes else set(values)
-    declared = {key for key in probe.units if not key.endswith(PER_LAYER)}
-    if found != declared:
+    per_layer = {key.removesuffix(PER_LAYER) for key in probe.units if key.endswith(PER_LAYER)}
+    found = {key for key in values if not (key.endswith("]") and key.partition("[")[0] in per_layer)}
+    if found != {key for key in probe.units if not key.endswith(PER_LAYER)}:
         raise RequestError(
             f"probe {name} returns {', '.join(sorted(values))}, but declares {', '.join(sorted(probe.units))}"
         )

@@ -18,6 +18,7 @@ from support.reports import HOSTILE, a_run, some_runs
 
 from plastibench.analysis.figures.aggregate import common_scores, missing_figures
 from plastibench.analysis.figures.per_setting import diagnostics, pareto_front, stage_estimates
+from plastibench.analysis.figures.probes import panels, points
 from plastibench.analysis.figures.render import (
     FORMATS,
     all_figures,
@@ -32,7 +33,9 @@ from plastibench.analysis.stats.ranks import rank
 from plastibench.analysis.tables.accuracy_curve import accuracy_curve
 from plastibench.analysis.tables.table import build_tables
 from plastibench.errors import RequestError
+from plastibench.experiments.spec import Part
 from plastibench.plugins.registry import Registry
+from plastibench.store.record import Record
 
 TWO = [*some_runs(), *some_runs(task="other_task")]
 
@@ -236,3 +239,64 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(RequestError, match=r"figures cannot be written to .*file"):
         save_figures(build_tables(TWO, "warm"), tmp_path / "file" / "figures")
+
+
+def probed_runs() -> list[Record]:
+    """Return runs with a probe of one moment, and one of several, which has no value in the first stage."""
+    units = {
+        "a.x": "meters",
+        "b.y.stage_end": "",
+        "b.y.epoch_2": "",
+        "b.y.arrival": "",
+        "b.y.stage_start": "",
+    }
+    probes = (Part("a", {}, "0"), Part("b", {}, "0"))
+    found = []
+    for record in some_runs(methods=("warm", "cold")):
+        rows = [
+            {
+                **row,
+                "a.x": 2.0 * row["index"] + record.spec.seed,
+                "a.x[fc]": 1.0,
+                **{
+                    f"b.y.{m}": (0.5 if row["index"] else None)
+                    for m in ("arrival", "stage_start", "stage_end")
+                },
+                "b.y.epoch_2": None,
+                "probe_seconds": 1.0,
+            }
+            for row in record.stages
+        ]
+        spec = replace(record.spec, probes=probes)
+        found.append(replace(record, spec=spec, stages=rows).with_provenance(units=units))
+    return found
+
+
+def test_probes_have_a_figure_of_their_own_with_a_panel_for_each_measurement() -> None:
+    """In the order of time, although the record keeps columns by their names."""
+    (table,) = build_tables(probed_runs(), "warm")
+    found = panels(record for row in table.rows for record in row.records)
+    assert [(panel.probe, panel.measurement, panel.unit) for panel in found] == [
+        ("a", "x", "meters"),
+        ("b", "y", ""),
+    ]
+    moments = [column.rpartition(".")[2] for column in found[1].columns]
+    assert moments == ["arrival", "stage_start", "epoch_2", "stage_end"]
+    warm = next(row for row in table.rows if row.method == "warm")
+    assert points(warm, found[0]) == [(1.0, 1.0), (2.0, 3.0), (3.0, 5.0)], "the mean over seeds"
+    assert str(points(warm, found[1])[3:6]) == "[(1.0, nan), (1.25, 0.5), (1.5, 0.5)]"
+    assert diagnostics(table.rows) == ["epochs", "train_loss"]
+    figure = next(f for f in all_figures([table]) if f.name == "setting-1-probes")
+    text = render(figure, "svg", text_as_paths=False).decode()
+    for label in ("meters", "no unit", "stage", "warm", "cold"):
+        assert f">{label}<" in text, label
+    assert "setting-1-probes" in {f.name for f in all_figures([table])}
+    assert "setting-1-probes" not in {f.name for f in all_figures(build_tables(some_runs(), "warm"))}
+
+
+def test_a_table_takes_the_run_with_probes_of_two_that_are_the_same() -> None:
+    probed = probed_runs()
+    plain = [replace(record, spec=record.spec.without_probes()) for record in probed]
+    for records in ([*probed, *plain], [*plain, *probed]):
+        (table,) = build_tables(records, "warm")
+        assert all(record.spec.probes for row in table.rows for record in row.records)

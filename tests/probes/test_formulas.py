@@ -132,7 +132,7 @@ def test_norms_and_cosines_of_gradients_are_those_of_softmax_regression(registry
     mixed = (4 * squared + 1 * squared + 4 * crossed) / 9  # the mean of 2/3 old and 1/3 new gradients
     assert values["norm_all"] == pytest.approx(math.sqrt(mixed))
     assert values["cosine"] == pytest.approx(crossed / squared)
-    assert values["cosine.1"] == pytest.approx(crossed / squared)
+    assert values["cosine[1]"] == pytest.approx(crossed / squared)
     assert values["noise_floor"] == pytest.approx(1.0)
     assert values["ratio"] == pytest.approx(crossed / squared)
 
@@ -164,12 +164,12 @@ def test_layers_have_the_norms_and_distances_of_a_known_change(registry: Registr
         for weight in layer.parameters():
             weight.mul_(-3)
     values = measure(registry, "layer_weights", learner)
-    assert values["norm.1"] == pytest.approx(3 * start, rel=1e-5)
-    assert values["rms.1"] == pytest.approx(3 * start / math.sqrt(8 * 65), rel=1e-5)
-    assert values["distance.1"] == pytest.approx(4.0, rel=1e-5)
-    assert values["cosine.1"] == pytest.approx(-1.0, rel=1e-5)
-    assert values["distance.3"] == 0.0
-    assert values["norm.3"] == pytest.approx(last, rel=1e-5)
+    assert values["norm[1]"] == pytest.approx(3 * start, rel=1e-5)
+    assert values["rms[1]"] == pytest.approx(3 * start / math.sqrt(8 * 65), rel=1e-5)
+    assert values["distance[1]"] == pytest.approx(4.0, rel=1e-5)
+    assert values["cosine[1]"] == pytest.approx(-1.0, rel=1e-5)
+    assert values["distance[3]"] == 0.0
+    assert values["norm[3]"] == pytest.approx(last, rel=1e-5)
 
 
 # local_redundancy
@@ -330,7 +330,7 @@ def test_shares_of_dead_and_rarely_active_units_are_those_given(registry: Regist
     weights[0, :], weights[1, :32], weights[2, 0] = 1.0, 0.5, 3.0
     values = measure(registry, "dead_units", relu_learner(registry, weights))
     assert values["dead"] == 5 / 8
-    assert values["rarely_active"] == values["rarely_active.fc1"] == 5 / 8  # one image of 64 is 1.6 %
+    assert values["rarely_active"] == values["rarely_active[fc1]"] == 5 / 8  # one image of 64 is 1.6 %
     few = one_hot_images([0, *[1] * 199], [0] * 200)
     learner = relu_learner(registry, weights)
     learner.begin_stage(Stage(0, few, (200,), None, None))
@@ -347,7 +347,7 @@ def test_shares_of_dormant_units_are_those_of_scores_given(registry: Registry) -
     assert [values[name] for name in ("tau_0", "tau_0_01", "tau_0_025", "tau_0_1")] == pytest.approx(
         [0.1, 0.2, 0.3, 0.4]
     )
-    assert values["tau_0_025.fc1"] == pytest.approx(0.3)
+    assert values["tau_0_025[fc1]"] == pytest.approx(0.3)
 
 
 def test_a_layer_of_zeros_is_dormant_and_dead(registry: Registry) -> None:
@@ -369,5 +369,5 @@ def test_an_injected_dead_unit_is_counted_after_normalization(registry: Registry
         norm.weight[0], norm.bias[0] = 0.0, -1.0
     after = measure(registry, "dead_units", learner)
     assert after["dead"] - before["dead"] == pytest.approx(1 / total, abs=1e-6)
-    assert after[f"rarely_active.{units.name}"] > before[f"rarely_active.{units.name}"]
+    assert after[f"rarely_active[{units.name}]"] > before[f"rarely_active[{units.name}]"]
     assert measure(registry, "dormant_units", learner)["tau_0"] == pytest.approx(after["dead"])

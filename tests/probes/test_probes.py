@@ -11,12 +11,14 @@ import pytest
 import torch
 from support.commands import CommandResult, small_run
 from support.tasks import small_digits
+from support.zoo import PARAMETRIZED, PLAIN, zoo_task
 
 from plastibench.analysis.dataframe import to_dataframe
 from plastibench.analysis.tables.table import build_tables
 from plastibench.api import Learner, Method, Probe, Task, parameters_in
 from plastibench.errors import RequestError
 from plastibench.experiments.spec import Spec
+from plastibench.plugins.layers import unsupported_weights
 from plastibench.plugins.registry import Registry
 from plastibench.store.run_store import Store
 from plastibench.testing import laws
@@ -179,6 +181,7 @@ def test_measurements_are_columns_of_the_data_frame(home: tuple[Path, CommandRes
     assert len(table) == 8
     assert table["weight_norm.l2"].notna().sum() == 4
     assert (table["probe_seconds"].dropna() > 0).all()
+    assert table.attrs["units"] == {"weight_norm.l2": "", "gradient_norm.l2": "loss per unit of weight"}
 
 
 def test_tables_count_a_run_once_that_was_made_with_and_without_probes(
@@ -207,3 +210,26 @@ def test_the_distance_is_measured_if_weights_are_frozen_and_refused_if_they_grow
     assert frozen[1].probes["distance.l2"] > frozen[0].probes["distance.l2"]
     with pytest.raises(ValueError, match=r"has the shape \(20, .*\), but \(10, .*\) at the start of the run"):
         trace_run(task, Grows(), measures=measures)
+
+
+NEED_UNITS = {"dead_units", "dormant_units"}
+NEED_WEIGHTS = {"weight_norm", "distance_from_init", "gradient_norm"}
+
+
+@pytest.mark.parametrize("model", [*PLAIN, *PARAMETRIZED])
+def test_every_probe_measures_every_model_or_refuses_it_before_the_run(
+    registry: Registry, model: str
+) -> None:
+    task, probes = zoo_task(registry, model), shipped(registry)
+
+    def refusal(probe: Probe) -> str | None:
+        try:
+            return probe.unsupported(task) or unsupported_weights(probe, task.model)
+        except RequestError as error:
+            return str(error)
+
+    refused = {name for name, probe in probes.items() if refusal(probe)}
+    allowed = {*NEED_UNITS, *(NEED_WEIGHTS if model in PARAMETRIZED else ()), "feature_rank"}
+    assert refused <= (allowed if model in PARAMETRIZED else NEED_UNITS)
+    measured = {name: probe for name, probe in probes.items() if name not in refused}
+    laws.probes_change_nothing(task, Method, measured)

@@ -35,7 +35,7 @@ def examples(page: Path, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
 
 
-@pytest.mark.parametrize("kind", ["method", "task", "model"])
+@pytest.mark.parametrize("kind", ["method", "task", "model", "probe"])
 def test_every_plug_in_has_its_line(registry: Registry, kind: str) -> None:
     text = "".join(page.read_text(encoding="utf-8") for page in (ROOT / "docs").glob("*.md"))
     assert [name for name in registry.names(kind) if f"`{name}`" not in text] == []
@@ -219,3 +219,12 @@ def test_the_readme_shows_the_published_quick_start() -> None:
     rows = [line for line in published.splitlines() if line.startswith("|")]
     assert len(rows) == 9
     assert [line for line in shown.splitlines() if line.startswith("|")] == rows
+
+
+def test_the_probe_on_the_page_of_probes_measures_and_leaves_the_run_alone(tmp_path: Path) -> None:
+    (source,) = examples(ROOT / "docs/probes.md", "python")
+    (tmp_path / "my_probe.py").write_text(source, encoding="utf-8")
+    registry = Registry((tmp_path / "my_probe.py",))
+    probe = registry.load("probe", "my_probe")()
+    imports_only_allowed_modules(tmp_path / "my_probe.py")
+    laws.probes_change_nothing(small_digits(registry), registry.load("method", "warm"), {"my_probe": probe})

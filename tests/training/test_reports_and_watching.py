@@ -178,6 +178,14 @@ def test_a_pass_that_fails_leaves_no_hook(registry: Registry) -> None:
     assert not any(module._forward_pre_hooks for module in learner.model.modules())
 
 
+def test_a_counted_pass_is_watched_although_its_flops_are_traced_on_a_copy(registry: Registry) -> None:
+    learner = learner_in_first_stage(small_digits(registry, "mlp_bn"))
+    x, _ = next(learner.stage.train.batches(7))  # a size that no pass has had
+    with watch_activations(learner.hidden_units()) as activations:
+        learner.forward(learner.model, x)
+    assert all(len(h) == 7 and h.device == x.device for h in activations)
+
+
 def test_numbers_of_a_stage_are_reduced(registry: Registry) -> None:
     rows = trace_run(captured_digits(registry), Watcher()).rows()
     assert all(row["log.steps"] == row["steps"] for row in rows)

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from plastibench.analysis.figures import style
+from plastibench.analysis.figures.probes import probe_figure
 from plastibench.analysis.figures.style import FigureSpec, MethodStyle
 from plastibench.analysis.stats.estimate import Estimate, estimate_mean
 from plastibench.analysis.stats.significance import ALPHA
@@ -64,6 +65,9 @@ def setting_figures(table: ResultTable, name: str, methods: Sequence[str]) -> It
         "Pareto front, the best accuracy that any method reached with at most as many passes.",
         partial(_draw_spent, rows, styles),
     )
+    probes = probe_figure(rows, name, styles)
+    if probes is not None:
+        yield probes
     names = diagnostics(rows)
     if names:
         yield FigureSpec(
@@ -187,10 +191,11 @@ def stage_estimates(row: ResultRow, name: str, factor: float = 1.0) -> list[tupl
 
 
 def diagnostics(rows: Iterable[ResultRow]) -> list[str]:
-    """Return the names of the measurements that stages have besides sizes, results and costs."""
-    stages = [record.stages[0] for row in rows for record in row.records]
-    names = {name for stage in stages for name, value in stage.items() if _is_number(value)}
-    return sorted(names - NOT_DIAGNOSTICS)[:MAX_DIAGNOSTICS]
+    """Return the names of the numbers that stages have besides sizes, results, costs and those of probes."""
+    records = [record for row in rows for record in row.records]
+    probed = {name for record in records for name in record.units}
+    names = {name for record in records for name, value in record.stages[0].items() if _is_number(value)}
+    return sorted(name for name in names - probed - NOT_DIAGNOSTICS if "[" not in name)[:MAX_DIAGNOSTICS]
 
 
 def total_passes(row: ResultRow) -> float:

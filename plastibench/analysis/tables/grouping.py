@@ -8,11 +8,16 @@ from plastibench.store.tuned_settings import untuned_spec
 
 
 def without_repeats(records: Iterable[Record]) -> Iterable[Record]:
-    """Return each run once: it has the same results with and without probes."""
+    """Return each run once, with the most probes: it has the same results with and without them."""
     records = list(records)
     if not any(record.spec.probes for record in records):
         return records
-    return {record.spec.without_probes().id: record for record in records}.values()
+    chosen: dict[str, Record] = {}
+    for record in records:
+        other = chosen.get(record.spec.without_probes().id, record)
+        best = max(record, other, key=lambda one: len(one.spec.probes))
+        chosen[record.spec.without_probes().id] = best
+    return chosen.values()
 
 
 def make_titles(records: list[Record]) -> list[str]:
