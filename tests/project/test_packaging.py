@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from support.commands import SMALL
+from support.tasks import small_digits
 
 import plastibench
 from plastibench.plugins.registry import Registry
@@ -35,7 +36,9 @@ def test_every_package_of_the_tree_is_in_the_list_of_packages() -> None:
     assert set(tool["packages"]) == found
 
 
-def test_wheel_runs_every_method_where_there_is_no_checkout(registry: Registry, tmp_path: Path) -> None:
+def test_wheel_has_every_method_and_runs_where_there_is_no_checkout(
+    registry: Registry, tmp_path: Path
+) -> None:
     wheel = _wheel(tmp_path)
     top = {name.partition("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
     assert top == {"plastibench", f"plastibench-{plastibench.__version__}.dist-info"}
@@ -61,9 +64,23 @@ def test_wheel_runs_every_method_where_there_is_no_checkout(registry: Registry, 
     assert list(listed["models"]) == registry.names("model")
     assert "quickstart" in listed["suites"]
     words = ["--no-mlflow", "--home", tmp_path / "home", "--seeds", 1, "--jobs", 1, *SMALL]
-    answer("run", "--method", "dash,warm", *words)  # the list above has loaded the others
+    answer("run", "--method", "dash,warm", *words)
     records = [json.loads(path.read_text()) for path in (tmp_path / "home").rglob("run.json")]
     assert sorted(record["spec"]["method"]["name"] for record in records) == ["dash", "warm"]
+    every = [
+        "--home",
+        tmp_path / "home",
+        "--method",
+        ",".join(registry.names("method")),
+        "--seeds",
+        1,
+        *SMALL,
+    ]
+    states = {run["name"].split()[2]: run["state"] for run in json.loads(answer("status", "--json", *every))}
+    digits = small_digits(registry)
+    names = [n for n in registry.names("method") if registry.load("method", n)().unsupported(digits) is None]
+    loaded = dict.fromkeys(names, "queued") | {"dash": "done", "warm": "done"}
+    assert states == loaded, "each class is loaded to describe its run"
     assert {record["provenance"]["commit"] for record in records} == {None}, "this was the checkout"
     assert list(empty.iterdir()) == []
 
