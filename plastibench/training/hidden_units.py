@@ -28,6 +28,7 @@ from plastibench.training.unit_trace import Place, TracedUnits, UnitTrace, trace
 Declared = Mapping[str, Sequence[str]]
 
 _traces: dict[Any, UnitTrace] = {}
+_reasons: dict[Any, str | None] = {}
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,11 +144,14 @@ def unsupported_units(task: Task) -> str | None:
     """Return why a method cannot act on the hidden units of a task's model, or None: for `unsupported`."""
     if not isinstance(task, ClassificationTask):  # it is found out when a run starts
         return None
-    try:
-        hidden_units(task.model(), task.input_shape(), task.architecture.hidden_units)
-    except RequestError as error:
-        return str(error)
-    return None
+    key = repr(task.architecture), type(task.architecture), task.input_shape(), task.output_classes()
+    if key not in _reasons:  # to build a large model takes seconds
+        try:
+            hidden_units(task.model(), task.input_shape(), task.architecture.hidden_units)
+            _reasons[key] = None
+        except RequestError as error:
+            _reasons[key] = str(error)
+    return _reasons[key]
 
 
 def _own(layer: Any, device: torch.device) -> UnitEntries:  # noqa: ANN401 - a layer of any class
