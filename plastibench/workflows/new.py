@@ -11,34 +11,7 @@ from plastibench.plugins.registry import Registry
 from plastibench.system.files import write_atomic
 
 TEMPLATES = Path(__file__).with_name("templates")
-TESTS = {
-    "law": """from plastibench.runner.workspace import Workspace
-from plastibench.workflows.check import CheckRequest, check
-
-
-def test_it_keeps_every_law() -> None:
-    results = check(CheckRequest(name="$name", workspace=Workspace()))
-    assert [result for result in results if result.verdict == "failed"] == []
-""",
-    "task": """from pathlib import Path
-
-import plastibench
-
-
-def test_a_run_ends(tmp_path: Path) -> None:
-    result = plastibench.run(
-        task="$name", methods=["warm"], seeds=1, home=tmp_path, settings={"stages": 2, "max_epochs": 1}
-    )
-    assert not result.failures
-""",
-}
-TRY = {
-    "method": "plastibench run --method warm,cold,$name",
-    "model": "plastibench run --model $name --method warm,cold",
-    "task": "plastibench run --task $name --method warm,cold",
-}
-"""The first command of a user, by the kind of the plug-in."""
-KINDS = tuple(TRY)
+KINDS = ("method", "model", "task")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,19 +65,24 @@ def _package_files(request: NewRequest) -> Iterator[tuple[Path, str]]:
     yield root / "README.md", _filled("package/README.md.txt", request)
     yield package / "__init__.py", ""
     yield from _plugin_file(request, package)
-    yield root / "tests" / f"test_{request.name}.py", _filled("package/test.py.txt", request)
+    yield root / "tests" / f"test_{request.name}.py", _filled(f"package/test_{request.kind}.py.txt", request)
     yield root / ".github" / "workflows" / "test.yml", _filled("package/workflow.yml.txt", request)
+
+
+def first_command(request: NewRequest) -> str:
+    """Return the command that runs the plug-in."""
+    return _filled(f"{request.kind}.first_command.txt", request).rstrip("\n")
 
 
 def _filled(template: str, request: NewRequest) -> str:
     text = (TEMPLATES / template).read_text(encoding="utf-8")
-    return Template(Template(text).substitute(_values(request))).safe_substitute(_values(request))
+    return Template(text).substitute(_values(request))
 
 
 def _values(request: NewRequest) -> dict[str, str]:
     words = request.name.strip("_").split("_")
     title = " ".join(words).capitalize()
-    values = {
+    return {
         "kind": request.kind,
         "name": request.name,
         "title": title,
@@ -112,5 +90,3 @@ def _values(request: NewRequest) -> dict[str, str]:
         "project": f"plastibench-{request.name.strip('_').replace('_', '-')}",
         "package": f"plastibench_{request.name.strip('_')}",
     }
-    test = TESTS.get(request.kind, TESTS["law"]).rstrip("\n")
-    return {**values, "test": test, "try_it": Template(TRY[request.kind]).substitute(values)}

@@ -19,11 +19,10 @@ logger = logging.getLogger(__name__)
 @click.option("--package", is_flag=True, help="Write a package with entry point, test and CI workflow.")
 def command(kind: str, name: str, folder: Path, package: bool) -> None:
     """Write a short file that already works, to begin a method, a model or a task of your own."""
-    from string import Template
+    from plastibench.workflows.new import NewRequest, first_command, new
 
-    from plastibench.workflows.new import TRY, NewRequest, new
-
-    paths = new(NewRequest(kind=kind, name=name, folder=folder, package=package))
+    request = NewRequest(kind=kind, name=name, folder=folder, package=package)
+    paths = new(request)
     for path in paths:
         click.echo(path)
     if package:
@@ -31,4 +30,4 @@ def command(kind: str, name: str, folder: Path, package: bool) -> None:
         return
     if kind != "task":
         logger.info("check it with: plastibench check %s", paths[0])
-    logger.info("try it with: %s --plugin %s", Template(TRY[kind]).substitute(name=name), paths[0])
+    logger.info("run it with: %s --plugin %s", first_command(request), paths[0])
