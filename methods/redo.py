@@ -16,7 +16,8 @@ class Redo(Method):
     |h| is averaged over the batch of the step, and over the positions of a channel, after normalization and
     nonlinearity. Incoming weights are drawn again, outgoing ones become 0; the bias of the next layer stays.
     Two public ports never set the outgoing weights to 0: they write to a copy. Units in networks with batch
-    normalization are rarely dormant: with a low threshold the run equals a warm start.
+    normalization are rarely dormant: with a low threshold, or in fewer steps than the period, the run equals
+    a warm start.
 
     Cost: one batch's mean activations and one draw of new weights in a step out of `period`.
     """

@@ -19,7 +19,8 @@ class SelectiveReinit(Method):
 
     Every `period` steps, in each parameter by itself, those of normalization included. The other rule of the
     paper draws the fraction `share` of least use again, its number rounded at random. New values are those of
-    a newly initialized model; the optimizer keeps its state, as in the authors' code.
+    a newly initialized model; the optimizer keeps its state, as in the authors' code. A run of fewer steps
+    than the published period, 2048, is a warm start.
 
     Cost: a comparison with the mean, or a sort, of every parameter and one draw of a model, once a period.
     """

@@ -23,7 +23,8 @@ class SelfNormalizedResets(Method):
     `update_period` steps it becomes their quantile if that is lower, else it doubles, from one batch to
     `max_pause`; a unit without any keeps its tau. The quantile is found to within a bin of a histogram of 32
     that grow geometrically (one bin per length would take 625 MB for a ResNet-18). Activations must have a
-    threshold, as ReLU has. New weights come from one draw per stage, as in `continual_backprop`.
+    threshold, as ReLU has; channels with batch normalization fire in almost every batch, and none of them is
+    then recycled. New weights come from one draw per stage, as in `continual_backprop`.
 
     Cost: elementwise on activations and weights in every step; two copies of the incoming weights.
     """
