@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from plastibench.api import (
-    ImageTask,
+    ClassificationTask,
     Learner,
     Probe,
     Task,
@@ -55,7 +55,7 @@ class FeatureRank(Probe):
 
     def unsupported(self, task: Task) -> str | None:
         """Return None. Raises RequestError if it is not known which layer is the head."""
-        if task.architecture.head is None and isinstance(task, ImageTask):
+        if task.architecture.head is None and isinstance(task, ClassificationTask):
             find_head(task.model(), task.input_shape())
         return None
 
