@@ -11,6 +11,7 @@ from torch import nn
 
 from plastibench.devices import get_device
 from plastibench.models.layers.conv3x3 import Conv3x3
+from plastibench.models.layers.transformer import Attention
 from plastibench.plugins.recipe import Recipe
 from plastibench.plugins.registry import Registry
 from plastibench.system import energy
@@ -33,7 +34,9 @@ def by_hand(model: nn.Module, shape: tuple[int, ...]) -> tuple[int, int]:
             small = isinstance(module, Conv3x3) and module.stride == (1, 1) and pixels <= 4
             one = 2 * out[0].numel() * module.in_channels * (pixels if small else height * width)
         elif isinstance(module, nn.Linear):
-            one = 2 * module.in_features * module.out_features
+            one = 2 * module.in_features * out.numel()  # for every token
+        elif isinstance(module, Attention):  # scores, and sums of values
+            one = 2 * 2 * inputs[0].shape[1] ** 2 * module.query.out_features
         else:
             return
         forward += one
