@@ -119,7 +119,9 @@ def test_the_counted_cost_of_a_probe_is_its_real_cost(registry: Registry, name: 
         "optimization_readiness": {"num_batches": 4},
     }
     probe, twin = registry.load("probe", name)(**few.get(name, {})), learner.clone("test")
-    learner.head_name()  # found on two black images, once for an architecture
+    probe.measure(
+        learner.clone("first")
+    )  # finds head and units on two black images, once for an architecture
     with count_passes(num_classes=10) as real, real_flops_counter() as counter:
         probe.measure(twin)
     cost = twin.cost
