@@ -107,7 +107,8 @@ class Trainer:
         with state.incompatible_if_it_fails():
             self.epoch, self.batch = training["epoch"], training["batch"]
             self.step.metrics.load_state_dict(training["metrics"])
-            self.probes.load_state_dict(training["probes"])
+            if "probes" in training:  # a checkpoint of an earlier version has none
+                self.probes.load_state_dict(training["probes"])
             self._order.set_state(training["order"])
             if self._augmentation is not None:
                 self._augmentation.set_state(training["augmentation"])
