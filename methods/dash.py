@@ -36,7 +36,14 @@ class Dash(Method):
     The paper has no other layers. Here the projections of attention and the matrices of recurrent layers have
     one cosine per row, embeddings one per entry, and transposed convolutions one per pair of channels.
 
-    Cost: a forward and backward pass over all data of a stage, and two copies of the weights meanwhile.
+    `control` replaces one part. `permuted` gives the vectors of each parameter its factors in random order,
+    `uniform` gives them all the mean factor of the parameter: if one is as good, then the direction of a
+    vector does not matter, or not even the spread of the factors. `newest_chunk` takes the gradient on the
+    newest chunk alone, `mean_gradient` that of the mean loss over all data: if one is as good, then the
+    average over chunks does not matter.
+
+    Cost: a forward and backward pass over all data of a stage (`newest_chunk`: over the newest chunk), and
+    two copies of the weights meanwhile.
     """
 
     optimizer_state: OptimizerStatePolicy = "keep"
@@ -48,12 +55,18 @@ class Dash(Method):
     gradient_mode: Literal["eval", "train"] = "eval"
     """The mode of batch normalization and dropout; the DASH code has eval."""
     micro_batch: int | None = setting(None, within=(2, None))
-    """Batch size in eval mode; none is 1024. In train mode the batch is the chunk."""
+    """Most images of a batch in eval mode; none is 1024. In train mode the batch is the chunk."""
+    control: Literal["none", "permuted", "uniform", "newest_chunk", "mean_gradient"] = "none"
+    """What is replaced, to see whether it matters."""
 
     disabled: ClassVar[Mapping[str, Any]] = {"floor": 1.0}
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "dash_2024": {},
         "dash_2024_low": {"floor": 0.05},
+        "permuted": {"control": "permuted"},
+        "uniform": {"control": "uniform"},
+        "newest_chunk": {"control": "newest_chunk"},
+        "mean_gradient": {"control": "mean_gradient"},
     }
 
     def __post_init__(self) -> None:
@@ -69,7 +82,7 @@ class Dash(Method):
         """Average the gradient over the chunks, then shrink the weights."""
         gradients = self._average_gradients(learner)
         for weight, gradient in gradients.items():
-            weight.mul_(self.factors(weight, gradient))
+            weight.mul_(self._controlled(self.factors(weight, gradient), learner))
 
     def factors(self, weight: Tensor, gradient: Tensor) -> Tensor:
         """Return the factor of each weight vector, in a shape that broadcasts to that of `weight`."""
@@ -78,6 +91,12 @@ class Dash(Method):
         cosine = F.cosine_similarity(directions, vectors, dim=-1)
         return cosine.clamp(self.floor, 1.0).reshape(*cosine.shape, *[1] * (weight.dim() - first))
 
+    def _controlled(self, factors: Tensor, learner: Learner) -> Tensor:
+        if self.control == "permuted":
+            order = torch.randperm(factors.numel(), generator=learner.generator)
+            return factors.flatten()[order.to(factors.device)].reshape(factors.shape)
+        return factors.mean() if self.control == "uniform" else factors
+
     def _average_gradients(self, learner: Learner) -> dict[Tensor, Tensor]:
         model = copy.deepcopy(learner.model).train(self.gradient_mode == "train")
         weights = parameters_in(model, "layers")
@@ -85,7 +104,7 @@ class Dash(Method):
         for batches in self._chunks(learner):
             model.zero_grad(set_to_none=True)
             for x, y, share in batches:
-                learner.backward(model, x, y, weight=share)
+                learner.backward(model, x, y, weight=share, split=True)
             for average, weight in zip(averages, weights, strict=True):
                 if weight.grad is not None:
                     # Rounded as in the DASH code: with a fused product, gradients that cancel would differ.
@@ -94,8 +113,13 @@ class Dash(Method):
 
     def _chunks(self, learner: Learner) -> Iterator[Iterator[tuple[Tensor, Tensor, float]]]:
         """Yield each chunk in order of arrival, as (x, y, share of the chunk) batches."""
-        start = 0
-        for size in learner.stage.chunks:
+        sizes: tuple[int, ...] = learner.stage.chunks
+        if self.control == "mean_gradient":
+            sizes = (sum(sizes),)
+        elif self.control == "newest_chunk":
+            sizes = sizes[-1:]
+        start = len(learner.stage.train) - sum(sizes)
+        for size in sizes:
             chunk = learner.stage.train[start : start + size]
             batch_size = size if self.gradient_mode == "train" else self.micro_batch or MICRO_BATCH
             yield ((x, y, len(y) / size) for x, y in chunk.batches(batch_size))

@@ -40,13 +40,16 @@ class CountedPasses:
         known = self.stage.num_classes
         return logits if known is None else logits[:, :known]
 
-    def backward(self, model: nn.Module, x: Tensor, y: Tensor, weight: float = 1.0) -> Tensor:
+    def backward(
+        self, model: nn.Module, x: Tensor, y: Tensor, weight: float = 1.0, *, split: bool = False
+    ) -> Tensor:
         """Add the gradient of `weight` times the mean loss on a batch to the `.grad` of `model`.
 
-        For passes of the method itself, and counted as such. A batch that would keep more memory than the
-        device allows is passed in parts, which changes the gradient by rounding alone. Returns the mean loss.
+        For passes of the method itself, and counted as such. With `split`, a batch that would keep more
+        memory than the device allows is passed in parts, which changes the gradient by rounding. Returns the
+        mean loss.
         """
-        size = micro_batch_size(model, x, self.device.activation_memory)
+        size = micro_batch_size(model, x, self.device.activation_memory) if split else len(x)
         losses: list[Tensor] = []
         for images, labels in zip(x.split(size), y.split(size), strict=True):
             with torch.enable_grad():

@@ -34,7 +34,7 @@ def gradients(learner: Learner, *, train: bool = False) -> tuple[list[Tensor], l
     model, sizes = copy.deepcopy(learner.model).train(train), list[int]()
     model.register_forward_pre_hook(lambda _, args: sizes.extend([] if args[0].is_meta else [len(args[0])]))
     x, y = next(iter(learner.stage.train.batches(1000)))
-    learner.backward(model, x, y, weight=0.5)
+    learner.backward(model, x, y, weight=0.5, split=True)
     return [p.grad for p in model.parameters() if p.grad is not None], sizes
 
 
@@ -68,6 +68,16 @@ def test_what_is_measured_is_what_autograd_keeps(registry: Registry) -> None:
         model(torch.randn(10, 1, 8, 8))
     real = sum(t.untyped_storage().nbytes() for pointer, t in kept.items() if pointer not in constant)
     assert bytes_per_image(model, (1, 8, 8)) == pytest.approx(real / 10, rel=0.05)
+
+
+def test_a_batch_passes_whole_unless_it_is_to_be_split(registry: Registry) -> None:
+    Tight.activation_memory = 1
+    learner, sizes = learner_on(registry, Tight()), list[int]()
+    learner.model.register_forward_pre_hook(lambda _, args: sizes.append(len(args[0])))
+    x, y = next(iter(learner.stage.train.batches(1000)))
+    learner.backward(learner.model.eval(), x, y)
+    assert len(x) in sizes
+    assert 1 not in sizes
 
 
 def test_examples_that_depend_on_each_other_stay_in_one_batch(registry: Registry) -> None:

@@ -1,4 +1,4 @@
-"""The controls of DASH against `dash` itself: each differs in the one part that it replaces."""
+"""The controls of DASH against DASH itself: each differs in the one part that it replaces."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def by_vector(value: Tensor) -> Tensor:
 
 def test_permuted_factors_are_those_of_dash_in_another_order(registry: Registry) -> None:
     dash, _ = factors(registry, "dash")
-    permuted, _ = factors(registry, "dash_control", control="permuted")
+    permuted, _ = factors(registry, "dash", control="permuted")
     for name, value in dash.items():
         one, other = by_vector(value).flatten(), by_vector(permuted[name]).flatten()
         torch.testing.assert_close(one.sort().values, other.sort().values, rtol=1e-4, atol=1e-5)
@@ -54,7 +54,7 @@ def test_permuted_factors_are_those_of_dash_in_another_order(registry: Registry)
 
 def test_a_uniform_factor_is_the_mean_of_those_of_dash(registry: Registry) -> None:
     dash, _ = factors(registry, "dash")
-    uniform, _ = factors(registry, "dash_control", control="uniform")
+    uniform, _ = factors(registry, "dash", control="uniform")
     for name, value in dash.items():
         expected = by_vector(value).mean().expand_as(value)
         torch.testing.assert_close(uniform[name], expected, rtol=1e-3, atol=1e-4)
@@ -81,7 +81,7 @@ def cosines(learner: Learner, start: int) -> dict[str, Tensor]:
 def test_the_gradient_is_of_the_newest_chunk_or_of_all_data(
     registry: Registry, control: str, start: int
 ) -> None:
-    found, learner = factors(registry, "dash_control", (20, 80, 30), control=control, micro_batch=16)
+    found, learner = factors(registry, "dash", (20, 80, 30), control=control, micro_batch=16)
     assert learner.cost.remedy_passes == 130 - start
     for name, expected in cosines(learner, start).items():
         torch.testing.assert_close(by_vector(found[name]), expected, rtol=1e-3, atol=1e-3)
