@@ -68,8 +68,9 @@ def _accumulate(entry: dict[str, Any], value: float | Tensor) -> None:
 
 
 def _reduced(entry: dict[str, Any]) -> float | None:
-    total, count = float(entry["total"]), float(entry["count"])
-    value = total / count if entry["reduction"] == "mean" else total
+    value = float(entry["total"])
+    if entry["reduction"] == "mean":
+        value /= float(entry["count"])
     return value if math.isfinite(value) else None
 
 

@@ -58,7 +58,8 @@ def test_every_method_gives_the_bits_of_the_cpu(recipe: str) -> None:
 @pytest.mark.parametrize("recipe", [EAGER_SGD, LAZY_SAM])
 def test_the_host_waits_once_an_epoch_and_once_an_evaluation(recipe: str) -> None:
     for name, what in methods(recipe).items():
-        assert what["calls"]["host_sync"] == what["epochs"] + what["stages"] + what["kept"], name
+        waits = what["calls"]["host_sync"] - what["epochs"] - what["stages"] - what["kept"]
+        assert 0 <= waits <= what["logged"], name  # what a method reports is read when the stage ends
 
 
 def test_the_cards_generator_is_seeded_at_every_stage() -> None:
@@ -72,8 +73,9 @@ def test_steps_are_not_marked_in_eager_mode() -> None:
 def test_steps_are_marked_after_every_pass_and_update_in_lazy_mode() -> None:
     for name, what in methods(LAZY_SAM).items():
         # SAM: two passes and an update per step; then evaluation, and what a method does itself.
-        assert what["calls"]["mark_step"] >= 3 * what["steps"], name
-        assert what["passes"] == 2 * what["samples"], name
+        passes = 2 if what["optimizer"] == "sam" else 1  # a method may have an optimizer of its own
+        assert what["calls"]["mark_step"] >= (passes + 1) * what["steps"], name
+        assert what["passes"] == passes * what["samples"], name
 
 
 def test_bf16_runs_through_autocast() -> None:

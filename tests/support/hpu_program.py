@@ -15,6 +15,7 @@ from plastibench.devices import Cpu, get_device
 from plastibench.errors import RequestError
 from plastibench.plugins.image_task import ImageTask
 from plastibench.plugins.method import Method
+from plastibench.plugins.recipe_changes import trained_task
 from plastibench.plugins.registry import Registry
 from plastibench.runner.workspace import Workspace
 from plastibench.testing.run_trace import equal_weights, trace_run
@@ -57,6 +58,8 @@ def measure_method(task: ImageTask, cls: type[Method]) -> dict[str, Any]:
         "samples": sum(result.cost.samples for result in run.results),
         "epochs": sum(result.epochs for result in run.results),
         "stages": len(run.results),
+        "logged": sum(len(result.logged) for result in run.results),
+        "optimizer": trained_task(task, cls()).recipe.optimizer,
         "kept": sum(len(weights) for weights in run.weights),  # tensors that the trace copies to the CPU
         "calls": dict(fake_hpu.calls),
         "messages": sorted(set(callback.messages)),
