@@ -50,15 +50,15 @@ class NormalizeProject(Method):
         num_matrices = len(groups)
         if self.gains == "rescale":
             own = (norm.parameters(recurse=False) for norm in norm_layers(learner.model))
-            groups += [[p for p in parameters if p.requires_grad] for parameters in own]
+            trained = ([p for p in parameters if p.requires_grad] for parameters in own)
+            groups += [group for group in trained if group]
         sizes = [torch.cat([p.flatten() for p in group]).norm() for group in groups]
-        kept = [i for i, size in enumerate(sizes) if size > 0]
-        self.parameters = [p for i in kept for p in groups[i]]
-        lengths = torch.tensor([len(groups[i]) for i in kept])
+        self.parameters = [p for group in groups for p in group]
+        lengths = torch.tensor([len(group) for group in groups])
         device = learner.device.torch_device
-        self.group = torch.repeat_interleave(torch.arange(len(kept)), lengths).to(device)
-        factors = [self.radius if i < num_matrices else 1.0 for i in kept]
-        self.norms = torch.stack([sizes[i] * factor for i, factor in zip(kept, factors, strict=True)])
+        self.group = torch.repeat_interleave(torch.arange(len(groups)), lengths).to(device)
+        factors = [self.radius if i < num_matrices else 1.0 for i in range(len(groups))]
+        self.norms = torch.stack([size * factor for size, factor in zip(sizes, factors, strict=True)])
 
     def before_stage(self, learner: Learner) -> None:
         """Project once."""
@@ -80,6 +80,7 @@ class NormalizeProject(Method):
         squares = torch.stack(torch._foreach_norm(self.parameters)).square()
         joint = torch.zeros_like(self.norms).index_add(0, self.group, squares).sqrt()
         factors = self.norms / joint.clamp_min(torch.finfo(joint.dtype).tiny)
+        factors = factors.where(self.norms > 0, 1.0)  # what begins at zero has no norm to return to
         scales: list[Tensor] = list(factors.index_select(0, self.group))
         torch._foreach_mul_(self.parameters, scales)
 

@@ -29,9 +29,11 @@ class WassersteinInit(Method):
     form: Literal["sum", "mean"] = "sum"
     """Over the values of a parameter."""
     weights: list[Tensor] = field(default_factory=list, init=False)
-    """The parameters that are penalized."""
+    """All trained parameters."""
     initial: list[Tensor] = field(default_factory=list, init=False)
     """Their initial values, in ascending order."""
+    varies: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.bool), init=False)
+    """Whether the initial values of each differ: constants are left out."""
 
     capturable: ClassVar[bool] = True
     disabled: ClassVar[Mapping[str, Any]] = {"strength": 0.0}
@@ -39,12 +41,13 @@ class WassersteinInit(Method):
 
     def start(self, learner: Learner) -> None:
         """Sort the initial values."""
-        self.weights = [p for p in parameters_in(learner.model, "all") if p.min() < p.max()]
+        self.weights = list(parameters_in(learner.model, "all"))
         self.initial = [p.detach().flatten().sort().values for p in self.weights]
+        self.varies = torch.stack([first[0] < first[-1] for first in self.initial])
 
     def loss_term(self, learner: Learner, logits: Tensor, y: Tensor) -> Tensor:
         """Return the penalty at the current weights."""
         pairs = zip(self.weights, self.initial, strict=True)
         squares = [(p.flatten().sort().values - first).square() for p, first in pairs]
         terms = [part.sum() if self.form == "sum" else part.mean() for part in squares]
-        return self.strength * torch.stack(terms).sum()
+        return self.strength * torch.stack(terms).where(self.varies, 0.0).sum()
