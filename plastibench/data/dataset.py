@@ -92,24 +92,13 @@ class Dataset(ABC):
 
 
 @dataclass(frozen=True, eq=False)
-class InMemoryDataset(Dataset):
-    """Decoded images, kept as bytes in the memory of the device."""
+class TensorDataset(Dataset):
+    """Examples and labels in the memory of the device."""
 
     x: Tensor
-    """Shape (n, c, h, w), uint8."""
+    """Shape (n, ...)."""
     y: Tensor
     """Shape (n,), int64."""
-    mean: Tensor
-    """Shape (c, 1, 1), in units of a pixel in [0, 1]."""
-    std: Tensor
-    """Shape (c, 1, 1), in units of a pixel in [0, 1]."""
-    augmentation: Augmentation
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Shape of one image: (channels, height, width)."""
-        channels, height, width = self.x.shape[1:]
-        return channels, height, width
 
     def __len__(self) -> int:
         return len(self.y)
@@ -127,8 +116,25 @@ class InMemoryDataset(Dataset):
         return self.y.cpu()
 
     def with_labels(self, labels: Tensor) -> Self:
-        """Return the same examples with other labels; pixels are shared."""
+        """Return the same examples with other labels; inputs are shared."""
         return replace(self, y=labels.to(self.y.device))
+
+
+@dataclass(frozen=True, eq=False)
+class InMemoryDataset(TensorDataset):
+    """Decoded images, kept as bytes in the memory of the device; x has the shape (n, c, h, w), uint8."""
+
+    mean: Tensor
+    """Shape (c, 1, 1), in units of a pixel in [0, 1]."""
+    std: Tensor
+    """Shape (c, 1, 1), in units of a pixel in [0, 1]."""
+    augmentation: Augmentation
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Shape of one image: (channels, height, width)."""
+        channels, height, width = self.x.shape[1:]
+        return channels, height, width
 
     def with_pixels(self, order: Tensor) -> Self:
         """Return a copy of the images with their pixels in another order."""

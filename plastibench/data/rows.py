@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
 
 from plastibench.data.augment import Compose
-from plastibench.data.dataset import Batch, Dataset, batch_bounds, update_digest
+from plastibench.data.dataset import Batch, TensorDataset, batch_bounds, update_digest
 from plastibench.data.images import DatasetSplits
 from plastibench.errors import RequestError
 
@@ -30,13 +30,11 @@ class LabeledRows:
 
 
 @dataclass(frozen=True, eq=False)
-class InMemoryRows(Dataset):
-    """Prepared rows in the memory of the device."""
+class InMemoryRows(TensorDataset):
+    """Prepared rows in the memory of the device.
 
-    x: Tensor
-    """Shape (n, features), float32, normalized if the recipe says so."""
-    y: Tensor
-    """Shape (n,), int64."""
+    x has the shape (n, features), float32, and is normalized if the recipe says so.
+    """
 
     augmentation: ClassVar[Compose] = Compose()
     """None: a recipe with augment=true is refused."""
@@ -45,25 +43,6 @@ class InMemoryRows(Dataset):
     def shape(self) -> tuple[int, ...]:
         """Shape of one row: (features,)."""
         return tuple(self.x.shape[1:])
-
-    def __len__(self) -> int:
-        return len(self.y)
-
-    def __getitem__(self, part: slice) -> Self:
-        return replace(self, x=self.x[part], y=self.y[part])
-
-    def take(self, indices: Tensor) -> Self:
-        """Return a copy of the rows at `indices`, in that order."""
-        indices = indices.to(self.x.device)
-        return replace(self, x=self.x[indices], y=self.y[indices])
-
-    def labels(self) -> Tensor:
-        """Return the labels, shape (n,) int64 on the CPU."""
-        return self.y.cpu()
-
-    def with_labels(self, labels: Tensor) -> Self:
-        """Return the same rows with other labels."""
-        return replace(self, y=labels.to(self.y.device))
 
     def with_pixels(self, order: Tensor) -> Self:
         """Raise RequestError."""
