@@ -22,8 +22,9 @@ from plastibench.plugins.method import ACTING, Method
 from plastibench.testing.cpu_graphs import SYNCHRONIZING
 
 Act = Literal["waits", "draws", "writes into a copy"]
-CORE = "plastibench"
-COPIES = (torch.ops.aten.index.Tensor, torch.ops.aten.masked_select.default)
+CORE, SHIPPED = "plastibench", "plastibench.methods."
+INDEX = torch.ops.aten.index.Tensor
+COPIES = (INDEX, torch.ops.aten.masked_select.default)
 """Operations whose result is a copy, although they are written as if it were a part."""
 
 
@@ -69,7 +70,7 @@ class _Watch(TorchDispatchMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:  # noqa: ANN401 - what the operation returns
         kwargs = kwargs or {}
-        is_mask = func in COPIES[:1] and any(_is_mask(leaf) for leaf in tree_leaves(args[1]))
+        is_mask = func is INDEX and any(_is_mask(leaf) for leaf in tree_leaves(args[1]))
         if is_mask or any(tag in func.tags for tag in SYNCHRONIZING):
             self._note("waits")
         if torch.Tag.nondeterministic_seeded in func.tags and kwargs.get("generator") is None:
@@ -120,15 +121,11 @@ def _caller() -> tuple[str, int] | None:
     """Return the line of the plug-in that calls torch, or None if plastibench does."""
     frame = sys._getframe(2)
     while frame is not None:
-        package = str(frame.f_globals.get("__name__")).partition(".")[0]
-        if package == CORE:
-            module = str(frame.f_globals.get("__name__"))
-            if not module.startswith(("plastibench.methods", "plastibench.testing.hook_watch")):
-                return None
-            if module.startswith("plastibench.methods"):
-                return frame.f_code.co_filename, frame.f_lineno
-        elif package != "torch":
-            return frame.f_code.co_filename, frame.f_lineno
+        module = str(frame.f_globals.get("__name__"))
+        package = module.partition(".")[0]
+        if package != "torch" and module != __name__:
+            is_core = package == CORE and not module.startswith(SHIPPED)
+            return None if is_core else (frame.f_code.co_filename, frame.f_lineno)
         frame = frame.f_back  # type: ignore[assignment]
     return None
 
