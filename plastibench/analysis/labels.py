@@ -46,17 +46,23 @@ def record_labels(records: Sequence[Record]) -> list[str]:
         tuned = _tuned(record, origin)
         return f"{tuned}, trial {origin.trial} of {origin.study})" if len(trials[tuned]) > 1 else f"{tuned})"
 
-    return [label(record, origin) + _file_versions(record, records) for record, origin in pairs]
+    several = _paths_with_several_contents(records)
+    return [label(record, origin) + _file_versions(record, several) for record, origin in pairs]
 
 
-def _file_versions(record: Record, others: Sequence[Record]) -> str:
-    """Return which content files had that had another one for other records; usually empty."""
-    if not record.files:
-        return ""
+def _paths_with_several_contents(records: Sequence[Record]) -> set[str]:
+    """Return the files that plug-ins read with another content in one run than in another."""
+    contents: dict[str, set[str]] = {}
+    for record in records:
+        for path, digest in record.files.items():
+            contents.setdefault(path, set()).add(digest)
+    return {path for path, digests in contents.items() if len(digests) > 1}
+
+
+def _file_versions(record: Record, several: set[str]) -> str:
+    """Return which contents a run has read of files that have several; usually empty."""
     versions = {
-        Path(path).name: digest[:DATA_DIGITS]
-        for path, digest in record.files.items()
-        if any(other.files.get(path, digest) != digest for other in others)
+        Path(path).name: digest[:DATA_DIGITS] for path, digest in record.files.items() if path in several
     }
     return f"[{assignments(versions, ',')}]" if versions else ""
 
