@@ -108,6 +108,14 @@ SETTINGS = click.option(
     help="A setting; see `list NAME`. Can be repeated.",
 )
 
+RECORDS = click.option(
+    "--records",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    multiple=True,
+    metavar="FILE",
+    help="Read finished runs from a records file, not from the home folder. Can be repeated.",
+)
+
 WORKSPACE = (PLUGINS, DATA, HOME)
 SELECTION = (
     click.argument("suite", required=False),
@@ -167,7 +175,15 @@ def workspace(command: Command) -> Command:
 
 def selection(command: Command) -> Command:
     """Add the options that name runs, and those of `workspace`; pass them as `selection`."""
+    return _selection(command, SELECTION)
 
+
+def finished_selection(command: Command) -> Command:
+    """Add the options of `selection`, and --records: for finished runs, which are only read."""
+    return _selection(command, (*SELECTION, RECORDS))
+
+
+def _selection(command: Command, options: Sequence[Option]) -> Command:
     def make(**values: Any) -> Selection:  # noqa: ANN401 - whatever click parsed
         from plastibench.workflows.request import Selection
 
@@ -175,7 +191,7 @@ def selection(command: Command) -> Command:
         settings = dict(values.pop("settings"))
         return Selection(workspace=_workspace(folders), settings=settings, **values)
 
-    return _grouped(command, (*SELECTION, *WORKSPACE), "selection", make)
+    return _grouped(command, (*options, *WORKSPACE), "selection", make)
 
 
 def run_options(command: Command) -> Command:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from plastibench.profiling.throughput import Throughput, TimeBreakdown
     from plastibench.runner.workspace import Workspace
     from plastibench.store.run_status import RunStatus
+    from plastibench.workflows.submit import Submission
     from plastibench.workflows.tune import TuneResult
 
 FORMATS = ("text", *EXPORT_FORMATS)
@@ -149,6 +150,32 @@ def tuning_lines(result: TuneResult, workspace: Workspace) -> list[str]:
         f"chosen settings: {result.suite.resolve()}",
         f"        `{command}` measures them on seeds of their own",
     ]
+
+
+def submission_lines(result: Submission) -> list[str]:
+    """Return what a maintainer needs to know of a records file."""
+    content = result.content
+    parts = [(kind, part) for record in content.runs for kind, part in record.spec.all_parts()]
+    methods = sorted({part.name for kind, part in parts if kind == "method"})
+    settings = sorted({f"{record.spec.task.name}, {record.spec.model.name}" for record in content.runs})
+    seeds = Counter(record.variant_id for record in content.runs)
+    origins = {
+        name: ", ".join(sorted({str(record.provenance.get(name)) for record in content.runs}))
+        for name in ("device", "threads", "torch", "plastibench", "commit")
+    }
+    size = f"{count(len(content.runs), 'run')}, {result.num_bytes:,} bytes"
+    lines = [
+        f"{result.path}: board {content.board.name}, {size}",
+        f"settings: {'; '.join(settings)}",
+        f"methods: {', '.join(methods)}",
+        f"seeds: {min(seeds.values())} to {max(seeds.values())} of each method",
+        "made with: " + "; ".join(f"{name} {value}" for name, value in origins.items()),
+    ]
+    lines += [f"source of {kind} {name} (code {code}) is in the file" for kind, name, code in content.plugins]
+    lines += [
+        f"tuned with {count(one.trials, 'trial')}: study {one.study}" for one in content.tuned.values()
+    ]
+    return lines
 
 
 def to_json(value: object) -> str:

@@ -10,6 +10,9 @@ from typing import Any
 import plastibench
 from plastibench.devices import Device
 
+CODE = ("plastibench", "methods", "tasks")
+"""The folders of a checkout that hold what a run executes."""
+
 
 def provenance(device: Device) -> dict[str, Any]:
     """Return the provenance of a run that is executed here and now, without times and data."""
@@ -43,14 +46,17 @@ def _version(package: str) -> str | None:
 
 @lru_cache(maxsize=1)
 def commit() -> str | None:
-    """Return the git commit of a checkout, with "+changes" if files differ; None for an installed package."""
+    """Return the git commit of a checkout; None for an installed package.
+
+    "+changes" is added if a file of the code differs from it, or was never committed.
+    """
     root = Path(plastibench.__file__).parents[1]
     if not (root / ".git").exists():
         return None
     head = _git(root, "rev-parse", "--short=12", "HEAD")
     if head is None:
         return None
-    return head + ("+changes" if _git(root, "status", "--porcelain") else "")
+    return head + ("+changes" if _git(root, "status", "--porcelain", "--", *CODE) else "")
 
 
 def _git(root: Path, *args: str) -> str | None:

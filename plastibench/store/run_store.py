@@ -8,8 +8,10 @@ from typing import Any
 from plastibench.errors import RequestError
 from plastibench.experiments.spec import Spec
 from plastibench.plugins.plugin import Plugin
+from plastibench.store import plugin_files, tuned_settings
 from plastibench.store.record import Record
 from plastibench.store.run_writer import RunWriter
+from plastibench.store.tuned_settings import TunedSettings
 
 HOME_VARIABLE = "PLASTIBENCH_HOME"
 DEFAULT_HOME = "plastibench-home"
@@ -22,6 +24,11 @@ class Store:
         self.home = home
         self.damaged: dict[Path, str] = {}
         """Damaged files found so far, with the reason. Their runs count as unfinished."""
+
+    @property
+    def origin(self) -> str:
+        """Return the home folder, for messages."""
+        return str(self.home)
 
     def prepare(self) -> None:
         """Create the folders. Raises RequestError if that is not possible."""
@@ -79,6 +86,28 @@ class Store:
         """Return those of `specs` that are finished, in their order."""
         records = (self.read(spec.id) for spec in specs)
         return [record for record in records if record is not None]
+
+    def events(self, run: str) -> bytes:
+        """Return the log of a run's events; empty if there is none."""
+        try:
+            return (self.folder(run) / "events.jsonl").read_bytes()
+        except FileNotFoundError:
+            return b""
+
+    def plugins_path(self, run: str) -> Path:
+        """Return the file that keeps the source of a run's plug-ins that are not shipped."""
+        return self.folder(run) / plugin_files.PLUGINS_FILE
+
+    def kept_plugins(self, run: str) -> list[Plugin]:
+        """Return the plug-ins kept with a run, of which nothing is executed.
+
+        Raises RequestError if they are damaged.
+        """
+        return plugin_files.read_plugins(self.plugins_path(run))
+
+    def tuned_settings(self) -> dict[str, TunedSettings]:
+        """Return where settings come from that tunings chose, by variant."""
+        return tuned_settings.load(self.home)
 
     def open(
         self, spec: Spec, rows: Iterable[Mapping[str, Any]] = (), plugins: Sequence[Plugin] = ()

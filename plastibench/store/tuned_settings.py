@@ -103,16 +103,27 @@ def save(home: Path, chosen: Mapping[str, TunedSettings]) -> None:
 
 
 def load(home: Path) -> dict[str, TunedSettings]:
-    """Return the settings that tunings chose, by variant."""
-    return {variant: _parse(fields) for variant, fields in _read(home).items()}
+    """Return the settings that tunings chose, by variant. Raises RequestError for what no tuning writes."""
+    return parse(_read(home))
 
 
-def attach(records: Iterable[Record], home: Path) -> list[Record]:
+def parse(chosen: Mapping[str, Any]) -> dict[str, TunedSettings]:
+    """Return settings that tunings chose, from plain values. Raises RequestError as `load` does."""
+    return {variant: _parse(fields) for variant, fields in chosen.items()}
+
+
+def attach(records: Iterable[Record], chosen: Mapping[str, TunedSettings]) -> list[Record]:
     """Return records with the tuning that chose their settings, on their data, in the provenance."""
-    records, chosen = list(records), _read(home)
+    records = list(records)
     if not chosen:
         return records
     return [_attach(record, chosen.get(record.variant_id)) for record in records]
+
+
+def detach(record: Record) -> Record:
+    """Return a record as its run file has it, without the tuning that chose its settings."""
+    provenance = {name: value for name, value in record.provenance.items() if name != KEY}
+    return replace(record, provenance=provenance)
 
 
 def from_grids(specs_by_grid: Iterable[tuple[Grid, Iterable[Spec]]]) -> dict[str, TunedSettings]:
@@ -154,10 +165,10 @@ def untuned_spec(record: Record) -> Spec:
     return replace(record.spec, recipe={**record.spec.recipe, **settings.instead_of})
 
 
-def _attach(record: Record, origin: Mapping[str, Any] | None) -> Record:
-    if origin is None or (record.data and origin.get("data") not in (None, record.data)):
+def _attach(record: Record, origin: TunedSettings | None) -> Record:
+    if origin is None or (record.data and origin.data not in (None, record.data)):
         return record
-    return record.with_provenance(**{KEY: origin})
+    return record.with_provenance(**{KEY: asdict(origin)})
 
 
 def _parse(fields: Mapping[str, Any]) -> TunedSettings:

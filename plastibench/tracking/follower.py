@@ -123,7 +123,7 @@ class StoreFollower:
             if rows:
                 self.writer.write_stages(experiment, spec, rows, self._started(spec.id))
             return
-        for record in tuned_settings.attach(self.store.finished([spec]), self.store.home):
+        for record in tuned_settings.attach(self.store.finished([spec]), self.store.tuned_settings()):
             self.num_added += self.writer.write_record(experiment, record)
             self._written.add((leaderboard, spec.id))
 

@@ -16,6 +16,9 @@ from plastibench.experiments.suites import Defaults, Suite
 from plastibench.store import tuned_settings
 from plastibench.store.index.load import load_summaries, reading_progress
 from plastibench.store.record import Record
+from plastibench.store.recorded_runs import RecordedRuns
+from plastibench.store.records_file import Board
+from plastibench.store.run_source import RunSource
 from plastibench.store.run_status import get_status, started_specs
 from plastibench.store.run_store import Store
 from plastibench.workflows.request import Selection
@@ -23,13 +26,16 @@ from plastibench.workflows.selected_specs import refused_methods, selected_specs
 
 logger = logging.getLogger(__name__)
 
+References = Suite | Defaults | Board
+"""What names the methods that tables compare the others with."""
+
 
 @dataclass(frozen=True)
 class FinishedRuns:
     """The finished runs of a selection."""
 
     records: list[Record]
-    references: Suite | Defaults
+    references: References
     """Names the methods that tables compare the others with."""
     damaged: Mapping[Path, str] = field(default_factory=dict)
     """Run files that were left out, with the reason."""
@@ -43,9 +49,13 @@ class FinishedRuns:
         return build_tables(self.records, references.baseline, references.cost_reference, self.refused)
 
 
-def references_of(selection: Selection) -> Suite | Defaults:
-    """Return what names the methods to compare with: the suite, or the defaults for a whole home folder."""
-    return suites.defaults() if selection.is_empty else selection.resolved_suite
+def references_of(selection: Selection) -> References:
+    """Return what names the methods to compare with: the suite, the file's board, or the defaults."""
+    if not selection.is_empty:
+        return selection.resolved_suite
+    source = selection.source
+    board = source.board if isinstance(source, RecordedRuns) else None
+    return board or suites.defaults()
 
 
 def finished_runs(selection: Selection, *, summarize: bool = False) -> FinishedRuns:
@@ -54,27 +64,29 @@ def finished_runs(selection: Selection, *, summarize: bool = False) -> FinishedR
     With `summarize` they come from the index where possible, which is fast and enough for tables.
     Raises RequestError if no run is finished or damaged.
     """
-    store = Store(selection.workspace.home)
+    source = selection.source if selection.records else Store(selection.workspace.home)
     specs = None if selection.is_empty else selected_specs(selection)
     ids = None if specs is None else [spec.id for spec in specs]
-    records = load_summaries(store, ids) if summarize else _read(store, ids)
-    log_damaged(store, "left out; `run` executes the run again")
-    if not records and not store.damaged:
-        raise RequestError(f"no finished runs of this kind in {store.home}{_unfinished(store, specs)}")
-    records = tuned_settings.attach(records, store.home)
-    return FinishedRuns(records, references_of(selection), dict(store.damaged), refused_methods(selection))
+    records = load_summaries(source, ids) if summarize and isinstance(source, Store) else _read(source, ids)
+    log_damaged(source, "left out; `run` executes the run again")
+    if not records and not source.damaged:
+        raise RequestError(f"no finished runs of this kind in {source.origin}{_unfinished(source, specs)}")
+    records = tuned_settings.attach(records, source.tuned_settings())
+    return FinishedRuns(records, references_of(selection), dict(source.damaged), refused_methods(selection))
 
 
-def log_damaged(store: Store, consequence: str) -> None:
+def log_damaged(store: RunSource, consequence: str) -> None:
     """Log a warning for each damaged run file that the store has met."""
     for path, reason in store.damaged.items():
         logger.warning("run file %s is damaged (%s): %s", path, reason, consequence)
 
 
-def _unfinished(store: Store, specs: list[Spec] | None) -> str:
+def _unfinished(source: RunSource, specs: list[Spec] | None) -> str:
     """Return the states of the runs that are not finished, or nothing if none was started."""
+    if not isinstance(source, Store):
+        return ""
     entries = [
-        get_status(store, spec, spec.name) for spec in (started_specs(store) if specs is None else specs)
+        get_status(source, spec, spec.name) for spec in (started_specs(source) if specs is None else specs)
     ]
     if all(run.state == "queued" for run in entries):
         return ""
@@ -87,13 +99,13 @@ def _unfinished(store: Store, specs: list[Spec] | None) -> str:
     return f": {', '.join(parts)}"
 
 
-def _read(store: Store, ids: list[str] | None) -> list[Record]:
+def _read(source: RunSource, ids: list[str] | None) -> list[Record]:
     """Return full records, in order; damaged ones are left out."""
-    ids = store.ids() if ids is None else ids
+    ids = source.ids() if ids is None else ids
     records = []
     with reading_progress(len(ids)) as advance:
         for run in ids:
-            record = store.read(run)
+            record = source.read(run)
             records += [] if record is None else [record]
             advance(1)
     return records

@@ -12,7 +12,7 @@ from plastibench.plugins.plugin import Plugin
 from plastibench.runner.workspace import Workspace
 from plastibench.store import plugin_files, tuned_settings
 from plastibench.store.record import Record
-from plastibench.store.run_store import Store
+from plastibench.store.run_source import RunSource
 
 logger = logging.getLogger(__name__)
 
@@ -62,11 +62,11 @@ def with_plugins_of_tuning(workspace: Workspace, suite: Suite) -> Workspace:
     return workspace.with_kept(kept)
 
 
-def has_plugins_of(path: Path, spec: Spec) -> bool:
-    """Return whether a file is there and has the source of plug-ins with which a run was executed."""
+def has_plugins_of(source: RunSource, spec: Spec) -> bool:
+    """Return whether the source of plug-ins is kept with which a run was executed."""
     codes = {(kind, part.name): part.code for kind, part in spec.all_parts()}
     try:
-        plugins = plugin_files.read_plugins(path)
+        plugins = source.kept_plugins(spec.id)
     except RequestError:
         return False
     return bool(plugins) and all(
@@ -74,15 +74,22 @@ def has_plugins_of(path: Path, spec: Spec) -> bool:
     )
 
 
-def kept_plugins(store: Store, records: Iterable[Record]) -> list[Plugin]:
+def keeps_plugins(source: RunSource, run: str) -> bool:
+    """Return whether any source of plug-ins is kept with a run, whatever it is worth."""
+    try:
+        return bool(source.kept_plugins(run))
+    except RequestError:
+        return True
+
+
+def kept_plugins(source: RunSource, records: Iterable[Record]) -> list[Plugin]:
     """Return the plug-ins that are kept with runs, each version once, to be read and not to be executed."""
     parts = ((record.id, kind, part) for record in records for kind, part in record.spec.all_parts())
     runs = {(kind, part.name, part.code): run for run, kind, part in parts}
     found = []
     for (kind, name, _), run in runs.items():
         with suppress(RequestError):  # damaged: whoever executes it is told so
-            plugins = plugin_files.read_plugins(store.folder(run) / plugin_files.PLUGINS_FILE)
-            found += [plugin for plugin in plugins if (plugin.kind, plugin.name) == (kind, name)]
+            found += [one for one in source.kept_plugins(run) if (one.kind, one.name) == (kind, name)]
     return found
 
 

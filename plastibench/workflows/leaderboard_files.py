@@ -30,5 +30,5 @@ def files_by_leaderboard(store: Store, names: Iterable[str]) -> dict[str, dict[s
     files = {}
     for name in names:
         records = [record for run in known.get(name, ()) if (record := store.read(run)) is not None]
-        files[name] = table_files(tuned_settings.attach(records, store.home))
+        files[name] = table_files(tuned_settings.attach(records, store.tuned_settings()))
     return files

@@ -1,9 +1,8 @@
-"""Copy finished runs of several home folders into one; no copy silently wins over another."""
+"""Copy finished runs of home folders and records files into a home; no copy silently wins over another."""
 
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,14 +12,16 @@ from plastibench.errors import RequestError, count
 from plastibench.experiments.spec import canonical
 from plastibench.store import tuned_settings
 from plastibench.store.checkpoint import Checkpoint
-from plastibench.store.plugin_files import PLUGINS_FILE
+from plastibench.store.plugin_files import write_plugins
 from plastibench.store.record import Record
 from plastibench.store.record_diff import differ_in_data, differences, likely_causes
+from plastibench.store.recorded_runs import RecordedRuns
+from plastibench.store.run_source import RunSource
 from plastibench.store.run_status import RunLockedError, run_lock
 from plastibench.store.run_store import Store
 from plastibench.store.run_writer import FAILURE_FILE, write_run_file
 from plastibench.system.files import write_atomic
-from plastibench.workflows.kept_plugins import has_plugins_of
+from plastibench.workflows.kept_plugins import has_plugins_of, keeps_plugins
 
 logger = logging.getLogger(__name__)
 
@@ -43,22 +44,22 @@ class MergeResult:
 
 @dataclass(frozen=True)
 class RunCopy:
-    """A finished run as one of the home folders has it."""
+    """A finished run as one of the sources has it."""
 
-    home: Path
+    source: RunSource
     record: Record
     text: str
     """The run file, which is copied unchanged."""
 
 
 def merge(sources: Sequence[Path], target: Path) -> MergeResult:
-    """Copy the finished runs of home folders, which are only read, to the target.
+    """Copy the finished runs of home folders and records files, which are only read, to the target.
 
-    Raises RequestError for a source without runs, and if the target is among the sources.
+    Raises RequestError for a source without runs or a damaged file, and if the target is among the sources.
     """
-    stores = [Store(home) for home in sources]
-    runs = sorted({run for store in stores for run in _runs(store, target)})
-    merger = _Merger(stores, Store(target))
+    opened = [open_source(path) for path in sources]
+    runs = sorted({run for source in opened for run in _runs(source, target)})
+    merger = _Merger(opened, Store(target))
     merger.target.prepare()
     with progress(f"merging {count(len(runs), 'run')}", len(runs)) as advance:
         for run in runs:
@@ -67,26 +68,36 @@ def merge(sources: Sequence[Path], target: Path) -> MergeResult:
     merger.copy_tuned_settings()
     merger.copy_tuned_suites()
     merger.log_summary()
-    damaged = {path: reason for store in stores for path, reason in store.damaged.items()}
+    damaged = {path: reason for source in opened for path, reason in source.damaged.items()}
     return MergeResult(dict(merger.counts), damaged)
 
 
-def _runs(source: Store, target: Path) -> list[str]:
-    if target.exists() and source.home.exists() and source.home.samefile(target):
-        raise RequestError(f"{source.home} is the target: name the other home folders, and it by --home")
+def open_source(path: Path) -> RunSource:
+    """Return the runs of a home folder or of a records file. Raises RequestError for a damaged file."""
+    return RecordedRuns.from_paths([path]) if path.is_file() else Store(path)
+
+
+def _runs(source: RunSource, target: Path) -> list[str]:
+    if target.exists() and Path(source.origin).exists() and Path(source.origin).samefile(target):
+        raise RequestError(f"{source.origin} is the target: name the other home folders, and it by --home")
     runs = source.ids()
     if not runs:
-        raise RequestError(f"no finished runs in {source.home}")
+        raise RequestError(f"no finished runs in {source.origin}")
     return runs
 
 
 class _Merger:
-    def __init__(self, sources: Sequence[Store], target: Store) -> None:
+    def __init__(self, sources: Sequence[RunSource], target: Store) -> None:
         self.sources = sources
         self.target = target
         self.counts: Counter[Outcome] = Counter()
         self.num_repeated = 0
         """Runs that were executed more than once, with the same numbers."""
+
+    @property
+    def homes(self) -> list[Path]:
+        """Return the home folders among the sources."""
+        return [source.home for source in self.sources if isinstance(source, Store)]
 
     def copy(self, run: str) -> Outcome:
         """Copy a run if all undamaged copies agree in their numbers."""
@@ -97,7 +108,9 @@ class _Merger:
         first, *others = [present, *copies] if present else copies
         for other in others:
             differing = list(
-                differences(first.record, other.record, (f"in {first.home}", f"in {other.home}"))
+                differences(
+                    first.record, other.record, (f"in {first.source.origin}", f"in {other.source.origin}")
+                )
             )
             if differing:
                 self._log_conflict(first, other, differing)
@@ -117,26 +130,27 @@ class _Merger:
 
     def _copy_plugins(self, run: str, copies: Sequence[RunCopy]) -> None:
         """Copy the source of a run's plug-ins, so that it can be verified, unless it is damaged."""
-        target = self.target.folder(run) / PLUGINS_FILE
-        sources = [Store(copy.home).folder(run) / PLUGINS_FILE for copy in copies]
-        if has_plugins_of(target, copies[0].record.spec):
+        spec = copies[0].record.spec
+        if has_plugins_of(self.target, spec):
             return
-        for source in filter(Path.is_file, sources):
-            if has_plugins_of(source, copies[0].record.spec):
-                write_atomic(target, source.read_bytes())
+        for source in (copy.source for copy in copies):
+            if has_plugins_of(source, spec):
+                write_plugins(self.target.plugins_path(run), source.kept_plugins(run))
                 return
-            self._warn(copies[0], f"the kept source {source} is damaged or was changed: left out")
+            if keeps_plugins(source, run):
+                path = source.plugins_path(run)
+                self._warn(copies[0], f"the kept source {path} is damaged or was changed: left out")
 
     def copy_tuned_settings(self) -> None:
         """Copy which settings a tuning chose, which tables show."""
-        known = tuned_settings.load(self.target.home)
+        known = self.target.tuned_settings()
         for source in self.sources:
-            for variant, origin in tuned_settings.load(source.home).items():
+            for variant, origin in source.tuned_settings().items():
                 if known.setdefault(variant, origin) != origin:
                     logger.warning(
                         "settings that study %s chose in %s are kept as those of study %s",
                         origin.study,
-                        source.home,
+                        source.origin,
                         known[variant].study,
                     )
         if known:
@@ -144,13 +158,13 @@ class _Merger:
 
     def copy_tuned_suites(self) -> None:
         """Copy the suites that tunings wrote, with the plug-ins that they were made for."""
-        for source in self.sources:
-            for name in tuned_settings.suite_names(source.home):
-                if not tuned_settings.copy_suite(name, source.home, self.target.home):
+        for home in self.homes:
+            for name in tuned_settings.suite_names(home):
+                if not tuned_settings.copy_suite(name, home, self.target.home):
                     logger.warning(
                         "tuning %s of %s is left out: %s has another of that name",
                         name,
-                        source.home,
+                        home,
                         self.target.home,
                     )
 
@@ -159,14 +173,15 @@ class _Merger:
         for source in self.sources:
             for path, reason in source.damaged.items():
                 logger.warning("run file %s is damaged (%s): left out", path, reason)
-            _log_unfinished(source)
+        for home in self.homes:
+            _log_unfinished(Store(home))
         for path in self.target.damaged:
             if self.target.read(path.parent.name) is not None:
                 logger.info("run file %s was damaged: an undamaged copy has replaced it", path)
         if self.num_repeated:
             logger.info(
                 "%s executed more than once with the same numbers: the seconds of one copy are kept, that of "
-                "%s or else of the home folder named first",
+                "%s or else of the source named first",
                 count(self.num_repeated, "run was", "runs were"),
                 self.target.home,
             )
@@ -174,7 +189,7 @@ class _Merger:
         logger.info("runs: %s; %s", counts, (self.target.home / "runs").resolve())
 
     def _log_conflict(self, first: RunCopy, second: RunCopy, differing: list[str]) -> None:
-        kept = "the target's copy stays" if first.home == self.target.home else "none is copied"
+        kept = "the target's copy stays" if first.source is self.target else "none is copied"
         if differ_in_data(first.record, second.record):
             self._warn(first, f"the copies were made on different data ({differing[0]}): {kept}")
             return
@@ -198,9 +213,9 @@ def _log_unfinished(source: Store) -> None:
         )
 
 
-def _read(store: Store, run: str) -> RunCopy | None:
-    loaded = store.read_with_text(run)
-    return None if loaded is None else RunCopy(store.home, *loaded)
+def _read(source: RunSource, run: str) -> RunCopy | None:
+    loaded = source.read_with_text(run)
+    return None if loaded is None else RunCopy(source, *loaded)
 
 
 def write_copy(copy: RunCopy, target: Store) -> bool:
@@ -210,14 +225,14 @@ def write_copy(copy: RunCopy, target: Store) -> bool:
     Raises RunLockedError if a process is executing the run there.
     """
     run = copy.record.id
-    folder, origin = target.folder(run), Store(copy.home).folder(run)
+    folder = target.folder(run)
     with run_lock(folder):
         if target.read(run) is not None:
             return False
         write_atomic(folder / "spec.json", canonical(copy.record.spec.as_dict()) + "\n")
         write_atomic(folder / "stages.jsonl", "".join(canonical(row) + "\n" for row in copy.record.stages))
-        with suppress(FileNotFoundError):
-            write_atomic(folder / "events.jsonl", (origin / "events.jsonl").read_bytes())
+        if events := copy.source.events(run):
+            write_atomic(folder / "events.jsonl", events)
         write_run_file(folder, copy.text)
         (folder / FAILURE_FILE).unlink(missing_ok=True)
         Checkpoint(folder, run).remove()

@@ -11,6 +11,7 @@ from plastibench.analysis.figures.render import save_figures
 from plastibench.analysis.report.page import render_page
 from plastibench.console import progress
 from plastibench.errors import RequestError
+from plastibench.store.recorded_runs import RecordedRuns
 from plastibench.system.files import write_atomic
 from plastibench.workflows.finished_runs import finished_runs
 from plastibench.workflows.kept_plugins import kept_plugins
@@ -53,13 +54,13 @@ def report(request: ReportRequest) -> ReportResult:
     runs = finished_runs(selection)
     if not runs.records:
         return ReportResult(None, damaged=runs.damaged)
-    title = WHOLE_HOME if selection.is_empty else selection.resolved_suite.name
+    title = _title(selection)
     path = request.path or Path(f"{re.sub(r'[^A-Za-z0-9._-]', '-', title)}.html")
     if path.is_dir():
         raise RequestError(f"report {path} is a folder: name a file in it, such as {path / 'report.html'}")
     with _request_errors(path):  # before the work rather than after it
         path.parent.mkdir(parents=True, exist_ok=True)
-    plugins = [*selection.workspace.registry.own, *kept_plugins(selection.workspace.store, runs.records)]
+    plugins = [*selection.workspace.registry.own, *kept_plugins(selection.source, runs.records)]
     page = render_page(runs.tables, title, partial(progress, "drawing the page's figures"), plugins)
     with _request_errors(path):
         write_atomic(path, page)
@@ -73,6 +74,13 @@ def report(request: ReportRequest) -> ReportResult:
             progress=partial(progress, "drawing figures"),
         )
     return ReportResult(path.resolve(), figures, runs.damaged)
+
+
+def _title(selection: Selection) -> str:
+    if not selection.is_empty:
+        return selection.resolved_suite.name
+    board = selection.source.board if isinstance(selection.source, RecordedRuns) else None
+    return WHOLE_HOME if board is None else board.name
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 
 from plastibench.errors import RequestError, unknown
 from plastibench.experiments import suites
@@ -12,6 +13,8 @@ from plastibench.experiments.spec import Spec
 from plastibench.experiments.suites import Suite
 from plastibench.runner.workspace import Workspace
 from plastibench.store import tuned_settings
+from plastibench.store.recorded_runs import RecordedRuns
+from plastibench.store.run_source import RunSource
 
 OVERRIDES = ("methods", "models", "recipe", "probes", "seeds", "device")
 """Fields of a grid that a selection replaces."""
@@ -37,6 +40,13 @@ class Selection:
     """By `name`, or by `plug-in.name` for one plug-in; values as text."""
     tuned: bool = False
     """Whether the suite is one that a tuning wrote."""
+    records: tuple[Path, ...] = ()
+    """Records files that finished runs are read from, in place of the home folder."""
+
+    @cached_property
+    def source(self) -> RunSource:
+        """Return where finished runs are read from. Raises RequestError for a damaged records file."""
+        return RecordedRuns.from_paths(self.records) if self.records else self.workspace.store
 
     @property
     def is_empty(self) -> bool:

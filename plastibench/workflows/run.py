@@ -88,7 +88,7 @@ class RunResult:
         """Return the finished runs with their stages and provenance, read from the home folder."""
         store = self.workspace.store
         found = (store.read(summary.id) for summary in self.summaries)
-        return tuned_settings.attach([record for record in found if record is not None], store.home)
+        return tuned_settings.attach([record for record in found if record is not None], store.tuned_settings())
 
     @property
     def tracebacks(self) -> dict[Path, str]:
@@ -164,7 +164,7 @@ def execute_batch(batch: Batch, callbacks: Sequence[RunCallback]) -> RunResult:
         workspace=batch.workspace,
         suite=batch.suite,
         num_runs=len(specs),
-        summaries=tuned_settings.attach(records, store.home),
+        summaries=tuned_settings.attach(records, store.tuned_settings()),
         failures={failure.spec.id: failure.message for failure in failures},
         links={} if mirror is None or mirror.result is None else mirror.result.links,
         refused=batch.refused,

@@ -20,8 +20,12 @@ def selected_specs(selection: Selection) -> list[Spec]:
 
     Without the file of a plug-in the defaults of its settings are unknown, and reading runs executes no
     source that was kept with them: runs are then those that were asked for under these names, with the
-    settings that are given and any others. Raises RequestError if there are none.
+    settings that are given and any others. The same holds for records files, which may have been made with
+    other code than that at hand. Raises RequestError if there are none.
     """
+    if selection.records:
+        grids, recorded = selection.resolved_suite.grids, selection.source.records()
+        return [one.spec for one in recorded if any(_matches(one.spec, grid) for grid in grids)]
     try:
         return selection.specs
     except RequestError:

@@ -68,7 +68,7 @@ def sync(request: SyncRequest) -> SyncResult:
         raise RequestError("mlflow is not installed: there is nothing to bring up to date")
     store = Store(request.home)
     writer = MlflowWriter(TrackingServer.choose(request.tracking_uri, request.home))
-    records = {record.id: record for record in tuned_settings.attach(store.records(), store.home)}
+    records = {record.id: record for record in tuned_settings.attach(store.records(), store.tuned_settings())}
     log_damaged(store, "left out; `run` executes the run again")
     tunings = _tunings(store.home)
     boards = _select(_leaderboards(store.home, records), [*records], request.names, tunings)

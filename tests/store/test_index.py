@@ -34,7 +34,7 @@ load_at_once = partial(load_summaries, settle_seconds=-60.0)
 
 
 def rendered(records: list[Record], home: Path) -> str:
-    built = build_tables(tuned_settings.attach(records, home), "warm", "cold")
+    built = build_tables(tuned_settings.attach(records, tuned_settings.load(home)), "warm", "cold")
     return "".join(render_tables(built, format) for format in ("json", "csv", "md", "latex"))
 
 

@@ -198,7 +198,7 @@ def test_a_run_finished_meanwhile_is_compared_and_not_replaced(tmp_path: Path) -
     before = files(target)
     found = Store(a).read_with_text(run.id)
     assert found is not None
-    assert not write_copy(RunCopy(a, *found), Store(target))
+    assert not write_copy(RunCopy(Store(a), *found), Store(target))
     assert files(target) == before
 
 

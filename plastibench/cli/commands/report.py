@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 @click.command("report")
-@options.selection
+@options.finished_selection
 @click.option("--out", type=click.Path(path_type=Path), help="The page. Default: SUITE.html, here.")
 @click.option("--figures", type=click.Path(path_type=Path), help="Also write the figures to this folder.")
 @click.option(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @click.command("table")
-@options.selection
+@options.finished_selection
 @click.option("--format", "format_", default="text", show_default=True, help="text, md, csv, latex or json.")
 @click.option("--baseline", help="Method to pair the others with. Default: the suite's.")
 @click.option(
@@ -37,7 +37,7 @@ def command(
     columns: str | None,
     uri: str | None,
 ) -> ExitCode:
-    """Print the table of finished runs: of a suite, of a grid, or of everything in the home folder."""
+    """Print the table of finished runs: of a suite, of a grid, or of all in the home folder or the file."""
     from plastibench.analysis.tables.columns import select_columns
     from plastibench.cli.render import check_format
     from plastibench.workflows.finished_runs import references_of

@@ -1,0 +1,165 @@
+"""A file of finished runs: compressed lines of JSON behind a digest, with the plug-ins' source.
+
+The first line says what the file is and holds the digest of the others. They are, in this order, a line for
+each plug-in that is not shipped, one for each tuning's choice, and one for each run, which holds what the
+run's own file does. Equal contents give equal lines, so two versions of a file differ by the lines of the runs
+that differ: `xz -dc FILE` prints them.
+"""
+
+import hashlib
+import json
+import lzma
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from plastibench.errors import RequestError, count
+from plastibench.experiments.spec import Spec, canonical
+from plastibench.plugins.plugin import Plugin
+from plastibench.store import plugin_lines, tuned_settings
+from plastibench.store.plugin_lines import PluginKey
+from plastibench.store.record import Record
+from plastibench.store.tuned_settings import TunedSettings
+from plastibench.system.files import write_atomic
+
+FORMAT = "plastibench records"
+VERSION = 1
+SUFFIX = ".jsonl.xz"
+MAX_BYTES = 256 * 2**20
+"""Longest content that is read, so that a small file cannot fill the memory."""
+
+
+@dataclass(frozen=True)
+class Board:
+    """What the runs of a file are shown as."""
+
+    name: str
+    baseline: str
+    """Method that tables compare the others with."""
+    cost_reference: str
+
+
+@dataclass(frozen=True)
+class RecordsFile:
+    """The contents of a file."""
+
+    board: Board
+    runs: tuple[Record, ...]
+    plugins: Mapping[PluginKey, Plugin] = field(default_factory=dict)
+    """Those that are not shipped, by kind, name and the digest of their code in the runs' descriptions."""
+    tuned: Mapping[str, TunedSettings] = field(default_factory=dict)
+    """Where settings come from that tunings chose, by variant."""
+
+    def to_bytes(self) -> bytes:
+        """Return the file."""
+        lines = "".join(canonical(line) + "\n" for line in self._lines())
+        head = {
+            "format": FORMAT,
+            "version": VERSION,
+            "board": asdict(self.board),
+            "runs": len(self.runs),
+            "digest": _digest(lines),
+        }
+        return lzma.compress(f"{canonical(head)}\n{lines}".encode())
+
+    def _lines(self) -> Iterator[Mapping[str, Any]]:
+        for key in sorted(self.plugins):
+            yield {"plugin": plugin_lines.to_plain(key, self.plugins[key])}
+        for variant, origin in sorted(self.tuned.items()):
+            yield {"tuned": {"variant": variant, **asdict(origin)}}
+        for record in sorted(self.runs, key=lambda record: _order(record.spec)):
+            yield json.loads(record.to_json())
+
+
+def write_records(path: Path, content: RecordsFile) -> None:
+    """Write a file atomically. Raises RequestError if that is not possible."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, content.to_bytes())
+    except OSError as error:
+        raise RequestError(f"records file {path} cannot be written: {error.strerror}") from error
+
+
+def read_records(path: Path) -> RecordsFile:
+    """Read a file whole. Raises RequestError, with the first line that is wrong, unless all of it is right."""
+    text = _decompress(path)
+    head, _, lines = text.partition("\n")
+    plugins, tuned, runs = dict[PluginKey, Plugin](), dict[str, TunedSettings](), dict[str, Record]()
+    number = 1
+    try:
+        board, num_runs, digest = _parse_head(head)
+        for number, line in enumerate(lines.splitlines(), start=2):
+            fields = json.loads(line)
+            if "plugin" in fields:
+                key, plugin = plugin_lines.from_plain(fields["plugin"], path)
+                plugins[key] = plugin
+            elif "tuned" in fields:
+                variant = str(fields["tuned"].pop("variant"))
+                tuned |= tuned_settings.parse({variant: fields["tuned"]})
+            else:
+                record = Record.from_json(line, str(fields["id"]))
+                if record.id in runs:
+                    raise ValueError(f"run {record.id} is in the file twice")
+                runs[record.id] = record
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise _refused(path, f"line {number}: {_reason(error)}") from error
+    if len(runs) != num_runs:
+        raise _refused(path, f"it says that it holds {count(num_runs, 'run')}, and holds {len(runs)}")
+    if _digest(lines) != digest:
+        raise _refused(path, "its digest is wrong: it was changed after it was written")
+    _check_needed(path, plugins, runs.values())
+    return RecordsFile(board, tuple(runs.values()), plugins, tuned)
+
+
+def _parse_head(line: str) -> tuple[Board, int, str]:
+    fields = json.loads(line)
+    if fields["format"] != FORMAT:
+        raise ValueError(f"its format is {fields['format']!r}, not {FORMAT!r}")
+    if fields["version"] != VERSION:
+        raise ValueError(f"its version is {fields['version']!r}; this version of plastibench reads {VERSION}")
+    board = Board(**fields["board"])
+    if not all(isinstance(value, str) for value in asdict(board).values()):
+        raise ValueError(f"its board is {fields['board']!r}")
+    return board, int(fields["runs"]), str(fields["digest"])
+
+
+def _check_needed(path: Path, plugins: Iterable[PluginKey], runs: Iterable[Record]) -> None:
+    """Raise RequestError for source that no run was made with."""
+    used = {(kind, part.name, part.code) for record in runs for kind, part in record.spec.all_parts()}
+    for kind, name, code in plugins:
+        if (kind, name, code) not in used:
+            raise _refused(path, f"no run was made with its {kind} {name} (code {code})")
+
+
+def _decompress(path: Path) -> str:
+    unpacker = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=MAX_BYTES)
+    try:
+        content = unpacker.decompress(path.read_bytes(), MAX_BYTES)
+        if not unpacker.eof:
+            big = not unpacker.needs_input
+            raise _refused(path, f"it is longer than {MAX_BYTES:,} bytes" if big else "it ends too early")
+        if unpacker.unused_data:
+            raise _refused(path, "something follows its end")
+        return content.decode()
+    except OSError as error:
+        raise RequestError(f"records file {path} cannot be read: {error.strerror}") from error
+    except (lzma.LZMAError, UnicodeDecodeError) as error:
+        raise _refused(path, f"it is not one that `plastibench submit` writes ({error})") from error
+
+
+def _refused(path: Path, reason: str) -> RequestError:
+    return RequestError(f"records file {path} is refused: {reason}")
+
+
+def _reason(error: Exception) -> str:
+    return f"{error} is missing" if isinstance(error, KeyError) else str(error)
+
+
+def _digest(lines: str) -> str:
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def _order(spec: Spec) -> tuple[str, str, str, str, int, str]:
+    """Return what runs are sorted by: those of a method under one setting follow each other."""
+    return (spec.task.name, spec.model.name, spec.method.name, spec.variant_id, spec.seed, spec.id)
