@@ -172,9 +172,7 @@ def submission_lines(result: Submission) -> list[str]:
         "made with: " + "; ".join(f"{name} {value}" for name, value in origins.items()),
     ]
     lines += [f"source of {kind} {name} (code {code}) is in the file" for kind, name, code in content.plugins]
-    lines += [
-        f"tuned with {count(one.trials, 'trial')}: study {one.study}" for one in content.tuned.values()
-    ]
+    lines += [f"tuned with {count(one.trials, 'trial')}: study {one.study}" for one in content.tuned.values()]
     return lines
 
 

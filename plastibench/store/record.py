@@ -120,17 +120,24 @@ class Record:
         """Return a copy with more fields in its provenance."""
         return replace(self, provenance={**self.provenance, **fields})
 
+    @property
+    def digest(self) -> str:
+        """Return the digest of the record's content, as in run.json."""
+        return content_digest(self._fields())
+
     def to_json(self) -> str:
         """Return the text of run.json."""
-        fields: dict[str, Any] = {
+        fields = {**self._fields(), "digest": self.digest}
+        return json.dumps(fields, sort_keys=True, indent=1, allow_nan=False) + "\n"
+
+    def _fields(self) -> dict[str, Any]:
+        return {
             "id": self.id,
             "spec": self.spec.as_dict(),
             "status": self.status,
             "stages": list(self.stages),
             "provenance": self.provenance,
         }
-        fields["digest"] = content_digest(fields)
-        return json.dumps(fields, sort_keys=True, indent=1, allow_nan=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str, run: str) -> Record:

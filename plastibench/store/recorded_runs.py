@@ -7,10 +7,12 @@ from pathlib import Path
 
 from plastibench.errors import RequestError
 from plastibench.plugins.plugin import Plugin
+from plastibench.store import verifications
 from plastibench.store.record import Record
 from plastibench.store.record_diff import differences
 from plastibench.store.records_file import Board, RecordsFile, read_records
 from plastibench.store.tuned_settings import TunedSettings
+from plastibench.store.verifications import Mark, Marks
 
 
 class RecordedRuns:
@@ -84,3 +86,10 @@ class RecordedRuns:
         for content in self.files.values():
             chosen = {**content.tuned, **chosen}
         return chosen
+
+    def verifications(self) -> Marks:
+        """Return how repetitions of runs ended, by run, from the files beside these ones."""
+        marks: dict[str, Mark] = {}
+        for folder in {path.parent for path in self.files}:
+            marks |= verifications.load(folder)
+        return marks

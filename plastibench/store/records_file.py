@@ -2,14 +2,15 @@
 
 The first line says what the file is and holds the digest of the others. They are, in this order, a line for
 each plug-in that is not shipped, one for each tuning's choice, and one for each run, which holds what the
-run's own file does. Equal contents give equal lines, so two versions of a file differ by the lines of the runs
-that differ: `xz -dc FILE` prints them.
+run's own file does. Equal contents give equal lines, so two versions of a file differ by the lines of the
+runs that differ: `xz -dc FILE` prints them.
 """
 
 import hashlib
 import json
 import lzma
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from plastibench.system.files import write_atomic
 FORMAT = "plastibench records"
 VERSION = 1
 SUFFIX = ".jsonl.xz"
-MAX_BYTES = 256 * 2**20
+MAX_BYTES = 64 * 2**20
 """Longest content that is read, so that a small file cannot fill the memory."""
 
 
@@ -35,9 +36,9 @@ class Board:
     """What the runs of a file are shown as."""
 
     name: str
-    baseline: str
+    baseline: str | None
     """Method that tables compare the others with."""
-    cost_reference: str
+    cost_reference: str | None
 
 
 @dataclass(frozen=True)
@@ -82,14 +83,13 @@ def write_records(path: Path, content: RecordsFile) -> None:
 
 
 def read_records(path: Path) -> RecordsFile:
-    """Read a file whole. Raises RequestError, with the first line that is wrong, unless all of it is right."""
-    text = _decompress(path)
-    head, _, lines = text.partition("\n")
+    """Read a file whole. Raises RequestError, with the first line that is wrong, unless all is right."""
+    head, *lines = _decompress(path).removesuffix("\n").split("\n")
     plugins, tuned, runs = dict[PluginKey, Plugin](), dict[str, TunedSettings](), dict[str, Record]()
-    number = 1
-    try:
+    with _naming_line(path, 1):
         board, num_runs, digest = _parse_head(head)
-        for number, line in enumerate(lines.splitlines(), start=2):
+    for number, line in enumerate(lines, start=2):
+        with _naming_line(path, number):
             fields = json.loads(line)
             if "plugin" in fields:
                 key, plugin = plugin_lines.from_plain(fields["plugin"], path)
@@ -99,17 +99,24 @@ def read_records(path: Path) -> RecordsFile:
                 tuned |= tuned_settings.parse({variant: fields["tuned"]})
             else:
                 record = Record.from_json(line, str(fields["id"]))
-                if record.id in runs:
+                if runs.setdefault(record.id, record) is not record:
                     raise ValueError(f"run {record.id} is in the file twice")
-                runs[record.id] = record
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise _refused(path, f"line {number}: {_reason(error)}") from error
     if len(runs) != num_runs:
         raise _refused(path, f"it says that it holds {count(num_runs, 'run')}, and holds {len(runs)}")
-    if _digest(lines) != digest:
+    if _digest("".join(f"{line}\n" for line in lines)) != digest:
         raise _refused(path, "its digest is wrong: it was changed after it was written")
     _check_needed(path, plugins, runs.values())
     return RecordsFile(board, tuple(runs.values()), plugins, tuned)
+
+
+@contextmanager
+def _naming_line(path: Path, number: int) -> Iterator[None]:
+    """Raise RequestError with the number of the line for whatever is wrong with it."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        reason = f"{error} is missing" if isinstance(error, KeyError) else f"{error}"
+        raise _refused(path, f"line {number}: {reason}") from error
 
 
 def _parse_head(line: str) -> tuple[Board, int, str]:
@@ -119,7 +126,8 @@ def _parse_head(line: str) -> tuple[Board, int, str]:
     if fields["version"] != VERSION:
         raise ValueError(f"its version is {fields['version']!r}; this version of plastibench reads {VERSION}")
     board = Board(**fields["board"])
-    if not all(isinstance(value, str) for value in asdict(board).values()):
+    named = (board.baseline, board.cost_reference)
+    if not isinstance(board.name, str) or not all(isinstance(name, str | None) for name in named):
         raise ValueError(f"its board is {fields['board']!r}")
     return board, int(fields["runs"]), str(fields["digest"])
 
@@ -150,10 +158,6 @@ def _decompress(path: Path) -> str:
 
 def _refused(path: Path, reason: str) -> RequestError:
     return RequestError(f"records file {path} is refused: {reason}")
-
-
-def _reason(error: Exception) -> str:
-    return f"{error} is missing" if isinstance(error, KeyError) else str(error)
 
 
 def _digest(lines: str) -> str:

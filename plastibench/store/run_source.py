@@ -7,6 +7,7 @@ from typing import Protocol
 from plastibench.plugins.plugin import Plugin
 from plastibench.store.record import Record
 from plastibench.store.tuned_settings import TunedSettings
+from plastibench.store.verifications import Marks
 
 
 class RunSource(Protocol):
@@ -45,3 +46,6 @@ class RunSource(Protocol):
 
     def tuned_settings(self) -> Mapping[str, TunedSettings]:
         """Return where settings come from that tunings chose, by variant."""
+
+    def verifications(self) -> Marks:
+        """Return how repetitions of runs ended, by run."""

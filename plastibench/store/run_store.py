@@ -12,6 +12,7 @@ from plastibench.store import plugin_files, tuned_settings
 from plastibench.store.record import Record
 from plastibench.store.run_writer import RunWriter
 from plastibench.store.tuned_settings import TunedSettings
+from plastibench.store.verifications import Marks
 
 HOME_VARIABLE = "PLASTIBENCH_HOME"
 DEFAULT_HOME = "plastibench-home"
@@ -108,6 +109,10 @@ class Store:
     def tuned_settings(self) -> dict[str, TunedSettings]:
         """Return where settings come from that tunings chose, by variant."""
         return tuned_settings.load(self.home)
+
+    def verifications(self) -> Marks:
+        """Return nothing: repetitions are noted beside records files."""
+        return {}
 
     def open(
         self, spec: Spec, rows: Iterable[Mapping[str, Any]] = (), plugins: Sequence[Plugin] = ()

@@ -120,12 +120,6 @@ def attach(records: Iterable[Record], chosen: Mapping[str, TunedSettings]) -> li
     return [_attach(record, chosen.get(record.variant_id)) for record in records]
 
 
-def detach(record: Record) -> Record:
-    """Return a record as its run file has it, without the tuning that chose its settings."""
-    provenance = {name: value for name, value in record.provenance.items() if name != KEY}
-    return replace(record, provenance=provenance)
-
-
 def from_grids(specs_by_grid: Iterable[tuple[Grid, Iterable[Spec]]]) -> dict[str, TunedSettings]:
     """Return the settings of a suite that a tuning chose, by variant.
 

@@ -13,7 +13,7 @@ from plastibench.experiments import suites
 from plastibench.experiments.grid_plan import Refusal
 from plastibench.experiments.spec import Spec
 from plastibench.experiments.suites import Defaults, Suite
-from plastibench.store import tuned_settings
+from plastibench.store import tuned_settings, verifications
 from plastibench.store.index.load import load_summaries, reading_progress
 from plastibench.store.record import Record
 from plastibench.store.recorded_runs import RecordedRuns
@@ -71,6 +71,7 @@ def finished_runs(selection: Selection, *, summarize: bool = False) -> FinishedR
     log_damaged(source, "left out; `run` executes the run again")
     if not records and not source.damaged:
         raise RequestError(f"no finished runs of this kind in {source.origin}{_unfinished(source, specs)}")
+    records = verifications.attach(records, source.verifications()) if selection.records else records
     records = tuned_settings.attach(records, source.tuned_settings())
     return FinishedRuns(records, references_of(selection), dict(source.damaged), refused_methods(selection))
 

@@ -17,21 +17,24 @@ from plastibench.store.run_source import RunSource
 logger = logging.getLogger(__name__)
 
 
-def with_plugins_of_runs(workspace: Workspace, specs: Iterable[Spec]) -> Workspace:
+def with_plugins_of_runs(
+    workspace: Workspace, specs: Iterable[Spec], source: RunSource | None = None
+) -> Workspace:
     """Return a workspace with the plug-ins that runs were started with, from the source kept with them.
 
-    Only what the workspace does not have, or has with other code, is taken from there. Raises RequestError
-    for kept source that is damaged or not that of the run, and for a run that keeps none.
+    `source` has the runs, by default the workspace's home. Only what the workspace does not have, or has with
+    other code, is taken from there. Raises RequestError for kept source that is damaged or not that of the
+    run, and for a run that keeps none.
     """
-    kept: dict[tuple[str, str, str], Plugin] = {}
+    source, kept = source or workspace.store, dict[tuple[str, str, str], Plugin]()
     for spec in specs:
         for kind, part in spec.all_parts():
             key = (kind, part.name, part.code)
             if key not in kept and not workspace.registry.has(*key):
-                path = workspace.store.folder(spec.id) / plugin_files.PLUGINS_FILE
-                plugin = _read(path, kind, part)
+                plugin = _read(source, spec.id, kind, part)
                 if plugin is not None:
                     kept[key] = plugin
+                    path = source.plugins_path(spec.id)
                     _log(workspace, plugin, path, f"run {spec.id} was started")
                 elif part.name not in workspace.registry.names(kind):
                     raise RequestError(
@@ -93,11 +96,11 @@ def kept_plugins(source: RunSource, records: Iterable[Record]) -> list[Plugin]:
     return found
 
 
-def _read(path: Path, kind: str, part: Part) -> Plugin | None:
+def _read(source: RunSource, run: str, kind: str, part: Part) -> Plugin | None:
     """Return a plug-in that is kept with a run, or None."""
-    for plugin in plugin_files.read_plugins(path):
+    for plugin in source.kept_plugins(run):
         if (plugin.kind, plugin.name) == (kind, part.name):
-            _check(path, plugin, part.code)
+            _check(source.plugins_path(run), plugin, part.code)
             return plugin
     return None
 

@@ -88,7 +88,9 @@ class RunResult:
         """Return the finished runs with their stages and provenance, read from the home folder."""
         store = self.workspace.store
         found = (store.read(summary.id) for summary in self.summaries)
-        return tuned_settings.attach([record for record in found if record is not None], store.tuned_settings())
+        return tuned_settings.attach(
+            [record for record in found if record is not None], store.tuned_settings()
+        )
 
     @property
     def tracebacks(self) -> dict[Path, str]:

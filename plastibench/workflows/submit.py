@@ -9,7 +9,7 @@ from plastibench.errors import RequestError, count
 from plastibench.experiments.spec import Spec
 from plastibench.plugins.plugin import Plugin
 from plastibench.plugins.registry import Registry
-from plastibench.store import tuned_settings
+from plastibench.store import tuned_settings, verifications
 from plastibench.store.plugin_lines import PluginKey
 from plastibench.store.record import Record
 from plastibench.store.records_file import SUFFIX, Board, RecordsFile, write_records
@@ -51,8 +51,9 @@ class Submission:
 def submit(request: SubmitRequest) -> Submission:
     """Pack the finished runs of a suite, of a grid, or of the whole home folder.
 
-    Raises RequestError if no run is finished, and for runs that are unfinished, damaged, made with uncommitted
-    changes or under different conditions, or that keep no source of a plug-in that is not shipped.
+    Raises RequestError if no run is finished, and for runs that are unfinished, damaged, made with
+    uncommitted changes or under different conditions, or that keep no source of a plug-in that is not
+    shipped.
     """
     selection, runs = request.selection, finished_runs(request.selection)
     if runs.damaged:
@@ -86,8 +87,14 @@ def _content(name: str, selection: Selection, runs: FinishedRuns) -> RecordsFile
     variants = {record.variant_id for record in runs.records}
     tuned = {variant: one for variant, one in source.tuned_settings().items() if variant in variants}
     board = Board(name, runs.references.baseline, runs.references.cost_reference)
-    bare = tuple(tuned_settings.detach(record) for record in runs.records)
+    bare = tuple(_bare(record) for record in runs.records)
     return RecordsFile(board, bare, plugins, tuned)
+
+
+def _bare(record: Record) -> Record:
+    """Return a record as its run file has it, without what was noted beside it."""
+    noted = (tuned_settings.KEY, verifications.KEY)
+    return replace(record, provenance={k: v for k, v in record.provenance.items() if k not in noted})
 
 
 def _check_finished(selection: Selection, records: Sequence[Record]) -> None:

@@ -3,8 +3,11 @@
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
+from plastibench.analysis.stats.estimate import percent, prediction_interval
 from plastibench.devices import get_device
 from plastibench.errors import DataError, RequestError, unknown
 from plastibench.plugins.file_reads import check_unchanged
@@ -14,24 +17,76 @@ from plastibench.runner.data import load_checksum
 from plastibench.runner.execute import execute
 from plastibench.runner.worker import init_worker, keep_num_threads
 from plastibench.runner.workspace import Workspace
+from plastibench.store import verifications
+from plastibench.store.index.load import load_summaries
 from plastibench.store.record import Record, other_data
 from plastibench.store.record_diff import differences, likely_causes
+from plastibench.store.recorded_runs import RecordedRuns
+from plastibench.store.run_source import RunSource
 from plastibench.store.run_store import Store
+from plastibench.store.verifications import Mark
 from plastibench.workflows.kept_plugins import with_plugins_of_runs
 from plastibench.workflows.run_logger import RunLogger
+from plastibench.workflows.verify_sample import check_runnable, draw_sample
+
+MIN_SIBLINGS = 2
+"""Other seeds from which on a repetition elsewhere can be judged by their spread."""
+Verdict = Literal["equal", "within spread", "different", "not repeated"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class VerifyRequest:
     """Finished runs to execute again."""
 
-    runs: Sequence[str]
+    runs: Sequence[str] = ()
     """Ids, or beginnings of them."""
     workspace: Workspace
     device: str | None = None
     """None is the first device of the kind that the run was made on."""
     threads: int | None = None
     """CPU threads; None is as many as the run was made with."""
+    records: Sequence[Path] = ()
+    """Records files that hold the runs, in place of the home folder."""
+    sample: int | None = None
+    """Number of runs to draw, if none are named."""
+    sample_seed: int = 0
+    run_plugins: bool = False
+    """Whether to execute source of plug-ins that the files hold: it is the code of whoever made them."""
+    mark: bool = False
+    """Whether to note the verdicts beside the files."""
+
+    @cached_property
+    def source(self) -> RunSource:
+        """Return where the runs are read from. Raises RequestError for a damaged records file."""
+        return RecordedRuns.from_paths(self.records) if self.records else self.workspace.store
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Where the repetition lies among the other seeds of its method."""
+
+    average: float
+    """Accuracy averaged over stages, in percent, of the repetition."""
+    num_seeds: int
+    """The other seeds."""
+    low: float
+    """Lower end of their 95 % prediction interval."""
+    high: float
+
+    @property
+    def contains(self) -> bool:
+        """Return whether the repetition could be another seed."""
+        return self.low <= self.average <= self.high
+
+    @property
+    def text(self) -> str:
+        """Return a sentence."""
+        where = "within" if self.contains else "outside"
+        low, high = percent(self.low), percent(self.high)
+        return (
+            f"its average accuracy of {percent(self.average)} % is {where} the 95 % prediction interval of "
+            f"{self.num_seeds} other seeds [{low}, {high}]"
+        )
 
 
 @dataclass(frozen=True)
@@ -42,28 +97,68 @@ class Verification:
     differences: list[str]
     origin: str = ""
     """What differs in device, versions and code, with which equal bits are not promised; may be empty."""
-    repeated: bool = True
-    """Whether the run was executed again, which it is not on other data."""
+    repetition: Record | None = None
+    """None if the run was not executed again, which it is not on other data."""
+    spread: Spread | None = None
+    """Of a repetition elsewhere that differs, if there are other seeds to judge it by."""
+
+    @property
+    def verdict(self) -> Verdict:
+        """Return what the repetition shows; only where equal bits are not promised, the spread counts."""
+        if self.repetition is None:
+            return "not repeated"
+        if not self.differences:
+            return "equal"
+        return "within spread" if self.spread is not None and self.spread.contains else "different"
 
 
 def verify(request: VerifyRequest, callbacks: Sequence[RunCallback] = ()) -> list[Verification]:
     """Execute finished runs again, in a temporary folder, and compare them with their records.
 
     A run that was made on other data than those found is not executed: its numbers could not be the same.
-    Raises RequestError for a run that does not exist, or whose code has changed.
+    Raises RequestError for a run that does not exist, or whose code has changed, and for one that needs
+    source of a records file, unless that may be executed.
     """
-    records = [find_run(request.workspace.store, text) for text in request.runs]
+    records = _chosen(request)
     callbacks = [RunLogger(), *callbacks]
     for callback in callbacks:
         callback.on_start(len(records), 0, 1)
-    workspace = with_plugins_of_runs(request.workspace, [record.spec for record in records])
-    request = replace(request, workspace=workspace)
-    return [_verify(record, request, callbacks) for record in records]
+    specs = [record.spec for record in records]
+    workspace = with_plugins_of_runs(request.workspace, specs, request.source)
+    results = [_verify(record, request, workspace, callbacks) for record in records]
+    if request.mark:
+        _save_marks(request.source, results)
+    return results
 
 
-def find_run(store: Store, prefix: str) -> Record:
+def _chosen(request: VerifyRequest) -> list[Record]:
+    """Return the runs that are named, or a sample."""
+    if request.mark and not request.records:
+        raise RequestError("--mark writes beside a records file: name one with --records")
+    if bool(request.runs) == (request.sample is not None):
+        raise RequestError("name the runs to repeat, or give --sample N to draw some: one of the two")
+    trusted = request.run_plugins or not request.records
+    if request.sample is not None:
+        return draw_sample(request.source, request.workspace, request.sample, request.sample_seed, trusted)
+    records = [find_run(request.source, text) for text in request.runs]
+    for record in records if request.records else ():
+        check_runnable(request.source, request.workspace.registry, record, trusted)
+    return records
+
+
+def _save_marks(source: RunSource, results: Sequence[Verification]) -> None:
+    marks: dict[Path, dict[str, Mark]] = {}
+    for one in results:
+        if one.repetition is not None:
+            of_folder = marks.setdefault(source.plugins_path(one.record.id).parent, {})
+            of_folder[one.record.id] = Mark.of(one.verdict, one.record, one.repetition)
+    for folder, of_folder in marks.items():
+        verifications.save(folder, of_folder)
+
+
+def find_run(source: RunSource, prefix: str) -> Record:
     """Return the finished run whose id begins with `prefix`. Raises RequestError if there is not one."""
-    ids = store.ids()
+    ids = source.ids()
     matches = [run for run in ids if run.startswith(prefix)] if prefix else []
     if not matches:
         raise unknown("finished run", prefix, ids[:20])
@@ -71,20 +166,22 @@ def find_run(store: Store, prefix: str) -> Record:
         raise RequestError(
             f"run {prefix} is ambiguous: {len(matches)} ids begin so, such as {' and '.join(matches[:2])}"
         )
-    record = store.read(matches[0])
+    record = source.read(matches[0])
     if record is None:
-        raise RequestError(f"run {matches[0]} is damaged: {next(iter(store.damaged.values()))}")
+        raise RequestError(f"run {matches[0]} is damaged: {next(iter(source.damaged.values()))}")
     return record
 
 
-def _verify(record: Record, request: VerifyRequest, callbacks: Sequence[RunCallback]) -> Verification:
+def _verify(
+    record: Record, request: VerifyRequest, workspace: Workspace, callbacks: Sequence[RunCallback]
+) -> Verification:
     device, provenance = request.device or record.spec.device, record.provenance
     kind = get_device(device).device_type
     if kind != record.spec.device:
         raise RequestError(f"run {record.id} is one on {record.spec.device}: it cannot be verified on {kind}")
     with tempfile.TemporaryDirectory() as home:
         context = RunContext(
-            replace(request.workspace, home=Path(home)),
+            replace(workspace, home=Path(home)),
             device,
             # As the first time. Old records do not name the kernels: those runs were not deterministic.
             threads=request.threads or provenance.get("threads"),
@@ -93,15 +190,28 @@ def _verify(record: Record, request: VerifyRequest, callbacks: Sequence[RunCallb
         found = load_checksum(record.spec, context)
         if record.data not in (None, found):
             difference = str(other_data("it was made", str(record.data), found))
-            return Verification(record, [difference], repeated=False)
+            return Verification(record, [difference])
         try:
             check_unchanged("it was made", record.files)
         except DataError as error:
-            return Verification(record, [str(error)], repeated=False)
+            return Verification(record, [str(error)])
         with keep_num_threads():
             init_worker(context)
             repetition = execute(record.spec, context, callbacks)
     for callback in callbacks:
         callback.on_run_end(repetition)
     differing = list(differences(record, repetition, ("in the record", "now")))
-    return Verification(record, differing, likely_causes(record, repetition))
+    origin = likely_causes(record, repetition)
+    spread = _spread(record, repetition, request.source) if differing and origin else None
+    return Verification(record, differing, origin, repetition, spread)
+
+
+def _spread(record: Record, repetition: Record, source: RunSource) -> Spread | None:
+    """Return where a repetition lies among the other seeds of its method; None if they are too few."""
+    found = load_summaries(source) if isinstance(source, Store) else source.records()
+    tested = (one for one in found if one.variant_id == record.variant_id and one.data == record.data)
+    averages = [one.metrics.average for one in tested if one.id != record.id and one.status == "done"]
+    measured = repetition.status == "done" and not record.spec.held_out_test
+    if len(averages) < MIN_SIBLINGS or not measured:
+        return None
+    return Spread(repetition.metrics.average, len(averages), *prediction_interval(averages))

@@ -58,7 +58,9 @@ def test_the_order_of_runs_does_not_matter_and_each_has_a_line(tmp_path: Path) -
         a_run(method, seed).id for method in ("cold", "mine", "warm") for seed in range(3)
     ]
     more = lines_of(a_file(tmp_path / "c", [*some_runs(3), a_run("new", 0)]))
-    assert [line for line in more[1:] if line not in lines] == [lines_of(a_file(tmp_path / "d", [a_run("new", 0)]))[1]]
+    assert [line for line in more[1:] if line not in lines] == [
+        lines_of(a_file(tmp_path / "d", [a_run("new", 0)]))[1]
+    ]
 
 
 def test_runs_are_read_like_those_of_a_home(path: Path, tmp_path: Path) -> None:
@@ -107,13 +109,26 @@ def test_a_run_that_was_changed_with_its_digest_is_noticed_by_that_of_the_file(p
         (lambda lines: lines[1:], "line 1: 'format' is missing"),
         (lambda lines: [{**lines[0], "version": 2}, *lines[1:]], "line 1: its version is 2; this version"),
         (lambda lines: [{**lines[0], "board": {"name": 3}}, *lines[1:]], "line 1: "),
-        (lambda lines: [lines[0], {"plugin": {**lines[1]["plugin"], "name": "other"}}, *lines[2:]], "no run was"),
-        (lambda lines: [lines[0], {"plugin": {**lines[1]["plugin"], "kind": "x"}}, *lines[2:]], "line 2: 'x' is"),
         (
-            lambda lines: [lines[0], {"plugin": {**lines[1]["plugin"], "files": {"../a.py": ""}}}, *lines[2:]],
+            lambda lines: [lines[0], {"plugin": {**lines[1]["plugin"], "name": "other"}}, *lines[2:]],
+            "no run was",
+        ),
+        (
+            lambda lines: [lines[0], {"plugin": {**lines[1]["plugin"], "kind": "x"}}, *lines[2:]],
+            "line 2: 'x' is",
+        ),
+        (
+            lambda lines: [
+                lines[0],
+                {"plugin": {**lines[1]["plugin"], "files": {"../a.py": ""}}},
+                *lines[2:],
+            ],
             "line 2: '../a.py' is no path below the plug-in's folder",
         ),
-        (lambda lines: [lines[0], {"tuned": {"variant": "v", "x": 1}}, *lines[2:]], "line 2: tuned = {'x': 1} is"),
+        (
+            lambda lines: [lines[0], {"tuned": {"variant": "v", "x": 1}}, *lines[2:]],
+            "line 2: tuned = {'x': 1} is",
+        ),
     ],
 )
 def test_file_with_other_lines_is_refused(path: Path, change: Callable[[Any], Any], expected: str) -> None:
@@ -128,8 +143,8 @@ def test_file_that_is_not_whole_is_refused(path: Path) -> None:
         (whole[: len(whole) // 2], "it ends too early"),
         (whole + b"more", "something follows its end"),
         (b"", "it ends too early"),
-        (b"PK not this", "it is not one that `plastibench submit` writes"),
-        (lzma.compress(bytes(MAX_BYTES + 1), preset=0), "it is longer than 268,435,456 bytes"),
+        (b"PK is not what begins such a file", "it is not one that `plastibench submit` writes"),
+        (lzma.compress(bytes(MAX_BYTES + 1), preset=0), "it is longer than 67,108,864 bytes"),
     ):
         path.write_bytes(content)
         with pytest.raises(RequestError, match=expected):

@@ -37,11 +37,13 @@ def put_together(path: Path, lines: Sequence[dict[str, Any]], *, digest: bool = 
     return path
 
 
-def forge(path: Path, change: Callable[[dict[str, Any]], object], *, digest: bool = True) -> Path:
-    """Change the last run of a file; with `digest` the run's and the file's digests are made anew."""
+def forge(
+    path: Path, change: Callable[[dict[str, Any]], object], *, place: int = -1, digest: bool = True
+) -> Path:
+    """Change a run of a file, the last one; with `digest` the run's and the file's digests are made anew."""
     lines = lines_of(path)
-    change(lines[-1])
+    change(lines[place])
     if digest:
-        del lines[-1]["digest"]
-        lines[-1]["digest"] = content_digest(lines[-1])
+        del lines[place]["digest"]
+        lines[place]["digest"] = content_digest(lines[place])
     return put_together(path, lines, digest=digest)

@@ -50,6 +50,7 @@ def test_a_packed_home_becomes_the_same_home_and_the_same_tables(tmp_path: Path)
     assert not (tmp_path / "none").exists()
 
 
+@pytest.mark.heavy
 def test_a_report_and_a_part_of_a_table_are_made_from_files(tmp_path: Path) -> None:
     parts = [a_file(tmp_path / f"{half}.xz", runs()[half::2]) for half in (0, 1)]
     words = [word for path in parts for word in ("--records", path)]

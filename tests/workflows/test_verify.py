@@ -69,7 +69,7 @@ def test_other_versions_are_named_if_numbers_differ(tmp_path: Path) -> None:
         (["zzz"], "no finished run named 'zzz'"),
         ([""], "no finished run named ''"),
         (["../../etc/passwd"], "no finished run named"),
-        ([], "Missing argument"),
+        ([], "name the runs to repeat, or give --sample N"),
     ],
 )
 def test_unknown_run_prints_one_line(words: list[str], expected: str, home: Path) -> None:

@@ -14,6 +14,7 @@ from plastibench.analysis.tables.table import Gain, ResultRow, ResultTable
 from plastibench.analysis.tables.text_table import Cell, TextTable, format_by_hardware, format_known
 from plastibench.errors import unknown
 from plastibench.store.run_metrics import HARDWARE_DEPENDENT, RunMetrics
+from plastibench.store.verifications import SELF_REPORTED, VERDICTS
 
 CostField = Literal["cost", "relative_cost"]
 FormatCell = Callable[[ResultRow, ResultTable], Cell]
@@ -25,8 +26,8 @@ class Column:
 
     header: str
     format_cell: FormatCell
-    requires: Reference | None = None
-    """Tables without this reference leave the column out."""
+    requires: Reference | Literal["verified"] | None = None
+    """Tables without this reference, or without runs that were repeated, leave the column out."""
 
 
 def _cost(
@@ -90,6 +91,12 @@ def _cost_to_match(row: ResultRow, table: ResultTable) -> str:
     return "never" if row.cost_to_match is None else f"{row.cost_to_match:.2f}"
 
 
+def _verified(row: ResultRow, _: ResultTable) -> Cell:
+    num = len(row.records)
+    found = [f"{n} of {num} {VERDICTS[verdict]}" for verdict, n in row.verdicts.items()]
+    return Cell(", ".join(found) or SELF_REPORTED)
+
+
 def _truncated(value: float) -> str:
     return str(int(value))
 
@@ -129,6 +136,7 @@ COLUMNS: dict[str, Column] = {
     "relative_peak_memory": _relative_cost("relative peak memory", "peak_memory"),
     "energy": _cost("energy kJ", "energy", ",.2f", 1e3),
     "relative_energy": _relative_cost("relative energy", "energy"),
+    "verified": Column("verified", _verified, "verified"),
     "paper_last_accuracy": _paper("last test acc", lambda run: run.last, percent),
     "paper_last_steps": _paper("last steps", lambda run: run.steps[-1], _truncated),
     "paper_average_accuracy": _paper("average acc", lambda run: run.average, percent),
@@ -138,7 +146,7 @@ COLUMNS: dict[str, Column] = {
 _PAPER = tuple(name for name in COLUMNS if name.startswith("paper_"))
 _STANDARD = (
     "method n last_accuracy average_accuracy gain_over_baseline gain_over_cost_reference "
-    "steps passes remedy_passes relative_passes cost_to_match flops seconds"
+    "steps passes remedy_passes relative_passes cost_to_match flops seconds verified"
 )
 STYLES: dict[str, tuple[str, ...]] = {
     "standard": tuple(_STANDARD.split()),
@@ -187,6 +195,7 @@ def _key(text: str) -> str:
 def available_columns(table: ResultTable, columns: Sequence[str] = STYLES["standard"]) -> list[str]:
     """Return those columns whose reference the table has."""
     missing = {role for role in ("baseline", "cost_reference") if getattr(table, role) is None}
+    missing |= set() if any(row.verdicts for row in table.rows) else {"verified"}
     return [name for name in columns if COLUMNS[name].requires not in missing]
 
 

@@ -6,6 +6,7 @@ from plastibench.analysis.stats.significance import ALPHA, min_p_value, min_seed
 from plastibench.analysis.tables.table import NONINFERIORITY_MARGIN, ResultTable
 from plastibench.analysis.tables.text_table import hardware_note
 from plastibench.errors import count
+from plastibench.store.verifications import VERDICTS
 
 
 def table_notes(table: ResultTable, columns: Sequence[str]) -> list[str]:
@@ -44,6 +45,7 @@ def table_notes(table: ResultTable, columns: Sequence[str]) -> list[str]:
         )
     return [
         *notes,
+        *(_verification_notes(table) if "verified" in columns else ()),
         *_provenance_notes(table, "recipe_changes", "{method} is trained with {text}"),
         *_provenance_notes(table, "model_changes", "{method} has a model of its own, of {text}"),
         *_provenance_notes(table, "untouched", "{method} leaves {text}"),
@@ -54,6 +56,15 @@ def _difference_of_tests(table: ResultTable) -> str:
     if any(record.spec.shifts_targets for row in table.rows for record in row.records):
         return "what is to be learned changes between stages"
     return "the number of test examples differs from stage to stage"
+
+
+def _verification_notes(table: ResultTable) -> list[str]:
+    """Return when and where runs were repeated, and which."""
+    runs: dict[tuple[str, str], list[str]] = {}
+    for row in table.rows:
+        for seed, mark in row.marks.items():
+            runs.setdefault((VERDICTS[mark.verdict], mark.text), []).append(f"{row.method} seed {seed}")
+    return [f"{verdict} on {where}: {', '.join(names)}" for (verdict, where), names in sorted(runs.items())]
 
 
 def _provenance_notes(table: ResultTable, name: str, sentence: str) -> list[str]:

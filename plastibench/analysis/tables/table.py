@@ -1,5 +1,6 @@
 """From finished runs to tables: one table per setting, one row per method."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -24,9 +25,11 @@ from plastibench.analysis.tables.run_notes import (
 )
 from plastibench.errors import count
 from plastibench.experiments.grid_plan import Refusal
+from plastibench.store import verifications
 from plastibench.store.record import Record
 from plastibench.store.run_metrics import Costs, RunMetrics, hardware_names, mean_cost, relative_cost, runs_on
 from plastibench.store.tuned_settings import condition_id, untuned_spec
+from plastibench.store.verifications import Mark
 
 NONINFERIORITY_MARGIN = 0.5
 """Percentage points by which a method may be below the cost reference and still be noninferior."""
@@ -94,6 +97,17 @@ class ResultRow:
         where = "" if self.num_unchanged == self.gain.n else " there"
         runs = f"{self.num_unchanged} of {count(self.gain.n, 'run')}"
         return f"{self.method}: the same weights as {self.baseline} in {runs}: it changed nothing{where}"
+
+    @cached_property
+    def marks(self) -> Mapping[int, Mark]:
+        """Return how repetitions of its runs ended, by seed."""
+        found = ((record.spec.seed, verifications.from_record(record)) for record in self.records)
+        return {seed: mark for seed, mark in found if mark is not None}
+
+    @property
+    def verdicts(self) -> Mapping[str, int]:
+        """Return how many repetitions ended with each verdict."""
+        return Counter(mark.verdict for mark in self.marks.values())
 
     @property
     def seeds(self) -> tuple[int, ...]:

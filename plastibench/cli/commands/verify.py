@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -21,7 +22,18 @@ logger = logging.getLogger(__name__)
 
 
 @click.command("verify")
-@click.argument("runs", nargs=-1, required=True, metavar="RUN...")
+@click.argument("runs", nargs=-1, metavar="[RUN]...")
+@options.RECORDS
+@click.option(
+    "--sample", type=click.IntRange(min=1), metavar="N", help="Draw N runs, instead of naming them."
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the draw.")
+@click.option(
+    "--run-plugins",
+    is_flag=True,
+    help="Execute plug-in source that a records file holds. Read it first.",
+)
+@click.option("--mark", is_flag=True, help="Write the outcome to verified.json beside the records file.")
 @click.option("--device", help="Default: the first of the kind that the run was made on.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads. Default: as many as the run had.")
 @options.workspace
@@ -29,34 +41,56 @@ logger = logging.getLogger(__name__)
 def command(
     handler: ConsoleHandler,
     runs: tuple[str, ...],
+    records: tuple[Path, ...],
+    *,
+    sample: int | None,
+    seed: int,
+    run_plugins: bool,
+    mark: bool,
     device: str | None,
     threads: int | None,
     workspace: Workspace,
 ) -> ExitCode:
-    """Execute finished runs again, named by their ids or beginnings of them, and compare every number.
+    """Execute finished runs again and compare every number: those in the home folder, or of a records file.
 
-    Nothing in the home folder is changed. Exit status 0: all equal; 1: something differs.
+    RUN is an id or the beginning of one. The same device, number of threads, kernels, and versions of torch
+    and plastibench give the same bits. Elsewhere a run that differs is judged by the 95 % prediction interval
+    of its method's other seeds. Nothing in the home folder is changed. Exit status 0: all are equal, or
+    within that interval elsewhere; 1: something differs.
     """
     from plastibench.cli.progress import RunProgress
     from plastibench.workflows.verify import VerifyRequest, verify
 
-    request = VerifyRequest(runs=runs, workspace=workspace, device=device, threads=threads)
+    request = VerifyRequest(
+        runs=runs,
+        workspace=workspace,
+        device=device,
+        threads=threads,
+        records=records,
+        sample=sample,
+        sample_seed=seed,
+        run_plugins=run_plugins,
+        mark=mark,
+    )
     with RunProgress(handler.console) as progress:
         results = verify(request, [progress])
     for line in (line for result in results for line in _lines(result)):
         logger.info("%s", line)
-    return ExitCode.FAILURE if any(result.differences for result in results) else ExitCode.SUCCESS
+    good = all(result.verdict in ("equal", "within spread") for result in results)
+    return ExitCode.SUCCESS if good else ExitCode.FAILURE
 
 
 def _lines(result: Verification) -> Iterator[str]:
     name = f"{result.record.id} {result.record.spec.name}"
-    if not result.differences:
+    if result.verdict == "equal":
         yield f"{name}: all numbers of {count(len(result.record.stages), 'stage')} are equal"
         return
-    if not result.repeated:
+    if result.verdict == "not repeated":
         yield f"{name}: not repeated, {result.differences[0]}"
         return
     found = count(len(result.differences), "number differs", "numbers differ")
     yield f"{name}: {found}; the first: {result.differences[0]}"
     if result.origin:
         yield f"  made with another machine or version, equal bits are not promised: {result.origin}"
+    if result.spread is not None:
+        yield f"  {result.spread.text}"

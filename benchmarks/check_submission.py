@@ -1,0 +1,88 @@
+"""Check a submitted records file as public CI does: structure, rules, a sample of rows run again.
+
+    python benchmarks/check_submission.py mine.jsonl.xz --board results/records/field-cpu.jsonl.xz --sample 3
+    python benchmarks/check_submission.py mine.jsonl.xz --board results/records/field-cpu.jsonl.xz --add
+
+prints the difference to the board in Markdown. With `--add` the runs are added to the board afterwards;
+`make results` then makes its tables. Exit status 0: accepted; 1: not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from plastibench.errors import RequestError
+from plastibench.runner.workspace import Workspace
+from plastibench.workflows.submission_check import SubmissionCheck, add_to_board, check_submission
+from plastibench.workflows.verify import Verification, VerifyRequest, verify
+
+BOARDS = Path("results/records")
+
+
+def main() -> int:
+    options = parse()
+    board = options.board or BOARDS / options.file.name
+    try:
+        check = check_submission(options.file, board)
+        results = [] if check.problems else repeat(options)
+    except RequestError as error:
+        return finish(options, f"**Not accepted**: {error}\n", accepted=False)
+    accepted = not check.problems and all(one.verdict in ("equal", "within spread") for one in results)
+    text = comment(check, results, accepted)
+    if accepted and options.add:
+        text += f"\n{add_to_board(options.file, board)} runs added to {board}\n"
+    return finish(options, text, accepted=accepted)
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--board", type=Path, help="default: the one of the file's name in results/records")
+    parser.add_argument("--sample", type=int, default=3, help="rows to run again; 0 for none")
+    parser.add_argument("--seed", type=int, default=0, help="of the draw")
+    parser.add_argument(
+        "--run-plugins", action="store_true", help="execute the source in the file, once read"
+    )
+    parser.add_argument("--data", type=Path, help="folder of the data sets")
+    parser.add_argument("--add", action="store_true", help="add the runs to the board if they are accepted")
+    parser.add_argument("--comment", type=Path, help="write the text to this file, too")
+    return parser.parse_args()
+
+
+def repeat(options: argparse.Namespace) -> list[Verification]:
+    if not options.sample:
+        return []
+    folders = {} if options.data is None else {"data": options.data}
+    request = VerifyRequest(
+        workspace=Workspace(**folders),
+        records=(options.file,),
+        sample=options.sample,
+        sample_seed=options.seed,
+        run_plugins=options.run_plugins,
+    )
+    return verify(request)
+
+
+def comment(check: SubmissionCheck, results: list[Verification], accepted: bool) -> str:
+    lines = [f"- run again, {one.verdict}: {detail(one)}" for one in results]
+    head = "" if accepted or check.problems else "**Not accepted**: a row is not what was submitted\n\n"
+    return f"{head}{check.markdown()}" + "".join(f"{line}\n" for line in lines)
+
+
+def detail(one: Verification) -> str:
+    first = f"; the first difference: {one.differences[0]}" if one.differences else ""
+    spread = f"; {one.spread.text}" if one.spread is not None else ""
+    return f"{one.record.id} {one.record.spec.name}{first}{spread}"
+
+
+def finish(options: argparse.Namespace, text: str, *, accepted: bool) -> int:
+    print(text, end="")
+    if options.comment is not None:
+        options.comment.write_text(text, encoding="utf-8")
+    return 0 if accepted else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

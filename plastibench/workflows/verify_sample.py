@@ -1,0 +1,62 @@
+"""Which runs of a home or of records files are executed again."""
+
+import logging
+import random
+from collections import defaultdict
+
+from plastibench.devices import get_device
+from plastibench.errors import RequestError, count
+from plastibench.plugins.registry import Registry
+from plastibench.runner.workspace import Workspace
+from plastibench.store.record import Record
+from plastibench.store.run_source import RunSource
+
+logger = logging.getLogger(__name__)
+
+
+def draw_sample(source: RunSource, workspace: Workspace, size: int, seed: int, trusted: bool) -> list[Record]:
+    """Draw runs that can be executed here, as many methods as possible before a second run of one.
+
+    The same seed draws the same runs. `trusted` is whether source that the files hold may be executed. Raises
+    RequestError if no run can be executed.
+    """
+    reasons: dict[str, str] = {}
+    by_variant: dict[str, list[Record]] = defaultdict(list)
+    for record in source.records():
+        try:
+            get_device(record.spec.device)
+            check_runnable(source, workspace.registry, record, trusted)
+        except RequestError as error:
+            reasons[record.id] = str(error)
+        else:
+            by_variant[record.variant_id].append(record)
+    if not by_variant:
+        raise RequestError(next(iter(reasons.values()), f"no finished runs in {source.origin}"))
+    if reasons:
+        left_out = count(len(reasons), "run is", "runs are")
+        logger.info("%s not drawn, such as: %s", left_out, next(iter(reasons.values())))
+    return _in_turns(list(by_variant.values()), random.Random(seed))[:size]
+
+
+def _in_turns(groups: list[list[Record]], draw: random.Random) -> list[Record]:
+    """Return all runs in a random order in which each group has its turn before any has its second."""
+    shuffled = [draw.sample(group, len(group)) for group in draw.sample(groups, len(groups))]
+    rounds = range(max(map(len, shuffled)))
+    return [group[place] for place in rounds for group in shuffled if place < len(group)]
+
+
+def check_runnable(source: RunSource, registry: Registry, record: Record, trusted: bool) -> None:
+    """Raise RequestError for a run whose code is not at hand, or is in a file that is not `trusted`."""
+    kept = {(plugin.kind, plugin.name) for plugin in source.kept_plugins(record.id)}
+    for kind, part in record.spec.all_parts():
+        if registry.has(kind, part.name, part.code):
+            continue
+        path, name = source.plugins_path(record.id), f"run {record.id} ({record.spec.name})"
+        if (kind, part.name) in kept and trusted:
+            continue
+        if (kind, part.name) in kept:
+            raise RequestError(
+                f"{name} needs the source of {kind} {part.name} that {path} holds: read it "
+                f"(`xz -dc {path}`), then add --run-plugins to execute it"
+            )
+        raise RequestError(f"{name} was made with a {kind} {part.name} of another version of plastibench")
