@@ -7,7 +7,7 @@ WHEELS ?= .wheels
 BIN := .venv/bin
 PARALLEL ?= -n auto --dist worksteal
 
-.PHONY: help demo test test-fast test-slow faults coverage lint format picture wheels clean
+.PHONY: help demo test test-fast test-slow faults coverage lint docs format picture wheels clean
 .DELETE_ON_ERROR:
 
 help: ## show this
@@ -43,11 +43,16 @@ lint: .venv/installed-dev ## ruff, mypy strict, and the order of the rooms
 	"$(BIN)/lint-imports" --no-logo --no-cache
 	"$(BIN)/mypy"
 
+# Nothing is fetched: not by the build, and not by the pages.
+docs: .venv/installed-dev ## build the documentation, with warnings as errors
+	"$(BIN)/python" -m sphinx --quiet --fail-on-warning --keep-going --fresh-env -c docs . docs/_build/html
+	@echo "== open docs/_build/html/index.html"
+
 format: .venv/installed-dev ## let ruff rewrite the code
 	"$(BIN)/ruff" format .
 	"$(BIN)/ruff" check --fix .
 
-picture: .venv/installed-dev ## draw the rooms into docs/architecture.md
+picture: .venv/installed-dev ## draw the rooms as docs/rooms.svg
 	"$(BIN)/python" docs/rooms.py
 
 # With a folder of wheels nothing is asked of a network.
@@ -74,5 +79,5 @@ wheels: .venv/made ## download all packages into .wheels, to install without a n
 	"$(BIN)/python" -m pip download --dest "$(WHEELS)" "setuptools>=77" ".[dev]"
 
 clean: ## remove .venv and what tools leave behind
-	rm -rf .venv build dist ./*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*
+	rm -rf .venv build dist docs/_build ./*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

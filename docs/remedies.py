@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import argparse
 import inspect
-import re
 import sys
 from pathlib import Path
 
-from plastibench.plugins.fields import search_space
+from pages import code, docstring, escaped, settings_table, table
+
+from plastibench.plugins.fields import describe
 from plastibench.plugins.method import ACTING, Method
 from plastibench.plugins.registry import Registry
 from plastibench.plugins.values import show
@@ -19,11 +20,17 @@ from plastibench.plugins.values import show
 PAGE = Path(__file__).with_suffix(".md")
 INTRODUCTION = """# Remedies
 
-Made by `python docs/remedies.py` from the docstrings in `methods/`. `plastibench list NAME` prints the
-settings of a remedy with what is allowed; [methods](methods.md) says how to write one.
+Every shipped remedy: what it does, its formula and source, its settings with their published values and the ranges that
+tuning searches, its published variants, and its cost. Made by `python docs/remedies.py` from the code in `methods/`;
+`plastibench list NAME` prints the same. A setting is given with `--set REMEDY.NAME=VALUE`, a variant as
+`--method REMEDY:VARIANT`. [Methods](methods.md) groups them, and says how to write one.
 
-| remedy | what it does | acts in | cost |
-|---|---|---|---|
+"""
+EVERY = """
+## Settings of every remedy
+
+Published methods differ on both, often without saying so. A remedy whose defaults are others names them in its table.
+
 """
 COST = "Cost: "
 
@@ -32,52 +39,43 @@ def page() -> str:
     """Return the text of the page."""
     registry = Registry()
     classes = {name: registry.load("method", name) for name in registry.names("method")}
-    rows = "".join(_row(name, cls) for name, cls in classes.items())
-    return INTRODUCTION + rows + "".join(_section(name, cls) for name, cls in classes.items())
+    overview = table(["remedy", "what it does", "acts in", "cost"], [_row(*item) for item in classes.items()])
+    sections = [_section(name, cls) for name, cls in classes.items()]
+    return "".join([INTRODUCTION, overview, EVERY, settings_table(Method), *sections])
 
 
-def _row(name: str, cls: type[Method]) -> str:
-    hooks = [f"`{hook}`" for hook in ACTING if getattr(cls, hook) is not getattr(Method, hook)]
+def _row(name: str, cls: type[Method]) -> list[str]:
+    hooks = [code(hook) for hook in ACTING if getattr(cls, hook) is not getattr(Method, hook)]
     module = inspect.getdoc(sys.modules[cls.__module__]) or ""
     what = module.partition("\n")[0].partition(": ")[2] or module
-    return f"| [`{name}`](#{name}) | {what} | {', '.join(hooks)} | {_cost(cls)} |\n"
+    return [f"[`{name}`](#{name})", escaped(what), ", ".join(hooks), _cost(cls)]
 
 
 def _section(name: str, cls: type[Method]) -> str:
-    text = _docstring(cls).replace(f"\n\n{COST}{_cost(cls)}", "")
-    ranges = [f"`{setting}` {_range(space)}" for setting, space in search_space(cls).items()]
+    cost = _cost(cls)
+    text = docstring(cls).replace(f"\n\n{COST}{cost}", "")
     presets = [f"`{preset}` {_values(values)}".strip() for preset, values in cls.presets.items()]
-    lines = [
-        f"- {what}: {'; '.join(found)}" for what, found in (("tuned", ranges), ("presets", presets)) if found
-    ]
+    lines = [f"- {COST}{cost}"]
+    if presets:
+        lines.append(f"- Variants: {'; '.join(presets)}.")
     if cls.active:
-        lines.append(f"- acts within a few steps with {_values(cls.active)}")
-    return "\n".join([f"\n## {name}\n", text, *(["", *lines] if lines else []), ""])
-
-
-def _docstring(cls: type[Method]) -> str:
-    """Return the docstring with one line for each paragraph; outside of code, `*` and `|` are no markup."""
-    paragraphs = (inspect.getdoc(cls) or "").split("\n\n")
-    text = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
-    return re.sub(r"`[^`]*`|[*_|<>]", lambda found: found[0] if "`" in found[0] else f"\\{found[0]}", text)
+        lines.append(f"- Acts within a few steps with {_values(cls.active)}.")
+    usual = [one for one in describe(Method) if one in [*describe(cls)]]
+    settings = settings_table(cls, leave_out=[setting for setting, _, _ in usual])
+    return "\n".join([f"\n## {name}\n", text, "", *lines, "", settings])
 
 
 def _cost(cls: type[Method]) -> str:
     """Return what the last paragraph of the docstring says of the cost."""
-    *_, last = _docstring(cls).split("\n\n")
+    *_, last = docstring(cls).split("\n\n")
     if not last.startswith(COST):
         sys.exit(f"the docstring of {cls.__name__} does not end with a paragraph that begins with {COST!r}")
     return last.removeprefix(COST)
 
 
-def _range(space: object) -> str:
-    low, high, log = (getattr(space, name) for name in ("low", "high", "log"))
-    return f"{show(low)} to {show(high)}{', logarithmic' if log else ''}"
-
-
 def _values(values: object) -> str:
     assert isinstance(values, dict)
-    return ", ".join(f"`{name}={show(value)}`" for name, value in values.items())
+    return ", ".join(code(f"{name}={show(value)}") for name, value in values.items())
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Draw the rooms of the package and what imports what into docs/architecture.md, or count them.
+"""Draw the rooms of the package and what imports what as docs/rooms.svg, or count them.
 
 python docs/rooms.py [--check]               write the picture, or fail if it is not current
 python docs/rooms.py --numbers [--tree DIR]  print files, lines and imports of each room
@@ -14,11 +14,11 @@ from functools import cache
 from pathlib import Path
 
 import grimp
+from drawing import svg
 
 PACKAGE = "plastibench"
 ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "docs/architecture.md"
-BEGIN, END = "<!-- rooms: python docs/rooms.py -->\n", "<!-- end of rooms -->"
+PICTURE = ROOT / "docs/rooms.svg"
 
 
 def import_graph(tree: Path) -> grimp.ImportGraph:
@@ -132,19 +132,13 @@ def numbers(tree: Path) -> str:
 
 
 def picture(tree: Path) -> str:
-    """Return a Mermaid diagram of the rooms."""
-    graph = room_graph(tree)
-    shown = [tuple(name.removeprefix(f"{PACKAGE}.") for name in arrow) for arrow in direct_arrows(graph)]
-    lines = "".join(f"    {importer} --> {imported}\n" for importer, imported in shown)
-    return f"```mermaid\nflowchart TD\n{lines}```\n"
-
-
-def with_picture(text: str, tree: Path) -> str:
-    """Return a page with the picture between its markers."""
-    before, _, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    assert end, f"{PAGE} has no markers for the picture"
-    return before + BEGIN + picture(tree) + END + after
+    """Return a picture of the rooms: arrows lead from what imports to what is imported."""
+    start = f"{PACKAGE}."
+    shown = [
+        (upper.removeprefix(start), lower.removeprefix(start))
+        for upper, lower in direct_arrows(room_graph(tree))
+    ]
+    return svg(shown, f"The rooms of {PACKAGE}: each imports lower ones only")
 
 
 def main() -> None:
@@ -157,12 +151,11 @@ def main() -> None:
     if options.numbers:
         print(numbers(options.tree))
         return
-    text = PAGE.read_text(encoding="utf-8")
-    current = with_picture(text, ROOT)
+    current = picture(ROOT)
     if not options.check:
-        PAGE.write_text(current, encoding="utf-8")
-    elif current != text:
-        sys.exit(f"the picture in {PAGE} is not current: run python docs/rooms.py")
+        PICTURE.write_text(current, encoding="utf-8")
+    elif not PICTURE.exists() or PICTURE.read_text(encoding="utf-8") != current:
+        sys.exit(f"{PICTURE} is not current: run python docs/rooms.py")
 
 
 if __name__ == "__main__":

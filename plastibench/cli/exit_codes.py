@@ -7,6 +7,7 @@ class ExitCode(IntEnum):
     """How a command ended."""
 
     SUCCESS = 0
+    """Everything was done."""
     FAILURE = 1
     """A run failed, differs, conflicts or is damaged; everything else was done."""
     USAGE = 2

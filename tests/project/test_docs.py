@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 from support.commands import child
 from support.house_rules import imports_only_allowed_modules
 from support.tasks import small_digits
@@ -89,29 +88,6 @@ def test_the_method_to_copy_that_recycles_units_keeps_the_laws(tmp_path: Path) -
     laws.counted_cost_equals_real_cost(task, kind, num_classes=10)
     laws.interruption_changes_nothing(task, kind, every=2)
     assert [row.get("log.units_recycled") for row in trace_run(task, kind()).rows()] == [None, 3.0, 3.0]
-
-
-def commands() -> list[list[str]]:
-    found = []
-    for page in PAGES:
-        for block in re.findall(r"```\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
-            joined = block.replace("\\\n", " ")
-            for line in joined.splitlines():
-                words = line.split("#")[0].split()
-                if words[:1] == ["plastibench"]:
-                    found.append(words[1:])
-    return found
-
-
-def test_every_command_in_the_documents_is_understood() -> None:
-    shown = commands()
-    assert len(shown) >= 8
-    for words in shown:
-        # --help after the words: the options are parsed, and nothing is run.
-        outcome = CliRunner().invoke(cli, [*words, "--help"])
-        assert outcome.exit_code == 0, words
-        options = {word.split("=")[0] for word in words if word.startswith("--")}
-        assert all(option in outcome.output for option in options), words
 
 
 @pytest.mark.parametrize("name", suites.names())

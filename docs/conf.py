@@ -1,0 +1,69 @@
+"""How Sphinx makes the site (`make docs`).
+
+The source folder is the checkout itself, so that a link between README, docs/ and results/ leads to the same page
+here and on a code host. Nothing is loaded from a network, neither by the build nor by the pages.
+"""
+
+import re
+import sys
+from pathlib import Path
+
+from sphinx.application import Sphinx
+
+ROOT = Path(__file__).parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "docs")]  # the package of this checkout, not one that is installed
+
+from pages import filled, other_guides  # noqa: E402
+
+from plastibench.version import __version__  # noqa: E402
+
+project = "plastibench"
+author = copyright = "The plastibench developers"  # noqa: A001 - Sphinx's name
+release = version = __version__
+
+root_doc = "docs/index"
+include_patterns = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/**.md", "results/*.md"]
+exclude_patterns = [".*", "**/__pycache__", "docs/_build", "benchmarks", "build", "dist", "tests"]
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
+myst_heading_anchors = 4
+highlight_language = "text"
+
+nitpicky = True
+nitpick_ignore_regex = [(r"py:.*", r"(?!plastibench\.).*")]  # no inventory of other packages is at hand
+default_role = "code"  # docstrings write code between single backticks
+autodoc_member_order = "bysource"
+autodoc_class_signature = "separated"
+autodoc_typehints = "signature"
+autodoc_typehints_format = "short"
+python_use_unqualified_type_names = True
+
+html_theme = "furo"
+html_title = "plastibench"
+html_show_sphinx = html_show_sourcelink = html_copy_source = False
+html_show_search_summary = False  # a page that is opened as a file must not fetch others
+html_additional_pages = {"index": "redirect.html"}
+templates_path = ["templates"]
+
+
+def complete(app: Sphinx, page: str, source: list[str]) -> None:
+    """Add to the Markdown of a page what the code says, and to the index what it does not name."""
+    text = source[0]
+    if not re.search(r"^# ", text, re.MULTILINE):  # a table as `plastibench table` prints it
+        text = f"# {Path(page).name}\n\n{text}"
+    source[0] = other_guides(filled(text), ROOT / "docs")
+
+
+MARKUP = re.compile(r"``[^`]*``|`[^`]*`|(?<=\w)_(?!\w)|[*|]")
+
+
+def escape(app: Sphinx, what: str, name: str, found: object, options: object, lines: list[str]) -> None:
+    """Escape what is no markup in docstrings, which are plain text with code between backticks."""
+    text = "\n".join(lines)
+    lines[:] = MARKUP.sub(lambda part: part[0] if "`" in part[0] else f"\\{part[0]}", text).split("\n")
+
+
+def setup(app: Sphinx) -> None:
+    """Connect what this file adds."""
+    app.connect("source-read", complete)
+    app.connect("autodoc-process-docstring", escape, priority=400)  # before napoleon

@@ -1,0 +1,101 @@
+"""Every code block of the documents is executed, or at least checked where executing it would take too long."""
+
+from __future__ import annotations
+
+import doctest
+from pathlib import Path
+
+import pytest
+from support.block_checks import check
+from support.block_runner import PageRunner
+from support.blocks import ROOT, Block, blocks, blocks_in, pages
+from support.finished_runs import finish_all
+
+import plastibench
+from plastibench import python_api
+from plastibench.workflows.request import Selection
+
+PAGES = [page for page in pages() if blocks(page)]
+
+
+def test_every_block_can_be_right() -> None:
+    found = [block for page in PAGES for block in blocks(page)]
+    assert len(found) >= 40
+    assert sum(block.rule == "run" for block in found) >= len(found) / 2
+    for block in found:
+        check(block)
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_the_blocks_of_a_page_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    finish_all(Path("plastibench-home"), Selection().specs)
+    runner = PageRunner()
+    for block in blocks(page):
+        runner.run(block)
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("name", ["run", "resume", "table", "results"])
+def test_the_example_of_a_function_runs(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    finish_all(Path("plastibench-home"), Selection().specs)
+    finder = doctest.DocTestFinder(recurse=False)
+    (example,) = finder.find(getattr(python_api, name), name, globs={"plastibench": plastibench})
+    outcome = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(example)
+    assert outcome.attempted > 0
+    assert outcome.failed == 0
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "reason"),
+    [
+        ("", "plastibench rnu", "no command rnu"),
+        ("", "plastibench run --metod warm", "--metod"),
+        ("", "plastibench run --task digits --method wram", "no method wram"),
+        ("", "plastibench run --seeds few", "few"),
+        ("", "plastibench run quikstart", "no suite quikstart"),
+        ("", "platibench run", "program platibench"),
+        ("", "make tests", "no make tests"),
+        ("", "pip install plastibench[rai]", "no extra"),
+        ("", "python docs/nothing.py", "no file docs/nothing.py"),
+        ("", "python docs/rooms.py --chek", "--chek"),
+        ("python", "import plastibench\nplastibench.run(metods='warm')", "metods"),
+        ("python", "from plastibench.api import Lerner", "Lerner"),
+        ("python", "if True\n    pass", "expected ':'"),
+        ("toml", "task =", "Invalid value"),
+        ("cobol", "DISPLAY 'x'", "cobol"),
+    ],
+)
+def test_a_block_that_is_wrong_is_found(language: str, text: str, reason: str) -> None:
+    (block,) = blocks_in(f"```{language}\n{text}\n```\n", ROOT / "README.md")
+    with pytest.raises(AssertionError, match=rf"README.md:1: .*{reason}"):
+        check(block)
+
+
+def test_a_block_that_fails_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = "```python\nx = 1\n```\n\n```python\nassert x == 2, x\n```\n\n```\nplastibench list nothing\n```\n"
+    first, second, third = blocks_in(text, ROOT / "README.md")
+    runner = PageRunner()
+    runner.run(first)
+    with pytest.raises(AssertionError, match="1"):
+        runner.run(second)
+    with pytest.raises(AssertionError, match="nothing"):
+        runner.run(third)
+
+
+def test_the_comment_above_a_block_decides_what_is_done() -> None:
+    text = "<!-- run: parse -->\n```python\nx\n```\n\n<!-- run: file a.py -->\n```python\ny\n```\n\n```text\nz\n```\n"
+    first, second = blocks_in(text, ROOT / "README.md")
+    assert (first.rule, second.rule, second.file) == ("parse", "file", "a.py")
+
+
+def test_prompts_comments_and_output_are_no_commands() -> None:
+    text = "```console\n$ plastibench list \\\n    tasks   # all of them\ntasks:\n  digits\n```\n"
+    (block,) = blocks_in(text, ROOT / "README.md")
+    assert [" ".join(line.split()) for line in block.commands()] == ["plastibench list tasks"]
+    assert isinstance(block, Block)

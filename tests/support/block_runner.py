@@ -1,0 +1,79 @@
+"""Executes the code blocks of a document, one after another, in the current folder."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import shlex
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import click
+
+from plastibench.plugins.registry import Registry
+from plastibench.runner.workspace import Workspace
+from plastibench.workflows.request import OVERRIDES, Selection
+from support.block_checks import check, parsed, without_variables
+from support.blocks import Block
+from support.commands import command
+from support.finished_runs import finish_all
+
+READS_RUNS = ("run", "table", "report", "status")
+"""Commands whose runs are finished beforehand, with made-up numbers."""
+MIRRORS = ("run", "resume", "tune")
+"""Commands that write to MLflow unless they are told not to."""
+
+
+class PageRunner:
+    """Runs the blocks of one page; those of Python share their names."""
+
+    def __init__(self) -> None:
+        self.module = ModuleType("page")
+
+    def run(self, block: Block) -> None:
+        """Check a block and do what its rule says. Raises AssertionError, or what its Python raises."""
+        check(block)
+        if block.rule == "file":
+            self._write(block)
+        elif block.rule == "run" and block.language == "python":
+            self._execute(block.text, block.where)
+        elif block.rule == "run" and block.language == "sh":
+            for line in block.commands():
+                self._run_line(without_variables(shlex.split(line)), block.where)
+
+    def _write(self, block: Block) -> None:
+        path = Path(block.file)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(block.text, encoding="utf-8")
+        if "plastibench.api" in block.text:
+            for plugin in Registry((path,)).own:
+                plugin.load()
+
+    def _execute(self, text: str, where: str) -> None:
+        sys.modules[self.module.__name__] = self.module  # where dataclasses look for names
+        try:
+            with contextlib.redirect_stdout(io.StringIO()):
+                exec(compile(text, where, "exec"), vars(self.module))
+        finally:
+            del sys.modules[self.module.__name__]
+
+    def _run_line(self, words: list[str], where: str) -> None:
+        if words[:2] == ["python", "-c"]:
+            self._execute(words[2], where)
+        if words[0] != "plastibench":
+            return
+        name, context = parsed(words[1:])
+        if name in READS_RUNS:
+            _finish_runs(context)
+        done = command(*words[1:], *(["--no-mlflow"] if name in MIRRORS else []))
+        assert done.status == 0, f"{where}: {' '.join(words)} ends with {done.status}: {done.err[-600:]}"
+
+
+def _finish_runs(context: click.Context) -> None:
+    """Finish the runs that a command names, as if somebody had executed them."""
+    named = {name: context.params.get(name) for name in ("suite", "tasks", *OVERRIDES)}
+    home = Path(context.params["home"])
+    workspace = Workspace(home=home, plugins=tuple(context.params.get("plugins") or ()))
+    settings = dict(context.params.get("settings") or ())
+    finish_all(home, Selection(workspace=workspace, settings=settings, **named).specs)
