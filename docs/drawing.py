@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from statistics import fmean
 
 Arrow = tuple[str, str]
@@ -56,7 +57,7 @@ def rows(ways: Sequence[Sequence[Place]]) -> list[list[Place]]:
     """Return the places of each floor from left to right, the top floor first, with few crossings."""
     neighbors: dict[Place, list[Place]] = {}
     for way in ways:
-        for one, other in zip(way, way[1:], strict=False):
+        for one, other in pairwise(way):
             neighbors.setdefault(one, []).append(other)
             neighbors.setdefault(other, []).append(one)
     by_floor: dict[int, list[Place]] = {}
@@ -66,7 +67,7 @@ def rows(ways: Sequence[Sequence[Place]]) -> list[list[Place]]:
     for sweep in range(SWEEPS):
         middles = _middles(order)
         for row in order[:: 1 if sweep % 2 else -1]:
-            row.sort(key=lambda place: fmean(middles[other] for other in neighbors[place]))  # noqa: B023
+            row.sort(key=lambda place: fmean(middles[other] for other in neighbors[place]))
             middles |= _middles([row])
     return order
 

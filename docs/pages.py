@@ -15,7 +15,8 @@ from plastibench.plugins.values import show
 
 MARKER = re.compile(r"<!-- generated: (\w+)((?: \w+)*) -->")
 """A comment that stands for what a function `page` in docs/reference/NAME.py returns for the words."""
-GUIDES = "<!-- all other guides -->"
+OTHERS = re.compile(r"<!-- all others in (\S+) -->")
+"""A comment in a list of pages that stands for the pages of a folder that the lists do not name."""
 NOT_MARKUP = re.compile(r"`[^`]*`|[*_|<>]")
 
 
@@ -30,11 +31,16 @@ def generated(name: str, *words: str) -> str:
     return text
 
 
-def other_guides(index: str, folder: Path) -> str:
-    """Return the index with the pages of a folder that it does not name, in place of a comment."""
-    names = [path.stem for path in folder.glob("*.md") if path.stem != "index"]
-    others = sorted(name for name in names if not re.search(rf"^{name}$", index, re.MULTILINE))
-    return index.replace(GUIDES, "\n".join(others))
+def listed(index: str, folder: Path) -> str:
+    """Return the index with the pages that it does not name in place of comments."""
+
+    def others(found: re.Match[str]) -> str:
+        names = {
+            path.relative_to(folder).with_suffix("").as_posix() for path in folder.glob(f"{found[1]}/*.md")
+        }
+        return "\n".join(sorted(names - {"index", *index.splitlines()}))
+
+    return OTHERS.sub(others, index)
 
 
 def escaped(text: str) -> str:

@@ -20,16 +20,18 @@ from plastibench.plugins.values import show
 PAGE = Path(__file__).with_suffix(".md")
 INTRODUCTION = """# Remedies
 
-Every shipped remedy: what it does, its formula and source, its settings with their published values and the ranges that
-tuning searches, its published variants, and its cost. Made by `python docs/remedies.py` from the code in `methods/`;
-`plastibench list NAME` prints the same. A setting is given with `--set REMEDY.NAME=VALUE`, a variant as
-`--method REMEDY:VARIANT`. [Methods](methods.md) groups them, and says how to write one.
+Every shipped remedy: what it does, its formula and source, its settings with their published values and
+the ranges that tuning searches, its published variants, and its cost. Made by `python docs/remedies.py`
+from the code in `methods/`; `plastibench list NAME` prints the same. A setting is given with
+`--set REMEDY.NAME=VALUE`, a variant as `--method REMEDY:VARIANT`. [Methods](methods.md) groups them, and
+says how to write one.
 
 """
 EVERY = """
 ## Settings of every remedy
 
-Published methods differ on both, often without saying so. A remedy whose defaults are others names them in its table.
+Published methods differ on both, often without saying so. A remedy whose defaults are others names them in
+its table.
 
 """
 COST = "Cost: "

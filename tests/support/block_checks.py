@@ -109,15 +109,18 @@ def parsed(words: list[str]) -> tuple[str, click.Context]:
 
     Raises AssertionError for a command or a plug-in that does not exist, click's errors for the rest.
     """
-    context, name = cli.make_context(OURS, list(words), resilient_parsing=True), ""
     command: click.Command = cli
-    words = [*context.protected_args, *context.args]
-    while isinstance(command, click.Group) and words:
-        assert words[0] in command.commands, f"there is no command {name} {words[0]}"
+    name, context = "", click.Context(cli)
+    while isinstance(command, click.Group):
+        _, words, _ = command.make_parser(context).parse_args(list(words))
+        if not words:  # the program's own --help or --version
+            break
+        assert words[0] in command.commands, f"there is no command {f'{name} {words[0]}'.strip()}"
         command, name, words = command.commands[words[0]], f"{name} {words[0]}".strip(), words[1:]
-        if not isinstance(command, click.Group) and not {"--help", "-h"} & set(words):
-            context = command.make_context(name, list(words))
-            _check_names(context)
+        context = click.Context(command)
+    if not isinstance(command, click.Group) and not {"--help", "-h"} & set(words):
+        context = command.make_context(name, list(words))
+        _check_names(context)
     return name, context
 
 

@@ -8,6 +8,7 @@ import shlex
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import click
 
@@ -72,7 +73,7 @@ class PageRunner:
 
 def _finish_runs(context: click.Context) -> None:
     """Finish the runs that a command names, as if somebody had executed them."""
-    named = {name: context.params.get(name) for name in ("suite", "tasks", *OVERRIDES)}
+    named: dict[str, Any] = {name: context.params.get(name) for name in ("suite", "tasks", *OVERRIDES)}
     home = Path(context.params["home"])
     workspace = Workspace(home=home, plugins=tuple(context.params.get("plugins") or ()))
     settings = dict(context.params.get("settings") or ())

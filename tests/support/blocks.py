@@ -2,7 +2,7 @@
 
 A block is run, unless the comment above it says otherwise:
 
-    <!-- run: parse -->          it takes long, or needs data or a network: names, options and imports are checked
+    <!-- run: parse -->            it takes long, or needs data or a network: names and options are checked
     <!-- run: file my_idea.py -->  it is the content of this file, which later blocks of the page use
 """
 
