@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from plastibench.errors import hide_logins
 
 if TYPE_CHECKING:
-    from plastibench.cli.screen import Screen
+    from plastibench.display.screen import Screen
 
 TRACEBACK_VARIABLE = "PLASTIBENCH_TRACEBACK"
 """Set to print the traceback of an error."""
@@ -27,7 +27,7 @@ class ConsoleHandler(logging.Handler):
     @cached_property
     def console(self) -> Screen:
         """Return the console on stderr; made on first use, since importing rich takes time."""
-        from plastibench.cli.screen import Screen
+        from plastibench.display.screen import Screen
 
         return Screen(stderr=True)
 

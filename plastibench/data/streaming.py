@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import functools
-import multiprocessing
 import os
-import sys
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -21,6 +19,7 @@ from plastibench.data.dataset import Batch, Dataset, batch_bounds
 from plastibench.data.image_files import FolderSource, ImageFiles, decode_image
 from plastibench.errors import DataError
 from plastibench.system.cpu import num_cores
+from plastibench.system.processes import forkserver_context
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -208,11 +207,7 @@ def _transform(size: int, *, augmented: bool) -> Callable[[Image.Image], Tensor]
 
 def _context() -> BaseContext:
     """Return how to start workers: not with fork, which copies locks that the device's threads hold."""
-    if sys.platform == "win32":
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__, "torchvision.transforms.v2"])
-    return context
+    return forkserver_context([__name__, "torchvision.transforms.v2"])
 
 
 def default_num_workers() -> int:

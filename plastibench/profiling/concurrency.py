@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import suppress
@@ -17,6 +16,7 @@ import torch
 
 from plastibench.devices import get_device
 from plastibench.errors import explain
+from plastibench.system.processes import spawn_context
 
 if TYPE_CHECKING:
     from plastibench.plugins.recipe import Recipe
@@ -95,7 +95,7 @@ def best_num_runs(results: Sequence[ConcurrencyResult]) -> int:
 
 
 def _measure(workload: Workload, num_runs: int) -> list[RunThroughput]:
-    context = multiprocessing.get_context("spawn")
+    context = spawn_context()
     with context.Manager() as manager, ProcessPoolExecutor(num_runs, mp_context=context) as pool:
         start = manager.Barrier(num_runs)
         return _results([pool.submit(_run, workload, seed, num_runs, start) for seed in range(num_runs)])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import threading
 import time
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from plastibench.errors import count
+from plastibench.system.processes import spawn_context
 from plastibench.system.signals import interrupts_ignored
 from plastibench.tracking.follower import (
     STEP_SECONDS,
@@ -55,7 +55,7 @@ class BackgroundMirror:
 
     def __enter__(self) -> Self:
         """Start the process."""
-        context = multiprocessing.get_context("spawn")
+        context = spawn_context()
         self._connection, child_connection = context.Pipe()
         self._process = context.Process(target=follow, args=(child_connection, self.job), daemon=True)
         with interrupts_ignored():

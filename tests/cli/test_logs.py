@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 from plastibench.cli.logs import log_to_console
-from plastibench.cli.screen import LiveDisplay
+from plastibench.display.screen import LiveDisplay
 
 logger = logging.getLogger("plastibench.test")
 LONG = "run [bold] :smile: " + "word " * 60

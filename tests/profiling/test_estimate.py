@@ -13,8 +13,8 @@ from support.commands import PLAIN, plugin
 from support.stores import a_spec
 
 import plastibench
-from plastibench.cli.progress import RunProgress
 from plastibench.console import describe_seconds
+from plastibench.display.runs import RunProgress
 from plastibench.experiments.spec import Spec
 from plastibench.profiling.calibration import time_first_stages
 from plastibench.profiling.estimate import estimate_runs, wall_seconds

@@ -7,5 +7,5 @@ import torch
 torch.set_num_threads(1)
 torch.optim.SGD([torch.zeros(1)])
 torch.compiler.list_backends()
-for name in ("cli.commands.run", "cli.run_output", "cli.progress", "workflows.run", "api"):
+for name in ("cli.commands.run", "cli.run_output", "display.runs", "workflows.run", "api"):
     importlib.import_module(f"plastibench.{name}")

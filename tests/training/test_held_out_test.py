@@ -11,9 +11,9 @@ import pytest
 from support.tasks import small_digits
 
 from plastibench.analysis.tables.table import build_tables
-from plastibench.cli.progress import RunProgress
-from plastibench.cli.screen import Screen
 from plastibench.data.dataset import Dataset
+from plastibench.display.runs import RunProgress
+from plastibench.display.screen import Screen
 from plastibench.errors import RequestError
 from plastibench.experiments.grid import Grid
 from plastibench.experiments.seeds import FIRST_TUNING_SEED, parse_seeds

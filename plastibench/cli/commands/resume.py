@@ -33,8 +33,8 @@ def command(
     A run continues from its last checkpoint; one that had not begun when its command ended is started. The
     command that started a grid does the same for its own runs.
     """
-    from plastibench.cli.progress import RunProgress
     from plastibench.cli.run_output import print_result
+    from plastibench.display.runs import RunProgress
     from plastibench.workflows.resume import ResumeRequest, resume
 
     request = ResumeRequest(workspace=workspace, runs=runs, device=device, options=run_options)

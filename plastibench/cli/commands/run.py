@@ -27,8 +27,8 @@ def command(handler: ConsoleHandler, selection: Selection, tuned: bool, run_opti
     """
     from dataclasses import replace
 
-    from plastibench.cli.progress import RunProgress
     from plastibench.cli.run_output import print_result
+    from plastibench.display.runs import RunProgress
     from plastibench.workflows.request import RunRequest
     from plastibench.workflows.run import run
 

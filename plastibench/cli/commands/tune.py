@@ -67,7 +67,7 @@ def command(handler: ConsoleHandler, /, selection: Selection, *, report: bool, *
         _print_report(selection, values["name"], values["storage_url"])
         return ExitCode.SUCCESS
     from plastibench.cli.render import tuning_lines
-    from plastibench.cli.tuning_progress import TuningProgress
+    from plastibench.display.tunings import TuningProgress
     from plastibench.workflows.tune import tune
 
     request = _request(selection, **values)

@@ -58,7 +58,7 @@ def command(
     of its method's other seeds. Nothing in the home folder is changed. Exit status 0: all are equal, or
     within that interval elsewhere; 1: something differs.
     """
-    from plastibench.cli.progress import RunProgress
+    from plastibench.display.runs import RunProgress
     from plastibench.workflows.verify import VerifyRequest, verify
 
     request = VerifyRequest(

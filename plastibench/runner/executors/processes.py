@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import signal
 import time
 from contextlib import suppress
@@ -18,6 +17,7 @@ from plastibench.runner.events import Emit, EpochEnded, RunEvent, RunFailed, Run
 from plastibench.runner.executors.base import Executor
 from plastibench.runner.worker import RunWorker
 from plastibench.system import signals
+from plastibench.system.processes import spawn_context
 from plastibench.system.signals import interrupts_ignored, send_to_parent
 from plastibench.training.callbacks import StopRequested
 
@@ -99,7 +99,7 @@ class WorkerProcess:
     """A process that executes runs, seen from its parent."""
 
     def __init__(self, context: RunContext, grace_seconds: float) -> None:
-        spawn = multiprocessing.get_context("spawn")
+        spawn = spawn_context()
         self.grace_seconds = grace_seconds
         self.connection, child_end = spawn.Pipe()
         # Not a daemon: a run that streams its images has processes of its own. If this program is killed,

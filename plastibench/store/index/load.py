@@ -150,9 +150,10 @@ def _read_batches(
 
 def _read_parallel(home: Path, batches: Sequence[Sequence[tuple[str, FileStats]]]) -> Iterator[ReadBatch]:
     from concurrent.futures import ProcessPoolExecutor
-    from multiprocessing import get_context
 
-    pool = ProcessPoolExecutor(num_cores(), mp_context=get_context("spawn"))
+    from plastibench.system.processes import spawn_context
+
+    pool = ProcessPoolExecutor(num_cores(), mp_context=spawn_context())
     try:
         yield from pool.map(partial(read_batch, home), batches)
     finally:

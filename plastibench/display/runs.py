@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from plastibench.cli.screen import LiveDisplay, format_duration, suppress_errors
+from plastibench.display.screen import LiveDisplay, format_duration, suppress_errors
 from plastibench.errors import count
 from plastibench.experiments.spec import Spec
 from plastibench.runner.callbacks import RunCallback

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from plastibench.cli.screen import LiveDisplay, format_duration
+from plastibench.display.screen import LiveDisplay, format_duration
 from plastibench.errors import count
 from plastibench.tuning.callbacks import TuningCallback
 from plastibench.tuning.time_left import seconds_left

@@ -16,8 +16,8 @@ from rich.console import Console
 from support.commands import small_run
 from support.stores import a_spec
 
-from plastibench.cli.progress import RunProgress, RunState
-from plastibench.cli.screen import Screen, format_duration
+from plastibench.display.runs import RunProgress, RunState
+from plastibench.display.screen import Screen, format_duration
 from plastibench.store.record import Record
 from plastibench.training.callbacks import EpochProgress
 
