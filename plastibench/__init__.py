@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from plastibench.errors import RequestError
     from plastibench.python_api import results, resume, run, table, tune
     from plastibench.runner.callbacks import RunCallback
+    from plastibench.standalone import Remedy, apply, remedy
     from plastibench.tuning.callbacks import TuningCallback
 
 if not (Path(__file__).parent / "methods").is_dir():
@@ -21,10 +22,13 @@ if not (Path(__file__).parent / "methods").is_dir():
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 __all__ = [
+    "Remedy",
     "RequestError",
     "RunCallback",
     "TuningCallback",
     "__version__",
+    "apply",
+    "remedy",
     "results",
     "resume",
     "run",
@@ -33,6 +37,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    **dict.fromkeys(("Remedy", "apply", "remedy"), "standalone"),
     "RequestError": "errors",
     "RunCallback": "runner.callbacks",
     "TuningCallback": "tuning.callbacks",

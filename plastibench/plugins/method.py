@@ -106,6 +106,11 @@ class Method(Settings):
         return not cls._uses("recipe_changes", "build", "start", "loss_term", "after_step", "evaluated")
 
     @classmethod
+    def own_hooks(cls) -> tuple[str, ...]:
+        """Return the hooks that can change a run and are the class's own, `recipe_changes` among them."""
+        return tuple(hook for hook in ("recipe_changes", *ACTING) if cls._uses(hook))
+
+    @classmethod
     def changes_model(cls) -> bool:
         """Return whether `build` may return another model than the task's."""
         return cls._uses("build")

@@ -40,6 +40,11 @@ class CountedPasses:
         known = self.stage.num_classes
         return logits if known is None else logits[:, :known]
 
+    def outputs(self, model: nn.Module, x: Tensor) -> Tensor:
+        """Return what a model makes of a batch (b, c, h, w) on the device: the logits (b, classes)."""
+        logits: Tensor = model(arranged(x, self.device.memory_format(model)))
+        return logits
+
     def backward(
         self, model: nn.Module, x: Tensor, y: Tensor, weight: float = 1.0, *, split: bool = False
     ) -> Tensor:
@@ -54,7 +59,7 @@ class CountedPasses:
         for images, labels in zip(x.split(size), y.split(size), strict=True):
             with torch.enable_grad():
                 with self.device.autocast(self.task.recipe.precision):
-                    logits = model(arranged(images, self.device.memory_format(model)))
+                    logits = self.outputs(model, images)
                 loss = self.loss(logits, labels)
                 (loss * (weight * len(labels) / len(y))).backward()
             losses.append(loss.detach() * (len(labels) / len(y)))
@@ -66,7 +71,7 @@ class CountedPasses:
     def forward(self, model: nn.Module, x: Tensor) -> Tensor:
         """Return the logits of a batch that count, without gradient, in the mode of `model`; counted."""
         with torch.no_grad(), self.device.autocast(self.task.recipe.precision):
-            logits: Tensor = model(arranged(x, self.device.memory_format(model)))
+            logits = self.outputs(model, x)
         self.device.mark_step()
         self.cost.remedy_forwards += len(x)
         self.cost.add_flops("remedy", flops.pass_flops(model, x.shape, backward=False))

@@ -63,6 +63,10 @@ class Learner(CountedPasses):
         self._log = StageLog()
         self._units: tuple[dict[nn.Parameter, bool], list[HiddenUnits]] | None = None
         self._drawn = 0
+        self._begin()
+
+    def _begin(self) -> None:
+        """Make the first model and its optimizer."""
         self.restart()
         self._built = model_structure(self.model)  # what a resumed run will have built
 
@@ -144,7 +148,8 @@ class Learner(CountedPasses):
 
         Raises RequestError if they are not known, or if there are none.
         """
-        shape, declared = self.stage.train.shape, self.task.architecture.hidden_units
+        declared = self.task.architecture.hidden_units
+        shape = self.stage.train.shape if declared is None else ()
         if model is not None:
             return hidden_units(model, shape, declared)
         weights = {parameter: parameter.requires_grad for parameter in self.model.parameters()}

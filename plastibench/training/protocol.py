@@ -177,11 +177,11 @@ def _start_stage(
     elif checkpointer.should_checkpoint(between_stages=True):
         checkpointer.save_state(state.state_dict(learner, method))
     probes.measure(ARRIVAL, learner)
-    _prepare(learner, method)
+    prepare_stage(learner, method)
     probes.measure(STAGE_START, learner)
 
 
-def _prepare(learner: Learner, method: Method) -> None:
+def prepare_stage(learner: Learner, method: Method) -> None:
     """Let the method act between stages, then apply the policies that it declares."""
     with learner.cost.measure("remedy", learner.device), torch.no_grad():
         if learner.stage.index == 0:

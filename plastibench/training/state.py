@@ -27,7 +27,7 @@ def state_dict(learner: Learner, method: Method) -> StateDict:
         "stage": learner.stage.index,
         "learner": learner.state_dict(),
         "model": learner.model_state(),
-        "method": _method_state(learner, method),
+        "method": method_state(learner, method),
         "rng": learner.device.rng_state(),
     }
     copied: StateDict = tree_map_only(Tensor, lambda x: x.detach().to("cpu", copy=True), state)
@@ -43,8 +43,7 @@ def load_state_dict(state: StateDict, learner: Learner, method: Method) -> None:
     with incompatible_if_it_fails():
         load_model_state(learner.model, state["model"])
         learner.load_state_dict(state["learner"])
-        for name, encoded in state["method"].items():
-            setattr(method, name, _decode(encoded, learner))
+        load_method_state(method, state["method"], learner)
 
 
 @contextmanager
@@ -73,7 +72,11 @@ def weights_digest(module: nn.Module) -> str:
     return digest.hexdigest()[:16]
 
 
-def _method_state(learner: Learner, method: Method) -> StateDict:
+def method_state(learner: Learner, method: Method) -> StateDict:
+    """Return what a method keeps, as tagged plain values and tensors; parts of the learner become names.
+
+    Raises RequestError if it keeps something that a checkpoint cannot hold.
+    """
     declared = {field.name: field for field in fields(method)}
     # An attribute that hides a hook of the class, or that the class caches, is no state.
     undeclared = [name for name in vars(method) if name not in declared and not hasattr(type(method), name)]
@@ -87,6 +90,12 @@ def _method_state(learner: Learner, method: Method) -> StateDict:
         for name, field in declared.items()
         if not field.init
     }
+
+
+def load_method_state(method: Method, state: StateDict, learner: Learner) -> None:
+    """Give a method what `method_state` returned."""
+    for name, encoded in state.items():
+        setattr(method, name, _decode(encoded, learner))
 
 
 class _Encoder:

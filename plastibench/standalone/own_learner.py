@@ -1,0 +1,290 @@
+"""A learner around one's own model and optimizer, which are changed in place and never replaced."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.optim import SGD, Adam, AdamW, Optimizer
+
+from plastibench.errors import RequestError
+from plastibench.plugins.layers import check_trainable
+from plastibench.plugins.method import Method
+from plastibench.plugins.task import Stage
+from plastibench.seeding import seeded_init
+from plastibench.standalone import nested
+from plastibench.standalone.fresh_models import FreshModels, Weights, like
+from plastibench.standalone.own_data import BatchSource, NoData, OwnData
+from plastibench.standalone.own_task import HiddenUnitNames, OwnDevice, own_task, recipe_of
+from plastibench.training.batch_norm import averaged_batch_norm_statistics, batch_norms
+from plastibench.training.learner import Learner
+from plastibench.training.model_copy import copy_model
+
+Loss = Callable[[Any, Any], Tensor]
+"""Returns the mean loss of a batch, given what the model returns and the targets."""
+
+STARTS_AT_ZERO = (SGD, Adam, AdamW)
+"""Optimizers whose state is 0 before the first step."""
+STARTS_AT = {"step_size": "lr", "sum": "initial_accumulator_value"}
+"""Entries of the state of other optimizers that start at an option of their group: Rprop's and Adagrad's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Own:
+    """What somebody has who acts without the harness."""
+
+    model: nn.Module
+    optimizer: Optimizer | None
+    loss: Loss | None
+    fresh: FreshModels
+    initial: Weights | None
+    """The weights at the start of training."""
+    seed: int
+    head_name: str | None = None
+    hidden_units: HiddenUnitNames | None = None
+
+
+class NoOptimizer(Optimizer):
+    """Stands for the optimizer of somebody who gave none: it has no state, and its groups are refused."""
+
+    def __init__(self, method: str) -> None:
+        self._method, self.state = method, {}  # type: ignore[assignment]
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:  # type: ignore[override]
+        """Refuse."""
+        raise RequestError(f"{self._method} changes the optimizer: give it")
+
+
+class OwnLearner(Learner):
+    """What hooks may read and change of a model and an optimizer that are somebody's own."""
+
+    source: BatchSource | None = None
+    """The batches of the stage."""
+
+    def __init__(self, own: Own, method: Method) -> None:
+        check_trainable(own.model)
+        self.own, self._name = own, type(method).__name__
+        self._look: Callable[[], None] | None = None
+        recipe = recipe_of(own.optimizer)
+        task = own_task(lambda: copy_model(own.model), recipe, own.head_name, own.hidden_units)
+        super().__init__(task, method, own.seed, OwnDevice(own.model))
+        self.check_optimizer()
+
+    def _begin(self) -> None:
+        self.optimizer = self.own.optimizer or NoOptimizer(self._name)
+
+    @property
+    def model(self) -> nn.Module:
+        """Return one's own model, after what was to be done before anybody looks at it."""
+        if self._look is not None:
+            look, self._look = self._look, None
+            look()
+        return self.own.model
+
+    @model.setter
+    def model(self, model: nn.Module) -> None:
+        raise RequestError(f"{self._name} replaces the model, and your own can only be changed in place")
+
+    def new_stage(self, index: int, source: BatchSource | None, chunks: tuple[int, ...] | None) -> None:
+        """Start a stage with the data that there are now, `chunks` of them in order of arrival."""
+        self.source = source
+        train = NoData(self._name) if source is None else OwnData(source)
+        if source is not None:
+            recipe = replace(self.task.recipe, batch_size=max(2, source.batch_size()))
+            self.task = replace(self.task, recipe=recipe)
+        if chunks is None:
+            chunks = () if source is None else (source.num_examples(),)
+        self.begin_stage(Stage(index=index, train=train, chunks=chunks, validation=None, test=None))
+
+    @contextmanager
+    def at_the_start(self) -> Iterator[None]:
+        """Let the model have its initial weights if somebody looks at it in the context."""
+        now: dict[str, Tensor] = {}
+
+        def swap() -> None:
+            initial = self.initial_model().state_dict()
+            now.update({name: t.clone() for name, t in tensors_of(self.own.model).items()})
+            set_tensors(self.own.model, initial)
+
+        self._look = swap
+        try:
+            yield
+        finally:
+            self._look = None
+            set_tensors(self.own.model, now)
+
+    def initial_model(self) -> nn.Module:
+        """Return the model as it was given for the start of training; without it, newly initialized."""
+        if self.own.initial is not None:
+            return self.device.prepare_model(like(self.own.model, self.own.initial, "initial"))
+        with seeded_init(self.seed, "init", 0, 0):
+            return self.device.prepare_model(self.own.fresh.first())
+
+    def fresh_model(self) -> nn.Module:
+        """Return a newly initialized model on the device; each call within a stage draws another one."""
+        with seeded_init(self.seed, "init", self.stage.index, self._drawn):
+            model = self.own.fresh.draw()
+        self._drawn += 1
+        return self.device.prepare_model(model)
+
+    def restart(self) -> None:
+        """Give the model new weights and statistics, and clear the optimizer's state."""
+        set_tensors(self.own.model, self.fresh_model().state_dict())
+        self.reset_optimizer()
+
+    def steps_per_epoch(self) -> int:
+        """Return the number of batches of the stage."""
+        return len(self.stage.train) if self.source is None else self.source.num_batches()
+
+    def loss(self, logits: Tensor, y: Tensor) -> Tensor:
+        """Return one's own loss; by default that of the model's output, or the mean cross-entropy."""
+        if self.own.loss is not None:
+            return self.own.loss(logits, y)
+        own: Tensor | None = getattr(logits, "loss", None)  # of a model that returns several values
+        return F.cross_entropy(logits_of(logits).float(), y) if own is None else own
+
+    def outputs(self, model: nn.Module, x: Tensor) -> Tensor:
+        """Return what a model returns: of a mapping of inputs by their names, of a tuple in their order."""
+        if isinstance(x, Mapping):
+            return model(**x)
+        if isinstance(x, tuple):
+            return model(*x)
+        return super().outputs(model, x) if isinstance(x, Tensor) else model(x)
+
+    def backward(
+        self, model: nn.Module, x: Tensor, y: Tensor, weight: float = 1.0, *, split: bool = False
+    ) -> Tensor:
+        """Add the gradient of `weight` times the mean loss; batches other than of tensors are not split."""
+        if isinstance(x, Tensor) and isinstance(y, Tensor):
+            return super().backward(model, x, y, weight, split=split)
+        with torch.enable_grad():
+            loss = self.loss(self.outputs(model, x), y)
+            (loss * weight).backward()
+        self.cost.remedy_passes += nested.num_examples(x)
+        return loss.detach()
+
+    def forward(self, model: nn.Module, x: Tensor) -> Tensor:
+        """Return the logits of a batch, without gradient."""
+        self.cost.remedy_forwards += nested.num_examples(x)
+        with torch.no_grad():
+            return logits_of(self.outputs(model, x))
+
+    def reset_optimizer(self) -> None:
+        """Clear the optimizer's state; groups and options stay."""
+        self.optimizer.state.clear()
+
+    def clear_optimizer_state(self) -> None:
+        """Reset momentum and moments of all parameters; parameter groups keep their options."""
+        self.optimizer.state.clear()
+
+    def reset_optimizer_state(self, parameters: Iterable[Tensor]) -> None:
+        """Reset momentum and moments of some parameters only."""
+        if isinstance(self.optimizer, STARTS_AT_ZERO):
+            super().reset_optimizer_state(p for p in parameters if _has_tensors_alone(self.optimizer, p))
+            return
+        for parameter in parameters:
+            self.optimizer.state.pop(parameter, None)
+
+    def reset_optimizer_entries(self, parameter: Tensor, mask: Tensor) -> None:
+        """Reset momentum and moments of some entries; `mask` is boolean and broadcasts to the parameter."""
+        super().reset_optimizer_entries(parameter, mask)
+        state = self.optimizer.state.get(parameter, {})
+        for name in state.keys() & STARTS_AT.keys():
+            group = next(g for g in self.optimizer.param_groups if any(p is parameter for p in g["params"]))
+            state[name].masked_fill_(mask, float(group.get(STARTS_AT[name], 0.0)))
+
+    def reset_batch_norm(self) -> None:
+        """Set running statistics to mean 0 and variance 1, but for layers that are frozen."""
+        for norm in set(batch_norms(self.model)) - set(self._frozen_norms()):
+            norm.reset_running_stats()
+
+    def reestimate_batch_norm(self, model: nn.Module | None = None) -> None:
+        """Measure running statistics in one pass over the batches, but for layers that are frozen."""
+        model = self.model if model is None else model
+        if not batch_norms(model):
+            return
+        modules = dict(model.named_modules())
+        names = {module: name for name, module in self.own.model.named_modules()}
+        frozen = [modules[names[norm]] for norm in self._frozen_norms()]
+        with _kept_in_evaluation(frozen), torch.no_grad(), averaged_batch_norm_statistics(model):
+            for x, _ in self.stage.train.batches(self.task.recipe.batch_size):
+                self.outputs(model, x)
+                self.cost.remedy_forwards += nested.num_examples(x)
+
+    def _frozen_norms(self) -> Sequence[nn.Module]:
+        """Return the layers whose statistics are not to move.
+
+        Their own weights are not trained, or they are in evaluation mode while the model is trained.
+        """
+        norms = batch_norms(self.own.model)
+        fixed = [n for n in norms if n.affine and not any(p.requires_grad for p in n.parameters())]
+        return fixed + [n for n in norms if n not in fixed and self.trains and not n.training]
+
+    trains = False
+    """Whether the model was in training mode when the remedy began to act."""
+
+    def check_optimizer(self) -> None:
+        """Raise RequestError if the optimizer leaves out what the model trains, or has what it has not."""
+        if isinstance(self.optimizer, NoOptimizer):
+            return
+        held = {parameter for group in self.optimizer.param_groups for parameter in group["params"]}
+        named = dict(self.own.model.named_parameters())
+        missing = [name for name, weight in named.items() if weight.requires_grad and weight not in held]
+        if missing:
+            raise RequestError(
+                f"the optimizer does not have {', '.join(missing[:5])} of the model: freeze what you do not "
+                "train, by requires_grad_(False), or leave the optimizer out and treat its state yourself"
+            )
+
+
+def logits_of(output: Any) -> Tensor:  # noqa: ANN401 - what a model returns
+    """Return the logits of a model that returns them, alone or as `logits` among other values."""
+    return getattr(output, "logits", output)  # type: ignore[no-any-return]
+
+
+def set_tensors(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Copy values into the tensors of a model, by their names in its state_dict."""
+    with torch.no_grad():
+        for name, tensor in tensors_of(model).items():
+            if name in tensors:
+                tensor.copy_(tensors[name])
+
+
+def tensors_of(model: nn.Module) -> dict[str, Tensor]:
+    """Return the tensors of a model's state_dict by name, in its own memory."""
+    return {name: value for name, value in model.state_dict().items() if isinstance(value, Tensor)}
+
+
+def _has_tensors_alone(optimizer: Optimizer, parameter: Tensor) -> bool:
+    """Return whether a parameter has a state without None, which SGD without momentum has."""
+    return all(isinstance(value, Tensor) for value in optimizer.state.get(parameter, {}).values())
+
+
+@contextmanager
+def _kept_in_evaluation(norms: list[nn.Module]) -> Iterator[None]:
+    """Let layers stay in evaluation mode, whatever mode the model is put in."""
+    modes = [norm.training for norm in norms]
+    for norm in norms:
+        norm.eval()
+        norm.train = _returning(norm)  # type: ignore[method-assign, assignment]
+    try:
+        yield
+    finally:
+        for norm, mode in zip(norms, modes, strict=True):
+            del norm.train
+            norm.training = mode
+
+
+def _returning(module: nn.Module) -> Callable[[bool], nn.Module]:
+    """Return a `train` that leaves the mode as it is."""
+
+    def train(mode: bool = True) -> nn.Module:
+        return module
+
+    return train
