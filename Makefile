@@ -7,7 +7,7 @@ WHEELS ?= .wheels
 BIN := .venv/bin
 PARALLEL ?= -n auto --dist worksteal
 
-.PHONY: help demo test test-fast test-slow faults coverage lint docs format picture wheels clean
+.PHONY: help demo test test-fast test-slow faults results check-submission coverage lint docs format picture wheels clean
 .DELETE_ON_ERROR:
 
 help: ## show this
@@ -30,6 +30,18 @@ test-slow: .venv/installed-dev ## the same, with the tests that take long
 # The short form is part of `make test`. One at a time: the table counts every trial.
 faults: .venv/installed-dev ## disturb real runs in full, and write down what became of them
 	"$(BIN)/python" -m pytest tests/faults --faults full --faults-table results/faults.md
+
+results: .venv/installed ## make the tables and pages in results/ from the runs in results/records/
+	@set -e; for file in results/records/*.jsonl.xz; do \
+	    name=$$(basename "$$file" .jsonl.xz); echo "== $$name"; \
+	    for format in md csv; do \
+	        "$(BIN)/plastibench" table --records "$$file" --format $$format > "results/$$name.$$format"; \
+	    done; \
+	    "$(BIN)/plastibench" report --records "$$file" --out "results/$$name.html"; \
+	done
+
+check-submission: .venv/installed ## check FILE as public CI does: structure, rules, a sample of rows run again
+	"$(BIN)/python" benchmarks/check_submission.py $(if $(FILE),"$(FILE)",$(error name the file: make check-submission FILE=mine.jsonl.xz)) $(ARGS)
 
 coverage: .venv/installed-dev ## run all tests and list the lines that none has reached
 	"$(BIN)/coverage" erase

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from plastibench.errors import RequestError
+from plastibench.experiments.grid_plan import Refusal
 from plastibench.plugins.plugin import Plugin
 from plastibench.store import verifications
 from plastibench.store.record import Record
@@ -46,6 +47,11 @@ class RecordedRuns:
         """Return what the runs are shown as; None if the files disagree."""
         boards = {content.board for content in self.files.values()}
         return boards.pop() if len(boards) == 1 else None
+
+    @property
+    def refused(self) -> list[Refusal]:
+        """Return the methods that cannot run where they were asked to."""
+        return [one for content in self.files.values() for one in content.refused]
 
     def ids(self) -> list[str]:
         """Return the ids of the runs, sorted."""

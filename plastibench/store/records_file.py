@@ -1,14 +1,15 @@
 """A file of finished runs: compressed lines of JSON behind a digest, with the plug-ins' source.
 
 The first line says what the file is and holds the digest of the others. They are, in this order, a line for
-each plug-in that is not shipped, one for each tuning's choice, and one for each run, which holds what the
-run's own file does. Equal contents give equal lines, so two versions of a file differ by the lines of the
-runs that differ: `xz -dc FILE` prints them.
+each plug-in that is not shipped, one for each tuning's choice, one for each method that cannot run here, and
+one for each run, which holds what the run's own file does. Equal contents give equal lines, so two versions
+of a file differ by the lines of the runs that differ: `xz -dc FILE` prints them.
 """
 
 import hashlib
 import json
 import lzma
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from plastibench.errors import RequestError, count
+from plastibench.experiments.grid_plan import Refusal
 from plastibench.experiments.spec import Spec, canonical
 from plastibench.plugins.plugin import Plugin
 from plastibench.store import plugin_lines, tuned_settings
@@ -29,6 +31,11 @@ VERSION = 1
 SUFFIX = ".jsonl.xz"
 MAX_BYTES = 64 * 2**20
 """Longest content that is read, so that a small file cannot fill the memory."""
+
+
+def board_name(text: str) -> str:
+    """Return a name that can be that of a board's files: other letters become hyphens."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).lstrip(".-") or "runs"
 
 
 @dataclass(frozen=True)
@@ -51,6 +58,8 @@ class RecordsFile:
     """Those that are not shipped, by kind, name and the digest of their code in the runs' descriptions."""
     tuned: Mapping[str, TunedSettings] = field(default_factory=dict)
     """Where settings come from that tunings chose, by variant."""
+    refused: tuple[Refusal, ...] = ()
+    """Methods that cannot run where they were asked to: tables say why they have no row."""
 
     def to_bytes(self) -> bytes:
         """Return the file."""
@@ -69,6 +78,8 @@ class RecordsFile:
             yield {"plugin": plugin_lines.to_plain(key, self.plugins[key])}
         for variant, origin in sorted(self.tuned.items()):
             yield {"tuned": {"variant": variant, **asdict(origin)}}
+        for one in sorted(self.refused, key=lambda one: _order(one.spec)):
+            yield {"refused": {"spec": one.spec.as_dict(), "reason": one.reason}}
         for record in sorted(self.runs, key=lambda record: _order(record.spec)):
             yield json.loads(record.to_json())
 
@@ -85,28 +96,48 @@ def write_records(path: Path, content: RecordsFile) -> None:
 def read_records(path: Path) -> RecordsFile:
     """Read a file whole. Raises RequestError, with the first line that is wrong, unless all is right."""
     head, *lines = _decompress(path).removesuffix("\n").split("\n")
-    plugins, tuned, runs = dict[PluginKey, Plugin](), dict[str, TunedSettings](), dict[str, Record]()
     with _naming_line(path, 1):
         board, num_runs, digest = _parse_head(head)
+    parser = _Parser(path)
     for number, line in enumerate(lines, start=2):
         with _naming_line(path, number):
-            fields = json.loads(line)
-            if "plugin" in fields:
-                key, plugin = plugin_lines.from_plain(fields["plugin"], path)
-                plugins[key] = plugin
-            elif "tuned" in fields:
-                variant = str(fields["tuned"].pop("variant"))
-                tuned |= tuned_settings.parse({variant: fields["tuned"]})
-            else:
-                record = Record.from_json(line, str(fields["id"]))
-                if runs.setdefault(record.id, record) is not record:
-                    raise ValueError(f"run {record.id} is in the file twice")
-    if len(runs) != num_runs:
-        raise _refused(path, f"it says that it holds {count(num_runs, 'run')}, and holds {len(runs)}")
+            parser.add(line)
+    if len(parser.runs) != num_runs:
+        raise _refused(path, f"it says that it holds {count(num_runs, 'run')}, and holds {len(parser.runs)}")
     if _digest("".join(f"{line}\n" for line in lines)) != digest:
         raise _refused(path, "its digest is wrong: it was changed after it was written")
-    _check_needed(path, plugins, runs.values())
-    return RecordsFile(board, tuple(runs.values()), plugins, tuned)
+    _check_needed(path, parser.plugins, parser.runs.values())
+    return RecordsFile(
+        board, tuple(parser.runs.values()), parser.plugins, parser.tuned, tuple(parser.refused)
+    )
+
+
+class _Parser:
+    """The lines of a file after the first one."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.runs: dict[str, Record] = {}
+        self.plugins: dict[PluginKey, Plugin] = {}
+        self.tuned: dict[str, TunedSettings] = {}
+        self.refused: list[Refusal] = []
+
+    def add(self, line: str) -> None:
+        """Parse a line. Raises ValueError, KeyError, TypeError or AttributeError if it is damaged."""
+        fields = json.loads(line)
+        if "plugin" in fields:
+            key, plugin = plugin_lines.from_plain(fields["plugin"], self.path)
+            self.plugins[key] = plugin
+        elif "tuned" in fields:
+            variant = str(fields["tuned"].pop("variant"))
+            self.tuned |= tuned_settings.parse({variant: fields["tuned"]})
+        elif "refused" in fields:
+            spec = Spec.from_dict(fields["refused"]["spec"])
+            self.refused.append(Refusal(spec, str(fields["refused"]["reason"])))
+        else:
+            record = Record.from_json(line, str(fields["id"]))
+            if self.runs.setdefault(record.id, record) is not record:
+                raise ValueError(f"run {record.id} is in the file twice")
 
 
 @contextmanager
@@ -127,7 +158,7 @@ def _parse_head(line: str) -> tuple[Board, int, str]:
         raise ValueError(f"its version is {fields['version']!r}; this version of plastibench reads {VERSION}")
     board = Board(**fields["board"])
     named = (board.baseline, board.cost_reference)
-    if not isinstance(board.name, str) or not all(isinstance(name, str | None) for name in named):
+    if board.name != board_name(str(board.name)) or not all(isinstance(name, str | None) for name in named):
         raise ValueError(f"its board is {fields['board']!r}")
     return board, int(fields["runs"]), str(fields["digest"])
 

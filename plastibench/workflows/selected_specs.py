@@ -9,6 +9,7 @@ from plastibench.experiments.grid_plan import Refusal
 from plastibench.experiments.spec import Spec
 from plastibench.plugins.registry import Registry
 from plastibench.plugins.values import show
+from plastibench.store.recorded_runs import RecordedRuns
 from plastibench.store.run_status import started_specs
 from plastibench.workflows.request import Selection
 
@@ -43,6 +44,8 @@ def selected_specs(selection: Selection) -> list[Spec]:
 
 def refused_methods(selection: Selection) -> Sequence[Refusal]:
     """Return the methods of a selection that cannot run; none if it is not known without their files."""
+    if isinstance(selection.source, RecordedRuns):
+        return selection.source.refused
     if selection.is_empty:
         return ()
     try:

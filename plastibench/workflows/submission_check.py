@@ -79,7 +79,7 @@ def add_to_board(path: Path, board: Path) -> int:
 
 def _united(first: RecordsFile, second: RecordsFile) -> RecordsFile:
     plugins, tuned = {**second.plugins, **first.plugins}, {**second.tuned, **first.tuned}
-    return RecordsFile(first.board, (*first.runs, *second.runs), plugins, tuned)
+    return RecordsFile(first.board, (*first.runs, *second.runs), plugins, tuned, first.refused)
 
 
 def _tables(board: Board, *files: RecordsFile | None) -> list[ResultTable]:

@@ -12,7 +12,7 @@ from plastibench.plugins.registry import Registry
 from plastibench.store import tuned_settings, verifications
 from plastibench.store.plugin_lines import PluginKey
 from plastibench.store.record import Record
-from plastibench.store.records_file import SUFFIX, Board, RecordsFile, write_records
+from plastibench.store.records_file import SUFFIX, Board, RecordsFile, board_name, write_records
 from plastibench.store.run_source import RunSource
 from plastibench.store.run_status import started_specs
 from plastibench.workflows.finished_runs import FinishedRuns, finished_runs
@@ -74,9 +74,9 @@ def submit(request: SubmitRequest) -> Submission:
 
 
 def _name(request: SubmitRequest) -> str:
-    if request.path is not None:
-        return request.path.name.removesuffix(SUFFIX)
-    return DEFAULT_NAME if request.selection.is_empty else request.selection.resolved_suite.name
+    if not request.selection.is_empty:
+        return board_name(request.selection.resolved_suite.name)
+    return DEFAULT_NAME if request.path is None else board_name(request.path.name.removesuffix(SUFFIX))
 
 
 def _content(name: str, selection: Selection, runs: FinishedRuns) -> RecordsFile:
@@ -88,7 +88,8 @@ def _content(name: str, selection: Selection, runs: FinishedRuns) -> RecordsFile
     tuned = {variant: one for variant, one in source.tuned_settings().items() if variant in variants}
     board = Board(name, runs.references.baseline, runs.references.cost_reference)
     bare = tuple(_bare(record) for record in runs.records)
-    return RecordsFile(board, bare, plugins, tuned)
+    refused = {(one.spec.condition_id, one.spec.method.name): one for one in runs.refused}
+    return RecordsFile(board, bare, plugins, tuned, tuple(refused.values()))
 
 
 def _bare(record: Record) -> Record:

@@ -25,6 +25,8 @@ from plastibench.analysis.report.sentences import aggregate_sentences, headline,
 from plastibench.analysis.tables.aggregate import aggregate
 from plastibench.analysis.tables.table import build_tables
 from plastibench.console import Advance
+from plastibench.experiments.grid_plan import Refusal
+from plastibench.experiments.spec import Part
 from plastibench.plugins.registry import Registry
 from plastibench.store.record import Record
 from plastibench.store.run_store import Store
@@ -55,6 +57,15 @@ def read(text: str) -> Reader:
 def words(records: list[object], baseline: str | None = "warm") -> str:
     (table,) = build_tables(records, baseline)  # type: ignore[arg-type]
     return " ".join(setting_sentences(table))
+
+
+def test_a_method_that_cannot_run_has_a_row_without_runs_and_says_why() -> None:
+    records = some_runs(2)
+    refusal = Refusal(replace(records[0].spec, method=Part("other", {}, "c")), "it needs what nobody has")
+    page = render_page(build_tables(records, "warm", "cold", [refusal]), "T")
+    assert '<th scope="row">other</th><td>-</td>' in page
+    assert "other cannot run here: it needs what nobody has" in page
+    assert page.count('<tr><th scope="row"><a href="#runs-1-') == 3
 
 
 def test_a_page_loads_nothing_from_a_network_and_all_its_links_work() -> None:

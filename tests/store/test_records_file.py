@@ -110,6 +110,10 @@ def test_a_run_that_was_changed_with_its_digest_is_noticed_by_that_of_the_file(p
         (lambda lines: [{**lines[0], "version": 2}, *lines[1:]], "line 1: its version is 2; this version"),
         (lambda lines: [{**lines[0], "board": {"name": 3}}, *lines[1:]], "line 1: "),
         (
+            lambda lines: [{**lines[0], "board": {**lines[0]["board"], "name": "../x"}}, *lines[1:]],
+            r"line 1: its board is \{'baseline': 'warm', 'cost_reference': 'cold', 'name': '../x'\}",
+        ),
+        (
             lambda lines: [lines[0], {"plugin": {**lines[1]["plugin"], "name": "other"}}, *lines[2:]],
             "no run was",
         ),

@@ -13,7 +13,7 @@ from plastibench.experiments.spec import canonical
 from plastibench.store.record import Record, content_digest
 from plastibench.store.records_file import Board, RecordsFile, write_records
 
-BOARD = Board("a board", "warm", "cold")
+BOARD = Board("a-board", "warm", "cold")
 
 
 def a_file(path: Path, records: Iterable[Record], **more: Any) -> Path:

@@ -17,7 +17,13 @@ from plastibench.analysis.labels import record_settings
 from plastibench.analysis.report.bibliography import bibliography
 from plastibench.analysis.report.sentences import aggregate_sentences, headline, setting_sentences
 from plastibench.analysis.stats.estimate import percent
-from plastibench.analysis.tables.columns import STYLES, available_columns, format_table, reference_notes
+from plastibench.analysis.tables.columns import (
+    STYLES,
+    available_columns,
+    format_table,
+    reference_notes,
+    refusal_notes,
+)
 from plastibench.analysis.tables.notes import table_notes
 from plastibench.analysis.tables.reported import reported_table
 from plastibench.analysis.tables.table import ResultTable
@@ -124,7 +130,11 @@ def _section(table: ResultTable, number: int, methods: Sequence[str]) -> dict[st
         "table": table,
         "columns": format_table(table),
         "all_columns": format_table(table, STYLES["full"]),
-        "notes": [*table_notes(table, available_columns(table)), *reference_notes(table)],
+        "notes": [
+            *table_notes(table, available_columns(table)),
+            *reference_notes(table),
+            *refusal_notes(table),
+        ],
         "reported": reported_table(table),
         "figures": list(setting_figures(table, f"setting-{number}", methods)),
         "provenance": _provenance([record for row in table.rows for record in row.records]),
