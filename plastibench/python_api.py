@@ -60,6 +60,10 @@ def run(
         checkpoint_interval: Seconds between two checkpoints of a run; 0 is after every step, infinity only
             when stopped. Default: 60.
         deterministic: Whether to use only kernels that give the same bits each time.
+        retries: How often a run is tried again if its process is killed; with `jobs` above 1. Default: 1.
+        run_timeout: Seconds after which a run is stopped at a checkpoint and reported. Default: never.
+        shard: `"2/8"` executes the second of eight parts of the runs. Default: all.
+        costs: File of known costs for the division into shards. Default: by the runs' descriptions.
         estimate: Whether to log beforehand how long the runs will take. Default: if logging shows it (INFO).
         mlflow: Whether to mirror the runs to MLflow while they train. Default: no.
         tracking_uri: MLflow's address. Default: a database in the home folder.
@@ -99,8 +103,8 @@ def resume(
         runs: Ids of runs, or beginnings of them. Default: all.
         device: Default: the kind of device that the runs were started on.
         callbacks: Objects whose hooks are called while the runs are executed.
-        **arguments: home, data, plugins, jobs, threads, checkpoint_interval, deterministic, estimate, mlflow
-            and tracking_uri, as for `run`.
+        **arguments: home, data, plugins, jobs, threads, checkpoint_interval, deterministic, retries,
+            run_timeout, shard, costs, estimate, mlflow and tracking_uri, as for `run`.
 
     Returns:
         The runs that are finished now, their tables, and why other runs failed.

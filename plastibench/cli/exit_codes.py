@@ -13,4 +13,5 @@ class ExitCode(IntEnum):
     USAGE = 2
     """The request cannot be met: one line on stderr says why, and nothing was done."""
     INTERRUPTED = 130
-    """Ctrl-C, SIGTERM or a closed terminal (128 + SIGINT, as in a shell)."""
+    """Ctrl-C, SIGTERM, SIGUSR1 or a closed terminal: the state of every run is saved, and the same command
+    continues (128 + SIGINT, as in a shell)."""

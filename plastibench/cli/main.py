@@ -14,6 +14,7 @@ from plastibench.cli import commands
 from plastibench.cli.exit_codes import ExitCode
 from plastibench.cli.logs import TRACEBACK_VARIABLE, log_to_console
 from plastibench.errors import RequestError, explain, hide_logins, one_line
+from plastibench.system.signals import STOP_SIGNALS
 from plastibench.version import __version__
 
 
@@ -47,10 +48,9 @@ for _module in pkgutil.iter_modules(commands.__path__):
 
 def main() -> None:
     """Run the command line and end the process."""
-    # Closing the terminal or `kill` stops a run as Ctrl-C does: no process is left behind.
-    for name in ("SIGTERM", "SIGHUP"):
-        number = getattr(signal, name, None)
-        if number is not None and signal.getsignal(number) == signal.SIG_DFL:
+    # Closing the terminal, `kill` and a cluster's scheduler stop a run as Ctrl-C does.
+    for number in STOP_SIGNALS:
+        if signal.getsignal(number) == signal.SIG_DFL:
             signal.signal(number, signal.default_int_handler)
     try:
         sys.exit(_exit_code())

@@ -15,6 +15,7 @@ from plastibench.runner.workspace import DATA_VARIABLE
 from plastibench.store.run_store import DEFAULT_HOME, HOME_VARIABLE
 
 if TYPE_CHECKING:
+    from plastibench.experiments.shard import Shard
     from plastibench.runner.workspace import Workspace
     from plastibench.workflows.request import RunOptions, Selection
 
@@ -61,6 +62,24 @@ def seconds(text: str) -> float:
             f"{text!r} is not a duration: write seconds from 0 on, such as 60, or {NEVER}"
         )
     return duration
+
+
+def timeout(text: str) -> float | None:
+    """Parse a duration above 0; `NEVER` is None."""
+    duration = seconds(text)
+    if not duration:
+        raise click.BadParameter(f"{text!r} is not a time to work in: write seconds above 0, or {NEVER}")
+    return None if math.isinf(duration) else duration
+
+
+def shard(text: str) -> Shard:
+    """Parse the part of the runs that a job executes."""
+    from plastibench.experiments.shard import Shard
+
+    try:
+        return Shard.parse(text)
+    except RequestError as error:
+        raise click.BadParameter(str(error)) from error
 
 
 HOME = click.option(
@@ -140,6 +159,30 @@ SELECTION = (
 RUN_OPTIONS = (
     click.option("--jobs", type=click.IntRange(min=1), help="Runs side by side. Default: one per CPU core."),
     THREADS,
+    click.option(
+        "--shard",
+        type=shard,
+        metavar="NUMBER/COUNT",
+        help="Execute one part of the runs only, such as 1/8; the other jobs of a cluster execute the rest.",
+    ),
+    click.option(
+        "--costs",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="Divide into shards by the costs in this file, the same for all jobs.",
+    ),
+    click.option(
+        "--retries",
+        type=click.IntRange(min=0),
+        default=1,
+        show_default=True,
+        help="How often a run is tried again if its process is killed, by lack of memory for instance.",
+    ),
+    click.option(
+        "--run-timeout",
+        type=timeout,
+        metavar="SECONDS",
+        help="Stop a run at a checkpoint after this time, and report it. Default: never.",
+    ),
     click.option(
         "--checkpoint-interval",
         type=seconds,

@@ -8,7 +8,7 @@ from torch import nn
 from plastibench.devices.device import Device, SmallConvolution, has_volumes
 from plastibench.errors import count
 from plastibench.system import energy
-from plastibench.system.cpu import keep_freed_memory, num_cores, processor_name
+from plastibench.system.cpu import keep_freed_memory, max_threads, num_cores, processor_name
 
 
 class Cpu(Device):
@@ -41,6 +41,10 @@ class Cpu(Device):
     def default_num_processes(self) -> int:
         """Return the number of cores: small runs gain more from processes than from threads."""
         return num_cores()
+
+    def num_threads(self, num_processes: int) -> int:
+        """Return each process's share of the cores, or fewer if OMP_NUM_THREADS allows fewer."""
+        return max(1, min(num_cores() // num_processes, max_threads()))
 
     def is_deterministic(self) -> bool:
         """Return True: with the same number of threads, the processor always gives the same bits."""

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import cache
+from pathlib import Path
 from typing import ClassVar
 
 import torch
@@ -13,6 +14,13 @@ from plastibench.devices.accelerator import Accelerator
 from plastibench.devices.device import SmallConvolution, has_volumes
 from plastibench.devices.graph_capture import GraphCapturer
 from plastibench.system import energy
+
+MPS_ADVICE = "runs that share a GPU take turns: `nvidia-cuda-mps-control -d` lets their kernels overlap"
+
+
+def mps_is_on() -> bool:
+    """Return whether NVIDIA's Multi-Process Service is there: its control daemon has a pipe of this name."""
+    return (Path(os.environ.get("CUDA_MPS_PIPE_DIRECTORY", "/tmp/nvidia-mps")) / "control").exists()
 
 
 class Cuda(Accelerator):
@@ -57,6 +65,14 @@ class Cuda(Accelerator):
     def read_energy(self) -> energy.Reading | None:
         """Read the GPU's counter through NVML."""
         return energy.read_nvml(self.torch_device)
+
+    def total_memory(self) -> int:
+        """Return the memory of the GPU."""
+        return int(torch.cuda.get_device_properties(self.torch_device).total_memory)
+
+    def sharing_advice(self) -> str | None:
+        """Return how to start NVIDIA's MPS, without which the kernels of processes take turns."""
+        return None if mps_is_on() or torch.version.hip else MPS_ADVICE
 
     def limit_memory(self, num_processes: int) -> None:
         """Limit torch's allocator; what the driver needs for each process comes on top."""

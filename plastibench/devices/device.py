@@ -9,7 +9,6 @@ import torch
 from torch import nn
 
 from plastibench.errors import RequestError
-from plastibench.system.cpu import max_threads
 
 if TYPE_CHECKING:
     from plastibench.devices.graph_capture import GraphCapturer
@@ -63,20 +62,22 @@ class Device:
         """Return the number of devices."""
         return 1
 
+    def names(self) -> list[str]:
+        """Return torch's names of the devices that runs use: all of the type unless one is named."""
+        count = self.device_count() if self.torch_device.index is None else 1
+        return [f"{self.device_type}:{index}" for index in range(count)] if count > 1 else [str(self)]
+
     def name(self) -> str:
         """Return the name of the hardware."""
         raise NotImplementedError
 
     def default_num_processes(self) -> int:
-        """Return how many runs share the device unless the user sets a number."""
-        return 1
+        """Return how many runs are executed side by side unless the user sets a number."""
+        return len(self.names())
 
     def num_threads(self, num_processes: int) -> int:
-        """Return how many CPU threads each of `num_processes` uses unless the user sets a number.
-
-        They share the cores, and none uses more than OMP_NUM_THREADS allows.
-        """
-        return max(1, min(self.default_num_processes() // num_processes, max_threads()))
+        """Return how many CPU threads each of `num_processes` uses unless the user sets a number."""
+        return 1
 
     def manual_seed(self, seed: int) -> None:
         """Seed the global generators that layers such as dropout draw from, on the CPU and on the device."""
@@ -128,6 +129,14 @@ class Device:
 
     def reset_peak_memory_stats(self) -> None:
         """Start a new measurement of the peak memory."""
+
+    def total_memory(self) -> int | None:
+        """Return the bytes of one device's memory, or None if runs need not be fitted into it."""
+        return None
+
+    def sharing_advice(self) -> str | None:
+        """Return how several runs could share the device better than they would now, or None."""
+        return None
 
     def limit_memory(self, num_processes: int) -> None:
         """Limit this process to its share of the device's memory, which `num_processes` use."""

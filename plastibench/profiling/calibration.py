@@ -8,16 +8,20 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from plastibench.experiments.spec import Spec, build
+from plastibench.plugins.classification_task import ClassificationTask
+from plastibench.plugins.recipe_changes import trained_task
 from plastibench.profiling.stage_times import StageSize, StageTime, work
 from plastibench.runner.context import RunContext
 from plastibench.training import protocol
 from plastibench.training.callbacks import Checkpointer
 from plastibench.training.cost import FORWARD
+from plastibench.training.flops import flop_model
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from plastibench.plugins.recipe import Recipe
+    from plastibench.plugins.task import Task
 
 MIN_STAGES, MAX_FRACTION = 3, 0.5
 """Stages to time at most, or this fraction of all if that is more."""
@@ -94,9 +98,26 @@ def time_first_stages(
             device.synchronize()
             each, size = watch.step_seconds(), sizes[len(times)]
             steps = max(watch.num_steps, _expected_steps(task.recipe, sizes[: len(times) + 1], num_steps))
-            whole = StageTime(len(times), size.num_train, each * steps, 0.0)
+            flops = _step_flops(trained_task(task, method))
+            whole = StageTime(
+                index=len(times),
+                num_train=size.num_train,
+                seconds=each * steps,
+                evaluation=0.0,
+                flops=None if flops is None else flops * steps,
+                memory=device.max_memory_allocated(),
+            )
             times.append(_with_test(whole, size, each / task.recipe.batch_size))
     return times
+
+
+def _step_flops(task: Task) -> float | None:
+    """Return the FLOPs of a training step on a full batch, or None if the model cannot be traced."""
+    if not isinstance(task, ClassificationTask):
+        return None
+    model = flop_model(task.model(), task.input_shape(), backward=True)
+    passes = 2 if task.recipe.optimizer == "sam" else 1
+    return None if model is None else float(passes * model.flops(task.recipe.batch_size).matrix)
 
 
 def _with_test(time: StageTime, size: StageSize, per_example: float) -> StageTime:

@@ -1,7 +1,7 @@
 """How long runs will take: from finished runs in the home folder, else from a short calibration."""
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from time import perf_counter
@@ -18,8 +18,6 @@ from plastibench.training.flops import flop_model
 
 logger = logging.getLogger(__name__)
 
-CALIBRATION_FRACTION, MIN_CALIBRATION, MAX_CALIBRATION = 0.03, 5.0, 15.0
-"""Share of the estimated time that calibration may take, and its bounds in seconds."""
 MIN_SHARE, FIRST_SHARE = 0.5, 2.0
 """Seconds of calibration for one kind of run at least, and for the first one at most.
 
@@ -34,6 +32,18 @@ STEP_SECONDS, FLOPS_PER_SECOND = 0.02, 1e9
 
 
 @dataclass(frozen=True)
+class CalibrationTime:
+    """How long first stages may be timed."""
+
+    fraction: float = 0.03
+    """Share of the estimated time."""
+    shortest: float = 5.0
+    longest: float = 15.0
+    thorough: bool = False
+    """Whether every kind of run is timed, even if all are short."""
+
+
+@dataclass(frozen=True)
 class RunTimes:
     """The estimated seconds of runs, by id."""
 
@@ -43,6 +53,8 @@ class RunTimes:
     """The stages of each condition."""
     samples: Mapping[str, Sequence[StageTime]]
     """The stages that each variant's runs are judged by."""
+    known: Collection[str] = ()
+    """The variants of which there are finished runs."""
 
     def total(self) -> float:
         """Return the seconds that all runs take together, several at a time."""
@@ -74,22 +86,35 @@ def estimate_runs(specs: Sequence[Spec], context: RunContext) -> RunTimes | None
     Runs of the same task, model, method and recipe on the same hardware tell best. What none of them tells
     about is calibrated for a few seconds in this process.
     """
-    stages = {key: _stage_sizes(spec, context) for key, spec in by_condition(specs).items()}
+    stages = {key: stage_sizes(spec, context) for key, spec in by_condition(specs).items()}
     if _are_short(specs, context, stages):
         return None
-    samples = _from_records(specs, context)
-    samples |= _calibrated(specs, context, stages, samples)
+    times = measure_runs(specs, context, stages, CalibrationTime())
+    return times if times is not None and times.total() >= SHORT_SECONDS else None
+
+
+def measure_runs(
+    specs: Sequence[Spec],
+    context: RunContext,
+    stages: Mapping[str, Sequence[StageSize]],
+    limits: CalibrationTime,
+) -> RunTimes | None:
+    """Return the estimated seconds of runs, however short; None if nothing could be found out.
+
+    `stages` has the sizes of each condition's stages.
+    """
+    known = samples_of_records(specs, context)
+    samples = known | _calibrated(specs, context, stages, known, limits)
     if not samples:
         return None
     # A kind of run that failed, or that no time was left for, is taken to be like the others.
     others = [time for times in samples.values() for time in times]
     samples = {spec.variant_id: samples.get(spec.variant_id, others) for spec in specs}
     seconds = {s.id: predict_seconds(samples[s.variant_id], stages[s.condition_id]) for s in specs}
-    times = RunTimes(seconds, context.num_processes, stages, samples)
-    return times if times.total() >= SHORT_SECONDS else None
+    return RunTimes(seconds, context.num_processes, stages, samples, known.keys())
 
 
-def _stage_sizes(spec: Spec, context: RunContext) -> list[StageSize]:
+def stage_sizes(spec: Spec, context: RunContext) -> list[StageSize]:
     """Return the sizes of a run's stages; the data are read, nothing is computed."""
     task, _ = build(spec, context.registry)
     return [
@@ -133,7 +158,7 @@ def _are_short(specs: Sequence[Spec], context: RunContext, stages: Mapping[str, 
     return seconds < SHORT_SECONDS
 
 
-def _from_records(specs: Sequence[Spec], context: RunContext) -> dict[str, list[StageTime]]:
+def samples_of_records(specs: Sequence[Spec], context: RunContext) -> dict[str, list[StageTime]]:
     """Return the stages of finished runs of the same kind on the same hardware, by variant."""
     device = context.data_context.device.name()
     hardware = hardware_name({"device": device, "threads": context.threads})
@@ -163,11 +188,12 @@ def _calibrated(
     context: RunContext,
     stages: Mapping[str, Sequence[StageSize]],
     known: Mapping[str, Sequence[StageTime]],
+    limits: CalibrationTime,
 ) -> dict[str, list[StageTime]]:
     """Return the timed first stages of every kind of run that is not known, by variant."""
     missing = list({spec.variant_id: spec for spec in specs if spec.variant_id not in known}.values())
     samples: dict[str, list[StageTime]] = {}
-    start, allowed, predicted = perf_counter(), MIN_CALIBRATION, list[float]()
+    start, allowed, predicted = perf_counter(), limits.shortest, list[float]()
     while missing:
         left = start + allowed - perf_counter()
         if left < 0:
@@ -179,9 +205,9 @@ def _calibrated(
         if times:
             predicted.append(predict_seconds(times, sizes))
             total = len(specs) * fmean(predicted) / context.num_processes
-            if not known and total < SHORT_SECONDS / 2:
+            if not known and not limits.thorough and total < SHORT_SECONDS / 2:
                 return {spec.variant_id: times}
-            allowed = min(MAX_CALIBRATION, max(MIN_CALIBRATION, CALIBRATION_FRACTION * total))
+            allowed = min(limits.longest, max(limits.shortest, limits.fraction * total))
             if not samples:
                 logger.info("timing first stages for up to %.0f s", allowed)
             samples[spec.variant_id] = times

@@ -14,7 +14,13 @@ from plastibench.plugins.file_reads import files_read
 from plastibench.store.checkpoint import Checkpoint
 from plastibench.store.record import other_data
 from plastibench.system import signals
-from plastibench.training.callbacks import Checkpointer, IncompatibleCheckpointError, StateDict, StopRequested
+from plastibench.training.callbacks import (
+    Checkpointer,
+    IncompatibleCheckpointError,
+    StateDict,
+    StopRequested,
+    TimeLimitReached,
+)
 
 MAX_TIME_FRACTION = 0.01
 """Fraction of a run's time that periodic checkpoints may take."""
@@ -78,16 +84,19 @@ class RunCheckpointer(Checkpointer):
         clock: Callable[[], float] = monotonic,
         *,
         modules: Sequence[Path] = (),
+        timeout: float | None = None,
     ) -> None:
         """Save every `interval` seconds; 0 is after every step, infinity only when asked to stop.
 
-        `modules` are those of the run's plug-ins, whose files belong to it.
+        `modules` are those of the run's plug-ins, whose files belong to it. The run stops after `timeout`
+        seconds.
         """
         self.checkpoint, self.history, self.interval = checkpoint, history, interval
         self.log, self.clock, self.modules = log, clock, modules
         self.checkpoint_seconds = 0.0
         """Time spent on taking states and writing them."""
         self._started = self._saved = self._polled = clock()
+        self.timeout = timeout
         self._cost = INITIAL_SECONDS
 
     def resume_state(self) -> StateDict | None:
@@ -104,7 +113,7 @@ class RunCheckpointer(Checkpointer):
     def should_checkpoint(self, *, between_stages: bool = False) -> bool:
         """Return whether the interval has passed, or between stages only enough time to be nearly free."""
         self._polled = self.clock()
-        if signals.stop_requested() or not self.interval:
+        if signals.stop_requested() or self._time_is_up() or not self.interval:
             return True
         if isinf(self.interval):
             return False
@@ -112,7 +121,7 @@ class RunCheckpointer(Checkpointer):
         return self._polled - self._saved >= (pause if between_stages else max(pause, self.interval))
 
     def save_state(self, state: StateDict) -> None:
-        """Write the state. Raises StopRequested if the run was asked to stop."""
+        """Write the state. Raises StopRequested if the run was asked to stop, or its time is up."""
         history = replace(self.history, seconds=self.seconds(), progress=state, files=self.files())
         try:
             self.checkpoint.write(vars(history))
@@ -123,6 +132,14 @@ class RunCheckpointer(Checkpointer):
         self.checkpoint_seconds += self._cost
         if signals.stop_requested():
             raise StopRequested("asked to stop")
+        if self._time_is_up():
+            raise TimeLimitReached(
+                f"the time limit of a run (--run-timeout {self.timeout:g}) has passed; its state is saved, "
+                "and the same command continues it"
+            )
+
+    def _time_is_up(self) -> bool:
+        return self.timeout is not None and self.clock() - self._started >= self.timeout
 
     def files(self) -> dict[str, str]:
         """Return the digests of the files that the run's plug-ins have read so far, by path."""

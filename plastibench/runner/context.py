@@ -25,6 +25,8 @@ class RunContext:
     """Seconds between two checkpoints of a run; 0 is after every step, infinity only when stopped."""
     deterministic: bool = False
     """Whether to use deterministic algorithms if the device has a choice."""
+    run_timeout: float | None = None
+    """Seconds after which a run is stopped at a checkpoint, from its start or resumption on; None: never."""
 
     @property
     def store(self) -> Store:

@@ -83,6 +83,13 @@ class RunFailed(RunReleased):
 
 
 @dataclass(frozen=True)
+class RunLost(RunReleased):
+    """The process or the machine that executed a run is gone, through no exception of the run."""
+
+    message: str
+
+
+@dataclass(frozen=True)
 class RunLocked(RunReleased):
     """A run was not executed because another process has its lock."""
 
@@ -113,5 +120,7 @@ def _notify(callback: RunCallback, event: RunEvent) -> None:
             callback.on_run_end(record)
         case RunFailed(spec, message):
             callback.on_run_error(spec, message)
+        case RunLost(spec, message):
+            callback.on_log(spec, f"{message}; it is tried again")
         case RunLocked(spec, holder):
             callback.on_log(spec, f"already running in {holder}; waiting for its result")

@@ -149,7 +149,8 @@ def _resume(
     check_unchanged("this run was stopped", history.files)
     modules = [path for plugin in plugins if (source := plugin.own_source()) for path in source.paths]
     log, interval = reporter.on_log, context.checkpoint_interval
-    return RunCheckpointer(checkpoint, history, interval, log, modules=modules)
+    timeout = context.run_timeout
+    return RunCheckpointer(checkpoint, history, interval, log, modules=modules, timeout=timeout)
 
 
 def _times(checkpointer: RunCheckpointer) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Execute many runs: take them from a queue, hand them to an executor, pass its events to callbacks."""
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from time import monotonic, sleep
@@ -8,7 +8,7 @@ from time import monotonic, sleep
 from plastibench.experiments.spec import Spec
 from plastibench.runner.callbacks import RunCallback
 from plastibench.runner.context import RunContext
-from plastibench.runner.events import RunEvent, RunFailed, RunLocked, RunReleased, notify_all
+from plastibench.runner.events import RunEvent, RunFailed, RunLocked, RunLost, RunReleased, notify_all
 from plastibench.runner.executors.base import Executor
 from plastibench.runner.executors.processes import ProcessExecutor
 from plastibench.runner.executors.serial import SerialExecutor
@@ -20,15 +20,17 @@ RETRY_SECONDS = 2.0
 
 
 def run_specs(
-    specs: Sequence[Spec], context: RunContext, callbacks: Sequence[RunCallback] = ()
+    specs: Sequence[Spec], context: RunContext, callbacks: Sequence[RunCallback] = (), retries: int = 0
 ) -> list[RunFailed]:
     """Execute runs in up to `context.num_processes` processes; return the failures.
+
+    A run whose process is killed is tried again up to `retries` times.
 
     Raises KeyboardInterrupt after the state of every run in progress is saved if the user asks to stop.
     """
     context = replace(context, num_processes=max(1, min(context.num_processes, len(specs))))
     executor = ProcessExecutor(context) if context.num_processes > 1 else SerialExecutor(context)
-    return Scheduler(executor, RunQueue(specs), callbacks).run()
+    return Scheduler(executor, RunQueue(specs), callbacks, retries=retries).run()
 
 
 class RunQueue:
@@ -52,18 +54,22 @@ class RunQueue:
         return None
 
     def retry_later(self, spec: Spec) -> None:
-        """Put back a run that another process executes."""
+        """Put back a run that another process executes, or whose own process is gone."""
         self._waiting.append((spec, monotonic() + self.retry_seconds))
 
 
 class Scheduler:
     """Drives an executor until a queue is empty; the only place that calls callbacks of many runs."""
 
-    def __init__(self, executor: Executor, queue: RunQueue, callbacks: Sequence[RunCallback]) -> None:
-        self.executor, self.queue, self.callbacks = executor, queue, callbacks
+    def __init__(
+        self, executor: Executor, queue: RunQueue, callbacks: Sequence[RunCallback], retries: int = 0
+    ) -> None:
+        """Try a run whose process or machine is lost again up to `retries` times; an exception is final."""
+        self.executor, self.queue, self.callbacks, self.retries = executor, queue, callbacks, retries
         self.failures: list[RunFailed] = []
         self.num_running = 0
         self._locked: set[str] = set()
+        self._num_lost: Counter[str] = Counter()
 
     def run(self) -> list[RunFailed]:
         """Execute every run of the queue; return the failures."""
@@ -87,6 +93,8 @@ class Scheduler:
     def _handle(self, event: RunEvent) -> None:
         """Keep account of a run and call the callbacks; a locked run is reported once."""
         self.num_running -= isinstance(event, RunReleased)
+        if isinstance(event, RunLost):
+            event = self._retry(event)
         if isinstance(event, RunFailed):
             self.failures.append(event)
         if isinstance(event, RunLocked):
@@ -95,3 +103,12 @@ class Scheduler:
                 return
             self._locked.add(event.spec.id)
         notify_all(self.callbacks, event)
+
+    def _retry(self, event: RunLost) -> RunEvent:
+        """Put a lost run back into the queue; it has failed if that was done often enough."""
+        run = event.spec.id
+        if self._num_lost[run] >= self.retries:
+            return RunFailed(event.spec, event.message)
+        self._num_lost[run] += 1
+        self.queue.retry_later(event.spec)
+        return event

@@ -13,7 +13,7 @@ from plastibench.runner.execute import execute_run
 from plastibench.store.run_status import RunLockedError
 from plastibench.system import signals
 from plastibench.system.cpu import num_cores
-from plastibench.training.callbacks import StopRequested
+from plastibench.training.callbacks import StopRequested, TimeLimitReached
 
 logger = logging.getLogger(__name__)
 
@@ -91,6 +91,8 @@ class RunWorker:
                 return RunEnded(spec, execute_run(spec, self.context, emit))
         except RunLockedError as error:
             return RunLocked(spec, str(error))
+        except TimeLimitReached as error:
+            return RunFailed(spec, str(error))
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # a plug-in may raise anything, SystemExit too

@@ -21,6 +21,16 @@ def max_threads() -> int:
     return max(1, int(levels[0])) if levels[0].strip().isdecimal() else num_cores()
 
 
+def peak_memory() -> int | None:
+    """Return the most bytes of memory that this process has had, or None if nobody counts them."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    unit = 1 if platform.system() == "Darwin" else 1024
+    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
 def processor_name() -> str:
     """Return the processor's name."""
     try:

@@ -1,7 +1,9 @@
 """Requests to stop, and how child processes meet them.
 
-The first Ctrl-C, SIGTERM or SIGHUP lets a run finish its step and save its state.
+The first Ctrl-C, SIGTERM, SIGHUP or SIGUSR1 lets a run finish its step and save its state.
 """
+
+from __future__ import annotations
 
 import logging
 import os
@@ -9,14 +11,21 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from multiprocessing.connection import Connection
 from types import FrameType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
 
 logger = logging.getLogger(__name__)
 
 STOP_SIGNALS = tuple(
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1") if hasattr(signal, name)
 )
+"""SIGUSR1 is what schedulers of clusters are asked to send some time before they end a job."""
+
+GROUP_SIGNALS = tuple(number for number in STOP_SIGNALS if number != signal.SIGTERM)
+"""Signals that a terminal or a scheduler sends to a whole group of processes: the parent's to answer."""
 
 STOP_NOTICE = (
     b"plastibench: stopping after this step and saving the state; press Ctrl-C again to stop at once\n"
@@ -61,9 +70,15 @@ def stop_on_signals() -> Iterator[None]:
 
 
 def follow_parent() -> None:
-    """Let this worker process stop when its parent terminates it, and only then: Ctrl-C is the parent's."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Let this worker process stop when it is terminated, and only then: other signals are its parent's."""
+    ignore_group_signals()
     signal.signal(signal.SIGTERM, lambda *_: request_stop())
+
+
+def ignore_group_signals() -> None:
+    """Leave the signals of a whole group of processes to the parent, which tells this process what to do."""
+    for number in GROUP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def send_to_parent(connection: Connection, message: object) -> None:
@@ -76,15 +91,16 @@ def send_to_parent(connection: Connection, message: object) -> None:
 
 @contextmanager
 def interrupts_ignored() -> Iterator[None]:
-    """Let processes started inside ignore Ctrl-C from their first moment, even while they import."""
+    """Let processes started inside ignore the group's signals from their first moment, as they import."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in GROUP_SIGNALS}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _handle(number: int, frame: FrameType | None) -> None:

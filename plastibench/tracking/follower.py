@@ -4,7 +4,6 @@ import json
 import logging
 import os
 import shlex
-import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -21,7 +20,7 @@ from plastibench.store.run_status import LOCK_FILE
 from plastibench.store.run_store import Store
 from plastibench.store.run_writer import FAILURE_FILE
 from plastibench.system.locks import DATABASE_LOCK_SECONDS, is_locked
-from plastibench.system.signals import send_to_parent
+from plastibench.system.signals import ignore_group_signals, send_to_parent
 from plastibench.tracking.experiment import experiment_link
 from plastibench.tracking.server import TrackingServer
 from plastibench.tracking.studies import TuningMirror, TuningSource
@@ -165,7 +164,7 @@ def follow(connection: Connection, job: MirrorJob) -> None:
 
     It sends None as a sign of life, log records, and the result last.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
+    ignore_group_signals()  # the parent decides what Ctrl-C means
     with suppress(AttributeError, OSError):
         os.nice(NICENESS)
     send = partial(send_to_parent, connection)

@@ -16,6 +16,10 @@ class StopRequested(KeyboardInterrupt):
     """A run stopped at the end of a step because it was asked to; its state is saved."""
 
 
+class TimeLimitReached(StopRequested):
+    """A run stopped at the end of a step because its time was up; its state is saved."""
+
+
 class IncompatibleCheckpointError(RuntimeError):
     """A saved state does not fit the run: other code wrote it."""
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from plastibench.experiments.seeds import parse_seeds
+from plastibench.experiments.shard import Shard
 from plastibench.plugins.values import show
 from plastibench.runner.workspace import Workspace
 from plastibench.workflows.request import RunOptions, Selection
@@ -44,6 +45,10 @@ class ExecutionArguments(WorkspaceArguments, total=False):
     threads: int | None
     checkpoint_interval: float
     deterministic: bool
+    retries: int
+    run_timeout: float | None
+    shard: str | None
+    costs: Folder | None
     estimate: bool
     mlflow: bool
     tracking_uri: str | None
@@ -91,6 +96,10 @@ def options(arguments: ExecutionArguments) -> RunOptions:
     """Return the options: on the command line every core is used and MLflow is written by default."""
     names = {field.name for field in fields(RunOptions)}
     named: dict[str, Any] = {name: value for name, value in arguments.items() if name in names}
+    if named.get("shard") is not None:
+        named["shard"] = Shard.parse(named["shard"])
+    if named.get("costs") is not None:
+        named["costs"] = Path(named["costs"])
     return RunOptions(**{"jobs": 1, "mlflow": False, **named})
 
 

@@ -10,7 +10,7 @@ from typing import Literal
 from plastibench.console import progress
 from plastibench.errors import RequestError, count
 from plastibench.experiments.spec import canonical
-from plastibench.store import tuned_settings
+from plastibench.store import leaderboards, tuned_settings
 from plastibench.store.checkpoint import Checkpoint
 from plastibench.store.plugin_files import write_plugins
 from plastibench.store.record import Record
@@ -65,6 +65,7 @@ def merge(sources: Sequence[Path], target: Path) -> MergeResult:
         for run in runs:
             merger.counts[merger.copy(run)] += 1
             advance(1)
+    merger.copy_leaderboards()
     merger.copy_tuned_settings()
     merger.copy_tuned_suites()
     merger.log_summary()
@@ -140,6 +141,14 @@ class _Merger:
             if keeps_plugins(source, run):
                 path = source.plugins_path(run)
                 self._warn(copies[0], f"the kept source {path} is damaged or was changed: left out")
+
+    def copy_leaderboards(self) -> None:
+        """Add the runs that are in the target to the leaderboards under whose names they were requested."""
+        present = set(self.target.ids())
+        for source in self.sources:
+            for name, runs in leaderboards.load(source.home).items():
+                if present.intersection(runs):
+                    leaderboards.add_runs(self.target.home, name, present.intersection(runs))
 
     def copy_tuned_settings(self) -> None:
         """Copy which settings a tuning chose, which tables show."""

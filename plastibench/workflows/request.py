@@ -9,6 +9,7 @@ from plastibench.errors import RequestError, unknown
 from plastibench.experiments import suites
 from plastibench.experiments.grid import Grid
 from plastibench.experiments.grid_plan import GridPlan, Refusal
+from plastibench.experiments.shard import Shard
 from plastibench.experiments.spec import Spec
 from plastibench.experiments.suites import Suite
 from plastibench.runner.workspace import Workspace
@@ -129,6 +130,14 @@ class RunOptions:
     """Seconds between two checkpoints of a run; 0 is after every step, infinity only when stopped."""
     deterministic: bool = False
     """Whether only kernels are used that give the same bits each time."""
+    retries: int = 1
+    """How often a run whose process is killed is tried again; one that raises an error is not."""
+    run_timeout: float | None = None
+    """Seconds after which a run is stopped at a checkpoint and reported; None: never."""
+    shard: Shard | None = None
+    """The part of the runs to execute; None is all."""
+    costs: Path | None = None
+    """A file of known costs, by which runs are divided into shards; None divides by their descriptions."""
     estimate: bool = True
     """Whether to log beforehand how long the runs will take, if somebody reads the log."""
     mlflow: bool = True

@@ -16,6 +16,7 @@ from plastibench.workflows.finished_runs import log_damaged
 from plastibench.workflows.kept_plugins import with_plugins_of_runs
 from plastibench.workflows.request import RunOptions
 from plastibench.workflows.run import Batch, RunResult, execute_batch
+from plastibench.workflows.shards import shard_specs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +40,10 @@ def resume(request: ResumeRequest, callbacks: Sequence[RunCallback] = ()) -> Run
     workspace, usual = request.workspace, suites.defaults()
     descriptions = Store(workspace.home)
     started = started_specs(descriptions, request.runs)
+    started = [spec for spec in started if _is_named(request, spec)]
+    started = list(shard_specs(started, request.options, workspace.registry))
     finished = {record.id for record in load_summaries(workspace.store, [spec.id for spec in started])}
-    unfinished = [spec for spec in started if spec.id not in finished and _is_named(request, spec)]
+    unfinished = [spec for spec in started if spec.id not in finished]
     batch = Batch(
         workspace=with_plugins_of_runs(workspace, unfinished),
         suite=Suite("resumed", "", usual.baseline, usual.cost_reference, ()),

@@ -7,13 +7,11 @@ from functools import cached_property
 from pathlib import Path
 
 from plastibench.analysis.tables.table import ResultTable, build_tables
-from plastibench.devices import Device, get_device
 from plastibench.errors import count
 from plastibench.experiments.grid_plan import Refusal
 from plastibench.experiments.spec import Spec, own_plugins
 from plastibench.experiments.suites import Suite
 from plastibench.runner.callbacks import RunCallback
-from plastibench.runner.context import RunContext
 from plastibench.runner.data import Checksums, check_finished, check_tuned, prepare_data
 from plastibench.runner.scheduler import run_specs
 from plastibench.runner.worker import keep_num_threads
@@ -32,7 +30,9 @@ from plastibench.workflows.finished_runs import log_damaged
 from plastibench.workflows.kept_plugins import with_plugins_of_tuning
 from plastibench.workflows.leaderboard_files import files_by_leaderboard
 from plastibench.workflows.request import RunOptions, RunRequest
+from plastibench.workflows.resources import open_device, run_context
 from plastibench.workflows.run_logger import RunLogger
+from plastibench.workflows.shards import shard_specs
 
 logger = logging.getLogger(__name__)
 
@@ -113,7 +113,7 @@ def run(request: RunRequest, callbacks: Sequence[RunCallback] = ()) -> RunResult
     batch = Batch(
         workspace=selection.workspace,
         suite=suite,
-        specs=selection.specs,
+        specs=shard_specs(selection.specs, request.options, selection.workspace.registry),
         device_name=selection.device_name,
         leaderboard=suite.name,
         options=request.options,
@@ -126,14 +126,15 @@ def run(request: RunRequest, callbacks: Sequence[RunCallback] = ()) -> RunResult
 def execute_batch(batch: Batch, callbacks: Sequence[RunCallback]) -> RunResult:
     """Execute the runs of a batch that are not finished, mirrored to MLflow if that is asked for."""
     specs, store = batch.specs, batch.workspace.store
-    server, device = _tracking_server(batch), _open_device(batch)
+    server = _tracking_server(batch)
+    device = open_device(batch.device_name, specs, batch.options)
     store.prepare()
     for refusal in batch.refused:
         logger.warning("left out: %s", refusal)
     finished = _finished_runs(store, specs)
     log_damaged(store, "the run is executed again")
     missing = [spec for spec in specs if spec.id not in finished]
-    context = _context(batch, device, len(missing))
+    context = run_context(batch.workspace, batch.options, device, missing)
     plan = _plan(batch, len(missing), f"on {device.name()}, {context.num_processes} at a time")
     if missing:
         logger.info("%s", plan)
@@ -156,7 +157,7 @@ def execute_batch(batch: Batch, callbacks: Sequence[RunCallback]) -> RunResult:
     job = MirrorJob(server, boards) if server is not None and boards else None
     with mirrored(job) as mirror:
         with keep_num_threads():
-            failures = run_specs(missing, context, callbacks)
+            failures = run_specs(missing, context, callbacks, batch.options.retries)
         if mirror is not None:
             mirror.finish(files_by_leaderboard(store, boards))
     finished |= _finished_runs(store, missing)
@@ -190,29 +191,6 @@ def _with_data(
         for variant, origin in tuned.items()
         if found.get(variant) is not None
     }
-
-
-def _open_device(batch: Batch) -> Device:
-    """Return the device. Raises RequestError at once for what every run would fail with."""
-    device = get_device(batch.device_name)
-    for precision in dict.fromkeys(spec.recipe["precision"] for spec in batch.specs):
-        device.autocast(precision)
-    if batch.options.deterministic:
-        device.use_deterministic_algorithms()
-    return device
-
-
-def _context(batch: Batch, device: Device, num_missing: int) -> RunContext:
-    options = batch.options
-    num_processes = max(1, min(options.jobs or device.default_num_processes(), num_missing))
-    return RunContext(
-        batch.workspace,
-        str(device),
-        threads=options.threads or device.num_threads(num_processes),
-        num_processes=num_processes,
-        checkpoint_interval=options.checkpoint_interval,
-        deterministic=options.deterministic,
-    )
 
 
 def _tracking_server(batch: Batch) -> TrackingServer | None:

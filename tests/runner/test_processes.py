@@ -18,7 +18,7 @@ from plastibench.experiments.grid import Grid
 from plastibench.experiments.spec import Spec
 from plastibench.runner.callbacks import RunCallback
 from plastibench.runner.context import RunContext
-from plastibench.runner.events import RunEnded, RunEvent, RunFailed
+from plastibench.runner.events import RunEnded, RunEvent, RunLost
 from plastibench.runner.executors.processes import ProcessExecutor, WorkerProcess
 from plastibench.runner.scheduler import RunQueue, Scheduler, run_specs
 from plastibench.runner.workspace import Workspace
@@ -92,6 +92,60 @@ def test_process_that_dies_costs_its_own_run_and_is_replaced(
     assert capfd.readouterr().err == "", "a worker wrote to the user's terminal"
 
 
+KILLED_ONCE = """
+def before_stage(self, learner):
+    import os, signal
+    from pathlib import Path
+    mark = Path({mark!r})
+    if not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_run_whose_process_is_killed_is_tried_again_from_its_checkpoint(tmp_path: Path) -> None:
+    file = plugin(tmp_path, "mine", KILLED_ONCE.format(mark=str(tmp_path / "mark")))
+    workspace = Workspace(home=tmp_path / "home", data=tmp_path, cache=tmp_path, plugins=(file,))
+    context = RunContext(workspace, "cpu", threads=1, checkpoint_interval=0.0)
+    (spec,) = Grid(("digits",), ("mine",), seeds=(0,), settings=SETTINGS).specs(context.registry)
+    recorder = Recorder()
+    scheduler = Scheduler(ProcessExecutor(context), RunQueue([spec], 0.01), [recorder], retries=1)
+    assert scheduler.run() == []
+    assert [hook for hook, _ in recorder.calls] == ["start", "stage", "start", "stage", "stage", "end"]
+    (first, second) = context.store.finished([spec])[0].provenance["sessions"]
+    assert (first["stage"], second["stage"]) == (1, 2)
+
+
+HANGS = """
+def start(self, learner):
+    import time
+    time.sleep(600)
+"""
+
+
+def test_run_that_ignores_its_time_limit_is_killed(tmp_path: Path) -> None:
+    file = plugin(tmp_path, "mine", HANGS)
+    workspace = Workspace(home=tmp_path / "home", data=tmp_path, cache=tmp_path, plugins=(file,))
+    context = RunContext(workspace, "cpu", threads=1, run_timeout=0.5)
+    specs = Grid(("digits",), ("mine",), seeds=(0,), settings=SETTINGS).specs(context.registry)
+    (failure,) = Scheduler(ProcessExecutor(context, overdue_seconds=5.5), RunQueue(specs), []).run()
+    assert failure.message == "it did not stop at its time limit, and was killed after 6 s"
+
+
+def test_workers_leave_the_signals_of_their_group_to_the_parent(tmp_path: Path) -> None:
+    specs, context = specs_and_context(tmp_path, 1)
+    with ProcessExecutor(context) as executor:
+        (worker,) = executor.workers
+        assert worker.process.pid is not None
+        for sign in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):  # also while it imports
+            os.kill(worker.process.pid, sign)
+        events: list[RunEvent] = []
+        executor.submit(specs[0])
+        while not executor.has_capacity():
+            executor.poll(events.append)
+    assert isinstance(events[-1], RunEnded)
+
+
 WARNING = """
 def start(self, learner):
     import warnings
@@ -154,7 +208,7 @@ def test_process_that_died_just_before_it_got_a_run_fails_it(tmp_path: Path) -> 
         worker.process.kill()
         worker.process.join()
         worker.submit(specs[0])  # no error here, though the pipe is broken
-        assert worker.receive() == RunFailed(specs[0], worker.cause_of_death())
+        assert worker.receive() == RunLost(specs[0], worker.cause_of_death())
         assert worker.spec is None
     finally:
         worker.kill()

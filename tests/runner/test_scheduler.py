@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,13 @@ from plastibench.experiments.grid import Grid
 from plastibench.experiments.spec import Spec
 from plastibench.runner.callbacks import RunCallback
 from plastibench.runner.context import RunContext
-from plastibench.runner.events import Emit, RunEvent, RunFailed, RunLocked
+from plastibench.runner.events import Emit, RunEvent, RunFailed, RunLocked, RunLost
 from plastibench.runner.executors.base import Executor
 from plastibench.runner.scheduler import RunQueue, Scheduler, run_specs
 from plastibench.runner.worker import RunWorker
 from plastibench.runner.workspace import Workspace
 from plastibench.store.record import Record
-from plastibench.store.run_status import run_lock
+from plastibench.store.run_status import get_status, run_lock
 from plastibench.training.callbacks import EpochProgress
 
 
@@ -71,6 +72,39 @@ def test_locked_runs_are_tried_again_and_reported_once() -> None:
     ]
     assert len(executor.submitted) == 9
     assert executor.stopped
+
+
+class LosesRuns(LockedTwice):
+    """Loses the machine of every run."""
+
+    def poll(self, emit: Emit) -> None:
+        emit(RunLost(self.running.pop(0), "its machine is gone"))
+
+
+def test_lost_runs_are_tried_again_as_often_as_is_allowed() -> None:
+    executor, messages = LosesRuns(), Messages()
+    queue = RunQueue([a_spec(seed) for seed in range(2)], retry_seconds=0.01)
+    failures = Scheduler(executor, queue, [messages], retries=2).run()
+    assert sorted(failure.spec.seed for failure in failures) == sorted(messages.failed) == [0, 1]
+    assert {failure.message for failure in failures} == {"its machine is gone"}
+    assert sorted(messages.logged) == sorted(
+        (seed, "its machine is gone; it is tried again") for seed in (0, 0, 1, 1)
+    )
+    assert len(executor.submitted) == 6
+
+
+def test_run_that_takes_too_long_stops_with_its_state_and_continues(tmp_path: Path) -> None:
+    settings = {"stages": "2", "max_epochs": "2", "width": "4", "train_size": "130"}
+    context = RunContext(
+        Workspace(home=tmp_path, data=tmp_path, cache=tmp_path), "cpu", threads=1, run_timeout=1e-9
+    )
+    specs = Grid(("digits",), ("warm",), seeds=(0,), settings=settings).specs(context.registry)
+    (failure,) = run_specs(specs, context)
+    assert failure.message.startswith("the time limit of a run (--run-timeout 1e-09) has passed")
+    assert get_status(context.store, specs[0], "").state == "stopped"
+    messages = Messages()
+    assert run_specs(specs, replace(context, run_timeout=None), [messages]) == []
+    assert messages.logged == [(0, "resuming at stage 1, epoch 1")]
 
 
 def test_queue_returns_what_is_due_in_order() -> None:

@@ -117,12 +117,12 @@ def test_runs_that_had_not_begun_when_a_command_was_killed_are_queued(tmp_path: 
 
 
 @pytest.mark.heavy
-@pytest.mark.parametrize("jobs", [1, 2])
-def test_first_interrupt_saves_the_state_and_resume_continues(jobs: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("jobs", "sign"), [(1, signal.SIGUSR1), (2, signal.SIGTERM)])
+def test_first_signal_saves_the_state_and_resume_continues(jobs: int, sign: int, tmp_path: Path) -> None:
     seeds = ("--seeds", jobs, "--jobs", jobs)
     running = begin(tmp_path, *seeds)
     time.sleep(4 if jobs > 1 else 1)
-    running.send_signal(signal.SIGTERM)
+    running.send_signal(sign)
     _, err = running.communicate(timeout=60)
     assert running.returncode == 130, err
     assert len(list(tmp_path.rglob("checkpoint.pt"))) == jobs

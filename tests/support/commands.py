@@ -17,6 +17,7 @@ from typing import TextIO
 import torch
 
 from plastibench.cli.main import main
+from plastibench.system.signals import STOP_SIGNALS
 from support.workers import one_core
 
 SMALL = tuple(
@@ -106,7 +107,7 @@ def plugin(folder: Path, name: str, body: str = "", source: str = PLAIN) -> Path
 def _alone(words: list[str]) -> Iterator[None]:
     """Set argv and one core; put back what the program changes in its process."""
     argv, cores = sys.argv, os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
-    signs = {sign: signal.getsignal(sign) for sign in (signal.SIGTERM, signal.SIGHUP)}
+    signs = {sign: signal.getsignal(sign) for sign in STOP_SIGNALS}
     sys.argv = words
     if cores is not None:
         os.sched_setaffinity(0, one_core())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from contextlib import suppress
+from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from types import TracebackType
@@ -13,8 +14,9 @@ from typing import Self
 from plastibench.errors import MEMORY_HINT, explain
 from plastibench.experiments.spec import Spec
 from plastibench.runner.context import RunContext
-from plastibench.runner.events import Emit, EpochEnded, RunEvent, RunFailed, RunReleased
+from plastibench.runner.events import Emit, EpochEnded, RunEvent, RunFailed, RunLost, RunReleased
 from plastibench.runner.executors.base import Executor
+from plastibench.runner.slots import Slot, device_slots
 from plastibench.runner.worker import RunWorker
 from plastibench.system import signals
 from plastibench.system.processes import spawn_context
@@ -27,25 +29,38 @@ POLL_SECONDS = 2.0
 GRACE_SECONDS = 30.0
 """How long a process may take to end before it is killed."""
 
+OVERDUE_SECONDS = 120.0
+"""How long after its time limit a run that does not stop by itself is taken to hang: it imports and reads
+data before its time counts."""
+
 MAX_EPOCHS_PER_SECOND = 4.0
 """Epochs that a process reports at most: a small run has hundreds a second."""
 
 
 class ProcessExecutor(Executor):
-    """Executes runs in `context.num_processes` processes.
+    """Executes runs in `context.num_processes` processes, spread over the devices.
 
-    A process that dies costs its run and is replaced. No process is left after `stop`.
+    A process that dies loses its run and is replaced, and so is one whose run ignores its time limit for
+    `overdue_seconds`. No process is left after `stop`.
     """
 
-    def __init__(self, context: RunContext, grace_seconds: float = GRACE_SECONDS) -> None:
+    def __init__(
+        self,
+        context: RunContext,
+        grace_seconds: float = GRACE_SECONDS,
+        overdue_seconds: float = OVERDUE_SECONDS,
+    ) -> None:
         self.context, self.grace_seconds = context, grace_seconds
+        limit = context.run_timeout
+        self.hang_seconds = None if limit is None else limit + overdue_seconds
+        self.slots = device_slots(context.data_context.device, context.num_processes)
         self.workers: list[WorkerProcess] = []
 
     def __enter__(self) -> Self:
         """Start the processes."""
         try:
-            for _ in range(self.context.num_processes):
-                self.workers.append(self._start())
+            for slot in self.slots:
+                self.workers.append(self._start(slot))
         except BaseException:
             self.stop()
             raise
@@ -68,7 +83,7 @@ class ProcessExecutor(Executor):
         position = next(i for i, worker in enumerate(self.workers) if worker.spec is None)
         if not self.workers[position].process.is_alive():
             self.workers[position].kill()
-            self.workers[position] = self._start()
+            self.workers[position] = self._start(self.slots[position])
         self.workers[position].submit(spec)
 
     def poll(self, emit: Emit) -> None:
@@ -79,6 +94,8 @@ class ProcessExecutor(Executor):
             # A process forked by a plug-in may hold its dead parent's end of the pipe, which then stays open.
             if worker.connection in ready or not worker.process.is_alive():
                 emit(worker.receive())
+            elif self.hang_seconds is not None and worker.seconds() > self.hang_seconds:
+                emit(worker.abandon(self.hang_seconds))
 
     def stop(self) -> None:
         """Let every process save its state and end; kill it after the grace time or a second Ctrl-C."""
@@ -91,8 +108,9 @@ class ProcessExecutor(Executor):
             for worker in self.workers:
                 worker.kill()
 
-    def _start(self) -> WorkerProcess:
-        return WorkerProcess(self.context, self.grace_seconds)
+    def _start(self, slot: Slot) -> WorkerProcess:
+        context = replace(self.context, device=slot.device, num_processes=slot.num_processes)
+        return WorkerProcess(context, self.grace_seconds)
 
 
 class WorkerProcess:
@@ -110,20 +128,31 @@ class WorkerProcess:
         child_end.close()
         self.spec: Spec | None = None
         """The run in progress."""
+        self._submitted = 0.0
 
     def submit(self, spec: Spec) -> None:
         """Send a run to the process."""
-        self.spec = spec
+        self.spec, self._submitted = spec, time.monotonic()
         with suppress(OSError):  # it has just died: `receive` will find that
             self.connection.send(spec)
 
     def receive(self) -> RunEvent:
-        """Return the next event of the run in progress, a failure if the process is dead."""
-        assert self.spec is not None
-        event = self._receive() or RunFailed(self.spec, self.cause_of_death())
+        """Return the next event of the run in progress; the last one if the process is dead."""
+        event = self._receive() or self._end()
         if isinstance(event, RunReleased):
             self.spec = None
         return event
+
+    def seconds(self) -> float:
+        """Return the time since the run in progress was submitted."""
+        return time.monotonic() - self._submitted
+
+    def abandon(self, seconds: float) -> RunFailed:
+        """Kill the process, whose run has not ended after so many seconds."""
+        assert self.spec is not None
+        spec, self.spec = self.spec, None
+        self.kill()
+        return RunFailed(spec, f"it did not stop at its time limit, and was killed after {seconds:.0f} s")
 
     def _receive(self) -> RunEvent | None:
         with suppress(EOFError, OSError):
@@ -131,6 +160,12 @@ class WorkerProcess:
                 event: RunEvent = self.connection.recv()
                 return event
         return None
+
+    def _end(self) -> RunLost | RunFailed:
+        """Return that the run is lost, or has failed if it ended the process itself."""
+        assert self.spec is not None
+        cause, status = self.cause_of_death(), self.process.exitcode
+        return RunFailed(self.spec, cause) if status is not None and status > 0 else RunLost(self.spec, cause)
 
     def cause_of_death(self) -> str:
         """Return what is known of the end of a dead process."""

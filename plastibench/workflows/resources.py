@@ -1,0 +1,65 @@
+"""With what runs are executed: the device, how many side by side, and how many threads each has."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+
+from plastibench.devices import Device, get_device
+from plastibench.errors import count
+from plastibench.experiments.spec import Spec
+from plastibench.profiling.estimate import samples_of_records
+from plastibench.runner.context import RunContext
+from plastibench.runner.slots import device_slots, fitting_processes
+from plastibench.runner.workspace import Workspace
+from plastibench.workflows.request import RunOptions
+
+logger = logging.getLogger(__name__)
+
+GIB = 2**30
+
+
+def open_device(name: str, specs: Sequence[Spec], options: RunOptions) -> Device:
+    """Return the device. Raises RequestError at once for what every run would fail with."""
+    device = get_device(name)
+    for precision in dict.fromkeys(spec.recipe["precision"] for spec in specs):
+        device.autocast(precision)
+    if options.deterministic:
+        device.use_deterministic_algorithms()
+    return device
+
+
+def run_context(
+    workspace: Workspace, options: RunOptions, device: Device, specs: Sequence[Spec]
+) -> RunContext:
+    """Return the context in which the runs that are to do are executed."""
+    num_processes = max(1, min(options.jobs or device.default_num_processes(), len(specs)))
+    context = RunContext(
+        workspace,
+        str(device),
+        threads=options.threads or device.num_threads(num_processes),
+        num_processes=num_processes,
+        checkpoint_interval=options.checkpoint_interval,
+        deterministic=options.deterministic,
+        run_timeout=options.run_timeout,
+    )
+    return replace(context, num_processes=_fitting(device, context, specs))
+
+
+def _fitting(device: Device, context: RunContext, specs: Sequence[Spec]) -> int:
+    """Return how many of the processes fit into the memory of the devices, by what earlier runs took."""
+    wanted = context.num_processes
+    if wanted == 1 or device.total_memory() is None:
+        return wanted
+    samples = samples_of_records(specs, context)
+    peaks = [time.memory for times in samples.values() for time in times if time.memory is not None]
+    fitting = fitting_processes(device, max(peaks, default=None))
+    if fitting is not None and fitting < wanted:
+        logger.warning(
+            "%s at a time instead of %d: earlier runs took up to %.1f GiB of %s",
+            *(count(fitting, "run"), wanted, max(peaks) / GIB, device.name()),
+        )
+        wanted = fitting
+    advice = device.sharing_advice()
+    if advice is not None and any(slot.num_processes > 1 for slot in device_slots(device, wanted)):
+        logger.info("%s", advice)
+    return wanted
