@@ -145,8 +145,8 @@ class _Merger:
     def copy_leaderboards(self) -> None:
         """Add the runs that are in the target to the leaderboards under whose names they were requested."""
         present = set(self.target.ids())
-        for source in self.sources:
-            for name, runs in leaderboards.load(source.home).items():
+        for home in self.homes:
+            for name, runs in leaderboards.load(home).items():
                 if present.intersection(runs):
                     leaderboards.add_runs(self.target.home, name, present.intersection(runs))
 
