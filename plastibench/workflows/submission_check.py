@@ -133,8 +133,7 @@ def _unknown_origin(submitted: RecordsFile) -> Iterator[str]:
     for field in ("data", "torch", "plastibench", "device", "weights"):
         missing = [record for record in submitted.runs if not record.provenance.get(field)]
         if missing:
-            runs = count(len(missing), "run does", "runs do")
-            yield f"{runs} not say their {field}, such as {missing[0].id}"
+            yield f"no {field} in the provenance of {count(len(missing), 'run')}, such as {missing[0].id}"
 
 
 def _conflicts(submitted: RecordsFile, old: dict[str, Record]) -> Iterator[str]:

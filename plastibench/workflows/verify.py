@@ -126,9 +126,13 @@ def verify(request: VerifyRequest, callbacks: Sequence[RunCallback] = ()) -> lis
     specs = [record.spec for record in records]
     workspace = with_plugins_of_runs(request.workspace, specs, request.source)
     results = [_verify(record, request, workspace, callbacks) for record in records]
-    if request.mark:
-        _save_marks(request.source, results)
+    for folder in {path.parent for path in request.records} if request.mark else ():
+        save_marks(folder, [one for one in results if _folder_of(one, request.source) == folder])
     return results
+
+
+def _folder_of(result: Verification, source: RunSource) -> Path:
+    return source.plugins_path(result.record.id).parent
 
 
 def _chosen(request: VerifyRequest) -> list[Record]:
@@ -146,14 +150,11 @@ def _chosen(request: VerifyRequest) -> list[Record]:
     return records
 
 
-def _save_marks(source: RunSource, results: Sequence[Verification]) -> None:
-    marks: dict[Path, dict[str, Mark]] = {}
-    for one in results:
-        if one.repetition is not None:
-            of_folder = marks.setdefault(source.plugins_path(one.record.id).parent, {})
-            of_folder[one.record.id] = Mark.of(one.verdict, one.record, one.repetition)
-    for folder, of_folder in marks.items():
-        verifications.save(folder, of_folder)
+def save_marks(folder: Path, results: Sequence[Verification]) -> None:
+    """Note the verdicts beside the records files of a folder. Raises RequestError if it cannot be written."""
+    repeated = [(one, one.repetition) for one in results if one.repetition is not None]
+    marks = {one.record.id: Mark.of(one.verdict, one.record, again) for one, again in repeated}
+    verifications.save(folder, marks)
 
 
 def find_run(source: RunSource, prefix: str) -> Record:
