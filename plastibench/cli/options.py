@@ -129,7 +129,7 @@ SETTINGS = click.option(
 
 RECORDS = click.option(
     "--records",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    type=click.Path(path_type=Path),
     multiple=True,
     metavar="FILE",
     help="Read finished runs from a records file, not from the home folder. Can be repeated.",
