@@ -21,8 +21,8 @@ from pathlib import Path
 from statistics import fmean
 
 from plastibench.analysis.stats.estimate import Estimate, equivalence_test, paired_difference
-from plastibench.analysis.stats.significance import ALPHA, holm_correction
-from plastibench.analysis.tables.table import NONINFERIORITY_MARGIN, ResultRow, ResultTable, build_tables
+from plastibench.analysis.stats.significance import ALPHA, NONINFERIORITY_MARGIN, holm_correction
+from plastibench.analysis.tables.table import ResultRow, ResultTable, build_tables
 from plastibench.experiments import suites
 from plastibench.store.run_metrics import RunMetrics
 from plastibench.store.run_store import Store

@@ -24,11 +24,11 @@ from plastibench.workflows.arguments import (
 from plastibench.workflows.request import RunRequest
 
 if TYPE_CHECKING:
-    from plastibench.analysis.tables.table import ResultTable
+    from plastibench.analysis.tables.result_tables import ResultTables
     from plastibench.runner.callbacks import RunCallback
     from plastibench.store.record import Record
     from plastibench.tuning.callbacks import TuningCallback
-    from plastibench.workflows.run import RunResult
+    from plastibench.workflows.run_result import RunResult
     from plastibench.workflows.tune import TuneResult
 
 
@@ -207,7 +207,7 @@ def table(
     baseline: str | None = None,
     tracking_uri: str | None = None,
     **arguments: Unpack[SelectionArguments],
-) -> list[ResultTable]:
+) -> ResultTables:
     """Tabulate finished runs, as `plastibench table` does: one table for each setting.
 
     Args:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from plastibench.analysis.labels import method_labels, setting_label
+from plastibench.plugins.values import show
 from plastibench.store.record import Record
 from plastibench.store.tuned_settings import condition_id
 
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
 def to_dataframe(records: Iterable[Record]) -> pd.DataFrame:
     """Return one row per stage: the run, its method, seed and setting, and the fields of the stage's result.
 
-    `recipe_changes` has what the method changes of the setting's recipe.
+    Stages are counted from 1. Settings of methods are columns such as `dash.floor`, empty for other methods.
+    `recipe_changes` has what the method changes of the setting's recipe. No column has the name of an
+    attribute of data frames.
 
     `to_dataframe(Store(home).records())` holds all finished runs of a home folder. Runs of different
     `condition_id`, which stands for the setting and the data, are not comparable: do not average over them.
@@ -25,6 +28,7 @@ def to_dataframe(records: Iterable[Record]) -> pd.DataFrame:
     import pandas as pd
 
     records = list(records)
+    settings = dict.fromkeys(name for record in records for name in _method_settings(record))
     labels = method_labels([record.spec.method for record in records])
     frame = pd.DataFrame(
         {
@@ -37,10 +41,23 @@ def to_dataframe(records: Iterable[Record]) -> pd.DataFrame:
             "seed": record.spec.seed,
             "status": record.status,
             "recipe_changes": record.provenance.get("recipe_changes"),
-            **stage,
+            **settings,
+            **_method_settings(record),
+            "stage": stage["index"] + 1,
+            **{name: value for name, value in stage.items() if name != "index"},
         }
         for record, label in zip(records, labels, strict=True)
         for stage in record.stages
     )
     frame.attrs["units"] = {name: unit for record in records for name, unit in record.units.items()}
     return frame
+
+
+def _method_settings(record: Record) -> dict[str, Any]:
+    """Return the settings of the method by their full names; lists as text."""
+    method = record.spec.method
+    values = {
+        name: show(value) if isinstance(value, list | tuple) else value
+        for name, value in method.settings.items()
+    }
+    return {f"{method.name}.{name}": value for name, value in values.items()}

@@ -15,7 +15,7 @@ from plastibench.cli.render import tables_text
 from plastibench.errors import count, hide_logins
 
 if TYPE_CHECKING:
-    from plastibench.workflows.run import RunResult
+    from plastibench.workflows.run_result import RunResult
 
 logger = logging.getLogger(__name__)
 

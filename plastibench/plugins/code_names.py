@@ -11,7 +11,7 @@ OWN_PACKAGE = __name__.partition(".")[0]
 
 def names_in(function: object) -> set[str]:
     """Return the names and texts in the code of a function, a method or a property, decorated or not."""
-    codes = (code for one in _functions_in(function) for code in _nested(one.__code__))
+    codes = (code for one in functions_in(function) for code in _nested(one.__code__))
     return {name for code in codes for name in names_of(code)}
 
 
@@ -42,13 +42,13 @@ def _modules_of(cls: type) -> list[str]:
     return [name for name in sys.modules if name.partition(".")[0] == top]
 
 
-def _functions_in(value: object) -> Iterator[FunctionType]:
+def functions_in(value: object) -> Iterator[FunctionType]:
     """Yield the functions behind a method, a property or decorators."""
     if isinstance(value, FunctionType):
         yield value
     for name in ("__func__", "fget", "func", "__wrapped__"):
         if (inner := getattr(value, name, None)) is not None:
-            yield from _functions_in(inner)
+            yield from functions_in(inner)
 
 
 def _nested(code: CodeType) -> Iterator[CodeType]:

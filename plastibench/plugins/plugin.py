@@ -69,7 +69,8 @@ class Plugin:
     @property
     def origin(self) -> str:
         """Return the file or the module, for messages."""
-        return str(self.source.path if self.source else self.path or self.module)
+        source = self.source
+        return str((source.origin or source.path) if source else self.path or self.module)
 
     @property
     def is_package(self) -> bool:

@@ -62,11 +62,15 @@ class Registry:
 
     def find(self, kind: str, instance: object) -> Plugin:
         """Return the plug-in of an instance. Raises RequestError if its class is in no plug-in's file."""
-        cls = type(instance)
-        for plugin in self._plugins.values():
-            if plugin.kind == kind and plugin.defines(cls):
-                return plugin
-        raise RequestError(f"{kind} {cls.__name__} is not in a plug-in file of its own")
+        plugin = self.defining(kind, type(instance))
+        if plugin is None:
+            raise RequestError(f"{kind} {type(instance).__name__} is not in a plug-in file of its own")
+        return plugin
+
+    def defining(self, kind: str, cls: type) -> Plugin | None:
+        """Return the plug-in that defines a class, or None."""
+        found = (plugin for plugin in self._plugins.values() if plugin.kind == kind and plugin.defines(cls))
+        return next(found, None)
 
     def _add(self, plugin: Plugin) -> None:
         same = self._plugins.setdefault((plugin.kind, plugin.name), plugin)

@@ -36,6 +36,8 @@ class Source:
     """Where they were read from."""
     attribute: str = ""
     """The class in the module, if it is named."""
+    origin: str = ""
+    """Where it comes from if its own module was in no file."""
 
     @property
     def paths(self) -> list[Path]:
@@ -54,6 +56,15 @@ class Source:
         module = ".".join(names)
         tops = {names[0]} if folder.name in INSTALLED else None
         return cls(module, dict(_collect(folder, module, tops)), folder)
+
+    @classmethod
+    def of_text(cls, module: str, text: str, folder: Path, attribute: str, origin: str) -> Source:
+        """Take the text of a module that is in no file, and all that it imports from a folder."""
+        own = f"{module}.py"
+        files = {own: text.encode()}
+        for name in imports_of(own, files[own]):
+            files = {**dict(_collect(folder, name, None)), **files}
+        return cls(module, files, folder, attribute, origin)
 
     @classmethod
     def of_package(cls, module: str, attribute: str, others: Iterable[str] = ()) -> Source:

@@ -70,7 +70,7 @@ def check_can_start(what: str) -> None:
     if process.daemon:
         raise RequestError(
             f"{what} is not allowed in a worker of multiprocessing.Pool or another daemonic process, which "
-            "cannot start processes: use jobs=1"
+            "cannot start processes: call it in the main process, or use jobs=1 without MLflow"
         )
     if getattr(process, "_inheriting", False):
         raise RequestError(

@@ -1,18 +1,23 @@
 """Arguments of the Python API, and the requests that are made of them."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any, TypedDict
 
+from plastibench.errors import RequestError
 from plastibench.experiments.seeds import parse_seeds
 from plastibench.experiments.shard import Shard
+from plastibench.plugins.from_class import plugin_of
+from plastibench.plugins.plugin import Plugin
 from plastibench.plugins.values import show
 from plastibench.runner.workspace import Workspace
 from plastibench.workflows.request import RunOptions, Selection
 
 Names = str | Iterable[str]
+Plugins = str | type | Iterable[str | type]
+"""Names of plug-ins, classes of plug-ins, or both."""
 Seeds = int | str | Iterable[int]
 Folder = str | PathLike[str]
 
@@ -28,11 +33,11 @@ class WorkspaceArguments(TypedDict, total=False):
 class SelectionArguments(WorkspaceArguments, total=False):
     """Keyword arguments that name runs; `run` describes them."""
 
-    task: Names | None
-    methods: Names | None
-    model: Names | None
+    task: Plugins | None
+    methods: Plugins | None
+    model: Plugins | None
     recipe: str | None
-    probes: Names | None
+    probes: Plugins | None
     seeds: Seeds | None
     settings: Mapping[str, object] | None
     device: str | None
@@ -66,7 +71,9 @@ def workspace(arguments: WorkspaceArguments, allowed: type) -> Workspace:
             raise TypeError(f"unexpected keyword argument {name!r} (there are: {names})")
     folders = {"home": arguments.get("home"), "data": arguments.get("data")}
     named: dict[str, Any] = {name: Path(folder) for name, folder in folders.items() if folder is not None}
-    return Workspace(**named, plugins=tuple(map(Path, arguments.get("plugins", ()))))
+    plugins = arguments.get("plugins", ())
+    files = (plugins,) if isinstance(plugins, str | PathLike) else plugins
+    return Workspace(**named, plugins=tuple(map(Path, files)))
 
 
 def selection(
@@ -77,19 +84,58 @@ def selection(
     tuned: bool = False,
 ) -> Selection:
     """Return the runs of a suite or of a grid. Raises TypeError for a name that is not `allowed`."""
+    classes = Classes(workspace(arguments, allowed))
     return Selection(
-        workspace=workspace(arguments, allowed),
         suite=None if suite is None else str(suite),
-        tasks=as_names(arguments.get("task")),
-        methods=as_names(arguments.get("methods")),
-        models=as_names(arguments.get("model")),
+        tasks=classes.names("task", arguments.get("task")),
+        methods=classes.names("method", arguments.get("methods")),
+        models=classes.names("model", arguments.get("model")),
         seeds=_seeds(arguments.get("seeds")),
-        probes=as_names(arguments.get("probes")),
-        settings={name: _setting(value) for name, value in (arguments.get("settings") or {}).items()},
+        probes=classes.names("probe", arguments.get("probes")),
+        settings={name: classes.setting(value) for name, value in (arguments.get("settings") or {}).items()},
         recipe=arguments.get("recipe"),
         device=arguments.get("device"),
         tuned=tuned,
+        workspace=classes.workspace,
     )
+
+
+class Classes:
+    """Finds the names of plug-ins that are given as classes, and adds their sources to a workspace."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
+        self._found: dict[type, Plugin] = {}
+
+    def names(self, kind: str, values: Plugins | None) -> tuple[str, ...] | None:
+        """Return the names of plug-ins. Raises RequestError for what is neither a name nor a class."""
+        if values is None:
+            return None
+        several = (values,) if isinstance(values, str | type) else values
+        if not isinstance(several, Iterable):
+            several = (several,)
+        return tuple(self._name(kind, value) for value in several)
+
+    def setting(self, value: object) -> str:
+        """Return the value of a setting as text; a class stands for the name of a regime."""
+        if isinstance(value, type):
+            return self._name("regime", value)
+        return show(tuple(value) if isinstance(value, list) else value)
+
+    def _name(self, kind: str, value: object) -> str:
+        if isinstance(value, str):
+            return value
+        if not isinstance(value, type):
+            cls = type(value).__name__
+            hint = f": give the class, {cls}, and its settings by settings={{NAME.SETTING: VALUE}}"
+            is_instance = hasattr(value, "__dataclass_fields__")
+            raise RequestError(f"{kind} {value!r} is neither a name nor a class{hint if is_instance else ''}")
+        if value not in self._found:
+            registry = self.workspace.registry
+            plugin = self._found[value] = plugin_of(kind, value, registry)
+            if registry.defining(kind, value) is not plugin:
+                self.workspace = replace(self.workspace, plugins=(*registry.own, plugin))
+        return self._found[value].name
 
 
 def options(arguments: ExecutionArguments) -> RunOptions:
@@ -113,7 +159,3 @@ def _seeds(seeds: Seeds | None) -> tuple[int, ...] | None:
         return None
     # A list of one is that seed, not a number of seeds.
     return parse_seeds(str(seeds) if isinstance(seeds, int | str) else ",".join(f"{n}-{n}" for n in seeds))
-
-
-def _setting(value: object) -> str:
-    return show(tuple(value) if isinstance(value, list) else value)

@@ -1,7 +1,7 @@
 """One HTML page about finished runs, and its figures as files."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -9,8 +9,10 @@ from pathlib import Path
 
 from plastibench.analysis.figures.render import save_figures
 from plastibench.analysis.report.page import render_page
+from plastibench.analysis.tables.table import ResultTable
 from plastibench.console import progress
 from plastibench.errors import RequestError
+from plastibench.plugins.plugin import Plugin
 from plastibench.store.recorded_runs import RecordedRuns
 from plastibench.system.files import write_atomic
 from plastibench.workflows.finished_runs import finished_runs
@@ -54,16 +56,8 @@ def report(request: ReportRequest) -> ReportResult:
     runs = finished_runs(selection)
     if not runs.records:
         return ReportResult(None, damaged=runs.damaged)
-    title = _title(selection)
-    path = request.path or Path(f"{re.sub(r'[^A-Za-z0-9._-]', '-', title)}.html")
-    if path.is_dir():
-        raise RequestError(f"report {path} is a folder: name a file in it, such as {path / 'report.html'}")
-    with _request_errors(path):  # before the work rather than after it
-        path.parent.mkdir(parents=True, exist_ok=True)
     plugins = [*selection.workspace.registry.own, *kept_plugins(selection.source, runs.records)]
-    page = render_page(runs.tables, title, partial(progress, "drawing the page's figures"), plugins)
-    with _request_errors(path):
-        write_atomic(path, page)
+    path = write_page(runs.tables, _title(selection), plugins, request.path)
     figures: list[Path] = []
     if request.figures is not None:
         figures = save_figures(
@@ -73,7 +67,25 @@ def report(request: ReportRequest) -> ReportResult:
             dark=request.dark,
             progress=partial(progress, "drawing figures"),
         )
-    return ReportResult(path.resolve(), figures, runs.damaged)
+    return ReportResult(path, figures, runs.damaged)
+
+
+def write_page(
+    tables: Sequence[ResultTable], title: str, plugins: Collection[Plugin], path: Path | None = None
+) -> Path:
+    """Write the page of tables, by default to a file named after the title, here; return its path.
+
+    `plugins` are those that are neither shipped nor installed. Raises RequestError if it cannot be written.
+    """
+    path = path or Path(f"{re.sub(r'[^A-Za-z0-9._-]', '-', title)}.html")
+    if path.is_dir():
+        raise RequestError(f"report {path} is a folder: name a file in it, such as {path / 'report.html'}")
+    with _request_errors(path):  # before the work rather than after it
+        path.parent.mkdir(parents=True, exist_ok=True)
+    page = render_page(tables, title, partial(progress, "drawing the page's figures"), plugins)
+    with _request_errors(path):
+        write_atomic(path, page)
+    return path.resolve()
 
 
 def _title(selection: Selection) -> str:

@@ -11,6 +11,7 @@ from plastibench.profiling.estimate import samples_of_records
 from plastibench.runner.context import RunContext
 from plastibench.runner.slots import device_slots, fitting_processes
 from plastibench.runner.workspace import Workspace
+from plastibench.system.processes import check_can_start
 from plastibench.workflows.request import RunOptions
 
 logger = logging.getLogger(__name__)
@@ -31,8 +32,10 @@ def open_device(name: str, specs: Sequence[Spec], options: RunOptions) -> Device
 def run_context(
     workspace: Workspace, options: RunOptions, device: Device, specs: Sequence[Spec]
 ) -> RunContext:
-    """Return the context in which the runs that are to do are executed."""
+    """Return the context in which the runs that are to do are executed. Raises RequestError."""
     num_processes = max(1, min(options.jobs or device.default_num_processes(), len(specs)))
+    if num_processes > 1:
+        check_can_start(f"jobs={num_processes}")
     context = RunContext(
         workspace,
         str(device),

@@ -15,7 +15,8 @@ from plastibench.store.run_store import Store
 from plastibench.workflows.finished_runs import log_damaged
 from plastibench.workflows.kept_plugins import with_plugins_of_runs
 from plastibench.workflows.request import RunOptions
-from plastibench.workflows.run import Batch, RunResult, execute_batch
+from plastibench.workflows.run import Batch, execute_batch
+from plastibench.workflows.run_result import RunResult
 from plastibench.workflows.shards import shard_specs
 
 

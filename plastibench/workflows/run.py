@@ -3,10 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
-from pathlib import Path
 
-from plastibench.analysis.tables.table import ResultTable, build_tables
 from plastibench.errors import count
 from plastibench.experiments.grid_plan import Refusal
 from plastibench.experiments.spec import Spec, own_plugins
@@ -20,8 +17,8 @@ from plastibench.store import leaderboards, tuned_settings
 from plastibench.store.index.load import load_summaries
 from plastibench.store.record import Record
 from plastibench.store.run_store import Store
-from plastibench.store.run_writer import FAILURE_FILE, read_failure
 from plastibench.store.tuned_settings import TunedSettings
+from plastibench.system.processes import check_can_start
 from plastibench.tracking import TrackingServer
 from plastibench.tracking.background import mirrored
 from plastibench.tracking.follower import MirrorJob
@@ -32,6 +29,7 @@ from plastibench.workflows.leaderboard_files import files_by_leaderboard
 from plastibench.workflows.request import RunOptions, RunRequest
 from plastibench.workflows.resources import open_device, run_context
 from plastibench.workflows.run_logger import RunLogger
+from plastibench.workflows.run_result import RunResult
 from plastibench.workflows.shards import shard_specs
 
 logger = logging.getLogger(__name__)
@@ -52,52 +50,6 @@ class Batch:
     """Settings that a tuning chose, by variant."""
     refused: Sequence[Refusal] = ()
     """Methods that cannot run where they are asked to."""
-
-
-@dataclass(frozen=True, kw_only=True, repr=False)
-class RunResult:
-    """What came out of a batch of runs."""
-
-    workspace: Workspace
-    suite: Suite
-    summaries: list[Record]
-    """The finished runs in short, in the order of the request."""
-    failures: Mapping[str, str]
-    """Why runs failed, by id."""
-    num_runs: int
-    links: Mapping[str, str] = field(default_factory=dict)
-    """Addresses of leaderboards behind that of MLflow's page."""
-    damaged: Mapping[Path, str] = field(default_factory=dict)
-    """Files that kept runs from being executed, with the reason."""
-    refused: Sequence[Refusal] = ()
-    """Methods that cannot run where they are asked to."""
-
-    def __repr__(self) -> str:
-        numbers = (
-            f"{len(self.summaries)} of {count(self.num_runs, 'run')} finished, {len(self.failures)} failed"
-        )
-        return f"<RunResult {self.suite.name!r}: {numbers}>"
-
-    @cached_property
-    def tables(self) -> list[ResultTable]:
-        """Return one table for each setting."""
-        return build_tables(self.summaries, self.suite.baseline, self.suite.cost_reference, self.refused)
-
-    @cached_property
-    def records(self) -> list[Record]:
-        """Return the finished runs with their stages and provenance, read from the home folder."""
-        store = self.workspace.store
-        found = (store.read(summary.id) for summary in self.summaries)
-        return tuned_settings.attach(
-            [record for record in found if record is not None], store.tuned_settings()
-        )
-
-    @property
-    def tracebacks(self) -> dict[Path, str]:
-        """Return the tracebacks of failed runs by the file that holds each; some runs may have none."""
-        folders = map(self.workspace.store.folder, self.failures)
-        found = {folder / FAILURE_FILE: read_failure(folder) for folder in folders}
-        return {path: failure["traceback"] for path, failure in found.items() if failure.get("traceback")}
 
 
 def run(request: RunRequest, callbacks: Sequence[RunCallback] = ()) -> RunResult:
@@ -197,6 +149,7 @@ def _tracking_server(batch: Batch) -> TrackingServer | None:
     """Return where runs are mirrored. Raises RequestError for an address that MLflow cannot use."""
     if not batch.options.mlflow:
         return None
+    check_can_start("mlflow=True")
     return TrackingServer.choose(batch.options.tracking_uri, batch.workspace.home)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from plastibench.analysis.tables.table import ResultTable
+from plastibench.analysis.tables.result_tables import ResultTables
 from plastibench.errors import RequestError, unknown
 from plastibench.tracking import TrackingServer
 from plastibench.workflows.finished_runs import FinishedRuns, finished_runs, references_of
@@ -16,7 +16,7 @@ from plastibench.workflows.selected_specs import refused_methods, selected_specs
 class TableResult:
     """One table for each setting."""
 
-    tables: list[ResultTable]
+    tables: ResultTables
     damaged: Mapping[Path, str] = field(default_factory=dict)
     """Run files that were left out, with the reason."""
 
@@ -37,7 +37,7 @@ def table(selection: Selection, baseline: str | None = None, tracking_uri: str |
     methods = {row.method for table in tables for row in table.rows}
     if baseline is not None and baseline not in methods and runs.records:
         raise unknown("method in these tables", baseline, methods)
-    return TableResult(tables, runs.damaged)
+    return TableResult(ResultTables(tables), runs.damaged)
 
 
 def _tracked_runs(selection: Selection, uri: str) -> FinishedRuns:

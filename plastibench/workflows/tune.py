@@ -19,6 +19,7 @@ from plastibench.runner.data import prepare_data
 from plastibench.runner.worker import keep_num_threads
 from plastibench.store import plugin_files, tuned_settings
 from plastibench.system import signals
+from plastibench.system.processes import check_can_start
 from plastibench.tracking import TrackingServer
 from plastibench.tracking.background import mirrored
 from plastibench.tracking.follower import MirrorJob
@@ -100,6 +101,8 @@ def tune(request: TuneRequest, callbacks: Sequence[TuningCallback] = ()) -> Tune
         selection.resolved_suite, selection.specs, selection.workspace.registry, request.config, name
     )
     suite_name = tuned_settings.suite_path(home, name).stem
+    if request.jobs > 1:
+        check_can_start(f"jobs={request.jobs}")
     job, device = _mirror_job(request, suite_name), _open_device(selection)
     plans = _with_data(plans, RunContext(selection.workspace, str(device)))
     storage = open_storage(home, request.storage_url)

@@ -20,10 +20,11 @@ from support.reports import HOSTILE, ORIGIN, a_home, a_run, some_runs
 
 from plastibench.analysis.figures.render import save_figures
 from plastibench.analysis.report.bibliography import bibliography
-from plastibench.analysis.report.page import allow_breaks, dim_spread, render_page, rerun_command, typeset
+from plastibench.analysis.report.page import allow_breaks, render_page, rerun_command
 from plastibench.analysis.report.sentences import aggregate_sentences, headline, setting_sentences
 from plastibench.analysis.tables.aggregate import aggregate
 from plastibench.analysis.tables.table import build_tables
+from plastibench.analysis.tables.text_table import spread_in_small_print, typeset
 from plastibench.console import Advance
 from plastibench.experiments.grid_plan import Refusal
 from plastibench.experiments.spec import Part
@@ -170,9 +171,9 @@ def test_minus_signs_are_typographic_and_intervals_are_in_small_print() -> None:
     assert typeset(
         "-1.50 [-2.00, +0.50], a-1, learning_rate=1e-05"
     ) == "~1.50 [~2.00, +0.50], a-1, learning_rate=1e-05".replace("~", "\N{MINUS SIGN}")
-    assert dim_spread("61.62 +- 0.16") == "61.62<small> ± 0.16</small>"
-    assert dim_spread("<b> (1)") == "&lt;b&gt;<small> (1)</small>"
-    assert dim_spread("-") == "-"
+    assert spread_in_small_print("61.62 +- 0.16") == "61.62<small> ± 0.16</small>"
+    assert spread_in_small_print("<b> (1)") == "&lt;b&gt;<small> (1)</small>"
+    assert spread_in_small_print("-") == "-"
     assert allow_breaks("a_<b>") == "a_<wbr>&lt;b&gt;"
 
 

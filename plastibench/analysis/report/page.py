@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import re
 import shlex
 from collections.abc import Collection, Iterable, Sequence
 from functools import cache, partial
@@ -27,6 +26,7 @@ from plastibench.analysis.tables.columns import (
 from plastibench.analysis.tables.notes import table_notes
 from plastibench.analysis.tables.reported import reported_table
 from plastibench.analysis.tables.table import ResultTable
+from plastibench.analysis.tables.text_table import spread_in_small_print, typeset
 from plastibench.console import Progress, no_progress
 from plastibench.errors import count
 from plastibench.experiments.spec import Spec
@@ -42,8 +42,6 @@ if TYPE_CHECKING:
     from plastibench.analysis.figures.style import FigureSpec
 
 TEMPLATES = Path(__file__).parent / "templates"
-MINUS = re.compile(r"(?<![\w.=-])-(?=\d)")
-SPREAD = re.compile(r" (?=[\[(\u00b1])")
 PROVENANCE = ("device", "platform", "python", "torch", "numpy", "plastibench", "commit", "data", "threads")
 
 
@@ -109,7 +107,11 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"typeset": typeset, "dim_spread": dim_spread, "allow_breaks": allow_breaks}
+    environment.filters |= {
+        "typeset": typeset,
+        "dim_spread": spread_in_small_print,
+        "allow_breaks": allow_breaks,
+    }
     environment.globals |= {"headline": headline, "setting_sentences": setting_sentences}
     environment.globals |= {
         "record_settings": record_settings,
@@ -183,17 +185,6 @@ def _seeds(specs: Sequence[Spec]) -> str:
     if len(seeds) == seeds[-1] - seeds[0] + 1:
         return f"{seeds[0]}-{seeds[-1]}"  # a single number would be a count
     return ",".join(map(str, seeds))
-
-
-def typeset(text: str) -> str:
-    """Return a text with plus-minus and minus signs instead of the keyboard's."""
-    return MINUS.sub("\N{MINUS SIGN}", text.replace("+-", "\N{PLUS-MINUS SIGN}"))
-
-
-def dim_spread(text: str) -> Markup:
-    """Return the text of a cell with its standard deviation or interval in small print."""
-    number, *spread = SPREAD.split(typeset(text), maxsplit=1)
-    return Markup("{}").format(number) + (Markup("<small> {}</small>").format(*spread) if spread else "")
 
 
 def allow_breaks(name: str) -> Markup:

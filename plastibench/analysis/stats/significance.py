@@ -14,6 +14,8 @@ ALPHA = 0.05
 """A corrected p-value below this is called significant."""
 CONFIDENCE = 0.95
 """Of every interval."""
+NONINFERIORITY_MARGIN = 0.5
+"""Percentage points by which a method may be below the cost reference and still be noninferior."""
 MIN_SHOWN_P = 0.001
 MAX_EXACT = 40
 """Differences up to which all sign patterns are counted; above, 2^16 of them are drawn at random."""

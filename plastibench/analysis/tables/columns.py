@@ -1,23 +1,27 @@
 """The columns of a result table. The words of a header are those of the column's name, with a unit."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, pstdev
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from plastibench.analysis.stats.estimate import percent
 from plastibench.analysis.stats.significance import ALPHA, format_p, p_equation
 from plastibench.analysis.tables.notes import table_notes
 from plastibench.analysis.tables.run_notes import Reference
-from plastibench.analysis.tables.table import Gain, ResultRow, ResultTable
 from plastibench.analysis.tables.text_table import Cell, TextTable, format_by_hardware, format_known
 from plastibench.errors import unknown
 from plastibench.store.run_metrics import HARDWARE_DEPENDENT, RunMetrics
 from plastibench.store.verifications import SELF_REPORTED, VERDICTS
 
+if TYPE_CHECKING:
+    from plastibench.analysis.tables.table import Gain, ResultRow, ResultTable
+
 CostField = Literal["cost", "relative_cost"]
-FormatCell = Callable[[ResultRow, ResultTable], Cell]
+FormatCell = Callable[["ResultRow", "ResultTable"], Cell]
 
 
 @dataclass(frozen=True)
@@ -144,11 +148,13 @@ COLUMNS: dict[str, Column] = {
 }
 
 _PAPER = tuple(name for name in COLUMNS if name.startswith("paper_"))
+_NARROW = "method n average_accuracy gain_over_baseline relative_passes cost_to_match"
 _STANDARD = (
     "method n last_accuracy average_accuracy gain_over_baseline gain_over_cost_reference "
     "steps passes remedy_passes relative_passes cost_to_match flops seconds verified"
 )
 STYLES: dict[str, tuple[str, ...]] = {
+    "narrow": tuple(_NARROW.split()),
     "standard": tuple(_STANDARD.split()),
     "paper": ("method", "n", *_PAPER),
     "full": tuple(name for name in COLUMNS if name not in _PAPER),

@@ -1,12 +1,22 @@
 """The notes below a result table: what its columns mean, and what its number of seeds can show."""
 
-from collections.abc import Sequence
+from __future__ import annotations
 
-from plastibench.analysis.stats.significance import ALPHA, min_p_value, min_seeds
-from plastibench.analysis.tables.table import NONINFERIORITY_MARGIN, ResultTable
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from plastibench.analysis.stats.significance import (
+    ALPHA,
+    NONINFERIORITY_MARGIN,
+    min_p_value,
+    min_seeds,
+)
 from plastibench.analysis.tables.text_table import hardware_note
 from plastibench.errors import count
 from plastibench.store.verifications import VERDICTS
+
+if TYPE_CHECKING:
+    from plastibench.analysis.tables.table import ResultTable
 
 
 def table_notes(table: ResultTable, columns: Sequence[str]) -> list[str]:

@@ -13,7 +13,7 @@ from plastibench.analysis.stats.estimate import (
     noninferiority_test,
     paired_differences,
 )
-from plastibench.analysis.stats.significance import holm_correction, sign_flip_test
+from plastibench.analysis.stats.significance import NONINFERIORITY_MARGIN, holm_correction, sign_flip_test
 from plastibench.analysis.tables.accuracy_curve import cost_to_match
 from plastibench.analysis.tables.grouping import make_titles, without_repeats
 from plastibench.analysis.tables.run_notes import (
@@ -23,6 +23,8 @@ from plastibench.analysis.tables.run_notes import (
     origin_notes,
     short_stages_note,
 )
+from plastibench.analysis.tables.shown import Shown
+from plastibench.analysis.tables.text_table import TextTable
 from plastibench.errors import count
 from plastibench.experiments.grid_plan import Refusal
 from plastibench.store import verifications
@@ -30,9 +32,6 @@ from plastibench.store.record import Record
 from plastibench.store.run_metrics import Costs, RunMetrics, hardware_names, mean_cost, relative_cost, runs_on
 from plastibench.store.tuned_settings import condition_id, untuned_spec
 from plastibench.store.verifications import Mark
-
-NONINFERIORITY_MARGIN = 0.5
-"""Percentage points by which a method may be below the cost reference and still be noninferior."""
 
 
 @dataclass(frozen=True)
@@ -115,8 +114,8 @@ class ResultRow:
         return tuple(run.seed for run in self.metrics)
 
 
-@dataclass(frozen=True)
-class ResultTable:
+@dataclass(frozen=True, repr=False)
+class ResultTable(Shown):
     """Results of all methods under one setting."""
 
     title: str
@@ -130,6 +129,12 @@ class ResultTable:
     """Why there is no baseline or no cost reference, if one is wanted."""
     refused: Mapping[str, str] = field(default_factory=dict)
     """Why methods cannot run here that were asked for: they have no row."""
+
+    def text_tables(self, *, narrow: bool) -> list[TextTable]:
+        """Return the table as text, with all standard columns or with those that fit a terminal."""
+        from plastibench.analysis.tables.columns import STYLES, format_table
+
+        return [format_table(self, STYLES["narrow"]) if narrow else format_table(self)]
 
     @cached_property
     def hardware(self) -> tuple[str, ...]:

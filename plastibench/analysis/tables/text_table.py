@@ -1,11 +1,19 @@
 """A table of texts, as it is shown, and its rendering in Markdown and LaTeX."""
 
+import re
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from markupsafe import Markup
+
+TEXT_WIDTH = 100
+"""Columns of the title and the notes of a table at a prompt."""
 ABSENT = "absent"
 """Text of a value that was not measured; it is never shown as 0."""
+MINUS = re.compile(r"(?<![\w.=-])-(?=\d)")
+SPREAD = re.compile(r" (?=[\[(\u00b1])")
 LATEX_ESCAPES = (
     {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
     | {letter: f"\\{letter}" for letter in "&%$#_{}"}
@@ -61,6 +69,33 @@ def to_latex(table: TextTable) -> str:
     lines += [line([Cell(name) for name in table.header]), r"\midrule", *map(line, table.rows)]
     lines += [r"\bottomrule", r"\end{tabular}", *(f"% {note}" for note in table.notes), r"\end{table}", ""]
     return "\n".join(lines)
+
+
+def to_plain(table: TextTable) -> str:
+    """Return a table as aligned text; an asterisk stands for bold."""
+    lines = [table.header, *([f"{text}*" if bold else text for text, bold in row] for row in table.rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    aligned = (
+        "  ".join(
+            text.rjust(width) if position else text.ljust(width)
+            for position, (text, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    )
+    notes = (note.replace("bold: ", "*: ", 1) if note.startswith("bold: ") else note for note in table.notes)
+    wrapped = (textwrap.fill(text, TEXT_WIDTH) for text in (table.title, *notes))
+    return "\n".join([next(wrapped), "", *aligned, "", *wrapped, ""])
+
+
+def typeset(text: str) -> str:
+    """Return a text with plus-minus and minus signs instead of the keyboard's."""
+    return MINUS.sub("\N{MINUS SIGN}", text.replace("+-", "\N{PLUS-MINUS SIGN}"))
+
+
+def spread_in_small_print(text: str) -> Markup:
+    """Return the text of a cell in HTML, with its standard deviation or interval in small print."""
+    number, *spread = SPREAD.split(typeset(text), maxsplit=1)
+    return Markup("{}").format(number) + (Markup("<small> {}</small>").format(*spread) if spread else "")
 
 
 def _escape(text: str) -> str:
