@@ -69,6 +69,11 @@ def test_a_method_that_cannot_run_has_a_row_without_runs_and_says_why() -> None:
     assert page.count('<tr><th scope="row"><a href="#runs-1-') == 3
 
 
+def test_a_run_that_does_not_say_where_it_was_made_is_on_the_page() -> None:
+    bare = [replace(record, provenance={}) for record in some_runs(1)]
+    assert render_page(build_tables(bare, "warm"), "T").count("<td>-</td><td>-</td></tr>") == 3
+
+
 def test_a_page_loads_nothing_from_a_network_and_all_its_links_work() -> None:
     found = read(render_page(build_tables([*some_runs(), *some_runs(task="other_task")], "warm"), "x"))
     ids = found.values("id")
