@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Unpack
 
 from plastibench.workflows.arguments import (
     ExecutionArguments,
+    FinishedArguments,
     Folder,
     Names,
     RunArguments,
     SelectionArguments,
     as_names,
+    finished_selection,
     options,
     selection,
     workspace,
@@ -206,7 +208,7 @@ def table(
     *,
     baseline: str | None = None,
     tracking_uri: str | None = None,
-    **arguments: Unpack[SelectionArguments],
+    **arguments: Unpack[FinishedArguments],
 ) -> ResultTables:
     """Tabulate finished runs, as `plastibench table` does: one table for each setting.
 
@@ -214,7 +216,8 @@ def table(
         baseline: Method to pair the others with. Default: the suite's.
         tracking_uri: Read the runs from MLflow at this address instead.
         suite, **arguments: task, methods, model, recipe, probes, seeds, settings, device, home and plugins,
-            as for `run`. If nothing names runs, all runs in the home folder are used.
+            as for `run`; records are files of `plastibench submit` to read in place of the home folder. If
+            nothing names runs, all runs in the home folder, or in the files, are used.
 
     Returns:
         The tables, sorted by title. Damaged runs are left out, with a warning to the logger.
@@ -229,10 +232,10 @@ def table(
     """
     from plastibench.workflows import table as workflow
 
-    return workflow.table(selection(suite, arguments), baseline, tracking_uri).tables
+    return workflow.table(finished_selection(suite, arguments), baseline, tracking_uri).tables
 
 
-def results(suite: Folder | None = None, **arguments: Unpack[SelectionArguments]) -> list[Record]:
+def results(suite: Folder | None = None, **arguments: Unpack[FinishedArguments]) -> list[Record]:
     """Return finished runs with every stage and their provenance.
 
     Args:
@@ -250,4 +253,4 @@ def results(suite: Folder | None = None, **arguments: Unpack[SelectionArguments]
     """
     from plastibench.workflows.finished_runs import finished_runs
 
-    return finished_runs(selection(suite, arguments)).records
+    return finished_runs(finished_selection(suite, arguments)).records

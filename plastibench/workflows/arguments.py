@@ -43,6 +43,12 @@ class SelectionArguments(WorkspaceArguments, total=False):
     device: str | None
 
 
+class FinishedArguments(SelectionArguments, total=False):
+    """Keyword arguments that name finished runs, which are only read; `table` describes them."""
+
+    records: Folder | Iterable[Folder]
+
+
 class ExecutionArguments(WorkspaceArguments, total=False):
     """Keyword arguments that say how runs are executed; `run` describes them."""
 
@@ -71,9 +77,7 @@ def workspace(arguments: WorkspaceArguments, allowed: type) -> Workspace:
             raise TypeError(f"unexpected keyword argument {name!r} (there are: {names})")
     folders = {"home": arguments.get("home"), "data": arguments.get("data")}
     named: dict[str, Any] = {name: Path(folder) for name, folder in folders.items() if folder is not None}
-    plugins = arguments.get("plugins", ())
-    files = (plugins,) if isinstance(plugins, str | PathLike) else plugins
-    return Workspace(**named, plugins=tuple(map(Path, files)))
+    return Workspace(**named, plugins=_paths(arguments.get("plugins", ())))
 
 
 def selection(
@@ -98,6 +102,12 @@ def selection(
         tuned=tuned,
         workspace=classes.workspace,
     )
+
+
+def finished_selection(suite: Folder | None, arguments: FinishedArguments) -> Selection:
+    """Return the finished runs of a suite or of a grid. Raises TypeError for a name that is not allowed."""
+    records = arguments.pop("records", ())
+    return replace(selection(suite, arguments), records=_paths(records))
 
 
 class Classes:
@@ -152,6 +162,10 @@ def options(arguments: ExecutionArguments) -> RunOptions:
 def as_names(names: Names | None) -> tuple[str, ...] | None:
     """Return names as a tuple; a text is one name."""
     return (names,) if isinstance(names, str) else None if names is None else tuple(names)
+
+
+def _paths(paths: Folder | Iterable[Folder]) -> tuple[Path, ...]:
+    return tuple(map(Path, (paths,) if isinstance(paths, str | PathLike) else paths))
 
 
 def _seeds(seeds: Seeds | None) -> tuple[int, ...] | None:

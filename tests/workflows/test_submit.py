@@ -9,6 +9,7 @@ from support.commands import command, plugin, small_run
 from support.recorded import a_file, forge
 from support.reports import a_home, a_run, some_runs
 
+import plastibench
 from plastibench.store import tuned_settings
 from plastibench.store.record import Record
 from plastibench.store.records_file import read_records
@@ -114,6 +115,15 @@ def test_a_file_that_contradicts_the_home_is_left_out_and_a_duplicate_is_not_cop
     assert merged.status == 1
     assert "1 number differs (stage 1, steps: " in merged.err
     assert files(home) == before
+
+
+def test_files_are_read_from_python(tmp_path: Path) -> None:
+    path = a_file(tmp_path / "f.xz", runs())
+    (table,) = plastibench.table(records=path)
+    assert [row.method for row in table.rows] == ["cold", "dash", "warm"]
+    assert len(plastibench.results(records=[path], task="digits", methods="dash", seeds=2)) == 2
+    with pytest.raises(TypeError, match="unexpected keyword argument 'records'"):
+        plastibench.run(records=path)  # type: ignore[call-arg]
 
 
 @pytest.mark.heavy
