@@ -1,9 +1,11 @@
 """Durations as text, and the progress of slow preparations: a bar on a terminal, two log lines elsewhere."""
 
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import IO
 
 logger = logging.getLogger(__name__)
 
@@ -11,6 +13,13 @@ Advance = Callable[[int], None]
 """Called with the number of bytes or items done since the last call."""
 Progress = Callable[[int], AbstractContextManager[Advance]]
 """Shows the progress of work on a number of items."""
+TIMED = {"timed": True}
+"""As `extra` of a log record: it tells of a moment, so a log file gets the time of day with it."""
+
+
+def can_redraw(stream: IO[str]) -> bool:
+    """Return whether lines on a stream can be replaced: it is a terminal that can move its cursor."""
+    return stream.isatty() and os.environ.get("TERM", "").casefold() not in ("dumb", "unknown")
 
 
 def describe_seconds(seconds: float) -> str:
@@ -37,7 +46,7 @@ def progress(label: str, total: int | None, *, count_bytes: bool = False) -> Ite
 
     Nothing is shown unless the logger "plastibench" is enabled for INFO, as it is on the command line.
     """
-    if not (sys.stderr.isatty() and logger.isEnabledFor(logging.INFO)):
+    if not (can_redraw(sys.stderr) and logger.isEnabledFor(logging.INFO)):
         logger.info("%s ...", label)
         yield lambda done: None
         logger.info("%s: done", label)

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import logging
+import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from plastibench.console import can_redraw
 from plastibench.errors import hide_logins
 
 if TYPE_CHECKING:
     from plastibench.display.screen import Screen
 
 TRACEBACK_VARIABLE = "PLASTIBENCH_TRACEBACK"
-"""Set to print the traceback of an error."""
+"""Set to print the tracebacks of errors, as --verbose does."""
+TRACEBACK_HINT = "--verbose prints the traceback"
 PACKAGE = logging.getLogger("plastibench")
+LEVELS = {"quiet": logging.WARNING, "verbose": logging.DEBUG}
+
+
+def wants_tracebacks() -> bool:
+    """Return whether the user asked for the tracebacks of errors."""
+    return bool(os.environ.get(TRACEBACK_VARIABLE)) or PACKAGE.isEnabledFor(logging.DEBUG)
 
 
 class ConsoleHandler(logging.Handler):
@@ -31,18 +41,32 @@ class ConsoleHandler(logging.Handler):
 
         return Screen(stderr=True)
 
+    @property
+    def display_console(self) -> Screen:
+        """Return the console for live displays, which is silent with --quiet."""
+        from plastibench.display.screen import Screen
+
+        return self.console if PACKAGE.isEnabledFor(logging.INFO) else Screen(quiet=True)
+
+    def set_verbosity(self, name: str) -> None:
+        """Let through what `--quiet` or `--verbose` does."""
+        PACKAGE.setLevel(LEVELS[name])
+
     def emit(self, record: logging.LogRecord) -> None:
         """Print a record. A terminal that is gone must not stop a run."""
         from rich.text import Text
 
         with suppress(Exception):
+            line = hide_logins(self.format(record))
+            if getattr(record, "timed", False) and not can_redraw(self.console.file):
+                line = f"{time.strftime('%H:%M:%S', time.localtime(record.created))} {line}"
             # As Text: brackets in a path or an error are no markup.
-            self.console.print(Text(hide_logins(self.format(record))), soft_wrap=True)
+            self.console.print(Text(line), soft_wrap=True)
 
 
 @contextmanager
 def log_to_console() -> Iterator[ConsoleHandler]:
-    """Show the package's log records from INFO on while inside."""
+    """Show the package's log records while inside: from INFO on, unless the user asks for less or more."""
     handler, level = ConsoleHandler(), PACKAGE.level
     PACKAGE.addHandler(handler)
     PACKAGE.setLevel(logging.INFO)

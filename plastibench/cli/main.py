@@ -6,40 +6,39 @@ import pkgutil
 import signal
 import sys
 import traceback
-from typing import Any
 
 import click
 
 from plastibench.cli import commands
+from plastibench.cli.command import Commands, Interrupted
 from plastibench.cli.exit_codes import ExitCode
-from plastibench.cli.logs import TRACEBACK_VARIABLE, log_to_console
+from plastibench.cli.logs import TRACEBACK_HINT, ConsoleHandler, log_to_console, wants_tracebacks
 from plastibench.errors import RequestError, explain, hide_logins, one_line
 from plastibench.system.signals import STOP_SIGNALS
 from plastibench.version import __version__
 
 
-class _Commands(click.Group):
-    """A group that leaves Ctrl-C to `main`: click would print an empty line, and treat EOFError alike."""
-
-    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - as click has it
-        try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt as error:
-            raise _Interrupted from error
-        except EOFError as error:
-            raise RuntimeError(f"a file ends too early: {error}") from error
-
-
-class _Interrupted(Exception):  # noqa: N818 - not an error
-    """The user, or the system, asked the program to stop."""
-
-
 @click.group(
-    cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+    "plastibench",
+    cls=Commands,
+    no_args_is_help=False,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-@click.version_option(__version__, prog_name="plastibench")
-def cli() -> None:
-    """Find out which remedy for loss of plasticity works, and what it costs."""
+@click.version_option(__version__, prog_name="plastibench", message="%(prog)s %(version)s")
+@click.pass_context
+def cli(ctx: click.Context) -> None:
+    """Find out which remedy for loss of plasticity works, and what it costs.
+
+    Examples:
+        plastibench run  # the quick start: real data, no download
+        plastibench table  # what came out
+        plastibench list  # what can be named
+        plastibench new method my_idea  # begin a remedy of your own
+
+    """
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
 
 
 for _module in pkgutil.iter_modules(commands.__path__):
@@ -61,30 +60,37 @@ def main() -> None:
 
 
 def _exit_code() -> int:
-    try:
-        return _run_command()
-    except click.ClickException as error:
-        return _fail(error.format_message(), ExitCode.USAGE)
-    except RequestError as error:
-        return _fail(str(error), ExitCode.USAGE)
-    except (KeyboardInterrupt, _Interrupted, click.Abort):
-        return _fail("interrupted; run the same command again to continue", ExitCode.INTERRUPTED)
-    except BrokenPipeError:
-        raise
-    except Exception as error:
-        if os.environ.get(TRACEBACK_VARIABLE):
-            click.echo(hide_logins(traceback.format_exc()), err=True, nl=False)
-            return ExitCode.FAILURE
-        return _fail(f"{explain(error)} (set {TRACEBACK_VARIABLE}=1 for the traceback)", ExitCode.FAILURE)
-
-
-def _run_command() -> int:
-    """Run the command that the arguments name; return its exit code, which is None for success."""
     with log_to_console() as handler:
         try:
-            return int(cli.main(prog_name="plastibench", standalone_mode=False, obj=handler) or 0)
-        finally:
-            sys.stdout.flush()
+            return _run_command(handler)
+        except click.ClickException as error:
+            del (getattr(error, "possibilities", None) or [])[1:]  # of what may be meant, the nearest
+            return _fail(error.format_message(), ExitCode.USAGE)
+        except RequestError as error:
+            return _fail(str(error), ExitCode.USAGE)
+        except (KeyboardInterrupt, Interrupted, click.Abort):
+            return _fail("interrupted; run the same command again to continue", ExitCode.INTERRUPTED)
+        except BrokenPipeError:
+            raise
+        except Exception as error:
+            if wants_tracebacks():
+                click.echo(hide_logins(traceback.format_exc()), err=True, nl=False)
+                return ExitCode.FAILURE
+            return _fail(f"{explain(error)} ({TRACEBACK_HINT})", ExitCode.FAILURE)
+
+
+COMPLETION_VARIABLE = "_PLASTIBENCH_COMPLETE"
+"""Set by the scripts of `plastibench completion`, for click to answer instead of running a command."""
+
+
+def _run_command(handler: ConsoleHandler) -> int:
+    """Run the command that the arguments name; return its exit code, which is None for success."""
+    if COMPLETION_VARIABLE in os.environ:
+        from plastibench.cli import shells  # noqa: F401 - it registers how bash and zsh are served
+    try:
+        return int(cli.main(prog_name="plastibench", standalone_mode=False, obj=handler) or 0)
+    finally:
+        sys.stdout.flush()
 
 
 def _fail(message: str, code: ExitCode) -> ExitCode:

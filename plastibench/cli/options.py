@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from plastibench.cli import completion
 from plastibench.errors import RequestError
 from plastibench.runner.workspace import DATA_VARIABLE
 from plastibench.store.run_store import DEFAULT_HOME, HOME_VARIABLE
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 TRACKING_VARIABLE = "PLASTIBENCH_TRACKING_URI"
 NEVER = "never"
+FILES = "Files"
+"""Heading of the options of `workspace`."""
 Command = TypeVar("Command", bound=Callable[..., Any])
 Option = Callable[[Any], Any]
 
@@ -116,6 +119,7 @@ MLFLOW = click.option(
 THREADS = click.option(
     "--threads",
     type=click.IntRange(min=1),
+    metavar="N",
     help="CPU threads of each run. Default: the cores, shared out; OMP_NUM_THREADS at most.",
 )
 SETTINGS = click.option(
@@ -124,8 +128,18 @@ SETTINGS = click.option(
     type=setting,
     multiple=True,
     metavar="NAME=VALUE",
+    shell_complete=completion.settings,
     help="A setting; see `list NAME`. Can be repeated.",
 )
+JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
+FORMAT = click.option(
+    "--format",
+    "format_",
+    metavar="NAME",
+    shell_complete=completion.one_of("text", "md", "csv", "latex", "json"),
+    help="text, md, csv, latex or json. Default: text.",
+)
+WIDE = click.option("--wide", is_flag=True, help="Show all columns, and not only those that matter most.")
 
 RECORDS = click.option(
     "--records",
@@ -137,27 +151,56 @@ RECORDS = click.option(
 
 WORKSPACE = (PLUGINS, DATA, HOME)
 SELECTION = (
-    click.argument("suite", required=False),
-    click.option("--task", "tasks", type=names, help="Tasks, separated by commas."),
+    click.argument("suite", required=False, shell_complete=completion.suites),
+    click.option(
+        "--task",
+        "tasks",
+        type=names,
+        shell_complete=completion.names_of("task"),
+        help="Tasks, separated by commas.",
+    ),
     click.option(
         "--method",
         "methods",
         type=names,
+        shell_complete=completion.names_of("method"),
         help="Methods, separated by commas; NAME:PRESET for a published variant.",
     ),
     click.option(
-        "--model", "models", type=names, help="Models, separated by commas. Default: the task's own."
+        "--model",
+        "models",
+        type=names,
+        shell_complete=completion.names_of("model"),
+        help="Models, separated by commas. Default: the task's own.",
     ),
-    click.option("--recipe", help="How a stage is trained: standard or sota. Default: the task's first."),
     click.option(
-        "--probe", "probes", type=names, help="Probes, separated by commas: measurements of every stage."
+        "--recipe",
+        metavar="NAME",
+        help="How a stage is trained: standard or sota. Default: the task's first.",
+    ),
+    click.option(
+        "--probe",
+        "probes",
+        type=names,
+        shell_complete=completion.names_of("probe"),
+        help="Probes, separated by commas: measurements of every stage.",
     ),
     click.option("--seeds", type=seeds, help="How many (5), which (3,5,7) or a range (10-14). Default: 3."),
-    click.option("--device", help="cpu, cuda, cuda:N or hpu. Default: the suite's, or cpu."),
+    click.option(
+        "--device",
+        metavar="NAME",
+        shell_complete=completion.one_of(*completion.DEVICES),
+        help="cpu, cuda, cuda:N or hpu. Default: the suite's, or cpu.",
+    ),
     SETTINGS,
 )
 RUN_OPTIONS = (
-    click.option("--jobs", type=click.IntRange(min=1), help="Runs side by side. Default: one per CPU core."),
+    click.option(
+        "--jobs",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Runs side by side. Default: one per CPU core.",
+    ),
     THREADS,
     click.option(
         "--shard",
@@ -213,7 +256,7 @@ def workspace(command: Command) -> Command:
     def make(**values: Any) -> Workspace:  # noqa: ANN401 - whatever click parsed
         return _workspace(values)
 
-    return _grouped(command, WORKSPACE, "workspace", make)
+    return _grouped(command, {FILES: WORKSPACE}, "workspace", make)
 
 
 def selection(command: Command) -> Command:
@@ -234,7 +277,7 @@ def _selection(command: Command, options: Sequence[Option]) -> Command:
         settings = dict(values.pop("settings"))
         return Selection(workspace=_workspace(folders), settings=settings, **values)
 
-    return _grouped(command, (*options, *WORKSPACE), "selection", make)
+    return _grouped(command, {"Which runs": options, FILES: WORKSPACE}, "selection", make)
 
 
 def run_options(command: Command) -> Command:
@@ -245,7 +288,7 @@ def run_options(command: Command) -> Command:
 
         return RunOptions(**values)
 
-    return _grouped(command, RUN_OPTIONS, "run_options", make)
+    return _grouped(command, {"How runs are executed": RUN_OPTIONS}, "run_options", make)
 
 
 def _workspace(values: dict[str, Any]) -> Workspace:
@@ -254,8 +297,10 @@ def _workspace(values: dict[str, Any]) -> Workspace:
     return Workspace(**{name: value for name, value in values.items() if value is not None})
 
 
-def _grouped(command: Command, options: Sequence[Option], name: str, make: Callable[..., object]) -> Command:
-    """Add options to a command, which gets what `make` makes of their values under one name."""
+def _grouped(
+    command: Command, groups: Mapping[str, Sequence[Option]], name: str, make: Callable[..., object]
+) -> Command:
+    """Add options under headings to a command, which gets `make` of their values under one name."""
     # Each option appends itself to the same list: the first one that is to be shown comes last.
     before = list(getattr(command, "__click_params__", ()))
 
@@ -264,7 +309,11 @@ def _grouped(command: Command, options: Sequence[Option], name: str, make: Calla
         group = {key: values.pop(key) for key in keys}
         return command(**{name: make(**group)}, **values)
 
-    for option in reversed(options):
-        option(grouped)
-    keys = [param.name for param in grouped.__click_params__[len(before) :]]  # type: ignore[attr-defined]
+    params: list[Any] = []
+    for heading, options in reversed(list(groups.items())):
+        for option in reversed(options):
+            option(grouped)
+            params = grouped.__click_params__  # type: ignore[attr-defined]
+            params[-1].heading = heading
+    keys = [param.name for param in params[len(before) :]]
     return grouped  # type: ignore[return-value]

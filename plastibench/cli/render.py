@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import shlex
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console, RenderableType
 from rich.table import Table as RichTable
 from rich.text import Text
 
 from plastibench.analysis.tables.export import EXPORT_FORMATS
+from plastibench.cli.text_tables import plain_table
 from plastibench.errors import count, unknown
 
 if TYPE_CHECKING:
-    from plastibench.analysis.tables.text_table import TextTable
     from plastibench.profiling.concurrency import ConcurrencyResult
     from plastibench.profiling.method_overhead import MethodOverhead
     from plastibench.profiling.throughput import Throughput, TimeBreakdown
@@ -27,9 +24,9 @@ if TYPE_CHECKING:
     from plastibench.workflows.submit import Submission
     from plastibench.workflows.tune import TuneResult
 
+MIN_DIGITS = 8
+"""Digits of an id that are shown at least."""
 FORMATS = ("text", *EXPORT_FORMATS)
-FILE_WIDTH = 200
-"""Columns of a table that is not printed on a terminal."""
 
 
 def check_format(name: str) -> None:
@@ -38,43 +35,24 @@ def check_format(name: str) -> None:
         raise unknown("format", name, FORMATS)
 
 
-def stdout_console() -> Console:
-    """Return a console as wide as the terminal, or wide enough for any table."""
-    return Console(width=None if sys.stdout.isatty() else FILE_WIDTH)
-
-
-def to_text(*renderables: RenderableType) -> str:
-    """Return what rich would print. rich itself ends the program if nobody reads the output."""
-    console = stdout_console()
-    with console.capture() as capture:
-        for renderable in renderables:
-            console.print(renderable)
-    return capture.get()
-
-
-def tables_text(tables: Sequence[TextTable]) -> str:
-    """Return tables for people."""
-    renderables: list[RenderableType] = []
-    for table in tables:
-        layout = RichTable(title=Text(table.title), title_justify="left")
-        for position, name in enumerate(table.header):
-            layout.add_column(Text(name), justify="left" if position == 0 else "right")
-        for row in table.rows:
-            layout.add_row(*(Text(cell.text, style="bold" if cell.significant else "") for cell in row))
-        renderables += [layout, *(Text(line, style="dim") for line in table.notes)]
-    return to_text(*renderables)
-
-
 def status_table(entries: Sequence[RunStatus]) -> RichTable:
     """Return a line for each run, and the counts below."""
     counts = Counter(run.state for run in entries)
     total = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
-    layout = RichTable(caption=Text(f"{count(len(entries), 'run')}: {total}"), caption_justify="left")
+    layout = plain_table(caption=Text(f"{count(len(entries), 'run')}: {total}"), caption_justify="left")
     for name in ("id", "run", "state", "stages", ""):
-        layout.add_column(name)
+        layout.add_column(
+            name, no_wrap=name in ("id", "state"), justify="right" if name == "stages" else "left"
+        )
+    digits = _distinct_digits([run.run for run in entries])
     for run in entries:
-        layout.add_row(*map(Text, (run.run, run.name, run.state, str(run.stages), run.detail)))
+        layout.add_row(*map(Text, (run.run[:digits], run.name, run.state, str(run.stages), run.detail)))
     return layout
+
+
+def _distinct_digits(ids: Sequence[str]) -> int:
+    """Return how many digits tell ids apart: a command takes the beginning of an id."""
+    return next((n for n in range(MIN_DIGITS, 16) if len({run[:n] for run in ids}) == len(set(ids))), 16)
 
 
 def throughput_head() -> str:
@@ -176,6 +154,24 @@ def submission_lines(result: Submission) -> list[str]:
     return lines
 
 
-def to_json(value: object) -> str:
-    """Return plain values and dataclasses as JSON."""
-    return json.dumps(value, indent=1, default=asdict)
+def tuning_as_dict(result: TuneResult) -> dict[str, Any]:
+    """Return each study's best trials, and the suite of the chosen settings, as plain values."""
+    from plastibench.tuning.trials import best_trials
+
+    return {
+        "tuning": result.name,
+        "suite": None if result.suite is None else result.suite.resolve(),
+        "studies": [
+            {
+                "study": study.plan.study_name,
+                "method": study.plan.base_spec.method.name,
+                "objectives": study.plan.config.objectives,
+                "num_trials": len(study.finished_trials()),
+                "best": [
+                    {"trial": trial.number, "values": trial.values, "settings": trial.params}
+                    for trial in best_trials(study.study)
+                ],
+            }
+            for study in result.studies
+        ],
+    }

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
-import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from plastibench.analysis.tables.export import format_tables
+from plastibench.analysis.tables.columns import STYLES
+from plastibench.analysis.tables.export import format_tables, tables_as_dict
 from plastibench.cli.exit_codes import ExitCode
-from plastibench.cli.logs import TRACEBACK_VARIABLE
-from plastibench.cli.render import tables_text
+from plastibench.cli.json_output import damaged_as_list, print_json
+from plastibench.cli.logs import TRACEBACK_HINT, wants_tracebacks
+from plastibench.cli.text_tables import tables_text
 from plastibench.errors import count, hide_logins
 
 if TYPE_CHECKING:
@@ -20,9 +21,12 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def print_result(result: RunResult) -> ExitCode:
+def print_result(result: RunResult, *, as_json: bool, wide: bool) -> ExitCode:
     """Print the table on stdout, and on stderr where the runs are and how many failed."""
-    click.echo(tables_text(format_tables(result.tables)), nl=False)
+    if as_json:
+        print_json(**_as_dict(result))
+    else:
+        click.echo(tables_text(format_tables(result.tables, STYLES["wide" if wide else "narrow"])), nl=False)
     logger.info("runs: %s", (result.workspace.home / "runs").resolve())
     if result.failures:
         logger.error(
@@ -37,11 +41,22 @@ def print_result(result: RunResult) -> ExitCode:
     return ExitCode.FAILURE if result.failures or result.damaged else ExitCode.SUCCESS
 
 
+def _as_dict(result: RunResult) -> dict[str, Any]:
+    failed = [{"run": run, "reason": reason} for run, reason in result.failures.items()]
+    return {
+        "home": result.workspace.home.resolve(),
+        "num_runs": result.num_runs,
+        "failed": failed,
+        "damaged": damaged_as_list(result.damaged),
+        **tables_as_dict(result.tables),
+    }
+
+
 def _show_tracebacks(result: RunResult) -> None:
     """Print the tracebacks of failed runs if that is asked for, or else where one of them is."""
     texts = result.tracebacks
-    if texts and os.environ.get(TRACEBACK_VARIABLE):
+    if texts and wants_tracebacks():
         for text in dict.fromkeys(texts.values()):
             click.echo(hide_logins(text), err=True, nl=False)
     elif texts:
-        logger.error("traceback: %s (set %s=1 to print it)", next(iter(texts)), TRACEBACK_VARIABLE)
+        logger.error("traceback: %s (%s)", next(iter(texts)), TRACEBACK_HINT)

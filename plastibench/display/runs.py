@@ -1,15 +1,17 @@
 """Progress of runs: a live display on a terminal, plain lines elsewhere."""
 
+import logging
 import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from plastibench.console import TIMED
 from plastibench.display.screen import LiveDisplay, format_duration, suppress_errors
 from plastibench.errors import count
 from plastibench.experiments.spec import Spec
@@ -17,6 +19,8 @@ from plastibench.runner.callbacks import RunCallback
 from plastibench.store.record import Record
 from plastibench.training.callbacks import EpochProgress
 from plastibench.training.cost import PHASES
+
+logger = logging.getLogger(__name__)
 
 PLAIN_INTERVAL = 10.0
 """Seconds between two lines about stages if there is no terminal, at least."""
@@ -95,10 +99,10 @@ class RunProgress(LiveDisplay, RunCallback):
         state = self.running.get(spec.id)
         if state is None:
             return
-        if not self.console.is_terminal and time.monotonic() - self.last_line > PLAIN_INTERVAL:
+        if not self.redraws and time.monotonic() - self.last_line > PLAIN_INTERVAL:
             self.last_line = time.monotonic()
-            line = f"  {state.name}: stage {state.stage}/{state.num_stages}, {self.time_left()}"
-            self.console.print(Text(line), soft_wrap=True)
+            place = f"stage {state.stage}/{state.num_stages}"
+            logger.info("%s: %s, %s", state.name, place, self.time_left(), extra=TIMED)
 
     @suppress_errors
     def on_run_end(self, record: Record) -> None:
@@ -144,18 +148,26 @@ class RunProgress(LiveDisplay, RunCallback):
                 left[run] = max(0.0, left[run] - state.seconds(now))
         return max(sum(left.values()) / max(1, self.num_processes), *left.values())
 
-    def __rich__(self) -> RichTable:
+    def __rich__(self) -> Group:
         """Return a line for all runs and one for each that is executed."""
+        number = f"{self.num_ended}/{count(self.num_runs, 'run')}" if self.num_runs else "preparing"
+        head = Text.assemble((number, "bold"), f"  {self.elapsed()} elapsed")
+        if self.num_runs:
+            head.append(f"  {self.time_left()}")
         layout = RichTable.grid(padding=(0, 2))
-        layout.add_row(
-            Text(f"{self.num_ended}/{count(self.num_runs, 'run')}", style="bold"),
-            f"{self.elapsed()} elapsed",
-            self.time_left(),
-        )
-        for state in list(self.running.values()):
-            layout.add_row(
-                Text(state.name),
-                f"stage {min(state.stage + 1, state.num_stages)}/{state.num_stages} epoch {state.epoch}",
-                "" if state.train_accuracy is None else f"train {100 * state.train_accuracy:.1f} %",
-            )
-        return layout
+        rows = [_cells(state) for state in list(self.running.values())]
+        room = self.console.width - sum(max((len(row[i]) for row in rows), default=0) + 2 for i in (1, 2))
+        for name, stage, accuracy in rows:
+            layout.add_row(Text(_shortened(name, room)), stage, accuracy)
+        return Group(head, layout)
+
+
+def _cells(state: RunState) -> tuple[str, str, str]:
+    """Return a run's name, where it is, and how well it is trained."""
+    stage = f"stage {min(state.stage + 1, state.num_stages)}/{state.num_stages} epoch {state.epoch}"
+    return state.name, stage, f"train {100 * (state.train_accuracy or 0):.1f} %" if state.epoch else ""
+
+
+def _shortened(name: str, room: int) -> str:
+    """Return a name that fits: without its beginning, which is the task and the same for most runs."""
+    return name if len(name) <= room else f"...{name[3 - max(room, 4) :]}"

@@ -7,9 +7,10 @@ from functools import wraps
 from types import TracebackType
 from typing import ParamSpec, Self
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.live import Live
-from rich.table import Table as RichTable
+
+from plastibench.console import can_redraw
 
 Parameters = ParamSpec("Parameters")
 
@@ -41,11 +42,13 @@ class LiveDisplay:
     def __init__(self, console: Console) -> None:
         self.console = console
         self.start_time = time.monotonic()
+        self.redraws = not console.quiet and can_redraw(console.file)
+        """Whether there is a terminal to draw on. A console's own answer is yes if only colors are wanted."""
         self.live = Live(self, console=console, refresh_per_second=self.refresh_per_second, transient=True)
 
     def __enter__(self) -> Self:
         """Start to draw, if there is a terminal."""
-        if self.console.is_terminal:
+        if self.redraws:
             self.live.start()
         return self
 
@@ -53,11 +56,11 @@ class LiveDisplay:
         self, cls: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
         """Remove the drawing."""
-        if self.console.is_terminal:
+        if self.redraws:
             with suppress(OSError):
                 self.live.stop()
 
-    def __rich__(self) -> RichTable:
+    def __rich__(self) -> RenderableType:
         """Return the layout at this moment."""
         raise NotImplementedError
 

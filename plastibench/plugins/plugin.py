@@ -83,7 +83,7 @@ class Plugin:
         if self.path is None and self.source is None:
             return f"(from {self.module})"
         try:
-            docstring = ast.get_docstring(self._tree())
+            docstring = ast.get_docstring(self.tree())
         except (OSError, SyntaxError, ValueError) as error:
             return f"(cannot be loaded: {explain(error)})"
         return (docstring or "").partition("\n")[0]
@@ -93,7 +93,7 @@ class Plugin:
 
         Nothing is executed. Raises OSError or SyntaxError.
         """
-        module, source = self._tree(), self.own_source()
+        module, source = self.tree(), self.own_source()
         named = source.attribute if source is not None else ""
         yield ast.get_docstring(module) or ""
         for tree in source.trees() if source is not None and named else [module]:
@@ -138,7 +138,8 @@ class Plugin:
             return cls.__module__ == self.module
         return _attribute(sys.modules.get(self.module), self.attribute) is cls
 
-    def _tree(self) -> ast.Module:
+    def tree(self) -> ast.Module:
+        """Return the syntax tree of its file. Raises OSError or SyntaxError."""
         source = self.own_source()
         if source is None:
             assert self.path is not None

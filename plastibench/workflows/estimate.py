@@ -27,7 +27,11 @@ def announce_run_time(specs: Sequence[Spec], context: RunContext, what: str = ""
         init_worker(context)
         times = estimate_runs(specs, context)
     if times is not None:
-        parts = [f"about {describe_seconds(times.total())}", what, _shorter(times, specs, context)]
+        parts = [
+            f"estimated time: about {describe_seconds(times.total())}",
+            what,
+            _shorter(times, specs, context),
+        ]
         logger.info("%s", " ".join(part for part in parts if part))
     return times
 

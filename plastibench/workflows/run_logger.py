@@ -3,6 +3,7 @@
 import logging
 
 from plastibench.analysis.stats.estimate import percent
+from plastibench.console import TIMED
 from plastibench.errors import one_line
 from plastibench.experiments.spec import Spec
 from plastibench.runner.callbacks import RunCallback
@@ -37,15 +38,16 @@ class RunLogger(RunCallback):
             percent(100 * record.stages[-1][measured]),
             total_cost(record.stages)["seconds"] or 0.0,
             "" if record.status == "done" else f", {record.status}",
+            extra=TIMED,
         )
 
     def on_run_error(self, spec: Spec, message: str) -> None:
         """Log a failed run."""
-        logger.error("%s: failed: %s", spec.name, message)
+        logger.error("%s: failed: %s", spec.name, message, extra=TIMED)
 
     def on_log(self, spec: Spec, message: str) -> None:
         """Log a message."""
-        logger.info("%s: %s", spec.name, message)
+        logger.info("%s: %s", spec.name, message, extra=TIMED)
 
     def on_warning(self, spec: Spec, message: str) -> None:
         """Log a warning, once for all runs."""

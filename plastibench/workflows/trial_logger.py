@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from plastibench.console import describe_seconds
+from plastibench.console import TIMED, describe_seconds
 from plastibench.tuning.callbacks import TuningCallback
 from plastibench.tuning.objective import format_values
 from plastibench.tuning.study import TuningStudy
@@ -46,6 +46,7 @@ class TrialLogger(TuningCallback):
             format_used(study, self.budget),
             float(trial.user_attrs.get("seconds", 0.0)),
             f"; about {describe_seconds(left)} left" if left else "",
+            extra=TIMED,
         )
 
 

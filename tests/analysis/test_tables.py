@@ -19,7 +19,13 @@ from support.reports import ORIGIN, a_spec_of
 from plastibench.analysis.dataframe import to_dataframe
 from plastibench.analysis.stats.estimate import estimate_mean, paired_difference, percent
 from plastibench.analysis.tables.aggregate import BootstrapEstimate, aggregate
-from plastibench.analysis.tables.columns import COLUMNS, STYLES, format_table, select_columns
+from plastibench.analysis.tables.columns import (
+    COLUMNS,
+    STYLES,
+    available_columns,
+    format_table,
+    select_columns,
+)
 from plastibench.analysis.tables.export import format_tables, render_tables
 from plastibench.analysis.tables.table import ResultRow, ResultTable, build_tables
 from plastibench.analysis.tables.text_table import to_latex, to_markdown
@@ -229,7 +235,7 @@ def test_without_the_baseline_that_nobody_wants_nothing_is_said() -> None:
 )
 def test_columns_are_named_by_name_heading_or_csv_key(named: str, columns: list[str]) -> None:
     references = {"baseline": "warm", "cost_reference": "cold"}
-    assert select_columns("standard", named, references) == ("method", *columns)
+    assert select_columns("wide", named, references) == ("method", *columns)
 
 
 def test_csv_and_json_have_the_columns_that_are_named() -> None:
@@ -251,7 +257,8 @@ def test_every_heading_names_its_column() -> None:
     references = {"baseline": "warm", "cost_reference": "cold"}
     for style in STYLES.values():
         header = format_table(table, style).header
-        assert select_columns("standard", ",".join(header), references) == style
+        shown = tuple(available_columns(table, style))
+        assert select_columns("wide", ",".join(header), references) == shown
 
 
 def test_the_same_mean_has_the_same_text_in_every_place() -> None:
@@ -377,7 +384,7 @@ def test_seconds_are_never_averaged_over_hardware() -> None:
     assert named(table, "warm").cost["steps"] == 20
     assert named(table, "new").cost["train_seconds"] == 2.0
     assert named(table, "new").relative_cost["train_seconds"] is None
-    shown = format_table(table, select_columns("standard", "train_seconds,relative_seconds,energy"))
+    shown = format_table(table, select_columns("wide", "train_seconds,relative_seconds,energy"))
     assert [[cell.text for cell in row] for row in shown.rows] == [
         ["cold", "2.0 (h1) / 10.0 (h2)", "1.00 (h1) / 1.00 (h2)", "absent"],
         ["new", "2.0 (h1)", "1.00 (h1)", "absent"],
@@ -441,10 +448,16 @@ def test_the_paper_style_has_the_deviations_that_the_paper_prints() -> None:
 def test_every_column_can_be_selected_and_an_unknown_one_is_refused() -> None:
     table = only([*RECORDS, *COLD], cost_reference="cold")
     for name in COLUMNS:
-        shown = format_table(table, select_columns("standard", name))
-        assert len(shown.header) == len(shown.rows[0]) == (1 if name == "method" else 2)
+        shown = format_table(table, select_columns("wide", name))
+        assert (
+            len(shown.header)
+            == len(shown.rows[0])
+            == (
+                1 if name in ("method", "verified") else 2  # nothing was verified: there is no such column
+            )
+        )
     with pytest.raises(RequestError, match="did you mean 'steps'"):
-        select_columns("standard", "stps")
+        select_columns("wide", "stps")
     with pytest.raises(RequestError, match="did you mean 'paper'"):
         select_columns("papr", None)
 

@@ -56,7 +56,7 @@ def test_a_terminal_that_is_gone_raises_nothing() -> None:
 
 def test_lines_appear_above_a_live_display() -> None:
     class Display(LiveDisplay):
-        def __rich__(self) -> str:  # type: ignore[override]
+        def __rich__(self) -> str:
             return "drawing"
 
     ours, theirs = pty.openpty()

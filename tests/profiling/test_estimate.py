@@ -129,7 +129,7 @@ def test_run_says_how_long_it_takes_before_it_begins(
             task="digits", methods="warm", seeds=2, settings=LONG, home=tmp_path, threads=1
         )
     assert len(result.summaries) == 2
-    assert caplog.messages[1] == "about 10 min"
+    assert caplog.messages[1] == "estimated time: about 10 min"
     assert caplog.messages[2].startswith("2/2 digits ")
 
 
@@ -140,7 +140,9 @@ def test_grid_of_many_stages_is_compared_with_ten(tmp_path: Path, caplog: pytest
     with caplog.at_level(logging.INFO, logger="plastibench"):
         announce_run_time(specs, context)
     (line,) = caplog.messages
-    assert re.fullmatch(r"about \d+ h \d+ min \(with --set stages=10 about \d+ (h \d+ )?min\)", line)
+    assert re.fullmatch(
+        r"estimated time: about \d+ h \d+ min \(with --set stages=10 about \d+ (h \d+ )?min\)", line
+    )
 
 
 def test_progress_counts_down_from_the_estimate() -> None:

@@ -76,7 +76,9 @@ def test_wheel_has_every_method_and_runs_where_there_is_no_checkout(
         1,
         *SMALL,
     ]
-    states = {run["name"].split()[2]: run["state"] for run in json.loads(answer("status", "--json", *every))}
+    states = {
+        run["name"].split()[2]: run["state"] for run in json.loads(answer("status", "--json", *every))["runs"]
+    }
     digits = small_digits(registry)
     names = [n for n in registry.names("method") if registry.load("method", n)().unsupported(digits) is None]
     loaded = dict.fromkeys(names, "queued") | {"dash": "done", "warm": "done"}

@@ -89,7 +89,7 @@ def begin(home: Path, *words: object) -> ForkedProgram:
 
 
 def state(home: Path) -> dict[str, Any]:
-    (found,) = json.loads(command("status", "--home", home, "--json").out)
+    (found,) = json.loads(command("status", "--home", home, "--json").out)["runs"]
     return dict(found)
 
 
@@ -111,7 +111,7 @@ def test_runs_that_had_not_begun_when_a_command_was_killed_are_queued(tmp_path: 
     running = begin(tmp_path, "--seeds", 3, "--jobs", 1)
     running.kill()
     running.communicate()
-    found = json.loads(command("status", "--home", tmp_path, "--json").out)
+    found = json.loads(command("status", "--home", tmp_path, "--json").out)["runs"]
     assert sorted(run["state"] for run in found) == ["queued", "queued", "stopped"]
     assert sorted(run["name"][-6:] for run in found) == ["seed 0", "seed 1", "seed 2"]
 
@@ -171,7 +171,9 @@ def test_resume_starts_the_runs_that_had_not_begun(tmp_path: Path) -> None:
     assert small_run(home, "--plugin", path, "--method", "mine", "--seeds", 2).status == 130
 
     def states() -> list[str]:
-        return sorted(run["state"] for run in json.loads(command("status", "--home", home, "--json").out))
+        return sorted(
+            run["state"] for run in json.loads(command("status", "--home", home, "--json").out)["runs"]
+        )
 
     assert states() == ["queued", "stopped"]
     assert command("resume", "--no-mlflow", "--no-estimate", "--home", home, "--plugin", path).status == 0
@@ -204,7 +206,7 @@ def test_status_says_why_a_run_failed_and_what_is_queued(tmp_path: Path) -> None
     path = plugin(tmp_path, "mine", "def start(self, learner):\n    raise ValueError('no luck')")
     words = ("--plugin", path, "--method", "mine,warm", "--home", tmp_path / "home")
     assert command("run", "--no-mlflow", *words, *SMALL, "--seeds", 1).status == 1
-    found = json.loads(command("status", *words, *SMALL, "--seeds", 2, "--json").out)
+    found = json.loads(command("status", *words, *SMALL, "--seeds", 2, "--json").out)["runs"]
     states = {(one["name"].split()[2], one["name"][-1]): (one["state"], one["detail"]) for one in found}
     assert states["mine", "0"] == ("failed", "ValueError: no luck")
     assert states["warm", "0"] == ("done", "")

@@ -102,14 +102,15 @@ def test_numbers_of_a_tuning_have_units(tuned_home: Path) -> None:
     assert len(re.findall(r"published   [\d.]+ %\n", report)) == 2
     assert len(re.findall(r"best        trial \d: [\d.]+ % with", report)) == 2
     assert len(re.findall(r"expected    [\d.]+ \+- [\d.e-]+ % for 1 trial, [\d,]+ passes; ", report)) == 2
-    said = small_tune(tuned_home, *METHODS, "--trials", 2, "--seeds-per-trial", 2, "--seeds", "7,").err
+    answer = small_tune(tuned_home, *METHODS, "--trials", 2, "--seeds-per-trial", 2, "--seeds", "7,")
+    said = answer.err + answer.out
     assert "2 studies, 2 trials each" in said
     assert re.search(r"warm-\w+: trial \d of 2 trials: [\d.]+ % with learning_rate", said)
 
 
 def test_printed_command_runs_the_chosen_settings(tuned_home: Path) -> None:
     words = (*METHODS, "--trials", 2, "--seeds-per-trial", 2, "--seeds", "7,")
-    said = small_tune(tuned_home, *words, "--data", tuned_home / "my data").err
+    said = small_tune(tuned_home, *words, "--data", tuned_home / "my data").out
     _, verb, *printed = shlex.split(re.findall(r"`(plastibench run .*)`", said)[-1])
     assert printed == ["--tuned", NAME, "--home", str(tuned_home), "--data", str(tuned_home / "my data")]
     assert command(verb, "--no-mlflow", *printed).status == 0

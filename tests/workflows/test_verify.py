@@ -25,7 +25,7 @@ def test_genuine_record_is_verified_and_unchanged(home: Path) -> None:
     records = list(Store(home).records())
     answer = command("verify", "--home", home, *(record.id for record in records))
     assert answer.status == 0, answer.err
-    assert answer.err.count("all numbers of 2 stages are equal") == 2
+    assert answer.out.count("all numbers of 2 stages are equal") == 2
     assert before == {path: path.read_bytes() for path in home.rglob("run.json")}
 
 
@@ -47,7 +47,7 @@ def test_tampered_record_is_detected(change: Any, expected: str, tmp_path: Path)
     path.write_text(json.dumps(plain | {"digest": content_digest(plain)}))
     answer = command("verify", "--home", tmp_path, path.parent.name[:6])
     assert answer.status == 1
-    assert expected in answer.err
+    assert expected in answer.out
 
 
 def test_other_versions_are_named_if_numbers_differ(tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_other_versions_are_named_if_numbers_differ(tmp_path: Path) -> None:
     path.write_text(json.dumps(plain | {"digest": content_digest(plain)}))
     answer = command("verify", "--home", tmp_path, path.parent.name)
     assert answer.status == 1
-    assert "equal bits are not promised: torch 2.99 and" in answer.err
+    assert "equal bits are not promised: torch 2.99 and" in answer.out
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,8 @@ from plastibench.store.tuned_settings import untuned_spec
 
 Array = NDArray[np.float64]
 
+NARROW = ("method", "runs", "IQM gain", "P(better)", "mean rank")
+"""The columns that matter most."""
 STREAMS = {False: "stationary arrival", True: "shifting targets"}
 """The kinds of stream, by whether their targets shift."""
 
@@ -86,9 +88,11 @@ class AggregateTable:
             self.note,
         ]
 
-    def text_table(self) -> TextTable:
-        """Return the table as texts."""
+    def text_table(self, *, wide: bool = True) -> TextTable:
+        """Return the table as texts; a narrow one has few columns."""
         rows = [_texts(row) for row in self.rows]
+        if not wide:
+            rows = [{name: row[name] for name in NARROW} for row in rows]
         settings = [f"setting {number}: {title}" for number, title in enumerate(self.titles, 1) if rows]
         return TextTable(
             title=f"over {len(self.titles)} settings",

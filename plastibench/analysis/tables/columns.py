@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from statistics import fmean, pstdev
 from typing import TYPE_CHECKING, Literal
 
+from plastibench.analysis.labels import record_settings
 from plastibench.analysis.stats.estimate import percent
 from plastibench.analysis.stats.significance import ALPHA, format_p, p_equation
 from plastibench.analysis.tables.notes import table_notes
 from plastibench.analysis.tables.run_notes import Reference
 from plastibench.analysis.tables.text_table import Cell, TextTable, format_by_hardware, format_known
 from plastibench.errors import unknown
+from plastibench.store import tuned_settings
 from plastibench.store.run_metrics import HARDWARE_DEPENDENT, RunMetrics
 from plastibench.store.verifications import SELF_REPORTED, VERDICTS
 
@@ -149,13 +151,13 @@ COLUMNS: dict[str, Column] = {
 
 _PAPER = tuple(name for name in COLUMNS if name.startswith("paper_"))
 _NARROW = "method n average_accuracy gain_over_baseline relative_passes cost_to_match"
-_STANDARD = (
+_WIDE = (
     "method n last_accuracy average_accuracy gain_over_baseline gain_over_cost_reference "
     "steps passes remedy_passes relative_passes cost_to_match flops seconds verified"
 )
 STYLES: dict[str, tuple[str, ...]] = {
     "narrow": tuple(_NARROW.split()),
-    "standard": tuple(_STANDARD.split()),
+    "wide": tuple(_WIDE.split()),
     "paper": ("method", "n", *_PAPER),
     "full": tuple(name for name in COLUMNS if name not in _PAPER),
 }
@@ -198,14 +200,14 @@ def _key(text: str) -> str:
     return "_".join(re.findall(r"[^\W_]+", text.casefold()))
 
 
-def available_columns(table: ResultTable, columns: Sequence[str] = STYLES["standard"]) -> list[str]:
+def available_columns(table: ResultTable, columns: Sequence[str] = STYLES["wide"]) -> list[str]:
     """Return those columns whose reference the table has."""
     missing = {role for role in ("baseline", "cost_reference") if getattr(table, role) is None}
     missing |= set() if any(row.verdicts for row in table.rows) else {"verified"}
     return [name for name in columns if COLUMNS[name].requires not in missing]
 
 
-def reference_notes(table: ResultTable, columns: Sequence[str] = STYLES["standard"]) -> list[str]:
+def reference_notes(table: ResultTable, columns: Sequence[str] = STYLES["wide"]) -> list[str]:
     """Return why columns are left out or empty."""
     roles = {COLUMNS[name].requires for name in columns}
     return [note for role, note in table.missing.items() if role in roles]
@@ -216,16 +218,24 @@ def refusal_notes(table: ResultTable) -> list[str]:
     return [f"{method} cannot run here: {reason}" for method, reason in table.refused.items()]
 
 
-def format_table(table: ResultTable, columns: Sequence[str] = STYLES["standard"]) -> TextTable:
-    """Return a table as texts; columns whose reference the table lacks are left out."""
+def format_table(table: ResultTable, columns: Sequence[str] = STYLES["wide"]) -> TextTable:
+    """Return a table as texts; columns whose reference the table lacks are left out.
+
+    The narrow style leaves out the settings of each method below the table, too, unless a tuning chose them.
+    """
     names = available_columns(table, columns)
     references = {"baseline": table.baseline, "cost_reference": table.cost_reference}
     header = [COLUMNS[name].header.format(**references) for name in names]
     rows = [[COLUMNS[name].format_cell(row, table) for name in names] for row in table.rows]
     rows += [[Cell(method), *[Cell("-")] * (len(names) - 1)] for method in table.refused]
-    return TextTable(
-        table.title,
-        header,
-        rows,
-        [*table_notes(table, names), *reference_notes(table, columns), *table.notes, *refusal_notes(table)],
-    )
+    notes = [
+        *table_notes(table, names),
+        *reference_notes(table, columns),
+        *table.notes,
+        *refusal_notes(table),
+    ]
+    if tuple(columns) == STYLES["narrow"]:
+        records = [record for row in table.rows for record in row.records]
+        settings = {record_settings(one) for one in records if tuned_settings.from_record(one) is None}
+        notes = [note for note in notes if note not in settings]
+    return TextTable(table.title, header, rows, notes)

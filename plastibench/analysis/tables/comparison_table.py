@@ -21,19 +21,24 @@ from plastibench.analysis.tables.text_table import (
 from plastibench.errors import count
 from plastibench.store.run_metrics import relative_cost
 
+NARROW = ("n A", "n B", "B - A average", "p", "FLOPs B / A")
+"""The columns that matter most, beside the method."""
 
-def format_comparison(comparison: Comparison) -> list[TextTable]:
-    """Return a table of texts for each setting that both selections have."""
-    return [_text_table(setting, comparison) for setting in comparison.settings]
+
+def format_comparison(comparison: Comparison, *, wide: bool = True) -> list[TextTable]:
+    """Return a table of texts for each setting that both selections have; a narrow one has few columns."""
+    return [_text_table(setting, comparison, wide=wide) for setting in comparison.settings]
 
 
 def render_comparison(comparison: Comparison, format: str) -> str:
     """Return a comparison in one of the `EXPORT_FORMATS`; CSV and JSON are unrounded."""
-    return render(format, partial(format_comparison, comparison), partial(_as_dict, comparison))
+    return render(format, partial(format_comparison, comparison), partial(comparison_as_dict, comparison))
 
 
-def _text_table(setting: SettingComparison, comparison: Comparison) -> TextTable:
+def _text_table(setting: SettingComparison, comparison: Comparison, *, wide: bool) -> TextTable:
     rows = [_cells(row, setting.hardware) for row in setting.rows]
+    if not wide:
+        rows = [{name: row[name] for name in ("method", *NARROW)} for row in rows]
     header = list(rows[0]) if rows else ["method"]
     return TextTable(setting.title, header, [list(row.values()) for row in rows], _notes(setting, comparison))
 
@@ -109,7 +114,8 @@ def _notes(setting: SettingComparison, comparison: Comparison) -> list[str]:
     return [*notes, *hardware_note(setting.hardware)]
 
 
-def _as_dict(comparison: Comparison) -> dict[str, Any]:
+def comparison_as_dict(comparison: Comparison) -> dict[str, Any]:
+    """Return a comparison as plain values, as JSON has them; None is unknown."""
     return {
         "A": comparison.names[0],
         "B": comparison.names[1],

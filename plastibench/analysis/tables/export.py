@@ -17,26 +17,26 @@ NOT_IN_CSV = ("hardware", "seconds_ratio")
 """Values whose keys differ from row to row."""
 
 
-def format_tables(
-    tables: Sequence[ResultTable], columns: Sequence[str] = STYLES["standard"]
-) -> list[TextTable]:
+def format_tables(tables: Sequence[ResultTable], columns: Sequence[str] = STYLES["wide"]) -> list[TextTable]:
     """Return each table as texts, and for each kind of stream the aggregate of those that have one."""
     texts = [format_table(table, columns) for table in tables]
     if len(tables) > 1:
         from plastibench.analysis.tables.aggregate import aggregate, by_stream
 
         aggregated = filter(None, map(aggregate, by_stream(tables)))
-        texts += [table.text_table() for table in aggregated]
+        wide = tuple(columns) != STYLES["narrow"]
+        texts += [table.text_table(wide=wide) for table in aggregated]
     return texts
 
 
 def render_tables(tables: Sequence[ResultTable], format: str, columns: Sequence[str] | None = None) -> str:
     """Return tables in one of the `EXPORT_FORMATS`; CSV and JSON are unrounded.
 
-    Without `columns`, CSV and JSON have all values, the others the columns of the standard style.
+    Without `columns`, CSV and JSON have all values, the others the columns of the wide style.
     """
-    texts = partial(format_tables, tables, columns or STYLES["standard"])
-    return render(format, texts, partial(_as_dict, tables, format, columns))
+    texts = partial(format_tables, tables, columns or STYLES["wide"])
+    values = tables_as_dict if format == "json" else _rows_as_dict
+    return render(format, texts, partial(values, tables, columns))
 
 
 def render(
@@ -95,10 +95,15 @@ def row_as_dict(row: ResultRow) -> dict[str, Any]:
     }
 
 
-def _as_dict(tables: Sequence[ResultTable], format: str, columns: Sequence[str] | None) -> dict[str, Any]:
+def tables_as_dict(tables: Sequence[ResultTable], columns: Sequence[str] | None = None) -> dict[str, Any]:
+    """Return tables, and their aggregate if they have one, as plain values; None is unknown."""
     from plastibench.analysis.tables.aggregate import aggregate
 
-    aggregated = aggregate(tables) if format == "json" else None
+    aggregated = aggregate(tables)
+    return {**_rows_as_dict(tables, columns), "aggregate": aggregated and asdict(aggregated)}
+
+
+def _rows_as_dict(tables: Sequence[ResultTable], columns: Sequence[str] | None) -> dict[str, Any]:
     return {
         "tables": [
             {
@@ -110,8 +115,7 @@ def _as_dict(tables: Sequence[ResultTable], format: str, columns: Sequence[str] 
                 "rows": [_selected(_row_with_references(row, table), columns) for row in table.rows],
             }
             for table in tables
-        ],
-        "aggregate": aggregated and asdict(aggregated),
+        ]
     }
 
 

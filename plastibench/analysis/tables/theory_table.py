@@ -32,8 +32,13 @@ def format_theory(settings: FeatureLearning, results: Results) -> TextTable:
 def render_theory(settings: FeatureLearning, results: Results, format: str) -> str:
     """Return the table in one of the `EXPORT_FORMATS`; CSV and JSON have every stage, unrounded."""
     return render(
-        format, lambda: [format_theory(settings, results)], lambda: {"tables": [_values(settings, results)]}
+        format, lambda: [format_theory(settings, results)], lambda: theory_as_dict(settings, results)
     )
+
+
+def theory_as_dict(settings: FeatureLearning, results: Results) -> dict[str, Any]:
+    """Return the table as plain values, with every stage."""
+    return {"tables": [_values(settings, results)]}
 
 
 def _values(settings: FeatureLearning, results: Results) -> dict[str, Any]:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from plastibench.cli import options
+from plastibench.cli import completion, options
+from plastibench.cli.command import define_command
+from plastibench.cli.json_output import print_json
 
 if TYPE_CHECKING:
     from plastibench.workflows.bench import BenchRequest
@@ -22,18 +24,31 @@ def counts(text: str) -> tuple[int, ...]:
     return tuple(map(int, words))
 
 
-@click.command("bench")
-@click.option("--model", "models", type=options.names, help="Models, separated by commas. Default: all.")
+@define_command("bench", "Machine")
+@click.option(
+    "--model",
+    "models",
+    type=options.names,
+    shell_complete=completion.names_of("model"),
+    help="Models, separated by commas. Default: all.",
+)
 @click.option(
     "--method",
     "methods",
     type=options.names,
+    shell_complete=completion.names_of("method", also=("all",)),
     help="Measure what methods add to a training step and a stage instead, separated by commas, or all.",
 )
-@click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:N or hpu.")
+@click.option(
+    "--device",
+    default="cpu",
+    shell_complete=completion.one_of(*completion.DEVICES),
+    show_default=True,
+    help="cpu, cuda, cuda:N or hpu.",
+)
 @options.SETTINGS
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads. Default: torch's own choice.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@options.JSON
 @click.option(
     "--concurrency",
     type=counts,
@@ -52,10 +67,17 @@ def command(
     concurrency: tuple[int, ...] | None,
     plugins: tuple[Path, ...],
 ) -> None:
-    """Measure how fast a device trains the models, and where the seconds of a run go.
+    """Measure how fast a device trains, and what methods cost.
 
-    With --concurrency, measure the total of several runs that share the device, and how many to choose. With
-    --method, measure what methods cost beside the baseline, by default on the quick start's model.
+    By default the models' throughput, and where the seconds of a run go. With --concurrency, measure the
+    total of several runs that share the device, and how many to choose. With --method, measure what methods
+    cost beside the baseline, by default on the quick start's model.
+
+    Examples:
+        plastibench bench --model resnet18 --device cuda
+        plastibench bench --method all  # what remedies cost beside the baseline
+        plastibench bench --model small_resnet --concurrency 1,2,4  # how many runs at a time
+
     """
     from plastibench.workflows.bench import BenchRequest
 
@@ -78,7 +100,7 @@ def command(
 
 
 def _measure_models(request: BenchRequest, *, as_json: bool) -> None:
-    from plastibench.cli.render import breakdown_line, throughput_head, throughput_line, to_json
+    from plastibench.cli.render import breakdown_line, throughput_head, throughput_line
     from plastibench.workflows.bench import measure_breakdown, measure_models
 
     speeds, results = measure_models(request), []
@@ -91,12 +113,11 @@ def _measure_models(request: BenchRequest, *, as_json: bool) -> None:
     breakdown = measure_breakdown(request)
     show(breakdown_line(breakdown))
     if as_json:
-        plain = {"device": request.device.name(), "models": results, "seconds_per_stage": breakdown}
-        click.echo(to_json(plain))
+        print_json(device=request.device.name(), models=results, seconds_per_stage=breakdown)
 
 
 def _measure_methods(request: BenchRequest, *, as_json: bool) -> None:
-    from plastibench.cli.render import overhead_head, overhead_line, to_json
+    from plastibench.cli.render import overhead_head, overhead_line
     from plastibench.workflows.bench import measure_methods
 
     measured, models = measure_methods(request), []
@@ -110,11 +131,11 @@ def _measure_methods(request: BenchRequest, *, as_json: bool) -> None:
             show(overhead_line(result))
         models.append({"model": name, "methods": results})
     if as_json:
-        click.echo(to_json({"device": request.device.name(), "models": models}))
+        print_json(device=request.device.name(), models=models)
 
 
 def _measure_concurrency(request: BenchRequest, numbers: tuple[int, ...], *, as_json: bool) -> None:
-    from plastibench.cli.render import concurrency_line, to_json
+    from plastibench.cli.render import concurrency_line
     from plastibench.profiling.concurrency import best_num_runs
     from plastibench.workflows.bench import measure_concurrent_runs
 
@@ -130,7 +151,7 @@ def _measure_concurrency(request: BenchRequest, numbers: tuple[int, ...], *, as_
         show(f"{name}: fastest with --jobs {jobs}")
         models.append({"model": name, "jobs": jobs, "concurrency": [result.as_dict() for result in results]})
     if as_json:
-        click.echo(to_json({"device": request.device.name(), "models": models}))
+        print_json(device=request.device.name(), models=models)
 
 
 def _title(request: BenchRequest) -> str:

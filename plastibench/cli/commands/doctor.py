@@ -6,18 +6,37 @@ from typing import TYPE_CHECKING
 
 import click
 
-from plastibench.cli import options
+from plastibench.cli import completion, options
+from plastibench.cli.command import define_command
+from plastibench.cli.json_output import print_json
 
 if TYPE_CHECKING:
     from plastibench.runner.workspace import Workspace
 
 
-@click.command("doctor")
-@click.option("--device", default="cpu", show_default=True, help="Device to examine.")
+@define_command("doctor", "Machine")
+@click.option(
+    "--device",
+    default="cpu",
+    shell_complete=completion.one_of(*completion.DEVICES),
+    show_default=True,
+    help="Device to examine.",
+)
+@options.JSON
 @options.workspace
-def command(device: str, workspace: Workspace) -> None:
-    """Show what this machine has: versions, devices, data sets, disk."""
+def command(device: str, workspace: Workspace, *, as_json: bool) -> None:
+    """Show this machine's versions, devices, data sets and disk.
+
+    Examples:
+        plastibench doctor
+        plastibench doctor --device cuda --data DIR
+
+    """
     from plastibench.workflows.doctor import examine
 
-    for name, value in examine(device, workspace).items():
+    found = examine(device, workspace)
+    if as_json:
+        print_json(machine=found)
+        return
+    for name, value in found.items():
         click.echo(f"{name:<14} {value}")

@@ -1,22 +1,29 @@
 """List what can be named."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
 import click
 
-from plastibench.cli import options
+from plastibench.cli import completion, options
+from plastibench.cli.command import define_command
+from plastibench.cli.json_output import print_json
 
 
-@click.command("list")
-@click.argument("what", required=False)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@define_command("list", "Start")
+@click.argument("what", required=False, shell_complete=completion.list_topics)
+@options.JSON
 @options.PLUGINS
 def command(what: str | None, as_json: bool, plugins: tuple[Path, ...]) -> None:
-    """List what can be named, or show the settings of one by its name.
+    """List what can be named, or show the settings of one name.
 
     WHAT is methods, tasks, models, probes, regimes, recipes, suites, or the name of one of them.
+
+    Examples:
+        plastibench list  # everything
+        plastibench list methods
+        plastibench list dash  # its settings, ranges and published variants
+
     """
     from plastibench.plugins.registry import Registry
     from plastibench.workflows import list as listings
@@ -28,7 +35,10 @@ def command(what: str | None, as_json: bool, plugins: tuple[Path, ...]) -> None:
         listing = listings.list_plugins(registry, what)
     else:
         listing = listings.describe(registry, what)
-    click.echo(json.dumps(listing, indent=1) if as_json else _text(listing))
+    if as_json:
+        print_json(**listing)
+    else:
+        click.echo(_text(listing))
 
 
 def _text(listing: Mapping[str, Mapping[str, str]]) -> str:

@@ -7,23 +7,38 @@ from pathlib import Path
 
 import click
 
+from plastibench.cli import options
+from plastibench.cli.command import define_command
+from plastibench.cli.json_output import print_json
+
 logger = logging.getLogger(__name__)
 
 
-@click.command("new")
+@define_command("new", "Plug-ins")
 @click.argument("kind", type=click.Choice(["method", "model", "task"]))
 @click.argument("name")
 @click.option(
     "--folder", type=click.Path(path_type=Path, file_okay=False), default=Path(), help="Default: this folder."
 )
 @click.option("--package", is_flag=True, help="Write a package with entry point, test and CI workflow.")
-def command(kind: str, name: str, folder: Path, package: bool) -> None:
-    """Write a short file that already works, to begin a method, a model or a task of your own."""
+@options.JSON
+def command(kind: str, name: str, folder: Path, *, package: bool, as_json: bool) -> None:
+    """Write a short file that already works, to begin a plug-in.
+
+    A method, a model or a task: NAME.py, or with --package a package that can be installed.
+
+    Examples:
+        plastibench new method my_idea
+        plastibench new task my_data --package  # with entry point, test and CI
+
+    """
     from plastibench.workflows.new import NewRequest, first_command, new
 
     request = NewRequest(kind=kind, name=name, folder=folder, package=package)
     paths = new(request)
-    for path in paths:
+    if as_json:
+        print_json(files=paths)
+    for path in [] if as_json else paths:
         click.echo(path)
     if package:
         logger.info("next: pip install -e %s", paths[0].parent)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from plastibench.cli import options
+from plastibench.cli import completion, options
+from plastibench.cli.command import define_command
 from plastibench.cli.exit_codes import ExitCode
 
 if TYPE_CHECKING:
@@ -15,11 +16,17 @@ if TYPE_CHECKING:
     from plastibench.workflows.request import RunOptions
 
 
-@click.command("resume")
-@click.argument("runs", nargs=-1, metavar="[RUN]...")
-@click.option("--device", help="Default: the kind of device that the runs were started on.")
+@define_command("resume", "Start")
+@click.argument("runs", nargs=-1, shell_complete=completion.run_ids, metavar="[RUN]...")
+@click.option(
+    "--device",
+    shell_complete=completion.one_of(*completion.DEVICES),
+    help="Default: the kind of device that the runs were started on.",
+)
 @options.run_options
 @options.workspace
+@options.JSON
+@options.WIDE
 @click.pass_obj
 def command(
     handler: ConsoleHandler,
@@ -27,17 +34,26 @@ def command(
     device: str | None,
     run_options: RunOptions,
     workspace: Workspace,
+    *,
+    as_json: bool,
+    wide: bool,
 ) -> ExitCode:
-    """Continue all unfinished runs except those of tunings, or the runs with these ids.
+    """Continue unfinished runs.
 
-    A run continues from its last checkpoint; one that had not begun when its command ended is started. The
-    command that started a grid does the same for its own runs.
+    All except those of tunings, or those whose ids or beginnings of them are given. A run continues from
+    its last checkpoint; one that had not begun when its command ended is started. The command that started
+    a grid does the same for its own runs.
+
+    Examples:
+        plastibench resume  # all unfinished runs
+        plastibench resume 3f2a 77c0  # two of them, by the beginnings of their ids
+
     """
     from plastibench.cli.run_output import print_result
     from plastibench.display.runs import RunProgress
     from plastibench.workflows.resume import ResumeRequest, resume
 
     request = ResumeRequest(workspace=workspace, runs=runs, device=device, options=run_options)
-    with RunProgress(handler.console) as progress:
+    with RunProgress(handler.display_console) as progress:
         result = resume(request, [progress])
-    return print_result(result)
+    return print_result(result, as_json=as_json, wide=wide)

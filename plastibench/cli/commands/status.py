@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from plastibench.cli import options
+from plastibench.cli.command import define_command
+from plastibench.cli.json_output import print_json
 from plastibench.errors import RequestError
 
 if TYPE_CHECKING:
@@ -17,22 +19,30 @@ INTERVAL = 1.0
 """Seconds between two looks of --watch."""
 
 
-@click.command("status")
+@define_command("status", "Start")
 @options.selection
 @click.option("--watch", is_flag=True, help="Keep showing, until Ctrl-C.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@options.JSON
 def command(selection: Selection, watch: bool, as_json: bool) -> None:
-    """Show which runs are queued, running (and where), stopped, failed (and why), done or diverged.
+    """Show which runs are queued, running, stopped, failed or done.
 
-    Of a suite, of a grid, or of everything that was ever asked for in the home folder. Can be used in
-    another terminal while runs are executed.
+    Of a suite, of a grid, or of everything that was ever asked for in the home folder: with the process of
+    a running one, and why one failed. Can be used in another terminal while runs are executed.
+
+    Examples:
+        plastibench status --watch  # from another terminal, while runs are executed
+        plastibench status --json
+
     """
-    from plastibench.cli.render import status_table, to_json, to_text
+    from plastibench.cli.render import status_table
+    from plastibench.cli.text_tables import to_text
     from plastibench.workflows.status import status
 
+    if watch and as_json:
+        raise click.UsageError("--watch and --json cannot be given together")
     entries = status(selection)
     if as_json:
-        click.echo(to_json(entries))
+        print_json(runs=entries)
     elif not entries:
         raise RequestError(f"no run was ever started in {selection.workspace.home}")
     elif watch:
@@ -44,7 +54,8 @@ def command(selection: Selection, watch: bool, as_json: bool) -> None:
 def _watch(selection: Selection) -> None:
     from rich.live import Live
 
-    from plastibench.cli.render import status_table, stdout_console
+    from plastibench.cli.render import status_table
+    from plastibench.cli.text_tables import stdout_console
     from plastibench.workflows.status import status
 
     with Live(status_table(status(selection)), console=stdout_console(), auto_refresh=False) as live:

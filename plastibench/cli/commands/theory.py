@@ -4,16 +4,31 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from plastibench.cli import options
+from plastibench.cli import completion, options
+from plastibench.cli.command import define_command
+from plastibench.cli.json_output import FORMAT, chosen_format, print_json
+
+if TYPE_CHECKING:
+    from plastibench.analysis.tables.theory_table import Results
+    from plastibench.theory.experiment import FeatureLearning
 
 logger = logging.getLogger(__name__)
 
 
-@click.command("theory")
-@options.SETTINGS
+@define_command("theory", "Results")
+@click.option(
+    "--set",
+    "settings",
+    type=options.setting,
+    multiple=True,
+    metavar="NAME=VALUE",
+    shell_complete=completion.settings_of_class("plastibench.theory.experiment:FeatureLearning"),
+    help="A setting of the framework, listed above. Can be repeated.",
+)
 @click.option(
     "--seeds",
     type=options.seeds,
@@ -21,30 +36,49 @@ logger = logging.getLogger(__name__)
     show_default=True,
     help="How many (5), which (3,5,7) or a range (10-14).",
 )
-@click.option("--format", "format_", default="text", show_default=True, help="text, md, csv, latex or json.")
+@options.FORMAT
+@options.JSON
 @click.option(
     "--figure", type=click.Path(path_type=Path), metavar="FILE", help="Also draw it: FILE.svg, .pdf or .png."
 )
 def command(
-    settings: tuple[tuple[str, str], ...], seeds: tuple[int, ...], format_: str, figure: Path | None
+    settings: tuple[tuple[str, str], ...],
+    seeds: tuple[int, ...],
+    format_: str | None,
+    figure: Path | None,
+    *,
+    as_json: bool,
 ) -> None:
-    """Simulate how features are learned stage by stage, as in section 4 of the DASH paper.
+    """Simulate the learning framework of the DASH paper.
 
-    Training from scratch, from the weights of the stage before, and from its features alone. Settings:
-    classes, features, max_frequency, stages, chunk_size, gamma, tau, test_size.
+    How features are learned stage by stage, as in section 4: training from scratch, from the weights of the
+    stage before, and from its features alone. Settings: classes, features, max_frequency, stages,
+    chunk_size, gamma, tau, test_size.
+
+    Examples:
+        plastibench theory --seeds 5
+        plastibench theory --set stages=10 --figure theory.pdf
+
     """
-    from plastibench.analysis.tables.theory_table import format_theory, render_theory
-    from plastibench.cli.render import check_format, tables_text
+    from plastibench.cli.render import check_format
     from plastibench.theory.experiment import FeatureLearning
     from plastibench.workflows.theory import theory
 
-    check_format(format_)
+    name = chosen_format(format_, as_json=as_json)
+    check_format(name)
     chosen = FeatureLearning().from_strings(dict(settings))
-    results = theory(chosen, seeds, figure)
-    is_text = format_ == "text"
-    text = (
-        tables_text([format_theory(chosen, results)]) if is_text else render_theory(chosen, results, format_)
-    )
-    click.echo(text, nl=False)
+    _print(chosen, theory(chosen, seeds, figure), name)
     if figure is not None:
         logger.info("figure: %s", figure.resolve())
+
+
+def _print(settings: FeatureLearning, results: Results, name: str) -> None:
+    from plastibench.analysis.tables.theory_table import format_theory, render_theory, theory_as_dict
+    from plastibench.cli.text_tables import tables_text
+
+    if name == FORMAT:
+        print_json(**theory_as_dict(settings, results))
+    elif name == "text":
+        click.echo(tables_text([format_theory(settings, results)]), nl=False)
+    else:
+        click.echo(render_theory(settings, results, name), nl=False)

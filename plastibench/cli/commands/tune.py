@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from plastibench.cli import options
+from plastibench.cli import completion, options
+from plastibench.cli.command import define_command
 from plastibench.cli.exit_codes import ExitCode
+from plastibench.cli.json_output import print_json
 
 if TYPE_CHECKING:
     from plastibench.cli.logs import ConsoleHandler
@@ -18,12 +20,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-@click.command("tune")
+@define_command("tune", "Tuning")
 @options.selection
 @click.option("--trials", "num_trials", type=int, help="Trials of each method.")
 @click.option("--budget", metavar="AMOUNT", help="What each method may use: 2e6passes, 1e15flops or 0.5h.")
 @click.option(
     "--objective",
+    shell_complete=completion.one_of("last", "mean", "per_cost", "cost"),
     default="mean",
     show_default=True,
     help="last, mean, per_cost or cost, on validation data; with two, all trials that none beats in both.",
@@ -54,27 +57,44 @@ logger = logging.getLogger(__name__)
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Trials side by side.")
 @click.option("--report", is_flag=True, help="Run no trials: summarize and plot those so far.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads of each trial. Default: 1.")
+@options.JSON
 @options.MLFLOW
 @options.TRACKING_URI
 @click.pass_obj
-def command(handler: ConsoleHandler, /, selection: Selection, *, report: bool, **values: Any) -> ExitCode:  # noqa: ANN401
-    """Search the settings of methods on validation data, each method with the same budget.
+def command(
+    handler: ConsoleHandler,
+    /,
+    selection: Selection,
+    *,
+    as_json: bool,
+    report: bool,
+    **values: Any,  # noqa: ANN401 - fields of the request
+) -> ExitCode:
+    """Search the settings of methods, each with the same budget.
 
-    The test set is not read. The best settings are written as a suite: `run --tuned` measures it on seeds
-    of its own. --seeds are those to report.
+    Settings are judged on validation data: the test set is not read. The best settings are written as a
+    suite: `run --tuned` measures it on seeds of its own. --seeds are those to report.
+
+    Examples:
+        plastibench tune --task digits --method shrink_perturb --trials 3
+        plastibench tune --task digits --method dash,l2_init --budget 2e6passes --jobs 2
+        plastibench tune --name my-tuning --report  # the trials so far
+
     """
     if report:
-        _print_report(selection, values["name"], values["storage_url"])
+        _print_report(selection, values["name"], values["storage_url"], as_json=as_json)
         return ExitCode.SUCCESS
-    from plastibench.cli.render import tuning_lines
+    from plastibench.cli.render import tuning_as_dict, tuning_lines
     from plastibench.display.tunings import TuningProgress
     from plastibench.workflows.tune import tune
 
     request = _request(selection, **values)
-    with TuningProgress(handler.console) as progress:
+    with TuningProgress(handler.display_console) as progress:
         result = tune(request, [progress])
-    for line in tuning_lines(result, selection.workspace):
-        logger.info("%s", line)
+    if as_json:
+        print_json(**tuning_as_dict(result))
+    for line in [] if as_json else tuning_lines(result, selection.workspace):
+        click.echo(line)
     return ExitCode.FAILURE if result.has_failures else ExitCode.SUCCESS
 
 
@@ -104,11 +124,14 @@ def _request(
     return TuneRequest(selection=selection, config=config, budget=parse_budget(num_trials, budget), **values)
 
 
-def _print_report(selection: Selection, name: str | None, storage_url: str | None) -> None:
+def _print_report(selection: Selection, name: str | None, storage_url: str | None, *, as_json: bool) -> None:
     from plastibench.tuning.summary import format_summaries
     from plastibench.workflows.tune import report_tuning
 
     result = report_tuning(selection.workspace.home, name or selection.suite, storage_url)
+    if as_json:
+        print_json(studies=result.summaries, figures=[path.resolve() for path in result.figures])
+        return
     click.echo(format_summaries(result.summaries), nl=False)
     for path in result.figures:
         logger.info("figure: %s", path.resolve())

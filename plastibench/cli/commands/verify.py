@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from plastibench.cli import options
+from plastibench.cli import completion, options
+from plastibench.cli.command import define_command
 from plastibench.cli.exit_codes import ExitCode
+from plastibench.cli.json_output import print_json
 from plastibench.errors import count
 
 if TYPE_CHECKING:
@@ -18,11 +19,9 @@ if TYPE_CHECKING:
     from plastibench.runner.workspace import Workspace
     from plastibench.workflows.verify import Verification
 
-logger = logging.getLogger(__name__)
 
-
-@click.command("verify")
-@click.argument("runs", nargs=-1, metavar="[RUN]...")
+@define_command("verify", "Results")
+@click.argument("runs", nargs=-1, shell_complete=completion.run_ids, metavar="[RUN]...")
 @options.RECORDS
 @click.option(
     "--sample", type=click.IntRange(min=1), metavar="N", help="Draw N runs, instead of naming them."
@@ -34,8 +33,13 @@ logger = logging.getLogger(__name__)
     help="Execute plug-in source that a records file holds. Read it first.",
 )
 @click.option("--mark", is_flag=True, help="Write the outcome to verified.json beside the records file.")
-@click.option("--device", help="Default: the first of the kind that the run was made on.")
+@click.option(
+    "--device",
+    shell_complete=completion.one_of(*completion.DEVICES),
+    help="Default: the first of the kind that the run was made on.",
+)
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads. Default: as many as the run had.")
+@options.JSON
 @options.workspace
 @click.pass_obj
 def command(
@@ -50,13 +54,18 @@ def command(
     device: str | None,
     threads: int | None,
     workspace: Workspace,
+    as_json: bool,
 ) -> ExitCode:
-    """Execute finished runs again and compare every number: those in the home folder, or of a records file.
+    """Execute finished runs again and compare every number.
 
-    RUN is an id or the beginning of one. The same device, number of threads, kernels, and versions of torch
-    and plastibench give the same bits. Elsewhere a run that differs is judged by the 95 % prediction interval
-    of its method's other seeds. Nothing in the home folder is changed. Exit status 0: all are equal, or
-    within that interval elsewhere; 1: something differs.
+    Those in the home folder, or of a records file. RUN is an id or the beginning of one. The same device,
+    number of threads, kernels, and versions of torch and plastibench give the same bits. Elsewhere a run that
+    differs is judged by the 95 % prediction interval of its method's other seeds. Nothing in the home folder
+    is changed. Exit status 0: all are equal, or within that interval elsewhere; 1: something differs.
+
+    Examples:
+        plastibench verify 3f2a  # the beginning of an id: see `plastibench status`
+
     """
     from plastibench.display.runs import RunProgress
     from plastibench.workflows.verify import VerifyRequest, verify
@@ -72,12 +81,27 @@ def command(
         run_plugins=run_plugins,
         mark=mark,
     )
-    with RunProgress(handler.console) as progress:
+    with RunProgress(handler.display_console) as progress:
         results = verify(request, [progress])
-    for line in (line for result in results for line in _lines(result)):
-        logger.info("%s", line)
+    if as_json:
+        print_json(runs=[_as_dict(result) for result in results])
+    for line in (line for result in results for line in _lines(result) if not as_json):
+        click.echo(line)
     good = all(result.verdict in ("equal", "within spread") for result in results)
     return ExitCode.SUCCESS if good else ExitCode.FAILURE
+
+
+def _as_dict(result: Verification) -> dict[str, Any]:
+    record = result.record
+    return {
+        "run": record.id,
+        "name": record.spec.name,
+        "stages": len(record.stages),
+        "verdict": result.verdict,
+        "differences": result.differences,
+        "origin": result.origin,
+        "spread": result.spread and result.spread.text,
+    }
 
 
 def _lines(result: Verification) -> Iterator[str]:
