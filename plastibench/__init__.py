@@ -9,7 +9,7 @@ from plastibench.version import __version__
 
 if TYPE_CHECKING:
     from plastibench.errors import RequestError
-    from plastibench.python_api import results, resume, run, table, tune
+    from plastibench.python_api import check, frame, report, results, resume, run, table, tune
     from plastibench.runner.callbacks import RunCallback
     from plastibench.standalone import Remedy, apply, remedy
     from plastibench.tuning.callbacks import TuningCallback
@@ -28,7 +28,10 @@ __all__ = [
     "TuningCallback",
     "__version__",
     "apply",
+    "check",
+    "frame",
     "remedy",
+    "report",
     "results",
     "resume",
     "run",
@@ -36,12 +39,13 @@ __all__ = [
     "tune",
 ]
 
+_FUNCTIONS = ("check", "frame", "report", "results", "resume", "run", "table", "tune")
 _MODULES = {
     **dict.fromkeys(("Remedy", "apply", "remedy"), "standalone"),
     "RequestError": "errors",
     "RunCallback": "runner.callbacks",
     "TuningCallback": "tuning.callbacks",
-    **dict.fromkeys(("results", "resume", "run", "table", "tune"), "python_api"),
+    **dict.fromkeys(_FUNCTIONS, "python_api"),
 }
 
 

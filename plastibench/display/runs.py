@@ -121,6 +121,11 @@ class RunProgress(LiveDisplay, RunCallback):
         self.running.pop(spec.id, None)
         self.estimated.pop(spec.id, None)
 
+    def fraction(self) -> float:
+        """Return which part of the runs is done, by their stages."""
+        running = sum(state.stage / max(1, state.num_stages) for state in list(self.running.values()))
+        return min(1.0, (self.num_ended + running) / max(1, self.num_runs))
+
     def time_left(self) -> str:
         """Return how long the rest will take, by the estimate or by the runs so far."""
         now, states = time.monotonic(), list(self.running.values())  # the display runs in another thread

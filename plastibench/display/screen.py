@@ -64,6 +64,10 @@ class LiveDisplay:
         """Return the layout at this moment."""
         raise NotImplementedError
 
+    def fraction(self) -> float:
+        """Return which part is done, from 0 to 1."""
+        raise NotImplementedError
+
     def elapsed(self) -> str:
         """Return the time since the start."""
         return format_duration(time.monotonic() - self.start_time)

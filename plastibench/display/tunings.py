@@ -33,6 +33,11 @@ class TuningProgress(LiveDisplay, TuningCallback):
         """Show the studies."""
         self.budget, self.num_workers, self.studies = budget, num_workers, studies
 
+    def fraction(self) -> float:
+        """Return which part of the budgets is used."""
+        used = [study.used(self.budget) / self.budget.amount for study in self.studies]
+        return min(1.0, sum(used) / len(used)) if used else 0.0
+
     def time_left(self) -> str:
         """Return how long the rest will take if trials take as long as those so far."""
         left = seconds_left(self.studies, self.budget, self.num_workers) if self.studies else None

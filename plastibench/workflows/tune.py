@@ -39,6 +39,7 @@ from plastibench.workflows.request import Selection
 from plastibench.workflows.trial_logger import TrialLogger, TrialWatcher
 
 if TYPE_CHECKING:
+    import pandas as pd
     from optuna.storages import BaseStorage
 
 logger = logging.getLogger(__name__)
@@ -66,7 +67,7 @@ class TuneRequest:
     """MLflow's address; None is a database in the home folder."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TuneResult:
     """What came out of a tuning."""
 
@@ -74,6 +75,18 @@ class TuneResult:
     studies: list[TuningStudy]
     suite: Path | None
     """The suite with published and chosen settings; None if no trial was judged."""
+
+    def __repr__(self) -> str:
+        trials = sum(len(study.finished_trials()) for study in self.studies)
+        studies = count(len(self.studies), "study", "studies")
+        return f"<TuneResult {self.name!r}: {studies}, {count(trials, 'trial')}>"
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """Return a row for each finished trial: its settings, the objectives' values, and what it cost."""
+        from plastibench.tuning.frame import trials_frame
+
+        return trials_frame(study.study for study in self.studies)
 
     @property
     def has_failures(self) -> bool:

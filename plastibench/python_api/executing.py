@@ -1,24 +1,19 @@
-"""The Python API: the workflows of the command line as functions.
-
-`import plastibench` makes them available as `plastibench.run` and so on. They print nothing and return
-values; progress is logged to the logger "plastibench" and passed to callbacks. With `jobs` above 1 or
-`mlflow=True` other processes are started: call them from a script under `if __name__ == "__main__":`.
-"""
+"""Functions that execute: `run`, `resume` and `tune`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Unpack
 
+from plastibench.display.runs import RunProgress
+from plastibench.display.shown import progress_shown
 from plastibench.workflows.arguments import (
     ExecutionArguments,
-    FinishedArguments,
     Folder,
     Names,
     RunArguments,
     SelectionArguments,
     as_names,
-    finished_selection,
     options,
     selection,
     workspace,
@@ -26,9 +21,7 @@ from plastibench.workflows.arguments import (
 from plastibench.workflows.request import RunRequest
 
 if TYPE_CHECKING:
-    from plastibench.analysis.tables.result_tables import ResultTables
     from plastibench.runner.callbacks import RunCallback
-    from plastibench.store.record import Record
     from plastibench.tuning.callbacks import TuningCallback
     from plastibench.workflows.run_result import RunResult
     from plastibench.workflows.tune import TuneResult
@@ -38,6 +31,7 @@ def run(
     suite: Folder | None = None,
     *,
     tuned: bool = False,
+    progress: bool | None = None,
     callbacks: Sequence[RunCallback] = (),
     **arguments: Unpack[RunArguments],
 ) -> RunResult:
@@ -45,8 +39,9 @@ def run(
 
     Args:
         suite: Name of a suite, or the path of a TOML file. Without `suite` and `task` it is the quick start.
-        task: Name of a task, or several.
+        task: Name of a task, or several. Where a name is allowed, so is the class of a plug-in.
         methods: Names of methods; `name:preset` for a published variant. Default: those of the quick start.
+            A class may be defined in a module, in a script, or in a cell of a notebook.
         model: Name of a model, or several. Default: the task's own.
         recipe: How a stage is trained, such as `"standard"` or `"sota"`. Default: the task's first.
         probes: Names of probes: measurements of every stage.
@@ -69,10 +64,12 @@ def run(
         estimate: Whether to log beforehand how long the runs will take. Default: if logging shows it (INFO).
         mlflow: Whether to mirror the runs to MLflow while they train. Default: no.
         tracking_uri: MLflow's address. Default: a database in the home folder.
+        progress: Whether to show how far the runs are. Default: in a notebook and on a terminal.
         callbacks: Objects whose hooks are called while the runs are executed.
 
     Returns:
-        The finished runs (`records`), their tables (`tables`) and why other runs failed (`failures`).
+        A result with the finished runs (`records`), their `table` or `tables`, a row for each stage
+            (`frame`), the HTML page (`report(path)`) and why other runs failed (`failures`).
 
     Raises:
         RequestError: If something named does not exist, a value is not allowed, or data are missing.
@@ -80,7 +77,7 @@ def run(
 
     Example:
         >>> result = plastibench.run(task="digits", methods=["warm", "dash"], seeds=2)
-        >>> [row.method for row in result.tables[0].rows]
+        >>> [row.method for row in result.table.rows]
         ['dash', 'warm']
 
     """
@@ -89,13 +86,15 @@ def run(
     request = RunRequest(
         selection=selection(suite, arguments, RunArguments, tuned=tuned), options=options(arguments)
     )
-    return workflow.run(request, callbacks)
+    with progress_shown(RunProgress, progress) as shown:
+        return workflow.run(request, [*shown, *callbacks])
 
 
 def resume(
     runs: Names = (),
     *,
     device: str | None = None,
+    progress: bool | None = None,
     callbacks: Sequence[RunCallback] = (),
     **arguments: Unpack[ExecutionArguments],
 ) -> RunResult:
@@ -104,6 +103,7 @@ def resume(
     Args:
         runs: Ids of runs, or beginnings of them. Default: all.
         device: Default: the kind of device that the runs were started on.
+        progress: Whether to show how far the runs are. Default: in a notebook and on a terminal.
         callbacks: Objects whose hooks are called while the runs are executed.
         **arguments: home, data, plugins, jobs, threads, checkpoint_interval, deterministic, retries,
             run_timeout, shard, costs, estimate, mlflow and tracking_uri, as for `run`.
@@ -127,7 +127,8 @@ def resume(
         device=device,
         options=options(arguments),
     )
-    return workflow.resume(request, callbacks)
+    with progress_shown(RunProgress, progress) as shown:
+        return workflow.resume(request, [*shown, *callbacks])
 
 
 def tune(
@@ -145,6 +146,7 @@ def tune(
     threads: int | None = None,
     mlflow: bool = False,
     tracking_uri: str | None = None,
+    progress: bool | None = None,
     callbacks: Sequence[TuningCallback] = (),
     **arguments: Unpack[SelectionArguments],
 ) -> TuneResult:
@@ -162,13 +164,14 @@ def tune(
         jobs: Trials side by side. 1 runs all trials in this process.
         threads: CPU threads of each trial. Default: 1.
         mlflow, tracking_uri: As for `run`.
+        progress: Whether to show how far the trials are. Default: in a notebook and on a terminal.
         callbacks: Objects whose hooks are called when trials end.
         suite, **arguments: task, methods, model, recipe, probes, settings, device, home, data and plugins,
             as for `run`; seeds are those to report, as trials have seeds of their own.
 
     Returns:
-        The studies, and the path of the suite with published and best settings: `run(name, tuned=True)`
-        measures it on seeds of its own.
+        The studies, a row for each trial (`frame`), and the path of the suite with published and best
+            settings: `run(name, tuned=True)` measures it on seeds of its own.
 
     Raises:
         RequestError: If something named does not exist, a value is not allowed, or nothing can be searched.
@@ -200,57 +203,7 @@ def tune(
         mlflow=mlflow,
         tracking_uri=tracking_uri,
     )
-    return workflow.tune(request, callbacks)
+    from plastibench.display.tunings import TuningProgress
 
-
-def table(
-    suite: Folder | None = None,
-    *,
-    baseline: str | None = None,
-    tracking_uri: str | None = None,
-    **arguments: Unpack[FinishedArguments],
-) -> ResultTables:
-    """Tabulate finished runs, as `plastibench table` does: one table for each setting.
-
-    Args:
-        baseline: Method to pair the others with. Default: the suite's.
-        tracking_uri: Read the runs from MLflow at this address instead.
-        suite, **arguments: task, methods, model, recipe, probes, seeds, settings, device, home and plugins,
-            as for `run`; records are files of `plastibench submit` to read in place of the home folder. If
-            nothing names runs, all runs in the home folder, or in the files, are used.
-
-    Returns:
-        The tables, sorted by title. Damaged runs are left out, with a warning to the logger.
-
-    Raises:
-        RequestError: If no run is finished, or something named does not exist.
-
-    Example:
-        >>> for row in plastibench.table("quickstart")[0].rows:
-        ...     print(row.method, row.average.mean)
-
-    """
-    from plastibench.workflows import table as workflow
-
-    return workflow.table(finished_selection(suite, arguments), baseline, tracking_uri).tables
-
-
-def results(suite: Folder | None = None, **arguments: Unpack[FinishedArguments]) -> list[Record]:
-    """Return finished runs with every stage and their provenance.
-
-    Args:
-        suite, **arguments: As for `table`.
-
-    Returns:
-        The records. Damaged runs are left out, with a warning to the logger.
-
-    Raises:
-        RequestError: If no run is finished, or something named does not exist.
-
-    Example:
-        >>> [record.stages[-1]["test_accuracy"] for record in plastibench.results(methods="dash")]
-
-    """
-    from plastibench.workflows.finished_runs import finished_runs
-
-    return finished_runs(finished_selection(suite, arguments)).records
+    with progress_shown(TuningProgress, progress) as shown:
+        return workflow.tune(request, [*shown, *callbacks])
