@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 from support.commands import child, command, plugin
@@ -211,6 +212,13 @@ def test_tune_returns_its_studies_and_a_suite_to_run(tmp_path: Path) -> None:
     assert len(tuning.studies) == 1
     assert tuning.suite == tmp_path / "tuned" / f"{tuning.name}.toml"
     assert not tuning.has_failures
+    assert tuning.frame[["method", "trial", "state"]].values.tolist() == [
+        ["warm", 0, "complete"],
+        ["warm", 1, "complete"],
+    ]
+    assert tuning.frame["is_published"].tolist() == [True, False]
+    assert "learning_rate" in tuning.frame.columns
+    assert not [name for name in tuning.frame.columns if hasattr(pd.DataFrame(), name)]
     result = plastibench.run(tuning.name, tuned=True, home=tmp_path)
     assert result.failures == {}
     assert all(record.spec.seed == 0 for record in result.records)
@@ -219,3 +227,36 @@ def test_tune_returns_its_studies_and_a_suite_to_run(tmp_path: Path) -> None:
 def test_a_tuning_without_a_budget_raises(tmp_path: Path) -> None:
     with pytest.raises(plastibench.RequestError, match="no budget"):
         plastibench.tune(task="digits", methods="warm", home=tmp_path)
+
+
+def test_frame_and_report_read_finished_runs(tmp_path: Path) -> None:
+    small_run(tmp_path, methods=["warm", "dash"])
+    frame = plastibench.frame(home=tmp_path)
+    assert frame.groupby("method").stage.max().to_dict() == {"dash": 2, "warm": 2}
+    assert set(frame["dash.floor"].dropna()) == {0.3}
+    page = plastibench.report(tmp_path / "page.html", methods="dash", home=tmp_path, **selected())
+    assert page.read_text(encoding="utf-8").count("<h1>") == 1
+
+
+def selected() -> dict[str, Any]:
+    return {"task": "digits", "seeds": 1, "settings": SMALL}
+
+
+@pytest.mark.heavy
+def test_check_has_a_row_for_each_law() -> None:
+    laws = plastibench.check("warm", fail_fast=True)
+    assert list(laws.columns) == ["law", "verdict", "detail"]
+    assert "failed" not in set(laws.verdict)
+    with pytest.raises(plastibench.RequestError, match="class int is no method"):
+        plastibench.check(int)
+
+
+def test_progress_is_shown_as_lines_if_it_is_wanted(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])  # pytest's own are like those of a user
+    small_run(tmp_path, methods="warm", progress=True)
+    said = capfd.readouterr()
+    assert said.out == ""
+    assert "1/1 digits small_resnet warm seed 0: " in said.err
+    assert logging.getLogger("plastibench").level == logging.NOTSET
