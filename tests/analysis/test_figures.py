@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 from dataclasses import replace
-from itertools import combinations
+from itertools import combinations, cycle
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -54,11 +54,11 @@ def luminance(color: str) -> float:
 
 
 def digests() -> list[str]:
-    """Draw every kind of picture in every format, by day and by night, and write a page."""
+    """Draw every kind of picture, in turn in every format, by day and by night, and write a page."""
     found = build_tables(TWO, "warm")
     first = [p for p in all_figures(found) if not p.name.startswith("setting-2")]
     ways = [*((form, False) for form in FORMATS), ("svg", True)]
-    drawings = [render(figure, form, dark=night) for figure in first for form, night in ways]
+    drawings = [render(figure, form, dark=night) for figure, (form, night) in zip(first, cycle(ways), strict=False)]
     return [hashlib.sha256(data).hexdigest() for data in (*drawings, render_page(found, "x").encode())]
 
 
@@ -69,7 +69,7 @@ def test_two_processes_draw_the_same_bytes(monkeypatch: pytest.MonkeyPatch) -> N
     done = child("-c", PROGRAM, str(Path(__file__).parents[1]))
     assert done.returncode == 0, done.stderr
     answer, ours = done.stdout.split(), digests()
-    assert len(answer) == len(set(answer)) == 9 * 4 + 1
+    assert len(answer) == len(set(answer)) == 9 + 1
     assert answer == ours
 
 

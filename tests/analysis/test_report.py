@@ -188,7 +188,7 @@ def test_the_same_runs_in_any_order_give_the_same_page() -> None:
     assert first == second
 
 
-@pytest.mark.heavy
+@pytest.mark.slow
 def test_a_page_of_twenty_methods_six_tasks_and_ten_seeds_is_below_two_megabytes() -> None:
     methods = [f"method_{number:02}" for number in range(20)]
     records = [run for task in range(6) for run in some_runs(10, methods, task=f"task_{task}", stages=10)]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.pairs import pairs
 from support.tasks import augmented, small_digits
 
 from plastibench.errors import RequestError
@@ -22,11 +23,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "mlp_bn": {"width": 10, "depth": 3},
 }
 QUICK = {("dash", "vit"), ("shrink_perturb", "plain_cnn"), ("head_reset", "mlp_bn")}
-CASES = [
-    pytest.param(name, model, marks=[] if (name, model) in QUICK else [pytest.mark.heavy])
-    for name in Registry().names("method")
-    for model in MODELS
-]
+CASES = pairs(list(MODELS), 1, quick=QUICK, whole=("dash", "shrink_perturb"))
 
 
 def small_task(registry: Registry, model: str, folder: Path) -> Task:

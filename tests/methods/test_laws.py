@@ -7,6 +7,7 @@ that see layers hold on a residual network too (here) and on models that are not
 from __future__ import annotations
 
 import pytest
+from support.pairs import pairs
 from support.tasks import CAPTURED, augmented, changes_captured_steps, few_digits
 
 from plastibench.plugins.method import Method
@@ -29,10 +30,11 @@ OTHER = {
     if make is not ACTING[name]
 }
 
-EVERY_OPTIMIZER = pytest.mark.parametrize(
-    "optimizer", ["sgd", *(pytest.param(name, marks=pytest.mark.heavy) for name in ("sam", "adam"))]
-)
 EVERY_METHOD = pytest.mark.parametrize("name", CLASSES)
+OPTIMIZERS = pytest.mark.parametrize(
+    ("name", "optimizer"),
+    [*((name, "sgd") for name in CLASSES), *pairs(("sam", "adam"), 1, whole=("dash", "shrink_perturb"))],
+)
 
 
 @pytest.fixture
@@ -99,8 +101,7 @@ def test_the_global_random_state_is_ignored(task: Task, name: str) -> None:
     laws.global_random_state_is_ignored(suited(task, ACTING[name]), ACTING[name])
 
 
-@EVERY_OPTIMIZER
-@EVERY_METHOD
+@OPTIMIZERS
 def test_interruption_changes_nothing(registry: Registry, name: str, optimizer: str) -> None:
     # One optimizer shows that the end of an epoch is no special case; each is stopped after every step.
     task = few_digits(registry, optimizer=optimizer, max_epochs=2 if optimizer == "sgd" else 1)
@@ -112,8 +113,7 @@ def test_its_state_survives_checkpointing(task: Task, name: str) -> None:
     laws.state_survives_checkpointing(suited(task, ACTING[name]), ACTING[name])
 
 
-@EVERY_OPTIMIZER
-@EVERY_METHOD
+@OPTIMIZERS
 def test_captured_steps_equal_eager_steps(registry: Registry, name: str, optimizer: str) -> None:
     task = few_digits(registry, **CAPTURED, optimizer=optimizer)
     laws.captured_steps_equal_eager_steps(suited(task, ACTING[name]), ACTING[name])

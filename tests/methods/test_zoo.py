@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from support.pairs import pairs
 from support.tasks import changes_captured_steps
 from support.zoo import PLAIN, zoo_task
 
@@ -15,11 +16,7 @@ from plastibench.testing.cpu_graphs import CapturingCpu, FusedCpu
 from plastibench.testing.run_trace import equal_weights, trace_run
 
 QUICK = {("dash", model) for model in ("tied", "attention", "recurrent", "buffers")}
-CASES = [
-    pytest.param(name, model, marks=[] if (name, model) in QUICK else [pytest.mark.heavy])
-    for name in Registry().names("method")
-    for model in PLAIN
-]
+CASES = pairs(list(PLAIN), 3, quick=QUICK, whole=("dash",))
 
 
 @pytest.mark.parametrize(("name", "model"), CASES)

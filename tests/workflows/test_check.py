@@ -50,6 +50,11 @@ SOUND = {
         f"self.steps += 1\nif self.steps % 2 == 0:\n    {SHRINK}",
         hook="after_step",
     ),
+    "with a wait in a few steps": method(
+        "weights = list(parameters_in(learner.model, 'layers'))\n"
+        "if learner.step % 3 == 0 and float(weights[0].norm()) > 0.0: weights[0].mul_(self.factor)",
+        hook="after_step",
+    ),
 }
 BROKEN = {
     "a misspelt hook": (method(SHRINK, hook="before_stages"), "did you mean before_stage"),
