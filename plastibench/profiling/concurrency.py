@@ -16,7 +16,7 @@ import torch
 
 from plastibench.devices import get_device
 from plastibench.errors import explain
-from plastibench.system.processes import spawn_context
+from plastibench.runner.worker import worker_context
 
 if TYPE_CHECKING:
     from plastibench.plugins.recipe import Recipe
@@ -95,7 +95,7 @@ def best_num_runs(results: Sequence[ConcurrencyResult]) -> int:
 
 
 def _measure(workload: Workload, num_runs: int) -> list[RunThroughput]:
-    context = spawn_context()
+    context = worker_context()
     with context.Manager() as manager, ProcessPoolExecutor(num_runs, mp_context=context) as pool:
         start = manager.Barrier(num_runs)
         return _results([pool.submit(_run, workload, seed, num_runs, start) for seed in range(num_runs)])

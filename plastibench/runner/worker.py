@@ -4,6 +4,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from multiprocessing.context import BaseContext
 
 from plastibench.errors import RequestError, count, explain
 from plastibench.experiments.spec import Spec
@@ -13,9 +14,15 @@ from plastibench.runner.execute import execute_run
 from plastibench.store.run_status import RunLockedError
 from plastibench.system import signals
 from plastibench.system.cpu import num_cores
+from plastibench.system.processes import forkserver_context
 from plastibench.training.callbacks import StopRequested, TimeLimitReached
 
 logger = logging.getLogger(__name__)
+
+
+def worker_context() -> BaseContext:
+    """Return a context whose processes find imported what executes runs, which takes seconds."""
+    return forkserver_context(["plastibench.runner.preloaded"])
 
 
 def init_worker(context: RunContext) -> None:

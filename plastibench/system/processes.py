@@ -5,6 +5,7 @@ Ours need nothing of it: plug-ins travel as source.
 """
 
 import multiprocessing
+import os
 import sys
 import threading
 from collections.abc import Iterator
@@ -41,7 +42,19 @@ if sys.platform != "win32":
     from multiprocessing.context import ForkServerContext, ForkServerProcess
 
     class _ForkedProcess(ForkServerProcess):
-        """A process that is forked from a server, which has imported no main module either."""
+        """A process that is forked from a server, which has imported no main module either.
+
+        The server may have been started long before, so the environment of now is sent with the process.
+        """
+
+        def start(self) -> None:
+            self._environment = dict(os.environ)
+            super().start()
+
+        def run(self) -> None:
+            os.environ.clear()
+            os.environ.update(self._environment)
+            super().run()
 
         @staticmethod
         def _Popen(process: BaseProcess) -> Any:  # noqa: N802, ANN401 - as multiprocessing has it
@@ -55,7 +68,8 @@ if sys.platform != "win32":
 def forkserver_context(preload: list[str]) -> BaseContext:
     """Return a context whose processes are forked from a server that has imported modules by name.
 
-    On Windows they are spawned.
+    This process has one server: the first process that is started decides what it imports. On Windows
+    processes are spawned.
     """
     if sys.platform == "win32":
         return spawn_context()

@@ -166,9 +166,7 @@ class MethodCheck:
         where = f"{waits[0].hook} waits in {waiting} of {len(steps)} steps: {_place(waits[0])}"
         if waiting < len(steps) and not self.cls.can_be_captured():
             return LawResult(name, "passed", f"{where}; its steps run eagerly, so some may")
-        return LawResult(
-            name, "failed", f"{where}; keep the number in a tensor, or act on it between stages"
-        )
+        return LawResult(name, "failed", f"{where}; keep the number in a tensor, or act on it between stages")
 
     def _on_model(self, model: str) -> LawResult:
         """Try the laws that see layers on another model."""

@@ -10,8 +10,8 @@ from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from multiprocessing.queues import SimpleQueue
 
+from plastibench.runner.worker import worker_context
 from plastibench.system import signals
-from plastibench.system.processes import spawn_context
 from plastibench.training.callbacks import StopRequested
 from plastibench.tuning.storage import StorageError, storage_errors
 from plastibench.tuning.trial_runner import WorkerConfig, run_worker
@@ -37,7 +37,7 @@ def run_workers(config: WorkerConfig, num_workers: int, on_poll: Callable[[], No
     Raises StorageError if one of them cannot use the storage, and WorkersLostError if worker after worker
     dies. No process is left when this returns or raises.
     """
-    errors = spawn_context().SimpleQueue()
+    errors = worker_context().SimpleQueue()
     workers = [_start(config, position, errors) for position in range(num_workers)]
     num_deaths = 0
     try:
@@ -62,7 +62,7 @@ def run_workers(config: WorkerConfig, num_workers: int, on_poll: Callable[[], No
 
 
 def _start(config: WorkerConfig, position: int, errors: SimpleQueue[str]) -> BaseProcess:
-    context = spawn_context()
+    context = worker_context()
     # Not a daemon: a run that streams its images has processes of its own.
     process = context.Process(target=_main, args=(config, position, errors), daemon=False)
     process.start()

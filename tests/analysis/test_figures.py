@@ -58,7 +58,9 @@ def digests() -> list[str]:
     found = build_tables(TWO, "warm")
     first = [p for p in all_figures(found) if not p.name.startswith("setting-2")]
     ways = [*((form, False) for form in FORMATS), ("svg", True)]
-    drawings = [render(figure, form, dark=night) for figure, (form, night) in zip(first, cycle(ways), strict=False)]
+    drawings = [
+        render(figure, form, dark=night) for figure, (form, night) in zip(first, cycle(ways), strict=False)
+    ]
     return [hashlib.sha256(data).hexdigest() for data in (*drawings, render_page(found, "x").encode())]
 
 

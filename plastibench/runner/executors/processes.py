@@ -17,9 +17,8 @@ from plastibench.runner.context import RunContext
 from plastibench.runner.events import Emit, EpochEnded, RunEvent, RunFailed, RunLost, RunReleased
 from plastibench.runner.executors.base import Executor
 from plastibench.runner.slots import Slot, device_slots
-from plastibench.runner.worker import RunWorker
+from plastibench.runner.worker import RunWorker, worker_context
 from plastibench.system import signals
-from plastibench.system.processes import spawn_context
 from plastibench.system.signals import interrupts_ignored, send_to_parent
 from plastibench.training.callbacks import StopRequested
 
@@ -117,12 +116,12 @@ class WorkerProcess:
     """A process that executes runs, seen from its parent."""
 
     def __init__(self, context: RunContext, grace_seconds: float) -> None:
-        spawn = spawn_context()
+        processes = worker_context()
         self.grace_seconds = grace_seconds
-        self.connection, child_end = spawn.Pipe()
+        self.connection, child_end = processes.Pipe()
         # Not a daemon: a run that streams its images has processes of its own. If this program is killed,
         # the pipe breaks and the process ends by itself.
-        self.process: BaseProcess = spawn.Process(target=_work, args=(child_end, context), daemon=False)
+        self.process: BaseProcess = processes.Process(target=_work, args=(child_end, context), daemon=False)
         with interrupts_ignored():
             self.process.start()
         child_end.close()
