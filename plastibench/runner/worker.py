@@ -4,7 +4,6 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from multiprocessing.context import BaseContext
 
 from plastibench.errors import RequestError, count, explain
 from plastibench.experiments.spec import Spec
@@ -14,13 +13,13 @@ from plastibench.runner.execute import execute_run
 from plastibench.store.run_status import RunLockedError
 from plastibench.system import signals
 from plastibench.system.cpu import num_cores
-from plastibench.system.processes import forkserver_context
+from plastibench.system.processes import ProcessContext, forkserver_context
 from plastibench.training.callbacks import StopRequested, TimeLimitReached
 
 logger = logging.getLogger(__name__)
 
 
-def worker_context() -> BaseContext:
+def worker_context() -> ProcessContext:
     """Return a context whose processes find imported what executes runs, which takes seconds."""
     return forkserver_context(["plastibench.runner.preloaded"])
 

@@ -10,12 +10,18 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from multiprocessing.context import BaseContext, SpawnContext, SpawnProcess
+from multiprocessing.context import SpawnContext, SpawnProcess
 from multiprocessing.process import BaseProcess
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from plastibench.errors import RequestError
+
+if TYPE_CHECKING:
+    from multiprocessing.context import ForkServerContext
+
+ProcessContext: TypeAlias = "ForkServerContext | SpawnContext"
+"""How to start processes."""
 
 _LOCK = threading.Lock()
 
@@ -65,7 +71,7 @@ if sys.platform != "win32":
         Process = _ForkedProcess
 
 
-def forkserver_context(preload: list[str]) -> BaseContext:
+def forkserver_context(preload: list[str]) -> ProcessContext:
     """Return a context whose processes are forked from a server that has imported modules by name.
 
     This process has one server: the first process that is started decides what it imports. On Windows
