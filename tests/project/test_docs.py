@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 import pkgutil
 import re
 from collections.abc import Iterable, Iterator
@@ -25,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
-    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
     ROOT / "results/README.md",
 ]
 
@@ -189,12 +190,34 @@ def test_the_page_of_remedies_is_current() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_the_readme_shows_the_published_quick_start() -> None:
-    published = (ROOT / "results/quickstart.md").read_text(encoding="utf-8")
-    shown = (ROOT / "README.md").read_text(encoding="utf-8").split("<!-- quickstart -->")[1]
-    rows = [line for line in published.splitlines() if line.startswith("|")]
-    assert len(rows) == 9
-    assert [line for line in shown.splitlines() if line.startswith("|")] == rows
+def table_rows(text: str) -> list[dict[str, str]]:
+    lines = [line.strip("|\n").split("|") for line in text.splitlines() if line.startswith("|")]
+    header, _, *rows = [[cell.strip() for cell in line] for line in lines]
+    return [dict(zip(header, row, strict=True)) for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("page", "result", "columns", "methods"),
+    [("README.md", "quickstart", 5, 7), ("docs/tutorials/read_a_table.md", "cifar10-cpu", 13, 4)],
+)
+def test_tables_on_pages_are_parts_of_published_ones(page: str, result: str, columns: int, methods: int) -> None:
+    published = table_rows((ROOT / f"results/{result}.md").read_text(encoding="utf-8"))
+    shown = table_rows((ROOT / page).read_text(encoding="utf-8").split(f"<!-- {result} -->")[1].split("<!--")[0])
+    assert len(shown) == methods
+    assert len(shown[0]) == columns
+    named = [row for row in published if row["method"] in {part["method"] for part in shown}]
+    assert [{name: row[name] for name in part} for row, part in zip(named, shown, strict=True)] == shown
+
+
+def test_the_pictures_were_drawn_from_the_published_results() -> None:
+    pictures = sorted((ROOT / "docs/pictures").glob("*.svg"))
+    assert len(pictures) >= 2
+    for picture in pictures:
+        text = picture.read_text(encoding="utf-8")
+        source, digest = re.search(r"<desc>from (\S+) \((\w+)\)</desc>", text).groups()  # type: ignore[union-attr]
+        assert hashlib.sha256((ROOT / source).read_bytes()).hexdigest()[:16] == digest, picture.name
+        assert len(text) < 60_000
+        assert "prefers-color-scheme:dark" in text
 
 
 def test_the_probe_on_the_page_of_probes_measures_and_leaves_the_run_alone(tmp_path: Path) -> None:
