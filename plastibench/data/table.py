@@ -77,7 +77,8 @@ def _files(schema: TableSchema) -> list[str]:
 def _load(schema: TableSchema, _: tuple[tuple[int, int], ...]) -> Table:
     files = [read_table(Path(name).expanduser(), schema.separator) for name in _files(schema)]
     for file in files:
-        for column in (schema.label, *schema.categorical):
+        file.require(schema.label, "label=COLUMN says which one holds the classes")
+        for column in schema.categorical:
             file.require(column)
     names = _feature_columns(files, schema)
     classes, labels = _labels(files, schema.label)

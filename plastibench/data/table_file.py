@@ -37,10 +37,11 @@ class TableFile:
         place = f"line {row + 2}" if self.path.suffix.lower() in TEXT_SUFFIXES else f"row {row + 1}"
         return f"{self.path}, column {column!r}, {place}"
 
-    def require(self, column: str) -> None:
-        """Raise RequestError if there is no such column."""
+    def require(self, column: str, hint: str = "") -> None:
+        """Raise RequestError if there is no such column; `hint` ends its message."""
         if column not in self.frame.columns:
-            raise unknown(f"column of {self.path}", column, map(str, self.frame.columns))
+            error = unknown(f"column of {self.path}", column, map(str, self.frame.columns))
+            raise RequestError(f"{error}; {hint}") if hint else error
 
 
 def read_table(path: Path, separator: str = ",") -> TableFile:

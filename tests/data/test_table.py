@@ -193,6 +193,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("a,label\n,x\n,y\n", MEAN, "mine.csv, column 'a' has no value in the training rows: leave it out"),
     ("a,label\n,x\n,y\n", {**MEAN, "categorical": ("a",)}, "column 'a' has no value in the training rows"),
     (ROWS, {"label": "lable"}, "no column of mine.csv named 'lable'; did you mean 'label'? (there are: a, b"),
+    (ROWS, {"label": "kind"}, "label); label=COLUMN says which one holds the classes"),
     (ROWS, {"ignore": ("colour",)}, "no column of mine.csv named 'colour'; did you mean 'color'?"),
     (ROWS, {"categorical": ("label",)}, "categorical=label means nothing: that column is no feature"),
 ]
