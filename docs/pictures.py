@@ -107,7 +107,9 @@ def draw_stages(source: Path) -> Figure:
     rows = [json.loads(line) for line in source.read_text(encoding="utf-8").splitlines()]
     found: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
-        found[LABELS.get(row["method"], row["method"])][(row["stage"] + 1) * CHUNK].append(100 * row["test_accuracy"])
+        found[LABELS.get(row["method"], row["method"])][(row["stage"] + 1) * CHUNK].append(
+            100 * row["test_accuracy"]
+        )
     styles = style.method_styles(list(found))
     figure, axes = style.new_figure(2.9, 6.6)
     for name, stages in found.items():

@@ -201,9 +201,13 @@ def table_rows(text: str) -> list[dict[str, str]]:
     ("page", "result", "columns", "methods"),
     [("README.md", "quickstart", 5, 7), ("docs/tutorials/read_a_table.md", "cifar10-cpu", 13, 4)],
 )
-def test_tables_on_pages_are_parts_of_published_ones(page: str, result: str, columns: int, methods: int) -> None:
+def test_tables_on_pages_are_parts_of_published_ones(
+    page: str, result: str, columns: int, methods: int
+) -> None:
     published = table_rows((ROOT / f"results/{result}.md").read_text(encoding="utf-8"))
-    shown = table_rows((ROOT / page).read_text(encoding="utf-8").split(f"<!-- {result} -->")[1].split("<!--")[0])
+    shown = table_rows(
+        (ROOT / page).read_text(encoding="utf-8").split(f"<!-- {result} -->")[1].split("<!--")[0]
+    )
     assert len(shown) == methods
     assert len(shown[0]) == columns
     named = [row for row in published if row["method"] in {part["method"] for part in shown}]
