@@ -1,6 +1,6 @@
 """Draw the pictures of README and docs from published results, into docs/pictures/.
 
-python docs/pictures.py [--check]   draw them, or fail if one was drawn from other results than those that are here
+python docs/pictures.py [--check]   draw them, or fail if a result has changed since one was drawn
 """
 
 from __future__ import annotations
