@@ -7,13 +7,11 @@ from pathlib import Path
 
 import pytest
 from support.block_checks import check
-from support.block_runner import PageRunner
+from support.block_runner import PageRunner, prepare
 from support.blocks import ROOT, Block, blocks, blocks_in, pages
-from support.finished_runs import finish_all
 
 import plastibench
 from plastibench import python_api
-from plastibench.workflows.request import Selection
 
 PAGES = [page for page in pages() if blocks(page)]
 
@@ -30,7 +28,7 @@ def test_every_block_can_be_right() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_the_blocks_of_a_page_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    finish_all(Path("plastibench-home"), Selection().specs)
+    prepare()
     runner = PageRunner()
     for block in blocks(page):
         runner.run(block)
@@ -40,7 +38,7 @@ def test_the_blocks_of_a_page_run(page: Path, tmp_path: Path, monkeypatch: pytes
 @pytest.mark.parametrize("name", ["run", "resume", "table", "results"])
 def test_the_example_of_a_function_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    finish_all(Path("plastibench-home"), Selection().specs)
+    prepare()
     finder = doctest.DocTestFinder(recurse=False)
     (example,) = finder.find(getattr(python_api, name), name, globs={"plastibench": plastibench})
     outcome = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(example)

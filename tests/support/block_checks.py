@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import contextlib
+import importlib
 import importlib.util
 import inspect
 import pkgutil
@@ -41,11 +43,16 @@ def _check_python(block: Block) -> None:
     for node in ast.walk(ast.parse(block.text)):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(OURS):
             for name in node.names:
-                pkgutil.resolve_name(f"{node.module}:{name.name}")
+                _check_import(f"{node.module}", name.name)
         elif isinstance(node, ast.Attribute) and ast.unparse(node).startswith(f"{OURS}."):
             pkgutil.resolve_name(ast.unparse(node))
         elif isinstance(node, ast.Call) and ast.unparse(node.func).startswith(f"{OURS}."):
             _check_keywords(node)
+
+
+def _check_import(module: str, name: str) -> None:
+    if not hasattr(importlib.import_module(module), name):
+        importlib.import_module(f"{module}.{name}")
 
 
 def _check_keywords(call: ast.Call) -> None:
@@ -119,9 +126,23 @@ def parsed(words: list[str]) -> tuple[str, click.Context]:
         command, name, words = command.commands[words[0]], f"{name} {words[0]}".strip(), words[1:]
         context = click.Context(command)
     if not isinstance(command, click.Group) and not {"--help", "-h"} & set(words):
-        context = command.make_context(name, list(words))
-        _check_names(context)
+        with contextlib.suppress(_MissingFile):
+            context = _full_context(command, name, words)
+            _check_names(context)
     return name, context
+
+
+class _MissingFile(Exception):  # noqa: N818 - not an error
+    """A command names a file of the reader's, which is not here."""
+
+
+def _full_context(command: click.Command, name: str, words: list[str]) -> click.Context:
+    try:
+        return command.make_context(name, list(words))
+    except click.BadParameter as error:
+        if isinstance(error.param and error.param.type, click.Path) and "not exist" in error.message:
+            raise _MissingFile from error
+        raise
 
 
 def _check_names(context: click.Context) -> None:

@@ -14,6 +14,7 @@ import click
 
 from plastibench.plugins.registry import Registry
 from plastibench.runner.workspace import Workspace
+from plastibench.store.run_store import DEFAULT_HOME
 from plastibench.workflows.request import OVERRIDES, Selection
 from support.block_checks import check, parsed, without_variables
 from support.blocks import Block
@@ -22,6 +23,7 @@ from support.finished_runs import finish_all
 
 READS_RUNS = ("run", "table", "report", "status", "submit")
 """Commands whose runs are finished beforehand, with made-up numbers."""
+OTHER_HOMES = ("other-home", "another-home")
 MIRRORS = ("run", "resume", "tune")
 """Commands that write to MLflow unless they are told not to."""
 
@@ -69,6 +71,15 @@ class PageRunner:
             _finish_runs(context)
         done = command(*words[1:], *(["--no-mlflow"] if name in MIRRORS else []))
         assert done.status == 0, f"{where}: {' '.join(words)} ends with {done.status}: {done.err[-600:]}"
+
+
+def prepare() -> None:
+    """Finish the runs of the quick start, and others of its task, in home folders in the current folder."""
+    quick_start = Selection()
+    tasks = quick_start.resolved_suite.grids[0].tasks
+    finish_all(Path(DEFAULT_HOME), [*quick_start.specs, *Selection(tasks=tasks).specs])
+    for home in OTHER_HOMES:
+        finish_all(Path(home), quick_start.specs)
 
 
 def _finish_runs(context: click.Context) -> None:
