@@ -73,13 +73,13 @@ class PageRunner:
         assert done.status == 0, f"{where}: {' '.join(words)} ends with {done.status}: {done.err[-600:]}"
 
 
-def prepare() -> None:
-    """Finish the runs of the quick start, and others of its task, in home folders in the current folder."""
+def prepare(folder: Path) -> None:
+    """Finish the runs of the quick start, and others of its task, in home folders that pages name."""
     quick_start = Selection()
     tasks = quick_start.resolved_suite.grids[0].tasks
-    finish_all(Path(DEFAULT_HOME), [*quick_start.specs, *Selection(tasks=tasks).specs])
+    finish_all(folder / DEFAULT_HOME, [*quick_start.specs, *Selection(tasks=tasks).specs])
     for home in OTHER_HOMES:
-        finish_all(Path(home), quick_start.specs)
+        finish_all(folder / home, quick_start.specs)
 
 
 def _finish_runs(context: click.Context) -> None:
