@@ -1,5 +1,6 @@
 """Errors of a request, and one-line messages for any error."""
 
+import importlib.util
 import re
 import sys
 import traceback
@@ -22,6 +23,33 @@ def unknown(kind: str, value: str, allowed: Iterable[str]) -> RequestError:
     matches = get_close_matches(value, names, n=1, cutoff=0.5)
     hint = f"; did you mean {matches[0]!r}?" if matches else ""
     return RequestError(f"no {kind} named {value!r}{hint} (there are: {', '.join(names) or 'none'})")
+
+
+EXTRAS = {
+    "mlflow": "mlflow",
+    "optuna": "tune",
+    "optuna_dashboard": "dashboard",
+    "psycopg": "postgres",
+    "pyarrow": "parquet",
+    "ray": "ray",
+}
+"""The extra of plastibench that installs each optional package."""
+
+
+def is_installed(package: str) -> bool:
+    """Return whether an optional package can be imported."""
+    return importlib.util.find_spec(package) is not None
+
+
+def require(package: str, what: str) -> None:
+    """Raise RequestError with what to install if a package that something needs is missing."""
+    if not is_installed(package):
+        raise RequestError(f"{what} needs {not_installed(package)}")
+
+
+def not_installed(package: str) -> str:
+    """Return that an optional package is missing, and what installs it."""
+    return f"{package}, which is not installed: pip install 'plastibench[{EXTRAS[package]}]'"
 
 
 def count(number: int, noun: str, plural: str = "") -> str:
@@ -50,6 +78,8 @@ def explain(error: BaseException) -> str:
     """Return a one-line message for any exception."""
     if isinstance(error, RequestError):
         return one_line(str(error))
+    if isinstance(error, ModuleNotFoundError) and error.name in EXTRAS:
+        return f"this needs {not_installed(error.name)}"
     if is_out_of_memory(error):
         return f"out of memory{_allocation(error)}: {MEMORY_HINT} ({_summary(error)})"
     if isinstance(error, OSError) and error.strerror:

@@ -1,6 +1,6 @@
 """A mirror of the store in MLflow: no other room imports mlflow, and no run needs it."""
 
 from plastibench.tracking.experiment import leaderboard_links
-from plastibench.tracking.server import DATABASE, TrackingServer, is_available
+from plastibench.tracking.server import DATABASE, TrackingServer, page_app_options
 
-__all__ = ["DATABASE", "TrackingServer", "is_available", "leaderboard_links"]
+__all__ = ["DATABASE", "TrackingServer", "leaderboard_links", "page_app_options"]

@@ -17,12 +17,10 @@ from plastibench.tracking.follower import (
     STEP_SECONDS,
     MirrorJob,
     MirrorResult,
-    Texts,
     follow,
     log_failure,
     shell_command,
 )
-from plastibench.tracking.server import is_available
 
 logger = logging.getLogger(__name__)
 
@@ -33,10 +31,8 @@ GRACE_SECONDS = 3.0
 
 @contextmanager
 def mirrored(job: MirrorJob | None) -> Iterator[BackgroundMirror | None]:
-    """Mirror a job inside the context; yield None if there is no job or mlflow is not installed."""
-    if job is None or not is_available():
-        if job is not None:
-            logger.warning("mlflow is not installed: nothing is mirrored")
+    """Mirror a job inside the context; yield None if there is no job."""
+    if job is None:
         yield None
     else:
         with BackgroundMirror(job) as mirror:
@@ -70,7 +66,7 @@ class BackgroundMirror:
     ) -> None:
         """Stop the process; `plastibench sync` writes what it could not."""
         if error_type is not None:  # so that MLflow does not show runs as running
-            self._send({})
+            self._send(attach=False)
             self._process.join(GRACE_SECONDS)
         if self.result is None:
             self._process.kill()
@@ -78,9 +74,9 @@ class BackgroundMirror:
         self._listener.join()
         self._connection.close()
 
-    def finish(self, texts: Texts) -> None:
-        """Wait until all is written, as long as there is progress; attach texts to leaderboards."""
-        self._send(texts)
+    def finish(self) -> None:
+        """Wait until all is written, as long as there is progress, with the tables of leaderboards."""
+        self._send(attach=True)
         while self._listener.is_alive() and time.monotonic() < self.deadline:
             self._listener.join(POLL_SECONDS)
         if self.result is None:
@@ -88,9 +84,9 @@ class BackgroundMirror:
         elif self.result.is_complete:
             self._log_result(self.result)
 
-    def _send(self, texts: Texts) -> None:
+    def _send(self, *, attach: bool) -> None:
         with suppress(OSError):
-            self._connection.send(texts)
+            self._connection.send(attach)
 
     def _listen(self) -> None:
         """Receive messages until the process ends."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import platform
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from plastibench.tracking.bulk.reader import Tags, read_batches
+from plastibench.tracking.page_view import VIEW_TAG, experiment_link, view_of_runs
 from plastibench.tracking.payload import stages_digest
 from plastibench.tracking.server import TrackingServer, ensure_experiment
 
@@ -19,22 +20,14 @@ if TYPE_CHECKING:
 
 PREFIX = "plastibench/"
 """Of the names of experiments: other projects may share the server."""
-VIEW = "plastibench"
-"""The name of the view of an experiment's page that shows the best run first."""
 STAGES = "stages"
 """The tag of a child with the digest of its stages."""
-COLUMNS = ("test_accuracy_mean", "test_accuracy", "total_passes", "total_seconds")
-EXPERIMENT_TAGS = {
-    "mlflow.experimentKind": "custom_model_development",
-    f"mlflow.sharedViewState.{VIEW}": json.dumps(
-        {
-            "orderByKey": f"metrics.`{COLUMNS[0]}`",
-            "orderByAsc": False,
-            "selectedColumns": [*(f"metrics.`{name}`" for name in COLUMNS), "tags.`method`", "tags.`seed`"],
-        }
-    ),
-}
-"""With them MLflow's page shows the columns that matter, and the best run first."""
+EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development", VIEW_TAG: view_of_runs()}
+"""Set if missing. With them MLflow's page shows the columns that matter, and the best first."""
+AGGREGATE = "aggregate"
+"""The kind of an MLflow run that shows a row of a leaderboard's tables: never taken for a run."""
+AGGREGATE_KEY, AGGREGATE_DIGEST = "aggregate", "digest"
+"""Tags of an aggregate: which row it is, and its version with a digest of all that it shows."""
 ACTIVE_ONLY, DELETED_ONLY = 1, 2
 """MLflow's ViewType, which is not worth an import."""
 
@@ -57,6 +50,19 @@ class ChildRun:
 
 
 @dataclass(frozen=True)
+class AggregateRun:
+    """An MLflow run that shows a row of a leaderboard's tables."""
+
+    id: str
+    name: str
+    version: int
+    """How often it was written."""
+    digest: str
+    """Of all that it shows."""
+    metrics: frozenset[str]
+
+
+@dataclass(frozen=True)
 class MlflowExperiment:
     """What MLflow has of a leaderboard."""
 
@@ -67,6 +73,10 @@ class MlflowExperiment:
     """The id of the MLflow run and the digest of all that it shows, separated by a space, by run id."""
     unfinished: dict[str, ChildRun] = field(default_factory=dict)
     """By run id."""
+    aggregates: dict[str, AggregateRun] = field(default_factory=dict)
+    """Those that this home folder has written, by their keys."""
+    tags: dict[str, str] = field(default_factory=dict)
+    """Those of the experiment itself."""
 
     def tag_key(self, run: str) -> str:
         """Return the key of a batch's tag with the finished child of a run."""
@@ -85,10 +95,15 @@ class ExperimentLoader:
         stored = ensure_experiment(self.client, self.server, f"{PREFIX}{leaderboard}", leaderboard)
         experiment_id = str(stored.experiment_id)
         for key, value in EXPERIMENT_TAGS.items():
-            if stored.tags.get(key) != value:
+            if key not in stored.tags:
                 self.client.set_experiment_tag(experiment_id, key, value)
-        parent, unfinished = self._parent(experiment_id, leaderboard), self._unfinished(experiment_id)
-        experiment = MlflowExperiment(experiment_id, parent, unfinished=unfinished)
+        experiment = MlflowExperiment(
+            experiment_id,
+            self._parent(experiment_id, leaderboard),
+            unfinished=self._unfinished(experiment_id),
+            aggregates=self._aggregates(experiment_id),
+            tags={**EXPERIMENT_TAGS, **stored.tags},
+        )
         experiment.finished.update(self._finished(experiment))
         return experiment
 
@@ -109,6 +124,21 @@ class ExperimentLoader:
                 is_running=run.info.status == "RUNNING",
             )
             for run in search(self.client, experiment, query)
+        }
+
+    def _aggregates(self, experiment: str) -> dict[str, AggregateRun]:
+        """Return the aggregates of this home folder; another one has its own, of its own runs."""
+        query = f"tags.kind = '{AGGREGATE}'"
+        return {
+            run.data.tags[AGGREGATE_KEY]: AggregateRun(
+                id=str(run.info.run_id),
+                name=str(run.info.run_name),
+                version=int(run.data.tags[AGGREGATE_DIGEST].partition(":")[0]),
+                digest=run.data.tags[AGGREGATE_DIGEST].partition(":")[2],
+                metrics=frozenset(run.data.metrics),
+            )
+            for run in search(self.client, experiment, query)
+            if run.data.tags.get("home") == home_tag(self.server)
         }
 
     def _finished(self, experiment: MlflowExperiment) -> dict[str, str]:
@@ -157,6 +187,6 @@ def leaderboard_links(server: TrackingServer) -> dict[str, str]:
     }
 
 
-def experiment_link(experiment: object) -> str:
-    """Return the part of a page's address behind the server's, with the best run first."""
-    return f"#/experiments/{experiment}/runs?viewStateShareKey={VIEW}"
+def home_tag(server: TrackingServer) -> str:
+    """Return what tells the aggregates of a home folder from those of others that use the same server."""
+    return f"{platform.node()}:{server.home.resolve()}"

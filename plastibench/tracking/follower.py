@@ -5,7 +5,7 @@ import logging
 import os
 import shlex
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,20 +21,23 @@ from plastibench.store.run_store import Store
 from plastibench.store.run_writer import FAILURE_FILE
 from plastibench.system.locks import DATABASE_LOCK_SECONDS, is_locked
 from plastibench.system.signals import ignore_group_signals, send_to_parent
-from plastibench.tracking.experiment import experiment_link
+from plastibench.tracking.aggregates import write_aggregates
+from plastibench.tracking.leaderboard import leaderboard_records, leaderboard_tables, table_files
+from plastibench.tracking.page_view import experiment_link
 from plastibench.tracking.server import TrackingServer
 from plastibench.tracking.studies import TuningMirror, TuningSource
 from plastibench.tracking.writer import MlflowWriter
 
 logger = logging.getLogger(__name__)
 
-Texts = Mapping[str, Mapping[str, str]]
-"""To attach: by leaderboard and name."""
 POLL_SECONDS = 1.0
 RETRY_SECONDS = 20.0
 """Time until MLflow is tried again after an error."""
 STEP_SECONDS = DATABASE_LOCK_SECONDS + 30.0
 """Longest time of a step, such as importing mlflow or writing a run; requests have timeouts of their own."""
+AGGREGATE_SECONDS = 10.0
+AGGREGATE_SHARE = 0.02
+"""How soon, and in which share of the time, aggregates are brought up to date while runs are executed."""
 NICENESS = 5
 """So that runs have priority."""
 
@@ -66,7 +69,7 @@ class StoreFollower:
     """Brings runs and trials to MLflow as they progress."""
 
     def __init__(self, job: MirrorJob, on_run: Callable[[], None]) -> None:
-        """`on_run` is called before each run that is written."""
+        """`on_run` is called before each run and each leaderboard that is written."""
         self.job = job
         self.on_run = on_run
         self.store = Store(job.server.home)
@@ -76,25 +79,46 @@ class StoreFollower:
         """Finished runs or trials that were written."""
         self._sizes: dict[str, int] = {}
         self._written: set[tuple[str, str]] = set()
+        self._changed: set[str] = set()
+        """Leaderboards with runs that their aggregates lack."""
+        self._aggregates_due = time.monotonic() + AGGREGATE_SECONDS
 
     def update(self) -> None:
         """Write what has changed since the last time."""
+        self._update_runs_and_trials()
+        start = time.monotonic()
+        if self._changed and start >= self._aggregates_due:
+            self._update_leaderboards(sorted(self._changed), attach=False)
+            seconds = (time.monotonic() - start) / AGGREGATE_SHARE
+            self._aggregates_due = start + max(AGGREGATE_SECONDS, seconds)
+
+    def _update_runs_and_trials(self) -> None:
         self._update_runs()
         if self.tuning is not None and self.tuning.changed_studies():
             with self.writer.session():
                 self.num_added += self.tuning.update()
 
-    def finish(self, texts: Texts) -> None:
-        """Write what is left, mark the runs that no process executes, attach texts to leaderboards."""
+    def finish(self, *, attach: bool) -> None:
+        """Write what is left, mark the runs that no process executes; attach tables to leaderboards."""
         self._sizes.clear()  # a damaged run may have been executed again
-        self.update()
+        self._update_runs_and_trials()
         if any(experiment.unfinished for experiment in self.writer.experiments.values()):
             with self.writer.session():
                 self._mark_stopped_runs()
         self.writer.close()
-        with self.writer.session():
-            for name, named_texts in texts.items():
-                self.writer.attach(self.writer.experiment(name), named_texts)
+        self._update_leaderboards(self.job.leaderboards, attach=attach)
+
+    def _update_leaderboards(self, names: Iterable[str], *, attach: bool) -> None:
+        """Bring the aggregates of leaderboards up to date, and their tables if they are to be attached."""
+        for name in names:
+            self.on_run()
+            tables = leaderboard_tables(leaderboard_records(self.store, name))
+            with self.writer.session():
+                experiment = self.writer.experiment(name)
+                write_aggregates(self.writer, experiment, tables)
+                if attach:
+                    self.writer.attach(experiment, table_files(tables))
+            self._changed.discard(name)
 
     def result(self, *, is_complete: bool) -> MirrorResult:
         """Return what was written, and where."""
@@ -123,7 +147,9 @@ class StoreFollower:
                 self.writer.write_stages(experiment, spec, rows, self._started(spec.id))
             return
         for record in tuned_settings.attach(self.store.finished([spec]), self.store.tuned_settings()):
-            self.num_added += self.writer.write_record(experiment, record)
+            if self.writer.write_record(experiment, record):
+                self.num_added += 1
+                self._changed.add(leaderboard)
             self._written.add((leaderboard, spec.id))
 
     def _mark_stopped_runs(self) -> None:
@@ -160,7 +186,7 @@ class StoreFollower:
 
 
 def follow(connection: Connection, job: MirrorJob) -> None:
-    """Mirror a job until the parent sends texts to attach: the main function of the process.
+    """Mirror a job until the parent sends whether to attach tables: the main function of the process.
 
     It sends None as a sign of life, log records, and the result last.
     """
@@ -170,17 +196,17 @@ def follow(connection: Connection, job: MirrorJob) -> None:
     send = partial(send_to_parent, connection)
     logging.getLogger("plastibench").addHandler(QueueHandler(SimpleNamespace(put_nowait=send)))
     follower = StoreFollower(job, on_run=partial(send, None))
-    texts, retry_time, has_failed, is_complete = None, 0.0, False, False
-    while texts is None:
-        texts = _receive(connection)
+    attach, retry_time, has_failed, is_complete = None, 0.0, False, False
+    while attach is None:
+        attach = _receive(connection)
         if time.monotonic() < retry_time:
             continue
         try:
             send(None)
-            if texts is None:
+            if attach is None:
                 follower.update()
             else:
-                follower.finish(texts)
+                follower.finish(attach=attach)
                 is_complete = True
         except Exception as error:  # whatever MLflow and its database raise
             retry_time = time.monotonic() + RETRY_SECONDS
@@ -191,10 +217,10 @@ def follow(connection: Connection, job: MirrorJob) -> None:
     send(follower.result(is_complete=is_complete))
 
 
-def _receive(connection: Connection) -> Texts | None:
-    """Wait a moment for the parent's texts; exit if the parent is gone."""
+def _receive(connection: Connection) -> bool | None:
+    """Wait a moment for the parent's word to end, whether to attach tables; exit if the parent is gone."""
     try:
-        return connection.recv() if connection.poll(POLL_SECONDS) else None
+        return bool(connection.recv()) if connection.poll(POLL_SECONDS) else None
     except (EOFError, OSError):
         os._exit(1)
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from plastibench.errors import RequestError
+from plastibench.errors import RequestError, is_installed, not_installed, require
 from plastibench.system.locks import DATABASE_LOCK_SECONDS, file_lock
 from plastibench.system.uris import check_address, explain_without_password, without_password
 
@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 DATABASE = "mlflow.db"
 ARTIFACTS = "mlflow-artifacts"
 LOCK = "mlflow.lock"
+PAGE_APP = "plastibench"
+"""The name of the entry point of `page_app`."""
 VARIABLE = "MLFLOW_TRACKING_URI"
 """MLflow's own variable, which may have been set for other programs."""
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
@@ -42,9 +44,10 @@ ENVIRONMENT = {
 }
 
 
-def is_available() -> bool:
-    """Return whether mlflow is installed."""
-    return importlib.util.find_spec("mlflow") is not None
+def page_app_options() -> list[str]:
+    """Return the options with which MLflow's server serves `page_app`, if what is installed declares it."""
+    declared = entry_points(group="mlflow.app", name=PAGE_APP)
+    return ["--app-name", PAGE_APP] if declared else []
 
 
 def configure_mlflow(home: Path) -> None:
@@ -81,6 +84,19 @@ class TrackingServer:
             return replace(cls.from_uri(uri_of_others, home), is_optional=True)
         except RequestError as error:
             return cls("", home).replacement(error)
+
+    @classmethod
+    def to_mirror(cls, uri: str | None, home: Path) -> TrackingServer | None:
+        """Return the server to mirror runs to, or None if mlflow is not installed and nobody asked for it.
+
+        Raises RequestError for an address that the user asked for and that cannot be used.
+        """
+        if uri:
+            require("mlflow", f"--tracking-uri {without_password(uri)}")
+        elif not is_installed("mlflow"):
+            logger.info("no mirror of the runs: it needs %s", not_installed("mlflow"))
+            return None
+        return cls.choose(uri, home)
 
     @classmethod
     def from_uri(cls, uri: str | None, home: Path) -> TrackingServer:
@@ -178,7 +194,11 @@ class TrackingServer:
             uri = f"{self.sqlite_path.resolve().as_uri()}?mode=ro"
             with closing(sqlite3.connect(uri, uri=True, timeout=DATABASE_LOCK_SECONDS)) as database:
                 return database.execute(sql, values).fetchall()
-        import sqlalchemy
+        try:
+            import sqlalchemy
+        except ImportError:
+            require("mlflow", f"the database {self.display_uri}")
+            raise
 
         engine = sqlalchemy.create_engine(self.uri)
         try:
@@ -189,6 +209,7 @@ class TrackingServer:
 
     def post(self, endpoint: str, body: Mapping[str, Any], timeout: float) -> dict[str, Any]:
         """Return a server's response from an endpoint such as `runs/search`, with every login of MLflow's."""
+        require("mlflow", f"the server {self.display_uri}")
         configure_mlflow(self.home)
         from mlflow.utils import credentials, rest_utils
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from plastibench.errors import RequestError, explain
+from plastibench.errors import RequestError, explain, require
 from plastibench.store.tuned_settings import FOLDER
 from plastibench.system.locks import DATABASE_LOCK_SECONDS
 from plastibench.system.uris import check_address, explain_without_password, without_password
@@ -31,6 +31,7 @@ def open_storage(home: Path, url: str | None) -> BaseStorage:
 
     Raises RequestError if it cannot be reached.
     """
+    require("optuna", "reading trials")
     import optuna
 
     if url is not None:

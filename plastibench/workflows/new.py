@@ -63,7 +63,7 @@ def _package_files(request: NewRequest) -> Iterator[tuple[Path, str]]:
     package = root / "src" / _values(request)["package"]
     yield root / "pyproject.toml", _filled("package/pyproject.toml.txt", request)
     yield root / "README.md", _filled("package/README.md.txt", request)
-    yield package / "__init__.py", ""
+    yield package / "__init__.py", _filled("package/__init__.py.txt", request)
     yield from _plugin_file(request, package)
     yield root / "tests" / f"test_{request.name}.py", _filled(f"package/test_{request.kind}.py.txt", request)
     yield root / ".github" / "workflows" / "test.yml", _filled("package/workflow.yml.txt", request)

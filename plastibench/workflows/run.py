@@ -25,7 +25,6 @@ from plastibench.tracking.follower import MirrorJob
 from plastibench.workflows.estimate import announce_run_time
 from plastibench.workflows.finished_runs import log_damaged
 from plastibench.workflows.kept_plugins import with_plugins_of_tuning
-from plastibench.workflows.leaderboard_files import files_by_leaderboard
 from plastibench.workflows.request import RunOptions, RunRequest
 from plastibench.workflows.resources import open_device, run_context
 from plastibench.workflows.run_logger import RunLogger
@@ -111,7 +110,7 @@ def execute_batch(batch: Batch, callbacks: Sequence[RunCallback]) -> RunResult:
         with keep_num_threads():
             failures = run_specs(missing, context, callbacks, batch.options.retries)
         if mirror is not None:
-            mirror.finish(files_by_leaderboard(store, boards))
+            mirror.finish()
     finished |= _finished_runs(store, missing)
     check_finished(finished.values(), checksums)  # data change, and other processes execute the same runs
     records = [finished[spec.id] for spec in specs if spec.id in finished]
@@ -150,7 +149,7 @@ def _tracking_server(batch: Batch) -> TrackingServer | None:
     if not batch.options.mlflow:
         return None
     check_can_start("mlflow=True")
-    return TrackingServer.choose(batch.options.tracking_uri, batch.workspace.home)
+    return TrackingServer.to_mirror(batch.options.tracking_uri, batch.workspace.home)
 
 
 def _plan(batch: Batch, num_missing: int, how: str) -> str:

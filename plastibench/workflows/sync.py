@@ -7,19 +7,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from plastibench import tracking
 from plastibench.console import progress
-from plastibench.errors import RequestError, unknown
+from plastibench.errors import RequestError, require, unknown
 from plastibench.store import leaderboards, tuned_settings
 from plastibench.store.record import Record
 from plastibench.store.run_store import Store
 from plastibench.tracking import TrackingServer
+from plastibench.tracking.aggregates import write_aggregates
+from plastibench.tracking.leaderboard import leaderboard_tables, table_files
 from plastibench.tracking.studies import TuningMirror, TuningSource
 from plastibench.tracking.writer import MlflowWriter
 from plastibench.tuning.storage import JOURNAL, open_storage, tuning_names
 from plastibench.workflows.finished_runs import log_damaged
 from plastibench.workflows.kept_plugins import kept_plugins
-from plastibench.workflows.leaderboard_files import leaderboard_tables, table_files
 
 logger = logging.getLogger(__name__)
 
@@ -64,14 +64,14 @@ def sync(request: SyncRequest) -> SyncResult:
 
     Raises RequestError if mlflow is not installed, a name is unknown, or MLflow cannot be written.
     """
-    if not tracking.is_available():
-        raise RequestError("mlflow is not installed: there is nothing to bring up to date")
+    require("mlflow", "`sync`")
     store = Store(request.home)
     writer = MlflowWriter(TrackingServer.choose(request.tracking_uri, request.home))
     records = {record.id: record for record in tuned_settings.attach(store.records(), store.tuned_settings())}
     log_damaged(store, "left out; `run` executes the run again")
     tunings = _tunings(store.home)
-    boards = _select(_leaderboards(store.home, records), [*records], request.names, tunings)
+    known = _leaderboards(store.home, records)
+    boards = _select(known, [*records], request.names, tunings)
     chosen = [name for name in tunings if not request.names or name in request.names]
     if not boards and not chosen:
         raise RequestError(f"no finished runs in {store.home}")
@@ -79,11 +79,13 @@ def sync(request: SyncRequest) -> SyncResult:
     with _request_errors(writer):
         num_written = _write_runs(writer, boards)
     with TemporaryDirectory() as folder:
-        pages = _write_pages(boards, store, Path(folder)) if request.report else {}
+        shown = {name: known[name] for name in boards}
+        pages = _write_pages(shown, store, Path(folder)) if request.report else {}
         with _request_errors(writer), writer.session():
-            for name, runs in boards.items():
-                files = (*pages.get(name, ()), *request.attachments)
-                writer.attach(writer.experiment(name), table_files(runs), files)
+            for name in boards:
+                tables, experiment = leaderboard_tables(known[name]), writer.experiment(name)
+                write_aggregates(writer, experiment, tables)
+                writer.attach(experiment, table_files(tables), (*pages.get(name, ()), *request.attachments))
             sources = [TuningSource(name) for name in chosen]
             num_trials = sum(TuningMirror(writer, store.home, source).update() for source in sources)
     return SyncResult(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from plastibench.console import describe_seconds
 from plastibench.devices import Device, get_device
-from plastibench.errors import RequestError, count, unknown
+from plastibench.errors import RequestError, count, require, unknown
 from plastibench.experiments import suites
 from plastibench.experiments.spec import build, own_plugins
 from plastibench.runner.context import RunContext
@@ -107,6 +107,7 @@ def tune(request: TuneRequest, callbacks: Sequence[TuningCallback] = ()) -> Tune
 
     A trial that fails costs no other trial. Raises RequestError for a request that cannot be met.
     """
+    require("optuna", "`tune`")
     selection, home = quick_start_stages(request.selection), request.selection.workspace.home
     request = replace(request, selection=selection)
     name = request.name or _default_name(selection)
@@ -149,7 +150,7 @@ def _use_budget(
     with mirrored(job) as mirror:
         _run_trials(config, studies, request.jobs, callbacks)
         if mirror is not None:
-            mirror.finish({})
+            mirror.finish()
 
 
 def report_tuning(home: Path, name: str | None = None, storage_url: str | None = None) -> TuningReport:
@@ -246,8 +247,9 @@ def _announce_time(config: WorkerConfig, studies: Sequence[TuningStudy], jobs: i
 def _mirror_job(request: TuneRequest, name: str) -> MirrorJob | None:
     if not request.mlflow:
         return None
-    server = TrackingServer.choose(request.tracking_uri, request.selection.workspace.home)
-    return MirrorJob(server, tuning=TuningSource(name, request.storage_url))
+    server = TrackingServer.to_mirror(request.tracking_uri, request.selection.workspace.home)
+    source = TuningSource(name, request.storage_url)
+    return None if server is None else MirrorJob(server, tuning=source)
 
 
 def _run_trials(

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import IO
 
 from plastibench import tracking
-from plastibench.errors import RequestError
+from plastibench.errors import RequestError, require
 from plastibench.tracking import TrackingServer
 
 HOST = "127.0.0.1"
@@ -62,8 +62,7 @@ def serve(server: TrackingServer, port: int = 0) -> Iterator[MlflowPage]:
 def _servable(server: TrackingServer) -> TrackingServer:
     """Return the server, or its replacement if it is optional. Raises RequestError if there is no page."""
     database, problem = server.sqlite_path, None
-    if not tracking.is_available():
-        raise RequestError("mlflow is not installed: there is no page to open")
+    require("mlflow", "`ui`")
     if not server.is_database:
         problem = f"{server.display_uri} is a server with a page of its own: open it in a browser"
     elif database is not None and not database.is_file():
@@ -82,7 +81,8 @@ def _last_line(log: IO[bytes]) -> str:
 
 
 def _command(port: int) -> list[str]:
-    return [sys.executable, "-m", "mlflow", "ui", "--host", HOST, "--port", str(port), "--workers", "1"]
+    options = ["--host", HOST, "--port", str(port), "--workers", "1", *tracking.page_app_options()]
+    return [sys.executable, "-m", "mlflow", "ui", *options]
 
 
 def _environment(server: TrackingServer) -> dict[str, str]:

@@ -47,7 +47,11 @@ def test_live_mirror_has_every_run(server: str, tmp_path: Path) -> None:
     assert answer.status == 0, answer
     assert "MLflow: 2 runs added" in answer.err
     check_warning(answer)
-    assert statuses(server, "quickstart") == [("leaderboard", "FINISHED"), *[("run", "FINISHED")] * 2]
+    assert statuses(server, "quickstart") == [
+        ("aggregate", "FINISHED"),
+        ("leaderboard", "FINISHED"),
+        *[("run", "FINISHED")] * 2,
+    ]
     again = command("sync", *words)
     assert (again.status, "0 of 2 runs brought up to date" in again.err) == (0, True), again
 
@@ -61,7 +65,11 @@ def test_sync_has_every_run_and_fails_only_if_files_were_asked_for(server: str, 
     assert "s3cret" not in answer.err
     assert (answer.status, "3 of 3 runs brought up to date" in answer.err) == (0, True), answer
     check_warning(answer)
-    assert statuses(server, "x") == [("leaderboard", "FINISHED"), *[("run", "FINISHED")] * 3]
+    assert statuses(server, "x") == [
+        ("aggregate", "FINISHED"),
+        ("leaderboard", "FINISHED"),
+        *[("run", "FINISHED")] * 3,
+    ]
     (tmp_path / "page.html").write_text("<p>hello</p>")
     attached = command("sync", *words, "--attach", tmp_path / "page.html")
     assert attached.status == 1, attached

@@ -49,7 +49,13 @@ def test_stage_is_in_mlflow_while_the_run_continues(tmp_path: Path) -> None:
     assert answer.status == 0, answer
     assert "MLflow: 2 runs added" in answer.err
     assert "#/experiments/" in answer.err
-    assert select(home, "SELECT status FROM runs") == [("FINISHED",)] * 4  # parent, two children, batch
+    kinds = select(home, "SELECT tags.value, status FROM runs JOIN tags USING (run_uuid) WHERE key = 'kind'")
+    assert sorted(kinds) == [
+        *[("aggregate", "FINISHED")] * 2,
+        ("leaderboard", "FINISHED"),
+        ("records", "FINISHED"),
+        *[("run", "FINISHED")] * 2,
+    ]
     before = contents(home)
     again = command("run", *words)
     assert "MLflow: 0 runs added" in again.err
@@ -174,7 +180,8 @@ def test_absent_mlflow_is_one_line_and_costs_no_run(tmp_path: Path, monkeypatch:
     monkeypatch.setitem(sys.modules, "mlflow", None)  # importing it fails, as if it were not installed
     answer = command("run", "--home", tmp_path, *SMALL, "--seeds", 1, "--method", "warm")
     assert answer.status == 0
-    assert [("mlflow is not installed" in line) for line in answer.lines()].count(True) == 1
+    wanted = "it needs mlflow, which is not installed: pip install 'plastibench[mlflow]'"
+    assert [wanted in line for line in answer.lines()].count(True) == 1
     assert len(list(tmp_path.rglob("run.json"))) == 1
     assert not (tmp_path / tracking.DATABASE).exists()
 

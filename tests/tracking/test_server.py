@@ -91,7 +91,7 @@ def test_silent_server_is_waited_for_no_longer_than_its_timeout(
             request, _ = silent.accept()  # the process has asked
             with request:
                 start = time.monotonic()
-                mirror.finish({})
+                mirror.finish()
         assert time.monotonic() - start < server.timeout_seconds + 2
     assert [entry.levelno for entry in caplog.records if "cannot be written" in entry.message] == [
         logging.WARNING

@@ -1,0 +1,1 @@
+"""My idea, a method for plastibench."""
