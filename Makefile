@@ -79,7 +79,7 @@ PIP = "$(BIN)/python" -m pip install --disable-pip-version-check $(if $(wildcard
 .venv/installed: .venv/made pyproject.toml
 	@echo "== installing plastibench (torch is large: this takes some minutes the first time)"
 	$(PIP) --quiet "setuptools>=77"
-	$(PIP) --quiet --no-build-isolation --editable .
+	$(PIP) --quiet --no-build-isolation --editable ".[mlflow,tune]"
 	touch $@
 
 .venv/installed-dev: .venv/installed

@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.commands import command
+from support.commands import child, command
 
+EXAMPLES = Path(__file__).parents[2] / "examples"
 KINDS = ("method", "model", "task")
 SHORT = [word for pair in ("stages=2", "max_epochs=1") for word in ("--set", pair)]
 WORDS = {
@@ -50,27 +51,41 @@ def test_names_that_cannot_be_used_are_refused(kind: str, name: str, problem: st
 
 
 @pytest.mark.heavy
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_package_is_built_and_its_plugin_found_and_tested(kind: str, tmp_path: Path) -> None:
-    made = command("new", kind, "my_idea", "--package", "--folder", tmp_path)
-    root, site = tmp_path / "plastibench-my-idea", tmp_path / "site"
-    assert len(made.out.splitlines()) == 6
+def test_packages_are_built_and_their_plugins_found_and_tested(tmp_path: Path) -> None:
+    site, roots = tmp_path / "site", [tmp_path / f"plastibench-my-{kind}" for kind in KINDS]
+    for kind in KINDS:
+        made = command("new", kind, f"my_{kind}", "--package", "--folder", tmp_path)
+        assert len(made.out.splitlines()) == 6
     pip = [
-        sys.executable,
-        "-m",
         "pip",
         "install",
         "-q",
         "--no-deps",
         "--no-build-isolation",
+        "--no-compile",
         "--target",
         site,
-        root,
+        *roots,
     ]
-    subprocess.run(list(map(str, pip)), check=True, capture_output=True)
-    run_tests = "import pytest; sys.exit(pytest.main(['-q', '-p', 'no:cacheprovider']))"
-    code = f"import sys; sys.path.insert(0, {str(site)!r}); {run_tests}"
-    tested = subprocess.run(
-        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, timeout=300, check=False
-    )
+    subprocess.run([sys.executable, "-m", *map(str, pip)], check=True, capture_output=True)
+    options = ["-q", "-p", "no:cacheprovider", *(str(root / "tests") for root in roots)]
+    code = f"import sys; sys.path.insert(0, {str(site)!r}); import pytest; sys.exit(pytest.main({options!r}))"
+    tested = child("-c", code, timeout=300)
     assert tested.returncode == 0, tested.stdout
+    assert "3 passed" in tested.stdout
+
+
+def test_the_package_in_examples_is_what_the_command_writes(tmp_path: Path) -> None:
+    assert command("new", "method", "my_idea", "--package", "--folder", tmp_path).status == 0
+    written, kept = contents(tmp_path), contents(EXAMPLES)
+    assert {name: kept.get(name) for name in written} == written, "see examples/README.md"
+    assert [name for name in kept if name.startswith("plastibench-my-idea/") and name not in written] == []
+
+
+def contents(folder: Path) -> dict[str, str]:
+    files = (
+        path
+        for path in folder.rglob("*")
+        if path.is_file() and path.suffix in (".py", ".md", ".toml", ".yml")
+    )
+    return {path.relative_to(folder).as_posix(): path.read_text(encoding="utf-8") for path in files}
