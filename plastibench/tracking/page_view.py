@@ -10,6 +10,9 @@ VIEW_TAG = f"mlflow.sharedViewState.{VIEW}"
 RUN_COLUMNS = ("test_accuracy_mean", "test_accuracy", "total_passes", "total_seconds")
 """Metrics of single runs."""
 
+MIN_WIDTH, PIXELS = 90, 8
+"""Of a column, and of a letter of its name: MLflow's own width cuts most names."""
+
 
 def view_of_runs() -> str:
     """Return the view of a leaderboard without aggregates: the best run first."""
@@ -28,8 +31,9 @@ def view_of_aggregates(metrics: Sequence[str], params: Sequence[str]) -> str:
 def _view(metrics: Sequence[str], params: Sequence[str], tags: Sequence[str]) -> str:
     names = {"metrics": metrics, "tags": tags, "params": params}
     columns = [f"{kind}.`{name}`" for kind, each in names.items() for name in each]
-    order = {"orderByKey": columns[0], "orderByAsc": False}
-    return json.dumps({**order, "selectedColumns": columns, "columnOrder": columns})
+    order = {"orderByKey": columns[0], "orderByAsc": False, "columnOrder": columns}
+    widths = {column: max(MIN_WIDTH, PIXELS * (len(column.partition("`")[2]) + 2)) for column in columns}
+    return json.dumps({**order, "selectedColumns": columns, "columnWidths": widths})
 
 
 def experiment_link(experiment: object) -> str:

@@ -205,7 +205,7 @@ def run_installed(
 
 
 def link_dependencies(site: Path, requirements: Iterable[Requirement]) -> None:
-    """Let an environment see what is required, directly or not, and nothing else of what is installed here."""
+    """Let an environment see what is required, directly or not, and nothing else that is installed here."""
     queue, seen = [(required, "") for required in requirements], set[tuple[str, str]]()
     while queue:
         required, wanted = queue.pop()
