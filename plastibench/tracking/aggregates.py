@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 COSTS = ("steps", "passes", "flops", "seconds", "energy", "peak_memory")
 """Mean costs of a run, under the names that single runs have them by."""
+DIGITS = 4
+"""Of accuracies and gains in percent: the page shows every digit that a number has."""
 MAX_PARAM_COLUMNS = 20
 """Settings of methods that the page shows without being asked: more columns are none that one reads."""
 
@@ -99,8 +101,9 @@ class Aggregate:
 def _named(name: str, estimate: Estimate) -> Iterator[tuple[str, float | None]]:
     """Yield the parts of an estimate by name: the mean has the name alone."""
     values = estimate.as_dict()
-    yield name, values["mean"]
-    yield from ((f"{name}_{part}", values[part]) for part in ("sd", "low", "high"))
+    for part in ("mean", "sd", "low", "high"):
+        value = values[part]
+        yield (name if part == "mean" else f"{name}_{part}"), None if value is None else round(value, DIGITS)
 
 
 def write_aggregates(
@@ -161,15 +164,10 @@ def _write_view(
         return
     gains = [f"gain_over_{name}" for name in dict.fromkeys(n for table in tables for n in table.references)]
     ends = ("", "_low", "_high")
-    metrics = [
-        "average_accuracy",
-        "average_accuracy_sd",
-        "average_accuracy_low",
-        "average_accuracy_high",
-        "n",
-    ]
+    metrics = ["average_accuracy", "average_accuracy_sd", "n"]
     metrics += [f"{FORBIDDEN.sub('_', gain)}{end}" for gain in gains for end in ends]
     metrics += [f"total_{name}" for name in ("passes", "flops", "seconds")]
+    metrics += ["average_accuracy_low", "average_accuracy_high"]
     methods = [aggregate.row.records[0].spec.method for aggregate in aggregates]
     params = list(dict.fromkeys(f"{method.name}.{name}" for method in methods for name in method.settings))
     view = view_of_aggregates(metrics, params if len(params) <= MAX_PARAM_COLUMNS else ())

@@ -6,8 +6,11 @@ Where PLASTIBENCH_SCREENSHOTS names a folder, what was looked at is kept there a
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
+import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +25,8 @@ from support.tracking import QUIET, WHEN
 pytestmark = [pytest.mark.heavy, pytest.mark.browser, *(pytest.mark.filterwarnings(words) for words in QUIET)]
 
 Open = Callable[..., Visit]
+ROOT = Path(__file__).parents[2]
+OPENED_ONCE = "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1"
 PATIENCE = 60_000
 """Milliseconds for MLflow's page, which is a large program, on a busy machine."""
 
@@ -42,12 +47,26 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
     a_home(home, [replace(run, provenance={**run.provenance, **times}) for run in some_runs(2)])
     assert command("sync", "--home", home, "--report").status == 0
     words = program("ui", "--home", home)
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    path = os.pathsep.join([str(declared(tmp_path_factory.mktemp("installed"))), *sys.path])
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": path}
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=environment) as server:
         assert server.stdout is not None
         address, link = server.stdout.readline().split()[1], server.stdout.readline().split()[-1]
         yield Shown(address, link)
         server.send_signal(signal.SIGINT)
+
+
+def declared(folder: Path) -> Path:
+    """Return a folder with the entry points of this checkout, whatever is installed."""
+    points = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["entry-points"]
+    info = folder / "plastibench-0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: plastibench\nVersion: 0\n", encoding="utf-8")
+    lines = [
+        f"[{group}]\n{name} = {value}\n" for group, named in points.items() for name, value in named.items()
+    ]
+    (info / "entry_points.txt").write_text("".join(lines), encoding="utf-8")
+    return folder
 
 
 def keep(visit: Visit, name: str) -> None:
@@ -56,13 +75,27 @@ def keep(visit: Visit, name: str) -> None:
         visit.page.screenshot(path=Path(folder) / f"{name}.png")
 
 
-def test_the_leaderboard_lists_its_runs_with_their_main_columns(shown: Shown, visit: Open) -> None:
+def test_the_leaderboard_lists_aggregates_first_and_then_runs_with_what_people_compare(
+    shown: Shown, visit: Open
+) -> None:
     seen = visit(shown.leaderboard)
     for method in ("warm", "cold", "mine"):
         seen.page.get_by_text(f"{method} seed 0").first.wait_for(timeout=PATIENCE)
-    for column in ("test_accuracy_mean", "total_passes"):
-        seen.page.get_by_role("columnheader", name=column).first.wait_for(timeout=PATIENCE)
+    for column in ("average_accuracy", "gain_over_warm"):
+        seen.page.get_by_role("columnheader", name=column, exact=True).first.wait_for(timeout=PATIENCE)
     keep(seen, "leaderboard")
+    names = seen.page.locator("a", has_text=re.compile(r"^\d+ seeds: |seed \d$|^some_task$"))
+    listed = [text.strip() for text in names.all_inner_texts() if text.strip()]
+    assert {text.partition(":")[0] for text in listed[:3]} == {"2 seeds"}
+    assert not [text for text in listed[3:] if "seeds:" in text]
+
+
+def test_the_page_opens_without_the_panel_of_the_assistant(shown: Shown, visit: Open) -> None:
+    seen = visit(shown.leaderboard)
+    seen.page.get_by_text("seeds: warm").first.wait_for(timeout=PATIENCE)
+    kept = seen.page.evaluate(f"localStorage.getItem('{OPENED_ONCE}')")
+    assert kept == "true"
+    assert seen.page.get_by_placeholder("Ask a question").count() == 0
 
 
 def test_the_page_of_a_run_shows_its_curves(shown: Shown, visit: Open) -> None:
