@@ -31,7 +31,18 @@ TOOL = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"
 PACKAGES = {"plastibench": "plastibench", "methods": "plastibench/methods", "tasks": "plastibench/tasks"}
 """Folders of the tree, and what they are in a wheel."""
 OPTIONAL = ("mlflow", "optuna", "ray", "psycopg", "sqlalchemy", "pytest")
-NOT_COPIED = (".*", "__pycache__", "build", "dist", "results", "*-home")
+NOT_COPIED = (
+    ".git",
+    ".venv",
+    ".wheels",
+    ".*_cache",
+    ".coverage*",
+    "__pycache__",
+    "_build",
+    "dist",
+    "results",
+    "*-home",
+)
 DRIVER = """
 import io, json, sys
 from contextlib import redirect_stderr, redirect_stdout
