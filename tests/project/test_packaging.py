@@ -179,7 +179,7 @@ def test_the_wheel_runs_with_what_it_declares_where_there_is_no_checkout(
     assert "dash" in tabled.out
     digits = small_digits(registry)
     names = [n for n in registry.names("method") if registry.load("method", n)().unsupported(digits) is None]
-    states = {run["name"].split()[2]: run["state"] for run in json.loads(status.out)}
+    states = {run["name"].split()[2]: run["state"] for run in json.loads(status.out)["runs"]}
     loaded = dict.fromkeys(names, "queued") | {"dash": "done", "warm": "done"}
     assert states == loaded, "each class is loaded to describe its run"
     records = [json.loads(path.read_text()) for path in (tmp_path / "home").rglob("run.json")]
