@@ -65,10 +65,10 @@ def test_there_is_a_form_for_a_remedy_a_result_and_a_bug() -> None:
 def test_a_workflow_has_jobs_with_steps_and_as_few_rights_as_it_needs(path: Path) -> None:
     workflow = load(path)
     assert dict[Any, Any](workflow)[True], "YAML takes the key `on` for true"
-    assert workflow["permissions"] == {"contents": "read"}
+    assert workflow["permissions"].get("contents", "none") in ("none", "read")
     for job in workflow["jobs"].values():
         assert job["runs-on"]
-        assert 0 < job["timeout-minutes"] <= 60
+        assert 0 < job["timeout-minutes"] <= 180
         assert all(("run" in step) != ("uses" in step) for step in job["steps"])
         uses = [step["uses"] for step in job["steps"] if "uses" in step]
         assert all(re.search(r"@(v\d|release/v\d)", action) for action in uses), uses
