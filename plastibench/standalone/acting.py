@@ -13,7 +13,8 @@ from torch.optim import Optimizer
 
 from plastibench.errors import RequestError, count
 from plastibench.plugins.method import Method
-from plastibench.standalone.own_learner import NoOptimizer, OwnLearner, set_tensors, tensors_of
+from plastibench.standalone.own_learner import OwnLearner, UnknownGroups
+from plastibench.standalone.tensors import differ, set_tensors, tensors_of
 from plastibench.training.protocol import prepare_stage
 
 
@@ -68,7 +69,7 @@ def act(learner: OwnLearner, method: Method) -> Applied:
             name for name, value in tensors_of(learner.own.model).items() if differ(before[name], value)
         )
     cost = learner.cost
-    has_optimizer = not isinstance(learner.optimizer, NoOptimizer)
+    has_optimizer = learner.own.optimizer is not None
     return Applied(
         method=type(method).__name__,
         changed=changed,
@@ -85,7 +86,7 @@ def act(learner: OwnLearner, method: Method) -> Applied:
 
 def _options(optimizer: Optimizer) -> dict[Tensor, dict[str, Any]]:
     """Return the options that each parameter is trained with."""
-    if isinstance(optimizer, NoOptimizer):
+    if isinstance(optimizer, UnknownGroups):
         return {}
     return {
         parameter: {name: value for name, value in group.items() if name != "params"}
@@ -99,12 +100,6 @@ def _changed_options(
 ) -> tuple[str, ...]:
     pairs = ((before.get(parameter, {}), options) for parameter, options in after.items())
     return tuple(sorted({name for old, new in pairs for name in new if old.get(name) != new[name]}))
-
-
-def differ(one: Tensor, other: Tensor) -> bool:
-    """Return whether two tensors differ in a bit."""
-    bits = (tensor.detach().contiguous().flatten().view(torch.uint8) for tensor in (one, other))
-    return not torch.equal(*bits)
 
 
 def own_model(model: object) -> nn.Module:
@@ -159,7 +154,7 @@ def _base_rates(optimizer: Optimizer) -> Iterator[None]:
 
     A rate that changes in the context is the new base rate. Groups without a scheduler lose it again.
     """
-    if isinstance(optimizer, NoOptimizer):
+    if isinstance(optimizer, UnknownGroups):
         yield
         return
     had = any("initial_lr" in group for group in optimizer.param_groups)

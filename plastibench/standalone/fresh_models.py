@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from plastibench.errors import RequestError
+from plastibench.standalone.tensors import set_tensors
 from plastibench.training.model_copy import copy_model
 
 Weights = nn.Module | Mapping[str, Tensor]
@@ -81,7 +82,7 @@ def like(model: nn.Module, weights: Weights, what: str) -> nn.Module:
     """Return a copy of a model on the CPU with other weights. Raises RequestError if they do not fit."""
     check_alike(model, weights, what)
     twin = copy_model(model).cpu()
-    twin.load_state_dict(weights.state_dict() if isinstance(weights, nn.Module) else dict(weights))
+    set_tensors(twin, weights.state_dict() if isinstance(weights, nn.Module) else weights)
     return twin
 
 

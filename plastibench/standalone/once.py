@@ -81,7 +81,7 @@ def apply(
 
     """
     made = make_method(method, settings)
-    _check_acts_once(made)
+    check_acts_once(made)
     model, name = own_model(model), type(made).__name__
     source = None if batches is None else BatchSource(batches, device_of(model))
     own = Own(
@@ -114,7 +114,8 @@ def apply_once(
     return act(learner, method)
 
 
-def _check_acts_once(method: Method) -> None:
+def check_acts_once(method: Method) -> None:
+    """Raise RequestError for a method that does more than to act between stages."""
     hooks = method.own_hooks()
     for hook, reason in ELSEWHERE.items():
         if hook in hooks:

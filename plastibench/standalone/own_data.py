@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn, Self
 
@@ -30,6 +30,8 @@ class BatchSource:
             )
         self.batches = list(batches) if isinstance(batches, Iterator) else batches
         self.device = device
+        self.on_read: Callable[[int], object] = lambda num_examples: None
+        """Called with the size of each batch that is read."""
         self._first: tuple[Any, Any] | None = None
         self._size: int | None = None
 
@@ -49,7 +51,9 @@ class BatchSource:
 
     def __iter__(self) -> Iterator[tuple[Any, Any]]:
         for batch in self.batches:
-            yield nested.on_device(_pair(batch), self.device)
+            x, y = _pair(batch)
+            self.on_read(nested.num_examples(x))
+            yield nested.on_device((x, y), self.device)
 
     def num_examples(self) -> int:
         """Return the number of examples: by a pass over the batches, unless a loader knows it."""
@@ -138,13 +142,11 @@ class OwnData(Dataset):
 class NoData(Dataset):
     """The data of somebody who gave none: whoever looks at them is told to ask for some."""
 
-    def __init__(self, method: str) -> None:
-        self.method = method
+    def __init__(self, message: str) -> None:
+        self.message = message
 
     def _missing(self) -> NoReturn:
-        raise RequestError(
-            f"{self.method} looks at data: give batches, an iterable of (inputs, targets) in order of arrival"
-        )
+        raise RequestError(self.message)
 
     @property
     def shape(self) -> tuple[int, ...]:

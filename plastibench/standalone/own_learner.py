@@ -10,7 +10,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.optim import SGD, Adam, AdamW, Optimizer
+from torch.optim import Optimizer
 
 from plastibench.errors import RequestError
 from plastibench.plugins.layers import check_trainable
@@ -21,6 +21,7 @@ from plastibench.standalone import nested
 from plastibench.standalone.fresh_models import FreshModels, Weights, like
 from plastibench.standalone.own_data import BatchSource, NoData, OwnData
 from plastibench.standalone.own_task import HiddenUnitNames, OwnDevice, own_task, recipe_of
+from plastibench.standalone.tensors import set_tensors, tensors_of
 from plastibench.training.batch_norm import averaged_batch_norm_statistics, batch_norms
 from plastibench.training.learner import Learner
 from plastibench.training.model_copy import copy_model
@@ -28,8 +29,8 @@ from plastibench.training.model_copy import copy_model
 Loss = Callable[[Any, Any], Tensor]
 """Returns the mean loss of a batch, given what the model returns and the targets."""
 
-STARTS_AT_ZERO = (SGD, Adam, AdamW)
-"""Optimizers whose state is 0 before the first step."""
+STARTS_AT_ZERO = {"step", "momentum_buffer", "exp_avg", "exp_avg_sq", "max_exp_avg_sq"}
+"""Entries of an optimizer's state that are 0 before the first step."""
 STARTS_AT = {"step_size": "lr", "sum": "initial_accumulator_value"}
 """Entries of the state of other optimizers that start at an option of their group: Rprop's and Adagrad's."""
 
@@ -46,19 +47,44 @@ class Own:
     """The weights at the start of training."""
     seed: int
     head_name: str | None = None
+    without_head: str = "give head_name, or batches"
+    """What to do if a method asks for the head and it cannot be found."""
+    without_data: str = "give batches, an iterable of (inputs, targets) in order of arrival"
     hidden_units: HiddenUnitNames | None = None
 
 
-class NoOptimizer(Optimizer):
-    """Stands for the optimizer of somebody who gave none: it has no state, and its groups are refused."""
+class UnknownGroups(Optimizer):
+    """An optimizer that is not given, or of which nobody knows which parameters it has.
 
-    def __init__(self, method: str) -> None:
-        self._method, self.state = method, {}  # type: ignore[assignment]
+    Its state can be cleared as a whole; all else is refused.
+    """
+
+    def __init__(self, reason: str, state: dict[Any, Any]) -> None:
+        self._reason, self.state = reason, _StateToClear(reason, state)  # type: ignore[assignment]
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:  # type: ignore[override]
         """Refuse."""
-        raise RequestError(f"{self._method} changes the optimizer: give it")
+        raise RequestError(self._reason)
+
+
+class _StateToClear(dict[Any, Any]):
+    """A state that can be cleared, and not be looked into."""
+
+    def __init__(self, reason: str, state: dict[Any, Any]) -> None:
+        super().__init__()
+        self._reason, self._state = reason, state
+
+    def clear(self) -> None:
+        self._state.clear()
+
+    def get(self, key: object, default: object = None) -> object:
+        if not self._state:  # there is nothing
+            return default
+        raise RequestError(self._reason)
+
+    def pop(self, key: object, default: object = None) -> object:
+        return self.get(key, default)
 
 
 class OwnLearner(Learner):
@@ -71,13 +97,16 @@ class OwnLearner(Learner):
         check_trainable(own.model)
         self.own, self._name = own, type(method).__name__
         self._look: Callable[[], None] | None = None
-        recipe = recipe_of(own.optimizer)
+        optimizer = own.optimizer
+        recipe = recipe_of(None if isinstance(optimizer, UnknownGroups) else optimizer)
         task = own_task(lambda: copy_model(own.model), recipe, own.head_name, own.hidden_units)
         super().__init__(task, method, own.seed, OwnDevice(own.model))
         self.check_optimizer()
 
     def _begin(self) -> None:
-        self.optimizer = self.own.optimizer or NoOptimizer(self._name)
+        self.optimizer = self.own.optimizer or UnknownGroups(
+            f"{self._name} changes the optimizer: give it", {}
+        )
 
     @property
     def model(self) -> nn.Module:
@@ -94,7 +123,11 @@ class OwnLearner(Learner):
     def new_stage(self, index: int, source: BatchSource | None, chunks: tuple[int, ...] | None) -> None:
         """Start a stage with the data that there are now, `chunks` of them in order of arrival."""
         self.source = source
-        train = NoData(self._name) if source is None else OwnData(source)
+        train = (
+            NoData(f"{self._name} looks at data: {self.own.without_data}")
+            if source is None
+            else OwnData(source)
+        )
         if source is not None:
             recipe = replace(self.task.recipe, batch_size=max(2, source.batch_size()))
             self.task = replace(self.task, recipe=recipe)
@@ -137,6 +170,14 @@ class OwnLearner(Learner):
         """Give the model new weights and statistics, and clear the optimizer's state."""
         set_tensors(self.own.model, self.fresh_model().state_dict())
         self.reset_optimizer()
+
+    def head_name(self) -> str:
+        """Return the name of the layer that returns the logits. Raises RequestError if it is not known."""
+        if self.task.architecture.head is None and self.source is None:
+            raise RequestError(
+                f"{self._name} asks for the layer that returns the logits: {self.own.without_head}"
+            )
+        return super().head_name()
 
     def steps_per_epoch(self) -> int:
         """Return the number of batches of the stage."""
@@ -185,11 +226,13 @@ class OwnLearner(Learner):
 
     def reset_optimizer_state(self, parameters: Iterable[Tensor]) -> None:
         """Reset momentum and moments of some parameters only."""
-        if isinstance(self.optimizer, STARTS_AT_ZERO):
-            super().reset_optimizer_state(p for p in parameters if _has_tensors_alone(self.optimizer, p))
-            return
         for parameter in parameters:
-            self.optimizer.state.pop(parameter, None)
+            state = self.optimizer.state.get(parameter, {})
+            is_zero_at_first = state.keys() <= STARTS_AT_ZERO
+            if is_zero_at_first and all(isinstance(value, Tensor) for value in state.values()):
+                super().reset_optimizer_state([parameter])
+            else:
+                self.optimizer.state.pop(parameter, None)
 
     def reset_optimizer_entries(self, parameter: Tensor, mask: Tensor) -> None:
         """Reset momentum and moments of some entries; `mask` is boolean and broadcasts to the parameter."""
@@ -231,7 +274,7 @@ class OwnLearner(Learner):
 
     def check_optimizer(self) -> None:
         """Raise RequestError if the optimizer leaves out what the model trains, or has what it has not."""
-        if isinstance(self.optimizer, NoOptimizer):
+        if isinstance(self.optimizer, UnknownGroups):
             return
         held = {parameter for group in self.optimizer.param_groups for parameter in group["params"]}
         named = dict(self.own.model.named_parameters())
@@ -246,24 +289,6 @@ class OwnLearner(Learner):
 def logits_of(output: Any) -> Tensor:  # noqa: ANN401 - what a model returns
     """Return the logits of a model that returns them, alone or as `logits` among other values."""
     return getattr(output, "logits", output)  # type: ignore[no-any-return]
-
-
-def set_tensors(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Copy values into the tensors of a model, by their names in its state_dict."""
-    with torch.no_grad():
-        for name, tensor in tensors_of(model).items():
-            if name in tensors:
-                tensor.copy_(tensors[name])
-
-
-def tensors_of(model: nn.Module) -> dict[str, Tensor]:
-    """Return the tensors of a model's state_dict by name, in its own memory."""
-    return {name: value for name, value in model.state_dict().items() if isinstance(value, Tensor)}
-
-
-def _has_tensors_alone(optimizer: Optimizer, parameter: Tensor) -> bool:
-    """Return whether a parameter has a state without None, which SGD without momentum has."""
-    return all(isinstance(value, Tensor) for value in optimizer.state.get(parameter, {}).values())
 
 
 @contextmanager

@@ -107,10 +107,9 @@ def kind_of(optimizer: Optimizer) -> str:
     """Return the recipe's optimizer that scales with the weights as this one does.
 
     An update that does not depend on the gradient's size is that of adam, or of adamw if its weight decay is
-    decoupled: what has `betas`, or divides by the root of squared gradients.
+    decoupled. Its optimizer has `betas`, or an `eps` for the root that it divides by.
     """
     group, name = optimizer.param_groups[0], type(optimizer).__name__.lower()
-    normalizes = "betas" in group or name.startswith(("rms", "ada", "rprop", "lion"))
-    if not normalizes:
+    if not group.keys() & {"betas", "eps", "etas"}:
         return "sgd"
     return "adamw" if group.get("decoupled_weight_decay") or name.endswith(("w", "lion")) else "adam"

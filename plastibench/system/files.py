@@ -2,13 +2,16 @@
 
 import os
 import shutil
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
+
+Content = str | bytes | memoryview | Callable[[BinaryIO], None]
+"""What is written to a file, or what writes it."""
 
 
-def write_atomic(
-    path: Path, content: str | bytes | memoryview, *, backup: Path | None = None, sync: bool = True
-) -> None:
+def write_atomic(path: Path, content: Content, *, backup: Path | None = None, sync: bool = True) -> None:
     """Write a file atomically: after a crash it has its old content or the new one, complete.
 
     The old file is moved to `backup`, if given; a crash in between leaves it there. Without `sync`, which
@@ -17,7 +20,10 @@ def write_atomic(
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with temporary.open("wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
+            if callable(content):
+                content(file)
+            else:
+                file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             if sync:
                 os.fsync(file.fileno())

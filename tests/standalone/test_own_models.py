@@ -274,7 +274,7 @@ class WithoutReset(nn.Module):
         ({"method": "dash", "flor": 0.1}, "no setting of Dash named 'flor'; did you mean 'floor'"),
         ({"method": "dash", "floor": 2.0}, "floor=2 is not allowed"),
         ({"method": 3}, "3 is no method"),
-        ({"method": "head_reset"}, "HeadReset looks at data"),
+        ({"method": "head_reset"}, "HeadReset asks for the layer that returns the logits"),
         ({"method": "effective_lr", "batches": BATCHES}, "EffectiveLR changes the optimizer: give it"),
         ({"method": "cold", "fresh": [make_model()], "model": zoo.body()}, "fresh is not like the model: 1."),
         ({"method": "cold", "fresh": lambda: 3}, "fresh returns int"),
