@@ -10,8 +10,16 @@ import click
 
 from plastibench.version import __version__
 
-Section = Literal["Start", "Results", "MLflow", "Tuning", "Plug-ins", "Machine"]
-SECTIONS: tuple[Section, ...] = ("Start", "Results", "MLflow", "Tuning", "Plug-ins", "Machine")
+Section = Literal["Start", "Results", "MLflow", "Tuning", "Plug-ins", "Your own model", "Machine"]
+SECTIONS: tuple[Section, ...] = (
+    "Start",
+    "Results",
+    "MLflow",
+    "Tuning",
+    "Plug-ins",
+    "Your own model",
+    "Machine",
+)
 """The parts of `plastibench --help`, in their order."""
 OPTIONS = "Options"
 """Heading of the options that belong to no group."""

@@ -252,6 +252,11 @@ class OwnLearner(Learner):
         model = self.model if model is None else model
         if not batch_norms(model):
             return
+        if self.source is None:
+            raise RequestError(
+                f"{self._name} measures the running statistics of batch normalization again: "
+                f"{self.own.without_data}; or set batch_norm=reset or keep"
+            )
         modules = dict(model.named_modules())
         names = {module: name for name, module in self.own.model.named_modules()}
         frozen = [modules[names[norm]] for norm in self._frozen_norms()]

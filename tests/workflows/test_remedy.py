@@ -13,7 +13,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from click.testing import CliRunner
-from safetensors.torch import load_file, safe_open, save_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from support import zoo
 from torch import Tensor, nn
 
@@ -208,15 +209,15 @@ def test_options_and_state_of_an_optimizer_follow_the_method(act: Act, folder: P
 
 
 def test_a_bare_state_dict_is_enough_where_weights_are(act: Act) -> None:
-    options: dict[str, Any]
-    for name, options in {
+    ways: dict[str, dict[str, Any]] = {
         "fire": {},
         "soft_reset": {"fresh": ("fresh.pt", "whole.pt"), "model_key": None},
         "head_reset": {"fresh": ("fresh.pt",), "head_name": "4"},
         "shrink_perturb:dash_2024": {},
         "warm_reset_momentum": {},
         "layerwise_reinit": {"fresh": ("fresh.pt",), "initial": "fresh.pt", "head_name": "4"},
-    }.items():
+    }
+    for name, options in ways.items():
         bare, new = act(name, "weights.pt", **options)
         whole, same_new = act(name, "weights.pt", **options, model="own.py:make")
         assert bare.applied.changed == whole.applied.changed
@@ -247,8 +248,8 @@ def test_layers_are_told_apart_by_their_weights(act: Act, tmp_path: Path, name: 
         (["shrink", "empty.pt"], "holds no state_dict of a model"),
         (["shrink", "nested.pt"], "more than one state_dict of a model (a.b.0, c): name one by --model-key"),
         (["shrink", "nested.pt", "--model-key", "a.b"], "did you mean 'a.b.0'"),
-        (["shrink", "weights.pt"], "Shrink looks at data: give --model and --data"),
-        (["shrink", "weights.pt", "--model", "own.py:make"], "Shrink looks at data: give --data"),
+        (["shrink", "weights.pt"], "again: give --model and --data; or set batch_norm=reset or keep"),
+        (["shrink", "weights.pt", "--model", "own.py:make"], "normalization again: give --data"),
         (["dash", "weights.pt", "--data", "data.pt"], "--data means nothing without --model"),
         (["dash", "weights.pt", "--model", "own.py:make", "--data", "raw.pt"], "are uint8"),
         (["dash", "weights.pt", "--model", "own.py:make", "--data", "weights.pt"], "must hold two tensors"),
@@ -301,7 +302,8 @@ def test_the_command_says_what_it_has_done(
 ) -> None:
     monkeypatch.chdir(folder)
     words = ["--set", "shrink.factor=0.5", "--set", "batch_norm=keep"]
-    outcome = CliRunner().invoke(cli, ["remedy", "shrink", "whole.pt", str(tmp_path / "new.pt"), *words])
+    command = ["remedy", "shrink", "whole.pt", str(tmp_path / "new.pt"), *words]
+    outcome = CliRunner().invoke(cli, command)
     assert outcome.exit_code == 0, outcome.exception
     assert outcome.stdout.startswith(
         "Shrink: 6 of 9 tensors changed; optimizer state: clear; running statistics: keep"

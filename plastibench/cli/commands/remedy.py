@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from plastibench.cli import options
+from plastibench.cli import completion, options
+from plastibench.cli.command import define_command
+from plastibench.cli.json_output import print_json
 
 if TYPE_CHECKING:
     from plastibench.workflows.remedy import RemedyResult
@@ -17,8 +19,8 @@ logger = logging.getLogger(__name__)
 FILE = click.Path(path_type=Path, dir_okay=False)
 
 
-@click.command("remedy")
-@click.argument("method", metavar="NAME")
+@define_command("remedy", "Your own model")
+@click.argument("method", metavar="NAME", shell_complete=completion.names_of("method"))
 @click.argument("old", type=FILE)
 @click.argument("new", type=FILE)
 @options.SETTINGS
@@ -54,21 +56,35 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option(
     "--batch-size", type=click.IntRange(min=1), default=128, help="For a file of data. Default: 128."
 )
-@click.option("--device", default="cpu", help="cpu, cuda, cuda:N or hpu. Default: cpu.")
+@click.option(
+    "--device",
+    default="cpu",
+    shell_complete=completion.one_of(*completion.DEVICES),
+    help="cpu, cuda, cuda:N or hpu. Default: cpu.",
+)
 @click.option(
     "--seed", type=click.IntRange(min=0), help="Of all that is drawn. Default: another one each time."
 )
+@options.JSON
 @options.PLUGINS
 def command(
     settings: tuple[tuple[str, str], ...],
     chunks: tuple[int, ...],
     plugins: tuple[Path, ...],
+    *,
+    as_json: bool,
     **values: Any,  # noqa: ANN401 - the fields of the request
 ) -> None:
-    """Let the remedy NAME act once on the model in the file OLD, and write the file NEW.
+    """Let a remedy act once on a checkpoint file.
 
-    OLD is a file of torch.save or safetensors: a state_dict, or one among other things, such as an
-    optimizer's and an epoch. What is not changed stays as it is; pickled code is not executed.
+    The remedy NAME acts on the model in the file OLD, and the file NEW is written. OLD is a file of
+    torch.save or safetensors: a state_dict, or one among other things, such as an optimizer's and an epoch.
+    What is not changed stays as it is; nothing in the file is executed.
+
+    Examples:
+        plastibench remedy shrink_perturb:dash_2024 old.pt new.pt
+        plastibench remedy dash old.pt new.pt --model model.py:make --data model.py:batches
+
     """
     from plastibench.runner.workspace import Workspace
     from plastibench.workflows.remedy import RemedyRequest, remedy
@@ -76,6 +92,9 @@ def command(
     workspace = Workspace(plugins=plugins)
     request = RemedyRequest(settings=dict(settings), chunks=chunks or None, workspace=workspace, **values)
     result = remedy(request)
+    if as_json:
+        print_json(**vars(result), file=request.new)
+        return
     click.echo(result.applied)
     _explain(result, request.new, seed_is_given=request.seed is not None)
 
