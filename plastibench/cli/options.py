@@ -120,7 +120,7 @@ THREADS = click.option(
     "--threads",
     type=click.IntRange(min=1),
     metavar="N",
-    help="CPU threads of each run. Default: the cores, shared out; OMP_NUM_THREADS at most.",
+    help="CPU threads of each run. Default: as many as were measured to pay; one for small models.",
 )
 SETTINGS = click.option(
     "--set",

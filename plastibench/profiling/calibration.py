@@ -106,6 +106,7 @@ def time_first_stages(
                 evaluation=0.0,
                 flops=None if flops is None else flops * steps,
                 memory=device.max_memory_allocated(),
+                is_complete=False,
             )
             times.append(_with_test(whole, size, each / task.recipe.batch_size))
     return times

@@ -36,6 +36,8 @@ class StageTime:
     """Of all passes; None if they could not be counted."""
     memory: int | None = None
     """Peak bytes on the device; None if it does not measure them."""
+    is_complete: bool = True
+    """Whether the stage was trained to its end; how many steps it needs is assumed otherwise."""
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> StageTime:

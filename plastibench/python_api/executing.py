@@ -53,7 +53,7 @@ def run(
         data: Folder of the data sets. Default: PLASTIBENCH_DATA, or a folder in the user's cache.
         plugins: Files with plug-ins of your own.
         jobs: Runs side by side; None is one per CPU core. Default: 1, all runs in this process.
-        threads: CPU threads of each run. Default: the cores, shared out.
+        threads: CPU threads of each run. Default: as many as were measured to pay; one for small models.
         checkpoint_interval: Seconds between two checkpoints of a run; 0 is after every step, infinity only
             when stopped. Default: 60.
         deterministic: Whether to use only kernels that give the same bits each time.

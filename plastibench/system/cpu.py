@@ -10,6 +10,10 @@ MMAP_MAX = -4
 """M_MMAP_MAX of glibc's malloc.h: how many allocations may be mapped individually."""
 
 
+WAIT_VARIABLES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
+"""What tells the OpenMP libraries of GNU, LLVM and Intel how threads wait."""
+
+
 def num_cores() -> int:
     """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -29,6 +33,20 @@ def peak_memory() -> int | None:
         return None
     unit = 1 if platform.system() == "Darwin" else 1024
     return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def wait_passively() -> None:
+    """Let threads that wait for each other sleep, unless the user has decided; before torch is loaded.
+
+    By default they spin, which beside other processes takes the cores from those that they wait for.
+    """
+    if wait_policy() is None:
+        os.environ[WAIT_VARIABLES[0]] = "PASSIVE"
+
+
+def wait_policy() -> str | None:
+    """Return the variable that says how waiting threads wait, with its value; None if none is set."""
+    return next((f"{name}={os.environ[name]}" for name in WAIT_VARIABLES if name in os.environ), None)
 
 
 def processor_name() -> str:

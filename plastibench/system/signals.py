@@ -91,11 +91,14 @@ def send_to_parent(connection: Connection, message: object) -> None:
 
 @contextmanager
 def interrupts_ignored() -> Iterator[None]:
-    """Let processes started inside ignore the group's signals from their first moment, as they import."""
+    """Let processes started inside ignore stop signals from their first moment, as they import.
+
+    So does a server that they are forked from: if it died, nobody would know how its processes end.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in GROUP_SIGNALS}
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in STOP_SIGNALS}
     try:
         yield
     finally:

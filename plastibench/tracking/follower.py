@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import shlex
+import signal
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -191,6 +192,7 @@ def follow(connection: Connection, job: MirrorJob) -> None:
     It sends None as a sign of life, log records, and the result last.
     """
     ignore_group_signals()  # the parent decides what Ctrl-C means
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     with suppress(AttributeError, OSError):
         os.nice(NICENESS)
     send = partial(send_to_parent, connection)

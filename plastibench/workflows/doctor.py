@@ -8,6 +8,7 @@ from pathlib import Path
 
 from plastibench.errors import count
 from plastibench.runner.workspace import Workspace
+from plastibench.system.cpu import max_threads, wait_policy
 from plastibench.system.files import free_bytes, is_left_behind
 from plastibench.version import __version__
 
@@ -22,6 +23,7 @@ def examine(device: str, workspace: Workspace) -> dict[str, str]:
         "python": f"{platform.python_version()} on {platform.platform()}",
         **{package: _version(package) for package in PACKAGES},
         **dict(_devices(device)),
+        "threads": _threads(),
         "data": f"{workspace.data} ({_contents(workspace.data)})",
         "home": _home(workspace.home.resolve()),
     }
@@ -32,6 +34,12 @@ def _version(package: str) -> str:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return "not installed"
+
+
+def _threads() -> str:
+    """Return how many threads runs may have, and how those wait that wait for others."""
+    policy = wait_policy() or "no wait policy: waiting threads spin"
+    return f"at most {max_threads()} for all runs, {policy}"
 
 
 def _devices(name: str) -> Iterator[tuple[str, str]]:

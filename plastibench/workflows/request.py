@@ -125,7 +125,7 @@ class RunOptions:
     jobs: int | None = None
     """Runs side by side; None is the device's choice."""
     threads: int | None = None
-    """CPU threads of each run; None shares out the cores."""
+    """CPU threads of each run; None is as many as were measured to pay."""
     checkpoint_interval: float = 60.0
     """Seconds between two checkpoints of a run; 0 is after every step, infinity only when stopped."""
     deterministic: bool = False

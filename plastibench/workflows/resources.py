@@ -39,13 +39,33 @@ def run_context(
     context = RunContext(
         workspace,
         str(device),
-        threads=options.threads or device.num_threads(num_processes),
+        threads=options.threads or 1,
         num_processes=num_processes,
         checkpoint_interval=options.checkpoint_interval,
         deterministic=options.deterministic,
         run_timeout=options.run_timeout,
     )
-    return replace(context, num_processes=_fitting(device, context, specs))
+    context = replace(context, num_processes=_fitting(device, context, specs))
+    most = device.num_threads(context.num_processes)
+    if options.threads is not None or most == 1 or not specs:
+        return context
+    return replace(context, threads=_measured_threads(specs, context, most))
+
+
+def _measured_threads(specs: Sequence[Spec], context: RunContext, most: int) -> int:
+    """Return the number of threads that is fastest for the model whose steps take longest."""
+    from plastibench.profiling.threads import choose_threads
+
+    choices = choose_threads(specs, context, most)
+    if not choices:
+        return 1
+    name, choice = max(choices.items(), key=lambda named: named[1].seconds[1])
+    times = ", ".join(
+        f"{1000 * each:.3g} ms with {number}" for number, each in sorted(choice.seconds.items())
+    )
+    model = next(spec.model.name for spec in specs if spec.condition_id == name)
+    logger.info("%s for a run: a step of %s takes %s", count(choice.threads, "thread"), model, times)
+    return choice.threads
 
 
 def _fitting(device: Device, context: RunContext, specs: Sequence[Spec]) -> int:

@@ -81,9 +81,10 @@ def _server() -> ForkServerContext:
     return context
 
 
-def forked_command(*words: object) -> ForkedProgram:
+def forked_command(*words: object, start_new_session: bool = False) -> ForkedProgram:
     """Start the command line in a process of its own."""
-    return ForkedProgram(fault_program.main, [json.dumps({"alone": False}), *map(str, words)])
+    arguments = [json.dumps({"alone": False}), *map(str, words)]
+    return ForkedProgram(fault_program.main, arguments, start_new_session=start_new_session)
 
 
 def _run(
