@@ -137,13 +137,14 @@ def test_workers_leave_the_signals_of_their_group_to_the_parent(tmp_path: Path) 
     with ProcessExecutor(context) as executor:
         (worker,) = executor.workers
         assert worker.process.pid is not None
-        for sign in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):  # also while it imports
-            os.kill(worker.process.pid, sign)
         events: list[RunEvent] = []
         executor.submit(specs[0])
         while not executor.has_capacity():
             executor.poll(events.append)
+            for sign in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
+                os.kill(worker.process.pid, sign)
     assert isinstance(events[-1], RunEnded)
+    assert len(events) > 2
 
 
 WARNING = """

@@ -79,8 +79,9 @@ def test_processes_on_one_grid_do_nothing_twice(tmp_path: Path) -> None:
 
 
 def begin(home: Path, *words: object) -> ForkedProgram:
-    """Start an endless run and return when it has claimed its folder."""
-    running = forked_command("run", "--no-mlflow", "--no-estimate", "--home", home, *LONG, *ENDLESS, *words)
+    """Start an endless run, in a group of processes of its own, and return when it has claimed its folder."""
+    words = ("run", "--no-mlflow", "--no-estimate", "--home", home, *LONG, *ENDLESS, *words)
+    running = forked_command(*words, start_new_session=True)
     end = time.monotonic() + 60
     while not list(home.rglob("events.jsonl")):
         assert time.monotonic() < end
@@ -122,7 +123,7 @@ def test_first_signal_saves_the_state_and_resume_continues(jobs: int, sign: int,
     seeds = ("--seeds", jobs, "--jobs", jobs)
     running = begin(tmp_path, *seeds)
     time.sleep(4 if jobs > 1 else 1)
-    running.send_signal(sign)
+    os.killpg(running.pid, sign)  # as a cluster's scheduler does: to the workers and their server, too
     _, err = running.communicate(timeout=60)
     assert running.returncode == 130, err
     assert len(list(tmp_path.rglob("checkpoint.pt"))) == jobs
