@@ -66,7 +66,7 @@ def test_a_method_that_cannot_run_has_a_row_without_runs_and_says_why() -> None:
     page = render_page(build_tables(records, "warm", "cold", [refusal]), "T")
     assert '<th scope="row">other</th><td>-</td>' in page
     assert "other cannot run here: it needs what nobody has" in page
-    assert page.count('<tr><th scope="row"><a href="#runs-1-') == 3
+    assert page.count('<tr><th scope="row"><a href="#row-') == 3
 
 
 def test_a_run_that_does_not_say_where_it_was_made_is_on_the_page() -> None:

@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from plastibench.analysis.labels import record_settings
 from plastibench.analysis.report.bibliography import bibliography
+from plastibench.analysis.report.board import BoardLinks, row_anchors, version_history
 from plastibench.analysis.report.sentences import aggregate_sentences, headline, setting_sentences
 from plastibench.analysis.stats.estimate import percent
 from plastibench.analysis.tables.columns import (
@@ -33,6 +34,7 @@ from plastibench.experiments.spec import Spec
 from plastibench.plugins.plugin import Plugin
 from plastibench.plugins.registry import Registry
 from plastibench.plugins.values import show
+from plastibench.store import verifications
 from plastibench.store.record import Record
 from plastibench.version import __version__
 
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
 
     from plastibench.analysis.figures.style import FigureSpec
 
+COST_FIGURE = "-cost"
+"""The end of the name of the figure of accuracy against cost."""
 TEMPLATES = Path(__file__).parent / "templates"
 PROVENANCE = ("device", "platform", "python", "torch", "numpy", "plastibench", "commit", "data", "threads")
 
@@ -50,11 +54,13 @@ def render_page(
     title: str,
     progress: Progress = no_progress,
     plugins: Collection[Plugin] = (),
+    board: BoardLinks | None = None,
 ) -> str:
     """Return an HTML page about tables; the same tables give the same text.
 
     `plugins` are those that are neither shipped nor installed: the page cites the papers of methods, too, and
-    commands name their files.
+    commands name their files. A page that is part of a site has the links of its `board`, and of the figures
+    only accuracy against cost.
     `progress` shows the number of figures drawn, which takes most of the time.
     """
     from plastibench.analysis.figures import style
@@ -66,8 +72,11 @@ def render_page(
     names = {row.records[0].spec.method.name for table in tables for row in table.rows}
     sections = [_section(table, number, methods) for number, table in enumerate(tables, 1)]
     figures = list(aggregate_figures(tables, methods))
+    if board is not None:
+        figures = []
+        for section in sections:
+            section["figures"] = [one for one in section["figures"] if one.name.endswith(COST_FIGURE)]
     aggregated = aggregate(tables)
-    script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
     with progress(len(figures) + sum(len(section["figures"]) for section in sections)) as advance:
 
         def svg(figure: FigureSpec) -> str:
@@ -75,29 +84,42 @@ def render_page(
             advance(1)
             return text
 
-        environment = _environment()
+        environment = make_environment()
         environment.globals["rerun_command"] = partial(rerun_command, plugins=plugins)
         template = environment.get_template("page.html")
         return template.render(
             title=title,
-            version=__version__,
             methods=methods,
             sections=sections,
             figures=figures,
-            missing_figures=missing_figures(tables),
+            missing_figures=[] if board else missing_figures(tables),
+            board=board,
+            history=version_history(tables) if board else [],
             aggregate=aggregated,
             aggregate_sentences=aggregate_sentences(aggregated) if aggregated else [],
             bibliography=bibliography(names, plugins),
             colors={name: method.color for name, method in style.method_styles(methods).items()},
-            light=list(style.DARK),
-            dark=list(style.DARK.values()),
             svg=svg,
-            script=script,
-            script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+            **shared_parts("page.js"),
         )
 
 
-def _environment() -> Environment:
+def shared_parts(*scripts: str) -> dict[str, Any]:
+    """Return what every page needs: its script, made of the named ones, with its hash, and its colors."""
+    from plastibench.analysis.figures import style
+
+    script = "".join((TEMPLATES / name).read_text(encoding="utf-8") for name in scripts)
+    return {
+        "version": __version__,
+        "light": list(style.DARK),
+        "dark": list(style.DARK.values()),
+        "script": script,
+        "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    }
+
+
+def make_environment() -> Environment:
+    """Return what renders the templates, with everything escaped."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -115,6 +137,9 @@ def _environment() -> Environment:
     environment.globals |= {"headline": headline, "setting_sentences": setting_sentences}
     environment.globals |= {
         "record_settings": record_settings,
+        "mark_of": verifications.from_record,
+        "verdicts": verifications.VERDICTS,
+        "self_reported": verifications.SELF_REPORTED,
         "count": count,
         "percent": percent,
     }
@@ -130,6 +155,7 @@ def _section(table: ResultTable, number: int, methods: Sequence[str]) -> dict[st
         "number": number,
         "name": f"{spec.task.name}, {spec.model.name}",
         "table": table,
+        "anchors": row_anchors(table, number),
         "columns": format_table(table),
         "all_columns": format_table(table, STYLES["full"]),
         "notes": [

@@ -1,0 +1,81 @@
+"""A site of boards: made from records files alone, small, with links that stay."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from support.commands import CommandResult, command
+from support.recorded import a_file
+from support.reports import HOSTILE, a_run, some_runs
+
+from plastibench.analysis.report.site import recipe_label
+
+pytestmark = pytest.mark.heavy
+
+RESULTS = Path(__file__).parents[2] / "results"
+MAX_BYTES = 3e6
+
+
+def site(source: Path, out: Path) -> CommandResult:
+    made = command("site", source, "--out", out)
+    assert made.status == 0, made.err
+    return made
+
+
+def links(path: Path) -> list[str]:
+    return re.findall(r'href="([^"#][^"]*)"', path.read_text(encoding="utf-8"))
+
+
+def test_the_published_boards_fit_and_all_their_links_lead_somewhere(tmp_path: Path) -> None:
+    site(RESULTS, tmp_path)
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < MAX_BYTES
+    for page in tmp_path.rglob("*.html"):
+        for link in links(page):
+            if link.startswith(("data:", "http")):
+                continue
+            name, _, anchor = link.partition("#")
+            target = (page.parent / name).resolve()
+            assert target.is_file(), link
+            assert f'id="{anchor}"' in target.read_text(encoding="utf-8") if anchor else True, link
+    names = {path.name.partition(".")[0] for path in (RESULTS / "records").glob("*.xz")}
+    assert {path.stem for path in (tmp_path / "boards").iterdir()} == names
+    for path in (RESULTS / "records").glob("*.xz"):
+        assert (tmp_path / "records" / path.name).read_bytes() == path.read_bytes()
+
+
+def test_a_row_keeps_its_link_when_others_are_added(tmp_path: Path) -> None:
+    anchors = []
+    for number, methods in enumerate((("warm", "cold", "mine"), ("a", "b", "warm", "cold", "mine"))):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        a_file(folder / "board.jsonl.xz", some_runs(2, methods))
+        site(folder, folder / "site")
+        (link,) = re.findall(r'href="([^"]+)">mine<', (folder / "site/index.html").read_text())
+        anchors.append(link)
+        page = (folder / "site/boards/board.html").read_text()
+        assert f'<details id="{link.partition("#")[2]}">' in page
+        assert "plastibench table --records board.jsonl.xz" in page
+        assert "0.1, protocol 1</td><td>abc</td>" in page  # the history by version
+    assert anchors[0] == anchors[1]
+
+
+def test_hostile_names_are_text_and_a_folder_without_records_is_refused(tmp_path: Path) -> None:
+    a_file(tmp_path / "b.jsonl.xz", [a_run("warm", 0), a_run(HOSTILE, 0, task=HOSTILE), a_run(HOSTILE, 1)])
+    site(tmp_path, tmp_path / "site")
+    for page in (tmp_path / "site").rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        assert text.count("<script>") == 1
+        assert "alert(1)</script>" not in text
+    refused = command("site", tmp_path / "site" / "boards")
+    assert (refused.status, len(refused.lines())) == (2, 1)
+    assert "no records files (NAME.jsonl.xz) in" in refused.err
+
+
+def test_a_recipe_is_named_with_what_is_unusual() -> None:
+    spec = a_run("warm", 0, augment=True, weight_decay=0.0, schedule="cosine").spec
+    assert recipe_label(spec) == (
+        "optimizer=sgd learning_rate=0.1 precision=fp32 augment=true schedule=cosine"
+    )

@@ -1,0 +1,58 @@
+"""The site of boards in a real browser: fits, asks for nothing, and its rows can be chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from support.browser import VIEWS, Visit
+from support.commands import command
+from support.recorded import a_file
+from support.reports import some_runs
+
+pytestmark = [pytest.mark.heavy, pytest.mark.browser]
+
+Open = Callable[..., Visit]
+METHODS = ("warm", "cold", "a_method_with_quite_a_long_name")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return where a site of two boards lies."""
+    folder = tmp_path_factory.mktemp("site")
+    for number in (1, 2):
+        a_file(folder / f"board-{number}.jsonl.xz", some_runs(3, METHODS, task=f"task_{number}"))
+    assert command("site", folder, "--out", folder / "site").status == 0
+    return folder / "site"
+
+
+@pytest.mark.parametrize(("width", "scheme"), VIEWS)
+@pytest.mark.parametrize("page", ["index.html", "boards/board-1.html"])
+def test_each_page_fits_loads_nothing_and_has_no_accessibility_error(
+    visit: Open, folder: Path, page: str, width: int, scheme: str
+) -> None:
+    found = visit((folder / page).as_uri(), width, scheme)
+    for details in found.page.locator("details").all():
+        details.evaluate("element => { element.open = true; }")
+    assert found.overflow() <= 0
+    assert found.requests == [(folder / page).as_uri()]
+    assert found.violations() == []
+    assert found.complaints == []
+
+
+def test_rows_are_chosen_by_the_values_of_columns_and_by_name(visit: Open, folder: Path) -> None:
+    found = visit((folder / "index.html").as_uri()).page
+    rows = found.locator("table.choices tbody tr:visible")
+    assert rows.count() == 2 * len(METHODS)
+    found.get_by_label("task", exact=True).select_option("task_2")
+    assert rows.count() == len(METHODS)
+    assert found.get_by_role("status").inner_text() == "3 of 6 rows"
+    found.get_by_label("method", exact=True).fill("LONG")
+    assert rows.count() == 1
+    rows.get_by_role("link").click()
+    details = found.locator("details[open]")
+    assert found.url.partition("#")[0].endswith("/boards/board-2.html")
+    assert "plastibench run --task task_2" in details.inner_text()
+    found.get_by_role("link", name="All boards").click()
+    assert found.title() == "Boards: plastibench"
