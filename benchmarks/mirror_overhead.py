@@ -15,8 +15,11 @@ import tempfile
 import time
 from pathlib import Path
 
+from plastibench.store.record import Record
 from plastibench.store.run_store import Store
 from plastibench.tracking import TrackingServer
+from plastibench.tracking.aggregates import write_aggregates
+from plastibench.tracking.leaderboard import leaderboard_tables
 from plastibench.tracking.writer import MlflowWriter
 
 RUN = ("run", "--task", "digits", "--set", "stages=10", "--method", "warm", "--jobs", "1")
@@ -55,10 +58,22 @@ def _writer(home: Path, other: Path) -> None:
             writer.write_record(writer.experiment("digits"), record)
         seconds.append(time.perf_counter() - start)
     del seconds[0]
+    _aggregates(writer, records)
     print(
         f"writer: {1000 * statistics.median(seconds):.0f} ms a run (median of {len(seconds)}; "
         f"{1000 * min(seconds):.0f} to {1000 * max(seconds):.0f})"
     )
+
+
+def _aggregates(writer: MlflowWriter, records: list[Record]) -> None:
+    """Print the seconds of writing a leaderboard's aggregates for the first time, also for each run."""
+    start = time.perf_counter()
+    tables = leaderboard_tables(records)
+    with writer.session():
+        write_aggregates(writer, writer.experiment("digits"), tables)
+    spent = 1000 * (time.perf_counter() - start)
+    rows = sum(len(table.rows) for table in tables)
+    print(f"aggregates: {spent:.0f} ms for {rows} methods, {spent / len(records):.1f} ms a run")
 
 
 if __name__ == "__main__":

@@ -6,9 +6,8 @@ They are updated in place while runs finish: MLflow's page shows each with the v
 from __future__ import annotations
 
 import hashlib
-import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
 COSTS = ("steps", "passes", "flops", "seconds", "energy", "peak_memory")
 """Mean costs of a run, under the names that single runs have them by."""
 DIGITS = 4
-"""Of accuracies and gains in percent: the page shows every digit that a number has."""
+"""Decimals of accuracies and gains, in percent: the page shows every digit that a number has."""
 MAX_PARAM_COLUMNS = 20
 """Settings of methods that the page shows without being asked: more columns are none that one reads."""
 
@@ -67,15 +66,16 @@ class Aggregate:
         values = {
             "n": float(len(row.metrics)),
             "diverged": float(row.num_diverged),
-            **dict(_named("average_accuracy", row.average)),
-            **dict(_named("last_accuracy", row.last)),
+            **dict(_named("average_accuracy", row.average, "sd", "low", "high")),
+            **dict(_named("last_accuracy", row.last, "sd")),
         }
         for reference, gain in row.gains.items():
-            values |= dict(_named(f"gain_over_{reference}", gain.estimate))
-            values[f"gain_over_{reference}_p"] = gain.p
-        values |= {f"total_{name}": row.cost[name] for name in COSTS}
-        values |= {f"relative_{name}": row.relative_cost.get(name) for name in ("passes", "flops", "seconds")}
-        known = {name: value for name, value in values.items() if value is not None and math.isfinite(value)}
+            values |= dict(_named(f"gain_over_{reference}", gain.estimate, "low", "high"))
+            values[f"gain_over_{reference}_p"] = round(gain.p, DIGITS)
+        # The same mean, summed in another order, is the same value.
+        costs = {name: row.cost[name] for name in COSTS}
+        values |= {f"total_{name}": cost and float(f"{cost:.9g}") for name, cost in costs.items()}
+        known = {name: value for name, value in values.items() if value is not None}
         return {FORBIDDEN.sub("_", name): value for name, value in known.items()}
 
     @cached_property
@@ -98,10 +98,10 @@ class Aggregate:
         }
 
 
-def _named(name: str, estimate: Estimate) -> Iterator[tuple[str, float | None]]:
-    """Yield the parts of an estimate by name: the mean has the name alone."""
+def _named(name: str, estimate: Estimate, *parts: str) -> Iterator[tuple[str, float | None]]:
+    """Yield the mean of an estimate by its name, and parts of the estimate by NAME_PART."""
     values = estimate.as_dict()
-    for part in ("mean", "sd", "low", "high"):
+    for part in ("mean", *parts):
         value = values[part]
         yield (name if part == "mean" else f"{name}_{part}"), None if value is None else round(value, DIGITS)
 
@@ -122,35 +122,38 @@ def write_aggregates(
 
 def _write(writer: MlflowWriter, experiment: MlflowExperiment, aggregate: Aggregate) -> AggregateRun:
     """Write an aggregate if it differs from what MLflow has, and return it as MLflow has it then."""
-    old = experiment.aggregates.get(aggregate.key)
+    old, names = experiment.aggregates.get(aggregate.key), frozenset(aggregate.metrics)
     content = [aggregate.name, aggregate.metrics, aggregate.params, aggregate.tags]
     digest = hashlib.sha256(canonical(content).encode()).hexdigest()[:16]
-    if old is not None and old.digest == digest:
+    if old is not None and (old.digest, old.metrics) == (digest, names):
         return old
-    if old is not None and not old.metrics <= aggregate.metrics.keys():  # MLflow never forgets a metric
+    if old is not None and not (old.metrics and old.metrics <= names):
+        # MLflow never forgets a metric; an aggregate without any is what a dead process has left.
         writer.client.delete_run(old.id)
         old = None
-    new = _create(writer, experiment, aggregate) if old is None else old
-    version, now = new.version + 1, int(1000 * time.time())
-    points = [MetricPoint(name, value, now, version) for name, value in aggregate.metrics.items()]
+    version = 1 if old is None else old.version + 1
     tags = {**aggregate.tags, AGGREGATE_DIGEST: f"{version}:{digest}"}
-    writer.log(new.id, points, tags, aggregate.params if old is None else None)
-    if new.name != aggregate.name:
-        writer.client.update_run(new.id, name=aggregate.name)
-    return AggregateRun(new.id, aggregate.name, version, digest, frozenset(aggregate.metrics))
+    now = int(1000 * time.time())
+    points = [MetricPoint(name, value, now, version) for name, value in aggregate.metrics.items()]
+    if old is None:
+        run = _create(writer, experiment, aggregate, tags)
+        writer.log(run, points, params=aggregate.params)
+        writer.client.set_terminated(run)
+    else:
+        run = old.id
+        writer.log(run, points, {name: tags[name] for name in ("seeds", AGGREGATE_DIGEST)})
+        if old.name != aggregate.name:
+            writer.client.update_run(run, name=aggregate.name)
+    return AggregateRun(run, aggregate.name, version, digest, names)
 
 
-def _create(writer: MlflowWriter, experiment: MlflowExperiment, aggregate: Aggregate) -> AggregateRun:
+def _create(
+    writer: MlflowWriter, experiment: MlflowExperiment, aggregate: Aggregate, tags: Mapping[str, str]
+) -> str:
     """Create an MLflow run without a parent: the page lists it beside the leaderboard, not below it."""
-    tags = {
-        "kind": AGGREGATE,
-        AGGREGATE_KEY: aggregate.key,
-        AGGREGATE_DIGEST: "0:",
-        "home": home_tag(writer.server),
-    }
-    run = writer.client.create_run(experiment.id, tags=tags, run_name=aggregate.name)
-    writer.client.set_terminated(run.info.run_id)
-    return AggregateRun(str(run.info.run_id), aggregate.name, 0, "", frozenset())
+    identity = {AGGREGATE_KEY: aggregate.key, "home": home_tag(writer.server)}
+    run = writer.client.create_run(experiment.id, tags={**tags, **identity}, run_name=aggregate.name)
+    return str(run.info.run_id)
 
 
 def _write_view(
