@@ -218,6 +218,7 @@ RUN_OPTIONS = (
         type=click.IntRange(min=0),
         default=1,
         show_default=True,
+        metavar="N",
         help="How often a run is tried again if its process is killed, by lack of memory for instance.",
     ),
     click.option(

@@ -66,6 +66,10 @@ class Recipe(Settings):
         """Return whether the weight matrices of hidden layers are updated by a rule of their own."""
         return self.optimizer == "muon"
 
+    def num_passes(self) -> int:
+        """Return how often a step takes each of its examples forward and backward."""
+        return 2 if self.optimizer == "sam" else 1
+
     def has_lr_schedule(self) -> bool:
         """Return whether the learning rate changes within a stage."""
         return self.schedule != "constant" or self.warmup_epochs > 0

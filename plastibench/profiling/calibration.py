@@ -117,8 +117,8 @@ def _step_flops(task: Task) -> float | None:
     if not isinstance(task, ClassificationTask):
         return None
     model = flop_model(task.model(), task.input_shape(), backward=True)
-    passes = 2 if task.recipe.optimizer == "sam" else 1
-    return None if model is None else float(passes * model.flops(task.recipe.batch_size).matrix)
+    each = None if model is None else model.flops(task.recipe.batch_size).matrix
+    return None if each is None else float(task.recipe.num_passes() * each)
 
 
 def _with_test(time: StageTime, size: StageSize, per_example: float) -> StageTime:

@@ -44,8 +44,8 @@ def _cost(spec: Spec, registry: Registry) -> int | None:
     each = _flops(task)
     if each is None:
         return None
-    passes = 2 if task.recipe.optimizer == "sam" else 1
-    return max(1, task.num_stages() * _steps(task) * task.recipe.batch_size * passes * each // UNIT)
+    passes = task.recipe.batch_size * task.recipe.num_passes()
+    return max(1, task.num_stages() * _steps(task) * passes * each // UNIT)
 
 
 def _flops(task: Task) -> int | None:

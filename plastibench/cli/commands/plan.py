@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 @define_command("plan", "Start")
 @options.selection
-@click.option("--jobs", type=click.IntRange(min=1), help="Runs side by side. Default: as `run` does.")
+@click.option(
+    "--jobs", type=click.IntRange(min=1), metavar="N", help="Runs side by side. Default: as `run` does."
+)
 @options.THREADS
 @click.option(
     "--calibration",
@@ -42,14 +44,15 @@ def command(
     save: Path | None,
     as_json: bool,
 ) -> None:
-    """Say what the runs of a suite or of a grid will take: time, FLOPs, memory and disk, by method.
+    """Say how long runs will take, and what they need.
 
-    Finished runs are counted and left out. Earlier runs of the same kind on this hardware tell; of the others
-    first stages are timed, and thrown away.
+    By method: hours, FLOPs, memory and disk of the missing runs of a suite or of a grid. Finished runs are
+    counted. Earlier runs of the same kind on this hardware tell; of the others first stages are timed, and
+    thrown away.
 
     Examples:
         plastibench plan cifar10-cpu
-        plastibench plan dash-cifar10 --device cuda --save costs.json  # for `run --shard --costs`
+        plastibench plan paper-cifar10 --device cuda --save costs.json  # for `run --shard --costs`
 
     """
     from plastibench.cli.plan_output import plan_text

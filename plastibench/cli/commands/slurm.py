@@ -33,11 +33,16 @@ logger = logging.getLogger(__name__)
     help="One home folder for all tasks, or one for each task, merged at the end.",
 )
 @click.option(
-    "--array", "num_tasks", type=click.IntRange(min=1), help="Tasks of the array. Default: by --task-hours."
+    "--array",
+    "num_tasks",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Tasks of the array. Default: by --task-hours.",
 )
 @click.option(
     "--task-hours",
     type=click.FloatRange(min=0, min_open=True),
+    metavar="HOURS",
     default=1.0,
     show_default=True,
     help="Group short runs into tasks of about this length.",
@@ -46,20 +51,26 @@ logger = logging.getLogger(__name__)
 @click.option(
     "--notice",
     type=click.IntRange(min=1),
+    metavar="SECONDS",
     default=120,
     show_default=True,
     help="Seconds before the time limit at which a task saves its state and is requeued.",
 )
-@click.option("--concurrent", type=click.IntRange(min=1), help="Most tasks at a time. Default: no limit.")
+@click.option(
+    "--concurrent", type=click.IntRange(min=1), metavar="N", help="Most tasks at a time. Default: no limit."
+)
 @click.option(
     "--jobs",
     type=click.IntRange(min=1),
+    metavar="N",
     help="Runs side by side in a task. Default: one for each GPU, or for each CPU without --gpus.",
 )
-@click.option("--cpus", type=click.IntRange(min=1), default=1, show_default=True, help="CPUs of a task.")
-@click.option("--gpus", type=click.IntRange(min=1), help="GPUs of a task.")
-@click.option("--partition", help="Partition.")
-@click.option("--account", help="Account.")
+@click.option(
+    "--cpus", type=click.IntRange(min=1), metavar="N", default=1, show_default=True, help="CPUs of a task."
+)
+@click.option("--gpus", type=click.IntRange(min=1), metavar="N", help="GPUs of a task.")
+@click.option("--partition", metavar="NAME", help="Partition.")
+@click.option("--account", metavar="NAME", help="Account.")
 @click.option(
     "--sbatch", "directives", multiple=True, metavar="OPTION", help="A line for sbatch, such as --mem=16G."
 )
@@ -73,7 +84,7 @@ logger = logging.getLogger(__name__)
     help="Estimate by this file, which `plan --save` wrote on a node, instead of timing first stages here.",
 )
 def command(selection: Selection, **values: Any) -> None:  # noqa: ANN401 - fields of the request
-    """Write the scripts that execute a suite on a Slurm cluster, and how to submit them.
+    """Write the scripts that execute a suite with Slurm.
 
     An array of tasks, each of which executes a part of the runs; at the end, a job that brings MLflow up to
     date and prints the table. A task that is preempted or reaches its time limit saves its state, is requeued
@@ -81,7 +92,7 @@ def command(selection: Selection, **values: Any) -> None:  # noqa: ANN401 - fiel
 
     Examples:
         plastibench slurm cifar10-cpu --partition long --account me
-        plastibench slurm dash-cifar10 --device cuda --costs costs.json --gpus 1 --cpus 4
+        plastibench slurm paper-cifar10 --device cuda --costs costs.json --gpus 1 --cpus 4
 
     """
     from plastibench.console import describe_seconds
