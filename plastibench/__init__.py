@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from plastibench.errors import RequestError
     from plastibench.python_api import check, frame, report, results, resume, run, table, tune
     from plastibench.runner.callbacks import RunCallback
-    from plastibench.standalone import Remedy, apply, remedy
+    from plastibench.standalone import Applied, Remedy, apply, remedy
     from plastibench.tuning.callbacks import TuningCallback
 
 if not (Path(__file__).parent / "methods").is_dir():
@@ -22,6 +22,7 @@ if not (Path(__file__).parent / "methods").is_dir():
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 __all__ = [
+    "Applied",
     "Remedy",
     "RequestError",
     "RunCallback",
@@ -41,7 +42,7 @@ __all__ = [
 
 _FUNCTIONS = ("check", "frame", "report", "results", "resume", "run", "table", "tune")
 _MODULES = {
-    **dict.fromkeys(("Remedy", "apply", "remedy"), "standalone"),
+    **dict.fromkeys(("Applied", "Remedy", "apply", "remedy"), "standalone"),
     "RequestError": "errors",
     "RunCallback": "runner.callbacks",
     "TuningCallback": "tuning.callbacks",

@@ -47,6 +47,9 @@ class FreshModels:
         else:
             model = self._reset()
         check_alike(self._model, model, "fresh")
+        own = dict(self._model.named_parameters(remove_duplicate=False))
+        for name, parameter in model.named_parameters():  # what is frozen in one is frozen in the other
+            parameter.requires_grad_(own[name].requires_grad)
         return model
 
     def _next_given(self) -> Weights:

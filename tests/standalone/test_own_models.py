@@ -114,6 +114,18 @@ def test_a_recycled_weight_starts_where_its_optimizer_starts() -> None:
     assert (optimizer.state[model[1].weight]["step_size"] == 0.01).all()
 
 
+def test_new_weights_from_a_function_leave_frozen_ones_alone() -> None:
+    torch.manual_seed(0)
+    model = make_model()
+    model[1].requires_grad_(False)
+    before = values(model)
+    done = plastibench.apply("shrink_perturb", model, sgd(model), fresh=make_model, batch_norm="keep")
+    assert done.changed == ("2.weight", "4.weight", "4.bias")
+    assert changed(model, before) == list(done.changed)
+    plastibench.apply("layerwise_reinit", model, sgd(model), fresh=make_model, head_name="4")
+    assert torch.equal(model[1].weight, before["1.weight"])
+
+
 def test_what_the_optimizer_does_not_have_is_not_shrunk_by_mistake() -> None:
     model = make_model()
     optimizer = torch.optim.SGD(model[4].parameters(), 0.1)
