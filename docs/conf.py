@@ -30,20 +30,13 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphin
 myst_heading_anchors = 4
 highlight_language = "text"
 
-nitpicky = True
-nitpick_ignore_regex = [
-    (r"py:.*", r"(?!plastibench\.).*"),  # no inventory of other packages is at hand
-    (
-        r"py:.*",
-        r"plastibench\..*\.(T|Table|RemoteFile)",
-    ),  # a type variable, and what loaders keep to themselves
-]
+smartquotes = False  # `--set` is not a dash
 default_role = "code"  # docstrings write code between single backticks
 autodoc_member_order = "bysource"
-autodoc_class_signature = "separated"
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 python_use_unqualified_type_names = True
+toc_object_entries_show_parents = "hide"
 
 html_theme = "furo"
 html_title = "plastibench"
@@ -62,16 +55,26 @@ def complete(app: Sphinx, page: str, source: list[str]) -> None:
 
 
 MARKUP = re.compile(r"``[^`]*``|`[^`]*`|(?<=\w)_(?!\w)|[*|]")
+ATTRIBUTES = ("attribute", "data", "property")
+_docstrings: dict[str, list[str]] = {}
 
 
-def escape(*event: Any) -> None:  # noqa: ANN401 - as Sphinx passes it
+def escape(app: Sphinx, what: str, name: str, *event: Any) -> None:  # noqa: ANN401 - as Sphinx passes it
     """Escape what is no markup in docstrings, which are plain text with code between backticks."""
     lines: list[str] = event[-1]
     text = "\n".join(lines)
     lines[:] = MARKUP.sub(lambda part: part[0] if "`" in part[0] else f"\\{part[0]}", text).split("\n")
+    _docstrings[name] = list(lines)
+
+
+def restore(app: Sphinx, what: str, name: str, *event: Any) -> None:  # noqa: ANN401
+    """Undo what napoleon does to the docstring of an attribute: it takes text before a colon for a type."""
+    if what in ATTRIBUTES:
+        event[-1][:] = _docstrings[name]
 
 
 def setup(app: Sphinx) -> None:
     """Connect what this file adds."""
     app.connect("source-read", complete)
     app.connect("autodoc-process-docstring", escape, priority=400)  # before napoleon
+    app.connect("autodoc-process-docstring", restore, priority=600)  # after it
