@@ -30,7 +30,6 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphin
 myst_heading_anchors = 4
 highlight_language = "text"
 
-smartquotes = False  # `--set` is not a dash
 default_role = "code"  # docstrings write code between single backticks
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
@@ -73,8 +72,19 @@ def restore(app: Sphinx, what: str, name: str, *event: Any) -> None:  # noqa: AN
         event[-1][:] = _docstrings[name]
 
 
+SCROLLED = re.compile(r'<(pre|div class="table-wrapper[^"]*")(?=>)')
+
+
+def reachable(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: object) -> None:
+    """Let a keyboard scroll what is too wide, and give the headings of the navigation their level."""
+    context["body"] = SCROLLED.sub(r'<\1 tabindex="0"', context.get("body") or "")
+    navigation = context.get("furo_navigation_tree") or ""
+    context["furo_navigation_tree"] = navigation.replace('role="heading"', 'role="heading" aria-level="2"')
+
+
 def setup(app: Sphinx) -> None:
     """Connect what this file adds."""
     app.connect("source-read", complete)
     app.connect("autodoc-process-docstring", escape, priority=400)  # before napoleon
     app.connect("autodoc-process-docstring", restore, priority=600)  # after it
+    app.connect("html-page-context", reachable, priority=600)  # after furo

@@ -74,7 +74,8 @@ def attribute_docs(cls: type) -> dict[str, str]:
             tree = ast.parse(textwrap.dedent(inspect.getsource(part)))
         except (OSError, TypeError):  # built in
             continue
-        docs |= dict(_documented(tree.body[0]))
+        own = dict(_documented(tree.body[0]))
+        docs |= {name: text or docs.get(name, "") for name, text in own.items()}
     return docs
 
 

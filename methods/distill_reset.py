@@ -29,6 +29,7 @@ class DistillReset(Method):
     strength: float = tune(1.0, 0.1, 10.0, log=True, within=(0.0, None))
     """Weight of the divergence."""
     temperature: float = tune(2.0, 1.0, 4.0, within=(1e-3, None))
+    """Of the softmax of both models in the penalty."""
     teacher: nn.Module | None = field(default=None, init=False)
     num_classes: int | None = field(default=None, init=False)
     """Of the classes that the teacher was trained with; None if it was with all."""

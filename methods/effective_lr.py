@@ -44,6 +44,7 @@ class EffectiveLR(Method):
     factor: float = tune(0.5, 0.05, 0.95, within=(1e-3, 1.0))
     """What the weights would be multiplied by, lambda; 1 changes no rate."""
     raised: Literal["every_stage", "once"] = "every_stage"
+    """Before each stage, or before the second stage alone."""
 
     disabled: ClassVar[Mapping[str, Any]] = {"factor": 1.0, "optimizer_state": "keep"}
 

@@ -46,6 +46,7 @@ class Fire(Method):
     norm: Literal["published", "trained", "initial"] = "published"
     """Norm of each parameter afterwards: s, or that of the trained or initial weights."""
     source: Literal["trained", "fresh"] = "trained"
+    """The trained weights, or a new draw of them: orthogonal reinitialization, a control."""
     only: tuple[str, ...] = setting(())
     """Endings of the names of the layers to change, such as query,key; empty changes all."""
 

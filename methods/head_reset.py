@@ -24,6 +24,7 @@ class HeadReset(Method):
     optimizer_state: Literal["keep", "clear", "clear_touched"] = "keep"  # type: ignore[assignment]
     """clear_touched clears the state of the reset layers only."""
     layers: int = tune(1, 1, 3, within=(1, None))
+    """How many of the last layers are reset."""
     initializer: Literal["model", "torch"] = "model"
     """The model's own initialization, or torch's default for the layer."""
 

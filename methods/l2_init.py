@@ -26,7 +26,9 @@ class L2Init(Method):
     strength: float = tune(1e-2, 1e-6, 1e-1, log=True, within=(0.0, None))
     """lambda"""
     form: Literal["sum_of_squares", "half_sum_of_squares", "square_of_sums"] = "sum_of_squares"
+    """The sum of squared norms, half of it, or the square of the sum of norms."""
     scope: Scope = "all"
+    """Which parameters are penalized: see `Scope`."""
     initial: list[Tensor] = field(default_factory=list, init=False)
 
     capturable: ClassVar[bool] = True

@@ -34,6 +34,7 @@ class LayerNorm(LayerSwap):
     """
 
     over: Literal["example", "channels", "groups"] = "example"
+    """All values of an example, its channels at each position, or groups of channels."""
     groups: int = setting(32, within=(1, None), only=("over", "groups"))
     """Largest number of groups; fewer if they do not divide the channels."""
 

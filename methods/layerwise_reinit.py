@@ -40,6 +40,7 @@ class LayerwiseReinit(Method):
     optimizer_state: OptimizerStatePolicy = "clear"
     batch_norm: BatchNormPolicy = "reset"
     form: Literal["layerwise", "rescale"] = "layerwise"
+    """Both halves, or the rescaling of all weights alone."""
     blocks: int = setting(4, within=(1, None), only=("form", "layerwise"))
     """Number of blocks; more than there are layers are as many as there are layers."""
     spread: list[Tensor] = field(default_factory=list, init=False)

@@ -25,6 +25,7 @@ class Muon(Method):
     learning_rate: float = tune(0.01, 1e-3, 1e-1, log=True, within=(0.0, None))
     """Of the matrices; the recipe's schedule and warm-up multiply it."""
     momentum: float = tune(0.95, 0.8, 0.99, within=(0.0, 1.0))
+    """Decay of the average of gradients that is orthogonalized."""
     weight_decay: float = tune(0.0, 0.0, 0.1, within=(0.0, None))
     """Decoupled, as in AdamW."""
 

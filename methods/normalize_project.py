@@ -32,6 +32,7 @@ class NormalizeProject(Method):
     radius: float = tune(1.0, 0.3, 3.0, log=True, within=(1e-6, None))
     """Norm of each matrix as a multiple of the initial one."""
     period: Literal["step", "stage"] = "step"
+    """After every step, or before every later stage."""
     gains: Literal["rescale", "free"] = "rescale"
     """What happens to the weights and biases of normalization."""
     project_head: bool = False

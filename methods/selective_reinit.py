@@ -30,6 +30,7 @@ class SelectiveReinit(Method):
     period: int = tune(2048, 32, 4096, log=True, within=(1, None))
     """Steps between two draws."""
     rule: Literal["threshold", "fraction"] = "threshold"
+    """Entries below `share` of the mean use, or the `share` of entries of least use."""
     utility: Literal["gradient", "magnitude"] = "gradient"
     """|g w|, or |w| alone."""
 

@@ -30,7 +30,9 @@ class ShrinkPerturb(Method):
     noise: float = tune(0.1, 1e-3, 1.0, log=True, within=(0.0, None))
     """Factor of the noise, sigma."""
     source: Literal["fresh", "gaussian", "initial"] = "fresh"
+    """The noise: a new draw of the initial weights, Gaussian, or the initial weights of the run."""
     scope: Scope = "all"
+    """Which parameters are changed: see `Scope`."""
     initial: list[Tensor] = field(default_factory=list, init=False)
 
     disabled: ClassVar[Mapping[str, Any]] = {

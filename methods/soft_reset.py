@@ -32,6 +32,7 @@ class SoftReset(Method):
     reset: float = tune(0.1, 1e-3, 1.0, log=True, within=(0.0, 1.0))
     """1 - gamma: 0 keeps the weights, 1 draws new ones."""
     scope: Scope = "all"
+    """Which parameters are changed: see `Scope`."""
 
     disabled: ClassVar[Mapping[str, Any]] = {"reset": 0.0, "optimizer_state": "keep", "batch_norm": "keep"}
 

@@ -25,7 +25,9 @@ class WeightClipping(Method):
     """
 
     kappa: float = tune(2.0, 0.5, 10.0, log=True, within=(0.0, None))
+    """Multiple of the initial bound that no weight exceeds."""
     bound: Literal["fan_in", "shape"] = "fan_in"
+    """By the inputs of a unit, or by the shape of the parameter."""
     head: bool = True
     """Whether to clip the output layer, too."""
     parameters: list[Tensor] = field(default_factory=list, init=False)

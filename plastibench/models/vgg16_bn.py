@@ -26,6 +26,7 @@ class VGG16BN(Architecture):
     recipe: ClassVar[Mapping[str, Any]] = {"learning_rate": 0.01}
 
     dropout: float = setting(0.5, within=(0.0, 1.0))
+    """Share of the hidden features that a training step drops."""
     hidden: int = setting(4096, within=(1, None))
     """Features of the two hidden layers of the classifier."""
 

@@ -34,7 +34,10 @@ class Method(Settings):
     """
 
     optimizer_state: OptimizerStatePolicy = "keep"
+    """What happens to momentum and moments between stages: kept, or cleared."""
     batch_norm: BatchNormPolicy = "keep"
+    """What happens to running statistics between stages: kept, set to mean 0 and variance 1 (reset), or
+    measured on the training data (reestimate)."""
 
     disabled: ClassVar[Mapping[str, Any] | None] = None
     """Settings with which the remedy does nothing: the run equals a warm start bit for bit. An empty mapping

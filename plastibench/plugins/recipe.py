@@ -17,6 +17,7 @@ class Recipe(Settings):
     optimizer: Literal["sgd", "sam", "adam", "adamw", "muon"] = "sgd"
     """muon trains the weight matrices of hidden layers, and all else with Adam at a tenth of the rate."""
     learning_rate: float = setting(0.001, within=(0.0, None))
+    """At the start of a stage, after warm-up."""
     momentum: float = setting(0.9, within=(0.0, 1.0))
     """Of SGD, alone and inside SAM, and of Muon; also the decay of Adam's first moment, beta_1."""
     weight_decay: float = setting(0.0, within=(0.0, None))
@@ -28,22 +29,29 @@ class Recipe(Settings):
     sam_statistics: Literal["both", "first"] = setting("both", only=("optimizer", "sam"))
     """Which of SAM's two passes update the running statistics of batch normalization."""
     schedule: Literal["constant", "steps"] = "constant"
+    """Whether the learning rate stays, or falls at the milestones."""
     milestones: tuple[int, ...] = ()
     """Epochs of a stage at which the learning rate is multiplied by `decay`."""
     decay: float = setting(0.2, within=(0.0, 1.0), only=("schedule", "steps"))
+    """Factor of the learning rate at each milestone."""
     warmup_epochs: int = setting(0, within=(0, None))
     """Epochs at the start of every stage over which the learning rate rises linearly from 0."""
     batch_size: int = setting(128, within=(2, None))
+    """Examples of a step; the last batch of an epoch may be smaller."""
     target_accuracy: float | None = setting(0.999, within=(0.0, 1.0))
     """A stage ends after the first epoch whose training accuracy reaches this share."""
     max_epochs: int | None = setting(10_000, within=(1, None))
+    """A stage ends after so many epochs; none is no limit."""
     max_steps: int | None = setting(None, within=(1, None))
+    """A stage ends after so many steps; none is no limit."""
     train_accuracy: AccuracyAverage = "examples"
     """How the training accuracy of the stop rule is averaged; the DASH code averages batches."""
     test_accuracy: AccuracyAverage = "examples"
     """How the test accuracy is averaged; the DASH code averages batches of 256."""
     test_batch_size: int = setting(256, within=(1, None))
+    """Examples that are evaluated at once."""
     precision: Literal["fp32", "tf32", "bf16"] = "fp32"
+    """Of matrix products and convolutions; weights stay in fp32."""
     normalize: bool = True
     """Shift and scale each channel by its mean and standard deviation."""
     augment: bool = False

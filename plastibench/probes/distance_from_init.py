@@ -20,6 +20,7 @@ class DistanceFromInit(Probe):
     """
 
     scope: Scope = "all"
+    """Which parameters count: see `Scope`."""
 
     units: ClassVar[Mapping[str, str]] = {"l2": "", "relative": "norms of the initial weights"}
 

@@ -19,6 +19,7 @@ class GradientNorm(Probe):
     """
 
     scope: Scope = "all"
+    """Which parameters count: see `Scope`."""
     batch_size: int = setting(256, within=(1, None))
     """Examples of the chunk taken at once."""
 

@@ -16,6 +16,7 @@ class WeightNorm(Probe):
     """L2 norm of all parameters as one vector (Lyle et al. 2024, arXiv 2402.18762)."""
 
     scope: Scope = "all"
+    """Which parameters count: see `Scope`."""
 
     units: ClassVar[Mapping[str, str]] = {"l2": ""}
 

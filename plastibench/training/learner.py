@@ -43,8 +43,14 @@ class Learner(CountedPasses):
     def __init__(self, task: Task, method: Method, seed: int, device: Device) -> None:
         self.task = trained_task(task, method)
         """With the recipe that the method is trained with."""
+        self.model: nn.Module
+        """What is trained, on the device and in training mode."""
+        self.optimizer: torch.optim.Optimizer
+        """The recipe's, unless the method has changed its groups or their options."""
         self.device = device
+        """Where the model and the data are."""
         self.seed = seed
+        """Of the run: an int, from which every random stream is derived."""
         self.step = 0
         """Updates since the start of the run."""
         self.cost = Cost()

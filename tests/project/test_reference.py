@@ -17,6 +17,10 @@ import plastibench
 from plastibench import api
 from plastibench.cli.main import cli
 from plastibench.plugins import plugin
+from plastibench.plugins.classification_task import ClassificationTask
+from plastibench.plugins.fields import setting_names
+from plastibench.plugins.method import Method
+from plastibench.plugins.recipe import Recipe
 from plastibench.plugins.registry import Registry
 from plastibench.store.record import PROVENANCE_TYPES
 from plastibench.store.run_store import Store
@@ -48,12 +52,18 @@ def test_every_command_and_option_has_its_line() -> None:
         assert [option for option in options if option not in section] == [], name
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("kind", ["task", "model", "regime", "probe"])
 def test_every_plug_in_has_a_section_with_its_settings(registry: Registry, kind: str) -> None:
-    text = page(f"{kind}s")
-    names = registry.names(kind)
-    assert re.findall(r"^## (\w+)$", text, re.MULTILINE) == names
-    assert kind in plugin.KINDS
+    sections = re.findall(r"^## (\w+)$", page(f"{kind}s"), re.MULTILINE)
+    assert sections == registry.names(kind)
+
+
+def test_every_setting_has_a_meaning(registry: Registry) -> None:
+    docs = importlib.import_module("pages").attribute_docs
+    shipped = [registry.load(kind, name) for kind in plugin.KINDS for name in registry.names(kind)]
+    for cls in (Recipe, ClassificationTask, Method, *shipped):
+        assert [name for name in setting_names(cls) if not docs(cls).get(name)] == [], cls.__name__
 
 
 def test_every_column_has_a_meaning() -> None:
