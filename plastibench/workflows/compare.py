@@ -1,4 +1,4 @@
-"""Two home folders or two suites side by side."""
+"""Two home folders, records files or suites side by side."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ from plastibench.analysis.tables.comparison import Comparison, compare_tables
 from plastibench.errors import RequestError, unknown
 from plastibench.experiments import suites
 from plastibench.runner.workspace import Workspace
+from plastibench.store.records_file import SUFFIX
 from plastibench.workflows.finished_runs import FinishedRuns, finished_runs
 from plastibench.workflows.request import Selection
 
@@ -22,9 +23,9 @@ class CompareResult:
 
 
 def compare(names: tuple[str, str], workspace: Workspace) -> CompareResult:
-    """Compare two selections, paired by seed: home folders, or suites whose runs are in the workspace.
+    """Compare two selections, paired by seed: home folders, records files, or suites in the workspace.
 
-    Raises RequestError for a name that is neither a home folder nor a suite, for a selection without
+    Raises RequestError for a name that is none of these, for a damaged records file, for a selection without
     finished runs, and if the two have no method under one task and model in common.
     """
     first, second = (finished_runs(_selection(name, workspace), summarize=True) for name in names)
@@ -41,8 +42,10 @@ def compare(names: tuple[str, str], workspace: Workspace) -> CompareResult:
 def _selection(name: str, workspace: Workspace) -> Selection:
     if _is_home(Path(name)):
         return Selection(workspace=Workspace(home=Path(name), data=workspace.data, cache=workspace.cache))
+    if name.endswith(SUFFIX):
+        return Selection(workspace=workspace, records=(Path(name),))
     if not name.endswith(".toml") and name not in suites.names():
-        raise unknown("home folder or suite", name, suites.names())
+        raise unknown("home folder, records file or suite", name, suites.names())
     return Selection(workspace=workspace, suite=name)
 
 

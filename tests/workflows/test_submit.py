@@ -117,6 +117,17 @@ def test_a_file_that_contradicts_the_home_is_left_out_and_a_duplicate_is_not_cop
     assert files(home) == before
 
 
+def test_two_files_are_compared_like_two_homes(tmp_path: Path) -> None:
+    old, new = (a_file(tmp_path / f"{n}.jsonl.xz", runs(n)) for n in (2, 3))
+    homes = [a_home(tmp_path / name, runs(n)) for name, n in (("a", 2), ("b", 3))]
+    compared = command("compare", old, new, "--format", "csv")
+    assert compared.status == 0, compared.err
+    assert compared.out == command("compare", *homes, "--format", "csv").out
+    refused = command("compare", old, tmp_path / "nothing.jsonl.xz")
+    assert (refused.status, len(refused.lines())) == (2, 1)
+    assert "nothing.jsonl.xz cannot be read: No such file" in refused.err
+
+
 def test_files_are_read_from_python(tmp_path: Path) -> None:
     path = a_file(tmp_path / "f.xz", runs())
     (table,) = plastibench.table(records=path)

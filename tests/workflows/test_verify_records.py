@@ -46,8 +46,8 @@ def test_a_sample_is_repeated_to_the_bit_and_marked(path: Path) -> None:
     assert "verified" not in command("table", "--records", path).out
     answer = verify(path, "--sample", 2, "--seed", 1, "--mark")
     assert answer.status == 0, answer.err
-    assert answer.err.count("all numbers of 2 stages are equal") == 2
-    assert {"warm", "cold"} <= set(answer.err.split())  # a run of each method before a second of one
+    assert answer.out.count("all numbers of 2 stages are equal") == 2
+    assert {"warm", "cold"} <= set(answer.out.split())  # a run of each method before a second of one
     assert path.read_bytes() == before
     table = command("table", "--records", path, "--format", "md").out
     assert table.count("| 1 of 3 re-run to the bit |") == 2
@@ -62,7 +62,7 @@ def test_a_sample_is_repeated_to_the_bit_and_marked(path: Path) -> None:
 
 def test_the_same_seed_draws_the_same_sample(path: Path) -> None:
     drawn = [
-        sorted(re.findall(r"\b[0-9a-f]{16}\b", verify(path, "--sample", 1, "--seed", 4).err)) for _ in "ab"
+        sorted(re.findall(r"\b[0-9a-f]{16}\b", verify(path, "--sample", 1, "--seed", 4).out)) for _ in "ab"
     ]
     assert drawn[0] == drawn[1] != []
 
@@ -71,7 +71,7 @@ def test_a_forged_row_is_refused_with_its_first_difference(path: Path) -> None:
     forge(path, lambda run: run["stages"][1].update(test_accuracy=0.9))
     answer = verify(path, last_run(path), "--mark")
     assert answer.status == 1
-    assert "1 number differs; the first: stage 2, test_accuracy: 0.9 in the record, 0." in answer.err
+    assert "1 number differs; the first: stage 2, test_accuracy: 0.9 in the record, 0." in answer.out
     assert "| 1 of 3 not reproduced |" in command("table", "--records", path, "--format", "md").out
 
 
@@ -92,8 +92,8 @@ def test_elsewhere_the_spread_of_the_other_seeds_decides(
     forge(path, move_elsewhere)
     answer = verify(path, last_run(path))
     assert answer.status == status, answer.err
-    assert "equal bits are not promised: torch 2.99 and" in answer.err
-    assert f"is {where} the 95 % prediction interval of 2 other seeds [" in answer.err
+    assert "equal bits are not promised: torch 2.99 and" in answer.out
+    assert f"is {where} the 95 % prediction interval of 2 other seeds [" in answer.out
 
 
 def test_source_of_a_stranger_is_executed_only_if_that_is_asked_for(tmp_path: Path) -> None:

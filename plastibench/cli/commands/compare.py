@@ -1,4 +1,4 @@
-"""Compare two home folders or two suites."""
+"""Compare two home folders, records files or suites."""
 
 from __future__ import annotations
 
@@ -26,14 +26,15 @@ if TYPE_CHECKING:
 def command(
     first: str, second: str, format_: str | None, workspace: Workspace, *, as_json: bool, wide: bool
 ) -> ExitCode:
-    """Compare two home folders or two suites, paired by seed.
+    """Compare two home folders, records files or suites, paired by seed.
 
-    B minus A, with intervals. A and B are home folders, or suites whose runs are in the folder named by
-    --home. Seconds are compared on the same hardware only.
+    B minus A, with intervals. A and B are home folders, records files, or suites whose runs are in the folder
+    named by --home. Seconds are compared on the same hardware only.
 
     Examples:
         plastibench compare plastibench-home other-home
         plastibench compare cifar10-cpu my_suite.toml --format md
+        plastibench compare old.jsonl.xz new.jsonl.xz
 
     """
     from plastibench.cli.render import check_format

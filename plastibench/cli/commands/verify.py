@@ -65,6 +65,7 @@ def command(
 
     Examples:
         plastibench verify 3f2a  # the beginning of an id: see `plastibench status`
+        plastibench verify --records field-quick.jsonl.xz --sample 3  # three runs of a records file
 
     """
     from plastibench.display.runs import RunProgress
