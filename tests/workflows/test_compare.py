@@ -232,13 +232,13 @@ def test_a_damaged_run_is_named_and_left_out(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (("{tmp}/a", "{tmp}/nowhere"), "no home folder or suite named '{tmp}/nowhere'"),
+        (("{tmp}/a", "{tmp}/nowhere"), "no home folder, records file or suite named '{tmp}/nowhere'"),
         (("{tmp}/a", "quickstrt"), "did you mean 'quickstart'"),
         (("{tmp}/a", "quickstart"), "no finished runs of this kind in"),
         (("{tmp}/a", "{tmp}/empty"), "no finished runs of this kind in {tmp}/empty"),
         (("{tmp}/a", "{tmp}/a", "--format", "mdd"), "did you mean 'md'"),
         (("{tmp}/a", "{tmp}/other"), "have no method under one task and model in common"),
-        (("{tmp}/a", "x" * 5000), "no home folder or suite named 'xxx"),
+        (("{tmp}/a", "x" * 5000), "no home folder, records file or suite named 'xxx"),
         (("{tmp}/a",), "Missing argument 'B'"),
     ],
 )
