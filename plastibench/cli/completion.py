@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +15,7 @@ from click.shell_completion import CompletionItem
 from plastibench.store.run_store import DEFAULT_HOME
 
 if TYPE_CHECKING:
+    from plastibench.plugins.plugin import Plugin
     from plastibench.plugins.read_settings import Declared
 
 Items = list[CompletionItem[str]]
@@ -21,8 +23,10 @@ Complete = Callable[[click.Context, click.Parameter, str], Items]
 DEVICES = ("cpu", "cuda", "hpu")
 KINDS = ("task", "model", "method", "regime", "probe")
 RECIPE = "plastibench.plugins.recipe:Recipe"
+VARIABLE = "_PLASTIBENCH_COMPLETE"
+"""Set by the scripts of `plastibench completion`, for click to answer instead of running a command."""
 MAX_DESCRIBED = 50
-"""Most runs whose names are looked up beside their ids."""
+"""Most words that are described: files are read for it."""
 
 
 class Plugins:
@@ -34,12 +38,12 @@ class Plugins:
         self.registry = Registry()
         self.files = {path.stem: path for path in ctx.params.get("plugins") or () if path.is_file()}
 
-    def summaries(self, *kinds: str) -> dict[str, str]:
-        """Return the names of some kinds, each with its summary."""
+    def names(self, *kinds: str) -> dict[str, Plugin | None]:
+        """Return the plug-ins of some kinds by name; None is a file of --plugin."""
         registry = self.registry
-        found = {name: registry.get(kind, name).summary() for kind in kinds for name in registry.names(kind)}
+        found = {name: registry.get(kind, name) for kind in kinds for name in registry.names(kind)}
         own = [name for name in self.files for kind in kinds if self.declared(kind, name) is not None]
-        return found | dict.fromkeys(own, "")
+        return found | dict.fromkeys(own)
 
     def declared(self, kind: str, name: str) -> Declared | None:
         """Return what a plug-in declares, or None if there is no such plug-in or it cannot be read."""
@@ -70,10 +74,10 @@ def names_of(*kinds: str, also: Iterable[str] = (), several: bool = True, files:
         method, colon, _preset = last.partition(":")
         if colon and "method" in kinds:
             declared = plugins.declared("method", method)
-            found = dict.fromkeys((f"{method}:{name}" for name in declared.presets), "") if declared else {}
+            found = dict.fromkeys(f"{method}:{name}" for name in declared.presets) if declared else {}
         else:
-            found = plugins.summaries(*kinds) | dict.fromkeys(also, "")
-        left = {name: help for name, help in found.items() if name not in before.split(",")}
+            found = plugins.names(*kinds) | dict.fromkeys(also)
+        left = {name: plugin for name, plugin in found.items() if name not in before.split(",")}
         items = _items(left, last, before + comma)
         return items or ([CompletionItem(text, type="file")] if files else [])
 
@@ -82,22 +86,22 @@ def names_of(*kinds: str, also: Iterable[str] = (), several: bool = True, files:
 
 def one_of(*values: str) -> Complete:
     """Return what completes one of a few words."""
-    return lambda _, __, text: _items(dict.fromkeys(values, ""), text)
+    return lambda _, __, text: _items(dict.fromkeys(values), text)
 
 
 def suites(_: click.Context, __: click.Parameter, text: str) -> Items:
     """Complete the name of a suite, or the path of a file or a folder."""
     from plastibench.experiments import suites
 
-    return _items(dict(suites.summaries()), text) or [CompletionItem(text, type="file")]
+    return _items(dict.fromkeys(suites.names()), text) or [CompletionItem(text, type="file")]
 
 
 def list_topics(ctx: click.Context, _: click.Parameter, text: str) -> Items:
     """Complete what `plastibench list` can be asked for."""
     from plastibench.experiments import suites
 
-    kinds = dict.fromkeys([*(f"{kind}s" for kind in KINDS), "suites", "recipes"], "")
-    return _items({**kinds, **Plugins(ctx).summaries(*KINDS), **dict(suites.summaries())}, text)
+    kinds = dict.fromkeys([*(f"{kind}s" for kind in KINDS), "suites", "recipes", *suites.names()])
+    return _items({**kinds, **Plugins(ctx).names(*KINDS)}, text)
 
 
 def run_ids(ctx: click.Context, _: click.Parameter, text: str) -> Items:
@@ -105,8 +109,7 @@ def run_ids(ctx: click.Context, _: click.Parameter, text: str) -> Items:
     home = Path(ctx.params.get("home") or DEFAULT_HOME)
     folders = home.glob(f"runs/{text[:2]}{'*' * (len(text) < 2)}/*")
     found = sorted(folder for folder in folders if folder.name.startswith(text))
-    is_few = len(found) <= MAX_DESCRIBED
-    return _items({folder.name: _run_name(folder) if is_few else "" for folder in found}, text)
+    return _items({folder.name: folder for folder in found}, text)
 
 
 def columns(_: click.Context, __: click.Parameter, text: str) -> Items:
@@ -115,7 +118,7 @@ def columns(_: click.Context, __: click.Parameter, text: str) -> Items:
 
     before, comma, last = text.rpartition(",")
     left = [name for name in COLUMNS if name not in before.split(",")]
-    return _items(dict.fromkeys(left, ""), last, before + comma)
+    return _items(dict.fromkeys(left), last, before + comma)
 
 
 def settings(ctx: click.Context, _: click.Parameter, text: str) -> Items:
@@ -136,7 +139,7 @@ def settings(ctx: click.Context, _: click.Parameter, text: str) -> Items:
     known = plugins.settings(["task"], tasks) | dict(read_class(RECIPE).settings)
     known |= plugins.settings(["model"], ctx.params.get("models") or models)
     known |= plugins.settings(["regime"], regimes) | {"regime": tuple(regimes)}
-    return _assignments(known, text) + _items({f"{name}.": "" for name in methods}, text)
+    return _assignments(known, text) + _items(dict.fromkeys(f"{name}." for name in methods), text)
 
 
 def settings_of_class(cls: str) -> Complete:
@@ -153,17 +156,24 @@ def settings_of_class(cls: str) -> Complete:
 def _assignments(known: Mapping[str, tuple[str, ...]], text: str) -> Items:
     name, equals, value = text.partition("=")
     if equals:
-        return _items(dict.fromkeys(known.get(name, ()), ""), value, f"{name}=")
-    return _items({f"{name}=": "" for name in known}, text)
+        return _items(dict.fromkeys(known.get(name, ())), value, f"{name}=")
+    return _items(dict.fromkeys(f"{name}=" for name in known), text)
 
 
-def _items(found: Mapping[str, str], text: str, before: str = "") -> Items:
-    """Return what begins with a text, behind what stands before it."""
+def _items(found: Mapping[str, Plugin | Path | None], text: str, before: str = "") -> Items:
+    """Return what begins with a text, behind what stands before it, described if the shell shows that."""
+    names = [name for name in found if name.startswith(text)]
+    shown = len(names) <= MAX_DESCRIBED and not os.environ.get(VARIABLE, "").startswith("bash")
     return [
-        CompletionItem(before + name, help=help or None)
-        for name, help in found.items()
-        if name.startswith(text)
+        CompletionItem(before + name, help=_description(found[name]) if shown else None) for name in names
     ]
+
+
+def _description(what: Plugin | Path | None) -> str | None:
+    """Return the summary of a plug-in, or what the run in a folder is of."""
+    if what is None:
+        return None
+    return (_run_name(what) if isinstance(what, Path) else what.summary()) or None
 
 
 def _run_name(folder: Path) -> str:

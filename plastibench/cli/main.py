@@ -11,6 +11,7 @@ import click
 
 from plastibench.cli import commands
 from plastibench.cli.command import Commands, Interrupted
+from plastibench.cli.completion import VARIABLE
 from plastibench.cli.exit_codes import ExitCode
 from plastibench.cli.logs import TRACEBACK_HINT, ConsoleHandler, log_to_console, wants_tracebacks
 from plastibench.errors import RequestError, explain, hide_logins, one_line
@@ -81,13 +82,9 @@ def _exit_code() -> int:
             return _fail(f"{explain(error)} ({TRACEBACK_HINT})", ExitCode.FAILURE)
 
 
-COMPLETION_VARIABLE = "_PLASTIBENCH_COMPLETE"
-"""Set by the scripts of `plastibench completion`, for click to answer instead of running a command."""
-
-
 def _run_command(handler: ConsoleHandler) -> int:
     """Run the command that the arguments name; return its exit code, which is None for success."""
-    if COMPLETION_VARIABLE in os.environ:
+    if VARIABLE in os.environ:
         from plastibench.cli import shells  # noqa: F401 - it registers how bash and zsh are served
     try:
         return int(cli.main(prog_name="plastibench", standalone_mode=False, obj=handler) or 0)

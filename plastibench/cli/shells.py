@@ -1,7 +1,8 @@
-"""How bash and zsh ask what can be typed next; click's own script does for fish.
+"""How shells ask what can be typed next.
 
-click's scripts add a blank after each word, also if more of it must follow as in `--set NAME=`, and its
-script for bash takes what bash splits at = and : for words of their own.
+click's own scripts add a blank after each word, also if more of it must follow as in `--set NAME=`. They
+take what bash splits at = and : for words of their own, end a word at a comma in fish, and lose the option of
+`--option=VALUE` in zsh and fish.
 """
 
 import os
@@ -9,6 +10,8 @@ import os
 from click.shell_completion import (
     BashComplete,
     CompletionItem,
+    FishComplete,
+    ShellComplete,
     ZshComplete,
     add_completion_class,
     split_arg_string,
@@ -70,12 +73,43 @@ else
 fi
 """
 
+FISH = """\
+function %(complete_func)s
+    set -l line (commandline -cp)
+    for item in (COMP_WORDS="$line" %(complete_var)s=fish_complete %(prog_name)s 2>/dev/null)
+        set -l parts (string split -m 1 , -- $item)
+        switch $parts[1]
+            case dir
+                __fish_complete_directories $parts[2]
+            case file
+                __fish_complete_path $parts[2]
+            case plain
+                echo $parts[2]
+        end
+    end
+end
+
+complete --no-files --command %(prog_name)s --arguments "(%(complete_func)s)"
+"""
+
 
 def _words() -> tuple[list[str], str]:
     """Return the complete words of the line up to the cursor, and the one that is being typed."""
     line = os.environ["COMP_WORDS"]
     words = split_arg_string(line)[1:]
     return (words, "") if line[-1:].isspace() or not words else (words[:-1], words[-1])
+
+
+class WholeWords(ShellComplete):
+    """Completion in a shell that replaces the whole word, with the option in front of `=`."""
+
+    def get_completions(self, args: list[str], incomplete: str) -> list[CompletionItem[str]]:
+        """Return whole words."""
+        items: list[CompletionItem[str]] = super().get_completions(args, incomplete)
+        option, equals, _ = incomplete.partition("=")
+        for item in items if equals and option.startswith("-") and option != "-" else []:
+            item.value = f"{option}={item.value}"
+        return items
 
 
 @add_completion_class
@@ -90,7 +124,7 @@ class Bash(BashComplete):
 
 
 @add_completion_class
-class Zsh(ZshComplete):
+class Zsh(WholeWords, ZshComplete):
     """Completion in zsh."""
 
     source_template = ZSH
@@ -102,3 +136,14 @@ class Zsh(ZshComplete):
     def format_completion(self, item: CompletionItem[str]) -> str:
         """Return three lines: the kind, the word, and what it is; the script escapes colons itself."""
         return f"{item.type}\n{item.value}\n{item.help or '_'}"
+
+
+@add_completion_class
+class Fish(WholeWords, FishComplete):
+    """Completion in fish."""
+
+    source_template = FISH
+
+    def get_completion_args(self) -> tuple[list[str], str]:
+        """Return the words and the one that is being typed."""
+        return _words()

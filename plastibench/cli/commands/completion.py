@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from plastibench.cli.command import define_command
+from plastibench.cli.completion import VARIABLE
 from plastibench.errors import RequestError
 
 SHELLS = ("bash", "zsh", "fish")
@@ -35,4 +36,4 @@ def command(ctx: click.Context, shell: str | None) -> None:
     if script is None:
         raise RequestError(f"no completion for the shell {name!r} (there are: {', '.join(SHELLS)})")
     program = ctx.find_root()
-    click.echo(script(program.command, {}, "plastibench", "_PLASTIBENCH_COMPLETE").source(), nl=False)
+    click.echo(script(program.command, {}, "plastibench", VARIABLE).source(), nl=False)
