@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from plastibench.cli import completion
-from plastibench.errors import RequestError
+from plastibench.errors import RequestError, unknown
 from plastibench.runner.workspace import DATA_VARIABLE
 from plastibench.store.run_store import DEFAULT_HOME, HOME_VARIABLE
 
@@ -34,6 +34,14 @@ def names(text: str) -> tuple[str, ...]:
     if not found:
         raise click.BadParameter(f"{text!r} holds no name")
     return found
+
+
+class Choice(click.Choice[str]):
+    """One of a few words, with the nearest one if another was written."""
+
+    def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:  # noqa: ANN401 - as click has it
+        """Return the message for a word that is none of them."""
+        return str(unknown("choice", str(value), self.choices))
 
 
 def seeds(text: str) -> tuple[int, ...]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from plastibench.cli import options
 from plastibench.cli.command import define_command
 from plastibench.cli.completion import VARIABLE
 from plastibench.errors import RequestError
@@ -13,13 +14,13 @@ SHELLS = ("bash", "zsh", "fish")
 
 
 @define_command("completion", "Machine")
-@click.argument("shell", type=click.Choice(SHELLS), required=False)
+@click.argument("shell", type=options.Choice(SHELLS), required=False, metavar="[SHELL]")
 @click.pass_context
 def command(ctx: click.Context, shell: str | None) -> None:
     """Print the script that lets a shell complete words.
 
-    It completes commands, options, names, settings and ids of runs. Without SHELL it is that of the shell
-    in use, according to the variable SHELL.
+    It completes commands, options, names, settings and ids of runs. SHELL is bash, zsh or
+    fish; by default the one in use.
 
     Examples:
         echo 'eval "$(plastibench completion bash)"' >> ~/.bashrc

@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 
 @define_command("new", "Plug-ins")
-@click.argument("kind", type=click.Choice(["method", "model", "task"]))
+@click.argument("kind", type=options.Choice(["method", "model", "task"]), metavar="KIND")
 @click.argument("name")
 @click.option(
     "--folder", type=click.Path(path_type=Path, file_okay=False), default=Path(), help="Default: this folder."
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 def command(kind: str, name: str, folder: Path, *, package: bool, as_json: bool) -> None:
     """Write a short file that already works, to begin a plug-in.
 
-    A method, a model or a task: NAME.py, or with --package a package that can be installed.
+    KIND is method, model or task. It is NAME.py, or with --package a package that can be installed.
 
     Examples:
         plastibench new method my_idea

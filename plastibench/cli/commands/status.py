@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -10,9 +12,10 @@ import click
 from plastibench.cli import options
 from plastibench.cli.command import define_command
 from plastibench.cli.json_output import print_json
-from plastibench.errors import RequestError
+from plastibench.errors import RequestError, count
 
 if TYPE_CHECKING:
+    from plastibench.store.run_status import RunStatus
     from plastibench.workflows.request import Selection
 
 INTERVAL = 1.0
@@ -21,7 +24,7 @@ INTERVAL = 1.0
 
 @define_command("status", "Start")
 @options.selection
-@click.option("--watch", is_flag=True, help="Keep showing, until Ctrl-C.")
+@click.option("--watch", is_flag=True, help="Keep showing what changes, until Ctrl-C.")
 @options.JSON
 def command(selection: Selection, watch: bool, as_json: bool) -> None:
     """Show which runs are queued, running, stopped, failed or done.
@@ -52,6 +55,17 @@ def command(selection: Selection, watch: bool, as_json: bool) -> None:
 
 
 def _watch(selection: Selection) -> None:
+    """Keep showing the states: a table on a terminal, elsewhere a line for each change."""
+    from plastibench.console import can_redraw
+
+    with suppress(KeyboardInterrupt):  # that is how it ends
+        if can_redraw(sys.stdout):
+            _redraw(selection)
+        else:
+            _print_changes(selection)
+
+
+def _redraw(selection: Selection) -> None:
     from rich.live import Live
 
     from plastibench.cli.render import status_table
@@ -62,3 +76,18 @@ def _watch(selection: Selection) -> None:
         while True:
             time.sleep(INTERVAL)
             live.update(status_table(status(selection)), refresh=True)
+
+
+def _print_changes(selection: Selection) -> None:
+    from plastibench.workflows.status import status
+
+    before: set[RunStatus] = set()
+    while True:
+        entries = status(selection)
+        now = time.strftime("%H:%M:%S")
+        for run in entries:
+            if run not in before:
+                words = (now, run.run, run.name, run.state, count(run.stages, "stage"), run.detail)
+                click.echo("  ".join(filter(None, words)))
+        before = set(entries)
+        time.sleep(INTERVAL)
