@@ -12,7 +12,7 @@ from plastibench.analysis.tables.export import format_tables, tables_as_dict
 from plastibench.cli.exit_codes import ExitCode
 from plastibench.cli.json_output import damaged_as_list, print_json
 from plastibench.cli.logs import TRACEBACK_HINT, wants_tracebacks
-from plastibench.cli.text_tables import tables_text
+from plastibench.cli.text_tables import print_tables
 from plastibench.errors import count, hide_logins
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def print_result(result: RunResult, *, as_json: bool, wide: bool) -> ExitCode:
     if as_json:
         print_json(**_as_dict(result))
     else:
-        click.echo(tables_text(format_tables(result.tables, STYLES["wide" if wide else "narrow"])), nl=False)
+        print_tables(format_tables(result.tables, STYLES["wide" if wide else "narrow"]))
     logger.info("runs: %s", (result.workspace.home / "runs").resolve())
     if result.failures:
         logger.error(

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+import click
 from rich import box
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
@@ -29,16 +30,18 @@ MIN_FIRST = 16
 
 def stdout_console() -> Console:
     """Return a console as wide as the terminal, or without limit if there is none."""
-    return Console(width=None if sys.stdout.isatty() else UNLIMITED, highlight=False)
+    size = None if sys.stdout.isatty() else UNLIMITED
+    return Console(width=size, height=size, highlight=False)  # with one alone a dumb terminal has 80 x 25
 
 
-def to_text(*renderables: RenderableType) -> str:
-    """Return what rich would print. rich itself ends the program if nobody reads the output."""
+def print_text(*renderables: RenderableType) -> None:
+    """Print what rich would print. rich itself ends the program if nobody reads the output."""
     console = stdout_console()
     with console.capture() as capture:
         for renderable in renderables:
             console.print(renderable)
-    return "".join(f"{line.rstrip()}\n" for line in capture.get().splitlines())
+    text = "".join(f"{line.rstrip()}\n" for line in capture.get().splitlines())
+    click.echo(text, nl=False, color=True)  # the console has decided whether there are colors
 
 
 def plain_table(**looks: Any) -> RichTable:  # noqa: ANN401 - whatever rich takes
@@ -53,8 +56,8 @@ def plain_table(**looks: Any) -> RichTable:  # noqa: ANN401 - whatever rich take
     )
 
 
-def tables_text(tables: Sequence[TextTable]) -> str:
-    """Return tables for people; what is said below all of one kind is said once, below the last of them."""
+def print_tables(tables: Sequence[TextTable]) -> None:
+    """Print tables for people; what is said below all of one kind is said once, below the last of them."""
     console = stdout_console()
     bold = console.color_system is not None
     parts: list[RenderableType] = []
@@ -64,7 +67,7 @@ def tables_text(tables: Sequence[TextTable]) -> str:
             parts += ["", block]
         notes = _notes(tables, position, bold=bold)
         parts += ["", *(Text(_wrapped(note, console.width), style="dim") for note in notes)] if notes else []
-    return to_text(*parts)
+    print_text(*parts)
 
 
 def _notes(tables: Sequence[TextTable], position: int, *, bold: bool) -> list[str]:

@@ -54,11 +54,11 @@ def _print(result: CompareResult, name: str, *, wide: bool) -> None:
         format_comparison,
         render_comparison,
     )
-    from plastibench.cli.text_tables import tables_text
+    from plastibench.cli.text_tables import print_tables
 
     if name == FORMAT:
         print_json(**comparison_as_dict(result.comparison), damaged=damaged_as_list(result.damaged))
     elif name == "text":
-        click.echo(tables_text(format_comparison(result.comparison, wide=wide)), nl=False)
+        print_tables(format_comparison(result.comparison, wide=wide))
     else:
         click.echo(render_comparison(result.comparison, name), nl=False)

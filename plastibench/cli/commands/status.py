@@ -38,7 +38,7 @@ def command(selection: Selection, watch: bool, as_json: bool) -> None:
 
     """
     from plastibench.cli.render import status_table
-    from plastibench.cli.text_tables import to_text
+    from plastibench.cli.text_tables import print_text
     from plastibench.workflows.status import status
 
     if watch and as_json:
@@ -51,7 +51,7 @@ def command(selection: Selection, watch: bool, as_json: bool) -> None:
     elif watch:
         _watch(selection)
     else:
-        click.echo(to_text(status_table(entries)), nl=False)
+        print_text(status_table(entries))
 
 
 def _watch(selection: Selection) -> None:

@@ -101,12 +101,12 @@ def _columns(
 
 def _print(result: TableResult, name: str, columns: Sequence[str] | None) -> None:
     from plastibench.analysis.tables.export import format_tables, render_tables, tables_as_dict
-    from plastibench.cli.text_tables import tables_text
+    from plastibench.cli.text_tables import print_tables
 
     if name == FORMAT:
         print_json(**tables_as_dict(result.tables, columns), damaged=damaged_as_list(result.damaged))
     elif name == "text" and columns is not None:
-        click.echo(tables_text(format_tables(result.tables, columns)), nl=False)
+        print_tables(format_tables(result.tables, columns))
     else:
         click.echo(render_tables(result.tables, name, columns), nl=False)
 

@@ -74,11 +74,11 @@ def command(
 
 def _print(settings: FeatureLearning, results: Results, name: str) -> None:
     from plastibench.analysis.tables.theory_table import format_theory, render_theory, theory_as_dict
-    from plastibench.cli.text_tables import tables_text
+    from plastibench.cli.text_tables import print_tables
 
     if name == FORMAT:
         print_json(**theory_as_dict(settings, results))
     elif name == "text":
-        click.echo(tables_text([format_theory(settings, results)]), nl=False)
+        print_tables([format_theory(settings, results)])
     else:
         click.echo(render_theory(settings, results, name), nl=False)
