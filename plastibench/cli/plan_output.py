@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich.table import Table as RichTable
-from rich.text import Text
-
-from plastibench.cli.text_tables import to_text
+from plastibench.analysis.tables.text_table import Cell, TextTable
 from plastibench.console import describe_seconds
 from plastibench.errors import count
 
@@ -15,10 +12,8 @@ if TYPE_CHECKING:
     from plastibench.workflows.plan import MethodPlan, Plan
 
 HEADER = (
-    "task",
-    "model",
-    "method",
-    "runs",
+    "runs of",
+    "all",
     "done",
     "missing",
     "a run",
@@ -30,21 +25,17 @@ HEADER = (
 )
 
 
-def plan_text(plan: Plan) -> str:
-    """Return a table with a row for each method, and what all runs take together."""
-    layout = RichTable(title=Text(f"{plan.name} on {plan.device}"), title_justify="left")
-    for position, name in enumerate(HEADER):
-        layout.add_column(name, justify="left" if position < 3 or name == "by" else "right")
-    for method in plan.methods:
-        layout.add_row(*map(Text, _row(method)))
-    return to_text(layout, *(Text(line) for line in _lines(plan)))
+def plan_table(plan: Plan) -> TextTable:
+    """Return a table with a row for each method."""
+    rows = [list(map(Cell, _row(method))) for method in plan.methods]
+    return TextTable(f"{plan.name} on {plan.device}", list(HEADER), rows, [])
 
 
 def _row(method: MethodPlan) -> list[str]:
     missing = method.num_missing
     numbers = [method.num_runs, method.num_done, missing]
     return [
-        *(method.task, method.model, method.method),
+        f"{method.task} {method.model} {method.method}",
         *map(str, numbers),
         describe_seconds(method.run_seconds),
         f"{missing * method.run_seconds / 3600:.2f}",
@@ -55,7 +46,8 @@ def _row(method: MethodPlan) -> list[str]:
     ]
 
 
-def _lines(plan: Plan) -> list[str]:
+def plan_lines(plan: Plan) -> list[str]:
+    """Return what all runs take together."""
     num_runs = sum(method.num_runs for method in plan.methods)
     num_done = sum(method.num_done for method in plan.methods)
     if num_done == num_runs:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from support.commands import command, small_run
 
-from plastibench.cli.plan_output import plan_text
+from plastibench.cli.plan_output import plan_lines, plan_table
 from plastibench.devices import Cpu
 from plastibench.experiments.grid import Grid
 from plastibench.experiments.spec import Spec
@@ -60,16 +60,18 @@ def test_finished_runs_tell_what_the_others_take(tmp_path: Path) -> None:
     costs = json.loads(save.read_text())["milliseconds"]
     assert {run for run, cost in costs.items() if cost == 0} == {spec.id for spec in done}
     assert [cost for cost in costs.values() if cost] == [pytest.approx(1_800_000, rel=0.01)] * 3
-    text = plan_text(found)
-    assert (
-        "6 runs, 3 done, 3 to do: about 45 min, 2 at a time with 1 thread each (1.50 hours of runs)" in text
-    )
-    assert "FLOPs: 9 TFLOPs" in text
+    assert [row[0].text for row in plan_table(found).rows] == [
+        "digits small_resnet warm",
+        "digits small_resnet cold",
+    ]
+    first, *lines = plan_lines(found)
+    assert first.startswith("6 runs, 3 done, 3 to do: about 45 min, 2 at a time with 1 thread each (1.50 h")
+    assert "FLOPs: 9 TFLOPs" in lines
 
 
 def test_a_plan_of_finished_runs_says_so(tmp_path: Path) -> None:
     finish(tmp_path, "warm", 0, 1.0)
-    assert plan_text(plan_of(tmp_path, "warm", 1)).rstrip().endswith("1 run, all done")
+    assert plan_lines(plan_of(tmp_path, "warm", 1)) == ["1 run, all done"]
 
 
 @pytest.mark.heavy

@@ -55,7 +55,8 @@ def command(
         plastibench plan paper-cifar10 --device cuda --save costs.json  # for `run --shard --costs`
 
     """
-    from plastibench.cli.plan_output import plan_text
+    from plastibench.cli.plan_output import plan_lines, plan_table
+    from plastibench.cli.text_tables import print_tables
     from plastibench.workflows.plan import PlanRequest, plan
     from plastibench.workflows.request import RunOptions
 
@@ -69,5 +70,6 @@ def command(
     )
     if as_json:
         print_json(plan=found)
-    else:
-        click.echo(plan_text(found), nl=False)
+        return
+    print_tables([plan_table(found)])
+    click.echo("\n".join(["", *plan_lines(found)]))

@@ -10,6 +10,7 @@ import click
 
 from plastibench.cli import options
 from plastibench.cli.command import define_command
+from plastibench.cli.json_output import print_json
 
 if TYPE_CHECKING:
     from plastibench.workflows.request import Selection
@@ -83,7 +84,8 @@ logger = logging.getLogger(__name__)
     type=click.Path(path_type=Path, dir_okay=False),
     help="Estimate by this file, which `plan --save` wrote on a node, instead of timing first stages here.",
 )
-def command(selection: Selection, **values: Any) -> None:  # noqa: ANN401 - fields of the request
+@options.JSON
+def command(selection: Selection, *, as_json: bool, **values: Any) -> None:  # noqa: ANN401 - fields of the request
     """Write the scripts that execute a suite with Slurm.
 
     An array of tasks, each of which executes a part of the runs; at the end, a job that brings MLflow up to
@@ -108,4 +110,7 @@ def command(selection: Selection, **values: Any) -> None:  # noqa: ANN401 - fiel
         scripts.time_limit,
         "" if estimate is None else f", the longest of about {describe_seconds(estimate)}",
     )
-    click.echo(scripts.submit_command)
+    if as_json:
+        print_json(**vars(scripts))
+    else:
+        click.echo(scripts.submit_command)
