@@ -127,7 +127,9 @@ class RunProgress(LiveDisplay, RunCallback):
         return min(1.0, (self.num_ended + running) / max(1, self.num_runs))
 
     def time_left(self) -> str:
-        """Return how long the rest will take, by the estimate or by the runs so far."""
+        """Return how long the rest will take, by the estimate or by the runs so far; nothing at the end."""
+        if self.num_runs and self.num_ended >= self.num_runs:
+            return ""
         now, states = time.monotonic(), list(self.running.values())  # the display runs in another thread
         if self.estimated:
             return f"about {format_duration(self._estimated_left(now))} left"

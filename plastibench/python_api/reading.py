@@ -85,7 +85,8 @@ def frame(suite: Folder | None = None, **arguments: Unpack[FinishedArguments]) -
 
     Example:
         >>> frame = plastibench.frame(methods=["warm", "dash"])
-        >>> frame.groupby(["method", "stage"]).test_accuracy.mean()
+        >>> sorted(frame.method.unique())
+        ['dash', 'warm']
 
     """
     from plastibench.analysis.dataframe import to_dataframe

@@ -66,7 +66,7 @@ class ShownOutput(doctest.OutputChecker):
 
 
 @pytest.mark.heavy
-@pytest.mark.parametrize("name", ["run", "resume", "table", "results"])
+@pytest.mark.parametrize("name", ["run", "resume", "table", "results", "frame"])
 @pytest.mark.usefixtures("reader")
 def test_the_example_of_a_function_runs(name: str) -> None:
     finder = doctest.DocTestFinder(recurse=False)
