@@ -50,7 +50,7 @@ def check_submission(path: Path, board: Path | None = None) -> SubmissionCheck:
     problems, notes = list[str](), list[str]()
     for table in tables:
         of_table = _own_rows(table, submitted)
-        problems += [*_missing_references(table, of_table), *_few_seeds(table, of_table)]
+        problems += [*_missing_references(table, of_table), *_few_seeds(of_table)]
         notes += _notes(of_table)
     problems += _unknown_origin(submitted)
     old = {record.id: record for record in present.runs} if present is not None else {}
@@ -111,10 +111,10 @@ def _missing_references(table: ResultTable, rows: Sequence[ResultRow]) -> Iterat
                 yield f"{row.method}: no run of {name} with seed {shown} to pair with"
 
 
-def _few_seeds(table: ResultTable, rows: Sequence[ResultRow]) -> Iterator[str]:
-    for row in rows:
-        if len(row.records) < MIN_SEEDS:
-            yield f"{row.method}: {count(len(row.records), 'seed')}; a row has at least {MIN_SEEDS}"
+def _few_seeds(rows: Sequence[ResultRow]) -> Iterator[str]:
+    few = [f"{row.method} ({len(row.records)})" for row in rows if len(row.records) < MIN_SEEDS]
+    if few:
+        yield f"a row has at least {MIN_SEEDS} seeds, which these have not: {', '.join(few)}"
 
 
 def _notes(rows: Sequence[ResultRow]) -> Iterator[str]:
@@ -166,6 +166,6 @@ def _accuracy(row: ResultRow) -> str:
 
 def _escaped(text: str) -> str:
     """Return a text that is one in Markdown, whatever names it holds: no markup, no mention of people."""
-    for letter in "&<>@|`*_[]":
+    for letter in "&<>@|`*":
         text = text.replace(letter, f"&#{ord(letter)};")
-    return " ".join(text.split())
+    return " ".join(text.replace("](", "]&#40;").split())

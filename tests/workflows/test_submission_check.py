@@ -101,7 +101,7 @@ def test_what_a_look_at_the_file_shows_is_refused_without_running_anything(desk:
         shutil.copy(desk.board, desk.submitted)
         forge(desk.submitted, lambda run: run["stages"][0].update(test_accuracy=0.5))
         expected = "**Not accepted**: 0 new runs"
-        reason = "is on the board with other numbers: stage 1, test&#95;accuracy: 0."
+        reason = "is on the board with other numbers: stage 1, test_accuracy: 0."
     checked = desk.check()
     assert checked.status == 1
     assert expected in checked.out
@@ -113,7 +113,7 @@ def test_rules_are_checked_in_numbers(tmp_path: Path) -> None:
     board = a_file(tmp_path / "board", some_runs(5, methods=("warm", "cold")))
     few = a_file(tmp_path / "few", [a_run("mine", seed) for seed in range(3)])
     assert check_submission(few, board).problems == [
-        "mine: 3 seeds; a row has at least 5",
+        "a row has at least 5 seeds, which these have not: mine (3)",
         f"no weights in the provenance of 3 runs, such as {read_records(few).runs[0].id}",
     ]
     other = a_file(tmp_path / "other", [a_run("mine", seed) for seed in range(1, 7)])
@@ -129,7 +129,7 @@ def test_rules_are_checked_in_numbers(tmp_path: Path) -> None:
 
 def test_rows_are_added_beside_those_of_others_and_hostile_names_are_text(tmp_path: Path) -> None:
     board = a_file(tmp_path / "board", some_runs(5, methods=("warm", "cold")))
-    name = "<img src=x> | @everyone"
+    name = "<img src=x> | @everyone [here](http://evil)"
     runs = [a_run(name, seed).with_provenance(weights="w") for seed in range(5)]
     submitted = a_file(
         tmp_path / "new", [replace(run, status="diverged") if run.spec.seed == 4 else run for run in runs]
@@ -139,8 +139,9 @@ def test_rows_are_added_beside_those_of_others_and_hostile_names_are_text(tmp_pa
     text = check.markdown()
     assert "<img" not in text
     assert "@everyone" not in text
+    assert "](http" not in text
     assert "4 + 1 diverged, which no average includes" in text
-    assert text.count("\n| some&#95;task") == 1
+    assert text.count("\n| some_task") == 1
 
 
 def test_a_line_that_is_moved_to_another_file_is_still_a_run(tmp_path: Path) -> None:
