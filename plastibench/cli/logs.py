@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from plastibench.console import can_redraw
-from plastibench.errors import hide_logins
+from plastibench.display.messages import ScreenHandler
 
 if TYPE_CHECKING:
     from plastibench.display.screen import Screen
@@ -28,14 +26,11 @@ def wants_tracebacks() -> bool:
     return bool(os.environ.get(TRACEBACK_VARIABLE)) or PACKAGE.isEnabledFor(logging.DEBUG)
 
 
-class ConsoleHandler(logging.Handler):
-    """Print each record as one unwrapped line, above the live display if one is shown.
-
-    Not `rich.logging.RichHandler`: it lays records out in a table, which wraps them at the console's width.
-    """
+class ConsoleHandler(ScreenHandler):
+    """Print the records of a command on stderr."""
 
     @cached_property
-    def console(self) -> Screen:
+    def console(self) -> Screen:  # type: ignore[override]
         """Return the console on stderr; made on first use, since importing rich takes time."""
         from plastibench.display.screen import Screen
 
@@ -51,17 +46,6 @@ class ConsoleHandler(logging.Handler):
     def set_verbosity(self, name: str) -> None:
         """Let through what `--quiet` or `--verbose` does."""
         PACKAGE.setLevel(LEVELS[name])
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Print a record. A terminal that is gone must not stop a run."""
-        from rich.text import Text
-
-        with suppress(Exception):
-            line = hide_logins(self.format(record))
-            if getattr(record, "timed", False) and not can_redraw(self.console.file):
-                line = f"{time.strftime('%H:%M:%S', time.localtime(record.created))} {line}"
-            # As Text: brackets in a path or an error are no markup.
-            self.console.print(Text(line), soft_wrap=True)
 
 
 @contextmanager

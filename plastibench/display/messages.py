@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from plastibench.console import can_redraw
 from plastibench.errors import hide_logins
 
 if TYPE_CHECKING:
@@ -15,16 +17,24 @@ if TYPE_CHECKING:
 PACKAGE = logging.getLogger("plastibench")
 
 
-class _Messages(logging.Handler):
-    def __init__(self, console: Console) -> None:
-        super().__init__()
-        self.console = console
+class ScreenHandler(logging.Handler):
+    """Print each record as one unwrapped line, above the live display if one is shown.
+
+    Not `rich.logging.RichHandler`: it lays records out in a table, which wraps them at the console's width.
+    """
+
+    console: Console
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Print a record. A terminal that is gone must not stop a run."""
         from rich.text import Text
 
         with suppress(Exception):
-            self.console.print(Text(hide_logins(self.format(record))), soft_wrap=True)
+            line = hide_logins(self.format(record))
+            if getattr(record, "timed", False) and not can_redraw(self.console.file):
+                line = f"{time.strftime('%H:%M:%S', time.localtime(record.created))} {line}"
+            # As Text: brackets in a path or an error are no markup.
+            self.console.print(Text(line), soft_wrap=True)
 
 
 @contextmanager
@@ -34,7 +44,8 @@ def messages_shown(console: Console, level: int) -> Iterator[None]:
     if not all(isinstance(handler, logging.NullHandler) for handler in handlers):
         yield
         return
-    handler, before = _Messages(console), PACKAGE.level
+    handler, before = ScreenHandler(), PACKAGE.level
+    handler.console = console
     PACKAGE.addHandler(handler)
     PACKAGE.setLevel(level)
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
@@ -22,11 +21,11 @@ def progress_shown(make: Callable[[Screen], Display], wanted: bool | None) -> It
     By default there is one in a notebook and on a terminal. If it is wanted elsewhere, lines are printed.
     """
     screen = Screen(stderr=True)
-    is_live = screen.is_jupyter or sys.stderr.isatty()
+    display = make(screen)
+    is_live = screen.is_jupyter or display.redraws
     if not (is_live if wanted is None else wanted):
         yield []
         return
-    display = make(screen)
     view = NotebookView(display) if screen.is_jupyter else display
     with messages_shown(screen, logging.WARNING if is_live else logging.INFO), view:
         yield [display]

@@ -1,6 +1,7 @@
 """A table of texts, as it is shown, and its rendering in Markdown and LaTeX."""
 
 import re
+import shutil
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from typing import NamedTuple
 from markupsafe import Markup
 
 TEXT_WIDTH = 100
-"""Columns of the title and the notes of a table at a prompt."""
+"""Columns of the title and the notes of a table at a prompt, at most."""
 ABSENT = "absent"
 """Text of a value that was not measured; it is never shown as 0."""
 MINUS = re.compile(r"(?<![\w.=-])-(?=\d)")
@@ -83,7 +84,8 @@ def to_plain(table: TextTable) -> str:
         for line in lines
     )
     notes = (note.replace("bold: ", "*: ", 1) if note.startswith("bold: ") else note for note in table.notes)
-    wrapped = (textwrap.fill(text, TEXT_WIDTH) for text in (table.title, *notes))
+    width = min(TEXT_WIDTH, shutil.get_terminal_size((TEXT_WIDTH, 24)).columns)
+    wrapped = (textwrap.fill(text, max(20, width)) for text in (table.title, *notes))
     return "\n".join([next(wrapped), "", *aligned, "", *wrapped, ""])
 
 
