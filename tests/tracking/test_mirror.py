@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -174,16 +173,6 @@ def test_broken_database_is_one_line_and_costs_no_run(tmp_path: Path) -> None:
     assert command("sync", "--home", tmp_path).status == 2
     (tmp_path / tracking.DATABASE).rmdir()
     assert "2 of 2 runs" in command("sync", "--home", tmp_path).err
-
-
-def test_absent_mlflow_is_one_line_and_costs_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "mlflow", None)  # importing it fails, as if it were not installed
-    answer = command("run", "--home", tmp_path, *SMALL, "--seeds", 1, "--method", "warm")
-    assert answer.status == 0
-    wanted = "it needs mlflow, which is not installed: pip install 'plastibench[mlflow]'"
-    assert [wanted in line for line in answer.lines()].count(True) == 1
-    assert len(list(tmp_path.rglob("run.json"))) == 1
-    assert not (tmp_path / tracking.DATABASE).exists()
 
 
 def test_database_is_never_where_its_address_does_not_lead(tmp_path: Path) -> None:
