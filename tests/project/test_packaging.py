@@ -24,6 +24,7 @@ from support.commands import SMALL
 from support.tasks import small_digits
 
 import plastibench
+from plastibench.errors import EXTRAS
 from plastibench.plugins.registry import Registry
 
 ROOT = Path(plastibench.__file__).parents[1]
@@ -230,3 +231,12 @@ def link_dependencies(site: Path, requirements: Iterable[Requirement]) -> None:
             if (required.name, extra) not in seen:
                 seen.add((required.name, extra))
                 queue += [(further, extra) for further in map(Requirement, found.requires or ())]
+
+
+def test_extras_are_documented_and_all_has_those_of_users() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    page = (ROOT / "docs" / "dependencies.md").read_text(encoding="utf-8")
+    assert [name for name in extras if f"`{name}`" not in page] == []
+    (combined,) = map(Requirement, extras["all"])
+    assert combined.extras == set(extras) - {"all", "dev", "docs"}
+    assert set(EXTRAS.values()) <= set(extras)

@@ -1,4 +1,4 @@
-"""Without the packages that extras bring, runs and tables work, and every other command says what to install."""
+"""Without the packages of extras, runs and tables work, and every other command says what to install."""
 
 from __future__ import annotations
 
