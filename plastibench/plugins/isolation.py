@@ -154,6 +154,11 @@ def _check_module(source: Source, name: str, path: Path) -> None:
 
 
 def _is_own(path: Path, root: Path) -> bool:
-    """Return whether a module belongs to the folder of a plug-in, and not to Python installed below it."""
+    """Return whether a module belongs to the folder of a plug-in, and not to what is installed below it.
+
+    That is Python or, if the folder is a checkout of plastibench, plastibench: the first import of
+    multiprocessing gives another name to the module that the program began with.
+    """
     outside = not path.is_relative_to(root) or any(folder in path.parts for folder in INSTALLED)
-    return not outside and not any(path.is_relative_to(folder) for folder in (sys.prefix, sys.base_prefix))
+    installed = (sys.prefix, sys.base_prefix, Path(__file__).parents[1])
+    return not outside and not any(path.is_relative_to(folder) for folder in installed)

@@ -11,9 +11,12 @@ import pytest
 from support.commands import small_run
 from support.plugins import HELPER, loaded, mine, write
 
+import plastibench
 from plastibench.errors import RequestError
 from plastibench.plugins.code_hash import digest
+from plastibench.plugins.plugin import Plugin
 from plastibench.plugins.registry import Registry
+from plastibench.plugins.source import Source
 
 IMPORTS = {
     "module": (["import helper"], "return helper.factor()"),
@@ -185,6 +188,20 @@ def test_a_late_import_that_the_digest_cannot_see_is_refused(
     write(tmp_path / "lib", of_the_test="ONE = 1\n")
     assert importlib.import_module("of_the_test").ONE == 1  # not imported by a plug-in
     del sys.modules["of_the_test"]
+
+
+def test_a_file_beside_the_package_in_a_checkout_is_a_plugin(monkeypatch: pytest.MonkeyPatch) -> None:
+    root = Path(plastibench.__file__).parents[1]
+    # As the first import of multiprocessing does in a program that `python -m plastibench` began.
+    monkeypatch.delitem(sys.modules, "__mp_main__", raising=False)
+    lines = (
+        "import sys, types",
+        "main = types.ModuleType('__mp_main__')",
+        f"main.__file__ = {str(root / 'plastibench' / '__main__.py')!r}",
+        "sys.modules['__mp_main__'] = main",
+    )
+    source = Source("mine", {"mine.py": mine(*lines, hook="return 1").encode()}, root)
+    assert Plugin("method", "mine", source=source).load()().result() == 1
 
 
 def test_a_helper_is_found_from_any_working_directory(
