@@ -13,8 +13,9 @@ from torch.optim import Optimizer
 
 from plastibench.errors import RequestError, count
 from plastibench.plugins.method import Method
-from plastibench.standalone.own_learner import OwnLearner, UnknownGroups
+from plastibench.standalone.own_learner import OwnLearner
 from plastibench.standalone.tensors import differ, set_tensors, tensors_of
+from plastibench.standalone.unknown_groups import UnknownGroups
 from plastibench.training.protocol import prepare_stage
 
 

@@ -16,8 +16,9 @@ from plastibench.standalone.acting import Applied, act, device_of, own_model, re
 from plastibench.standalone.fresh_models import Fresh, FreshModels, Weights
 from plastibench.standalone.named_method import MethodName, make_method
 from plastibench.standalone.once import check_supported
+from plastibench.standalone.own import Loss, Own, logits_of
 from plastibench.standalone.own_data import Batches, BatchSource
-from plastibench.standalone.own_learner import Loss, Own, OwnLearner, logits_of
+from plastibench.standalone.own_learner import OwnLearner
 from plastibench.standalone.own_recipe import apply_recipe_changes
 from plastibench.standalone.own_task import HiddenUnitNames
 from plastibench.standalone.pass_watch import PassWatch
@@ -34,11 +35,16 @@ class Remedy:
     def __init__(self, method: Method, learner: OwnLearner, *, hook: bool) -> None:
         """Use `remedy`."""
         self._method, self._learner, self._name = method, learner, type(method).__name__
-        self._passes = PassWatch(learner)
         optimizer = learner.own.optimizer
         self._hook = None
         if hook and optimizer is not None:
+            if not hasattr(optimizer, "_optimizer_step_post_hooks"):  # a wrapper that has not called its base
+                raise RequestError(
+                    f"{type(optimizer).__name__} takes no hooks: make the remedy with hook=False, and call "
+                    "after_step() after each step"
+                )
             self._hook = optimizer.register_step_post_hook(lambda *_: self._step())
+        self._passes = PassWatch(learner)
 
     def loss_term(self, logits: Any = None, y: Tensor | None = None) -> Tensor | float:  # noqa: ANN401
         """Return what the remedy adds to the loss of the step; 0.0 if it adds nothing.
@@ -81,14 +87,19 @@ class Remedy:
         """End the stage and act before the next one, whose data are `batches`, in order of arrival.
 
         `chunks` says how many of them arrived together, oldest first. If something is raised, the model is as
-        before.
+        before, and the stage has not ended.
         """
         learner = self._learner
+        before = learner.stage, learner.source
+        source = None if batches is None else BatchSource(batches, learner.device.torch_device)
         self.evaluated_model()
         call_hook(self._method, "after_stage", learner)
-        source = None if batches is None else BatchSource(batches, learner.device.torch_device)
-        learner.new_stage(learner.stage.index + 1, source, chunks)
-        return act(learner, self._method)
+        try:
+            learner.new_stage(learner.stage.index + 1, source, chunks)
+            return act(learner, self._method)
+        except BaseException:
+            learner.stage, learner.source = before
+            raise
 
     def evaluated_model(self) -> nn.Module:
         """Return the model to evaluate: the one that is trained, unless the remedy has another one."""
@@ -103,18 +114,11 @@ class Remedy:
 
         It has numbers, text and tensors alone, so `torch.load` reads it with `weights_only=True`.
         """
-        learner = self._learner
         return {
             "method": self._name,
             "settings": settings_of(self._method),
-            "kept": method_state(learner, self._method),
-            "seed": learner.seed,
-            "stage": learner.stage.index,
-            "step": learner.step,
-            "steps_of_stage": learner.cost.steps,
-            "drawn": learner._drawn,
-            "generator": learner.generator.get_state(),
-            "watching": learner.watching,
+            "kept": method_state(self._learner, self._method),
+            "learner": self._learner.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -125,13 +129,8 @@ class Remedy:
         own, given = ((one["method"], one["settings"]) for one in (self.state_dict(), state))
         if own != given:
             raise RequestError(f"the state is that of {given[0]} {given[1]}, and this is {own[0]} {own[1]}")
-        learner = self._learner
-        learner.seed = state["seed"]
-        learner.new_stage(state["stage"], learner.source, learner.stage.chunks)
-        learner.step, learner.cost.steps = state["step"], state["steps_of_stage"]
-        learner._drawn, learner.watching = state["drawn"], state["watching"]
-        learner.generator.set_state(state["generator"])
-        load_method_state(self._method, state["kept"], learner)
+        self._learner.load_state_dict(state["learner"])
+        load_method_state(self._method, state["kept"], self._learner)
 
     def close(self) -> None:
         """Take the hooks out of the model and the optimizer; the loop goes on without the remedy."""

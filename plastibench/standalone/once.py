@@ -13,8 +13,9 @@ from plastibench.plugins.method import Method, call_hook
 from plastibench.standalone.acting import Applied, act, device_of, own_model, resolved_seed
 from plastibench.standalone.fresh_models import Fresh, FreshModels, Weights
 from plastibench.standalone.named_method import MethodName, make_method
+from plastibench.standalone.own import Loss, Own
 from plastibench.standalone.own_data import Batches, BatchSource
-from plastibench.standalone.own_learner import Loss, Own, OwnLearner
+from plastibench.standalone.own_learner import OwnLearner
 from plastibench.standalone.own_task import HiddenUnitNames
 
 ELSEWHERE = {

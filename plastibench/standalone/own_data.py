@@ -8,7 +8,7 @@ from typing import Any, NoReturn, Self
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, IterableDataset
 
 from plastibench.data.dataset import Batch, Dataset, batch_bounds
 from plastibench.errors import RequestError
@@ -58,8 +58,9 @@ class BatchSource:
     def num_examples(self) -> int:
         """Return the number of examples: by a pass over the batches, unless a loader knows it."""
         loader = self.batches
-        if isinstance(loader, DataLoader) and loader.batch_size is not None and not loader.drop_last:
-            return len(loader.sampler)  # type: ignore[arg-type]
+        if isinstance(loader, DataLoader) and loader.batch_size and not _is_stream(loader):
+            size = len(loader.sampler)  # type: ignore[arg-type]
+            return size - size % loader.batch_size if loader.drop_last else size
         if self._size is None:
             self._size = sum(nested.num_examples(_pair(batch)[0]) for batch in self.batches)
         return self._size
@@ -168,6 +169,10 @@ class NoData(Dataset):
     ) -> Iterator[Batch]:
         """Refuse."""
         self._missing()
+
+
+def _is_stream(loader: DataLoader[Any]) -> bool:
+    return isinstance(loader.dataset, IterableDataset)
 
 
 def _pair(batch: object) -> tuple[Any, Any]:

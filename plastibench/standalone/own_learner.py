@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from plastibench.errors import RequestError
 from plastibench.plugins.layers import check_trainable
 from plastibench.plugins.method import Method
 from plastibench.plugins.task import Stage
+from plastibench.plugins.values import show
 from plastibench.seeding import seeded_init
 from plastibench.standalone import nested
-from plastibench.standalone.fresh_models import FreshModels, Weights, like
+from plastibench.standalone.fresh_models import like
+from plastibench.standalone.frozen_norms import frozen_norms, kept_in_evaluation
+from plastibench.standalone.own import Own, logits_of
 from plastibench.standalone.own_data import BatchSource, NoData, OwnData
-from plastibench.standalone.own_task import HiddenUnitNames, OwnDevice, own_task, recipe_of
+from plastibench.standalone.own_task import OwnDevice, own_task, recipe_of
 from plastibench.standalone.tensors import set_tensors, tensors_of
+from plastibench.standalone.unknown_groups import UnknownGroups
 from plastibench.training.batch_norm import averaged_batch_norm_statistics, batch_norms
 from plastibench.training.learner import Learner
 from plastibench.training.model_copy import copy_model
-
-Loss = Callable[[Any, Any], Tensor]
-"""Returns the mean loss of a batch, given what the model returns and the targets."""
 
 STARTS_AT_ZERO = {"step", "momentum_buffer", "exp_avg", "exp_avg_sq", "max_exp_avg_sq"}
 """Entries of an optimizer's state that are 0 before the first step."""
@@ -35,63 +35,13 @@ STARTS_AT = {"step_size": "lr", "sum": "initial_accumulator_value"}
 """Entries of the state of other optimizers that start at an option of their group: Rprop's and Adagrad's."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Own:
-    """What somebody has who acts without the harness."""
-
-    model: nn.Module
-    optimizer: Optimizer | None
-    loss: Loss | None
-    fresh: FreshModels
-    initial: Weights | None
-    """The weights at the start of training."""
-    seed: int
-    head_name: str | None = None
-    without_head: str = "give head_name, or batches"
-    """What to do if a method asks for the head and it cannot be found."""
-    without_data: str = "give batches, an iterable of (inputs, targets) in order of arrival"
-    hidden_units: HiddenUnitNames | None = None
-
-
-class UnknownGroups(Optimizer):
-    """An optimizer that is not given, or of which nobody knows which parameters it has.
-
-    Its state can be cleared as a whole; all else is refused.
-    """
-
-    def __init__(self, reason: str, state: dict[Any, Any]) -> None:
-        self._reason, self.state = reason, _StateToClear(reason, state)  # type: ignore[assignment]
-
-    @property
-    def param_groups(self) -> list[dict[str, Any]]:  # type: ignore[override]
-        """Refuse."""
-        raise RequestError(self._reason)
-
-
-class _StateToClear(dict[Any, Any]):
-    """A state that can be cleared, and not be looked into."""
-
-    def __init__(self, reason: str, state: dict[Any, Any]) -> None:
-        super().__init__()
-        self._reason, self._state = reason, state
-
-    def clear(self) -> None:
-        self._state.clear()
-
-    def get(self, key: object, default: object = None) -> object:
-        if not self._state:  # there is nothing
-            return default
-        raise RequestError(self._reason)
-
-    def pop(self, key: object, default: object = None) -> object:
-        return self.get(key, default)
-
-
 class OwnLearner(Learner):
     """What hooks may read and change of a model and an optimizer that are somebody's own."""
 
     source: BatchSource | None = None
     """The batches of the stage."""
+    trains = False
+    """Whether the model was in training mode when the remedy began to act."""
 
     def __init__(self, own: Own, method: Method) -> None:
         check_trainable(own.model)
@@ -131,9 +81,12 @@ class OwnLearner(Learner):
         if source is not None:
             recipe = replace(self.task.recipe, batch_size=max(2, source.batch_size()))
             self.task = replace(self.task, recipe=recipe)
-        if chunks is None:
-            chunks = () if source is None else (source.num_examples(),)
-        self.begin_stage(Stage(index=index, train=train, chunks=chunks, validation=None, test=None))
+        total = 0 if source is None else source.num_examples()
+        if chunks is not None and sum(chunks) != total:
+            raise RequestError(f"chunks={show(chunks)} are {sum(chunks)} examples, and batches have {total}")
+        self.begin_stage(
+            Stage(index=index, train=train, chunks=chunks or (total,), validation=None, test=None)
+        )
 
     @contextmanager
     def at_the_start(self) -> Iterator[None]:
@@ -178,6 +131,26 @@ class OwnLearner(Learner):
                 f"{self._name} asks for the layer that returns the logits: {self.own.without_head}"
             )
         return super().head_name()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the position in the run and the random streams, without model and optimizer."""
+        return {
+            "seed": self.seed,
+            "stage": self.stage.index,
+            "step": self.step,
+            "steps_of_stage": self.cost.steps,
+            "drawn": self._drawn,
+            "generator": self.generator.get_state(),
+            "watching": self.watching,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from what `state_dict` returned, with the data of now."""
+        self.seed = state["seed"]
+        self.begin_stage(replace(self.stage, index=state["stage"]))
+        self.step, self.cost.steps = state["step"], state["steps_of_stage"]
+        self._drawn, self.watching = state["drawn"], state["watching"]
+        self.generator.set_state(state["generator"])
 
     def steps_per_epoch(self) -> int:
         """Return the number of batches of the stage."""
@@ -244,7 +217,7 @@ class OwnLearner(Learner):
 
     def reset_batch_norm(self) -> None:
         """Set running statistics to mean 0 and variance 1, but for layers that are frozen."""
-        for norm in set(batch_norms(self.model)) - set(self._frozen_norms()):
+        for norm in set(batch_norms(self.model)) - set(frozen_norms(self.own.model, trains=self.trains)):
             norm.reset_running_stats()
 
     def reestimate_batch_norm(self, model: nn.Module | None = None) -> None:
@@ -259,23 +232,11 @@ class OwnLearner(Learner):
             )
         modules = dict(model.named_modules())
         names = {module: name for name, module in self.own.model.named_modules()}
-        frozen = [modules[names[norm]] for norm in self._frozen_norms()]
-        with _kept_in_evaluation(frozen), torch.no_grad(), averaged_batch_norm_statistics(model):
+        frozen = [modules[names[norm]] for norm in frozen_norms(self.own.model, trains=self.trains)]
+        with kept_in_evaluation(frozen), torch.no_grad(), averaged_batch_norm_statistics(model):
             for x, _ in self.stage.train.batches(self.task.recipe.batch_size):
                 self.outputs(model, x)
                 self.cost.remedy_forwards += nested.num_examples(x)
-
-    def _frozen_norms(self) -> Sequence[nn.Module]:
-        """Return the layers whose statistics are not to move.
-
-        Their own weights are not trained, or they are in evaluation mode while the model is trained.
-        """
-        norms = batch_norms(self.own.model)
-        fixed = [n for n in norms if n.affine and not any(p.requires_grad for p in n.parameters())]
-        return fixed + [n for n in norms if n not in fixed and self.trains and not n.training]
-
-    trains = False
-    """Whether the model was in training mode when the remedy began to act."""
 
     def check_optimizer(self) -> None:
         """Raise RequestError if the optimizer leaves out what the model trains, or has what it has not."""
@@ -289,32 +250,3 @@ class OwnLearner(Learner):
                 f"the optimizer does not have {', '.join(missing[:5])} of the model: freeze what you do not "
                 "train, by requires_grad_(False), or leave the optimizer out and treat its state yourself"
             )
-
-
-def logits_of(output: Any) -> Tensor:  # noqa: ANN401 - what a model returns
-    """Return the logits of a model that returns them, alone or as `logits` among other values."""
-    return getattr(output, "logits", output)  # type: ignore[no-any-return]
-
-
-@contextmanager
-def _kept_in_evaluation(norms: list[nn.Module]) -> Iterator[None]:
-    """Let layers stay in evaluation mode, whatever mode the model is put in."""
-    modes = [norm.training for norm in norms]
-    for norm in norms:
-        norm.eval()
-        norm.train = _returning(norm)  # type: ignore[method-assign, assignment]
-    try:
-        yield
-    finally:
-        for norm, mode in zip(norms, modes, strict=True):
-            del norm.train
-            norm.training = mode
-
-
-def _returning(module: nn.Module) -> Callable[[bool], nn.Module]:
-    """Return a `train` that leaves the mode as it is."""
-
-    def train(mode: bool = True) -> nn.Module:
-        return module
-
-    return train

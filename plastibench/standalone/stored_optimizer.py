@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from plastibench.standalone.own_learner import UnknownGroups
+from plastibench.standalone.unknown_groups import UnknownGroups
 
 UNKNOWN = (
     "it is not known which parameters of the model the optimizer in the file has: make it from "

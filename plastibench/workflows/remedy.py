@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from plastibench.standalone.acting import Applied
     from plastibench.standalone.fresh_models import Fresh
+    from plastibench.standalone.own import Own
     from plastibench.standalone.own_data import BatchSource
-    from plastibench.standalone.own_learner import Own
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +137,7 @@ def _own(request: RemedyRequest, weights: _Weights, name: str, optimizer: dict[s
 
     from plastibench.standalone.acting import resolved_seed
     from plastibench.standalone.fresh_models import FreshModels
-    from plastibench.standalone.own_learner import Own
+    from plastibench.standalone.own import Own
     from plastibench.standalone.stored_optimizer import stored_optimizer
     from plastibench.standalone.user_code import get_named
 

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from support import zoo
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 import plastibench
 from plastibench import RequestError
@@ -397,6 +397,60 @@ def test_activations_that_were_not_seen_are_not_taken_for_none() -> None:
         F.cross_entropy(model.forward(X), Y).backward()
         with pytest.raises(RequestError, match="saw no pass of the model in training mode"):
             optimizer.step()
+
+
+def test_a_stage_that_could_not_begin_begins_with_what_was_missing() -> None:
+    torch.manual_seed(0)
+    models, done = [make_model()], []
+    models.append(copy.deepcopy(models[0]))
+    for model, forgets in zip(models, (True, False), strict=True):
+        remedy = plastibench.remedy("dash", model, sgd(model))
+        if forgets:
+            with pytest.raises(RequestError, match="Dash looks at data"):
+                remedy.next_stage()
+            with pytest.raises(RequestError, match=r"chunks=30,30 are 60 examples, and batches have 40"):
+                remedy.next_stage(BATCHES, chunks=(30, 30))
+        done.append(remedy.next_stage(BATCHES))
+        assert remedy.state_dict()["learner"]["stage"] == 1
+    assert not changed(models[0], values(models[1]))
+
+
+class Stream(IterableDataset[tuple[Tensor, Tensor]]):
+    """Examples of which nobody knows how many there are."""
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        yield from zip(X, Y, strict=True)
+
+
+@pytest.mark.parametrize(
+    ("loader", "size"),
+    [
+        (DataLoader(TensorDataset(X, Y), 16), 40),
+        (DataLoader(TensorDataset(X, Y), 16, drop_last=True), 32),
+        (DataLoader(Stream(), 16), 40),
+        (DataLoader(TensorDataset(X, Y), batch_sampler=[[0, 1, 2], [3, 4]]), 5),
+    ],
+)
+def test_the_examples_of_every_loader_are_counted_as_it_has_them(loader: Any, size: int) -> None:
+    model = make_model()
+    assert plastibench.apply("dash", model, batches=loader).passes == size
+
+
+class Wrapper(torch.optim.Optimizer):
+    """An optimizer around another one, as accelerate has it."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        self.optimizer, self.state = optimizer, optimizer.state
+        self.param_groups = optimizer.param_groups
+
+
+def test_an_optimizer_that_takes_no_hooks_is_told_apart() -> None:
+    model = make_model()
+    optimizer = Wrapper(sgd(model))
+    with pytest.raises(RequestError, match="Wrapper takes no hooks: make the remedy with hook=False"):
+        plastibench.remedy("l2_init", model, optimizer)
+    assert not model._forward_hooks
+    plastibench.remedy("l2_init", model, optimizer, hook=False).close()
 
 
 def stages(model: nn.Module, optimizer: Any, remedy: Any) -> Iterator[None]:
