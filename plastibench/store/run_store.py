@@ -1,6 +1,5 @@
 """The runs in a home folder: one folder per run, which counts as finished if it has a run.json."""
 
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from plastibench.plugins.plugin import Plugin
 from plastibench.store import plugin_files, tuned_settings
 from plastibench.store.record import Record
 from plastibench.store.run_writer import RunWriter
+from plastibench.system.files import process_name
 from plastibench.store.tuned_settings import TunedSettings
 from plastibench.store.verifications import Marks
 
@@ -35,7 +35,7 @@ class Store:
         """Create the folders. Raises RequestError if that is not possible."""
         try:
             (self.home / "runs").mkdir(parents=True, exist_ok=True)
-            probe = self.home / "runs" / f".writable-{os.getpid()}"
+            probe = self.home / "runs" / f".writable-{process_name()}"
             probe.write_bytes(b"")
             probe.unlink()
         except OSError as error:

@@ -1,6 +1,7 @@
 """Atomic file writes, the space for them, and files that are nobody's data."""
 
 import os
+import platform
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
@@ -11,13 +12,18 @@ Content = str | bytes | memoryview | Callable[[BinaryIO], None]
 """What is written to a file, or what writes it."""
 
 
+def process_name() -> str:
+    """Return a name that no other process has that uses the same files, on whatever host or in a container."""
+    return f"{platform.node()}-{os.getpid()}"
+
+
 def write_atomic(path: Path, content: Content, *, backup: Path | None = None, sync: bool = True) -> None:
     """Write a file atomically: after a crash it has its old content or the new one, complete.
 
     The old file is moved to `backup`, if given; a crash in between leaves it there. Without `sync`, which
     takes milliseconds, the file may be lost if the power fails.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{process_name()}")
     try:
         with temporary.open("wb") as file:
             if callable(content):
