@@ -10,9 +10,9 @@ from plastibench.plugins.plugin import Plugin
 from plastibench.store import plugin_files, tuned_settings
 from plastibench.store.record import Record
 from plastibench.store.run_writer import RunWriter
-from plastibench.system.files import process_name
 from plastibench.store.tuned_settings import TunedSettings
 from plastibench.store.verifications import Marks
+from plastibench.system.files import process_name
 
 HOME_VARIABLE = "PLASTIBENCH_HOME"
 DEFAULT_HOME = "plastibench-home"
