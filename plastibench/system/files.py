@@ -13,7 +13,7 @@ Content = str | bytes | memoryview | Callable[[BinaryIO], None]
 
 
 def process_name() -> str:
-    """Return a name that no other process has that uses the same files, on whatever host or in a container."""
+    """Return a name that no other process has that uses the same files, from whatever host."""
     return f"{platform.node()}-{os.getpid()}"
 
 
