@@ -69,7 +69,9 @@ class MirrorResult:
 class StoreFollower:
     """Brings runs and trials to MLflow as they progress."""
 
-    def __init__(self, job: MirrorJob, on_run: Callable[[], None]) -> None:
+    def __init__(
+        self, job: MirrorJob, on_run: Callable[[], None], aggregate_seconds: float = AGGREGATE_SECONDS
+    ) -> None:
         """`on_run` is called before each run and each leaderboard that is written."""
         self.job = job
         self.on_run = on_run
@@ -82,7 +84,8 @@ class StoreFollower:
         self._written: set[tuple[str, str]] = set()
         self._changed: set[str] = set()
         """Leaderboards with runs that their aggregates lack."""
-        self._aggregates_due = time.monotonic() + AGGREGATE_SECONDS
+        self.aggregate_seconds = aggregate_seconds
+        self._aggregates_due = time.monotonic() + aggregate_seconds
 
     def update(self) -> None:
         """Write what has changed since the last time."""
@@ -91,7 +94,7 @@ class StoreFollower:
         if self._changed and start >= self._aggregates_due:
             self._update_leaderboards(sorted(self._changed), attach=False)
             seconds = (time.monotonic() - start) / AGGREGATE_SHARE
-            self._aggregates_due = start + max(AGGREGATE_SECONDS, seconds)
+            self._aggregates_due = start + max(self.aggregate_seconds, seconds)
 
     def _update_runs_and_trials(self) -> None:
         self._update_runs()

@@ -14,9 +14,11 @@ from support.reports import a_home, a_run, some_runs
 from support.tracking import WHEN, contents
 
 from plastibench.experiments.spec import Part
+from plastibench.store import leaderboards
 from plastibench.store.record import Record
 from plastibench.tracking import TrackingServer
 from plastibench.tracking.aggregates import write_aggregates
+from plastibench.tracking.follower import MirrorJob, StoreFollower
 from plastibench.tracking.leaderboard import leaderboard_tables
 from plastibench.tracking.writer import MlflowWriter
 
@@ -168,6 +170,24 @@ def test_two_home_folders_on_one_server_leave_each_other_alone(home: Path, tmp_p
             write_aggregates(writer, writer.experiment("shared"), leaderboard_tables(some_runs(seeds)))
     counts = [run.data.metrics["n"] for run in Board(home, "shared").runs("tags.kind = 'aggregate'")]
     assert sorted(counts) == [2, 2, 2, 3, 3, 3]
+
+
+def test_aggregates_are_there_while_runs_are_still_executed(
+    tmp_path: Path, empty_database: Callable[[Path], None]
+) -> None:
+    empty_database(tmp_path)
+    runs = timed(some_runs(2, ("warm",)))
+    specs = [run.spec for run in runs]
+    leaderboards.add_runs(tmp_path, "live", [spec.id for spec in specs])
+    job = MirrorJob(TrackingServer.from_uri(None, tmp_path), {"live": specs})
+    follower = StoreFollower(job, on_run=lambda: None, aggregate_seconds=0.0)
+    a_home(tmp_path, runs[:1])
+    follower.update()
+    assert Board(tmp_path, "live").aggregates()["warm"].data.metrics["n"] == 1
+    a_home(tmp_path, runs[1:])
+    follower.update()
+    follower.finish(attach=False)
+    assert Board(tmp_path, "live").aggregates()["warm"].data.metrics["n"] == 2
 
 
 @pytest.mark.heavy
