@@ -193,7 +193,8 @@ def test_a_late_import_that_the_digest_cannot_see_is_refused(
 def test_a_file_beside_the_package_in_a_checkout_is_a_plugin(monkeypatch: pytest.MonkeyPatch) -> None:
     root = Path(plastibench.__file__).parents[1]
     # As the first import of multiprocessing does in a program that `python -m plastibench` began.
-    monkeypatch.delitem(sys.modules, "__mp_main__", raising=False)
+    monkeypatch.setitem(sys.modules, "__mp_main__", sys)  # so that it is put back
+    monkeypatch.delitem(sys.modules, "__mp_main__")
     lines = (
         "import sys, types",
         "main = types.ModuleType('__mp_main__')",
