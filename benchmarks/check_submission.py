@@ -11,13 +11,16 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from plastibench.errors import RequestError
 from plastibench.runner.workspace import Workspace
+from plastibench.store.recorded_runs import RecordedRuns
 from plastibench.store.records_file import SUFFIX, read_records
 from plastibench.workflows.submission_check import SubmissionCheck, add_to_board, check_submission
 from plastibench.workflows.verify import Verification, VerifyRequest, save_marks, verify
+from plastibench.workflows.verify_sample import Draw, why_not_runnable
 
 BOARDS = Path("results/records")
 
@@ -27,7 +30,8 @@ def main() -> int:
     try:
         board = options.board or BOARDS / f"{read_records(options.file).board.name}{SUFFIX}"
         check = check_submission(options.file, board)
-        results = [] if check.problems else repeat(options)
+        check = with_runs_that_stay_unverified(check, options)
+        results = [] if check.problems else repeat(check, options)
     except RequestError as error:
         return finish(options, f"**Not accepted**: {error}\n", accepted=False)
     accepted = not check.problems and all(one.verdict in ("equal", "within spread") for one in results)
@@ -38,17 +42,30 @@ def main() -> int:
     return finish(options, text, accepted=accepted)
 
 
+def with_runs_that_stay_unverified(check: SubmissionCheck, options: argparse.Namespace) -> SubmissionCheck:
+    """Say which new runs nobody can run again here: a problem, unless that is accepted."""
+    source = RecordedRuns.from_paths([options.file])
+    new = [record for record in source.records() if record.id in check.new]
+    reasons = why_not_runnable(source, Workspace().registry, new, trusted=options.run_plugins)
+    if not reasons or not options.sample:
+        return check
+    text = f"{len(reasons)} of {len(new)} new runs cannot be run again: {next(iter(reasons.values()))}"
+    if options.self_reported:
+        return replace(check, notes=[*check.notes, f"self-reported: {text}"])
+    return replace(check, problems=[*check.problems, f"{text}; --self-reported accepts them as they are"])
+
+
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("file", type=Path)
     parser.add_argument("--board", type=Path, help="default: the one that the file names, in results/records")
-    parser.add_argument("--sample", type=int, default=3, help="rows to run again; 0 for none")
+    parser.add_argument("--sample", type=int, default=3, help="new runs to run again; 0 for none")
     parser.add_argument("--seed", type=int, default=0, help="of the draw")
     parser.add_argument(
         "--run-plugins", action="store_true", help="execute the source in the file, once read"
     )
     parser.add_argument(
-        "--self-reported", action="store_true", help="accept rows that cannot be run again without that"
+        "--self-reported", action="store_true", help="accept new runs that cannot be run again here"
     )
     parser.add_argument("--data", type=Path, help="folder of the data sets")
     parser.add_argument("--add", action="store_true", help="add the runs to the board if they are accepted")
@@ -56,15 +73,15 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def repeat(options: argparse.Namespace) -> list[Verification]:
+def repeat(check: SubmissionCheck, options: argparse.Namespace) -> list[Verification]:
+    """Run a sample of the new runs again; none if none can be, and that is accepted."""
     if not options.sample:
         return []
     folders = {} if options.data is None else {"data": options.data}
     request = VerifyRequest(
         workspace=Workspace(**folders),
         records=(options.file,),
-        sample=options.sample,
-        sample_seed=options.seed,
+        sample=Draw(options.sample, options.seed, frozenset(check.new)),
         run_plugins=options.run_plugins,
     )
     try:

@@ -24,15 +24,15 @@ class SubmissionCheck:
 
     problems: list[str]
     notes: list[str]
-    num_new: int
-    """Runs that the board does not have."""
+    new: Sequence[str]
+    """Ids of the runs that the board does not have."""
     changes: list[str]
     """Rows of the board that are added or change, as a table in Markdown."""
 
     def markdown(self) -> str:
         """Return a comment for a pull request."""
         lines = [
-            f"**{'Not accepted' if self.problems else 'Checks passed'}**: {count(self.num_new, 'new run')}"
+            f"**{'Not accepted' if self.problems else 'Checks passed'}**: {count(len(self.new), 'new run')}"
         ]
         lines += ["", *[f"- problem: {_escaped(text)}" for text in self.problems]]
         lines += [f"- {_escaped(text)}" for text in self.notes]
@@ -55,12 +55,12 @@ def check_submission(path: Path, board: Path | None = None) -> SubmissionCheck:
     problems += _unknown_origin(submitted)
     old = {record.id: record for record in present.runs} if present is not None else {}
     problems += _conflicts(submitted, old)
-    num_new = sum(record.id not in old for record in submitted.runs)
-    if not num_new:
+    new = [record.id for record in submitted.runs if record.id not in old]
+    if not new:
         problems.append("every run is on the board already: nothing new")
     before = {} if present is None else _rows(_tables(submitted.board, present))
     changes = _changes(before, _rows(tables))
-    return SubmissionCheck(problems, notes, num_new, changes)
+    return SubmissionCheck(problems, notes, new, changes)
 
 
 def add_to_board(path: Path, board: Path) -> int:

@@ -27,7 +27,7 @@ from plastibench.store.run_store import Store
 from plastibench.store.verifications import Mark
 from plastibench.workflows.kept_plugins import with_plugins_of_runs
 from plastibench.workflows.run_logger import RunLogger
-from plastibench.workflows.verify_sample import check_runnable, draw_sample
+from plastibench.workflows.verify_sample import Draw, check_runnable, draw_sample
 
 MIN_SIBLINGS = 2
 """Other seeds from which on a repetition elsewhere can be judged by their spread."""
@@ -47,9 +47,8 @@ class VerifyRequest:
     """CPU threads; None is as many as the run was made with."""
     records: Sequence[Path] = ()
     """Records files that hold the runs, in place of the home folder."""
-    sample: int | None = None
-    """Number of runs to draw, if none are named."""
-    sample_seed: int = 0
+    sample: Draw | None = None
+    """Runs to draw, if none are named."""
     run_plugins: bool = False
     """Whether to execute source of plug-ins that the files hold: it is the code of whoever made them."""
     mark: bool = False
@@ -143,7 +142,8 @@ def _chosen(request: VerifyRequest) -> list[Record]:
         raise RequestError("name the runs to repeat, or give --sample N to draw some: one of the two")
     trusted = request.run_plugins or not request.records
     if request.sample is not None:
-        return draw_sample(request.source, request.workspace, request.sample, request.sample_seed, trusted)
+        registry = request.workspace.registry
+        return draw_sample(request.source, registry, request.sample, trusted=trusted)
     records = [find_run(request.source, text) for text in request.runs]
     for record in records if request.records else ():
         check_runnable(request.source, request.workspace.registry, record, trusted)

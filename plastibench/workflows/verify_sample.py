@@ -3,39 +3,60 @@
 import logging
 import random
 from collections import defaultdict
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 
 from plastibench.devices import get_device
 from plastibench.errors import RequestError, count
 from plastibench.plugins.registry import Registry
-from plastibench.runner.workspace import Workspace
 from plastibench.store.record import Record
 from plastibench.store.run_source import RunSource
 
 logger = logging.getLogger(__name__)
 
 
-def draw_sample(source: RunSource, workspace: Workspace, size: int, seed: int, trusted: bool) -> list[Record]:
+@dataclass(frozen=True)
+class Draw:
+    """Which runs a sample is drawn from."""
+
+    size: int
+    seed: int = 0
+    """The same seed draws the same runs."""
+    among: Collection[str] | None = None
+    """Ids of the runs to draw from; None is all."""
+
+
+def draw_sample(source: RunSource, registry: Registry, draw: Draw, *, trusted: bool) -> list[Record]:
     """Draw runs that can be executed here, as many methods as possible before a second run of one.
 
-    The same seed draws the same runs. `trusted` is whether source that the files hold may be executed. Raises
-    RequestError if no run can be executed.
+    `trusted` is whether source that the files hold may be executed. Raises RequestError if no run can be.
     """
-    reasons: dict[str, str] = {}
+    candidates = [one for one in source.records() if draw.among is None or one.id in draw.among]
+    reasons = why_not_runnable(source, registry, candidates, trusted=trusted)
     by_variant: dict[str, list[Record]] = defaultdict(list)
-    for record in source.records():
-        try:
-            get_device(record.spec.device)
-            check_runnable(source, workspace.registry, record, trusted)
-        except RequestError as error:
-            reasons[record.id] = str(error)
-        else:
+    for record in candidates:
+        if record.id not in reasons:
             by_variant[record.variant_id].append(record)
     if not by_variant:
         raise RequestError(next(iter(reasons.values()), f"no finished runs in {source.origin}"))
     if reasons:
         left_out = count(len(reasons), "run is", "runs are")
         logger.info("%s not drawn, such as: %s", left_out, next(iter(reasons.values())))
-    return _in_turns(list(by_variant.values()), random.Random(seed))[:size]
+    return _in_turns(list(by_variant.values()), random.Random(draw.seed))[: draw.size]
+
+
+def why_not_runnable(
+    source: RunSource, registry: Registry, records: Iterable[Record], *, trusted: bool
+) -> dict[str, str]:
+    """Return the reason for each run that cannot be executed here, by its id."""
+    reasons = {}
+    for record in records:
+        try:
+            get_device(record.spec.device)
+            check_runnable(source, registry, record, trusted)
+        except RequestError as error:
+            reasons[record.id] = str(error)
+    return reasons
 
 
 def _in_turns(groups: list[list[Record]], draw: random.Random) -> list[Record]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from support.commands import CommandResult, command, script, small_run
+from support.commands import CommandResult, command, plugin, script, small_run
 from support.recorded import a_file, forge, lines_of, put_together
 from support.reports import a_run, some_runs
 
@@ -107,6 +107,30 @@ def test_what_a_look_at_the_file_shows_is_refused_without_running_anything(desk:
     assert expected in checked.out
     assert reason in checked.out
     assert "run again" not in checked.out
+
+
+@pytest.mark.heavy
+def test_new_runs_that_need_unread_source_are_accepted_only_if_that_is_said(
+    runs: list[Record], desk: Desk, tmp_path: Path
+) -> None:
+    file = plugin(tmp_path, "theirs", "def before_stage(self, learner): learner.head.weight.mul_(0.5)")
+    home = tmp_path / "home"
+    assert small_run(home, "--plugin", file, "--method", "theirs", "--seeds", SEEDS).status == 0
+    theirs = list(Store(home).records())
+    (kept,) = Store(home).kept_plugins(theirs[0].id)
+    plugins = {("method", "theirs", theirs[0].spec.method.code): kept}
+    # The board's own runs in the file are not what is drawn: they would say nothing of the new ones.
+    a_file(desk.submitted, [*read_records(desk.board).runs, *theirs], plugins=plugins)
+    refused = desk.check()
+    assert refused.status == 1
+    assert "problem: 5 of 5 new runs cannot be run again: run " in refused.out
+    assert "then add --run-plugins to execute it; --self-reported accepts them as they are" in refused.out
+    assert "run again, " not in refused.out
+    said = desk.check("--self-reported")
+    assert (said.status, "- self-reported: 5 of 5 new runs cannot be run again" in said.out) == (0, True)
+    done = desk.check("--run-plugins")
+    assert (done.status, done.out.count("digits small_resnet theirs seed")) == (0, 1)
+    assert "- run again, equal: " in done.out
 
 
 def test_rules_are_checked_in_numbers(tmp_path: Path) -> None:

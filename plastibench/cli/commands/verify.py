@@ -70,6 +70,7 @@ def command(
     """
     from plastibench.display.runs import RunProgress
     from plastibench.workflows.verify import VerifyRequest, verify
+    from plastibench.workflows.verify_sample import Draw
 
     request = VerifyRequest(
         runs=runs,
@@ -77,8 +78,7 @@ def command(
         device=device,
         threads=threads,
         records=records,
-        sample=sample,
-        sample_seed=seed,
+        sample=None if sample is None else Draw(sample, seed),
         run_plugins=run_plugins,
         mark=mark,
     )
