@@ -12,6 +12,10 @@ from pathlib import Path
 class RequestError(ValueError):
     """A request that cannot be met: the message names what is wrong, the value, and what is allowed."""
 
+    def _render_traceback_(self) -> list[str]:
+        """Return what IPython shows: the message, as on the command line; no line of ours explains more."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 class DataError(RequestError):
     """A data set that is missing, incomplete, or differs from its checksum."""

@@ -222,3 +222,12 @@ def test_a_cell_with_annotations_as_texts_has_them(shell: Any) -> None:
     cell(shell, "from __future__ import annotations")
     cell(shell, IDEA.replace("RESULT", "1").replace("def result(self)", "def result(self) -> Later"))
     assert result_of(of_cells(shell)) == 1
+
+
+@pytest.mark.heavy
+def test_a_notebook_shows_one_sentence_for_a_refused_request(
+    shell: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    cell(shell, "from plastibench.errors import RequestError")
+    shell.run_cell("def deep(): raise RequestError('no method named wram')\ndeep()")
+    assert capfd.readouterr().out.splitlines() == ["RequestError: no method named wram"]

@@ -39,6 +39,6 @@ def to_html(table: TextTable) -> str:
     notes = Markup().join(Markup("<li>{}</li>").format(typeset(note)) for note in table.notes)
     return Markup(
         '<div style="overflow-x: auto">\n<table>\n<caption style="text-align: left">{}</caption>\n'
-        "<thead><tr>{}</tr></thead>\n<tbody>\n{}\n</tbody>\n</table>\n</div>\n"
+        '<thead><tr>{}</tr></thead>\n<tbody style="white-space: nowrap">\n{}\n</tbody>\n</table>\n</div>\n'
         "<details><summary>what the columns mean</summary><ul>{}</ul></details>"
     ).format(table.title, head, rows, notes)
