@@ -22,6 +22,8 @@ from plastibench.training.cost import PHASES
 
 logger = logging.getLogger(__name__)
 
+ECHO = 3
+"""Columns that are left free: "^C", which a terminal writes at the end, must not begin a line."""
 PLAIN_INTERVAL = 10.0
 """Seconds between two lines about stages if there is no terminal, at least."""
 
@@ -159,14 +161,17 @@ class RunProgress(LiveDisplay, RunCallback):
         """Return a line for all runs and one for each that is executed."""
         number = f"{self.num_ended}/{count(self.num_runs, 'run')}" if self.num_runs else "preparing"
         head = Text.assemble((number, "bold"), f"  {self.elapsed()} elapsed")
-        if self.num_runs:
+        if self.num_runs and not (self.running or self.durations):
+            head.append("  starting")
+        elif self.num_runs:
             head.append(f"  {self.time_left()}")
         layout = RichTable.grid(padding=(0, 2))
         rows = [_cells(state) for state in list(self.running.values())]
-        room = self.console.width - sum(max((len(row[i]) for row in rows), default=0) + 2 for i in (1, 2))
+        used = sum(max((len(row[i]) for row in rows), default=0) + 2 for i in (1, 2))
+        room = self.console.width - used - ECHO
         for name, stage, accuracy in rows:
             layout.add_row(Text(_shortened(name, room)), stage, accuracy)
-        return Group(head, layout)
+        return Group(head, layout) if rows else Group(head)  # rich draws a table without columns as a line
 
 
 def _cells(state: RunState) -> tuple[str, str, str]:

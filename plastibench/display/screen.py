@@ -7,10 +7,12 @@ from functools import wraps
 from types import TracebackType
 from typing import ParamSpec, Self
 
-from rich.console import Console, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.text import Text
 
 from plastibench.console import can_redraw
+from plastibench.system import signals
 
 Parameters = ParamSpec("Parameters")
 
@@ -44,11 +46,17 @@ class LiveDisplay:
         self.start_time = time.monotonic()
         self.redraws = not console.quiet and can_redraw(console.file)
         """Whether there is a terminal to draw on. A console's own answer is yes if only colors are wanted."""
-        self.live = Live(self, console=console, refresh_per_second=self.refresh_per_second, transient=True)
+        self.live = Live(
+            get_renderable=self.frame,
+            console=console,
+            refresh_per_second=self.refresh_per_second,
+            transient=True,
+        )
 
     def __enter__(self) -> Self:
         """Start to draw, if there is a terminal."""
         if self.redraws:
+            signals.show_stop_in_display(True)
             self.live.start()
         return self
 
@@ -57,8 +65,13 @@ class LiveDisplay:
     ) -> None:
         """Remove the drawing."""
         if self.redraws:
+            signals.show_stop_in_display(False)
             with suppress(OSError):
                 self.live.stop()
+
+    def frame(self) -> RenderableType:
+        """Return the layout, and that runs stop if the user asked for it."""
+        return Group(self, Text(signals.STOP_NOTICE)) if signals.stop_requested() else self
 
     def __rich__(self) -> RenderableType:
         """Return the layout at this moment."""

@@ -27,12 +27,12 @@ STOP_SIGNALS = tuple(
 GROUP_SIGNALS = tuple(number for number in STOP_SIGNALS if number != signal.SIGTERM)
 """Signals that a terminal or a scheduler sends to a whole group of processes: the parent's to answer."""
 
-STOP_NOTICE = (
-    b"plastibench: stopping after this step and saving the state; press Ctrl-C again to stop at once\n"
-)
+STOP_NOTICE = "stopping after this step and saving the state; press Ctrl-C again to stop at once"
 
 _stop = threading.Event()
 """Of the whole process, as signals are."""
+_shown = threading.Event()
+"""Set while a display shows that runs stop: a line in the middle of it would shift it."""
 
 
 def stop_requested() -> bool:
@@ -47,9 +47,15 @@ def request_stop() -> None:
 
 def announce_stop() -> None:
     """Tell the user that runs stop, if messages are shown: as a library the package is silent."""
-    if logger.isEnabledFor(logging.INFO):
+    if logger.isEnabledFor(logging.INFO) and not _shown.is_set():
         with suppress(OSError):
-            os.write(2, STOP_NOTICE)  # safe in a signal handler, unlike Python's streams and logging
+            # safe in a signal handler, unlike Python's streams and logging
+            os.write(2, f"plastibench: {STOP_NOTICE}\n".encode())
+
+
+def show_stop_in_display(shown: bool) -> None:
+    """Say whether a display shows, from now on, that runs stop."""
+    _shown.set() if shown else _shown.clear()
 
 
 @contextmanager

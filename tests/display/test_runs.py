@@ -20,6 +20,7 @@ from support.stores import a_spec
 from plastibench.display.runs import RunProgress, RunState
 from plastibench.display.screen import Screen, format_duration
 from plastibench.store.record import Record
+from plastibench.system import signals
 from plastibench.training.callbacks import EpochProgress
 
 
@@ -185,3 +186,21 @@ def test_terminal_shows_bars_and_is_left_in_order(tmp_path: Path) -> None:
     assert b"stage 1/2" in seen
     assert b"1/1 digits small_resnet warm seed 0" in seen
     assert seen.rfind(b"\x1b[?25h") > seen.rfind(b"\x1b[?25l") >= 0, "the cursor is not shown again"
+
+
+def test_a_display_shows_that_runs_stop_and_no_line_is_written_into_it(
+    progress: RunProgress, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="plastibench")
+    with signals.stop_on_signals():
+        signals.request_stop()
+        signals.show_stop_in_display(True)
+        signals.announce_stop()
+        assert capfd.readouterr().err == ""
+        signals.show_stop_in_display(False)
+        signals.announce_stop()
+        assert signals.STOP_NOTICE in capfd.readouterr().err
+        progress.console.print(progress.frame())
+    file = progress.console.file
+    assert isinstance(file, io.StringIO)
+    assert signals.STOP_NOTICE in file.getvalue()
