@@ -165,7 +165,7 @@ def _accuracy(row: ResultRow) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Return a text that is one in Markdown, whatever names it holds: no HTML, links or mentions of people."""
+    """Return a text that is one in Markdown, whatever it holds: no HTML, links or mentions of people."""
     for letter in "&<>@|":
         text = text.replace(letter, f"&#{ord(letter)};")
     return " ".join(text.replace("](", "]&#40;").split())
