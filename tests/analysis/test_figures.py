@@ -122,6 +122,7 @@ def test_a_figure_in_a_page_is_complete_and_has_the_colors_of_the_page() -> None
         assert set(re.findall(r'(?:url\(#|href="#)([^")]*)', text)) <= set(ids)
 
 
+@pytest.mark.heavy
 def test_a_method_name_adds_no_style_or_id_to_a_figure() -> None:
     bad = ' style="}body{display:none" id="main" d="M0 0"'
     found = build_tables([*some_runs(2), a_run(bad, 0), a_run(bad + "2", 0)], "warm")

@@ -125,6 +125,7 @@ def test_figures_of_a_page_share_no_style_names() -> None:
     assert len(names) == len(set(names))
 
 
+@pytest.mark.heavy
 def test_the_summary_has_a_sentence_for_each_setting_and_for_all_of_them() -> None:
     runs = [run for number in range(2) for run in _clear(f"task_{number}")]
     found = build_tables(runs, "warm")

@@ -11,6 +11,7 @@ from support.commands import PLAIN, SMALL, command
 OWN = PLAIN.replace("    disabled = {}\n", "\n    def recipe_changes(self):\n        return {CHANGES}\n")
 
 
+@pytest.mark.heavy
 def test_the_table_names_the_recipe_of_a_method_and_the_size_of_its_model(tmp_path: Path) -> None:
     words = ("--task", "digits", "--method", "warm,sam,crelu,crelu:cold", "--seeds", 1, *SMALL)
     assert command("run", "--no-mlflow", "--home", tmp_path, *words).status == 0

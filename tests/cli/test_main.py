@@ -42,11 +42,13 @@ def loaded(*words: str) -> set[str]:
     return set(last.split()[1:])
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("words", LIGHT, ids=" ".join)
 def test_help_and_lists_import_nothing_heavy(words: list[str]) -> None:
     assert loaded(*words) == set()
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("words", [["list"], ["--help"], ["run", "--help"]], ids=" ".join)
 def test_help_and_lists_take_less_than_three_tenths_of_a_second(words: list[str]) -> None:
     # Processor time, since other work on the machine must not decide.

@@ -204,6 +204,7 @@ def test_truncated_tar_is_refused_by_its_reader(tmp_path: Path, write: Write) ->
         read_members(tmp_path / "set.tar.gz", {"wanted": "wanted"})
 
 
+@pytest.mark.heavy
 def test_real_cifar10_train_part_is_exact(real_data: Path) -> None:
     train, test = load_cifar10(real_data, "restored")
     assert (len(train), len(test)) == (50_000, 10_000)

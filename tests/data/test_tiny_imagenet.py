@@ -158,6 +158,7 @@ def test_every_jpeg_becomes_rgb(jpeg: Callable[..., bytes], mode: str) -> None:
     assert decode_image(jpeg(0, (5, 7), mode), "a").mode == "RGB"
 
 
+@pytest.mark.heavy
 def test_real_subset(real_data: Path, tmp_path: Path) -> None:
     train, test = load_tiny_imagenet(real_data, tmp_path, "subset")
     num_classes = int(train.y.max()) + 1

@@ -94,6 +94,7 @@ def test_provenance_names_the_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     assert provenance(Compiling())["compiler"] is None, "torch does not have it: nothing is compiled"
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("optimizer", ["sgd", "sam"])
 def test_methods_on_the_same_layers_share_what_was_compiled(registry: Registry, optimizer: str) -> None:
     task = digits(registry, optimizer)
@@ -138,6 +139,7 @@ def test_hooks_run_eagerly_so_python_may_branch_in_them(registry: Registry) -> N
     assert_same_bits(digits(registry), CountsInPython)
 
 
+@pytest.mark.heavy
 def test_runs_resume_and_their_weights_keep_the_names_of_the_model(registry: Registry) -> None:
     task = digits(registry)
     laws.interruption_changes_nothing(task, registry.load("method", "dash"), 5, Compiling())
@@ -164,6 +166,7 @@ def test_batches_of_another_size_are_not_compiled(registry: Registry) -> None:
     assert COMPILED == [(128, True)]
 
 
+@pytest.mark.heavy
 def test_a_process_may_compile_many_architectures() -> None:
     for size in (4, 5):
         forward, images = CompiledForward(Compiling(), size), torch.ones(size, 3)

@@ -119,6 +119,7 @@ def test_a_hook_that_keeps_its_numbers_in_tensors_can_be_captured(registry: Regi
     laws.captured_steps_equal_eager_steps(captured_digits(registry), CountsInTensors)
 
 
+@pytest.mark.heavy
 def test_dropout_draws_again_at_every_replay(registry: Registry) -> None:
     task = captured_digits(registry)
     laws.captured_steps_equal_eager_steps(task, WithDropout)
@@ -238,6 +239,7 @@ def test_no_captured_graph_outlives_its_stage(registry: Registry) -> None:
         gc.enable()
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("optimizer", ["sgd", "sam", "adam", "adamw", "muon"])
 def test_a_run_with_captured_steps_resumes(registry: Registry, optimizer: str) -> None:
     task = captured_digits(registry, optimizer=optimizer)
@@ -283,6 +285,7 @@ def test_a_state_with_plain_numbers_is_loaded_into_a_fused_optimizer(name: Any) 
     torch.testing.assert_close(one, stepped(plain))
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("optimizer", ["sgd", "sam", "adam"])
 def test_fused_optimizers_reset_their_state_too(registry: Registry, optimizer: str) -> None:
     cls, task = registry.load("method", "head_reset"), captured_digits(registry, optimizer=optimizer)

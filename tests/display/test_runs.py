@@ -166,6 +166,7 @@ def test_durations_are_formatted_like_a_clock() -> None:
     ]
 
 
+@pytest.mark.heavy
 def test_terminal_shows_bars_and_is_left_in_order(tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
     seen = bytearray()

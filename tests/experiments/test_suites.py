@@ -27,6 +27,7 @@ dash.momentum = 0.123456789
 """
 
 
+@pytest.mark.heavy
 def test_every_suite_shipped_names_only_what_exists(registry: Registry) -> None:
     assert suites.defaults().suite in suites.names()
     for name, summary in suites.summaries():

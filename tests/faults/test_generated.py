@@ -168,6 +168,7 @@ def example_settings(request: pytest.FixtureRequest) -> settings:
     )
 
 
+@pytest.mark.heavy
 def test_arguments_are_accepted_or_refused_in_a_line(
     finished: Path, request: pytest.FixtureRequest, trial: Trial
 ) -> None:

@@ -176,6 +176,7 @@ def order_of(learner: Learner) -> Tensor:
     return generator(learner.seed, "order", learner.stage.index).get_state()
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("period", [2, 3])
 def test_hare_and_tortoise_are_those_of_a_plain_loop(registry: Registry, period: int) -> None:
     task = small_digits(registry, recipe={"learning_rate": 0.05, "batch_size": 32, "max_epochs": 4})
@@ -234,6 +235,7 @@ def test_a_swap_is_almost_a_reset_while_the_tortoise_has_hardly_moved(registry: 
     assert moved(1e-3) < 0.05 * moved(1.0)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", METHODS)
 def test_a_probe_that_evaluates_an_average_changes_nothing(registry: Registry, task: Task, name: str) -> None:
     probes = {"plasticity_gap": registry.load("probe", "plasticity_gap")()}

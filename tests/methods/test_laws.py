@@ -30,10 +30,17 @@ OTHER = {
     if make is not ACTING[name]
 }
 
-EVERY_METHOD = pytest.mark.parametrize("name", CLASSES)
+# One of each kind is part of `make test-fast`: between stages, in the loss, after steps, in the model, and so on.
+QUICK = {"cold", "crelu", "dash", "ema", "hare_tortoise", "l2_init", "muon", "redo", "sam", "shrink_perturb"}
+EVERY_METHOD = pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in QUICK else [pytest.mark.heavy]) for name in CLASSES]
+)
 OPTIMIZERS = pytest.mark.parametrize(
     ("name", "optimizer"),
-    [*((name, "sgd") for name in CLASSES), *pairs(("sam", "adam"), 1, whole=("dash", "shrink_perturb"))],
+    [
+        *(pytest.param(n, "sgd", marks=[] if n in QUICK else [pytest.mark.heavy]) for n in CLASSES),
+        *pairs(("sam", "adam"), 1, whole=("dash", "shrink_perturb")),
+    ],
 )
 
 

@@ -166,6 +166,7 @@ def test_dropout_interval_with_probability_one_would_be_relu(registry: Registry)
     assert cls(p=1.0).factories() == {}
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", NAMES)
 def test_restart_is_the_cold_start_of_the_same_model(registry: Registry, task: Task, name: str) -> None:
     cls, cold = registry.load("method", name), registry.load("method", "cold")

@@ -41,6 +41,7 @@ def test_values_and_gradients_are_torchs(size: tuple[int, int], bias: bool) -> N
         torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("size", SIZES)
 def test_second_gradients_are_right(size: tuple[int, int]) -> None:
     layer, x = make_layer(size)
@@ -77,6 +78,7 @@ def test_the_padding_is_not_multiplied() -> None:
     assert counter.get_total_flops() == 3 * forward
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("size", "stride"),
     [*((size, s) for size in SIZES for s in (1, 2)), ((3, 4), 2), ((4, 4), 2), ((4, 3), 1)],

@@ -117,6 +117,7 @@ def test_a_model_that_cannot_be_trained_is_refused(task: object, model: object, 
         next(protocol.run(task, Builds(), 0, data_context()))  # type: ignore[arg-type]
 
 
+@pytest.mark.heavy
 def test_a_grid_is_made_without_torchs_compiler() -> None:
     """Its import takes a second, which each command would take longer."""
     code = (

@@ -182,6 +182,7 @@ def test_the_squared_gradient_of_a_uniform_prediction_is_known(registry: Registr
     assert value == pytest.approx((1 - 1 / CLASSES) * 2)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("batch_size", [1, 13])
 def test_the_squared_gradient_is_the_trace_of_the_fisher_information(
     registry: Registry, batch_size: int
@@ -258,6 +259,7 @@ def test_sharpness_of_softmax_regression_is_known(registry: Registry) -> None:
     assert 2 <= values["products"] <= 100
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("scale", [1.0, 0.01])
 def test_sharpness_is_the_largest_eigenvalue_of_the_dense_hessian(registry: Registry, scale: float) -> None:
     """Small weights are a saddle, whose negative eigenvalues are nearly as large as its positive ones."""

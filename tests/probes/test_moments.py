@@ -108,6 +108,7 @@ def test_time_within_a_stage_counts_as_the_probes_and_not_as_training(task: Task
     assert (rows[1]["probe_passes"], rows[1]["remedy_passes"]) == (2 * 8, 0)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("model", ["small_resnet", "mlp_bn"])
 def test_the_counted_cost_of_a_probe_is_its_real_cost(registry: Registry, name: str, model: str) -> None:
@@ -154,6 +155,7 @@ def test_the_gap_is_measured_at_the_stages_chosen_and_without_the_test_data(regi
     assert [math.isnan(row["p.gap"]) for row in rows] == [True, False, True]
 
 
+@pytest.mark.heavy
 def test_accuracy_on_earlier_data_falls_when_a_remedy_forgets_them(registry: Registry) -> None:
     task = small_digits(registry, recipe={"max_epochs": 6, "learning_rate": 0.05})
     rows = rows_of(task, Vanishing(), registry.load("probe", "old_accuracy")())

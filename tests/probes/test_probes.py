@@ -79,6 +79,7 @@ def test_probes_change_nothing(registry: Registry, method: str, optimizer: str) 
     laws.probes_change_nothing(task, registry.load("method", method), probes)
 
 
+@pytest.mark.heavy
 def test_measurements_are_the_same_after_an_interruption(task: Task, registry: Registry) -> None:
     measures = Measures(probes={**shipped(registry), "destructive": Destructive()})
     pieces, _ = trace_interrupted_run(task, Method, every=1, measures=measures)
@@ -216,6 +217,7 @@ NEED_UNITS = {"dead_units", "dormant_units"}
 NEED_WEIGHTS = {"weight_norm", "distance_from_init", "gradient_norm"}
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("model", [*PLAIN, *PARAMETRIZED])
 def test_every_probe_measures_every_model_or_refuses_it_before_the_run(
     registry: Registry, model: str

@@ -63,6 +63,7 @@ def test_files_and_functions_that_pages_name_exist() -> None:
         pkgutil.resolve_name(name)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("page", ["README.md", "docs/methods.md"])
 def test_the_method_to_copy_keeps_the_laws(page: str, tmp_path: Path) -> None:
     source = next(text for text in examples(ROOT / page, "python") if "class MyIdea" in text)
@@ -77,6 +78,7 @@ def test_the_method_to_copy_keeps_the_laws(page: str, tmp_path: Path) -> None:
     laws.first_stage_equals_warm_start(task, kind)
 
 
+@pytest.mark.heavy
 def test_the_method_to_copy_that_recycles_units_keeps_the_laws(tmp_path: Path) -> None:
     source = next(text for text in examples(ROOT / "docs/methods.md", "python") if "LeastActive" in text)
     (tmp_path / "least_active.py").write_text(source, encoding="utf-8")
@@ -92,6 +94,7 @@ def test_the_method_to_copy_that_recycles_units_keeps_the_laws(tmp_path: Path) -
     assert [row.get("log.units_recycled") for row in trace_run(task, kind()).rows()] == [None, 3.0, 3.0]
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", suites.names())
 def test_every_suite_makes_runs(registry: Registry, name: str) -> None:
     suite = suites.load(name)
@@ -186,6 +189,7 @@ def test_the_picture_of_the_rooms_is_current() -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.heavy
 def test_the_page_of_remedies_is_current() -> None:
     done = child(str(ROOT / "docs/remedies.py"), "--check")
     assert done.returncode == 0, done.stderr

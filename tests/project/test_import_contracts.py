@@ -42,6 +42,7 @@ def test_this_tree_keeps_the_contracts() -> None:
     assert "0 broken" in done.stdout
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("file", "lines", "message"),
     [

@@ -149,6 +149,7 @@ def after_stage(self, learner): assert self.note is not None
 """
 
 
+@pytest.mark.heavy
 def test_names_and_settings_stay_in_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home, here = tmp_path / "some" / "home", tmp_path / "here"
     here.mkdir()

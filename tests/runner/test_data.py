@@ -54,6 +54,7 @@ def contents(home: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in home.rglob("*") if path.is_file()}
 
 
+@pytest.mark.heavy
 @every_task
 def test_finished_runs_on_other_data_are_neither_shown_nor_averaged(
     task: str, tmp_path: Path, two: tuple[Path, Path]

@@ -144,6 +144,7 @@ def test_reading_many_runs_shows_its_progress(caplog: pytest.LogCaptureFixture) 
     assert caplog.messages == ["reading 4 runs ...", "reading 4 runs: done"]
 
 
+@pytest.mark.heavy
 def test_a_table_imports_nothing_that_trains(tmp_path: Path) -> None:
     home = a_home(tmp_path, [*some_runs(2), *some_runs(2, task="other_task")])
     program = (
@@ -237,6 +238,7 @@ print(len(load_summaries(Store(Path(sys.argv[1])), settle_seconds=-60)))
 """
 
 
+@pytest.mark.heavy
 def test_processes_may_write_the_index_and_print_tables_at_the_same_time(home: Path) -> None:
     table = program("table", "--home", home, "--format", "json")
     commands = [[sys.executable, "-c", WRITE, str(home)]] * 3 + [table] * 2

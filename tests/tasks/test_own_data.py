@@ -136,6 +136,7 @@ def test_a_regime_relabels_rows(registry: Registry, tmp_path: Path) -> None:
     assert (len(y), int((y != y2).sum())) == (40, 16)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", ["dash", "head_reset", "shrink_perturb"])
 def test_the_laws_hold_on_rows(registry: Registry, tmp_path: Path, name: str) -> None:
     task, cls = rows_task(registry, tmp_path), registry.load("method", name)

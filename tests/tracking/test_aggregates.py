@@ -69,6 +69,7 @@ class Board:
         return {run.data.tags["method"]: run for run in self.runs("tags.kind = 'aggregate'")}
 
 
+@pytest.mark.heavy
 def test_an_aggregate_has_what_its_row_has(home: Path) -> None:
     board, records = Board(home, "whole"), some_runs(3)
     board.write(records)

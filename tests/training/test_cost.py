@@ -51,6 +51,7 @@ def by_hand(model: nn.Module, shape: tuple[int, ...]) -> tuple[int, int]:
     return forward, back
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", Registry().names("model"))
 def test_flops_of_a_pass_are_those_counted_by_hand(name: str, registry: Registry) -> None:
     task = small_digits(registry, "mlp_bn")

@@ -138,6 +138,7 @@ def test_no_target_ends_a_stage_whose_data_still_arrive(registry: Registry) -> N
     assert [(r.epochs, r.stop) for r in trace_run(short, Method()).results] == [(2, "max_epochs")] * 3
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("regime", REGIMES, ids=lambda regime: type(regime).__name__)
 def test_a_resumed_run_has_the_same_bits(registry: Registry, regime: Regime) -> None:
     recipe = {"target_accuracy": None, "max_epochs": 3}
@@ -146,6 +147,7 @@ def test_a_resumed_run_has_the_same_bits(registry: Registry, regime: Regime) -> 
     laws.same_seed_gives_same_result(task, Method)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("regime", [ClassIncremental(), WithinStage(arrival_epochs=2)])
 def test_captured_steps_have_the_same_bits(registry: Registry, regime: Regime) -> None:
     task = replace(captured_digits(registry), regime=regime)  # type: ignore[call-arg]
@@ -169,6 +171,7 @@ def test_the_recipe_of_equal_steps_takes_as_many_in_every_stage(tmp_path: Any) -
         assert [(row["steps"], row["stop"]) for row in record.stages] == [(7, "max_steps")] * 3
 
 
+@pytest.mark.heavy
 def test_methods_run_under_every_regime(registry: Registry) -> None:
     for regime in REGIMES:
         for name in ("dash", "head_reset"):

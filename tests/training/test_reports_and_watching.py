@@ -80,6 +80,7 @@ def test_the_laws_hold(registry: Registry, cls: type[Method], model: str) -> Non
     laws.counted_cost_equals_real_cost(task, cls, num_classes=10)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("cls", [Watcher, Products])
 def test_it_works_in_captured_steps(registry: Registry, cls: type[Method]) -> None:
     laws.captured_steps_equal_eager_steps(captured_digits(registry), cls)
@@ -99,6 +100,7 @@ class Waits(Products):
         assert learner.head.weight.sum().item() != 0
 
 
+@pytest.mark.heavy
 def test_the_work_of_a_step_whose_capture_fails_is_counted_once(registry: Registry) -> None:
     task, device = captured_digits(registry), CapturingCpu()
     failed, plain = trace_run(task, Waits(), device=device).rows(), trace_run(task, Products()).rows()

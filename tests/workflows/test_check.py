@@ -204,12 +204,14 @@ def check(folder: Path, source: str) -> tuple[int, str]:
     return result.status, result.out + result.err
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", SOUND)
 def test_a_sound_method_keeps_every_law(name: str, tmp_path: Path) -> None:
     status, text = check(tmp_path, SOUND[name])
     assert (status, "failed" in text) == (0, False), text
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_mistake_is_named(name: str, tmp_path: Path) -> None:
     source, message = BROKEN[name]
@@ -239,6 +241,7 @@ class Mine(Architecture):
 '''
 
 
+@pytest.mark.heavy
 def test_a_model_is_checked_and_a_problem_with_its_head_is_named(tmp_path: Path) -> None:
     status, text = check(tmp_path, MODEL.format(more=""))
     assert (status, "failed" in text) == (0, False), text

@@ -47,6 +47,7 @@ def test_a_class_of_a_script_without_a_guard_runs_in_workers_and_is_verified_els
     assert verified.status == 0, verified.err
 
 
+@pytest.mark.heavy
 def test_the_result_has_a_table_a_frame_and_a_report(tmp_path: Path) -> None:
     text = SCRIPT.replace("HOME", repr(str(tmp_path / "home"))).replace("JOBS", "1").replace("TWICE)", "2)")
     (tmp_path / "script.py").write_text(text.replace("seeds=1", "seeds=2"), encoding="utf-8")

@@ -19,6 +19,7 @@ WORDS = {
 }
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_file_runs_and_keeps_the_laws(kind: str, tmp_path: Path) -> None:
     made = command("new", kind, "my_idea", "--folder", tmp_path)
