@@ -30,7 +30,7 @@ OTHER = {
     if make is not ACTING[name]
 }
 
-# One of each kind is part of `make test-fast`: between stages, in the loss, after steps, in the model, and so on.
+# One of each kind is part of `make test-fast`: between stages, in the loss, after steps, in the model ...
 QUICK = {"cold", "crelu", "dash", "ema", "hare_tortoise", "l2_init", "muon", "redo", "sam", "shrink_perturb"}
 EVERY_METHOD = pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[] if name in QUICK else [pytest.mark.heavy]) for name in CLASSES]
