@@ -60,5 +60,11 @@ class NotebookView:
 
     def _repr_html_(self) -> str:
         """Return what the notebook shows."""
-        bar = f'<progress max="1" value="{self.display.fraction():.3f}" style="width: 100%"></progress>'
+        part = self.display.fraction()
+        value = "" if part is None else f'max="1" value="{part:.3f}" '
+        bar = (
+            ""
+            if part is None and self._ended.is_set()
+            else f'<progress {value}style="width: 100%"></progress>'
+        )
         return f'{bar}\n<pre style="margin: 0; white-space: pre-wrap">{escape(repr(self))}</pre>'

@@ -77,8 +77,8 @@ class LiveDisplay:
         """Return the layout at this moment."""
         raise NotImplementedError
 
-    def fraction(self) -> float:
-        """Return which part is done, from 0 to 1."""
+    def fraction(self) -> float | None:
+        """Return which part is done, from 0 to 1; None if that is not known."""
         raise NotImplementedError
 
     def elapsed(self) -> str:

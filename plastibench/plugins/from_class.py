@@ -33,6 +33,11 @@ def plugin_of(kind: str, cls: type, registry: Registry) -> Plugin:
             "source can be kept with its runs"
         )
     plugin = _of_main(kind, cls) if cls.__module__ == MAIN else _of_module(kind, cls)
+    if plugin.name in registry.names(kind):
+        raise RequestError(
+            f"class {cls.__name__} would be {kind} {plugin.name}, which is in "
+            f"{registry.get(kind, plugin.name).origin} already: rename the class"
+        )
     plugin.load()
     return plugin
 

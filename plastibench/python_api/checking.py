@@ -11,13 +11,18 @@ if TYPE_CHECKING:
 
 
 def check(
-    plugin: str | type, *, fail_fast: bool = False, **arguments: Unpack[WorkspaceArguments]
+    plugin: str | type,
+    *,
+    fail_fast: bool = False,
+    progress: bool | None = None,
+    **arguments: Unpack[WorkspaceArguments],
 ) -> pd.DataFrame:
     """Run the laws over a method or a model, as `plastibench check` does: in seconds, on the CPU, offline.
 
     Args:
         plugin: A class, or the name of a plug-in.
         fail_fast: Whether to end at the first law that is broken.
+        progress: Whether to show how far it is. Default: in a notebook and on a terminal.
         **arguments: home, data and plugins, as for `run`.
 
     Returns:
@@ -34,6 +39,8 @@ def check(
     """
     import pandas as pd
 
+    from plastibench.display.laws import LawProgress
+    from plastibench.display.shown import progress_shown
     from plastibench.plugins.plugin import KINDS
     from plastibench.workflows import check as workflow
 
@@ -42,4 +49,6 @@ def check(
         kinds = [kind for kind in workflow.CHECKS if issubclass(plugin, KINDS[kind].base_class())]
         (name,) = classes.names(kinds[0] if kinds else "method", plugin) or ()
     request = workflow.CheckRequest(name=name, workspace=classes.workspace, fail_fast=fail_fast)
-    return pd.DataFrame([vars(result) for result in workflow.check(request)])
+    with progress_shown(LawProgress, progress) as shown:
+        results = workflow.check(request, *(display.on_result for display in shown))
+    return pd.DataFrame([vars(result) for result in results])

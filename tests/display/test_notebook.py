@@ -9,8 +9,10 @@ import pytest
 from rich.console import Console
 from support.stores import a_spec
 
+from plastibench.display.laws import LawProgress
 from plastibench.display.notebook import NotebookView
 from plastibench.display.runs import RunProgress
+from plastibench.testing.law_suite import LawResult
 
 
 @pytest.fixture
@@ -54,3 +56,14 @@ def test_what_is_shown_is_escaped() -> None:
     for state in progress.running.values():
         state.name = "<b>name</b>"
     assert "&lt;b&gt;name" in NotebookView(progress)._repr_html_()
+
+
+def test_laws_are_counted_without_knowing_how_many_there_are(outputs: list[str]) -> None:
+    laws = LawProgress(Console(width=100))
+    with NotebookView(laws) as view:
+        assert "<progress style" in view._repr_html_()
+        laws.on_result(LawResult("it is quick", "passed"))
+        laws.on_result(LawResult("it is right", "failed", "no"))
+    assert "<progress" not in outputs[-1]
+    assert "2 laws tried, 1 broken" in outputs[-1]
+    assert "failed: it is right" in outputs[-1]

@@ -118,6 +118,7 @@ def test_what_a_class_does_not_use_is_left_out(tmp_path: Path) -> None:
             "def made():\n    class Inner(MyIdea):\n        pass\n    return Inner\n",
             "inside a function",
         ),
+        ("", "1", "class Dash(MyIdea):\n    pass\n", r"method dash, which is in .*dash\.py already: rename"),
         (
             "import cmath",
             "cmath",
@@ -130,7 +131,7 @@ def test_what_a_class_does_not_use_is_left_out(tmp_path: Path) -> None:
 def test_what_cannot_be_taken_along_is_said(
     tmp_path: Path, before: str, result: str, after: str, message: str
 ) -> None:
-    made = {"Inner": "made()", "Cmath": "Cmath", "Gone": "Gone"}
+    made = {"Inner": "made()", "Dash": "Dash", "Cmath": "Cmath", "Gone": "Gone"}
     cls = next((made[name] for name in made if f"class {name}" in after), "MyIdea")
     with pytest.raises(RequestError, match=message):
         of_script(tmp_path, before, result, after, cls)

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from support.commands import child, command, plugin
+from support.commands import PLAIN, child, command, plugin
 
 import plastibench
 from plastibench.experiments.spec import Spec
@@ -243,10 +243,13 @@ def selected() -> dict[str, Any]:
 
 
 @pytest.mark.heavy
-def test_check_has_a_row_for_each_law() -> None:
-    laws = plastibench.check("warm", fail_fast=True)
+def test_check_has_a_row_for_each_law(tmp_path: Path) -> None:
+    file = plugin(tmp_path, "mine", source=PLAIN.replace(" (arXiv 0000.00000)", ""))
+    laws = plastibench.check("mine", fail_fast=True, plugins=[file])
     assert list(laws.columns) == ["law", "verdict", "detail"]
-    assert "failed" not in set(laws.verdict)
+    assert laws.verdict.tolist()[0] == "passed"
+    assert laws.verdict.tolist()[-1] == "failed"
+    assert laws.detail.tolist()[-1].startswith("Mine's docstring names no source")
     with pytest.raises(plastibench.RequestError, match="class int is no method"):
         plastibench.check(int)
 
