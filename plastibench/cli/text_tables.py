@@ -24,7 +24,7 @@ GAP = 2
 """Blanks between two columns."""
 HEADING_LINES = 3
 """Most lines of a heading."""
-MIN_FIRST = 16
+MIN_FIRST = 20
 """Characters that the first column keeps, however wide the others are."""
 
 
@@ -100,7 +100,7 @@ def _blocks(table: TextTable, width: int, *, bold: bool) -> Iterator[RichTable]:
     widths = [
         _width(name, [row[i] for row in texts], one_line=one_line) for i, name in enumerate(table.header)
     ]
-    first = min(widths[0], max(MIN_FIRST, width - GAP - max(widths[1:], default=0)))
+    first = _first_width(widths, width)
     for columns in _packed(widths, first, width):
         layout = plain_table()
         for place in (0, *columns):
@@ -114,6 +114,12 @@ def _blocks(table: TextTable, width: int, *, bold: bool) -> Iterator[RichTable]:
         for row in texts:
             layout.add_row(*(row[place] for place in (0, *columns)))
         yield layout
+
+
+def _first_width(widths: Sequence[int], width: int) -> int:
+    """Return the width of the first column: what others leave, or a third if they do not fit beside it."""
+    left = width - sum(GAP + other for other in widths[1:])
+    return min(widths[0], left if left >= MIN_FIRST else max(MIN_FIRST, width // 3))
 
 
 def _packed(widths: Sequence[int], first: int, width: int) -> list[list[int]]:

@@ -12,6 +12,7 @@ from support.commands import command
 from support.reports import a_home, some_runs
 
 from plastibench.analysis.tables.text_table import Cell, TextTable
+from plastibench.cli.main import cli
 from plastibench.cli.text_tables import print_tables
 
 HEADER = ["method", "n", "average accuracy %", "gain over warm", "cost to match cold", "seconds"]
@@ -62,6 +63,24 @@ def test_a_long_name_is_folded_and_no_number_is(monkeypatch: pytest.MonkeyPatch)
     assert LONG[:16] in "\n".join(lines)
     notes = [line for line in lines if "word" in line]
     assert [line.startswith("  ") for line in notes] == [False, True, True, True]
+
+
+def test_a_name_is_folded_if_the_columns_fit_beside_it_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = on_terminal(monkeypatch, a_table(name=LONG))
+    assert sum(line.startswith("warm ") for line in lines) == 1, "one part"
+    assert max(map(len, lines)) <= 80
+    assert LONG[:20] in "\n".join(lines)
+
+
+def test_listings_are_wrapped_beside_their_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    in_one_line = command("list", "methods").out.splitlines()
+    monkeypatch.setattr("sys.stdout", out := Terminal())
+    with pytest.raises(SystemExit):
+        cli(["list", "methods"])
+    lines = out.getvalue().splitlines()
+    assert max(map(len, lines)) <= 60 < max(map(len, in_one_line))
+    assert " ".join(" ".join(lines).split()) == " ".join(" ".join(in_one_line).split())
 
 
 def test_a_file_gets_one_line_for_each_row_and_note() -> None:

@@ -1,5 +1,8 @@
 """List what can be named."""
 
+import shutil
+import sys
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -47,5 +50,15 @@ def _text(listing: Mapping[str, Mapping[str, str]]) -> str:
     for heading, entries in listing.items():
         width = max((len(name) for name in entries), default=0)
         lines.append(f"{heading}:")
-        lines += [f"  {name:<{width}}  {text}".rstrip() for name, text in entries.items()]
+        for name, text in entries.items():
+            lines += _wrapped(f"  {name:<{width}}  ", text)
     return "\n".join(lines)
+
+
+def _wrapped(head: str, text: str) -> list[str]:
+    """Return a text behind its head: in lines of which all are indented on a terminal, else in one."""
+    if not sys.stdout.isatty():
+        return [f"{head}{text}".rstrip()]
+    room = max(20, shutil.get_terminal_size().columns - len(head))
+    first, *others = textwrap.wrap(text, room, break_on_hyphens=False) or [""]
+    return [f"{head}{first}".rstrip(), *(f"{'':{len(head)}}{line}" for line in others)]
