@@ -1,18 +1,22 @@
 """The runs in a home folder: one folder per run, which counts as finished if it has a run.json."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from plastibench.errors import RequestError
 from plastibench.experiments.spec import Spec
 from plastibench.plugins.plugin import Plugin
-from plastibench.store import plugin_files, tuned_settings
+from plastibench.store import plugin_files
 from plastibench.store.record import Record
 from plastibench.store.run_writer import RunWriter
-from plastibench.store.tuned_settings import TunedSettings
-from plastibench.store.verifications import Marks
 from plastibench.system.files import process_name
+
+if TYPE_CHECKING:
+    from plastibench.store.tuned_settings import TunedSettings
+    from plastibench.store.verifications import Marks
 
 HOME_VARIABLE = "PLASTIBENCH_HOME"
 DEFAULT_HOME = "plastibench-home"
@@ -108,6 +112,8 @@ class Store:
 
     def tuned_settings(self) -> dict[str, TunedSettings]:
         """Return where settings come from that tunings chose, by variant."""
+        from plastibench.store import tuned_settings  # and with it the suites, which `--help` need not read
+
         return tuned_settings.load(self.home)
 
     def verifications(self) -> Marks:
