@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from support.commands import child, command
+from support.commands import command
+from support.forked import ForkedProgram
+from support.packages import install, run_tests
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 KINDS = ("method", "model", "task")
@@ -41,7 +41,7 @@ def test_the_file_runs_and_keeps_the_laws(kind: str, tmp_path: Path) -> None:
         ("method", "My-Idea", "the name 'My-Idea' is not allowed: it must be a Python identifier"),
         ("method", "class", "the name 'class' is not allowed"),
         ("method", "dash", "there is a method named 'dash' already"),
-        ("remedy", "mine", "Invalid value for '{method|model|task}': 'remedy'"),
+        ("remedy", "mine", "Invalid value for 'KIND': no choice named 'remedy'"),
     ],
 )
 def test_names_that_cannot_be_used_are_refused(kind: str, name: str, problem: str, tmp_path: Path) -> None:
@@ -57,23 +57,10 @@ def test_packages_are_built_and_their_plugins_found_and_tested(tmp_path: Path) -
     for kind in KINDS:
         made = command("new", kind, f"my_{kind}", "--package", "--folder", tmp_path)
         assert len(made.out.splitlines()) == 6
-    pip = [
-        "pip",
-        "install",
-        "-q",
-        "--no-deps",
-        "--no-build-isolation",
-        "--no-compile",
-        "--target",
-        site,
-        *roots,
-    ]
-    subprocess.run([sys.executable, "-m", *map(str, pip)], check=True, capture_output=True)
-    options = ["-q", "-p", "no:cacheprovider", *(str(root / "tests") for root in roots)]
-    code = f"import sys; sys.path.insert(0, {str(site)!r}); import pytest; sys.exit(pytest.main({options!r}))"
-    tested = child("-c", code, timeout=300)
-    assert tested.returncode == 0, tested.stdout
-    assert "3 passed" in tested.stdout
+    install(site, roots)
+    program = ForkedProgram(run_tests, site, roots)
+    _, said = program.communicate(timeout=300)
+    assert (program.returncode, "3 passed" in said) == (0, True), said
 
 
 def test_the_package_in_examples_is_what_the_command_writes(tmp_path: Path) -> None:
