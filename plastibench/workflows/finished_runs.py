@@ -3,7 +3,7 @@
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -71,9 +71,23 @@ def finished_runs(selection: Selection, *, summarize: bool = False) -> FinishedR
     log_damaged(source, "left out; `run` executes the run again")
     if not records and not source.damaged:
         raise RequestError(f"no finished runs of this kind in {source.origin}{_unfinished(source, specs)}")
+    if specs is not None and selection.seeds is None and isinstance(source, Store):
+        _tell_of_more_seeds(source, specs)
     records = verifications.attach(records, source.verifications()) if selection.records else records
     records = tuned_settings.attach(records, source.tuned_settings())
     return FinishedRuns(records, references_of(selection), dict(source.damaged), refused_methods(selection))
+
+
+def _tell_of_more_seeds(store: Store, specs: Sequence[Spec]) -> None:
+    """Log how many seeds are finished beyond those that a selection has if it names none."""
+    last = max(spec.seed for spec in specs)
+    further = [spec for spec in specs if spec.seed == last]
+    seed = last
+    while any(store.read(replace(spec, seed=seed + 1).id) for spec in further):
+        seed += 1
+    if seed > last:
+        text = "no seeds are named, so these are seeds up to %d; more are finished: --seeds %d takes them all"
+        logger.info(text, last, seed + 1)
 
 
 def log_damaged(store: RunSource, consequence: str) -> None:
