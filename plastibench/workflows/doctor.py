@@ -51,6 +51,9 @@ def _devices(name: str) -> Iterator[tuple[str, str]]:
         yield kind, reason or f"{cls().name()}, precisions {', '.join(cls().supported_precisions())}"
     device = get_device(name)
     yield "chosen", f"{device}, {count(device.default_num_processes(), 'run')} at a time"
+    advice = device.sharing_advice()
+    if advice is not None:
+        yield "sharing", advice
     compiler = device.compile_backend()
     if compiler is not None:
         yield "compiler", f"{compiler}, {'' if available_backend(device) else 'not '}registered in torch"

@@ -43,6 +43,14 @@ def test_a_missing_device_is_an_error_and_never_replaced(name: str) -> None:
         get_device(name)
 
 
+def test_mps_is_known_by_the_pipe_of_its_daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_MPS_PIPE_DIRECTORY", str(tmp_path))
+    advice = Cuda(0).sharing_advice()
+    assert (advice is None) == bool(torch.version.hip)
+    (tmp_path / "control").touch()
+    assert Cuda(0).sharing_advice() is None
+
+
 @pytest.mark.parametrize("name", ["cpu:1", "cpu:x", "cpu:-1"])
 def test_a_missing_device_index_is_an_error(name: str) -> None:
     with pytest.raises(RequestError, match="numbered 0 to 0"):
