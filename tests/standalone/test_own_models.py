@@ -346,6 +346,7 @@ def test_a_rate_that_a_remedy_changes_is_the_new_base_of_a_scheduler() -> None:
     optimizer = sgd(model)
     done = plastibench.apply("effective_lr", model, optimizer, BATCHES, factor=0.5)
     assert "lr" in done.options
+    assert all("initial_lr" not in group for group in optimizer.param_groups)
     scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 10)
     assert sorted(scheduler.base_lrs) == [0.1, pytest.approx(0.4)]
 
