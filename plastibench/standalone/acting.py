@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from plastibench.errors import RequestError, count
+from plastibench.plugins.layers import untouched_parameters
 from plastibench.plugins.method import Method
 from plastibench.standalone.own_learner import OwnLearner
 from plastibench.standalone.tensors import differ, set_tensors, tensors_of
@@ -19,7 +20,7 @@ from plastibench.standalone.unknown_groups import UnknownGroups
 from plastibench.training.protocol import prepare_stage
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Applied:
     """What a remedy has done."""
 
@@ -28,6 +29,8 @@ class Applied:
     """The tensors of the model's state_dict with new values."""
     num_tensors: int
     """Of the state_dict."""
+    left_out: tuple[str, ...]
+    """Trained parameters in layers of classes that lists of weights do not know, if the remedy lists some."""
     optimizer_state: str
     """The method's policy: keep, clear or its own; none without an optimizer."""
     options: tuple[str, ...]
@@ -42,9 +45,16 @@ class Applied:
     logged: Mapping[str, float | None] = field(default_factory=dict)
     """What the method reports of itself."""
 
+    def __repr__(self) -> str:
+        """Return the line, not the names of all tensors."""
+        return f"<{type(self).__name__} {self}>"
+
     def __str__(self) -> str:
         """Return one line for people."""
         parts = [f"{len(self.changed)} of {count(self.num_tensors, 'tensor')} changed"]
+        if self.left_out:
+            others = f" and {len(self.left_out) - 1} others" if len(self.left_out) > 1 else ""
+            parts.append(f"left out, in layers of unknown classes: {self.left_out[0]}{others}")
         parts.append(f"optimizer state: {self.optimizer_state}")
         if self.options:
             parts.append(f"changed: {', '.join(self.options)}")
@@ -75,6 +85,7 @@ def act(learner: OwnLearner, method: Method) -> Applied:
         method=type(method).__name__,
         changed=changed,
         num_tensors=len(before),
+        left_out=tuple(name for name in untouched_parameters(learner.own.model) if name not in changed),
         optimizer_state=method.optimizer_state if has_optimizer else "none",
         options=_changed_options(options, _options(learner.optimizer)),
         batch_norm=method.batch_norm if any(name.endswith("running_var") for name in before) else "none",

@@ -12,6 +12,16 @@ from torch import Tensor
 from plastibench.errors import RequestError
 
 
+class NoTargets:
+    """Stands for the targets of a batch that has none; its length is that of the batch."""
+
+    def __init__(self, length: int) -> None:
+        self._length = length
+
+    def __len__(self) -> int:
+        return self._length
+
+
 def num_examples(x: object) -> int:
     """Return the number of examples of a batch. Raises RequestError if it is not known."""
     if isinstance(x, Mapping):

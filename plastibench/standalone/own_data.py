@@ -125,6 +125,10 @@ class OwnData(Dataset):
         Examples that are no tensors, or differ in shape, come in the batches in which the source has them.
         """
         assert order is None, "batches are read in their order"
+        for x, y in self._joined(size):
+            yield x, nested.NoTargets(nested.num_examples(x)) if y is None else y  # type: ignore[misc]
+
+    def _joined(self, size: int) -> Iterator[tuple[Any, Any]]:
         sizes = [high - low for low, high in batch_bounds(len(self), size)]
         kept: list[tuple[Any, Any]] = []
         for piece in self.source.pieces(self.start, self.start + len(self)):

@@ -159,7 +159,7 @@ class OwnLearner(Learner):
     def loss(self, logits: Tensor, y: Tensor) -> Tensor:
         """Return one's own loss; by default that of the model's output, or the mean cross-entropy."""
         if self.own.loss is not None:
-            return self.own.loss(logits, y)
+            return self.own.loss(logits, None if isinstance(y, nested.NoTargets) else y)
         own: Tensor | None = getattr(logits, "loss", None)  # of a model that returns several values
         return F.cross_entropy(logits_of(logits).float(), y) if own is None else own
 

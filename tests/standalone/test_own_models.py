@@ -239,6 +239,7 @@ FORMS: dict[str, Callable[[], tuple[nn.Module, Any, Any]]] = {
     "mapping": lambda: (Dictionary(), [UserDict(pixels=x, labels=y) for x, y in BATCHES], None),
     "named": lambda: (Dictionary(), [({"pixels": x}, y) for x, y in BATCHES], None),
     "list": lambda: (Detector(), [([*x], y % 3) for x, y in BATCHES], F.cross_entropy),
+    "no targets": lambda: (Dictionary(), [((x, y), None) for x, y in BATCHES], lambda out, y: out.loss),
     "loss": lambda: (make_model(), [(x, x.flatten(1)[:, :10]) for x, _ in BATCHES], F.mse_loss),
 }
 
@@ -251,6 +252,14 @@ def test_batches_of_every_form_are_read_once_and_whole(form: str) -> None:
     done = plastibench.apply("dash", model, sgd(model), batches, loss, chunks=(25, 15))
     assert done.passes == 40
     assert changed(model, before) == list(done.changed) != []
+
+
+def test_parameters_of_layers_that_no_list_knows_are_named() -> None:
+    assert plastibench.apply("shrink", WithoutReset()).left_out == ()  # it takes all parameters
+    done = plastibench.apply("dash", WithoutReset(), batches=BATCHES)
+    assert repr(done) == f"<Applied {done}>"
+    assert done.left_out == ("scale",)
+    assert "left out, in layers of unknown classes: scale;" in str(done)
 
 
 def test_a_batch_of_a_chunk_is_cut_from_those_of_the_loader() -> None:
