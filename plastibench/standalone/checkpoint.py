@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import copy
 import json
-import pickle
 import zipfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from functools import reduce
 from operator import getitem
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, BinaryIO
 
 import torch
@@ -117,7 +117,7 @@ class SafetensorsFile(Checkpoint):
 def _load(path: Path) -> Any:  # noqa: ANN401 - whatever was saved
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
+    except UnpicklingError as error:
         found = str(error).partition("GLOBAL ")[2].split(" was not")[0]
         what = f" ({found})" if found else ""
         raise RequestError(

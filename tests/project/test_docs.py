@@ -176,14 +176,6 @@ def test_the_suite_to_copy_makes_runs(registry: Registry, tmp_path: Path) -> Non
     assert {spec.method.settings.get("floor") for spec in specs} == {None, 0.1}
 
 
-def test_the_notebook_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    (source,) = examples(ROOT / "docs/running.md", "python")
-    found: dict[str, object] = {}
-    exec(source, found)
-    assert len(found["stages"]) == 0  # type: ignore[arg-type]
-
-
 def test_the_picture_of_the_rooms_is_current() -> None:
     done = child(str(ROOT / "docs/rooms.py"), "--check")
     assert done.returncode == 0, done.stderr

@@ -129,7 +129,7 @@ def test_verify_names_the_data_as_the_cause(tmp_path: Path, two: tuple[Path, Pat
     (record,) = Store(home).records()
     where = ("verify", "--home", home, "--plugin", tmp_path / "mytask.py", record.id)
     same = command(*where, "--data", one, "--threads", 1)
-    assert (same.status, "all numbers of 2 stages are equal" in same.err) == (0, True)
+    assert (same.status, "all numbers of 2 stages are equal" in same.out) == (0, True)
     changed = command(*where, "--data", other)
     assert changed.status == 1
     assert f"not repeated, it was made on data {str(record.data)[:12]}, but the data" in changed.err

@@ -135,7 +135,7 @@ def test_a_row_outlives_its_file_and_reading_it_executes_nothing(lab: Lab) -> No
     (record,) = lab.records("merged")
     answer = command("verify", record.id[:6], "--home", merged)
     assert answer.status == 0, answer.err
-    assert "all numbers of 2 stages are equal" in answer.err
+    assert "all numbers of 2 stages are equal" in answer.out
 
 
 def test_runs_are_named_without_the_file(lab: Lab) -> None:
