@@ -69,6 +69,7 @@ def test_damaged_runs_are_in_the_result(tmp_path: Path) -> None:
     assert [one["file"] for one in result("table", "--home", tmp_path, status=1)["damaged"]] == [str(path)]
 
 
+@pytest.mark.heavy
 def test_a_run_that_fails_is_in_the_result_and_its_error_on_stderr(tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text(PLAIN + "    def start(self, learner):\n        raise ValueError('no idea')\n")

@@ -7,6 +7,7 @@ import logging
 import os
 import pty
 import re
+import signal
 from contextlib import redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 
@@ -34,12 +35,12 @@ def printed(out: io.StringIO) -> str:
 
 @pytest.mark.parametrize(
     "words",
-    [(), ("list",), ("table",), ("table", "--wide"), ("status",), ("doctor",), ("theory", "--seeds", "2")],
+    [(), ("list",), ("table",), ("table", "--wide"), ("status",), ("doctor",)],
     ids=str,
 )
 def test_without_a_terminal_there_are_no_control_characters(words: tuple[str, ...], tmp_path: Path) -> None:
     home = a_home(tmp_path, some_runs(2))
-    answer = command(*words, *(("--home", home) if words and words[0] not in ("list", "theory") else ()))
+    answer = command(*words, *(("--home", home) if words and words[0] != "list" else ()))
     assert answer.status == 0, answer.err
     assert CONTROL.findall(answer.out + answer.err) == []
 
@@ -86,6 +87,7 @@ def test_lines_about_moments_have_the_time_in_a_log_file_alone(monkeypatch: pyte
     assert seen == b"a run has ended\r\n"
 
 
+@pytest.mark.heavy
 def test_a_quiet_run_prints_its_table_alone_and_still_names_what_fails(tmp_path: Path) -> None:
     loud = small_run(tmp_path / "home", "--method", "warm")
     quiet = small_run(tmp_path / "home", "--method", "warm", "-q")
@@ -97,3 +99,16 @@ def test_a_quiet_run_prints_its_table_alone_and_still_names_what_fails(tmp_path:
     assert "Traceback" not in answer.err
     verbose = small_run(tmp_path / "home", "--plugin", broken, "--method", "mine", "--verbose")
     assert "Traceback (most recent call last)" in verbose.err
+
+
+def test_watching_without_a_terminal_prints_each_state_once_until_ctrl_c(tmp_path: Path) -> None:
+    home = a_home(tmp_path, some_runs(1, ["warm"]))
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    signal.setitimer(signal.ITIMER_REAL, 1.3)  # a second look is due after a second
+    try:
+        answer = command("status", "--watch", "--home", home)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert answer.status == 0, answer.err
+    assert re.fullmatch(r"\d\d:\d\d:\d\d  \w{16}  .* warm seed 0  done  3 stages\n", answer.out)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def command(
     first: str, second: str, format_: str | None, workspace: Workspace, *, as_json: bool, wide: bool
 ) -> ExitCode:
-    """Compare two home folders, records files or suites, paired by seed.
+    """Compare homes, records files or suites, paired by seed.
 
     B minus A, with intervals. A and B are home folders, records files, or suites whose runs are in the folder
     named by --home. Seconds are compared on the same hardware only.
