@@ -106,3 +106,10 @@ def test_a_process_that_cannot_start_others_says_so(monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(process._config, "daemon", True)  # type: ignore[attr-defined]
     with pytest.raises(plastibench.RequestError, match=r"jobs=2 is not allowed in a worker of .*Pool"):
         check_can_start("jobs=2")
+    monkeypatch.setitem(process._config, "daemon", False)  # type: ignore[attr-defined]
+    check_can_start("jobs=2")
+    monkeypatch.setattr(process, "_inheriting", True, raising=False)
+    with pytest.raises(
+        plastibench.RequestError, match=r"is executing it from the top; put the call under if"
+    ):
+        check_can_start("jobs=2")
