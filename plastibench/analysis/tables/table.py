@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import NamedTuple
 
 from plastibench.analysis.labels import record_labels, short_data
 from plastibench.analysis.stats.estimate import (
@@ -15,6 +14,7 @@ from plastibench.analysis.stats.estimate import (
 )
 from plastibench.analysis.stats.significance import NONINFERIORITY_MARGIN, holm_correction, sign_flip_test
 from plastibench.analysis.tables.accuracy_curve import cost_to_match
+from plastibench.analysis.tables.costs import HardwareCost, mean_costs
 from plastibench.analysis.tables.grouping import make_titles, without_repeats
 from plastibench.analysis.tables.run_notes import (
     Reference,
@@ -29,7 +29,7 @@ from plastibench.errors import count
 from plastibench.experiments.grid_plan import Refusal
 from plastibench.store import verifications
 from plastibench.store.record import Record
-from plastibench.store.run_metrics import Costs, RunMetrics, hardware_names, mean_cost, relative_cost, runs_on
+from plastibench.store.run_metrics import Costs, RunMetrics
 from plastibench.store.tuned_settings import condition_id, untuned_spec
 from plastibench.store.verifications import Mark
 
@@ -43,14 +43,6 @@ class Gain:
     """Of the exact sign-flip test that there is no difference, Holm-corrected over the table's methods."""
     noninferiority_p: float
     """Of the one-sided t test that the method is worse by the margin or more, corrected likewise."""
-
-
-class HardwareCost(NamedTuple):
-    """Mean cost of the runs on one kind of hardware."""
-
-    cost: Costs
-    relative_cost: Costs
-    """Divided by that of the cost reference on the same hardware; empty without a cost reference."""
 
 
 @dataclass(frozen=True)
@@ -207,7 +199,7 @@ def _build(title: str, group: list[Record], baseline: str | None, cost_reference
     rows = []
     for label in sorted(records):
         runs = list(metrics[label].values())
-        cost, relative, by_hardware = _costs(runs, unit, one_hardware=one_hardware)
+        cost, relative, by_hardware = mean_costs(runs, unit, one_hardware=one_hardware)
         row = ResultRow(
             method=label,
             metrics=tuple(run for _, run in sorted(metrics[label].items())),
@@ -252,23 +244,3 @@ def _gains(metrics: Mapping[str, Mapping[int, RunMetrics]], reference: str) -> d
     )
     gains = map(Gain, estimates, p_values, noninferiority)
     return dict(zip(differences, gains, strict=True))
-
-
-def _costs(
-    runs: Sequence[RunMetrics], unit: Sequence[RunMetrics] | None, *, one_hardware: bool
-) -> tuple[Costs, Costs, dict[str, HardwareCost]]:
-    """Return the mean cost of runs, the same relative to that of `unit`, and both by hardware."""
-
-    def cost_of(runs: Sequence[RunMetrics], unit: Sequence[RunMetrics] | None, *, same: bool) -> HardwareCost:
-        cost = mean_cost(runs)
-        return HardwareCost(
-            cost, {} if unit is None else relative_cost(cost, mean_cost(unit), same_hardware=same)
-        )
-
-    by_hardware = {
-        name: cost_of(runs_on(name, runs), unit and runs_on(name, unit), same=True)
-        for name in hardware_names(runs)
-    }
-    if one_hardware and runs:
-        return *next(iter(by_hardware.values())), by_hardware
-    return *cost_of(runs, unit, same=one_hardware), by_hardware
