@@ -36,6 +36,8 @@ class TunedSettings:
     """Checksum of the data of its trials, or beside runs that of the runs; None if it is not known."""
     published: bool = False
     """Whether the published settings themselves were chosen, because nothing better was found."""
+    passes: float | None = None
+    """Examples passed forward and backward in all trials of the study; None if it is not known."""
 
 
 def suite_path(home: Path, name: str) -> Path:

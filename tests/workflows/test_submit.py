@@ -36,7 +36,9 @@ def files(home: Path) -> dict[Path, bytes]:
 
 def test_a_packed_home_becomes_the_same_home_and_the_same_tables(tmp_path: Path) -> None:
     home, out = a_home(tmp_path / "home", runs()), tmp_path / "mine.jsonl.xz"
-    tuned_settings.save(home, {runs()[2].variant_id: tuned_settings.TunedSettings("s", trials=9, trial=4)})
+    tuned_settings.save(
+        home, {runs()[2].variant_id: tuned_settings.TunedSettings("s", trials=9, trial=4, passes=12345.0)}
+    )
     packed = command("submit", "--home", home, "--out", out)
     assert packed.status == 0, packed.err
     assert "mine.jsonl.xz: board mine, 6 runs, " in packed.out
@@ -44,6 +46,9 @@ def test_a_packed_home_becomes_the_same_home_and_the_same_tables(tmp_path: Path)
     assert "tuned with 9 trials: study s" in packed.out
     assert command("merge", out, "--home", tmp_path / "copy").status == 0
     assert files(tmp_path / "copy") == files(home)
+    shown = command("table", "--records", out, "--format", "md", "--columns", "tuning_passes").out
+    assert "| dash (tuned, 9 trials) | 12,345 |" in shown
+    assert "| warm | - |" in shown
     for format in ("md", "csv", "json"):
         read = command("table", "--records", out, "--format", format, "--home", tmp_path / "none")
         assert read.status == 0, read.err

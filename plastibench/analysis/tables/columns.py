@@ -32,8 +32,8 @@ class Column:
 
     header: str
     format_cell: FormatCell
-    requires: Reference | Literal["verified"] | None = None
-    """Tables without this reference, or without runs that were repeated, leave the column out."""
+    requires: Reference | Literal["verified", "tuned"] | None = None
+    """Tables without this reference, or without runs that were repeated or tuned, leave the column out."""
 
 
 def _cost(
@@ -97,6 +97,10 @@ def _cost_to_match(row: ResultRow, table: ResultTable) -> str:
     return "never" if row.cost_to_match is None else f"{row.cost_to_match:.2f}"
 
 
+def _tuning_passes(row: ResultRow, _: ResultTable) -> Cell:
+    return Cell("-" if row.tuning_passes is None else f"{row.tuning_passes:,.0f}")
+
+
 def _verified(row: ResultRow, _: ResultTable) -> Cell:
     num = len(row.records)
     found = [f"{n} of {num} {VERDICTS[verdict]}" for verdict, n in row.verdicts.items()]
@@ -142,6 +146,7 @@ COLUMNS: dict[str, Column] = {
     "relative_peak_memory": _relative_cost("relative peak memory", "peak_memory"),
     "energy": _cost("energy kJ", "energy", ",.2f", 1e3),
     "relative_energy": _relative_cost("relative energy", "energy"),
+    "tuning_passes": Column("tuning passes", _tuning_passes, "tuned"),
     "verified": Column("verified", _verified, "verified"),
     "paper_last_accuracy": _paper("last test acc", lambda run: run.last, percent),
     "paper_last_steps": _paper("last steps", lambda run: run.steps[-1], _truncated),
@@ -153,7 +158,7 @@ _PAPER = tuple(name for name in COLUMNS if name.startswith("paper_"))
 _NARROW = "method n average_accuracy gain_over_baseline relative_passes cost_to_match"
 _WIDE = (
     "method n last_accuracy average_accuracy gain_over_baseline gain_over_cost_reference "
-    "steps passes remedy_passes relative_passes cost_to_match flops seconds verified"
+    "steps passes remedy_passes relative_passes cost_to_match flops seconds tuning_passes verified"
 )
 STYLES: dict[str, tuple[str, ...]] = {
     "narrow": tuple(_NARROW.split()),
@@ -204,6 +209,7 @@ def available_columns(table: ResultTable, columns: Sequence[str] = STYLES["wide"
     """Return those columns whose reference the table has."""
     missing = {role for role in ("baseline", "cost_reference") if getattr(table, role) is None}
     missing |= set() if any(row.verdicts for row in table.rows) else {"verified"}
+    missing |= set() if any(row.tuning_passes for row in table.rows) else {"tuned"}
     return [name for name in columns if COLUMNS[name].requires not in missing]
 
 

@@ -144,6 +144,8 @@ def _row_with_references(row: ResultRow, table: ResultTable) -> dict[str, Any]:
         if gain is not None:
             p_values = {"p": gain.p, "noninferiority_p": gain.noninferiority_p}
             values[f"gain_over_{role}"] = gain.estimate.as_dict() | p_values
+    if row.tuning_passes is not None:
+        values["tuning_passes"] = row.tuning_passes
     if row.verdicts:
         values["verified"] = dict(row.verdicts)
     return values | {"relative_cost": dict(row.relative_cost), "cost_to_match": row.cost_to_match}

@@ -55,6 +55,11 @@ def table_notes(table: ResultTable, columns: Sequence[str]) -> list[str]:
         )
     return [
         *notes,
+        *(
+            ["tuning passes: of all trials of the study that chose a row's settings"]
+            if "tuning_passes" in columns
+            else ()
+        ),
         *(_verification_notes(table) if "verified" in columns else ()),
         *_provenance_notes(table, "recipe_changes", "{method} is trained with {text}"),
         *_provenance_notes(table, "model_changes", "{method} has a model of its own, of {text}"),

@@ -27,7 +27,7 @@ from plastibench.analysis.tables.shown import Shown
 from plastibench.analysis.tables.text_table import TextTable
 from plastibench.errors import count
 from plastibench.experiments.grid_plan import Refusal
-from plastibench.store import verifications
+from plastibench.store import tuned_settings, verifications
 from plastibench.store.record import Record
 from plastibench.store.run_metrics import Costs, RunMetrics
 from plastibench.store.tuned_settings import condition_id, untuned_spec
@@ -88,6 +88,12 @@ class ResultRow:
         where = "" if self.num_unchanged == self.gain.n else " there"
         runs = f"{self.num_unchanged} of {count(self.gain.n, 'run')}"
         return f"{self.method}: the same weights as {self.baseline} in {runs}: it changed nothing{where}"
+
+    @property
+    def tuning_passes(self) -> float | None:
+        """Return the passes of the trials that chose its settings; None if none did, or it is not known."""
+        origin = tuned_settings.from_record(self.records[0])
+        return None if origin is None else origin.passes
 
     @cached_property
     def marks(self) -> Mapping[int, Mark]:
