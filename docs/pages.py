@@ -8,6 +8,7 @@ import inspect
 import re
 import textwrap
 from collections.abc import Collection, Iterable, Iterator
+from functools import cache
 from pathlib import Path
 
 from plastibench.plugins.fields import Settings, describe, search_space
@@ -70,13 +71,17 @@ def attribute_docs(cls: type) -> dict[str, str]:
     """Return the docstrings below the attributes of a class, and of the classes that it extends."""
     docs: dict[str, str] = {}
     for part in reversed(cls.__mro__):
-        try:
-            tree = ast.parse(textwrap.dedent(inspect.getsource(part)))
-        except (OSError, TypeError):  # built in
-            continue
-        own = dict(_documented(tree.body[0]))
-        docs |= {name: text or docs.get(name, "") for name, text in own.items()}
+        docs |= {name: text or docs.get(name, "") for name, text in _own_docs(part).items()}
     return docs
+
+
+@cache
+def _own_docs(cls: type) -> dict[str, str]:
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(cls)))
+    except (OSError, TypeError):  # built in
+        return {}
+    return dict(_documented(tree.body[0]))
 
 
 def _documented(cls: ast.stmt) -> Iterator[tuple[str, str]]:
