@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from support.blocks import ROOT
-from support.browser import VIEWS, Visit
+from support.browser import NARROW, WIDE, Visit
 from support.commands import child
 
 pytestmark = [pytest.mark.browser, pytest.mark.heavy]
@@ -25,7 +25,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(("width", "scheme"), VIEWS)
+@pytest.mark.parametrize(("width", "scheme"), [(NARROW, "light"), (WIDE, "dark")])
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_fits_asks_for_nothing_and_can_be_read_by_all(
     visit: Callable[..., Visit], site: Path, page: str, width: int, scheme: str
@@ -34,8 +34,8 @@ def test_a_page_fits_asks_for_nothing_and_can_be_read_by_all(
     assert seen.overflow() <= 0
     assert [url for url in seen.requests if not url.startswith(("file:", "data:"))] == []
     assert seen.complaints == []
-    serious = [text for text in seen.violations() if not text.startswith("landmark-unique")]
-    assert serious == []
+    # The theme has two sidebars without names, which is no serious violation.
+    assert [text for text in seen.violations() if not text.startswith("landmark-unique")] == []
 
 
 def test_the_search_finds_pages_without_a_server(visit: Callable[..., Visit], site: Path) -> None:
