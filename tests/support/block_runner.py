@@ -12,6 +12,8 @@ from typing import Any
 
 import click
 
+from plastibench.errors import DataError
+from plastibench.experiments.spec import Spec
 from plastibench.plugins.registry import Registry
 from plastibench.runner.workspace import Workspace
 from plastibench.store.run_store import DEFAULT_HOME
@@ -41,9 +43,13 @@ class PageRunner:
             self._write(block)
         elif block.rule == "run" and block.language == "python":
             self._execute(block.text, block.where)
-        elif block.rule == "run" and block.language == "sh":
+        elif block.language == "sh":
             for line in block.commands():
-                self._run_line(without_variables(shlex.split(line)), block.where)
+                words = without_variables(shlex.split(line))
+                if block.rule == "run":
+                    self._run_line(words, block.where)
+                elif words[0] == "plastibench":
+                    _check_settings(words, block.where)
 
     def _write(self, block: Block) -> None:
         path = Path(block.file)
@@ -82,10 +88,24 @@ def prepare(folder: Path) -> None:
         finish_all(folder / home, quick_start.specs)
 
 
+def _check_settings(words: list[str], where: str) -> None:
+    """Check the settings of the runs that a command names, unless it needs files or data of the reader's."""
+    name, context = parsed(words[1:])
+    files = context.params.get("plugins") or ()
+    if name in READS_RUNS and not context.params.get("tuned") and all(map(Path.exists, files)):
+        with contextlib.suppress(DataError):
+            _specs(context)
+
+
 def _finish_runs(context: click.Context) -> None:
     """Finish the runs that a command names, as if somebody had executed them."""
+    finish_all(Path(context.params["home"]), _specs(context))
+
+
+def _specs(context: click.Context) -> list[Spec]:
+    """Return the runs that a command names."""
     named: dict[str, Any] = {name: context.params.get(name) for name in ("suite", "tasks", *OVERRIDES)}
-    home = Path(context.params["home"])
-    workspace = Workspace(home=home, plugins=tuple(context.params.get("plugins") or ()))
+    files = tuple(context.params.get("plugins") or ())
+    workspace = Workspace(home=Path(context.params["home"]), plugins=files)
     settings = dict(context.params.get("settings") or ())
-    finish_all(home, Selection(workspace=workspace, settings=settings, **named).specs)
+    return Selection(workspace=workspace, settings=settings, **named).specs
