@@ -12,6 +12,7 @@ import re
 import shlex
 import tomllib
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import click
@@ -145,14 +146,19 @@ def _full_context(command: click.Command, name: str, words: list[str]) -> click.
         raise
 
 
+@cache
+def _shipped(kind: str) -> frozenset[str]:
+    return frozenset(Registry().names(kind))
+
+
 def _check_names(context: click.Context) -> None:
     """Check the names of plug-ins and suites; a name in capitals stands for one of the reader's."""
     files = [Path(path) for path in context.params.get("plugins") or ()]
-    registry, own = Registry(), {path.stem for path in files}
+    own = {path.stem for path in files}
     for kind in plugin.KINDS:
         for name in context.params.get(f"{kind}s") or ():
             plain = str(name).partition(":")[0]
-            known = plain in registry.names(kind) or plain in own or plain.isupper() or plain == "all"
+            known = plain in _shipped(kind) or plain in own or plain.isupper() or plain == "all"
             assert known, f"there is no {kind} {plain}"
     suite = context.params.get("suite")
     if isinstance(suite, str) and not context.params.get("tuned"):

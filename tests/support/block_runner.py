@@ -28,6 +28,8 @@ READS_RUNS = ("run", "table", "report", "status", "submit")
 OTHER_HOMES = ("other-home", "another-home")
 MIRRORS = ("run", "resume", "tune")
 """Commands that write to MLflow unless they are told not to."""
+SHIPPED = Workspace()
+"""Knows the shipped plug-ins, for all pages."""
 
 
 class PageRunner:
@@ -38,6 +40,13 @@ class PageRunner:
 
     def run(self, block: Block) -> None:
         """Check a block and do what its rule says. Raises AssertionError, or what its Python raises."""
+        try:
+            self._run(block)
+        except Exception as error:
+            error.add_note(block.where)
+            raise
+
+    def _run(self, block: Block) -> None:
         check(block)
         if block.rule == "file":
             self._write(block)
@@ -49,7 +58,7 @@ class PageRunner:
                 if block.rule == "run":
                     self._run_line(words, block.where)
                 elif words[0] == "plastibench":
-                    _check_settings(words, block.where)
+                    _check_settings(words)
 
     def _write(self, block: Block) -> None:
         path = Path(block.file)
@@ -88,7 +97,7 @@ def prepare(folder: Path) -> None:
         finish_all(folder / home, quick_start.specs)
 
 
-def _check_settings(words: list[str], where: str) -> None:
+def _check_settings(words: list[str]) -> None:
     """Check the settings of the runs that a command names, unless it needs files or data of the reader's."""
     name, context = parsed(words[1:])
     files = context.params.get("plugins") or ()
@@ -106,6 +115,6 @@ def _specs(context: click.Context) -> list[Spec]:
     """Return the runs that a command names."""
     named: dict[str, Any] = {name: context.params.get(name) for name in ("suite", "tasks", *OVERRIDES)}
     files = tuple(context.params.get("plugins") or ())
-    workspace = Workspace(home=Path(context.params["home"]), plugins=files)
+    workspace = Workspace(plugins=files) if files else SHIPPED
     settings = dict(context.params.get("settings") or ())
     return Selection(workspace=workspace, settings=settings, **named).specs
