@@ -132,7 +132,7 @@ def test_verify_names_the_data_as_the_cause(tmp_path: Path, two: tuple[Path, Pat
     assert (same.status, "all numbers of 2 stages are equal" in same.out) == (0, True)
     changed = command(*where, "--data", other)
     assert changed.status == 1
-    assert f"not repeated, it was made on data {str(record.data)[:12]}, but the data" in changed.err
+    assert f"not repeated, it was made on data {str(record.data)[:12]}, but the data" in changed.out
 
 
 def test_missing_file_of_a_task_is_named_with_the_data_folder(tmp_path: Path) -> None:
