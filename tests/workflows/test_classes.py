@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from support.commands import PLAIN, child, command
+from support.reports import a_home, some_runs
 
 import plastibench
 from plastibench.store.run_store import Store
@@ -91,13 +92,11 @@ def test_an_instance_is_refused_with_the_way_to_give_settings(tmp_path: Path) ->
 
 
 def test_several_tables_are_all_shown(tmp_path: Path) -> None:
-    for width in (3, 4):
-        plastibench.run(
-            task="digits", methods="warm", seeds=1, settings={**SMALL, "width": width}, home=tmp_path
-        )
+    a_home(tmp_path, [*some_runs(task="one"), *some_runs(task="two")])
     tables = plastibench.table(home=tmp_path)
     assert repr(tables).startswith("2 tables, one for each setting: [0] to [1] are single ones")
-    assert tables._repr_html_().count("<table>") == 2
+    assert tables._repr_html_().count("<table>") == 3, "two settings, and what aggregates them"
+    assert "over 2 settings" in repr(tables)
     assert repr(tables[1]) in repr(tables)
 
 
