@@ -133,7 +133,7 @@ def run_command(*args: object) -> CommandResult:
         answer = command(*args)
     assert answer.status in (0, 1, 2), answer
     assert "Traceback" not in answer.err + answer.out
-    assert "for the traceback" not in answer.err, f"not foreseen: {args}: {answer.err}"
+    assert "prints the traceback" not in answer.err, f"not foreseen: {args}: {answer.err}"
     if answer.status == 2:
         assert len(answer.lines()) == 1, answer.err
         assert answer.err.startswith("plastibench: ")
