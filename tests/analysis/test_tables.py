@@ -449,13 +449,9 @@ def test_every_column_can_be_selected_and_an_unknown_one_is_refused() -> None:
     table = only([*RECORDS, *COLD], cost_reference="cold")
     for name in COLUMNS:
         shown = format_table(table, select_columns("wide", name))
-        assert (
-            len(shown.header)
-            == len(shown.rows[0])
-            == (
-                1 if name in ("method", "verified") else 2  # nothing was verified: there is no such column
-            )
-        )
+        # Nothing was verified or tuned: there are no such columns.
+        width = 1 if name in ("method", "verified", "tuning_passes") else 2
+        assert len(shown.header) == len(shown.rows[0]) == width
     with pytest.raises(RequestError, match="did you mean 'steps'"):
         select_columns("wide", "stps")
     with pytest.raises(RequestError, match="did you mean 'paper'"):

@@ -137,6 +137,9 @@ def test_table_has_default_and_tuned_rows(tuned_home: Path, tmp_path: Path) -> N
         default = {"warm", "shrink_perturb"}
         labels = {row["method"] for row in table["rows"]}
         assert default <= labels <= {*default, *(f"{name} (tuned, 2 trials)" for name in default)}
+        tuned = [row["tuning_passes"] for row in table["rows"] if "tuned" in row["method"]]
+        assert all(passes > 0 for passes in tuned)
+        assert len(tuned) == len(labels) - len(default)
         assert any("2 trials in study digits-small_resnet/warm-" in note for note in table["notes"])
 
 
