@@ -24,7 +24,16 @@ release = version = __version__
 
 root_doc = "docs/index"
 include_patterns = ["*.md", "docs/**.md", "examples/README.md", "results/*.md"]
-exclude_patterns = ["AGENTS.md", ".*", "**/__pycache__", "docs/_build", "benchmarks", "build", "dist", "tests"]
+exclude_patterns = [
+    "AGENTS.md",
+    ".*",
+    "**/__pycache__",
+    "docs/_build",
+    "benchmarks",
+    "build",
+    "dist",
+    "tests",
+]
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
 myst_heading_anchors = 4
