@@ -81,6 +81,7 @@ def test_frozen_and_shared_weights_and_all_other_layers_are_treated_as_they_are(
         assert torch.equal(p, 0.5 * before[n]), n  # a weight that two layers share is shrunk once
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_every_optimizer_of_torch_goes_on_after_a_remedy(name: str) -> None:
     torch.manual_seed(0)
@@ -472,6 +473,7 @@ def stages(model: nn.Module, optimizer: Any, remedy: Any) -> Iterator[None]:
     yield
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     "name", ["l2_init", "distill_reset", "continual_backprop", "ema", "normalize_project"]
 )

@@ -39,7 +39,11 @@ def acts_once(cls: type[Method]) -> bool:
 CLASSES = {name: Registry().load("method", name) for name in NAMES}
 BETWEEN = [name for name, cls in CLASSES.items() if acts_once(cls)]
 WITHIN = [name for name, cls in CLASSES.items() if not acts_once(cls) and "build" not in cls.own_hooks()]
-PRESETS = [f"{name}:{preset}" for name in BETWEEN for preset in CLASSES[name].presets]
+PRESETS = [
+    pytest.param(f"{name}:{preset}", marks=pytest.mark.heavy)
+    for name in BETWEEN
+    for preset in CLASSES[name].presets
+]
 NOT_IN_A_PLAIN_LOOP = ("sam", "muon", "data_augmentation")
 
 

@@ -208,6 +208,7 @@ def test_options_and_state_of_an_optimizer_follow_the_method(act: Act, folder: P
     assert rates == {0: 0.4, 1: 0.4, **dict.fromkeys(range(2, 6), 0.1)}
 
 
+@pytest.mark.heavy
 def test_a_bare_state_dict_is_enough_where_weights_are(act: Act) -> None:
     ways: dict[str, dict[str, Any]] = {
         "fire": {},
