@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -204,6 +205,7 @@ def _values(
         "cpus": request.cpus,
         "notice": request.notice,
         "interrupted": INTERRUPTED,
+        "terminated": 128 + signal.SIGTERM,
         "max_restarts": MAX_RESTARTS,
         "directives": [*both, *gpus, *request.directives],
         "finish_directives": [*both],
