@@ -76,18 +76,18 @@ def breakdown_line(breakdown: TimeBreakdown) -> str:
 
 def overhead_head(model: str) -> str:
     """Return the names of the columns of `overhead_line`; all are relative to the baseline."""
-    return f"{model:<24}{'a step':>22}{'between stages, steps':>28}{'FLOPs':>8}{'memory':>8}"
+    return f"{model:<23}{'a step':>21}{'between stages, steps':>22}{'FLOPs':>7}{'memory':>7}"
 
 
 def overhead_line(overhead: MethodOverhead) -> str:
     """Return what a method costs beside the baseline, or why it was not measured."""
     step, stage = overhead.step, overhead.stage
     if step is None or stage is None:
-        return f"{overhead.method:<24}  - ({overhead.reason})"
+        return f"{overhead.method:<23}  - ({overhead.reason})"
     times = f"{step.median:.2f}x ({step.low:.2f} to {step.high:.2f})"
     between = f"{stage.median:.2f} ({stage.low:.2f} to {stage.high:.2f})"
     flops, memory = ("-" if one is None else f"{one:.2f}x" for one in (overhead.flops, overhead.memory))
-    return f"{overhead.method:<24}{times:>22}{between:>28}{flops:>8}{memory:>8}"
+    return f"{overhead.method:<23}{times:>21}{between:>22}{flops:>7}{memory:>7}"
 
 
 def concurrency_line(result: ConcurrencyResult) -> str:
