@@ -26,6 +26,7 @@ root_doc = "docs/index"
 include_patterns = ["*.md", "docs/**.md", "examples/README.md", "results/*.md"]
 exclude_patterns = [
     "AGENTS.md",
+    "SECURITY.md",
     ".*",
     "**/__pycache__",
     "docs/_build",
