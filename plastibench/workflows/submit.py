@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 DEFAULT_NAME = "runs"
 """Of the file of a whole home folder."""
 UNIFORM = ("data", "plastibench", "torch", "threads", "deterministic")
-"""Fields of the provenance that all runs of a task share in a file."""
+"""Fields of the provenance that all runs of a setting share in a file."""
 CHANGED = "+changes"
 """The end of the commit of a run that was made with files that no commit has."""
 
@@ -128,10 +128,10 @@ def _check_uniform(records: Iterable[Record]) -> None:
     first: dict[tuple[str, str], tuple[object, str]] = {}
     codes: dict[tuple[str, ...], tuple[str, str]] = {}
     for record in records:
-        task, run = record.spec.task.name, f"run {record.id} ({record.spec.name})"
+        setting, run = record.condition_id, f"run {record.id} ({record.spec.name})"
         for field in UNIFORM:
             value = record.provenance.get(field)
-            usual, other = first.setdefault((task, field), (value, run))
+            usual, other = first.setdefault((setting, field), (value, run))
             if value != usual:
                 raise _mixed(field, usual, other, value, run)
         for kind, part in record.spec.all_parts():

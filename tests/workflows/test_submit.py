@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from support.recorded import a_file, forge
 from support.reports import a_home, a_run, some_runs
 
 import plastibench
+from plastibench.experiments.spec import Part
 from plastibench.store import tuned_settings
 from plastibench.store.record import Record
 from plastibench.store.records_file import read_records
@@ -24,8 +26,6 @@ def runs(seeds: int = 2) -> list[Record]:
 
 
 def _shipped(record: Record) -> Record:
-    from dataclasses import replace
-
     return replace(record, spec=replace(record.spec, model=replace(record.spec.model, name="mlp_bn")))
 
 
@@ -88,6 +88,18 @@ def test_what_nobody_could_check_is_refused_in_one_line(
     assert (refused.status, len(refused.lines())) == (2, 1)
     assert expected in refused.err
     assert not (tmp_path / "out").exists()
+
+
+def test_settings_of_other_sizes_have_other_data_and_are_packed_together(tmp_path: Path) -> None:
+    larger = [replace(run, spec=replace(run.spec, task=resized(run))) for run in runs(1)]
+    larger = [run.with_provenance(data="fedcba") for run in larger]
+    home = a_home(tmp_path / "home", [*runs(1), *larger])
+    packed = command("submit", "--home", home, "--out", tmp_path / "out")
+    assert (packed.status, "out: board out, 6 runs" in packed.out) == (0, True), packed.err
+
+
+def resized(run: Record) -> Part:
+    return replace(run.spec.task, settings={**run.spec.task.settings, "train_size": 500})
 
 
 def test_unfinished_runs_are_named_or_left_out(tmp_path: Path) -> None:
