@@ -15,6 +15,7 @@ from support.commands import small_run
 
 import plastibench
 from plastibench import api
+from plastibench.analysis.dataframe import to_dataframe
 from plastibench.cli.main import cli
 from plastibench.plugins import plugin
 from plastibench.plugins.classification_task import ClassificationTask
@@ -118,3 +119,6 @@ def test_every_file_of_a_run_and_every_field_is_documented(tmp_path: Path) -> No
         if not re.match(r"(train|remedy|evaluation|probe|weight_norm)[_.]", name)
     ]
     assert sorted(name for name in costs if f"`{name}`" not in text) == []
+    columns = set(to_dataframe([record]).columns) - set(record.stages[0])
+    text = page("columns")
+    assert sorted(name for name in columns if "." not in name and f"`{name}`" not in text) == []
