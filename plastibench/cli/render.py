@@ -126,7 +126,8 @@ def tuning_lines(result: TuneResult, workspace: Workspace) -> list[str]:
     return [
         *lines,
         f"chosen settings: {result.suite.resolve()}",
-        f"        `{command}` measures them on seeds of their own",
+        "to measure them on seeds of their own:",
+        f"  {command}",
     ]
 
 

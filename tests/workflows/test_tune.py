@@ -111,7 +111,7 @@ def test_numbers_of_a_tuning_have_units(tuned_home: Path) -> None:
 def test_printed_command_runs_the_chosen_settings(tuned_home: Path) -> None:
     words = (*METHODS, "--trials", 2, "--seeds-per-trial", 2, "--seeds", "7,")
     said = small_tune(tuned_home, *words, "--data", tuned_home / "my data").out
-    _, verb, *printed = shlex.split(re.findall(r"`(plastibench run .*)`", said)[-1])
+    _, verb, *printed = shlex.split(re.findall(r"^  (plastibench run .*)", said, re.MULTILINE)[-1])
     assert printed == ["--tuned", NAME, "--home", str(tuned_home), "--data", str(tuned_home / "my data")]
     assert command(verb, "--no-mlflow", *printed).status == 0
 

@@ -8,6 +8,7 @@ import click
 
 from plastibench.cli import completion, options
 from plastibench.cli.command import define_command
+from plastibench.cli.entries import entry_lines
 from plastibench.cli.json_output import print_json
 
 if TYPE_CHECKING:
@@ -39,4 +40,4 @@ def command(device: str, workspace: Workspace, *, as_json: bool) -> None:
         print_json(machine=found)
         return
     for name, value in found.items():
-        click.echo(f"{name:<14} {value}")
+        click.echo("\n".join(entry_lines(f"{name:<14} ", value)))

@@ -1,8 +1,5 @@
 """List what can be named."""
 
-import shutil
-import sys
-import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,6 +7,7 @@ import click
 
 from plastibench.cli import completion, options
 from plastibench.cli.command import define_command
+from plastibench.cli.entries import entry_lines
 from plastibench.cli.json_output import print_json
 
 
@@ -51,14 +49,5 @@ def _text(listing: Mapping[str, Mapping[str, str]]) -> str:
         width = max((len(name) for name in entries), default=0)
         lines.append(f"{heading}:")
         for name, text in entries.items():
-            lines += _wrapped(f"  {name:<{width}}  ", text)
+            lines += entry_lines(f"  {name:<{width}}  ", text)
     return "\n".join(lines)
-
-
-def _wrapped(head: str, text: str) -> list[str]:
-    """Return a text behind its head: in lines of which all are indented on a terminal, else in one."""
-    if not sys.stdout.isatty():
-        return [f"{head}{text}".rstrip()]
-    room = max(20, shutil.get_terminal_size().columns - len(head))
-    first, *others = textwrap.wrap(text, room, break_on_hyphens=False) or [""]
-    return [f"{head}{first}".rstrip(), *(f"{'':{len(head)}}{line}" for line in others)]
