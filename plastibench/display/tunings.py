@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -43,18 +43,20 @@ class TuningProgress(LiveDisplay, TuningCallback):
         left = seconds_left(self.studies, self.budget, self.num_workers) if self.studies else None
         return "time left not known yet" if left is None else f"about {format_duration(left)} left"
 
-    def __rich__(self) -> RichTable:
-        """Return a line for each study."""
+    def __rich__(self) -> Group:
+        """Return a line for all studies and one for each."""
+        head = Text(f"{self.elapsed()} elapsed  {self.time_left()}")
         layout = RichTable.grid(padding=(0, 2))
+        layout.add_column(no_wrap=True, overflow="ellipsis")  # a line each, also on a narrow terminal
         for study in self.studies:
             finished = study.finished_trials()
             running = sum(trial.state.name == "RUNNING" for trial in study.counted_trials())
             pruned = sum(trial.state.name == "PRUNED" for trial in finished)
+            done = "" if self.budget.unit == "trials" else f"{count(len(finished), 'trial')}, "
             layout.add_row(
                 Text(study.plan.base_spec.method.name, style="bold"),
-                f"{count(len(finished), 'trial')}, {pruned} pruned, {running} running",
                 format_used(study, self.budget),
+                f"{done}{pruned} pruned, {running} running",
                 f"best {format_best(study)}",
             )
-        layout.add_row(f"{self.elapsed()} elapsed", self.time_left())
-        return layout
+        return Group(head, layout) if self.studies else Group(head)
