@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
@@ -10,87 +9,19 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from plastibench.cli import completion
-from plastibench.errors import RequestError, unknown
+from plastibench.cli import completion, parsing
 from plastibench.runner.workspace import DATA_VARIABLE
 from plastibench.store.run_store import DEFAULT_HOME, HOME_VARIABLE
 
 if TYPE_CHECKING:
-    from plastibench.experiments.shard import Shard
     from plastibench.runner.workspace import Workspace
     from plastibench.workflows.request import RunOptions, Selection
 
 TRACKING_VARIABLE = "PLASTIBENCH_TRACKING_URI"
-NEVER = "never"
 FILES = "Files"
 """Heading of the options of `workspace`."""
 Command = TypeVar("Command", bound=Callable[..., Any])
 Option = Callable[[Any], Any]
-
-
-def names(text: str) -> tuple[str, ...]:
-    """Parse names separated by commas, of which there must be one."""
-    found = tuple(name.strip() for name in text.split(",") if name.strip())
-    if not found:
-        raise click.BadParameter(f"{text!r} holds no name")
-    return found
-
-
-class Choice(click.Choice[str]):
-    """One of a few words, with the nearest one if another was written."""
-
-    def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:  # noqa: ANN401 - as click has it
-        """Return the message for a word that is none of them."""
-        return str(unknown("choice", str(value), self.choices))
-
-
-def seeds(text: str) -> tuple[int, ...]:
-    """Parse a number of seeds, a list or a range."""
-    from plastibench.experiments.seeds import parse_seeds
-
-    try:
-        return parse_seeds(text)
-    except RequestError as error:  # a ValueError, whose message click would drop
-        raise click.BadParameter(str(error)) from error
-
-
-def setting(text: str) -> tuple[str, str]:
-    """Parse NAME=VALUE."""
-    name, equals, value = text.partition("=")
-    if not equals or not name.strip():
-        raise click.BadParameter(f"{text!r} is not NAME=VALUE, such as stages=10")
-    return name.strip(), value.strip()
-
-
-def seconds(text: str) -> float:
-    """Parse a duration from 0 on, or `NEVER`, which is infinite."""
-    try:
-        duration = math.inf if text == NEVER else float(text)
-    except ValueError:
-        duration = math.nan
-    if not duration >= 0 or (math.isinf(duration) and text != NEVER):
-        raise click.BadParameter(
-            f"{text!r} is not a duration: write seconds from 0 on, such as 60, or {NEVER}"
-        )
-    return duration
-
-
-def timeout(text: str) -> float | None:
-    """Parse a duration above 0; `NEVER` is None."""
-    duration = seconds(text)
-    if not duration:
-        raise click.BadParameter(f"{text!r} is not a time to work in: write seconds above 0, or {NEVER}")
-    return None if math.isinf(duration) else duration
-
-
-def shard(text: str) -> Shard:
-    """Parse the part of the runs that a job executes."""
-    from plastibench.experiments.shard import Shard
-
-    try:
-        return Shard.parse(text)
-    except RequestError as error:
-        raise click.BadParameter(str(error)) from error
 
 
 HOME = click.option(
@@ -133,7 +64,7 @@ THREADS = click.option(
 SETTINGS = click.option(
     "--set",
     "settings",
-    type=setting,
+    type=parsing.setting,
     multiple=True,
     metavar="NAME=VALUE",
     shell_complete=completion.settings,
@@ -163,21 +94,21 @@ SELECTION = (
     click.option(
         "--task",
         "tasks",
-        type=names,
+        type=parsing.names,
         shell_complete=completion.names_of("task"),
         help="Tasks, separated by commas.",
     ),
     click.option(
         "--method",
         "methods",
-        type=names,
+        type=parsing.names,
         shell_complete=completion.names_of("method"),
         help="Methods, separated by commas; NAME:PRESET for a published variant.",
     ),
     click.option(
         "--model",
         "models",
-        type=names,
+        type=parsing.names,
         shell_complete=completion.names_of("model"),
         help="Models, separated by commas. Default: the task's own.",
     ),
@@ -189,11 +120,13 @@ SELECTION = (
     click.option(
         "--probe",
         "probes",
-        type=names,
+        type=parsing.names,
         shell_complete=completion.names_of("probe"),
         help="Probes, separated by commas: measurements of every stage.",
     ),
-    click.option("--seeds", type=seeds, help="How many (5), which (3,5,7) or a range (10-14). Default: 3."),
+    click.option(
+        "--seeds", type=parsing.seeds, help="How many (5), which (3,5,7) or a range (10-14). Default: 3."
+    ),
     click.option(
         "--device",
         metavar="NAME",
@@ -212,7 +145,7 @@ RUN_OPTIONS = (
     THREADS,
     click.option(
         "--shard",
-        type=shard,
+        type=parsing.shard,
         metavar="NUMBER/COUNT",
         help="Execute one part of the runs only, such as 1/8; the other jobs of a cluster execute the rest.",
     ),
@@ -231,17 +164,17 @@ RUN_OPTIONS = (
     ),
     click.option(
         "--run-timeout",
-        type=timeout,
+        type=parsing.timeout,
         metavar="SECONDS",
         help="Stop a run at a checkpoint after this time, and report it. Default: never.",
     ),
     click.option(
         "--checkpoint-interval",
-        type=seconds,
+        type=parsing.seconds,
         metavar="SECONDS",
         default="60",
         show_default=True,
-        help=f"Time between two checkpoints of a run; 0: after every step; {NEVER}: only when stopped.",
+        help=f"Time between two checkpoints of a run; 0: after every step; {parsing.NEVER}: when stopped.",
     ),
     click.option(
         "--deterministic",

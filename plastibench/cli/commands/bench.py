@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from plastibench.cli import completion, options
+from plastibench.cli import completion, options, parsing
 from plastibench.cli.command import define_command
 from plastibench.cli.json_output import print_json
 
@@ -28,14 +28,14 @@ def counts(text: str) -> tuple[int, ...]:
 @click.option(
     "--model",
     "models",
-    type=options.names,
+    type=parsing.names,
     shell_complete=completion.names_of("model"),
     help="Models, separated by commas. Default: all.",
 )
 @click.option(
     "--method",
     "methods",
-    type=options.names,
+    type=parsing.names,
     shell_complete=completion.names_of("method", also=("all",)),
     help="Measure what methods add to a training step and a stage instead, separated by commas, or all.",
 )

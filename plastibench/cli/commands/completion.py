@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from plastibench.cli import options
+from plastibench.cli import parsing
 from plastibench.cli.command import define_command
 from plastibench.cli.completion import VARIABLE
 from plastibench.errors import RequestError
@@ -14,7 +14,7 @@ SHELLS = ("bash", "zsh", "fish")
 
 
 @define_command("completion", "Machine")
-@click.argument("shell", type=options.Choice(SHELLS), required=False, metavar="[SHELL]")
+@click.argument("shell", type=parsing.Choice(SHELLS), required=False, metavar="[SHELL]")
 @click.pass_context
 def command(ctx: click.Context, shell: str | None) -> None:
     """Print the script that lets a shell complete words.

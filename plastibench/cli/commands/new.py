@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from plastibench.cli import options
+from plastibench.cli import options, parsing
 from plastibench.cli.command import define_command
 from plastibench.cli.json_output import print_json
 
@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 
 @define_command("new", "Plug-ins")
-@click.argument("kind", type=options.Choice(["method", "model", "task"]), metavar="KIND")
+@click.argument("kind", type=parsing.Choice(["method", "model", "task"]), metavar="KIND")
 @click.argument("name")
 @click.option(
     "--folder", type=click.Path(path_type=Path, file_okay=False), default=Path(), help="Default: this folder."

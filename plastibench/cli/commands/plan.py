@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from plastibench.cli import options
+from plastibench.cli import options, parsing
 from plastibench.cli.command import define_command
 from plastibench.cli.json_output import print_json
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @options.THREADS
 @click.option(
     "--calibration",
-    type=options.timeout,
+    type=parsing.timeout,
     metavar="SECONDS",
     default="60",
     show_default=True,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from plastibench.cli import completion, options
+from plastibench.cli import completion, options, parsing
 from plastibench.cli.command import define_command
 from plastibench.cli.json_output import FORMAT, chosen_format, print_json
 
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 @click.option(
     "--set",
     "settings",
-    type=options.setting,
+    type=parsing.setting,
     multiple=True,
     metavar="NAME=VALUE",
     shell_complete=completion.settings_of_class("plastibench.theory.experiment:FeatureLearning"),
@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 )
 @click.option(
     "--seeds",
-    type=options.seeds,
+    type=parsing.seeds,
     default="10",
     show_default=True,
     help="How many (5), which (3,5,7) or a range (10-14).",
