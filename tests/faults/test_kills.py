@@ -141,7 +141,7 @@ def test_killed_worker_costs_one_run_which_a_second_command_repeats(
     args, chance = grid("warm", seeds=4), random.Random(number)
     with trial("kill -9 of one of two workers"):
         process = start_with_fault(
-            {"alone": False}, "run", "--no-mlflow", "--home", tmp_path, "--jobs", 2, *args
+            {"alone": False}, "run", "--no-mlflow", "--home", tmp_path, "--jobs", 2, "--retries", 0, *args
         )
         worker = wait_for(lambda: process_with_lock(tmp_path, process.pid), process)
         time.sleep(chance.uniform(0, 0.1))

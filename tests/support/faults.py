@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
@@ -176,13 +176,16 @@ def _mount(*args: object) -> str | None:
 
 
 def processes_below(parent: int) -> Iterable[int]:
-    """Yield the children of a process."""
-    for task in Path(f"/proc/{parent}/task").iterdir():
-        yield from map(int, (task / "children").read_text().split())
+    """Yield the children of a process, and theirs: workers are forked from a server."""
+    with suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
+        for task in Path(f"/proc/{parent}/task").iterdir():
+            for child in map(int, (task / "children").read_text().split()):
+                yield child
+                yield from processes_below(child)
 
 
 def process_with_lock(home: Path, parent: int) -> int | None:
-    """Return a child of `parent` that executes a run, or None."""
+    """Return a process below `parent` that executes a run, or None."""
     children = set(processes_below(parent))
     for path in run_files(home, "run.lock"):
         try:
