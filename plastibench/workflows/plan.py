@@ -35,6 +35,9 @@ STAGE_BYTES, RUN_BYTES = 2000, 3000
 MAX_FOLDERS = 5
 """Finished runs of a method whose folders are measured."""
 Source = Literal["finished runs", "timed stages", "timed steps"]
+CALIBRATION_FRACTION, SHORTEST = 0.5, 15.0
+"""Share of the runs' time that timing first stages may take, within the limit of the request, and its least
+seconds: whoever asks for a plan waits for a good one."""
 STATES = 2
 """Checkpoints of a run that are kept while it is executed."""
 COPIES = 3
@@ -166,7 +169,8 @@ class _Planner:
         """Return the seconds of all runs."""
         prepare_data(list(by_condition(self.specs).values()), self.context)
         sizes = {key: stage_sizes(spec, self.context) for key, spec in by_condition(self.specs).items()}
-        limits = CalibrationTime(0.1, 15.0, self.request.calibration, thorough=True)
+        longest = self.request.calibration
+        limits = CalibrationTime(CALIBRATION_FRACTION, min(SHORTEST, longest), longest, thorough=True)
         with keep_num_threads():
             init_worker(replace(self.context, num_processes=1))
             times = measure_runs(self.specs, self.context, sizes, limits)
