@@ -88,8 +88,9 @@ def time_first_stages(
             num_stages = max(MIN_STAGES, int(MAX_FRACTION * len(sizes)))
             for size, result in zip(sizes[:num_stages], results, strict=False):
                 row = result.as_dict()
-                each = row["train_seconds"] / max(1, row["train_passes"])
-                times.append(_with_test(StageTime.from_row(row), size, each))
+                passes = max(1, row["train_passes"])
+                each, flops = row["train_seconds"] / passes, (row["train_flops"] or 0) / passes
+                times.append(_with_test(StageTime.from_row(row), size, each, flops))
                 num_steps.append(row["steps"])
                 watch.begin_stage()
         except _TimeIsUp:
@@ -108,7 +109,8 @@ def time_first_stages(
                 memory=device.max_memory_allocated(),
                 is_complete=False,
             )
-            times.append(_with_test(whole, size, each / task.recipe.batch_size))
+            batch_size = task.recipe.batch_size
+            times.append(_with_test(whole, size, each / batch_size, (flops or 0.0) / batch_size))
     return times
 
 
@@ -121,8 +123,11 @@ def _step_flops(task: Task) -> float | None:
     return None if each is None else float(task.recipe.num_passes() * each)
 
 
-def _with_test(time: StageTime, size: StageSize, per_example: float) -> StageTime:
-    return replace(time, evaluation=time.evaluation + size.num_test * FORWARD * per_example)
+def _with_test(time: StageTime, size: StageSize, seconds: float, flops: float) -> StageTime:
+    """Add the evaluation of the test set, by the seconds and the FLOPs of a training pass of an example."""
+    passes = size.num_test * FORWARD
+    counted = None if time.flops is None else time.flops + passes * flops
+    return replace(time, evaluation=time.evaluation + passes * seconds, flops=counted)
 
 
 def _expected_steps(recipe: Recipe, sizes: Sequence[StageSize], done: Sequence[int]) -> int:

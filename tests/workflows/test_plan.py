@@ -93,9 +93,9 @@ def test_timed_stages_foresee_the_work_of_runs(tmp_path: Path) -> None:
         strict=True,
     ):
         assert record.spec.method.name == method["method"]
-        names = ("train_flops", "remedy_flops")
+        names = ("train_flops", "remedy_flops", "evaluation_flops")
         work = sum(row[name] for row in record.stages for name in names)
-        assert method["run_flops"] == pytest.approx(work, rel=0.35)
+        assert method["run_flops"] == pytest.approx(work, rel=0.2)
         assert method["run_disk"] == pytest.approx(folder_size(tmp_path, record.id), rel=0.5)
 
 
