@@ -94,7 +94,7 @@ def test_a_range_is_searched_beside_them(file: Path) -> None:
 def test_they_are_run_and_shown(tmp_path: Path, file: Path) -> None:
     home, words = tmp_path / "home", ("--plugin", file)
     sets = [word for name, text in TEXTS.items() for word in ("--set", f"{name}={text}")]
-    done = small_run(home, *sets, *words, "--task", "digits", "--method", "kinds")
+    done = small_run(home, *sets, *words, "--task", "digits", "--method", "kinds", "--wide")
     assert done.status == 0, done.err
     assert "kinds: batch_norm=keep betas=0.5,1 mode=FAST optimizer_state=keep rate=1 steps=3" in done.out
     settings = {"stages": 2, "max_epochs": 1, "width": 4, "train_size": 130}

@@ -130,7 +130,7 @@ def _run(function: Any, args: Any, kwargs: Any) -> Any:
     plain_args, plain_kwargs = tree_map(unwrap, (args, kwargs))
     if len(seen) == 2 and "copy" not in str(function):
         raise RuntimeError(f"tensors on cpu and hpu mixed in {function}")
-    if target is not None:
+    if target is not None and torch.device(target).type == "hpu":  # and not meta, where FLOPs are traced
         plain_kwargs["device"] = "cpu"
     plain_kwargs.pop("pin_memory", None)
     out = function(*plain_args, **plain_kwargs)
