@@ -23,13 +23,6 @@ def pytest_configure(config: pytest.Config) -> None:
     heed_interrupts()
 
 
-def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Use one worker more than cores: tests wait for processes, servers and clocks a third of their time."""
-    from plastibench.system.cpu import num_cores
-
-    return num_cores() + 1
-
-
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> None:
     import torch

@@ -39,7 +39,10 @@ def shown(visit: Visit) -> list[str]:
     return [text.strip() for text in rows.all_inner_texts()]
 
 
-@pytest.mark.parametrize(("width", "scheme"), VIEWS)
+@pytest.mark.parametrize(
+    ("width", "scheme"),
+    [pytest.param(*view, marks=[pytest.mark.slow] if view[1] == "light" else []) for view in VIEWS],
+)
 def test_the_page_fits_loads_nothing_and_has_no_accessibility_error(
     visit: Open, address: str, width: int, scheme: str
 ) -> None:

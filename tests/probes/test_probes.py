@@ -69,10 +69,15 @@ class Destructive(Probe):
         return {"draw": draw}
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
-    "optimizer", ["sgd", *(pytest.param(name, marks=pytest.mark.heavy) for name in ("sam", "adam"))]
+    ("method", "optimizer"),
+    [
+        *((method, "sgd") for method in ("warm", "shrink_perturb", "l2_init", "dash")),
+        ("shrink_perturb", "sam"),
+        ("l2_init", "adam"),
+    ],
 )
-@pytest.mark.parametrize("method", ["warm", "shrink_perturb", "l2_init", "dash"])
 def test_probes_change_nothing(registry: Registry, method: str, optimizer: str) -> None:
     task = small_digits(registry, recipe={"optimizer": optimizer})
     probes = {**shipped(registry), "destructive": Destructive()}

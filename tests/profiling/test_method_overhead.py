@@ -57,7 +57,7 @@ def test_the_time_of_a_method_shows_where_it_is_spent(registry: Registry) -> Non
     assert found["needy"].step is None
 
 
-@pytest.mark.heavy
+@pytest.mark.slow
 def test_the_command_prints_a_row_for_each_method() -> None:
     answer = command("bench", "--method", "shrink", "--model", "mlp_bn", "--json")
     assert answer.status == 0, answer.err

@@ -66,7 +66,7 @@ def test_the_time_breakdown_of_a_run_adds_up(registry: Registry, tmp_path: Path)
     assert min(breakdown.train, breakdown.evaluation, breakdown.remedy, breakdown.store) > 0
 
 
-@pytest.mark.heavy
+@pytest.mark.slow
 def test_bench_prints_every_number_as_json() -> None:
     answer = command("bench", "--model", "mlp_bn", "--set", "batch_size=64", "--json")
     assert answer.status == 0, answer.err

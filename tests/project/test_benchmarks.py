@@ -128,6 +128,7 @@ def gpu(*commands: tuple[object, ...]) -> list[str]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
+@pytest.mark.slow
 def test_the_script_for_gpu_rows_runs_on_the_cpu_and_goes_on_where_it_was(tmp_path: Path) -> None:
     out = tmp_path / "out"
     gpu(("--out", out, "--jobs", 1, *checkout(tmp_path)))
@@ -186,6 +187,7 @@ def test_data_in_several_compressed_files_are_joined_in_one_folder(tmp_path: Pat
     }
 
 
+@pytest.mark.slow
 def test_variants_of_a_step_are_timed_alternately() -> None:
     words = [sys.executable, str(ROOT / "benchmarks/cpu_step.py"), "--steps", "1", "--repeats", "1"]
     words += ["--batch-size", "8"]

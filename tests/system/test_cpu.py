@@ -40,6 +40,7 @@ def train(memory: str) -> dict[str, Any]:
 
 @pytest.mark.heavy
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+@pytest.mark.slow
 def test_training_requests_hardly_any_page_and_gives_the_same_bits() -> None:
     kept, returned = train("kept"), train("returned")
     assert kept["weights"] == returned["weights"]

@@ -101,6 +101,7 @@ def test_credentials_file_works_for_every_command(server: SecureServer, tmp_path
 
 
 @pytest.mark.usefixtures("certificates")
+@pytest.mark.slow
 def test_plugin_for_logins_works(
     server: SecureServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -92,7 +92,8 @@ def test_silent_server_is_waited_for_no_longer_than_its_timeout(
             with request:
                 start = time.monotonic()
                 mirror.finish()
-        assert time.monotonic() - start < server.timeout_seconds + 2
+        # MLflow by itself waits for minutes; a busy machine may take seconds to start what waits.
+        assert time.monotonic() - start < server.timeout_seconds + 10
     assert [entry.levelno for entry in caplog.records if "cannot be written" in entry.message] == [
         logging.WARNING
     ]

@@ -63,7 +63,7 @@ def started(home: Path) -> list[Path]:
     return list(home.glob("runs/??/*/events.jsonl"))
 
 
-@pytest.mark.parametrize("num_jobs", [1, 2])
+@pytest.mark.parametrize("num_jobs", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_ctrl_c_saves_the_state_of_trials_that_continue_later(
     tmp_path: Path, words: tuple[object, ...], num_jobs: int
 ) -> None:

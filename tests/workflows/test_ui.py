@@ -56,7 +56,7 @@ def test_links_are_read_without_mlflow_and_may_be_missing(tmp_path: Path) -> Non
 
 @pytest.mark.heavy
 @pytest.mark.filterwarnings("ignore")  # MLflow's own
-@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("sign", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_page_is_served_on_this_machine_only_and_leaves_no_process(
     sign: signal.Signals, tmp_path: Path
 ) -> None:
