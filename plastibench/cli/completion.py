@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 Items = list[CompletionItem[str]]
 Complete = Callable[[click.Context, click.Parameter, str], Items]
-DEVICES = ("cpu", "cuda", "hpu")
+DEVICE_NAMES = "cpu, cuda, cuda:N or hpu"
+"""What `--device` takes, for the help: `plastibench.devices`, which knows them, imports torch."""
 KINDS = ("task", "model", "method", "regime", "probe")
 RECIPE = "plastibench.plugins.recipe:Recipe"
 VARIABLE = "_PLASTIBENCH_COMPLETE"
@@ -87,6 +88,10 @@ def names_of(*kinds: str, also: Iterable[str] = (), several: bool = True, files:
 def one_of(*values: str) -> Complete:
     """Return what completes one of a few words."""
     return lambda _, __, text: _items(dict.fromkeys(values), text)
+
+
+devices = one_of("cpu", "cuda", "hpu")
+"""Completes a device."""
 
 
 def suites(_: click.Context, __: click.Parameter, text: str) -> Items:

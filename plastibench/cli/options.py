@@ -130,8 +130,8 @@ SELECTION = (
     click.option(
         "--device",
         metavar="NAME",
-        shell_complete=completion.one_of(*completion.DEVICES),
-        help="cpu, cuda, cuda:N or hpu. Default: the suite's, or cpu.",
+        shell_complete=completion.devices,
+        help=f"{completion.DEVICE_NAMES}. Default: the suite's, or cpu.",
     ),
     SETTINGS,
 )

@@ -42,9 +42,9 @@ def counts(text: str) -> tuple[int, ...]:
 @click.option(
     "--device",
     default="cpu",
-    shell_complete=completion.one_of(*completion.DEVICES),
+    shell_complete=completion.devices,
     show_default=True,
-    help="cpu, cuda, cuda:N or hpu.",
+    help=f"{completion.DEVICE_NAMES}.",
 )
 @options.SETTINGS
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads. Default: torch's own choice.")

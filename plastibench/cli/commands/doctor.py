@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.option(
     "--device",
     default="cpu",
-    shell_complete=completion.one_of(*completion.DEVICES),
+    shell_complete=completion.devices,
     show_default=True,
     help="Device to examine.",
 )

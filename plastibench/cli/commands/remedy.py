@@ -59,8 +59,8 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option(
     "--device",
     default="cpu",
-    shell_complete=completion.one_of(*completion.DEVICES),
-    help="cpu, cuda, cuda:N or hpu. Default: cpu.",
+    shell_complete=completion.devices,
+    help=f"{completion.DEVICE_NAMES}. Default: cpu.",
 )
 @click.option(
     "--seed", type=click.IntRange(min=0), help="Of all that is drawn. Default: another one each time."

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.argument("runs", nargs=-1, shell_complete=completion.run_ids, metavar="[RUN]...")
 @click.option(
     "--device",
-    shell_complete=completion.one_of(*completion.DEVICES),
+    shell_complete=completion.devices,
     help="Default: the kind of device that the runs were started on.",
 )
 @options.run_options

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 @click.option("--mark", is_flag=True, help="Write the outcome to verified.json beside the records file.")
 @click.option(
     "--device",
-    shell_complete=completion.one_of(*completion.DEVICES),
+    shell_complete=completion.devices,
     help="Default: the first of the kind that the run was made on.",
 )
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads. Default: as many as the run had.")
