@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
-from functools import partial
 from typing import Any
 
 import torch
@@ -18,7 +16,7 @@ from plastibench.plugins.method import Method
 from plastibench.plugins.recipe_changes import trained_task
 from plastibench.plugins.task import Stage, Task
 from plastibench.seeding import generator, seeded_init
-from plastibench.training import flops, optimizer_checks, optimizers
+from plastibench.training import flops, optimizer_checks
 from plastibench.training.batch_norm import (
     averaged_batch_norm_statistics,
     batch_norms,
@@ -30,11 +28,11 @@ from plastibench.training.head import find_head
 from plastibench.training.hidden_units import HiddenUnits, hidden_units
 from plastibench.training.model_copy import copy_model
 from plastibench.training.model_state import model_state, model_structure
-from plastibench.training.muon import hidden_matrices
+from plastibench.training.optimized_model import OptimizedModel
 from plastibench.training.stage_log import Reduction, StageLog
 
 
-class Learner(CountedPasses):
+class Learner(CountedPasses, OptimizedModel):
     """A model that is trained through the stages of one seed."""
 
     stage: Stage
@@ -43,10 +41,6 @@ class Learner(CountedPasses):
     def __init__(self, task: Task, method: Method, seed: int, device: Device) -> None:
         self.task = trained_task(task, method)
         """With the recipe that the method is trained with."""
-        self.model: nn.Module
-        """What is trained, on the device and in training mode."""
-        self.optimizer: torch.optim.Optimizer
-        """The recipe's, unless the method has changed its groups or their options."""
         self.device = device
         """Where the model and the data are."""
         self.seed = seed
@@ -196,32 +190,6 @@ class Learner(CountedPasses):
         twin._load_optimizer_state(copy.deepcopy(self._optimizer_state()))
         return twin
 
-    def reset_optimizer(self) -> None:
-        """Replace the optimizer by the recipe's, with one group of all parameters of the model."""
-        self._build_optimizer([list(self.model.parameters())])
-
-    def clear_optimizer_state(self) -> None:
-        """Reset momentum and moments of all parameters; parameter groups keep their options."""
-        groups = self.optimizer.param_groups
-        if len(groups) == 1:  # of a model that a method may have replaced
-            groups[0]["params"] = list(self.model.parameters())
-        self.optimizer.state.clear()
-
-    def reset_optimizer_state(self, parameters: Iterable[Tensor]) -> None:
-        """Reset momentum and moments of some parameters only."""
-        for parameter in parameters:
-            for value in self.optimizer.state.get(parameter, {}).values():
-                value.zero_()  # as at the start: sums of nothing, and no step taken
-
-    def reset_optimizer_entries(self, parameter: Tensor, mask: Tensor) -> None:
-        """Reset momentum and moments of some entries; `mask` is boolean and broadcasts to the parameter.
-
-        The host does not wait. Adam's step count, one for the whole parameter, stays.
-        """
-        for value in self.optimizer.state.get(parameter, {}).values():
-            if isinstance(value, Tensor) and value.shape == parameter.shape:
-                value.masked_fill_(mask, 0.0)
-
     def restart(self) -> None:
         """Start again with a fresh model and a fresh optimizer."""
         self.model = self.fresh_model()
@@ -259,29 +227,3 @@ class Learner(CountedPasses):
                 model(arranged(x, memory_format))
                 self.cost.remedy_forwards += len(y)
                 self.cost.add_flops("remedy", count(x.shape))
-
-    def check_optimizer(self) -> None:
-        """Raise RequestError if a method has left an optimizer that does not fit the recipe or the model."""
-        optimizer_checks.check_optimizer(
-            self.optimizer, self.task.recipe, self.model, type(self._method).__name__
-        )
-
-    def _build_optimizer(self, groups: list[list[Tensor]]) -> None:
-        recipe = self.task.recipe
-        lr = self.device.make_lr(recipe.learning_rate)
-        matrices = partial(hidden_matrices, recipe, self.model, self.head_name)
-        self.optimizer = optimizers.build_optimizer(recipe, [{"params": g} for g in groups], lr, matrices)
-        optimizers.start_schedule(self.optimizer, recipe, self.device.make_lr)
-
-    def _optimizer_state(self) -> dict[str, Any]:
-        """Return the state of the optimizer, with the names of the parameters of each group."""
-        names = {parameter: name for name, parameter in self.model.named_parameters()}
-        groups = [
-            [names[parameter] for parameter in group["params"]] for group in self.optimizer.param_groups
-        ]
-        return {"groups": groups, **self.optimizer.state_dict()}
-
-    def _load_optimizer_state(self, state: dict[str, Any]) -> None:
-        state, parameters = dict(state), dict(self.model.named_parameters())
-        self._build_optimizer([[parameters[name] for name in group] for group in state.pop("groups")])
-        optimizers.load_optimizer_state(self.optimizer, state)

@@ -111,7 +111,7 @@ NAMES_OPTIMIZERS = (
     "plugins/recipe.py",
     "training/optimizers.py",
     "training/optimizer_checks.py",
-    "training/learner.py",
+    "training/optimized_model.py",
     "training/step.py",
 )
 """Where the recipe's optimizers are named, one of which a method may be named after."""
