@@ -29,9 +29,13 @@ class CompiledForward:
         if device.compile_backend() != self._backend:
             on_log(f"torch has no compiler {device.compile_backend()!r} here: passes are computed eagerly")
 
+    def compiles(self, images: Tensor) -> bool:
+        """Return whether the pass of a batch is compiled."""
+        return self._backend is not None and len(images) == self._batch_size
+
     def __call__(self, model: nn.Module, images: Tensor) -> Tensor:
         """Return the logits (b, classes) of images (b, c, h, w)."""
-        if self._backend is None or len(images) != self._batch_size:
+        if self._backend is None or not self.compiles(images):
             logits: Tensor = model(images)
             return logits
         if self._compiled is None or self._compiled[0] is not model:

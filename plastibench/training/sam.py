@@ -49,7 +49,8 @@ class SAM(Optimizer):
             loss = closure()
         with torch.no_grad():
             weights = [p for group in self.param_groups for p in group["params"] if p.grad is not None]
-            original = [p.clone() for p in weights]
+            original = [torch.empty_like(p) for p in weights]
+            torch._foreach_copy_(original, weights)  # one operation, where each clone would be one
             torch._foreach_add_(weights, self._ascent(weights))
         with torch.enable_grad():
             closure()

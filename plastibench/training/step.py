@@ -12,7 +12,7 @@ from plastibench.devices.graph_capture import GraphCapturer, GraphedStep
 from plastibench.plugins.method import Method, call_hook
 from plastibench.plugins.recipe import Recipe
 from plastibench.training import flops
-from plastibench.training.batch_norm import frozen_batch_norm_statistics
+from plastibench.training.batch_norm import batches_counted_together, frozen_batch_norm_statistics
 from plastibench.training.callbacks import TrainingCallback
 from plastibench.training.cost import RemedyWork
 from plastibench.training.evaluation import RunningMetrics
@@ -117,8 +117,11 @@ class TrainStep:
         """Return the logits; if the method watches, keep the activations of the step's first pass."""
         learner = self.learner
         if not (learner.watching and is_first):
-            return self._forward(learner.model, images)
-        with watch_activations(learner.hidden_units()) as activations:  # compiled code would miss the hooks
+            counts_itself = self._forward.compiles(images)  # a compiler takes the layers as they are
+            with nullcontext() if counts_itself else batches_counted_together(learner.model):
+                return self._forward(learner.model, images)
+        watch = watch_activations(learner.hidden_units())  # compiled code would miss the hooks
+        with batches_counted_together(learner.model), watch as activations:
             logits: Tensor = learner.model(images)
         learner.activations = activations
         return logits

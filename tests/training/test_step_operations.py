@@ -1,0 +1,105 @@
+"""How many operations a training step is made of: each one is a kernel of its own on a GPU."""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+import torch
+from support.operations import operations
+from support.tasks import small_digits
+from torch import Tensor, nn
+
+from plastibench.plugins.method import Method
+from plastibench.plugins.registry import Registry
+from plastibench.testing.cpu_graphs import FusedCpu
+from plastibench.testing.run_trace import data_context
+from plastibench.training.batch_norm import batches_counted_together, batch_norms
+from plastibench.training.learner import Learner
+from plastibench.training.sam import SAM
+from plastibench.training.step import TrainStep
+
+
+class Odd(nn.BatchNorm1d):
+    """A layer with a forward pass of its own, which reads its counter."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        y = super().forward(input)
+        assert self.num_batches_tracked is not None
+        return y * float(self.num_batches_tracked)
+
+
+class Branching(nn.Module):
+    """Layers that are called twice, once, never, and that count in ways of their own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.twice, self.once, self.never = (nn.BatchNorm1d(4) for _ in range(3))
+        self.cumulative, self.odd = nn.BatchNorm1d(4, momentum=None), Odd(4)
+        self.frozen, self.untracked = nn.BatchNorm1d(4), nn.BatchNorm1d(4, track_running_stats=False)
+        self.frozen.eval()
+
+    def forward(self, x: Tensor) -> Tensor:
+        for norm in (self.twice, self.once, self.twice, self.cumulative, self.odd, self.frozen):
+            x = norm(x)
+        return self.untracked(x)  # type: ignore[no-any-return]
+
+
+def test_batches_are_counted_together_as_each_layer_would() -> None:
+    model, x = Branching(), torch.randn(8, 4)
+    plain = copy.deepcopy(model)
+    for _ in range(3):
+        with batches_counted_together(model):
+            together = model(x)
+        assert torch.equal(together, plain(x))
+    for (name, found), expected in zip(model.state_dict().items(), plain.state_dict().values(), strict=True):
+        assert torch.equal(found, expected), name
+    assert int(model.twice.num_batches_tracked or 0) == 6
+
+
+def test_counters_are_the_layers_own_after_a_pass_that_fails() -> None:
+    model = nn.Sequential(nn.BatchNorm1d(4))
+    counter = model[0].num_batches_tracked
+    with pytest.raises(ValueError, match="expected 2D"), batches_counted_together(model):
+        model(torch.randn(4))
+    assert model[0].num_batches_tracked is counter
+
+
+def a_step(registry: Registry, method: Method, model: str = "small_resnet", **recipe: object) -> TrainStep:
+    """Return a step that has been taken once, so that all state is there; its optimizer is fused."""
+    task = small_digits(registry, model=model)
+    task = replace(task, recipe=replace(task.recipe, **recipe))  # type: ignore[arg-type]
+    learner = Learner(task, method, 0, FusedCpu())
+    learner.begin_stage(next(iter(task.stream(0, data_context()))))
+    with torch.no_grad():
+        method.start(learner)
+    step = TrainStep(learner, method)
+    take(step)
+    return step
+
+
+def take(step: TrainStep) -> None:
+    step(*next(iter(step.learner.stage.train.batches(16))))
+
+
+def counted(step: TrainStep) -> Counter[str]:
+    return operations(lambda: take(step))
+
+
+@pytest.mark.parametrize("recipe", [{}, {"optimizer": "sam", "sam_statistics": "first"}])
+def test_a_step_counts_batches_by_one_operation(registry: Registry, recipe: dict[str, str]) -> None:
+    step = a_step(registry, Method(), **recipe)
+    found, layers = counted(step), batch_norms(step.learner.model)
+    assert found["_foreach_add_"] == 1 + len(recipe) // 2, "SAM moves the weights by another"
+    assert found["add_"] < (1 + len(recipe) // 2) * len(layers)
+    assert {int(norm.num_batches_tracked or 0) for norm in layers} == {2}, "one for each step"
+
+
+def test_sam_keeps_the_weights_by_one_operation(registry: Registry) -> None:
+    step = a_step(registry, Method(), optimizer="sam")
+    assert isinstance(step.learner.optimizer, SAM)
+    found = counted(step)
+    assert found["clone"] < len(list(step.learner.model.parameters()))
+    assert found["_foreach_copy_"] == 2, "away, and back"
