@@ -59,7 +59,7 @@ def batches_counted_together(model: nn.Module) -> Iterator[None]:
     that have that, or a forward pass of their own, count as they do.
     """
     norms = [norm for norm in training_batch_norms(model) if _only_counts(norm)]
-    counters = [norm.num_batches_tracked for norm in norms]
+    counters = [norm.num_batches_tracked for norm in norms if norm.num_batches_tracked is not None]
     calls = {counter: _Calls() for counter in counters}  # of which layers may share one
     for norm, counter in zip(norms, counters, strict=True):
         norm._buffers["num_batches_tracked"] = calls[counter]  # type: ignore[assignment]

@@ -22,6 +22,7 @@ class _Counts(TorchDispatchMode):
 
 def operations(work: Callable[[], object]) -> Counter[str]:
     """Return how often each operation that computes is called in `work`, forward and backward."""
-    with _Counts() as counts:
+    counts = _Counts()
+    with counts:
         work()
     return counts.found

@@ -16,7 +16,7 @@ from plastibench.plugins.method import Method
 from plastibench.plugins.registry import Registry
 from plastibench.testing.cpu_graphs import FusedCpu
 from plastibench.testing.run_trace import data_context
-from plastibench.training.batch_norm import batches_counted_together, batch_norms
+from plastibench.training.batch_norm import batch_norms, batches_counted_together
 from plastibench.training.learner import Learner
 from plastibench.training.sam import SAM
 from plastibench.training.step import TrainStep
