@@ -177,6 +177,12 @@ RUN_OPTIONS = (
         help=f"Time between two checkpoints of a run; 0: after every step; {parsing.NEVER}: when stopped.",
     ),
     click.option(
+        "--checkpoint-storage",
+        metavar="URI",
+        help="Keep the states of unfinished runs there and not in the home folder: a folder, or an address "
+        "such as s3://bucket/folder.",
+    ),
+    click.option(
         "--deterministic",
         is_flag=True,
         help="Use only kernels that give the same bits each time; slower on CUDA, no difference on cpu.",

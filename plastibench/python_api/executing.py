@@ -56,6 +56,8 @@ def run(
         threads: CPU threads of each run. Default: as many as were measured to pay; one for small models.
         checkpoint_interval: Seconds between two checkpoints of a run; 0 is after every step, infinity only
             when stopped. Default: 60.
+        checkpoint_storage: Where states of unfinished runs are kept: a folder, or an address such as
+            `"s3://bucket/folder"`. Default: the home folder.
         deterministic: Whether to use only kernels that give the same bits each time.
         retries: How often a run is tried again if its process is killed; with `jobs` above 1. Default: 1.
         run_timeout: Seconds after which a run is stopped at a checkpoint and reported. Default: never.
@@ -105,8 +107,9 @@ def resume(
         device: Default: the kind of device that the runs were started on.
         progress: Whether to show how far the runs are. Default: in a notebook and on a terminal.
         callbacks: Objects whose hooks are called while the runs are executed.
-        **arguments: home, data, plugins, jobs, threads, checkpoint_interval, deterministic, retries,
-            run_timeout, shard, costs, estimate, mlflow and tracking_uri, as for `run`.
+        **arguments: home, data, plugins, jobs, threads, checkpoint_interval, checkpoint_storage,
+            deterministic, retries, run_timeout, shard, costs, estimate, mlflow and tracking_uri, as for
+            `run`.
 
     Returns:
         The runs that are finished now, their tables, and why other runs failed.

@@ -1,12 +1,15 @@
 """The context of runs: folders, device and resources."""
 
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any
 
 from plastibench.plugins.registry import Registry
 from plastibench.plugins.task import DataContext
 from plastibench.runner.workspace import Workspace
+from plastibench.store.checkpoint import Checkpoint
+from plastibench.store.checkpoint_storage import open_checkpoint
 from plastibench.store.run_store import Store
 
 
@@ -27,6 +30,10 @@ class RunContext:
     """Whether to use deterministic algorithms if the device has a choice."""
     run_timeout: float | None = None
     """Seconds after which a run is stopped at a checkpoint, from its start or resumption on; None: never."""
+    checkpoint_storage: str | None = None
+    """Folder or address (of fsspec) of the checkpoints; None keeps them beside the runs."""
+    data_checksums: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """Checksums of the data by condition, which other machines must have, too."""
 
     @property
     def store(self) -> Store:
@@ -44,6 +51,10 @@ class RunContext:
         from plastibench.devices import get_device
 
         return DataContext(get_device(self.device), self.workspace.data, self.workspace.cache)
+
+    def checkpoint(self, run: str) -> Checkpoint:
+        """Return the checkpoint of a run. Raises RequestError if there is no such storage."""
+        return open_checkpoint(self.checkpoint_storage, self.store.folder(run), run)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what each process makes for itself."""

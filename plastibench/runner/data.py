@@ -13,7 +13,6 @@ from plastibench.plugins.file_reads import check_unchanged, unwatched
 from plastibench.plugins.task import Stage, Task
 from plastibench.runner.checkpointing import RunHistory
 from plastibench.runner.context import RunContext
-from plastibench.store.checkpoint import Checkpoint
 from plastibench.store.record import Record, other_data
 from plastibench.store.tuned_settings import TunedSettings
 from plastibench.training.callbacks import IncompatibleCheckpointError
@@ -86,7 +85,7 @@ def _stopped_on(spec: Spec, context: RunContext) -> str | None:
 
     Raises DataError if a file that its plug-ins had read has changed.
     """
-    checkpoint = Checkpoint(context.store.folder(spec.id), spec.id)
+    checkpoint = context.checkpoint(spec.id)
     if not checkpoint.exists():
         return None
     try:

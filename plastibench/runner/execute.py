@@ -23,7 +23,6 @@ from plastibench.runner.events import (
     StageRestored,
     notify_all,
 )
-from plastibench.store.checkpoint import Checkpoint
 from plastibench.store.record import Record
 from plastibench.store.run_status import run_lock
 from plastibench.training.callbacks import EpochProgress, IncompatibleCheckpointError, TrainingCallback
@@ -57,7 +56,7 @@ def execute_run(spec: Spec, context: RunContext, emit: Emit) -> Record:
             return _train(spec, context, emit)
         except IncompatibleCheckpointError as error:
             emit(RunLogged(spec, f"starting over, its checkpoint cannot be used ({error})"))
-            Checkpoint(context.store.folder(spec.id), spec.id).remove()
+            context.checkpoint(spec.id).remove()
             return _train(spec, context, emit)
 
 
@@ -140,7 +139,7 @@ def _resume(
 
     Raises DataError if a file that its plug-ins had read has changed.
     """
-    checkpoint = Checkpoint(context.store.folder(spec.id), spec.id)
+    checkpoint = context.checkpoint(spec.id)
     history = RunHistory.load(checkpoint, reporter.on_log)
     if history.progress is not None:
         stage, epoch = history.position()

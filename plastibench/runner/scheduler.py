@@ -10,8 +10,7 @@ from plastibench.runner.callbacks import RunCallback
 from plastibench.runner.context import RunContext
 from plastibench.runner.events import RunEvent, RunFailed, RunLocked, RunLost, RunReleased, notify_all
 from plastibench.runner.executors.base import Executor
-from plastibench.runner.executors.processes import ProcessExecutor
-from plastibench.runner.executors.serial import SerialExecutor
+from plastibench.runner.executors.choice import ExecutorChoice
 
 IDLE_SECONDS = 0.2
 """How often to look at the queue while all its runs are executed by other processes."""
@@ -20,16 +19,22 @@ RETRY_SECONDS = 2.0
 
 
 def run_specs(
-    specs: Sequence[Spec], context: RunContext, callbacks: Sequence[RunCallback] = (), retries: int = 0
+    specs: Sequence[Spec],
+    context: RunContext,
+    callbacks: Sequence[RunCallback] = (),
+    retries: int = 0,
+    choice: ExecutorChoice | None = None,
 ) -> list[RunFailed]:
-    """Execute runs in up to `context.num_processes` processes; return the failures.
+    """Execute runs by the executor that is chosen, in up to `context.num_processes` processes if none is.
 
-    A run whose process is killed is tried again up to `retries` times.
+    Return the failures. A run whose process or machine is lost is tried again up to `retries` times.
 
     Raises KeyboardInterrupt after the state of every run in progress is saved if the user asks to stop.
     """
     context = replace(context, num_processes=max(1, min(context.num_processes, len(specs))))
-    executor = ProcessExecutor(context) if context.num_processes > 1 else SerialExecutor(context)
+    if not specs:
+        return []
+    executor = (choice or ExecutorChoice()).make(context)
     return Scheduler(executor, RunQueue(specs), callbacks, retries=retries).run()
 
 

@@ -1,6 +1,7 @@
 """A process that executes runs, one after the other, and survives their failures."""
 
 import logging
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -8,7 +9,16 @@ from contextlib import contextmanager, suppress
 from plastibench.errors import RequestError, count, explain
 from plastibench.experiments.spec import Spec
 from plastibench.runner.context import RunContext
-from plastibench.runner.events import Emit, RunEnded, RunFailed, RunLocked, RunReleased, RunWarned
+from plastibench.runner.events import (
+    Emit,
+    EpochEnded,
+    RunEnded,
+    RunEvent,
+    RunFailed,
+    RunLocked,
+    RunReleased,
+    RunWarned,
+)
 from plastibench.runner.execute import execute_run
 from plastibench.store.run_status import RunLockedError
 from plastibench.system import signals
@@ -17,6 +27,9 @@ from plastibench.system.processes import ProcessContext, forkserver_context
 from plastibench.training.callbacks import StopRequested, TimeLimitReached
 
 logger = logging.getLogger(__name__)
+
+MAX_EPOCHS_PER_SECOND = 4.0
+"""Epochs that a process reports at most: a small run has hundreds a second."""
 
 
 def worker_context() -> ProcessContext:
@@ -108,3 +121,20 @@ class RunWorker:
         """Release the device memory of a failed run, which may have run out of it."""
         with suppress(RequestError):  # it failed because there is no such device
             self.context.data_context.device.empty_cache()
+
+
+class FewEpochs:
+    """Passes events on to another process or machine, epochs only a few times a second."""
+
+    def __init__(self, emit: Emit) -> None:
+        self.emit = emit
+        self._last_epoch = 0.0
+
+    def __call__(self, event: RunEvent) -> None:
+        """Pass an event on."""
+        if isinstance(event, EpochEnded):
+            now = time.monotonic()
+            if now - self._last_epoch <= 1 / MAX_EPOCHS_PER_SECOND:
+                return
+            self._last_epoch = now
+        self.emit(event)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from plastibench.errors import RequestError
 from plastibench.system.files import fsync_directory, write_atomic
 from plastibench.training.callbacks import StateDict
 
@@ -31,16 +32,24 @@ class Checkpoint:
         fsync_directory(self.folder)
 
     def read(self, log: Callable[[str], None]) -> StateDict | None:
-        """Return the newest intact state, or None if there is none; damaged ones are logged."""
+        """Return the newest intact state, or None if there is none; damaged ones are logged.
+
+        Raises RequestError if they are kept elsewhere, and that place does not answer.
+        """
         for name in CHECKPOINT_FILES:
-            path = self.folder / name
             try:
-                return unpack(self.run, memoryview(path.read_bytes()))
+                return unpack(self.run, memoryview(self._load(name)))
             except FileNotFoundError:
                 continue
+            except RequestError:
+                raise
             except Exception as error:  # torch raises anything for a damaged file
                 fallback = "using the previous one" if name == CHECKPOINT_FILES[0] else "starting over"
-                log(f"{path} is damaged ({type(error).__name__}: {error}): {fallback}".replace("\n", " "))
+                log(
+                    f"{self._address(name)} is damaged ({type(error).__name__}: {error}): {fallback}".replace(
+                        "\n", " "
+                    )
+                )
         return None
 
     def exists(self) -> bool:
@@ -53,6 +62,12 @@ class Checkpoint:
         for path in (*files, *self.folder.glob(f".{CHECKPOINT_FILES[0]}.*")):
             with suppress(OSError):
                 path.unlink()
+
+    def _address(self, name: str) -> str:
+        return str(self.folder / name)
+
+    def _load(self, name: str) -> bytes:
+        return (self.folder / name).read_bytes()
 
 
 def pack(run: str, state: StateDict) -> memoryview:

@@ -55,6 +55,7 @@ class ExecutionArguments(WorkspaceArguments, total=False):
     jobs: int | None
     threads: int | None
     checkpoint_interval: float
+    checkpoint_storage: str | None
     deterministic: bool
     retries: int
     run_timeout: float | None

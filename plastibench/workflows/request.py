@@ -130,8 +130,10 @@ class RunOptions:
     """Seconds between two checkpoints of a run; 0 is after every step, infinity only when stopped."""
     deterministic: bool = False
     """Whether only kernels are used that give the same bits each time."""
+    checkpoint_storage: str | None = None
+    """Folder or address (of fsspec) of the states of unfinished runs; None is the home folder."""
     retries: int = 1
-    """How often a run whose process is killed is tried again; one that raises an error is not."""
+    """How often a run whose process or machine is lost is tried again; one that raises an error is not."""
     run_timeout: float | None = None
     """Seconds after which a run is stopped at a checkpoint and reported; None: never."""
     shard: Shard | None = None

@@ -11,6 +11,7 @@ from plastibench.profiling.estimate import samples_of_records
 from plastibench.runner.context import RunContext
 from plastibench.runner.slots import device_slots, fitting_processes
 from plastibench.runner.workspace import Workspace
+from plastibench.store.checkpoint_storage import check_storage
 from plastibench.system.processes import check_can_start
 from plastibench.workflows.request import RunOptions
 
@@ -44,12 +45,17 @@ def run_context(
         checkpoint_interval=options.checkpoint_interval,
         deterministic=options.deterministic,
         run_timeout=options.run_timeout,
+        checkpoint_storage=_storage(options),
     )
     context = replace(context, num_processes=_fitting(device, context, specs))
     most = device.num_threads(context.num_processes)
     if options.threads is not None or most == 1 or not specs:
         return context
     return replace(context, threads=_measured_threads(specs, context, most))
+
+
+def _storage(options: RunOptions) -> str | None:
+    return None if options.checkpoint_storage is None else check_storage(options.checkpoint_storage)
 
 
 def _measured_threads(specs: Sequence[Spec], context: RunContext, most: int) -> int:

@@ -154,3 +154,21 @@ def test_a_run_with_another_holder_is_released_by_its_worker(tmp_path: Path) -> 
     (event,) = events
     assert isinstance(event, RunLocked)
     assert event.holder.startswith(f"process {os.getpid()} on ")
+
+
+def test_a_run_continues_from_another_home_with_the_same_checkpoint_storage(tmp_path: Path) -> None:
+    settings = {"stages": "2", "max_epochs": "2", "width": "4", "train_size": "130"}
+    first = RunContext(
+        Workspace(home=tmp_path / "first", data=tmp_path, cache=tmp_path),
+        "cpu",
+        threads=1,
+        run_timeout=1e-9,
+        checkpoint_storage=f"memory://{tmp_path.name}",
+    )
+    specs = Grid(("digits",), ("warm",), seeds=(0,), settings=settings).specs(first.registry)
+    assert len(run_specs(specs, first)) == 1
+    workspace = Workspace(home=tmp_path / "second", data=tmp_path, cache=tmp_path)
+    messages = Messages()
+    assert run_specs(specs, replace(first, workspace=workspace, run_timeout=None), [messages]) == []
+    assert messages.logged == [(0, "resuming at stage 1, epoch 1")]
+    assert not first.checkpoint(specs[0].id).exists()

@@ -6,6 +6,7 @@ from typing import Self
 
 from plastibench.experiments.spec import Spec
 from plastibench.runner.events import Emit
+from plastibench.system import signals
 
 
 class Executor(ABC):
@@ -44,3 +45,15 @@ class Executor(ABC):
     @abstractmethod
     def stop(self) -> None:
         """Let the runs in progress save their states, then release all resources."""
+
+
+class WorkerExecutor(Executor):
+    """Executes runs in other processes, which save their states after Ctrl-C while the user waits."""
+
+    def __exit__(
+        self, error_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop; tell the user so after Ctrl-C."""
+        if error_type is not None and issubclass(error_type, KeyboardInterrupt):
+            signals.announce_stop()
+        super().__exit__(error_type, error, trace)

@@ -6,18 +6,18 @@ import signal
 import time
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from types import TracebackType
 from typing import Self
 
 from plastibench.errors import MEMORY_HINT, explain
 from plastibench.experiments.spec import Spec
 from plastibench.runner.context import RunContext
-from plastibench.runner.events import Emit, EpochEnded, RunEvent, RunFailed, RunLost, RunReleased
-from plastibench.runner.executors.base import Executor
+from plastibench.runner.events import Emit, RunEvent, RunFailed, RunLost, RunReleased
+from plastibench.runner.executors.base import WorkerExecutor
 from plastibench.runner.slots import Slot, device_slots
-from plastibench.runner.worker import RunWorker, worker_context
+from plastibench.runner.worker import FewEpochs, RunWorker, worker_context
 from plastibench.system import signals
 from plastibench.system.signals import interrupts_ignored, send_to_parent
 from plastibench.training.callbacks import StopRequested
@@ -32,11 +32,8 @@ OVERDUE_SECONDS = 120.0
 """How long after its time limit a run that does not stop by itself is taken to hang: it imports and reads
 data before its time counts."""
 
-MAX_EPOCHS_PER_SECOND = 4.0
-"""Epochs that a process reports at most: a small run has hundreds a second."""
 
-
-class ProcessExecutor(Executor):
+class ProcessExecutor(WorkerExecutor):
     """Executes runs in `context.num_processes` processes, spread over the devices.
 
     A process that dies loses its run and is replaced, and so is one whose run ignores its time limit for
@@ -64,14 +61,6 @@ class ProcessExecutor(Executor):
             self.stop()
             raise
         return self
-
-    def __exit__(
-        self, error_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Stop; tell the user so after Ctrl-C."""
-        if error_type is not None and issubclass(error_type, KeyboardInterrupt):
-            signals.announce_stop()
-        super().__exit__(error_type, error, trace)
 
     def has_capacity(self) -> bool:
         """Return whether a process has no run."""
@@ -190,27 +179,10 @@ class WorkerProcess:
         self.process.join()
 
 
-class EventSender:
-    """Sends events to the parent, epochs only a few times a second."""
-
-    def __init__(self, connection: Connection) -> None:
-        self.connection = connection
-        self._last_epoch = 0.0
-
-    def __call__(self, event: RunEvent) -> None:
-        """Send an event."""
-        if isinstance(event, EpochEnded):
-            now = time.monotonic()
-            if now - self._last_epoch <= 1 / MAX_EPOCHS_PER_SECOND:
-                return
-            self._last_epoch = now
-        send_to_parent(self.connection, event)
-
-
 def _work(connection: Connection, context: RunContext) -> None:
     """Execute the runs that come through the pipe, until it closes."""
     signals.follow_parent()
-    worker, send = RunWorker(context), EventSender(connection)
+    worker, send = RunWorker(context), FewEpochs(partial(send_to_parent, connection))
     while True:
         try:
             spec = connection.recv()

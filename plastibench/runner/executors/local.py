@@ -1,0 +1,12 @@
+"""The executor of this machine: this process for one run at a time, worker processes for several."""
+
+from plastibench.runner.context import RunContext
+from plastibench.runner.executors.base import Executor
+from plastibench.runner.executors.choice import ExecutorChoice
+from plastibench.runner.executors.processes import ProcessExecutor
+from plastibench.runner.executors.serial import SerialExecutor
+
+
+def make(context: RunContext, _: ExecutorChoice) -> Executor:
+    """Return the executor of `context.num_processes` runs side by side."""
+    return ProcessExecutor(context) if context.num_processes > 1 else SerialExecutor(context)
