@@ -145,7 +145,7 @@ def tune(
     pruning: bool = True,
     name: str | None = None,
     storage: str | None = None,
-    jobs: int = 1,
+    jobs: int | None = None,
     threads: int | None = None,
     mlflow: bool = False,
     tracking_uri: str | None = None,
@@ -164,7 +164,7 @@ def tune(
         pruning: Whether to end trials early that cannot learn any more, or are behind the published settings.
         name: Name of the tuning. Default: made of what is tuned.
         storage: Address of an Optuna storage. Default: a journal in the home folder.
-        jobs: Trials side by side. 1 runs all trials in this process.
+        jobs: Trials side by side. Default: one per CPU core, or one per device; 1 runs all in this process.
         threads: CPU threads of each trial. Default: 1.
         mlflow, tracking_uri: As for `run`.
         progress: Whether to show how far the trials are. Default: in a notebook and on a terminal.

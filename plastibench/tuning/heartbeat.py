@@ -50,14 +50,14 @@ class TuningWorker:
 
     home: Path
     stream: str
-    """Sets the proposals of workers apart that ask at the same moment."""
+    """Sets the proposals of hosts apart that ask at the same moment; workers of one host ask in turn."""
     name: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     @classmethod
     @contextmanager
-    def start(cls, home: Path, position: int = 0, *, is_shared: bool = False) -> Iterator[TuningWorker]:
+    def start(cls, home: Path, *, is_shared: bool = False) -> Iterator[TuningWorker]:
         """Hold a lock that vanishes with the process; `is_shared` tells hosts with one storage apart."""
-        worker = cls(home, f"{socket.gethostname()}/{position}" if is_shared else str(position))
+        worker = cls(home, f"{socket.gethostname()}/0" if is_shared else "0")
         lock = _lock_file(home, worker.name)
         lock.parent.mkdir(parents=True, exist_ok=True)
         with file_lock(lock):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from plastibench.tuning.plan import DATA, StudyPlan
 from plastibench.tuning.trials import (
     COSTS,
     OWNER,
+    PROPOSAL,
     RETRY_OF,
     SURPLUS,
     counted_trials,
@@ -27,6 +29,7 @@ from plastibench.tuning.trials import (
 
 if TYPE_CHECKING:
     import optuna
+    from optuna.samplers import TPESampler
     from optuna.storages import BaseStorage
     from optuna.trial import FrozenTrial, Trial
 
@@ -132,15 +135,27 @@ class TuningStudy:
         return budget.unit == "trials" and len(earlier) >= budget.amount
 
     def _propose(self, worker: TuningWorker) -> Trial:
-        """Return a trial that depends on the trials so far and on the worker, not on restarts."""
-        from optuna.samplers import TPESampler
-
-        num_trials = len(self.counted_trials())
-        seed = derive_seed("tuning", self.plan.study_name, num_trials, worker.stream) % 2**32
-        self.study.sampler = TPESampler(seed=seed, n_startup_trials=NUM_STARTUP_TRIALS)
+        """Return a trial that depends on the trials so far, not on restarts, and says what it depends on."""
+        trials = self.counted_trials()
+        seed = derive_seed("tuning", self.plan.study_name, len(trials), worker.stream) % 2**32
+        self.study.sampler = _sampler(seed)
         trial = self.study.ask({d.name: d.distribution() for d in self.plan.dimensions})
         trial.set_user_attr(OWNER, worker.owner())
+        judged = [each.number for each in trials if each.state.name in ("COMPLETE", "PRUNED")]
+        running = [each.number for each in trials if each.state.name == "RUNNING"]
+        options = {"sampler": "TPESampler", "seed": seed, "constant_liar": True}
+        trial.set_user_attr(PROPOSAL, {**options, "after": judged, "beside": running})
         return trial
+
+
+def _sampler(seed: int) -> TPESampler:
+    """Return a sampler that takes running trials to be bad ones, and so proposes others beside them."""
+    from optuna.exceptions import ExperimentalWarning
+    from optuna.samplers import TPESampler
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)  # so Optuna called it before version 5
+        return TPESampler(seed=seed, n_startup_trials=NUM_STARTUP_TRIALS, constant_liar=True)
 
 
 def _owner(trial: FrozenTrial) -> TrialOwner:

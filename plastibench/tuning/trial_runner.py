@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from optuna.trial import Trial, TrialState
 
     from plastibench.experiments.spec import Spec
+    from plastibench.runner.slots import Slot
     from plastibench.store.record import Record
 
 
@@ -53,10 +54,13 @@ class WorkerConfig:
     storage_url: str | None = field(repr=False)
     """Address of an Optuna storage; None keeps the trials in the home folder."""
 
+    def in_slot(self, slot: Slot) -> WorkerConfig:
+        """Return the same for a worker that has a device, or its share of one."""
+        context = replace(self.context, device=slot.device, num_processes=slot.num_processes)
+        return replace(self, context=context)
 
-def run_worker(
-    config: WorkerConfig, position: int = 0, on_trial_end: Callable[[], None] | None = None
-) -> None:
+
+def run_worker(config: WorkerConfig, on_trial_end: Callable[[], None] | None = None) -> None:
     """Run trials until every study has used its budget.
 
     Raises StopRequested if asked to stop: the interrupted trial continues later from its runs' checkpoints.
@@ -65,7 +69,7 @@ def run_worker(
     storage = open_storage(home, url)
     studies = [TuningStudy.open(plan, storage, home) for plan in config.plans]
     init_worker(config.context)
-    with TuningWorker.start(home, position, is_shared=url is not None) as worker:
+    with TuningWorker.start(home, is_shared=url is not None) as worker:
         while studies:
             _raise_if_stopped()
             study = min(studies, key=lambda study: (study.used(config.budget), study.plan.study_name))

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 SURPLUS, REASON, RETRY_OF, OWNER, COSTS = "surplus", "reason", "retry_of", "owner", "spent"
 """User attributes of a trial: beyond the budget; why it failed or was pruned; what it repeats; its
 worker; its costs."""
+PROPOSAL = "proposal"
+"""User attribute of a trial: the sampler, its seed, and the trials that were finished and running then."""
 RULE = "pruning_rule"
 """User attribute of a pruned trial: the rule that ended it."""
 

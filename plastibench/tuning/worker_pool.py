@@ -10,6 +10,7 @@ from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from multiprocessing.queues import SimpleQueue
 
+from plastibench.runner.slots import device_slots
 from plastibench.runner.worker import worker_context
 from plastibench.system import signals
 from plastibench.training.callbacks import StopRequested
@@ -31,14 +32,17 @@ class WorkersLostError(RuntimeError):
     """Workers died again and again."""
 
 
-def run_workers(config: WorkerConfig, num_workers: int, on_poll: Callable[[], None]) -> None:
-    """Run trials in several processes until every budget is used; `on_poll` is called every second.
+def run_workers(config: WorkerConfig, on_poll: Callable[[], None]) -> None:
+    """Run trials in `context.num_processes` processes, spread over the devices, until every budget is used.
 
+    `on_poll` is called every second.
     Raises StorageError if one of them cannot use the storage, and WorkersLostError if worker after worker
     dies. No process is left when this returns or raises.
     """
     errors = worker_context().SimpleQueue()
-    workers = [_start(config, position, errors) for position in range(num_workers)]
+    slots = device_slots(config.context.data_context.device, config.context.num_processes)
+    configs = [config.in_slot(slot) for slot in slots]
+    workers = [_start(each, errors) for each in configs]
     num_deaths = 0
     try:
         while alive := [worker for worker in workers if worker.is_alive()]:
@@ -52,7 +56,7 @@ def run_workers(config: WorkerConfig, num_workers: int, on_poll: Callable[[], No
                         raise WorkersLostError(
                             f"{num_deaths} workers died, the last with exit status {worker.exitcode}"
                         )
-                    workers[position] = _start(config, position, errors)
+                    workers[position] = _start(configs[position], errors)
             on_poll()
     except KeyboardInterrupt:
         signals.announce_stop()
@@ -61,10 +65,10 @@ def run_workers(config: WorkerConfig, num_workers: int, on_poll: Callable[[], No
         _stop(workers)
 
 
-def _start(config: WorkerConfig, position: int, errors: SimpleQueue[str]) -> BaseProcess:
+def _start(config: WorkerConfig, errors: SimpleQueue[str]) -> BaseProcess:
     context = worker_context()
     # Not a daemon: a run that streams its images has processes of its own.
-    process = context.Process(target=_main, args=(config, position, errors), daemon=False)
+    process = context.Process(target=_main, args=(config, errors), daemon=False)
     process.start()
     return process
 
@@ -82,7 +86,7 @@ def _stop(workers: list[BaseProcess]) -> None:
             worker.join()
 
 
-def _main(config: WorkerConfig, position: int, errors: SimpleQueue[str]) -> None:
+def _main(config: WorkerConfig, errors: SimpleQueue[str]) -> None:
     """Run a worker's process for as long as its parent lives."""
     signals.follow_parent()
     parent = multiprocessing.parent_process()
@@ -90,7 +94,7 @@ def _main(config: WorkerConfig, position: int, errors: SimpleQueue[str]) -> None
     threading.Thread(target=_exit_with, args=(parent,), daemon=True).start()
     try:
         with suppress(StopRequested), storage_errors(config.storage_url):
-            run_worker(config, position)
+            run_worker(config)
     except StorageError as error:
         errors.put(str(error))
         sys.exit(STORAGE_LOST)

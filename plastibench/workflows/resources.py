@@ -47,7 +47,7 @@ def run_context(
         run_timeout=options.run_timeout,
         checkpoint_storage=_storage(options),
     )
-    context = replace(context, num_processes=_fitting(device, context, specs))
+    context = fitted_to_memory(device, context, specs)
     most = device.num_threads(context.num_processes)
     if options.threads is not None or most == 1 or not specs:
         return context
@@ -74,11 +74,11 @@ def _measured_threads(specs: Sequence[Spec], context: RunContext, most: int) -> 
     return choice.threads
 
 
-def _fitting(device: Device, context: RunContext, specs: Sequence[Spec]) -> int:
-    """Return how many of the processes fit into the memory of the devices, by what earlier runs took."""
+def fitted_to_memory(device: Device, context: RunContext, specs: Sequence[Spec]) -> RunContext:
+    """Return a context with as many processes as fit into memory, by what earlier runs took of it."""
     wanted = context.num_processes
     if wanted == 1 or device.total_memory() is None:
-        return wanted
+        return context
     samples = samples_of_records(specs, context)
     peaks = [time.memory for times in samples.values() for time in times if time.memory is not None]
     fitting = fitting_processes(device, max(peaks, default=None))
@@ -91,4 +91,4 @@ def _fitting(device: Device, context: RunContext, specs: Sequence[Spec]) -> int:
     advice = device.sharing_advice()
     if advice is not None and any(slot.num_processes > 1 for slot in device_slots(device, wanted)):
         logger.info("%s", advice)
-    return wanted
+    return replace(context, num_processes=wanted)

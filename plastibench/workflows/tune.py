@@ -3,44 +3,38 @@
 from __future__ import annotations
 
 import logging
-import time
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from plastibench.console import describe_seconds
 from plastibench.devices import Device, get_device
-from plastibench.errors import RequestError, count, require, unknown
+from plastibench.errors import count, require
 from plastibench.experiments import suites
 from plastibench.experiments.spec import build, own_plugins
 from plastibench.runner.context import RunContext
 from plastibench.runner.data import prepare_data
-from plastibench.runner.worker import keep_num_threads
 from plastibench.store import plugin_files, tuned_settings
-from plastibench.system import signals
 from plastibench.system.processes import check_can_start
 from plastibench.tracking import TrackingServer
 from plastibench.tracking.background import mirrored
 from plastibench.tracking.follower import MirrorJob
 from plastibench.tracking.studies import TuningSource
-from plastibench.tuning import export, plots, summary
+from plastibench.tuning import export
 from plastibench.tuning.budget import Budget
 from plastibench.tuning.callbacks import TuningCallback
 from plastibench.tuning.plan import StudyConfig, StudyPlan, make_plans
-from plastibench.tuning.storage import load_studies, open_storage, storage_errors, tuning_names
+from plastibench.tuning.storage import open_storage, storage_errors
 from plastibench.tuning.study import TuningStudy
-from plastibench.tuning.summary import StudySummary
-from plastibench.tuning.time_left import seconds_left
-from plastibench.tuning.trial_runner import WorkerConfig, run_worker
-from plastibench.tuning.worker_pool import run_workers
-from plastibench.workflows.estimate import announce_run_time
+from plastibench.tuning.trial_runner import WorkerConfig
 from plastibench.workflows.request import Selection
-from plastibench.workflows.trial_logger import TrialLogger, TrialWatcher
+from plastibench.workflows.resources import fitted_to_memory
+from plastibench.workflows.trial_execution import announce_time, run_trials
+from plastibench.workflows.trial_logger import TrialLogger
 
 if TYPE_CHECKING:
     import pandas as pd
-    from optuna.storages import BaseStorage
 
 logger = logging.getLogger(__name__)
 
@@ -57,10 +51,10 @@ class TuneRequest:
     """None is a name made of what is tuned."""
     storage_url: str | None = field(default=None, repr=False)
     """Address of an Optuna storage; None keeps the trials in the home folder."""
-    jobs: int = 1
-    """Trials side by side."""
+    jobs: int | None = None
+    """Trials side by side, each in a process of its own; None is the device's choice, as for `run`."""
     threads: int | None = None
-    """CPU threads of each trial; None is one, as in a grid of `run` that uses all cores."""
+    """CPU threads of each trial; None is one, so that a trial has the same bits for every number of jobs."""
     mlflow: bool = True
     """Whether trials are mirrored to MLflow while they run."""
     tracking_uri: str | None = field(default=None, repr=False)
@@ -94,14 +88,6 @@ class TuneResult:
         return any(trial.state.name == "FAIL" for study in self.studies for trial in study.finished_trials())
 
 
-@dataclass(frozen=True)
-class TuningReport:
-    """What the trials of a tuning show."""
-
-    summaries: list[StudySummary]
-    figures: list[Path]
-
-
 def tune(request: TuneRequest, callbacks: Sequence[TuningCallback] = ()) -> TuneResult:
     """Run the trials that each method's budget allows, and write the suite of the best settings.
 
@@ -115,9 +101,10 @@ def tune(request: TuneRequest, callbacks: Sequence[TuningCallback] = ()) -> Tune
         selection.resolved_suite, selection.specs, selection.workspace.registry, request.config, name
     )
     suite_name = tuned_settings.suite_path(home, name).stem
-    if request.jobs > 1:
-        check_can_start(f"jobs={request.jobs}")
     job, device = _mirror_job(request, suite_name), _open_device(selection)
+    request = replace(request, jobs=request.jobs or device.default_num_processes())
+    if request.jobs != 1:
+        check_can_start(f"jobs={request.jobs}")
     plans = _with_data(plans, RunContext(selection.workspace, str(device)))
     storage = open_storage(home, request.storage_url)
     with storage_errors(request.storage_url):
@@ -144,35 +131,13 @@ def _use_budget(
     if all(study.used(request.budget) >= request.budget.amount for study in studies):
         logger.info("%s: used already, nothing to do", head)
         return
-    logger.info("%s, on %s, %d at a time", head, device.name(), request.jobs)
-    config = _worker_config(request, [study.plan for study in studies], device)
-    _announce_time(config, studies, request.jobs)
+    config = _worker_config(request, studies, device)
+    logger.info("%s, on %s, %d at a time", head, device.name(), config.context.num_processes)
+    announce_time(config, studies)
     with mirrored(job) as mirror:
-        _run_trials(config, studies, request.jobs, callbacks)
+        run_trials(config, studies, callbacks)
         if mirror is not None:
             mirror.finish()
-
-
-def report_tuning(home: Path, name: str | None = None, storage_url: str | None = None) -> TuningReport:
-    """Summarize and plot the trials of a tuning, by default of the only one that there is.
-
-    Raises RequestError if there is no such tuning.
-    """
-    storage = open_storage(home, storage_url)
-    with storage_errors(storage_url):
-        return _report(storage, home, name)
-
-
-def _report(storage: BaseStorage, home: Path, name: str | None) -> TuningReport:
-    names = tuning_names(storage)
-    name = name or (names[0] if len(names) == 1 else None)
-    if name is None:
-        raise RequestError(f"--report needs the --name of a tuning (there are: {', '.join(names) or 'none'})")
-    if name not in names:
-        raise unknown("tuning", name, names)
-    summaries = [summary.summarize(study) for study in load_studies(storage, name)]
-    folder = tuned_settings.suite_path(home, name).parent
-    return TuningReport(summaries, plots.save_plots(summaries, folder, name))
 
 
 def quick_start_stages(selection: Selection) -> Selection:
@@ -224,24 +189,25 @@ def _with_data(plans: Sequence[StudyPlan], context: RunContext) -> list[StudyPla
     return [replace(plan, data=checksums[plan.base_spec.condition_id]) for plan in plans]
 
 
-def _worker_config(request: TuneRequest, plans: Sequence[StudyPlan], device: Device) -> WorkerConfig:
+def _worker_config(request: TuneRequest, studies: Sequence[TuningStudy], device: Device) -> WorkerConfig:
+    """Return what workers need; there are no more of them than trials, nor than the device's memory holds."""
+    plans = tuple(study.plan for study in studies)
     context = RunContext(
         request.selection.workspace,
         str(device),
-        threads=request.threads or 1,  # as in a grid that uses all cores, whatever the number of workers
-        num_processes=request.jobs,
+        threads=request.threads or 1,
+        num_processes=min(request.jobs or 1, _trials_left(request.budget, studies)),
     )
-    return WorkerConfig(tuple(plans), request.budget, context, request.storage_url)
+    first = [spec for plan in plans for spec in plan.specs(plan.defaults())]
+    context = fitted_to_memory(device, context, first)
+    return WorkerConfig(plans, request.budget, context, request.storage_url)
 
 
-def _announce_time(config: WorkerConfig, studies: Sequence[TuningStudy], jobs: int) -> None:
-    """Log how long the rest takes, or how long first trials do if none has ended."""
-    left = seconds_left(studies, config.budget, jobs)
-    if left is not None:
-        logger.info("about %s left", describe_seconds(left))
-        return
-    specs = [spec for study in studies for spec in study.plan.specs(study.plan.defaults())]
-    announce_run_time(specs, config.context, "for the first trial of each study")
+def _trials_left(budget: Budget, studies: Sequence[TuningStudy]) -> int:
+    """Return the largest number of trials that may be asked for."""
+    if budget.unit != "trials":
+        return sys.maxsize
+    return max(1, sum(max(0, int(budget.amount - study.used(budget))) for study in studies))
 
 
 def _mirror_job(request: TuneRequest, name: str) -> MirrorJob | None:
@@ -250,33 +216,3 @@ def _mirror_job(request: TuneRequest, name: str) -> MirrorJob | None:
     server = TrackingServer.to_mirror(request.tracking_uri, request.selection.workspace.home)
     source = TuningSource(name, request.storage_url)
     return None if server is None else MirrorJob(server, tuning=source)
-
-
-def _run_trials(
-    config: WorkerConfig, studies: Sequence[TuningStudy], jobs: int, callbacks: Sequence[TuningCallback]
-) -> None:
-    start, seconds_before = time.perf_counter(), _seconds_in_runs(studies)
-    watcher = TrialWatcher(studies, callbacks)
-    for callback in callbacks:
-        callback.on_start(studies, config.budget, jobs)
-    try:
-        if jobs == 1:
-            with signals.stop_on_signals(), keep_num_threads():
-                run_worker(config, on_trial_end=watcher.check)
-        else:
-            run_workers(config, jobs, watcher.check)
-    finally:
-        watcher.check()
-        for study in studies:  # trials of a worker that was stopped
-            study.requeue_lost_trials(config.context.workspace.home)
-    logger.info(
-        "%.1f s, %.1f s of them in runs, %d at a time",
-        time.perf_counter() - start,
-        _seconds_in_runs(studies) - seconds_before,
-        jobs,
-    )
-
-
-def _seconds_in_runs(studies: Sequence[TuningStudy]) -> float:
-    trials = [trial for study in studies for trial in study.finished_trials()]
-    return sum(float(trial.user_attrs.get("in_runs", 0.0)) for trial in trials)

@@ -171,7 +171,8 @@ def test_killed_tuning_prunes_the_same_trials(tmp_path: Path, faded: tuple[Path,
     file = plugin(tmp_path, "fading", source=FADING)
     home = tmp_path / "home"
     options = ("--plugin", file, "--task", "digits", "--method", "fading", "--home", home, *LEARNING)
-    with subprocess.Popen(program("tune", "--no-mlflow", *options, *words), stderr=subprocess.PIPE) as first:
+    one = program("tune", "--no-mlflow", "--jobs", 1, *options, *words)
+    with subprocess.Popen(one, stderr=subprocess.PIPE) as first:
         # The run of the second trial, whose published one has two, has begun.
         wait(lambda: len(list(home.glob("runs/??/*/events.jsonl"))) == 3, "the second trial", seconds=120)
         first.send_signal(signal.SIGKILL)

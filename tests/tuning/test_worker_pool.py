@@ -102,6 +102,26 @@ def test_worker_that_is_killed_loses_no_trial(tmp_path: Path, words: tuple[objec
     assert len(list(Store(home).records())) == 3
 
 
+def test_trials_side_by_side_are_those_of_one_after_the_other(tmp_path: Path) -> None:
+    words = ("--method", "shrink_perturb", "--trials", 3)
+    one = small_tune(tmp_path / "one", *words)
+    two = small_tune(tmp_path / "two", *words, "--jobs", 5)
+    assert (one.status, two.status) == (0, 0), one.err + two.err
+    assert ", 1 at a time" in one.err, "a core each"
+    assert ", 3 at a time" in two.err, "no more than there are trials"
+    (serial,), (parallel,) = studies(tmp_path / "one"), studies(tmp_path / "two")
+    first, second = ({t.number: t for t in trials(study)} for study in (serial, parallel))
+    assert {n: (t.params, t.value) for n, t in first.items()} == {
+        n: (t.params, t.value) for n, t in second.items()
+    }
+    proposals = [first[number].user_attrs["proposal"] for number in range(3)]
+    assert [proposal["after"] for proposal in proposals] == [[], [0], [0, 1]]
+    assert [proposal["beside"] for proposal in proposals] == [[], [], []]
+    beside = [second[number].user_attrs["proposal"] for number in range(3)]
+    assert all(sorted(each["after"] + each["beside"]) == list(range(n)) for n, each in enumerate(beside))
+    assert [p["seed"] for p in proposals] == [p["seed"] for p in beside]
+
+
 def connections(uri: str) -> int:
     """Return the number of connections to a database, with the one that asks."""
     import psycopg

@@ -205,6 +205,7 @@ def test_tune_returns_its_studies_and_a_suite_to_run(tmp_path: Path) -> None:
         trials=2,
         search="learning_rate",
         seeds_per_trial=1,
+        jobs=1,
         home=tmp_path,
         callbacks=[Trials()],
     )

@@ -54,7 +54,9 @@ logger = logging.getLogger(__name__)
     metavar="URL",
     help="An Optuna storage. Default: a journal in the home folder.",
 )
-@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Trials side by side.")
+@click.option(
+    "--jobs", type=click.IntRange(min=1), metavar="N", help="Trials side by side. Default: one per CPU core."
+)
 @click.option("--report", is_flag=True, help="Run no trials: summarize and plot those so far.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads of each trial. Default: 1.")
 @options.JSON
@@ -126,7 +128,7 @@ def _request(
 
 def _print_report(selection: Selection, name: str | None, storage_url: str | None, *, as_json: bool) -> None:
     from plastibench.tuning.summary import format_summaries
-    from plastibench.workflows.tune import report_tuning
+    from plastibench.workflows.tuning_report import report_tuning
 
     result = report_tuning(selection.workspace.home, name or selection.suite, storage_url)
     if as_json:
