@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from plastibench.api import Learner, Method, Scope, parameters_in, tune
+from plastibench.api import Learner, Method, Scope, distances, parameters_in, tune
 
 
 @dataclass(kw_only=True)
@@ -46,7 +46,7 @@ class L2Init(Method):
     def loss_term(self, learner: Learner, logits: Tensor, y: Tensor) -> Tensor:
         """Return the penalty at the current weights."""
         weights: list[Tensor] = list(parameters_in(learner.model, self.scope))
-        norms = torch.stack(torch._foreach_norm(torch._foreach_sub(weights, self.initial)))
+        norms = distances(weights, self.initial)
         if self.form == "square_of_sums":
             return self.strength * norms.sum().square()
         half = 0.5 if self.form == "half_sum_of_squares" else 1.0

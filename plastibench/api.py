@@ -35,6 +35,7 @@ from plastibench.plugins.regimes.accumulate import Accumulate
 from plastibench.plugins.regimes.two_phase import TwoPhase
 from plastibench.plugins.task import DataContext, Stage, Task
 from plastibench.training.averaging import averaged_tensors, model_with
+from plastibench.training.distances import distances
 from plastibench.training.head import find_head
 from plastibench.training.hidden_units import HiddenUnits, UnitEntries, hidden_units, unsupported_units
 from plastibench.training.learner import Learner
@@ -100,6 +101,7 @@ __all__ = [
     "averaged_tensors",
     "by_layer",
     "cosine",
+    "distances",
     "find_head",
     "hessian_product",
     "hidden_units",

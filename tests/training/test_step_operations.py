@@ -103,3 +103,13 @@ def test_sam_keeps_the_weights_by_one_operation(registry: Registry) -> None:
     found = counted(step)
     assert found["clone"] < len(list(step.learner.model.parameters()))
     assert found["_foreach_copy_"] == 2, "away, and back"
+
+
+def test_a_penalty_on_distances_is_two_operations_a_weight_backward(registry: Registry) -> None:
+    plain, step = a_step(registry, Method()), a_step(registry, registry.load("method", "l2_init")())
+    weights = len(list(step.learner.model.parameters()))
+    own = counted(step) - counted(plain)
+    # torch's foreach operations with a number on the device for each weight are one kernel for each weight.
+    assert (own["_foreach_div"], own["_foreach_mul"]) == (1, 1)
+    assert own["add"] == weights, "its gradient is added to that of the loss"
+    assert own.total() <= weights + 16
