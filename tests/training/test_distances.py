@@ -52,5 +52,5 @@ def test_second_derivatives_are_torchs() -> None:
         first = torch.autograd.grad(FORMS[2](norms(weights, origins)), weights, create_graph=True)
         return torch.autograd.grad(sum((g.sin().sum() for g in first), torch.zeros(())), weights)
 
-    for one, other in zip(twice(distances), twice(by_torch), strict=True):  # type: ignore[arg-type]
+    for one, other in zip(twice(distances), twice(by_torch), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
