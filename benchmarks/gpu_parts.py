@@ -14,7 +14,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
@@ -84,10 +84,23 @@ def parts(options: argparse.Namespace, results: Results) -> Iterator[Part]:
         yield from makers[name](options, results)
 
 
-def by_python(name: str) -> Device:
-    """Return a device on which no step is recorded."""
+def _unchanged(*, enabled: bool) -> AbstractContextManager[None]:
+    return nullcontext()
+
+
+WAYS: dict[str, dict[str, Callable[..., Any]]] = {
+    "recorded": {},
+    "python": {"graph_capturer": lambda: None},
+    "uncompiled": {"compile_backend": lambda: None},
+    "untimed": {"benchmarking": _unchanged},
+}
+"""What of a device is switched off: captured steps, the compiler, the choice of kernels by their times."""
+
+
+def device_by(way: str, name: str) -> Device:
+    """Return a device without one of its means."""
     device = get_device(name)
-    vars(device)["graph_capturer"] = lambda: None
+    vars(device).update(WAYS[way])
     return device
 
 
@@ -95,46 +108,36 @@ def by_python(name: str) -> Device:
 
 
 def speed(options: argparse.Namespace, results: Results) -> Iterator[Part]:
-    """Images a second of one run: by optimizer, precision, and whether its steps are recorded."""
+    """Images a second of one run: by optimizer, precision, and by what is switched off."""
     device = get_device(options.device)
-    asked = [("sgd", precision) for precision in reversed(device.supported_precisions())]
-    asked += [(optimizer, device.supported_precisions()[-1]) for optimizer in ("sam", "adam")]
-    asked = asked[:2] if options.quick else asked
-    records = device.graph_capturer() is not None
-    for optimizer, precision in asked:
-        for way in ["recorded", "python"] if records else ["python"]:
-            yield _speed_part(options, optimizer, precision, way, seconds=60.0)
-    if records:  # the slowest to prepare: last
-        for way, seconds in (("tried", 90.0), ("compiled", 150.0)):
-            yield _speed_part(options, *asked[0], way, seconds=seconds)
-
-
-def _speed_part(
-    options: argparse.Namespace, optimizer: str, precision: str, way: str, *, seconds: float
-) -> Part:
-    recipe = Recipe().from_strings({"optimizer": optimizer, "precision": precision})
-    measure = _speed_in_process if way == "tried" else _speed
-    return Part(f"speed/{optimizer}/{precision}/{way}", seconds, partial(measure, options, recipe, way))
+    precisions = device.supported_precisions()[::-1]
+    asked = [("sgd", precisions[0], way) for way in WAYS]
+    asked += [("sgd", precision, "recorded") for precision in precisions[1:]]
+    asked += [(optimizer, precisions[0], "recorded") for optimizer in ("sam", "adam")]
+    if device.graph_capturer() is None:
+        asked = [(optimizer, precision, "python") for optimizer, precision, way in asked if way == "recorded"]
+    for optimizer, precision, way in asked[:2] if options.quick else asked:
+        recipe = Recipe().from_strings({"optimizer": optimizer, "precision": precision})
+        measure = partial(_speed_in_process, options, recipe, way)
+        yield Part(f"speed/{optimizer}/{precision}/{way}", 60.0, measure)
 
 
 def _speed_in_process(options: argparse.Namespace, recipe: Recipe, way: str) -> Row:
-    """Measure in a fresh process: cuDNN reads the flag only for plans that it has not cached."""
+    """Measure in a fresh process, since kernels are chosen once for a process."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         return pool.submit(_speed, options, recipe, way).result()
 
 
 def _speed(options: argparse.Namespace, recipe: Recipe, way: str) -> Row:
-    device = by_python(options.device) if way == "python" else get_device(options.device)
-    torch.backends.cudnn.benchmark = way == "tried"
-    if way == "compiled":
-        vars(device)["compile_backend"] = lambda: "inductor"
+    device = device_by(way, options.device)
     task = throughput.random_images(_model(options), recipe, 256 if options.quick else 16_384)
     engine, flop = throughput.make_train_step(task, device), throughput.flops_per_image(task)
     model, test = engine.learner.model, engine.learner.stage.test
     assert test is not None
+    evaluation = partial(evaluate, model, test, recipe, device, capturer=device.graph_capturer())
     for _ in range(2):  # what a shape's first steps choose, compile and record is behind it then
         throughput.train_epoch(engine)
-        evaluate(model, test, recipe, device)
+        evaluation()
     rates, peaks, issues, memory = [], [], [], []
     for _ in range(1 if options.quick else 5):
         peaks.append(throughput.matmul_rate(device, recipe.precision))
@@ -143,7 +146,7 @@ def _speed(options: argparse.Namespace, recipe: Recipe, way: str) -> Row:
         memory.append(device.max_memory_allocated())
         rates.append(len(engine.learner.stage.train) / seconds)
         issues.append(_issue(engine))
-    evaluated = throughput.time_call(device, lambda: evaluate(model, test, recipe, device))
+    evaluated = throughput.time_call(device, evaluation)
     return {
         "images_per_second": rates,
         "utilization": statistics.median(rate * flop / peak for rate, peak in zip(rates, peaks, strict=True)),
@@ -197,7 +200,8 @@ def _difference(name: str, kind: type[Method], optimizer: str) -> Row:
     torch.backends.cudnn.deterministic = True
     try:
         one, other = (
-            trace_run(task, kind(), device=device).weights for device in (get_device(name), by_python(name))
+            trace_run(task, kind(), device=device).weights
+            for device in (device_by("recorded", name), device_by("python", name))
         )
     finally:
         torch.backends.cudnn.deterministic = False

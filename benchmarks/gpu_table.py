@@ -19,7 +19,7 @@ def text(rows: Sequence[Row], where: Row) -> str:
     lines = [f"# Speed on {where['hardware']}{quick}", ""]
     lines += _table(("what", "at least", "measured", "n"), _goals(done))
     lines += ["", "## One run", ""]
-    head = ("optimizer", "precision", "steps", "train images/s", "share of peak", "test images/s", ISSUED)
+    head = ("optimizer", "precision", "way", "train images/s", "share of peak", "test images/s", ISSUED)
     lines += _table(head, _speeds(done))
     lines += ["", "## Runs side by side", ""]
     lines += _table(("way", "runs", "images/s in all", "each"), _together(done))

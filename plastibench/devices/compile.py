@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from plastibench.devices import Device
+from plastibench.errors import explain
 
 LogFunction = Callable[[str], None]
 RECOMPILE_LIMIT = 64
@@ -23,7 +24,7 @@ class CompiledForward:
 
     def __init__(self, device: Device, batch_size: int, on_log: LogFunction = lambda message: None) -> None:
         """Prepare for batches of `batch_size`; a compiler that torch does not have is logged."""
-        self._batch_size = batch_size
+        self._batch_size, self._on_log = batch_size, on_log
         self._backend = available_backend(device)
         self._compiled: tuple[nn.Module, Callable[[Tensor], Tensor]] | None = None
         if device.compile_backend() != self._backend:
@@ -35,12 +36,28 @@ class CompiledForward:
 
     def __call__(self, model: nn.Module, images: Tensor) -> Tensor:
         """Return the logits (b, classes) of images (b, c, h, w)."""
-        if self._backend is None or not self.compiles(images):
-            logits: Tensor = model(images)
-            return logits
+        if self._backend is not None and self.compiles(images):
+            try:
+                return self._compiled_forward(model, self._backend)(images)
+            except Exception as error:
+                if not _is_from_compiler(error):
+                    raise
+                # There is no C compiler, for example, or the model does what the backend cannot translate.
+                self._backend = None
+                self._on_log(
+                    f"the model cannot be compiled, so passes are computed eagerly: {explain(error)}"
+                )
+        logits: Tensor = model(images)
+        return logits
+
+    def _compiled_forward(self, model: nn.Module, backend: str) -> Callable[[Tensor], Tensor]:
         if self._compiled is None or self._compiled[0] is not model:
-            self._compiled = model, _compile(model, self._backend)
-        return self._compiled[1](images)
+            self._compiled = model, _compile(model, backend)
+        return self._compiled[1]
+
+
+def _is_from_compiler(error: Exception) -> bool:
+    return isinstance(error, torch._dynamo.exc.TorchDynamoException)
 
 
 def available_backend(device: Device) -> str | None:

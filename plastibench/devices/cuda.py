@@ -1,9 +1,8 @@
-"""GPUs that torch calls CUDA, and graph capture on them."""
+"""GPUs that torch calls CUDA."""
 
 import os
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from functools import cache
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import ClassVar
 
@@ -11,6 +10,7 @@ import torch
 from torch import nn
 
 from plastibench.devices.accelerator import Accelerator
+from plastibench.devices.cuda_graphs import CudaGraphs, release_idle_pools
 from plastibench.devices.device import SmallConvolution, has_volumes
 from plastibench.devices.graph_capture import GraphCapturer
 from plastibench.system import energy
@@ -54,6 +54,20 @@ class Cuda(Accelerator):
         torch.backends.cudnn.benchmark = False
         torch.use_deterministic_algorithms(True)
 
+    @contextmanager
+    def benchmarking(self, *, enabled: bool) -> Iterator[None]:
+        """Let cuDNN time its kernels, unless deterministic ones were asked for: which is fastest may vary."""
+        before = torch.backends.cudnn.benchmark
+        torch.backends.cudnn.benchmark = enabled and not torch.are_deterministic_algorithms_enabled()
+        try:
+            yield
+        finally:
+            torch.backends.cudnn.benchmark = before
+
+    def compile_backend(self) -> str | None:
+        """Return Inductor, which fuses what lies between convolutions, unless kernels must not vary."""
+        return None if torch.are_deterministic_algorithms_enabled() else "inductor"
+
     def graph_capturer(self) -> GraphCapturer | None:
         """Return CUDA graphs: Python launches the kernels of a small batch slower than they run."""
         return CudaGraphs(self.torch_device)
@@ -79,7 +93,8 @@ class Cuda(Accelerator):
         torch.cuda.set_per_process_memory_fraction(1 / num_processes, self.torch_device.index)
 
     def empty_cache(self) -> None:
-        """Empty the cache of torch's allocator."""
+        """Empty the cache of torch's allocator, and release the memory that new graphs would use again."""
+        release_idle_pools(self.torch_device)
         torch.cuda.empty_cache()
 
     def autocast(self, precision: str) -> AbstractContextManager[object]:
@@ -87,38 +102,3 @@ class Cuda(Accelerator):
         torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
         torch.backends.cudnn.allow_tf32 = precision == "tf32"
         return super().autocast(precision)
-
-
-class CudaGraphs(GraphCapturer):
-    """Captures on a side stream, as torch's notes on CUDA graphs ask; replays on the current stream."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.stream = _side_stream(device)
-
-    def warm_up(self, work: Callable[[], None]) -> None:
-        """Run the work on the side stream; the current stream waits for it."""
-        current = torch.cuda.current_stream(self.stream.device)
-        self.stream.wait_stream(current)
-        with torch.cuda.stream(self.stream):
-            work()
-        current.wait_stream(self.stream)
-
-    def capture(self, work: Callable[[], None]) -> Callable[[], None]:
-        """Capture the work, which computes nothing, and replay it once."""
-        graph, device = torch.cuda.CUDAGraph(), self.stream.device
-        with torch.cuda.device(device):
-            current = torch.cuda.current_stream(device)
-            try:
-                # Threads that decode and pin images keep running: only this one must do nothing unsafe.
-                with torch.cuda.graph(graph, stream=self.stream, capture_error_mode="thread_local"):
-                    work()
-            finally:
-                torch.cuda.set_stream(current)  # torch leaves the side stream current if a capture fails
-        graph.replay()
-        return graph.replay
-
-
-@cache
-def _side_stream(device: torch.device) -> torch.cuda.Stream:
-    """Return one stream per device: cuBLAS keeps a workspace of 32 MiB for every stream it has seen."""
-    return torch.cuda.Stream(device)

@@ -112,6 +112,13 @@ class Device:
         """Return a new capturer of training steps, or None if they run eagerly here."""
         return None
 
+    def benchmarking(self, *, enabled: bool) -> AbstractContextManager[None]:
+        """Return a context in which the device's library may time its kernels for shapes that are new.
+
+        It takes seconds for each shape: worth it for whole batches, not for the last one of an epoch.
+        """
+        return nullcontext()
+
     def compile_backend(self) -> str | None:
         """Return the backend of torch.compile for passes of whole batches, or None to compute eagerly."""
         return None

@@ -54,7 +54,7 @@ class GraphedStep(Generic[Counts]):
     Valid as long as the learner keeps its weights, optimizer and modes in the same memory: within a stage.
     """
 
-    def __init__(self, capturer: GraphCapturer, on_log: Callable[[str], None]) -> None:
+    def __init__(self, capturer: GraphCapturer, on_log: Callable[[str], None] = lambda message: None) -> None:
         self._capturer = capturer
         self._on_log = on_log
         self._graphs: dict[torch.Size, CapturedGraph[Counts] | None] = {}

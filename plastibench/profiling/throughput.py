@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Self
@@ -95,11 +96,12 @@ def _measure(name: str, task: RandomImages, device: Device) -> Throughput:
     test = stage.test
     assert test is not None, "the task has test images"
     train, evaluation, peak = [], [], []
+    evaluation_pass = partial(evaluate, model, test, task.recipe, device, capturer=device.graph_capturer())
     train_epoch(step)  # the first epoch allocates memory and chooses kernels
     for _ in range(REPEATS):
         peak.append(matmul_rate(device, task.recipe.precision))
         train.append(len(stage.train) / time_call(device, lambda: train_epoch(step)))
-        evaluation.append(len(test) / time_call(device, lambda: evaluate(model, test, task.recipe, device)))
+        evaluation.append(len(test) / time_call(device, evaluation_pass))
     flop = flops_per_image(task)
     return Throughput(
         model=name,

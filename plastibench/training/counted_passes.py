@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from plastibench.data.dataset import Dataset
 from plastibench.devices import Device
 from plastibench.devices.device import arranged
+from plastibench.devices.graph_capture import GraphCapturer
 from plastibench.plugins.task import Stage, Task
 from plastibench.training import flops
 from plastibench.training.activation_memory import micro_batch_size
@@ -26,6 +27,8 @@ class CountedPasses:
     stage: Stage
     """The stage that is being trained, or is about to be."""
     device: Device
+    capturer: GraphCapturer | None
+    """Captures evaluations, if the device can."""
     cost: Cost
     """What the current stage has cost so far."""
     counts_backward: bool
@@ -82,7 +85,9 @@ class CountedPasses:
 
         Counted, and the model is left as it was.
         """
-        metrics = evaluate(model, data, self.task.recipe, self.device, self.stage.num_classes)
+        metrics = evaluate(
+            model, data, self.task.recipe, self.device, self.stage.num_classes, capturer=self.capturer
+        )
         self.cost.remedy_forwards += metrics.num_examples
         self.cost.add_flops("remedy", metrics.flops)
         return metrics.accuracy(self.task.recipe.test_accuracy)

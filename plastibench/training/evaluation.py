@@ -1,7 +1,9 @@
 """Accuracy and loss: running sums during training, and the evaluation of a model."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,8 +14,12 @@ from plastibench.data.dataset import Dataset
 from plastibench.devices import Device
 from plastibench.devices.compile import CompiledForward
 from plastibench.devices.device import arranged
+from plastibench.devices.graph_capture import GraphCapturer, GraphedStep
 from plastibench.plugins.recipe import AccuracyAverage, Recipe
 from plastibench.training.flops import Flops, add_flops, cached_pass_flops
+
+MIN_CAPTURED_BATCHES = 8
+"""Whole batches from which on capturing a pass takes less time than it saves."""
 
 
 @dataclass(frozen=True)
@@ -82,45 +88,71 @@ class RunningMetrics:
 
 
 def evaluate(
-    model: nn.Module, data: Dataset, recipe: Recipe, device: Device, num_classes: int | None = None
+    model: nn.Module,
+    data: Dataset,
+    recipe: Recipe,
+    device: Device,
+    num_classes: int | None = None,
+    *,
+    capturer: GraphCapturer | None = None,
 ) -> Metrics:
     """Return the metrics of a model in evaluation mode, and leave the model as it was.
 
-    `num_classes` is how many classes a prediction is chosen from, the first ones; None is all.
+    `num_classes` is how many classes a prediction is chosen from, the first ones; None is all. `capturer`
+    captures the pass of a whole batch if there are enough of them for that to pay off.
     """
     metrics, total = RunningMetrics(device), _NONE
-    for logits, y, flops in _passes(model, data, recipe, device):
-        total = add_flops(total, flops)
-        known = logits if num_classes is None else logits[:, :num_classes]
-        metrics.update_sums(known, y, F.cross_entropy(known, y))
-        metrics.count_batch(len(y))
+    with _evaluating(model, recipe, device) as forward:
+
+        def update(images: Tensor, y: Tensor) -> None:
+            known = forward(images)[:, :num_classes]
+            metrics.update_sums(known, y, F.cross_entropy(known, y))
+
+        pays_off = len(data) >= MIN_CAPTURED_BATCHES * recipe.test_batch_size
+        take = update if capturer is None or not pays_off else partial(GraphedStep[None](capturer), update)
+        for images, y, flops in _batches(model, data, recipe, device):
+            take(images, y)
+            total = add_flops(total, flops)
+            metrics.count_batch(len(y))
+            device.mark_step()
     return replace(metrics.compute(), flops=total)
 
 
 def predict(model: nn.Module, data: Dataset, recipe: Recipe, device: Device) -> tuple[Tensor, Flops | None]:
     """Return the logits of a model in evaluation mode, (n, classes) float32 on the CPU, and their FLOPs."""
     found, total = [], _NONE
-    for logits, _, flops in _passes(model, data, recipe, device):
-        total = add_flops(total, flops)
-        found.append(logits)
+    with _evaluating(model, recipe, device) as forward:
+        for images, _, flops in _batches(model, data, recipe, device):
+            found.append(forward(images))
+            total = add_flops(total, flops)
+            device.mark_step()
     return torch.cat(found).cpu(), total
 
 
-def _passes(
-    model: nn.Module, data: Dataset, recipe: Recipe, device: Device
-) -> Iterator[tuple[Tensor, Tensor, Flops | None]]:
-    """Yield the logits, the labels and the FLOPs of each batch, the model in evaluation mode until the end.
+@contextmanager
+def _evaluating(model: nn.Module, recipe: Recipe, device: Device) -> Iterator[Callable[[Tensor], Tensor]]:
+    """Yield the forward pass of a model, which is in evaluation mode until the end.
 
-    What is done with a batch is done without gradient and in the recipe's precision.
+    What is done in the context is done without gradient and in the recipe's precision.
     """
-    forward, memory_format = CompiledForward(device, recipe.test_batch_size), device.memory_format(model)
+    passes = CompiledForward(device, recipe.test_batch_size)
+
+    def forward(images: Tensor) -> Tensor:
+        with device.benchmarking(enabled=len(images) == recipe.test_batch_size):
+            return passes(model, images).float()
+
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     with torch.no_grad(), device.autocast(recipe.precision):
-        count = cached_pass_flops(model, backward=False)
-        for x, y in data.batches(recipe.test_batch_size):
-            flops = count(x.shape)
-            yield forward(model, arranged(x, memory_format)).float(), y, flops
-            device.mark_step()
+        yield forward
     for module, training in modes:
         module.training = training
+
+
+def _batches(
+    model: nn.Module, data: Dataset, recipe: Recipe, device: Device
+) -> Iterator[tuple[Tensor, Tensor, Flops | None]]:
+    """Yield images as the model is fastest on them, labels, and the FLOPs of a forward pass."""
+    count, memory_format = cached_pass_flops(model, backward=False), device.memory_format(model)
+    for x, y in data.batches(recipe.test_batch_size):
+        yield arranged(x, memory_format), y, count(x.shape)

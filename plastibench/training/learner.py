@@ -56,6 +56,8 @@ class Learner(CountedPasses, OptimizedModel):
         positions) without gradient for each layer of `hidden_units`."""
         self.batch: Tensor | None = None
         """In `loss_term` and `after_step`: what the model is trained on in this step, (b, c, h, w)."""
+        self.capturer = device.graph_capturer()
+        """Captures evaluations, if the device can."""
         self.watching = self.counts_backward = False
         self.choices: list[Tensor] = []
         """The order of the examples that had not arrived, after each stage, if the model chooses."""

@@ -215,7 +215,9 @@ def _evaluate(
         model = method.evaluated(learner)
     with cost.measure("evaluation", learner.device):
         test, validation = (
-            None if data is None else evaluate(model, data, recipe, learner.device, stage.num_classes)
+            None
+            if data is None
+            else evaluate(model, data, recipe, learner.device, stage.num_classes, capturer=learner.capturer)
             for data in (stage.test, stage.validation)
         )
         if pool is not None:

@@ -61,10 +61,11 @@ class TrainStep:
         self._step, before = self.learner.step, self.learner.cost.remedy_work()
         one_pass = self._pass_flops(x.shape)
         images = arranged(x, self._memory_format)
-        if self._graphed is None:
-            counts = self._update(images, y)
-        else:
-            counts = self._take_graphed_step(self._graphed, images, y)
+        with self.learner.device.benchmarking(enabled=len(y) == self.recipe.batch_size):
+            if self._graphed is None:
+                counts = self._update(images, y)
+            else:
+                counts = self._take_graphed_step(self._graphed, images, y)
         # What the host counts: a replay does not run the lines of `_update` that do it.
         self.learner.step = self._step + 1
         self.metrics.count_batch(len(y))

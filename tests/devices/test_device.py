@@ -12,7 +12,7 @@ from support.tasks import LogRecorder, captured_digits, small_digits
 from torch import nn
 
 from plastibench.devices import Cpu, Cuda, Device, Hpu, get_device
-from plastibench.devices.cuda import CudaGraphs
+from plastibench.devices.cuda_graphs import CudaGraphs
 from plastibench.devices.graph_capture import GraphCapturer
 from plastibench.errors import RequestError
 from plastibench.plugins.method import Method
