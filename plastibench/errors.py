@@ -21,12 +21,27 @@ class DataError(RequestError):
     """A data set that is missing, incomplete, or differs from its checksum."""
 
 
-def unknown(kind: str, value: str, allowed: Iterable[str]) -> RequestError:
-    """Return the error for a name that does not exist, with the closest name that does."""
+def unknown(kind: str, value: str, allowed: Iterable[str], further: Iterable[str] = ()) -> RequestError:
+    """Return the error for a name that does not exist, with the closest name that does.
+
+    Names in `further`, of another kind, may be meant, too; they are not listed.
+    """
     names = sorted(allowed)
-    matches = get_close_matches(value, names, n=1, cutoff=0.5)
-    hint = f"; did you mean {matches[0]!r}?" if matches else ""
+    hint = did_you_mean(value, [*names, *further])
     return RequestError(f"no {kind} named {value!r}{hint} (there are: {', '.join(names) or 'none'})")
+
+
+def did_you_mean(value: str, names: Iterable[str]) -> str:
+    """Return a question with the name that is closest to a value, or nothing if none is close.
+
+    A name such as `dash.floor` is as close as its last part.
+    """
+    spellings: dict[str, str] = {}
+    for name in names:
+        for spelling in (name, name.rpartition(".")[2]):
+            spellings.setdefault(spelling.casefold(), name)
+    matches = get_close_matches(value.casefold(), spellings, n=1, cutoff=0.5)
+    return f"; did you mean {spellings[matches[0]]!r}?" if matches else ""
 
 
 EXTRAS = {

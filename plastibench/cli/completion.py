@@ -147,6 +147,14 @@ def settings(ctx: click.Context, _: click.Parameter, text: str) -> Items:
     return _assignments(known, text) + _items(dict.fromkeys(f"{name}." for name in methods), text)
 
 
+def setting_meant(ctx: click.Context, option: str) -> str | None:
+    """Return the setting that has the name of an option which a command lacks, if the command has --set."""
+    param = next((each for each in ctx.command.params if "--set" in each.opts), None)
+    name = option.lstrip("-").replace("-", "_")
+    known = [] if param is None else [item.value for item in settings(ctx, param, name)]
+    return name if f"{name}=" in known else None
+
+
 def settings_of_class(cls: str) -> Complete:
     """Return what completes NAME=VALUE for the settings of one class, given as `module:class`."""
 

@@ -9,9 +9,8 @@ import traceback
 
 import click
 
-from plastibench.cli import commands
+from plastibench.cli import commands, completion
 from plastibench.cli.command import Commands, Interrupted
-from plastibench.cli.completion import VARIABLE
 from plastibench.cli.exit_codes import ExitCode
 from plastibench.cli.logs import TRACEBACK_HINT, ConsoleHandler, log_to_console, wants_tracebacks
 from plastibench.errors import RequestError, explain, hide_logins, one_line
@@ -67,8 +66,7 @@ def _exit_code() -> int:
         try:
             return _run_command(handler)
         except click.ClickException as error:
-            del (getattr(error, "possibilities", None) or [])[1:]  # of what may be meant, the nearest
-            return _fail(error.format_message(), ExitCode.USAGE)
+            return _fail(_usage_message(error), ExitCode.USAGE)
         except RequestError as error:
             return _fail(str(error), ExitCode.USAGE)
         except (KeyboardInterrupt, Interrupted, click.Abort):
@@ -82,9 +80,19 @@ def _exit_code() -> int:
             return _fail(f"{explain(error)} ({TRACEBACK_HINT})", ExitCode.FAILURE)
 
 
+def _usage_message(error: click.ClickException) -> str:
+    """Return click's message with the nearest of what may be meant, which for an option may be a setting."""
+    if isinstance(error, click.NoSuchOption) and error.ctx is not None:
+        setting = completion.setting_meant(error.ctx, error.option_name)
+        if setting is not None:
+            return f"No such option: {error.option_name}. Did you mean --set {setting}=...?"
+    del (getattr(error, "possibilities", None) or [])[1:]
+    return error.format_message()
+
+
 def _run_command(handler: ConsoleHandler) -> int:
     """Run the command that the arguments name; return its exit code, which is None for success."""
-    if VARIABLE in os.environ:
+    if completion.VARIABLE in os.environ:
         from plastibench.cli import shells  # noqa: F401 - it registers how bash and zsh are served
     try:
         return int(cli.main(prog_name="plastibench", standalone_mode=False, obj=handler) or 0)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, runtime_checkable
 import torch
 from torch import nn
 
-from plastibench.errors import RequestError
+from plastibench.errors import RequestError, did_you_mean
 
 if TYPE_CHECKING:
     from plastibench.devices.graph_capture import GraphCapturer
@@ -161,6 +161,7 @@ class Device:
             allowed = ", ".join(self.supported_precisions())
             raise RequestError(
                 f"precision={precision} is not allowed on {self.device_type}: it can be {allowed}"
+                f"{did_you_mean(precision, self.supported_precisions())}"
             )
         dtype = AUTOCAST.get(precision)
         return nullcontext() if dtype is None else torch.autocast(self.device_type, dtype=dtype)

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from plastibench.errors import RequestError, unknown
+from plastibench.experiments.grid_names import check_names
 from plastibench.experiments.grid_plan import GridPlan, Refusal
 from plastibench.experiments.spec import Part, Spec
 from plastibench.plugins.fields import Settings, setting_names, settings_of
@@ -103,7 +104,8 @@ class Grid:
             nested = {} if regime is None else {"regime": regime}
             known = _known(cls, texts)
             task: Task = cls.parse(known, recipe=recipe, architecture=architecture, **nested)
-        self._check_names(registry, texts, task, f"{name} with {model}")
+        methods = dict.fromkeys(text.partition(":")[0] for text in self.methods)
+        check_names(texts, task, f"{name} with {model}", registry, {"method": methods, "probe": self.probes})
         parts = {
             "task": Part.of(registry.get("task", name), task),
             **_regime_parts(registry, regime),
@@ -200,34 +202,6 @@ class Grid:
             prefix, dot, _ = full.partition(".")
             if dot and prefix not in (names := {*self.tasks, *methods, *models, *regimes, *self.probes}):
                 raise unknown("task, regime, model, method or probe of this grid", prefix, names)
-
-    def _check_names(self, registry: Registry, texts: Texts, task: Task, where: str) -> None:
-        """Raise RequestError for a setting that neither the task nor its regime, recipe or model has."""
-        regime: Regime | None = getattr(task, "regime", None)
-        model = task.architecture if task.uses_architecture() else None
-        regimes = () if regime is None else regime.chain()
-        parts = [part for part in (task, task.recipe, model, *regimes) if part is not None]
-        known = {name for part in parts for name in setting_names(type(part))}
-        known |= set() if regime is None else {"regime"}
-        for name in texts:
-            if name not in known:
-                self._check_owner(registry, name, regime)
-                raise unknown(f"setting of {where}", name, known)
-
-    def _check_owner(self, registry: Registry, setting: str, regime: Regime | None) -> None:
-        """Raise RequestError for a setting of another regime, or one that lacks the name of its method."""
-        methods = dict.fromkeys(text.partition(":")[0] for text in self.methods)
-        owners = [name for name in methods if setting in setting_names(registry.load("method", name))]
-        if owners:
-            full = " or ".join(f"{name}.{setting}" for name in owners)
-            raise RequestError(f"no setting of the task, recipe or model named {setting!r}: write {full}")
-        regimes = [] if regime is None else registry.names("regime")
-        for name in regimes:
-            if setting in setting_names(registry.load("regime", name)):
-                given = registry.find("regime", regime).name
-                raise RequestError(
-                    f"{setting} means nothing with regime={given}: leave it out, or set regime={name}"
-                )
 
 
 def _default_regime(task: type[Task]) -> Regime | None:

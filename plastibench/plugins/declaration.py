@@ -8,7 +8,7 @@ from dataclasses import MISSING, Field, dataclass, replace
 from types import NoneType
 from typing import Any, get_origin
 
-from plastibench.errors import RequestError
+from plastibench.errors import RequestError, did_you_mean
 from plastibench.plugins.values import ValueType, show, value_types
 
 Bounds = tuple[float | None, float | None]
@@ -143,7 +143,8 @@ class Setting:
 
     def _not_allowed(self, value: object) -> RequestError:
         given = value if isinstance(value, str) else show(value)
-        return RequestError(f"{self.name}={given} is not allowed: {self.name} is {self.allowed}")
+        hint = did_you_mean(given, [text for type_ in self.types for text in type_.choices])
+        return RequestError(f"{self.name}={given} is not allowed: {self.name} is {self.allowed}{hint}")
 
 
 def _items(value: object) -> tuple[Any, ...]:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from plastibench.errors import RequestError
+from plastibench.errors import RequestError, did_you_mean
 
 Reduction = Literal["last", "sum", "mean"]
 REDUCTIONS: tuple[Reduction, ...] = ("last", "sum", "mean")
@@ -81,7 +81,10 @@ def _check(name: str, value: object, reduction: str) -> None:
             "units_recycled"
         )
     if reduction not in REDUCTIONS:
-        raise RequestError(f"learner.log has no reduction {reduction!r}: it can be {', '.join(REDUCTIONS)}")
+        hint = did_you_mean(reduction, REDUCTIONS)
+        raise RequestError(
+            f"learner.log has no reduction {reduction!r}: it can be {', '.join(REDUCTIONS)}{hint}"
+        )
     if isinstance(value, Tensor) and value.numel() != 1:
         raise RequestError(
             f"learner.log takes one number for {name}, not a tensor of shape {tuple(value.shape)}"

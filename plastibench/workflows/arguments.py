@@ -6,7 +6,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, TypedDict
 
-from plastibench.errors import RequestError
+from plastibench.errors import RequestError, did_you_mean
 from plastibench.experiments.seeds import parse_seeds
 from plastibench.experiments.shard import Shard
 from plastibench.plugins.from_class import plugin_of
@@ -75,7 +75,8 @@ def workspace(arguments: WorkspaceArguments, allowed: type) -> Workspace:
     for name in arguments:
         if name not in allowed.__annotations__:
             names = ", ".join(allowed.__annotations__)
-            raise TypeError(f"unexpected keyword argument {name!r} (there are: {names})")
+            hint = did_you_mean(name, allowed.__annotations__)
+            raise TypeError(f"unexpected keyword argument {name!r}{hint} (there are: {names})")
     folders = {"home": arguments.get("home"), "data": arguments.get("data")}
     named: dict[str, Any] = {name: Path(folder) for name, folder in folders.items() if folder is not None}
     return Workspace(**named, plugins=_paths(arguments.get("plugins", ())))

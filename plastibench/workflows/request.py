@@ -1,5 +1,6 @@
 """Typed requests: what the user named, completed from a suite and the defaults."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -66,7 +67,9 @@ class Selection:
             return self._tuned_suite()
         if self.tasks is None:
             suite = suites.load(suites.defaults().suite if self.suite is None else self.suite)
-            return replace(suite, grids=tuple(self._override(grid) for grid in suite.grids))
+            suite = replace(suite, grids=tuple(self._override(grid) for grid in suite.grids))
+            self._check_references(suite)
+            return suite
         usual = suites.defaults()
         grid = Grid(tasks=self.tasks, methods=suites.load(usual.suite).grids[0].methods)
         return Suite("-".join(grid.tasks), "", usual.baseline, usual.cost_reference, (self._override(grid),))
@@ -111,6 +114,15 @@ class Selection:
             raise unknown(f"method in tuning {suite.name}", ",".join(self.methods or ()), tuned_methods)
         same_methods = replace(self, methods=None)
         return replace(suite, grids=tuple(same_methods._override(grid) for grid in grids))
+
+    def _check_references(self, suite: Suite) -> None:
+        """Raise RequestError if a name to compare with is no method; its file need not be at hand."""
+        names = {method.partition(":")[0] for grid in suite.grids for method in grid.methods}
+        names |= set(self.workspace.registry.names("method"))
+        for role in ("baseline", "cost_reference"):
+            label = getattr(suite, role)
+            if label is not None and re.split(r"\W", label)[0] not in names:
+                raise unknown(f"method for {role} of suite {suite.name}", label, names)
 
     def _override(self, grid: Grid) -> Grid:
         named = {name: getattr(self, name) for name in OVERRIDES}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from plastibench.cli import options
+from plastibench.cli import options, parsing
 from plastibench.cli.command import define_command
 from plastibench.cli.json_output import print_json
 
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 )
 @click.option(
     "--homes",
-    type=click.Choice(["shared", "each"]),
+    type=parsing.Choice(["shared", "each"]),
     default="shared",
     show_default=True,
     help="One home folder for all tasks, or one for each task, merged at the end.",
