@@ -28,6 +28,7 @@ class Cuda(Accelerator):
 
     device_type = "cuda"
     small_convolution: ClassVar[SmallConvolution] = "library"
+    casts_together: ClassVar[bool] = True
 
     @classmethod
     def unavailable_reason(cls) -> str | None:

@@ -44,6 +44,9 @@ class Device:
     small_convolution: ClassVar[SmallConvolution] = "matmul"
     """How small convolutions are fastest here."""
 
+    casts_together: ClassVar[bool] = False
+    """Whether all weights are best cast to the precision of a pass by one operation."""
+
     def __init__(self, index: int | None = None) -> None:
         name = self.device_type if index is None else f"{self.device_type}:{index}"
         self.torch_device = torch.device(name)

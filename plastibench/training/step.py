@@ -7,13 +7,14 @@ import torch
 from torch import Tensor
 
 from plastibench.devices.compile import CompiledForward
-from plastibench.devices.device import arranged
+from plastibench.devices.device import AUTOCAST, arranged
 from plastibench.devices.graph_capture import GraphCapturer, GraphedStep
 from plastibench.plugins.method import Method, call_hook
 from plastibench.plugins.recipe import Recipe
 from plastibench.training import flops
 from plastibench.training.batch_norm import batches_counted_together, frozen_batch_norm_statistics
 from plastibench.training.callbacks import TrainingCallback
+from plastibench.training.cast_weights import weights_cast_together
 from plastibench.training.cost import RemedyWork
 from plastibench.training.evaluation import RunningMetrics
 from plastibench.training.learner import Learner
@@ -92,7 +93,8 @@ class TrainStep:
 
         def closure() -> Tensor:
             learner.optimizer.zero_grad(set_to_none=True)
-            with self._batch_norm_statistics(len(passes)), device.autocast(self.recipe.precision):
+            statistics = self._batch_norm_statistics(len(passes))
+            with statistics, device.autocast(self.recipe.precision), self._cast_weights():
                 logits = learner.known(self._logits(images, is_first=not passes))
             loss = learner.loss(logits, y)
             passes.append((logits.detach(), loss.detach()))
@@ -113,6 +115,10 @@ class TrainStep:
         self.metrics.update_sums(logits, y, loss)
         learner.activations = learner.batch = None
         return StepCounts(len(passes), learner.cost.remedy_work().since(before))
+
+    def _cast_weights(self) -> AbstractContextManager[None]:
+        dtype = AUTOCAST.get(self.recipe.precision) if self.learner.device.casts_together else None
+        return nullcontext() if dtype is None else weights_cast_together(self.learner.model, dtype)
 
     def _logits(self, images: Tensor, *, is_first: bool) -> Tensor:
         """Return the logits; if the method watches, keep the activations of the step's first pass."""

@@ -28,6 +28,8 @@ class Conv3x3(nn.Conv2d):
 
     algorithm: SmallConvolution = "matmul"
     """How small images are computed."""
+    takes_cast_weights = True
+    """All that is done with the weights is done in the precision of the pass."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1, *, bias: bool = False) -> None:
         super().__init__(in_channels, out_channels, kernel_size=3, stride=stride, padding=1, bias=bias)
