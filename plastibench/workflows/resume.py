@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from plastibench.analysis.tables.incomplete import Asked
 from plastibench.errors import RequestError
 from plastibench.experiments import suites
 from plastibench.experiments.spec import Spec
@@ -17,7 +18,7 @@ from plastibench.workflows.kept_plugins import with_plugins_of_runs
 from plastibench.workflows.request import RunOptions
 from plastibench.workflows.run import Batch, execute_batch
 from plastibench.workflows.run_result import RunResult
-from plastibench.workflows.shards import shard_specs
+from plastibench.workflows.shards import shard_name, shard_specs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +43,7 @@ def resume(request: ResumeRequest, callbacks: Sequence[RunCallback] = ()) -> Run
     descriptions = Store(workspace.home)
     started = started_specs(descriptions, request.runs)
     started = [spec for spec in started if _is_named(request, spec)]
+    asked = Asked(started, shard_name(request.options) or "resumed runs")
     started = list(shard_specs(started, request.options, workspace.registry))
     finished = {record.id for record in load_summaries(workspace.store, [spec.id for spec in started])}
     unfinished = [spec for spec in started if spec.id not in finished]
@@ -52,6 +54,7 @@ def resume(request: ResumeRequest, callbacks: Sequence[RunCallback] = ()) -> Run
         device_name=_device_name(request, unfinished),
         leaderboard=None,
         options=request.options,
+        asked=asked,
     )
     result = execute_batch(batch, callbacks)
     log_damaged(descriptions, "the command that started the run executes it again")

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from plastibench.analysis.tables.incomplete import Asked
 from plastibench.errors import count
 from plastibench.experiments.grid_plan import Refusal
 from plastibench.experiments.spec import Spec, own_plugins
@@ -29,7 +30,7 @@ from plastibench.workflows.request import RunOptions, RunRequest
 from plastibench.workflows.resources import open_device, run_context
 from plastibench.workflows.run_logger import RunLogger
 from plastibench.workflows.run_result import RunResult
-from plastibench.workflows.shards import shard_specs
+from plastibench.workflows.shards import shard_name, shard_specs
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +50,8 @@ class Batch:
     """Settings that a tuning chose, by variant."""
     refused: Sequence[Refusal] = ()
     """Methods that cannot run where they are asked to."""
+    asked: Asked = field(default_factory=Asked)
+    """All runs that were asked for, of which these may be a part."""
 
 
 def run(request: RunRequest, callbacks: Sequence[RunCallback] = ()) -> RunResult:
@@ -70,6 +73,7 @@ def run(request: RunRequest, callbacks: Sequence[RunCallback] = ()) -> RunResult
         options=request.options,
         tuned=tuned_settings.from_grids(selection.specs_by_grid),
         refused=selection.refused,
+        asked=Asked(selection.specs, shard_name(request.options)),
     )
     return execute_batch(batch, callbacks)
 
@@ -122,6 +126,7 @@ def execute_batch(batch: Batch, callbacks: Sequence[RunCallback]) -> RunResult:
         failures={failure.spec.id: failure.message for failure in failures},
         links={} if mirror is None or mirror.result is None else mirror.result.links,
         refused=batch.refused,
+        asked=batch.asked,
     )
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from plastibench.analysis.tables.incomplete import Asked, mark_incomplete
 from plastibench.analysis.tables.result_tables import ResultTables
 from plastibench.analysis.tables.table import ResultTable, build_tables
 from plastibench.errors import RequestError, count
@@ -41,6 +42,8 @@ class RunResult:
     """Files that kept runs from being executed, with the reason."""
     refused: Sequence[Refusal] = ()
     """Methods that cannot run where they are asked to."""
+    asked: Asked = field(default_factory=Asked)
+    """All runs that were asked for, those of other shards too."""
 
     def __repr__(self) -> str:
         numbers = (
@@ -81,7 +84,9 @@ class RunResult:
 
     def _tables(self, records: Sequence[Record]) -> ResultTables:
         suite = self.suite
-        return ResultTables(build_tables(records, suite.baseline, suite.cost_reference, self.refused))
+        tables = build_tables(records, suite.baseline, suite.cost_reference, self.refused)
+        asked = replace(self.asked, failed=self.failures)
+        return ResultTables(mark_incomplete(table, asked) for table in tables)
 
     @cached_property
     def records(self) -> list[Record]:

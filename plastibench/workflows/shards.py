@@ -39,6 +39,11 @@ def shard_specs(specs: Sequence[Spec], options: RunOptions, registry: Registry) 
     return mine
 
 
+def shard_name(options: RunOptions) -> str:
+    """Return the name of the shard that the options name, or nothing if they name none."""
+    return "" if options.shard is None else f"shard {options.shard}"
+
+
 def write_costs(path: Path, seconds: Mapping[str, float]) -> None:
     """Write the seconds that runs still take, by id. Raises RequestError if that is not possible."""
     costs = {run: round(MILLISECONDS * each) for run, each in seconds.items()}

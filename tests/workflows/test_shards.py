@@ -34,6 +34,8 @@ def test_shards_execute_every_run_once_whatever_is_finished_when_they_start(tmp_
         assert found is not None, line
         splits.add(found[1])
         assert len(finished(tmp_path) - done) == 2
+        assert f"(shard {shard}: 2 of 6 runs, seed" in result.out
+        assert f"shard {shard}: without cold seed " in result.out
         done = finished(tmp_path)
     assert len(splits) == 1
     again = small_run(tmp_path, *GRID, "--shard", "1/3")
@@ -63,6 +65,7 @@ def test_shards_of_resume_divide_what_was_asked_for_not_what_is_left(tmp_path: P
         result = command("resume", "--no-mlflow", "--home", home, "--jobs", 1, "--shard", shard)
         assert f"shard {shard}: 2 of 4 runs" in result.err
         assert len(finished(home)) == num_finished
+        assert (f"(shard {shard}: 2 of 4 runs" in result.out) is ("nothing to do" not in result.err)
 
 
 def test_known_costs_divide_and_must_cover_all_runs(tmp_path: Path) -> None:
