@@ -20,8 +20,8 @@ def test_a_table_of_a_shard_says_so_in_its_caption_and_names_the_missing_runs_be
     marked = mark_incomplete(table, Asked([*SPECS, *others], "shard 2/4", {failed}))
     assert marked.title == f"{table.title} (shard 2/4: 6 of 12 runs, seeds 0, 2 and 3 incomplete)"
     assert marked.notes[0] == (
-        "shard 2/4: without cold seed 3 (failed), cold seeds 0 and 2, warm seeds 0, 2 and 3; n counts the runs "
-        "above, and `plastibench table` shows all that are finished"
+        "shard 2/4: without cold seeds 0 and 2, cold seed 3 (failed), warm seeds 0, 2 and 3; "
+        "n counts the runs above, and `plastibench table` shows all that are finished"
     )
     assert marked.rows == table.rows
 

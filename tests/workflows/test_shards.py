@@ -35,7 +35,7 @@ def test_shards_execute_every_run_once_whatever_is_finished_when_they_start(tmp_
         splits.add(found[1])
         assert len(finished(tmp_path) - done) == 2
         assert f"(shard {shard}: 2 of 6 runs, seed" in result.out
-        assert f"shard {shard}: without cold seed " in result.out
+        assert f"shard {shard}: without cold seed" in result.out
         done = finished(tmp_path)
     assert len(splits) == 1
     again = small_run(tmp_path, *GRID, "--shard", "1/3")
