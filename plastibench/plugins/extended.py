@@ -5,6 +5,7 @@ import hashlib
 import importlib.util
 import json
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 
 from plastibench.plugins.code_hash import file_digest, parse
@@ -16,7 +17,8 @@ PACKAGES = ("plastibench.methods", "plastibench.tasks")
 
 def shipped_digest(path: Path) -> str:
     """Return the digest of a shipped plug-in, given its file. Raises OSError or SyntaxError."""
-    return extended_digest(file_digest(path), [parse(path)])
+    stats = path.stat()
+    return _with_imported(file_digest(path), _file_imports(path, stats.st_mtime_ns, stats.st_size))
 
 
 def extended_digest(digest: str, trees: Iterable[ast.Module]) -> str:
@@ -24,16 +26,26 @@ def extended_digest(digest: str, trees: Iterable[ast.Module]) -> str:
 
     It is its own if the code imports no shipped plug-in.
     """
-    imported = {name: shipped_digest(path) for tree in trees for name, path in _imports(tree)}
+    return _with_imported(digest, (name for tree in trees for name in imported_names(tree, "")))
+
+
+def _with_imported(digest: str, names: Iterable[str]) -> str:
+    imported = {name: shipped_digest(path) for name, path in _shipped(names)}
     if not imported:
         return digest
     text = json.dumps([digest, imported], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _imports(tree: ast.Module) -> Iterator[tuple[str, Path]]:
-    """Yield the name and the file of each shipped plug-in that a module imports."""
-    for name in imported_names(tree, ""):
+@cache
+def _file_imports(path: Path, mtime_ns: int, size: int) -> tuple[str, ...]:
+    """Return what a file imports, found once until the file changes."""
+    return tuple(imported_names(parse(path), ""))
+
+
+def _shipped(names: Iterable[str]) -> Iterator[tuple[str, Path]]:
+    """Yield the name and the file of each shipped plug-in among imported names."""
+    for name in names:
         package, _, module = ".".join(name.split(".")[:3]).rpartition(".")
         spec = importlib.util.find_spec(package) if package in PACKAGES else None
         for folder in (spec.submodule_search_locations or ()) if spec is not None else ():

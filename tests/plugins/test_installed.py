@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from collections.abc import Iterator
@@ -43,6 +44,12 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleN
     forget()
 
 
+def declare(package: SimpleNamespace, entries: str) -> None:
+    """Install the package again, with other entry points."""
+    package.entries.write_text(ENTRIES[entries])
+    os.utime(package.folder.parent)
+
+
 def forget() -> None:
     """Forget that the package was imported."""
     for name in [name for name in sys.modules if name.partition(".")[0] == "lab_of_a_test"]:
@@ -55,7 +62,7 @@ def test_an_entry_point_names_its_class(package: SimpleNamespace) -> None:
     assert (first.__name__, second.__name__) == ("First", "Second")
     assert [registry.find("method", cls()).name for cls in (second, first)] == ["second", "first"]
     assert first().result() == 2
-    package.entries.write_text(ENTRIES["exported"])
+    declare(package, "exported")
     assert Registry().load("method", "first") is first
     assert Registry().find("method", first()).name == "first"
 
@@ -63,7 +70,7 @@ def test_an_entry_point_names_its_class(package: SimpleNamespace) -> None:
 def test_papers_of_an_installed_class_are_cited(package: SimpleNamespace) -> None:
     assert "2401.01234" not in bibliography(["second"])
     assert "2401.01234" in bibliography(["first"])
-    package.entries.write_text(ENTRIES["exported"])
+    declare(package, "exported")
     assert "2401.01234" in bibliography(["first"])
     assert "lab_of_a_test.remedies" not in sys.modules
 
@@ -91,7 +98,7 @@ def test_a_run_outlives_the_package_of_its_method(package: SimpleNamespace, tmp_
 def test_an_entry_point_without_a_class_is_refused(
     package: SimpleNamespace, entries: str, message: str
 ) -> None:
-    package.entries.write_text(ENTRIES[entries])
+    declare(package, entries)
     with pytest.raises(RequestError, match=message):
         Registry().load("method", "first")
 
