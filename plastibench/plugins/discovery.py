@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Iterator
 from functools import cache
-from importlib.metadata import Distribution, EntryPoints, entry_points
+from importlib.metadata import Distribution, EntryPoint, entry_points
 from pathlib import Path
 
 from plastibench.errors import RequestError
@@ -34,16 +34,16 @@ def shipped() -> Iterator[Plugin]:
 def installed() -> Iterator[Plugin]:
     """Yield the plug-ins that installed packages declare as entry points; nothing is imported."""
     declared = _entry_points(tuple((folder, _mtime(Path(folder))) for folder in sys.path))
-    for kind in KINDS:
-        for entry in declared.select(group=f"plastibench.{kind}s"):
+    for kind, entries in declared.items():
+        for entry in entries:
             siblings = _top_level_modules(entry.dist) - {entry.module.partition(".")[0]}
             yield Plugin(kind, entry.name, entry.module, None, entry.attr, tuple(sorted(siblings)))
 
 
 @cache
-def _entry_points(folders: tuple[tuple[str, int], ...]) -> EntryPoints:
+def _entry_points(folders: tuple[tuple[str, int], ...]) -> dict[str, tuple[EntryPoint, ...]]:
     """Read a file of every installed package, once until a package comes or goes."""
-    return entry_points()
+    return {kind: tuple(entry_points(group=f"plastibench.{kind}s")) for kind in KINDS}
 
 
 def _mtime(path: Path) -> int:

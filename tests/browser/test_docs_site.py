@@ -25,7 +25,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(NARROW, "light"), (WIDE, "dark")])
+@pytest.mark.parametrize(
+    ("width", "scheme"), [(NARROW, "light"), pytest.param(WIDE, "dark", marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_fits_asks_for_nothing_and_can_be_read_by_all(
     visit: Callable[..., Visit], site: Path, page: str, width: int, scheme: str

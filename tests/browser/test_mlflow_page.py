@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,7 +21,9 @@ import pytest
 from support.browser import Visit
 from support.commands import command, program
 from support.reports import a_home, some_runs
-from support.tracking import QUIET, WHEN
+from support.tracking import QUIET, WHEN, empty_database
+
+from plastibench.tracking import DATABASE
 
 pytestmark = [pytest.mark.heavy, pytest.mark.browser, *(pytest.mark.filterwarnings(words) for words in QUIET)]
 
@@ -43,6 +46,7 @@ class Shown(NamedTuple):
 def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
     """Serve a home folder of a few runs, with a report beside them."""
     home = tmp_path_factory.mktemp("home")
+    shutil.copy(empty_database(), home / DATABASE)
     times = {"started": WHEN, "finished": WHEN}
     a_home(home, [replace(run, provenance={**run.provenance, **times}) for run in some_runs(2)])
     assert command("sync", "--home", home, "--report").status == 0
@@ -90,6 +94,7 @@ def test_the_leaderboard_lists_aggregates_first_and_then_runs_with_what_people_c
     assert not [text for text in listed[3:] if "seeds:" in text]
 
 
+@pytest.mark.slow
 def test_the_page_opens_without_the_panel_of_the_assistant(shown: Shown, visit: Open) -> None:
     seen = visit(shown.leaderboard)
     seen.page.get_by_text("seeds: warm").first.wait_for(timeout=PATIENCE)
@@ -98,6 +103,7 @@ def test_the_page_opens_without_the_panel_of_the_assistant(shown: Shown, visit: 
     assert seen.page.get_by_placeholder("Ask a question").count() == 0
 
 
+@pytest.mark.slow
 def test_the_page_of_a_run_shows_its_curves(shown: Shown, visit: Open) -> None:
     seen = visit(shown.leaderboard)
     seen.page.get_by_text("warm seed 0").first.click(timeout=PATIENCE)

@@ -27,7 +27,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "site"
 
 
-@pytest.mark.parametrize(("width", "scheme"), [VIEWS[0], VIEWS[-1]])
+@pytest.mark.parametrize(("width", "scheme"), [VIEWS[0], pytest.param(*VIEWS[-1], marks=pytest.mark.slow)])
 @pytest.mark.parametrize("page", ["index.html", "boards/board-1.html"])
 def test_each_page_fits_loads_nothing_and_has_no_accessibility_error(
     visit: Open, folder: Path, page: str, width: int, scheme: str

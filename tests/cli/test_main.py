@@ -60,7 +60,7 @@ def test_help_and_lists_take_less_than_three_tenths_of_a_second(words: list[str]
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
-    assert min(seconds() for _ in range(5)) < 0.3
+    assert any(seconds() < 0.3 for _ in range(5))
 
 
 def test_run_prints_its_table_and_the_folder_of_the_runs(tmp_path: Path) -> None:

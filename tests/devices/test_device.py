@@ -200,6 +200,7 @@ print(device.is_deterministic(), os.environ["CUBLAS_WORKSPACE_CONFIG"], torch.ba
 
 
 @pytest.mark.heavy
+@pytest.mark.slow
 def test_cuda_is_deterministic_on_request_only() -> None:
     done = child("-c", DETERMINISTIC)
     assert done.stdout.split() == ["False", "True", ":4096:8", "False"], done.stderr

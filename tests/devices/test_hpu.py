@@ -6,11 +6,12 @@ import json
 import os
 import subprocess
 import sys
-from functools import lru_cache
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.workers import once
 
 pytestmark = pytest.mark.heavy
 
@@ -19,58 +20,68 @@ TESTS = Path(__file__).parents[1]
 
 EAGER, LAZY = ("sgd-fp32", "sgd-bf16", "sgd-fp32-small_resnet"), ("sam-fp32",)
 """Recipes that are run with PT_HPU_LAZY_MODE=0 and with 1: one process each."""
+Found = Callable[[str], dict[str, Any]]
 
 
-@lru_cache
-def run_program(recipes: tuple[str, ...]) -> dict[str, Any]:
+@pytest.fixture(scope="module")
+def found(request: pytest.FixtureRequest) -> Found:
+    """Return what gives the results of the program that ran a recipe: of all methods, or of one in three."""
+    every = 1 if request.config.getoption("--slow") else 3
+    return lambda recipe: once(f"hpu-{recipe in LAZY}", lambda: run_program(recipe in LAZY, every))
+
+
+def run_program(lazy: bool, every: int) -> dict[str, Any]:
     path = os.pathsep.join(filter(None, [str(TESTS), os.environ.get("PYTHONPATH")]))
-    lazy = {"PT_HPU_LAZY_MODE": str(int(recipes == LAZY))}
-    environment = {**os.environ, **lazy, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
-    words = [sys.executable, "-W", "ignore", "-m", "support.hpu_program", *recipes]
-    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    mode = {"PT_HPU_LAZY_MODE": str(int(lazy))}
+    environment = {**os.environ, **mode, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
+    words = ["-W", "ignore", "-m", "support.hpu_program", str(every), *(LAZY if lazy else EAGER)]
+    done = subprocess.run(
+        [sys.executable, *words], env=environment, capture_output=True, text=True, check=False
+    )
     if "cannot import name '_setup_privateuseone_for_python_backend'" in done.stderr:
         pytest.skip("this torch has no Python backends to make the stand-in from")
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)  # type: ignore[no-any-return]
 
 
-def methods(recipe: str) -> dict[str, Any]:
-    found: dict[str, Any] = run_program(LAZY if recipe in LAZY else EAGER)["methods"][recipe]
-    return found
+@pytest.fixture
+def methods(found: Found) -> Found:
+    """Return what gives the results of each method for a recipe."""
+    return lambda recipe: found(recipe)["methods"][recipe]
 
 
 EAGER_SGD, LAZY_SAM = "sgd-fp32", "sam-fp32"
 
 
-def test_convolutions_give_the_bits_of_the_cpu() -> None:
-    found = methods("sgd-fp32-small_resnet")
-    assert {name: what["equal"] for name, what in found.items()} == dict.fromkeys(found, True)
-    assert "dash" in found
+def test_convolutions_give_the_bits_of_the_cpu(methods: Found) -> None:
+    ran = methods("sgd-fp32-small_resnet")
+    assert {name: what["equal"] for name, what in ran.items()} == dict.fromkeys(ran, True)
+    assert "dash" in ran
 
 
 @pytest.mark.parametrize("recipe", [EAGER_SGD, LAZY_SAM])
-def test_every_method_gives_the_bits_of_the_cpu(recipe: str) -> None:
-    found = methods(recipe)
-    assert len(found) >= 7
-    assert [name for name, what in found.items() if not what["equal"]] == []
+def test_every_method_gives_the_bits_of_the_cpu(methods: Found, recipe: str) -> None:
+    ran = methods(recipe)
+    assert len(ran) >= 7
+    assert [name for name, what in ran.items() if not what["equal"]] == []
 
 
 @pytest.mark.parametrize("recipe", [EAGER_SGD, LAZY_SAM])
-def test_the_host_waits_once_an_epoch_and_once_an_evaluation(recipe: str) -> None:
+def test_the_host_waits_once_an_epoch_and_once_an_evaluation(methods: Found, recipe: str) -> None:
     for name, what in methods(recipe).items():
         waits = what["calls"]["host_sync"] - what["epochs"] - what["stages"] - what["kept"]
         assert 0 <= waits <= what["logged"], name  # what a method reports is read when the stage ends
 
 
-def test_the_cards_generator_is_seeded_at_every_stage() -> None:
+def test_the_cards_generator_is_seeded_at_every_stage(methods: Found) -> None:
     assert all(what["calls"]["manual_seed_all"] >= what["stages"] for what in methods(EAGER_SGD).values())
 
 
-def test_steps_are_not_marked_in_eager_mode() -> None:
+def test_steps_are_not_marked_in_eager_mode(methods: Found) -> None:
     assert all("mark_step" not in what["calls"] for what in methods(EAGER_SGD).values())
 
 
-def test_steps_are_marked_after_every_pass_and_update_in_lazy_mode() -> None:
+def test_steps_are_marked_after_every_pass_and_update_in_lazy_mode(methods: Found) -> None:
     for name, what in methods(LAZY_SAM).items():
         # SAM: two passes and an update per step; then evaluation, and what a method does itself.
         passes = 2 if what["optimizer"] == "sam" else 1  # a method may have an optimizer of its own
@@ -78,17 +89,16 @@ def test_steps_are_marked_after_every_pass_and_update_in_lazy_mode() -> None:
         assert what["passes"] == passes * what["samples"], name
 
 
-def test_bf16_runs_through_autocast() -> None:
-    found = methods("sgd-bf16")
-    assert all(what["steps"] > 0 for what in found.values())
+def test_bf16_runs_through_autocast(methods: Found) -> None:
+    assert all(what["steps"] > 0 for what in methods("sgd-bf16").values())
 
 
-def test_a_missing_compiler_is_logged_and_not_used() -> None:
+def test_a_missing_compiler_is_logged_and_not_used(found: Found, methods: Found) -> None:
     lacks = "torch has no compiler 'hpu_backend' here: passes are computed eagerly"
     assert all(what["messages"] == [lacks] for what in methods(EAGER_SGD).values())
-    assert run_program(EAGER)["doctor"]["compiler"] == "hpu_backend, not registered in torch"
+    assert found(EAGER_SGD)["doctor"]["compiler"] == "hpu_backend, not registered in torch"
 
 
-def test_no_compiler_is_used_in_lazy_mode() -> None:
+def test_no_compiler_is_used_in_lazy_mode(found: Found, methods: Found) -> None:
     assert all(what["messages"] == [] for what in methods(LAZY_SAM).values())
-    assert "compiler" not in run_program(LAZY)["doctor"]
+    assert "compiler" not in found(LAZY_SAM)["doctor"]

@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from support.faults import Trial, empty_database
+from support import tracking
+from support.faults import Trial
 
 from plastibench.runner.provenance import commit
 from plastibench.system.cpu import num_cores, processor_name
@@ -25,8 +26,10 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     times = metafunc.definition.get_closest_marker("times")
     if times is not None:
-        count = times.kwargs[metafunc.config.getoption("--faults")]
-        metafunc.parametrize("number", range(count))
+        how = metafunc.config.getoption("--faults")
+        slow = times.kwargs.get("slow", 0) if how == "short" else 0
+        marks = [(number, [pytest.mark.slow] * (number < slow)) for number in range(times.kwargs[how])]
+        metafunc.parametrize("number", [pytest.param(number, marks=mark) for number, mark in marks])
 
 
 @pytest.fixture
@@ -49,9 +52,9 @@ def trial(request: pytest.FixtureRequest) -> Trial:
 
 
 @pytest.fixture(scope="session")
-def database(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """Return an empty store of MLflow: making its tables takes seconds, copying them nothing."""
-    return empty_database(tmp_path_factory.mktemp("database"))
+def database() -> bytes:
+    """Return an MLflow database without runs."""
+    return tracking.empty_database().read_bytes()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -108,7 +108,7 @@ class Chain:
         return bool(run_files(self.home, "run.json"))
 
 
-@pytest.mark.times(short=1, full=20)
+@pytest.mark.times(short=2, full=20, slow=1)
 def test_a_command_that_is_killed_five_times_and_repeated_gives_the_same_bits(
     number: int, tmp_path: Path, trial: Trial, database: bytes
 ) -> None:

@@ -7,7 +7,7 @@ that see layers hold on a residual network too (here) and on models that are not
 from __future__ import annotations
 
 import pytest
-from support.pairs import pairs
+from support.pairs import pairs, some_of
 from support.tasks import CAPTURED, augmented, changes_captured_steps, few_digits
 
 from plastibench.plugins.method import Method
@@ -126,8 +126,7 @@ def test_captured_steps_equal_eager_steps(registry: Registry, name: str, optimiz
     laws.captured_steps_equal_eager_steps(suited(task, ACTING[name]), ACTING[name])
 
 
-@pytest.mark.heavy
-@EVERY_METHOD
+@pytest.mark.parametrize("name", some_of(CLASSES, QUICK))
 def test_the_laws_that_see_layers_hold_on_a_residual_network(registry: Registry, name: str) -> None:
     make, cls = ACTING[name], CLASSES[name]
     task = suited(few_digits(registry, "small_resnet", max_stages=2), make)
@@ -143,8 +142,7 @@ def test_the_laws_that_see_layers_hold_on_a_residual_network(registry: Registry,
         laws.captured_steps_equal_eager_steps(suited(captured, make), make)
 
 
-@pytest.mark.heavy
-@pytest.mark.parametrize("name", OTHER)
+@pytest.mark.parametrize("name", some_of(OTHER, 3))
 def test_other_settings_keep_the_laws_that_depend_on_them(registry: Registry, name: str) -> None:
     # They are choices of the same hooks; where "active" is declared, the defaults act on too few occasions.
     task, make = suited(few_digits(registry, max_epochs=1), OTHER[name]), OTHER[name]

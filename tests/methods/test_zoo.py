@@ -16,7 +16,7 @@ from plastibench.testing.cpu_graphs import CapturingCpu, FusedCpu
 from plastibench.testing.run_trace import equal_weights, trace_run
 
 QUICK = {("dash", model) for model in ("tied", "attention", "recurrent", "buffers")}
-CASES = pairs(list(PLAIN), 3, quick=QUICK, whole=("dash",))
+CASES = pairs(list(PLAIN), 2, quick=QUICK, whole=("dash",))
 
 
 @pytest.mark.parametrize(("name", "model"), CASES)

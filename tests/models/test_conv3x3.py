@@ -19,10 +19,16 @@ def torch_conv(layer: Conv3x3, x: Tensor) -> Tensor:
     return F.conv2d(x, layer.weight, layer.bias, layer.stride, padding=1)
 
 
-def make_layer(size: tuple[int, int], *, stride: int = 1, bias: bool = True) -> tuple[Conv3x3, Tensor]:
+FEW = (2, 3)
+"""Channels for second gradients: what they take grows with the number of weights, squared."""
+
+
+def make_layer(
+    size: tuple[int, int], channels: tuple[int, int] = (5, 7), *, stride: int = 1, bias: bool = True
+) -> tuple[Conv3x3, Tensor]:
     torch.manual_seed(0)
-    layer = Conv3x3(5, 7, stride, bias=bias).double().to(memory_format=torch.channels_last)
-    return layer, torch.randn(3, 5, *size, dtype=torch.float64, requires_grad=True)
+    layer = Conv3x3(*channels, stride, bias=bias).double().to(memory_format=torch.channels_last)
+    return layer, torch.randn(3, channels[0], *size, dtype=torch.float64, requires_grad=True)
 
 
 @pytest.mark.parametrize("size", [*SIZES, (3, 2), (4, 4)])
@@ -44,7 +50,7 @@ def test_values_and_gradients_are_torchs(size: tuple[int, int], bias: bool) -> N
 @pytest.mark.heavy
 @pytest.mark.parametrize("size", SIZES)
 def test_second_gradients_are_right(size: tuple[int, int]) -> None:
-    layer, x = make_layer(size)
+    layer, x = make_layer(size, FEW)
 
     def of(x: Tensor, weight: Tensor) -> Tensor:
         y: Tensor = torch.func.functional_call(layer, {"weight": weight}, (x,))
@@ -94,6 +100,7 @@ def test_gathered_values_and_both_gradients_are_torchs(size: tuple[int, int], st
         torch.autograd.grad(actual, inputs, grad), torch.autograd.grad(expected, inputs, grad), strict=True
     ):
         torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
+    layer, x = make_layer(size, FEW, stride=stride, bias=False)
     assert torch.autograd.gradgradcheck(lambda x, w: GatheredConv.apply(x, w, stride), (x, layer.weight))
 
 

@@ -86,6 +86,7 @@ def test_concurrent_runs_give_the_same_bits_as_serial_runs(tmp_path: Path) -> No
 
 
 @pytest.mark.heavy
+@pytest.mark.slow
 def test_bench_prints_how_many_runs_to_choose() -> None:
     words = ("--model", "mlp_bn", "--set", "batch_size=64", "--concurrency", "1", "--json")
     answer = command("bench", *words)

@@ -173,6 +173,7 @@ def test_the_reference_row_waits_if_something_is_missing(tmp_path: Path) -> None
     assert re.search("staged/reference/0: .*(dotmap|batches.meta)", waits)
 
 
+@pytest.mark.slow
 def test_data_in_several_compressed_files_are_joined_in_one_folder(tmp_path: Path) -> None:
     pieces = [tmp_path / f"piece{number}" for number in (1, 2)]
     for number, piece in enumerate(pieces, start=1):

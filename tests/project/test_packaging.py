@@ -153,6 +153,7 @@ def metadata(wheel: Path) -> Any:
 
 
 @pytest.mark.heavy
+@pytest.mark.slow
 def test_the_wheel_runs_with_what_it_declares_where_there_is_no_checkout(
     built: Built, registry: Registry, tmp_path: Path
 ) -> None:

@@ -202,15 +202,6 @@ def is_root() -> bool:
     return hasattr(os, "geteuid") and os.geteuid() == 0
 
 
-def empty_database(folder: Path) -> bytes:
-    """Return the content of an empty MLflow database."""
-    from mlflow import MlflowClient
-
-    path = folder / "mlflow.db"
-    MlflowClient(tracking_uri=f"sqlite:///{path}").search_experiments()
-    return path.read_bytes()
-
-
 def mirrored_runs(database: Path) -> list[str]:
     """Return the ids of the finished runs in an MLflow database, with duplicates."""
     query = (

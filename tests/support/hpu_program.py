@@ -35,12 +35,14 @@ class Contiguous(Cpu):
         return torch.contiguous_format
 
 
-def measure(registry: Registry, optimizer: str, precision: str, model: str = "mlp_bn") -> dict[str, Any]:
-    """Return what each method did on the stand-in; in fp32 also whether the CPU gives the same bits."""
+def measure(
+    registry: Registry, every: int, optimizer: str, precision: str, model: str = "mlp_bn"
+) -> dict[str, Any]:
+    """Return what every so many methods did on the stand-in; in fp32 also if the CPU gives the same bits."""
     recipe = {"optimizer": optimizer, "precision": precision}
     task = small_digits(registry, model, recipe, train_size=50, stages=2)
     assert isinstance(task, ImageTask)
-    names = registry.names("method") if model == "mlp_bn" else ON_CONVOLUTIONS
+    names = registry.names("method")[::every] if model == "mlp_bn" else ON_CONVOLUTIONS
     classes = {name: registry.load("method", name) for name in names}
     return {name: measure_method(task, cls) for name, cls in classes.items() if not cls().unsupported(task)}
 
@@ -70,13 +72,13 @@ def measure_method(task: ImageTask, cls: type[Method]) -> dict[str, Any]:
     return found
 
 
-def main(*recipes: str) -> None:
+def main(every: str, *recipes: str) -> None:
     """Measure each recipe, given as `optimizer-precision` or `optimizer-precision-model`."""
     fake_hpu.install()
     torch.set_num_threads(1)
     registry = Registry()
     with fake_hpu.FakeHpu():
-        methods = {recipe: measure(registry, *recipe.split("-")) for recipe in recipes}
+        methods = {recipe: measure(registry, int(every), *recipe.split("-")) for recipe in recipes}
         report = doctor.examine("hpu", Workspace(home=Path(), data=Path("no-data")))
     print(json.dumps({"methods": methods, "doctor": report}))
 

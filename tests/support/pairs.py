@@ -1,8 +1,8 @@
-"""Which pairs of a method and a model (or an optimizer) the usual test run tries; `--slow` tries all."""
+"""Which cases of many alike the usual test run tries; `--slow` tries all."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import pytest
@@ -34,3 +34,18 @@ def pairs(
             mark = pytest.mark.heavy if usual else pytest.mark.slow
             found.append(pytest.param(method, column, marks=[] if (method, column) in quick else [mark]))
     return found
+
+
+def some_of(names: Iterable[str], usual: Collection[str] | int) -> list[Case]:
+    """Return every name as a parameter, marked slow unless it is part of the usual run.
+
+    Args:
+        names: The cases.
+        usual: Those of the usual run, or a number: every so many cases.
+
+    """
+    listed = list(names)
+    chosen = set(listed[::usual] if isinstance(usual, int) else usual)
+    assert chosen <= set(listed)
+    marks = {True: pytest.mark.heavy, False: pytest.mark.slow}
+    return [pytest.param(name, marks=marks[name in chosen]) for name in listed]

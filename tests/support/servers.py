@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from support.tracking import empty_database
+
 
 @contextmanager
 def postgres() -> Iterator[str]:
@@ -71,6 +73,8 @@ def mlflow_server(
     folder: Path, port: int, *options: str, context: ssl.SSLContext | None = None, **variables: str
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run MLflow's server with its data in a folder, over TLS if there is a context."""
+    if not (folder / "server.db").exists():
+        shutil.copy(empty_database(), folder / "server.db")
     words = ["--backend-store-uri", f"sqlite:///{folder / 'server.db'}", "--workers", "1"]
     words += ["--port", str(port), "--host", "127.0.0.1"]
     if "--no-serve-artifacts" not in options:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -14,6 +15,7 @@ from plastibench.tracking import DATABASE, TrackingServer
 from plastibench.tracking.payload import STAGE_METRICS
 from plastibench.tracking.writer import MlflowWriter
 from support.stores import a_spec
+from support.workers import SANDBOX, once
 
 WHEN = "2026-01-02T03:04:05+00:00"
 
@@ -46,6 +48,18 @@ def save(home: Path, record: Record) -> Record:
         for row in record.stages:
             writer.append(row)
         return writer.finish(record.status, record.provenance)
+
+
+def empty_database() -> Path:
+    """Return an MLflow database without runs, made by one worker for all: its tables take seconds."""
+
+    def make() -> str:
+        folder = Path(os.environ[SANDBOX]) / "empty database"
+        folder.mkdir()
+        TrackingServer.from_uri(None, folder).connect()
+        return str(folder / DATABASE)
+
+    return Path(once("empty-database", make))
 
 
 def mirror(home: Path, leaderboard: str, *records: Record) -> MlflowWriter:

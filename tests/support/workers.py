@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -9,6 +10,10 @@ import socket
 import tempfile
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
 
 SANDBOX = "PLASTIBENCH_TEST_SANDBOX"
 """The variable that names the folder in which programs under test find their home and caches."""
@@ -57,6 +62,15 @@ def enter_sandbox() -> Callable[[], None]:
         "OMP_WAIT_POLICY": "passive",  # several threads on one core would spin
     }
     return partial(shutil.rmtree, folder, ignore_errors=True)
+
+
+def once(name: str, make: Callable[[], Any]) -> Any:
+    """Return what `make` returns, which is made by one worker for all of them; it must survive JSON."""
+    path = Path(os.environ[SANDBOX]) / f"{name}.json"
+    with FileLock(f"{path}.lock"):
+        if not path.exists():
+            path.write_text(json.dumps(make()), encoding="utf-8")
+        return json.loads(path.read_text(encoding="utf-8"))
 
 
 def heed_interrupts() -> None:

@@ -1,4 +1,4 @@
-"""An MLflow database without runs, which takes seconds to make."""
+"""A copy of an MLflow database without runs."""
 
 from __future__ import annotations
 
@@ -7,26 +7,25 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.tracking import QUIET
+from support import tracking
 
-from plastibench.tracking import DATABASE, TrackingServer
+from plastibench.tracking import DATABASE
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
-            for warning in QUIET:
+            for warning in tracking.QUIET:
                 item.add_marker(pytest.mark.filterwarnings(warning))
 
 
 @pytest.fixture(scope="session")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], None]:
+def empty_database() -> Callable[[Path], None]:
     """Return a function that puts an empty MLflow database into a home folder."""
-    template = tmp_path_factory.mktemp("template")
-    TrackingServer.from_uri(None, template).connect()
+    template = tracking.empty_database()
 
     def copy(home: Path, name: str = DATABASE) -> None:
         home.mkdir(parents=True, exist_ok=True)
-        shutil.copy(template / DATABASE, home / name)
+        shutil.copy(template, home / name)
 
     return copy

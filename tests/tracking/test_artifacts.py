@@ -41,6 +41,7 @@ def check_warning(answer: CommandResult, reason: str = "Not a directory: /dev/nu
     assert reason in warning
 
 
+@pytest.mark.slow
 def test_live_mirror_has_every_run(server: str, tmp_path: Path) -> None:
     words = ("--home", tmp_path, "--tracking-uri", server)
     answer = command("run", *SMALL, "--seeds", 2, "--method", "warm", *words)
@@ -86,6 +87,7 @@ def test_tuning_has_every_trial(server: str, tmp_path: Path) -> None:
     assert "RUNNING" not in dict(states).values()
 
 
+@pytest.mark.slow
 def test_absent_library_of_an_artifact_store_is_named(server: str, tmp_path: Path) -> None:
     client = TrackingServer.from_uri(server, tmp_path).connect()
     client.create_experiment("plastibench/bucket", "s3://bucket/x")

@@ -89,6 +89,7 @@ def check_commands(server: SecureServer, home: Path, seed: int) -> None:
 
 
 @pytest.mark.usefixtures("certificates")
+@pytest.mark.slow
 def test_credentials_file_works_for_every_command(server: SecureServer, tmp_path: Path) -> None:
     (tmp_path / ".mlflow").mkdir()
     (tmp_path / ".mlflow" / "credentials").write_text(

@@ -26,9 +26,8 @@ def home(tmp_path: Path, empty_database: Callable[[Path], None]) -> Path:
 
 
 @pytest.mark.heavy
-def test_stage_is_in_mlflow_while_the_run_continues(tmp_path: Path) -> None:
+def test_stage_is_in_mlflow_while_the_run_continues(home: Path, tmp_path: Path) -> None:
     """The method of this test waits, before its second stage, until the first is in the database."""
-    home = tmp_path / "home"
     path, query = str(home / tracking.DATABASE), "SELECT value FROM metrics WHERE key = 'test_accuracy'"
     hook = (
         "def before_stage(self, learner):\n"
@@ -105,6 +104,7 @@ def test_sync_takes_leaderboards_runs_and_files_and_names_unknown_ones(home: Pat
 
 
 @pytest.mark.heavy
+@pytest.mark.slow
 def test_tuning_is_a_parent_for_each_study_with_its_trials_as_children(home: Path) -> None:
     words = ("--task", "digits", "--home", home, *SMALL, "--seeds-per-trial", 1)
     methods = ("--method", "warm,shrink_perturb", "--tune", "learning_rate")
@@ -131,6 +131,7 @@ def test_tuning_is_a_parent_for_each_study_with_its_trials_as_children(home: Pat
 
 
 @pytest.mark.heavy
+@pytest.mark.slow
 def test_pruned_trial_has_its_reason_and_no_value_to_win_with(home: Path, tmp_path: Path) -> None:
     words = ("--task", "digits", "--home", home, *LEARNING, "--seeds-per-trial", 1, "--trials", 2)
     answer = command(

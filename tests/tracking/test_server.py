@@ -56,7 +56,7 @@ def num_failures(answer: CommandResult) -> int:
     return sum("cannot be written" in line for line in answer.lines())
 
 
-@pytest.mark.parametrize("server", [broken, absent])
+@pytest.mark.parametrize("server", [broken, pytest.param(absent, marks=pytest.mark.slow)])
 def test_run_without_its_server_finishes_with_one_warning(tmp_path: Path, server: object) -> None:
     with server() as uri:  # type: ignore[operator]
         words = ("--home", tmp_path, "--tracking-uri", uri)
@@ -101,6 +101,7 @@ def test_silent_server_is_waited_for_no_longer_than_its_timeout(
     assert not mirror.result.is_complete
 
 
+@pytest.mark.slow
 def test_server_that_is_killed_during_runs_has_everything_after_sync(
     tmp_path: Path, empty_database: Callable[[Path, str], None]
 ) -> None:
@@ -152,6 +153,7 @@ def postgres_uri() -> Iterator[str]:
         yield uri
 
 
+@pytest.mark.slow
 def test_postgresql_holds_the_mirror(tmp_path: Path, postgres_uri: str) -> None:
     small_run(tmp_path, "--method", "warm")
     words = ("--home", tmp_path, "--tracking-uri", postgres_uri)
@@ -165,6 +167,7 @@ def test_postgresql_holds_the_mirror(tmp_path: Path, postgres_uri: str) -> None:
     assert command("table", "--home", "/nowhere", "--from", postgres_uri, "--format", "csv") == from_store
 
 
+@pytest.mark.slow
 def test_absent_postgresql_is_one_warning(tmp_path: Path) -> None:
     pytest.importorskip("psycopg", reason="psycopg is not installed: no driver for PostgreSQL")
     uri = "postgresql://me:secret@127.0.0.1:1/x"

@@ -49,7 +49,9 @@ def test_value_that_is_no_address_is_replaced(
 
 
 @pytest.mark.heavy
-@pytest.mark.parametrize("uri", ["file:./mlruns", "sqlite:////proc/none/x.db"])
+@pytest.mark.parametrize(
+    "uri", ["file:./mlruns", pytest.param("sqlite:////proc/none/x.db", marks=pytest.mark.slow)]
+)
 def test_sync_replaces_a_value_that_cannot_be_used(
     uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_database: Callable[[Path], None]
 ) -> None:

@@ -113,6 +113,7 @@ def test_leaderboards_are_listed_with_links(home: Path) -> None:
 
 
 @pytest.mark.heavy
+@pytest.mark.slow
 def test_four_processes_that_create_the_tables_do_not_race(tmp_path: Path) -> None:
     source = (
         "import sys; from pathlib import Path; from support.tracking import mirror, a_record\n"

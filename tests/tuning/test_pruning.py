@@ -96,6 +96,7 @@ def test_without_pruning_every_trial_is_carried_to_its_end(tmp_path: Path) -> No
 
 
 @pytest.mark.heavy
+@pytest.mark.slow
 def test_limit_prunes_with_two_objectives_too(tmp_path: Path) -> None:
     assert tune_fading(tmp_path, "--trials", 2, "--objective", "mean,cost").status == 0
     (study,) = studies(tmp_path / "home")
@@ -165,6 +166,7 @@ def test_pruned_trial_does_not_raise_what_a_budget_is_expected_to_give() -> None
 
 
 @pytest.mark.heavy
+@pytest.mark.slow
 def test_killed_tuning_prunes_the_same_trials(tmp_path: Path, faded: tuple[Path, CommandResult]) -> None:
     words = ("--trials", 3, "--seeds-per-trial", 2)
     (tmp_path / "slow").touch()

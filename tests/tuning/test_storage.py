@@ -81,6 +81,7 @@ def test_lock_is_named_and_costs_no_trial(url: str, jobs: int) -> None:
     assert not trials(study, "FAIL")
 
 
+@pytest.mark.slow
 def test_mlflow_database_that_is_locked_for_a_while_is_waited_for(tmp_path: Path) -> None:
     TrackingServer.from_uri(None, tmp_path).connect()
     save(tmp_path, a_record(0))

@@ -85,6 +85,7 @@ def test_ctrl_c_saves_the_state_of_trials_that_continue_later(
     assert not checkpoints(home)
 
 
+@pytest.mark.slow
 def test_worker_that_is_killed_loses_no_trial(tmp_path: Path, words: tuple[object, ...]) -> None:
     home = tmp_path / "home"
     with subprocess.Popen(program(*words, "--jobs", 2), stderr=subprocess.PIPE, text=True) as pool:

@@ -7,6 +7,7 @@ from textwrap import indent
 
 import pytest
 from support.commands import command
+from support.pairs import some_of
 
 HEAD = '''"""A method of a test."""
 import random
@@ -204,8 +205,7 @@ def check(folder: Path, source: str) -> tuple[int, str]:
     return result.status, result.out + result.err
 
 
-@pytest.mark.heavy
-@pytest.mark.parametrize("name", SOUND)
+@pytest.mark.parametrize("name", some_of(SOUND, ("with state", "with a mask")))
 def test_a_sound_method_keeps_every_law(name: str, tmp_path: Path) -> None:
     status, text = check(tmp_path, SOUND[name])
     assert (status, "failed" in text) == (0, False), text

@@ -20,7 +20,7 @@ WORDS = {
 
 
 @pytest.mark.heavy
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["method", pytest.param("model", marks=pytest.mark.slow), "task"])
 def test_the_file_runs_and_keeps_the_laws(kind: str, tmp_path: Path) -> None:
     made = command("new", kind, "my_idea", "--folder", tmp_path)
     path = tmp_path / "my_idea.py"

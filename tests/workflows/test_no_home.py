@@ -69,6 +69,7 @@ def test_cache_is_never_in_a_folder_that_depends_on_the_current_one(tmp_path: Pa
 
 
 @pytest.mark.heavy
+@pytest.mark.slow
 def test_run_table_and_mlflow_need_no_home_folder(tmp_path: Path) -> None:
     words = ("run", "--task", "digits", *SMALL, "--seeds", 1, "--method", "warm")
     answer = without_home(tmp_path, "-m", "plastibench", *words)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import sqlite3
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from support.commands import command, program
+from support.tracking import empty_database
 
 from plastibench import tracking
 from plastibench.tracking import TrackingServer
@@ -23,6 +25,7 @@ def a_store(home: Path) -> None:
     """Make what MLflow's server itself brings up to date."""
     from mlflow import MlflowClient
 
+    shutil.copy(empty_database(), home / tracking.DATABASE)
     client = MlflowClient(tracking_uri=TrackingServer.from_uri(None, home).uri)
     client.create_experiment("plastibench/board", artifact_location=(home / "x").as_uri())
 
