@@ -3,11 +3,9 @@
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
+from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.instancenorm import _InstanceNorm
 
 
@@ -38,45 +36,6 @@ def frozen_batch_norm_statistics(model: nn.Module) -> Iterator[None]:
     finally:
         for (norm, name, _), value in zip(frozen, before, strict=True):
             setattr(norm, name, value)
-
-
-@dataclass
-class _Calls:
-    """Takes the place of a layer's counter of batches during a pass, and counts on the host."""
-
-    number: int = 0
-
-    def add_(self, number: int) -> None:
-        """Count, as torch's layer asks its counter to."""
-        self.number += number
-
-
-@contextmanager
-def batches_counted_together(model: nn.Module) -> Iterator[None]:
-    """Let the layers' counters of batches rise after the pass in the context, all by one operation.
-
-    Otherwise each layer does it by a kernel of its own, for a number that only `momentum=None` reads; layers
-    that have that, or a forward pass of their own, count as they do.
-    """
-    norms = [norm for norm in training_batch_norms(model) if _only_counts(norm)]
-    counters = [norm.num_batches_tracked for norm in norms if norm.num_batches_tracked is not None]
-    calls = {counter: _Calls() for counter in counters}  # of which layers may share one
-    for norm, counter in zip(norms, counters, strict=True):
-        norm._buffers["num_batches_tracked"] = calls[counter]  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        for norm, counter in zip(norms, counters, strict=True):
-            norm._buffers["num_batches_tracked"] = counter
-    numbers = [counted.number for counted in calls.values()]
-    if any(numbers):
-        torch._foreach_add_(list(calls), numbers)
-
-
-def _only_counts(norm: _NormBase) -> bool:
-    """Return whether all that the layer's forward pass does with its counter is to add 1."""
-    is_torchs = getattr(norm.forward, "__func__", None) is _BatchNorm.forward
-    return is_torchs and norm.momentum is not None and norm.num_batches_tracked is not None
 
 
 @contextmanager

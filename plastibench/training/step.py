@@ -12,7 +12,8 @@ from plastibench.devices.graph_capture import GraphCapturer, GraphedStep
 from plastibench.plugins.method import Method, call_hook
 from plastibench.plugins.recipe import Recipe
 from plastibench.training import flops
-from plastibench.training.batch_norm import batches_counted_together, frozen_batch_norm_statistics
+from plastibench.training.batch_counters import BatchCounters
+from plastibench.training.batch_norm import frozen_batch_norm_statistics
 from plastibench.training.callbacks import TrainingCallback
 from plastibench.training.cast_weights import weights_cast_together
 from plastibench.training.cost import RemedyWork
@@ -52,6 +53,7 @@ class TrainStep:
         self._trained: list[bool] | None = None
         self._find_flops()
         self._forward = CompiledForward(learner.device, self.recipe.batch_size, on_log)
+        self._counters = BatchCounters()
         self._is_checked = False
         self._graphed = None if capturer is None else GraphedStep[StepCounts](capturer, on_log)
 
@@ -124,11 +126,12 @@ class TrainStep:
         """Return the logits; if the method watches, keep the activations of the step's first pass."""
         learner = self.learner
         if not (learner.watching and is_first):
-            counts_itself = self._forward.compiles(images)  # a compiler takes the layers as they are
-            with nullcontext() if counts_itself else batches_counted_together(learner.model):
-                return self._forward(learner.model, images)
+            is_compiled, model = self._forward.compiles(images), learner.model
+            counters = self._counters
+            with counters.compiled(model, images.shape) if is_compiled else counters.eager(model):
+                return self._forward(model, images)
         watch = watch_activations(learner.hidden_units())  # compiled code would miss the hooks
-        with batches_counted_together(learner.model), watch as activations:
+        with self._counters.eager(learner.model), watch as activations:
             logits: Tensor = learner.model(images)
         learner.activations = activations
         return logits

@@ -16,7 +16,8 @@ from plastibench.plugins.method import Method
 from plastibench.plugins.registry import Registry
 from plastibench.testing.cpu_graphs import FusedCpu
 from plastibench.testing.run_trace import data_context
-from plastibench.training.batch_norm import batch_norms, batches_counted_together
+from plastibench.training.batch_counters import BatchCounters
+from plastibench.training.batch_norm import batch_norms
 from plastibench.training.learner import Learner
 from plastibench.training.sam import SAM
 from plastibench.training.step import TrainStep
@@ -47,11 +48,14 @@ class Branching(nn.Module):
         return self.untracked(x)  # type: ignore[no-any-return]
 
 
-def test_batches_are_counted_together_as_each_layer_would() -> None:
-    model, x = Branching(), torch.randn(8, 4)
+@pytest.mark.parametrize("compiled", [False, True])
+def test_batches_are_counted_together_as_each_layer_would(*, compiled: bool) -> None:
+    model, x, counters = Branching(), torch.randn(8, 4), BatchCounters()
+    if compiled:
+        model.cumulative, model.odd = nn.Identity(), nn.Identity()  # type: ignore[assignment]
     plain = copy.deepcopy(model)
     for _ in range(3):
-        with batches_counted_together(model):
+        with counters.compiled(model, x.shape) if compiled else counters.eager(model):
             together = model(x)
         assert torch.equal(together, plain(x))
     for (name, found), expected in zip(model.state_dict().items(), plain.state_dict().values(), strict=True):
@@ -59,12 +63,24 @@ def test_batches_are_counted_together_as_each_layer_would() -> None:
     assert int(model.twice.num_batches_tracked or 0) == 6
 
 
+def test_a_model_that_cannot_be_traced_counts_itself() -> None:
+    class Reads(nn.BatchNorm1d):
+        def forward(self, input: Tensor) -> Tensor:
+            return super().forward(input) * float(input.detach().sum())
+
+    model, x = nn.Sequential(nn.BatchNorm1d(4), Reads(4)), torch.randn(8, 4)
+    with BatchCounters().compiled(model, x.shape):
+        model(x)
+    assert [int(norm.num_batches_tracked or 0) for norm in batch_norms(model)] == [1, 1]
+
+
 def test_counters_are_the_layers_own_after_a_pass_that_fails() -> None:
-    model = nn.Sequential(nn.BatchNorm1d(4))
+    model, counters, x = nn.Sequential(nn.BatchNorm1d(4)), BatchCounters(), torch.randn(4)
     counter = model[0].num_batches_tracked
-    with pytest.raises(ValueError, match="expected 2D"), batches_counted_together(model):
-        model(torch.randn(4))
-    assert model[0].num_batches_tracked is counter
+    for context in (counters.eager(model), counters.compiled(model, torch.Size((8, 4)))):
+        with pytest.raises(ValueError, match="expected 2D"), context:
+            model(x)
+        assert model[0].num_batches_tracked is counter
 
 
 def a_step(registry: Registry, method: Method, model: str = "small_resnet", **recipe: object) -> TrainStep:
