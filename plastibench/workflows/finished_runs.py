@@ -22,7 +22,7 @@ from plastibench.store.run_source import RunSource
 from plastibench.store.run_status import get_status, started_specs
 from plastibench.store.run_store import Store
 from plastibench.workflows.request import Selection
-from plastibench.workflows.selected_specs import refused_methods, selected_specs
+from plastibench.workflows.selected_specs import refused_methods, selected_specs, specs_of_tasks
 
 logger = logging.getLogger(__name__)
 
@@ -65,17 +65,27 @@ def finished_runs(selection: Selection, *, summarize: bool = False) -> FinishedR
     Raises RequestError if no run is finished or damaged.
     """
     source = selection.source if selection.records else Store(selection.workspace.home)
-    specs = None if selection.is_empty else selected_specs(selection)
+    whole = selection.is_empty or selection.is_of_tasks
+    specs = None if whole else selected_specs(selection)
     ids = None if specs is None else [spec.id for spec in specs]
     records = load_summaries(source, ids) if summarize and isinstance(source, Store) else _read(source, ids)
+    if selection.is_of_tasks:
+        records = records_of_tasks(selection, records)
+        specs = None if records else selected_specs(selection)
     log_damaged(source, "left out; `run` executes the run again")
     if not records and not source.damaged:
         raise RequestError(f"no finished runs of this kind in {source.origin}{_unfinished(source, specs)}")
-    if specs is not None and selection.seeds is None and isinstance(source, Store):
+    if not whole and specs is not None and selection.seeds is None and isinstance(source, Store):
         _tell_of_more_seeds(source, specs)
     records = verifications.attach(records, source.verifications()) if selection.records else records
     records = tuned_settings.attach(records, source.tuned_settings())
     return FinishedRuns(records, references_of(selection), dict(source.damaged), refused_methods(selection))
+
+
+def records_of_tasks(selection: Selection, records: Sequence[Record]) -> list[Record]:
+    """Return the runs of the tasks that a selection names, of any method."""
+    ids = {spec.id for spec in specs_of_tasks(selection, (record.spec for record in records))}
+    return [record for record in records if record.id in ids]
 
 
 def _tell_of_more_seeds(store: Store, specs: Sequence[Spec]) -> None:

@@ -56,6 +56,11 @@ class Selection:
         named = (getattr(self, name) for name in ("suite", "tasks", *OVERRIDES))
         return not self.tuned and not self.settings and all(value is None for value in named)
 
+    @property
+    def is_of_tasks(self) -> bool:
+        """Return whether tasks are named and no methods: commands that read runs then take any method."""
+        return self.tasks is not None and self.methods is None and self.recipe is None and not self.tuned
+
     @cached_property
     def resolved_suite(self) -> Suite:
         """Return the suite with the user's choices in place of its own. Raises RequestError."""

@@ -1,9 +1,9 @@
 """The runs that a command reads, also if it names plug-ins whose files are gone."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from plastibench.errors import RequestError
+from plastibench.errors import RequestError, unknown
 from plastibench.experiments.grid import Grid
 from plastibench.experiments.grid_plan import Refusal
 from plastibench.experiments.spec import Spec
@@ -42,6 +42,27 @@ def selected_specs(selection: Selection) -> list[Spec]:
     return found
 
 
+def specs_of_tasks(selection: Selection, specs: Iterable[Spec]) -> list[Spec]:
+    """Return those of `specs` that are of the tasks of a selection, whatever their methods.
+
+    What else the selection names holds for them: models, seeds, device, probes and settings. The runs that
+    `run` would execute are among them. Raises RequestError for a name that does not exist.
+    """
+    specs = list(specs)
+    tasks = {*selection.workspace.registry.names("task"), *(spec.task.name for spec in specs)}
+    for name in selection.tasks or ():
+        if name not in tasks:
+            raise unknown("task", name, tasks)
+    found = [spec for spec in specs if _is_of_tasks(spec, selection)]
+    try:
+        usual = {spec.id for spec in selected_specs(selection)}
+    except RequestError:
+        if not found:
+            raise
+        return found
+    return [spec for spec in specs if spec.id in usual or _is_of_tasks(spec, selection)]
+
+
 def refused_methods(selection: Selection) -> Sequence[Refusal]:
     """Return the methods of a selection that cannot run; none if it is not known without their files."""
     if isinstance(selection.source, RecordedRuns):
@@ -71,6 +92,20 @@ def _matches(spec: Spec, grid: Grid) -> bool:
         and spec.device == grid.device.partition(":")[0]
         and not spec.held_out_test
         and all(_has(spec, name, text) for name, text in grid.settings.items())
+    )
+
+
+def _is_of_tasks(spec: Spec, selection: Selection) -> bool:
+    """Return whether a run has all that a selection of tasks names."""
+    probes = {probe.name for probe in spec.probes}
+    return (
+        spec.task.name in (selection.tasks or ())
+        and spec.model.name in (selection.models or (spec.model.name,))
+        and spec.seed in (selection.seeds or (spec.seed,))
+        and spec.device == (selection.device or spec.device).partition(":")[0]
+        and probes == (probes if selection.probes is None else set(selection.probes))
+        and not spec.held_out_test
+        and all(_has(spec, name, text) for name, text in selection.settings.items())
     )
 
 

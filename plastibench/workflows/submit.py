@@ -17,6 +17,7 @@ from plastibench.store.run_source import RunSource
 from plastibench.store.run_status import started_specs
 from plastibench.workflows.finished_runs import FinishedRuns, finished_runs
 from plastibench.workflows.request import Selection
+from plastibench.workflows.selected_specs import specs_of_tasks
 
 logger = logging.getLogger(__name__)
 
@@ -103,7 +104,8 @@ def _check_finished(selection: Selection, records: Sequence[Record]) -> None:
     if selection.records:
         return
     store = selection.workspace.store
-    wanted = started_specs(store) if selection.is_empty else selection.specs
+    wanted = started_specs(store) if selection.is_empty or selection.is_of_tasks else selection.specs
+    wanted = specs_of_tasks(selection, wanted) if selection.is_of_tasks else wanted
     finished = {record.id for record in records}
     missing = [spec for spec in wanted if spec.id not in finished and not spec.held_out_test]
     if missing:

@@ -7,7 +7,12 @@ from pathlib import Path
 from plastibench.analysis.tables.result_tables import ResultTables
 from plastibench.errors import RequestError, unknown
 from plastibench.tracking import TrackingServer
-from plastibench.workflows.finished_runs import FinishedRuns, finished_runs, references_of
+from plastibench.workflows.finished_runs import (
+    FinishedRuns,
+    finished_runs,
+    records_of_tasks,
+    references_of,
+)
 from plastibench.workflows.request import Selection
 from plastibench.workflows.selected_specs import refused_methods, selected_specs
 
@@ -44,8 +49,11 @@ def _tracked_runs(selection: Selection, uri: str) -> FinishedRuns:
     from plastibench.tracking.bulk.reader import tracked_records
 
     server = TrackingServer.from_uri(uri, selection.workspace.home)
-    ids = None if selection.is_empty else [spec.id for spec in selected_specs(selection)]
+    whole = selection.is_empty or selection.is_of_tasks
+    ids = None if whole else [spec.id for spec in selected_specs(selection)]
     records = tracked_records(server, selection.workspace.cache, ids)
+    if selection.is_of_tasks:
+        records = records_of_tasks(selection, records)
     if not records:
         raise RequestError(f"no finished runs of this kind in {server.display_uri}")
     return FinishedRuns(records, references_of(selection), refused=refused_methods(selection))

@@ -55,12 +55,14 @@ def command(
 ) -> ExitCode:
     """Print the table of finished runs.
 
-    Of a suite, of a grid, or of everything in the home folder or the file of --records. As text it has the
-    columns that matter most; --wide shows all. CSV and JSON have every value unless --columns chooses some.
+    Of a suite, of a grid, or of everything in the home folder or the file of --records; --task without
+    --method takes every method and setting that has finished runs. As text it has the columns that matter
+    most; --wide shows all. CSV and JSON have every value unless --columns chooses some.
 
     Examples:
         plastibench table  # all finished runs
         plastibench table --wide  # with all columns
+        plastibench table --task digits  # whatever has finished on digits
         plastibench table cifar10-cpu --format md > table.md
         plastibench table --columns average_accuracy,seconds
 
