@@ -31,7 +31,7 @@ test-slow: .venv/installed-dev ## the same, with the tests that take long
 faults: .venv/installed-dev ## disturb real runs in full, and write down what became of them
 	"$(BIN)/python" -m pytest tests/faults --faults full --faults-table results/faults.md
 
-results: .venv/installed ## make the tables and pages in results/ from the runs in results/records/
+results: .venv/installed ## make tables, pages and what is said of them from the runs in results/records/
 	@set -e; for file in results/records/*.jsonl.xz; do \
 	    name=$$(basename "$$file" .jsonl.xz); echo "== $$name"; \
 	    for format in md csv; do \
@@ -39,6 +39,8 @@ results: .venv/installed ## make the tables and pages in results/ from the runs 
 	    done; \
 	    "$(BIN)/plastibench" report --records "$$file" --out "results/$$name.html"; \
 	done
+	"$(BIN)/python" docs/boards.py
+	"$(BIN)/python" docs/claims.py
 
 check-submission: .venv/installed ## check FILE as public CI does: structure, rules, a sample of rows run again
 	"$(BIN)/python" benchmarks/check_submission.py $(if $(FILE),"$(FILE)",$(error name the file: make check-submission FILE=mine.jsonl.xz)) $(ARGS)

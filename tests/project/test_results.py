@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+import importlib
+import json
+import math
+import pickle
 import re
+import runpy
 import subprocess
+import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import ModuleType
 
+import numpy as np
 import pytest
 import yaml
+from PIL import Image
 from support.commands import command
+
+from plastibench.analysis.stats.estimate import Estimate
+from plastibench.experiments import suites
+from plastibench.experiments.spec import Spec
+from plastibench.plugins.registry import Registry
+from plastibench.store.records_file import read_records
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "results"
@@ -41,3 +57,127 @@ def test_public_checks_run_what_can_be_run_locally() -> None:
                 assert targets <= set(
                     re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
                 )
+
+
+@pytest.fixture(scope="module")
+def docs() -> Iterator[Mapping[str, ModuleType]]:
+    """Return the scripts that write prose from records."""
+    sys.path.insert(0, str(ROOT / "docs"))
+    yield {name: importlib.import_module(name) for name in ("boards", "claims")}
+    sys.path.remove(str(ROOT / "docs"))
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize(("script", "page"), [("boards", "results/README.md"), ("claims", "docs/claims.md")])
+def test_prose_with_numbers_is_made_from_the_records(
+    docs: Mapping[str, ModuleType], script: str, page: str
+) -> None:
+    assert docs[script].page() == (ROOT / page).read_text(encoding="utf-8"), "run `make results`"
+
+
+def test_the_prose_of_a_board_says_what_its_table_says(docs: Mapping[str, ModuleType]) -> None:
+    tables = docs["boards"].board_tables("quickstart")
+    separated, costs, limits = docs["boards"].board_paragraphs("field-cpu", tables)
+    above, _, rest = separated.partition("Below it:")
+    assert "7 rows of 3 seeds" in above
+    assert "`shrink_perturb` +0.99 [+0.14, +1.84]" in above
+    assert "`dash`" not in above
+    assert "`shrink_perturb` +1.01 [+0.64, +1.37]" in rest
+    assert "corrected for 6 comparisons" in rest
+    assert "warm start takes 0.36; those above it: `shrink_perturb` 1.32." in costs
+    assert "`dash` +0.74 [-0.55, +2.03]" in costs.partition("Not to be told")[2]
+    assert limits == docs["boards"].BOARDS["field-cpu"]["limits"]
+
+
+@pytest.mark.parametrize(
+    ("claim", "low", "high", "verdict"),
+    [
+        ("above", 0.1, 2.0, "holds"),
+        ("above", -0.1, 2.0, "open"),
+        ("above", -2.0, -0.1, "does not hold"),
+        ("below", -2.0, -0.1, "holds"),
+        ("below", 0.1, 2.0, "does not hold"),
+        ("no gain", -2.0, 0.4, "holds"),
+        ("no gain", -2.0, 0.6, "open"),
+        ("no gain", 0.1, 0.6, "does not hold"),
+        ("above", math.nan, math.nan, "open"),
+    ],
+)
+def test_a_claim_is_judged_by_the_interval(
+    docs: Mapping[str, ModuleType], claim: str, low: float, high: float, verdict: str
+) -> None:
+    difference, nothing = Estimate(3, 0.0, 1.0, low, high), Estimate(3, 1.0, 1.0, 0.0, 2.0)
+    assert docs["claims"].Outcome(difference, nothing, nothing).verdict(claim) == verdict
+
+
+@pytest.mark.parametrize(
+    ("claim", "low", "high", "verdict"),
+    [
+        ("fewer steps", 0.4, 0.9, "holds"),
+        ("fewer steps", 1.1, 1.9, "does not hold"),
+        ("more steps", 1.1, 1.9, "holds"),
+        ("more steps", 0.4, 1.9, "open"),
+    ],
+)
+def test_a_claim_about_steps_is_judged_by_their_ratio(
+    docs: Mapping[str, ModuleType], claim: str, low: float, high: float, verdict: str
+) -> None:
+    ratio, nothing = Estimate(3, 1.0, 1.0, low, high), Estimate(3, 0.0, 1.0, -1.0, 1.0)
+    assert docs["claims"].Outcome(nothing, nothing, ratio).verdict(claim) == verdict
+
+
+def test_the_folders_of_images_hold_what_the_files_hold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, pixels = tmp_path / "cifar-10-batches-py", np.arange(2 * 3072, dtype=np.uint8).reshape(2, 3072)
+    source.mkdir()
+    (source / "batches.meta").write_bytes(pickle.dumps({b"label_names": [b"cat", b"dog"]}))
+    for file in ("data_batch_1", "test_batch"):
+        (source / file).write_bytes(pickle.dumps({b"data": pixels, b"labels": [1, 0]}))
+    monkeypatch.setattr(sys, "argv", ["image_folders.py", "--data", str(tmp_path), "--out", str(tmp_path)])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(ROOT / "benchmarks" / "image_folders.py"), run_name="__main__")
+    assert ended.value.code == 1, "there is no Tiny-ImageNet"
+    with Image.open(tmp_path / "cifar10-images/train/dog/data_batch_1-00000.png") as image:
+        assert np.array_equal(np.asarray(image).transpose(2, 0, 1).ravel(), pixels[0])
+    assert (tmp_path / "cifar10-images/test/cat/test_batch-00001.png").is_file()
+
+
+@pytest.mark.parametrize("path", sorted((RESULTS / "suites").glob("*.toml")), ids=lambda path: path.stem)
+def test_a_suite_of_the_boards_makes_the_runs_that_are_in_its_records(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in ("cifar10-images", "tiny-imagenet-images"):
+        for name in ("cat", "dog"):
+            (tmp_path / folder / name).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    registry = Registry()
+    specs = [spec for grid in suites.load(str(path)).grids for spec in grid.specs(registry)]
+    assert len({spec.id for spec in specs}) == len(specs) > 0
+    records = RESULTS / "records" / f"{path.stem}.jsonl.xz"
+    if records.exists():
+        made = {_identity(record.spec) for record in read_records(records).runs}
+        assert made <= {_identity(spec) for spec in specs}
+
+
+def _identity(spec: Spec) -> str:
+    """Return what a run is, without the code of its plug-ins, which goes on after it."""
+    without_code = [(kind, part.name, part.settings) for kind, part in spec.all_parts()]
+    return json.dumps([without_code, spec.recipe, spec.seed, spec.device], sort_keys=True)
+
+
+def test_a_stage_is_compared_with_the_same_stage_of_the_cost_reference(
+    docs: Mapping[str, ModuleType],
+) -> None:
+    (board,) = docs["boards"].board_tables("quickstart")
+    rows = {row.method: row for row in board.rows}
+    text = docs["boards"].stage_table(board, ["once more"], docs["boards"].short_name)
+    cells = next(line for line in text.splitlines() if line.startswith("| `dash`")).split(" | ")
+    gains = [
+        run.accuracies[1] - other.accuracies[1]
+        for run, other in zip(rows["dash"].metrics, rows["cold"].metrics, strict=True)
+    ]
+    assert cells[1].startswith(f"{sum(gains) / 3:+.2f} [")
+    assert cells[2].startswith("not matched for") == (sum(gains) < 0)
+    assert cells[3] == "not measured |"
+    assert "`cold`" not in text

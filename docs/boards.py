@@ -1,0 +1,223 @@
+"""Write what the published boards say into results/README.md, from the records in results/records.
+
+python docs/boards.py [--check]   write the page, or fail if it is not current
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+import textwrap
+import tomllib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from stage_table import stage_table
+
+from plastibench.analysis.stats.estimate import percent
+from plastibench.analysis.stats.significance import ALPHA
+from plastibench.analysis.tables.table import Gain, ResultRow, ResultTable
+from plastibench.errors import count
+from plastibench.experiments.spec import Part
+from plastibench.plugins.registry import Registry
+from plastibench.workflows.request import Selection
+from plastibench.workflows.table import table
+
+ROOT = Path(__file__).parents[1]
+RECORDS = ROOT / "results" / "records"
+PAGE = ROOT / "results" / "README.md"
+TOLD: Mapping[str, Any] = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+"""What is said beside the numbers."""
+BOARDS: Mapping[str, Mapping[str, Any]] = TOLD["boards"]
+MARKED = re.compile(r"(<!-- boards -->\n).*?(<!-- /boards -->)", re.DOTALL)
+WIDTH = 150
+"""Of a line of text."""
+MOST_NAMED = 8
+"""Rows that a sentence names; of more it says how many there are."""
+
+
+@cache
+def registry() -> Registry:
+    """Return the shipped plug-ins."""
+    return Registry()
+
+
+@cache
+def board_tables(board: str) -> tuple[ResultTable, ...]:
+    """Return the tables of a board, one for each setting; none if it has no records yet."""
+    path = RECORDS / f"{board}.jsonl.xz"
+    return tuple(table(Selection(records=(path,))).tables) if path.exists() else ()
+
+
+@cache
+def settings(method: str) -> Part:
+    """Return the description of a method given as NAME or NAME:PRESET."""
+    name, _, preset = method.partition(":")
+    cls = registry().load("method", name)
+    return Part.of(registry().get("method", name), cls(**(cls.presets[preset] if preset else {})))
+
+
+def find_row(board: ResultTable, method: str) -> ResultRow | None:
+    """Return the row of a method given as NAME or NAME:PRESET, if the board has it."""
+    return next((row for row in board.rows if _is(row, method)), None)
+
+
+def short_name(row: ResultRow) -> str:
+    """Return NAME or NAME:PRESET, as it is given on the command line."""
+    name = row.records[0].spec.method.name
+    presets = [f"{name}:{preset}" for preset in registry().load("method", name).presets]
+    return next((one for one in (name, *presets) if _is(row, one)), row.method)
+
+
+def _is(row: ResultRow, method: str) -> bool:
+    wanted, found = settings(method), row.records[0].spec.method
+    return (found.name, dict(found.settings)) == (wanted.name, dict(wanted.settings))
+
+
+def page() -> str:
+    """Return the text of results/README.md with the paragraphs of the boards."""
+    paragraphs = [text for board in BOARDS for text in board_paragraphs(board, board_tables(board))]
+    text = "\n\n".join(map(_wrapped, [*paragraphs, *_disagreements()]))
+    return MARKED.sub(lambda found: f"{found[1]}{text}\n{found[2]}", PAGE.read_text(encoding="utf-8"))
+
+
+def _wrapped(text: str) -> str:
+    """Return a paragraph in lines, and a table as it is."""
+    if text.startswith("|"):
+        return text.strip()
+    return textwrap.fill(text, WIDTH, break_long_words=False, break_on_hyphens=False)
+
+
+def board_paragraphs(board: str, tables: Sequence[ResultTable]) -> Iterator[str]:
+    """Return what is separated, what it costs and what does nothing in each table, and how far it goes."""
+    for setting in tables:
+        regime = f", {_regime(setting)}" if len(tables) > 1 else ""
+        files = f"[table]({board}.md), [page]({board}.html), [records](records/{board}.jsonl.xz)"
+        yield f"**{BOARDS[board]['name']}{regime}** ({files}). {_separated(setting)}"
+        yield f"{_costs(setting)} {_not_separated(setting)}"
+        if "increments" in BOARDS[board]:
+            yield stage_table(setting, BOARDS[board]["increments"], short_name)
+    if tables:
+        yield BOARDS[board]["limits"]
+
+
+def _regime(setting: ResultTable) -> str:
+    spec = setting.rows[0].records[0].spec
+    return "`regime=" + "+".join(part.name for part in spec.regimes) + "`"
+
+
+def _separated(setting: ResultTable) -> str:
+    """Return which gains over warm and over cold start have intervals without 0."""
+    numbers = [len(row.metrics) for row in setting.rows]
+    fewest = f"{min(numbers)} to " if min(numbers) < max(numbers) else ""
+    compared, hours = len(setting.rows) - 1, sum(_seconds(row) for row in setting.rows) / 3600
+    parts = [f"{compared + 1} rows of {fewest}{count(max(numbers), 'seed')}, {hours:.1f} hours of one core."]
+    if max(numbers) == 1:
+        return f"{parts[0]} One seed has no intervals."
+    for reference in setting.references:
+        above = _gains(setting, reference, lambda gain: gain.estimate.low > 0)
+        below = _gains(setting, reference, lambda gain: gain.estimate.high < 0)
+        parts.append(f"Above {reference} start, with intervals without 0: {_listed(above)}.")
+        parts.append(f"Below it: {_listed(below)}.")
+    supported = [row for row in setting.rows for gain in row.gains.values() if gain.p < ALPHA]
+    if not supported:
+        parts.append(TOLD["undecided"].format(compared=compared, chance=f"{ALPHA * compared:.0f}"))
+    return " ".join(parts)
+
+
+def _seconds(row: ResultRow) -> float:
+    return sum(run.cost["seconds"] or 0 for run in row.metrics)
+
+
+def _gains(setting: ResultTable, reference: str, chosen: Callable[[Gain], bool]) -> list[tuple[float, str]]:
+    found = [(row, row.gains[reference]) for row in setting.rows if reference in row.gains]
+    return [
+        (gain.estimate.mean, f"`{short_name(row)}` {gain.estimate.interval_text()}")
+        for row, gain in found
+        if gain.estimate.n > 1 and chosen(gain)
+    ]
+
+
+def _listed(gains: Iterable[tuple[float, str]]) -> str:
+    """Return the largest of some gains or losses, and how many more there are."""
+    ordered = [text for _, text in sorted(gains, key=lambda gain: -abs(gain[0]))]
+    more = len(ordered) - MOST_NAMED
+    return ", ".join(ordered[:MOST_NAMED]) + (f", and {more} more" if more > 0 else "") or "none"
+
+
+def _costs(setting: ResultTable) -> str:
+    """Return what the best rows take."""
+    best = sorted(
+        (row for row in setting.rows if row.gain is not None and row.gain.low > 0),
+        key=lambda row: -row.average.mean,
+    )[:MOST_NAMED]
+    costs = [f"`{short_name(row)}` {row.relative_cost['passes']:.2f}" for row in best]
+    warm = find_row(setting, setting.baseline or "")
+    first = (
+        "" if warm is None else f"Of cold start's passes, warm start takes {warm.relative_cost['passes']:.2f}"
+    )
+    return f"{first}; those above it: {', '.join(costs)}." if costs else f"{first}."
+
+
+def _not_separated(setting: ResultTable) -> str:
+    """Return the remedies that cannot be told from warm start, and those that left its weights alone."""
+    others = [(short_name(row), row) for row in setting.rows if row.gain is not None]
+    same = [name for name, row in others if row.num_unchanged == len(row.metrics)]
+    gains = {
+        name: row.gain.interval_text()
+        for name, row in others
+        if row.gain and row.gain.low <= 0 <= row.gain.high and name not in same
+    }
+    famous = [f"`{name}` {gains[name]}" for name in TOLD["famous"] if name in gains]
+    more = [f"{len(gains) - len(famous)} less known ones"] if len(gains) > len(famous) else []
+    text = f"Not to be told from {setting.baseline} start: {_joined([*famous, *more]) or 'none'}."
+    if same:
+        never = _joined([f"`{name}`" for name in same])
+        text += f" With its very weights in every run, because they never acted: {never}."
+    return text
+
+
+def _joined(parts: Sequence[str]) -> str:
+    return " and ".join([", ".join(parts[:-1]), parts[-1]]) if len(parts) > 1 else "".join(parts)
+
+
+def _disagreements() -> Iterator[str]:
+    """Return the methods that are above warm start on one board and below it on another."""
+    if sum(bool(board_tables(board)) for board in BOARDS) < 2:
+        return
+    signs: dict[str, dict[str, str]] = {}
+    for board in BOARDS:
+        for setting in board_tables(board):
+            where = board if len(board_tables(board)) == 1 else f"{board}, {_regime(setting)}"
+            for row in setting.rows:
+                if row.gain is not None and row.gain.low * row.gain.high > 0:
+                    signs.setdefault(short_name(row), {})[where] = percent(row.gain.mean, "+")
+    opposed = {
+        name: found for name, found in signs.items() if {text[0] for text in found.values()} == {"+", "-"}
+    }
+    texts = [
+        f"`{name}` ({'; '.join(f'{where} {gain}' for where, gain in found.items())})"
+        for name, found in opposed.items()
+    ]
+    yield (
+        "**Where boards disagree.** Above warm start on one board and below it on another, "
+        f"both with intervals without 0: {', '.join(texts) or 'none'}. {TOLD['disagreement']}"
+    )
+
+
+def main() -> None:
+    """Write the page, or fail if it is not current."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--check", action="store_true")
+    text = page()
+    if not parser.parse_args().check:
+        PAGE.write_text(text, encoding="utf-8")
+    elif text != PAGE.read_text(encoding="utf-8"):
+        sys.exit(f"{PAGE.name} is old: run `make results`")
+
+
+if __name__ == "__main__":
+    main()
