@@ -176,7 +176,7 @@ def _not_separated(setting: ResultTable) -> str:
     text = f"Not to be told from {setting.baseline} start: {_joined([*famous, *more]) or 'none'}."
     if same:
         never = _joined([f"`{name}`" for name in same])
-        text += f" With its very weights in every run, because they never acted: {never}."
+        text += f" With {setting.baseline} start's very weights, because they never acted: {never}."
     return text
 
 
