@@ -7,11 +7,11 @@ from typing import ClassVar
 
 import pytest
 import torch
+from support.cards import PlainCuda, UncompiledCuda
 from support.tasks import CAPTURED, LogRecorder, captured_digits, small_digits
 from torch import nn
 
 from plastibench.devices import Cuda, get_device
-from plastibench.devices.graph_capture import GraphCapturer
 from plastibench.plugins.method import Method
 from plastibench.plugins.recipe import Recipe
 from plastibench.plugins.registry import Registry
@@ -22,24 +22,6 @@ from plastibench.training.evaluation import evaluate
 from plastibench.training.learner import Learner
 
 pytestmark = pytest.mark.cuda
-
-
-class EagerCuda(Cuda):
-    """A card whose steps are launched one by one."""
-
-    def graph_capturer(self) -> GraphCapturer | None:
-        return None
-
-
-class UncompiledCuda(Cuda):
-    """A card whose passes are not compiled."""
-
-    def compile_backend(self) -> str | None:
-        return None
-
-
-class PlainCuda(EagerCuda, UncompiledCuda):
-    """A card without either."""
 
 
 @dataclass(kw_only=True)
