@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from plastibench.cli import completion, parsing
+from plastibench.runner.executors.choice import EXECUTORS
 from plastibench.runner.workspace import DATA_VARIABLE
 from plastibench.store.run_store import DEFAULT_HOME, HOME_VARIABLE
 
@@ -143,6 +144,25 @@ RUN_OPTIONS = (
         help="Runs side by side. Default: one per CPU core.",
     ),
     THREADS,
+    click.option(
+        "--executor",
+        metavar="NAME",
+        default="local",
+        show_default=True,
+        shell_complete=completion.one_of(*EXECUTORS),
+        help="What executes the runs: local, this machine; ray, a Ray cluster.",
+    ),
+    click.option(
+        "--address",
+        metavar="HOST:PORT",
+        help="The cluster. Default: RAY_ADDRESS, or a Ray instance of this machine alone.",
+    ),
+    click.option(
+        "--device-share",
+        type=float,
+        metavar="FRACTION",
+        help="Part of a GPU that a run on a cluster takes, such as 0.25 for four runs on each. Default: 1.",
+    ),
     click.option(
         "--shard",
         type=parsing.shard,

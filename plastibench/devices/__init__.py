@@ -6,7 +6,7 @@ from plastibench.devices.device import AUTOCAST, Device
 from plastibench.devices.hpu import Hpu
 from plastibench.errors import RequestError, unknown
 
-__all__ = ["AUTOCAST", "DEVICES", "Cpu", "Cuda", "Device", "Hpu", "get_device"]
+__all__ = ["AUTOCAST", "DEVICES", "Cpu", "Cuda", "Device", "Hpu", "device_class", "get_device", "host_device"]
 
 DEVICES: dict[str, type[Device]] = {cls.device_type: cls for cls in (Cpu, Cuda, Hpu)}
 
@@ -16,10 +16,8 @@ def get_device(text: str) -> Device:
 
     Raises RequestError for an unknown or missing device: it is never replaced by another one.
     """
+    cls = device_class(text)
     device_type, _, index = text.partition(":")
-    if device_type not in DEVICES:
-        raise unknown("device", text, DEVICES)
-    cls = DEVICES[device_type]
     reason = cls.unavailable_reason()
     if reason is not None:
         raise RequestError(f"device {text!r} cannot be used: {reason}")
@@ -29,3 +27,16 @@ def get_device(text: str) -> Device:
         last = cls.device_count() - 1
         raise RequestError(f"no device {text!r}: {device_type} devices here are numbered 0 to {last}")
     return cls(int(index))
+
+
+def device_class(text: str) -> type[Device]:
+    """Return the class of the device named `text`, which need not be here. Raises RequestError."""
+    device_type = text.partition(":")[0]
+    if device_type not in DEVICES:
+        raise unknown("device", text, DEVICES)
+    return DEVICES[device_type]
+
+
+def host_device() -> Device:
+    """Return the device that every machine has."""
+    return Cpu()

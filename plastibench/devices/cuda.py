@@ -27,6 +27,7 @@ class Cuda(Accelerator):
     """An NVIDIA (or, through ROCm, AMD) GPU."""
 
     device_type = "cuda"
+    cluster_resource: ClassVar[str | None] = "GPU"
     small_convolution: ClassVar[SmallConvolution] = "library"
     casts_together: ClassVar[bool] = True
 

@@ -41,6 +41,10 @@ class Device:
     activation_memory: ClassVar[int] = 400 * 2**20
     """Bytes that a pass of a method may keep for its gradient, whatever the batch; the same on every machine,
     because the parts of a batch decide the rounding."""
+    cluster_resource: ClassVar[str | None] = None
+    """What schedulers of clusters call such a device; None if they count the cores that a run uses."""
+    is_shareable: ClassVar[bool] = True
+    """Whether several runs can use a device at once."""
     small_convolution: ClassVar[SmallConvolution] = "matmul"
     """How small convolutions are fastest here."""
 
@@ -159,15 +163,20 @@ class Device:
         return None
 
     def autocast(self, precision: str) -> AbstractContextManager[object]:
-        """Return the context in which a forward pass computes in `precision`."""
-        if precision not in self.supported_precisions():
-            allowed = ", ".join(self.supported_precisions())
-            raise RequestError(
-                f"precision={precision} is not allowed on {self.device_type}: it can be {allowed}"
-                f"{did_you_mean(precision, self.supported_precisions())}"
-            )
+        """Return the context in which a forward pass computes in `precision`. Raises RequestError."""
+        self.check_precision(precision)
         dtype = AUTOCAST.get(precision)
         return nullcontext() if dtype is None else torch.autocast(self.device_type, dtype=dtype)
+
+    @classmethod
+    def check_precision(cls, precision: str) -> None:
+        """Raise RequestError if these devices do not compute in `precision`."""
+        if precision not in cls.supported_precisions():
+            allowed = ", ".join(cls.supported_precisions())
+            raise RequestError(
+                f"precision={precision} is not allowed on {cls.device_type}: it can be {allowed}"
+                f"{did_you_mean(precision, cls.supported_precisions())}"
+            )
 
     @classmethod
     def supported_precisions(cls) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+from typing import ClassVar
 
 import torch
 
@@ -12,6 +13,8 @@ class Hpu(Accelerator):
     """An Intel Gaudi card. Not yet run on a card: tests use a CPU-backed stand-in."""
 
     device_type = "hpu"
+    cluster_resource: ClassVar[str | None] = "HPU"
+    is_shareable: ClassVar[bool] = False
 
     @classmethod
     def unavailable_reason(cls) -> str | None:

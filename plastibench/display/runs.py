@@ -145,7 +145,8 @@ class RunProgress(LiveDisplay, RunCallback):
             return "time left not known yet"
         num_left = self.num_runs - self.num_ended
         spent = sum(min(state.seconds(now), duration) for state in states)
-        seconds = max(0.0, num_left * duration - spent) / max(1, min(self.num_processes, num_left))
+        at_once = self.num_processes or len(states)
+        seconds = max(0.0, num_left * duration - spent) / max(1, min(at_once, num_left))
         return f"{prefix} {format_duration(seconds)} left"
 
     def _estimated_left(self, now: float) -> float:

@@ -54,6 +54,9 @@ def run(
         plugins: Files with plug-ins of your own.
         jobs: Runs side by side; None is one per CPU core. Default: 1, all runs in this process.
         threads: CPU threads of each run. Default: as many as were measured to pay; one for small models.
+        executor: `"local"` for this machine, or `"ray"` for a Ray cluster.
+        address: The cluster, HOST:PORT. Default: RAY_ADDRESS, or a Ray instance of this machine alone.
+        device_share: Part of a GPU that a run on a cluster takes, such as 0.25. Default: 1.
         checkpoint_interval: Seconds between two checkpoints of a run; 0 is after every step, infinity only
             when stopped. Default: 60.
         checkpoint_storage: Where states of unfinished runs are kept: a folder, or an address such as
@@ -107,9 +110,9 @@ def resume(
         device: Default: the kind of device that the runs were started on.
         progress: Whether to show how far the runs are. Default: in a notebook and on a terminal.
         callbacks: Objects whose hooks are called while the runs are executed.
-        **arguments: home, data, plugins, jobs, threads, checkpoint_interval, checkpoint_storage,
-            deterministic, retries, run_timeout, shard, costs, estimate, mlflow and tracking_uri, as for
-            `run`.
+        **arguments: home, data, plugins, jobs, threads, executor, address, device_share, checkpoint_interval,
+            checkpoint_storage, deterministic, retries, run_timeout, shard, costs, estimate, mlflow and
+            tracking_uri, as for `run`.
 
     Returns:
         The runs that are finished now, their tables, and why other runs failed.

@@ -15,7 +15,10 @@ class RunCallback:
     """Base class of callbacks for runs; every hook does nothing. Override those that you need."""
 
     def on_start(self, num_runs: int, num_finished: int, num_processes: int) -> None:
-        """Handle the start of a whole grid, before its first run."""
+        """Handle the start of a whole grid, before its first run.
+
+        `num_processes` is how many runs are executed at a time, 0 if a cluster decides that.
+        """
 
     def on_estimate(self, seconds: Mapping[str, float]) -> None:
         """Handle the estimated seconds of the runs to execute, by id; not called if they are short."""

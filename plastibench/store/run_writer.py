@@ -52,6 +52,10 @@ class RunWriter:
         write_atomic(self.folder / "spec.json", canonical(self.spec.as_dict()) + "\n", sync=sync)
 
     def __enter__(self) -> Self:
+        """Begin."""
+        return self.begin()
+
+    def begin(self) -> Self:
         """Create the folder and write the plug-ins, the spec and the complete stages."""
         self.attempt = _num_attempts(self.folder) + 1
         self._write_description(sync=True)
@@ -66,16 +70,25 @@ class RunWriter:
         self, error_type: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
         """Close the files; write the reason if the run did not finish."""
-        if error is None:
-            self._file.close()
+        message = "" if error is None else f"{type(error).__name__}: {error}"
+        if error is None or isinstance(error, KeyboardInterrupt):
+            self.close(message)
             return
         with suppress(OSError):  # a full disk is the error already
             self._file.close()
-        message = f"{type(error).__name__}: {error}"
-        if isinstance(error, KeyboardInterrupt):
-            self._log("stopped", error=message)
+        self.fail(message, "".join(traceback.format_exception(error_type, error, error.__traceback__)))
+
+    def close(self, reason: str = "") -> None:
+        """Close the files; `reason` is why the run was stopped, if it was."""
+        if not reason:
+            self._file.close()
             return
-        trace = "".join(traceback.format_exception(error_type, error, error.__traceback__))
+        with suppress(OSError):
+            self._file.close()
+        self._log("stopped", error=reason)
+
+    def fail(self, message: str, trace: str) -> None:
+        """Write why the run failed."""
         self._log("failed", error=message, traceback=trace)
         write_failure(self.folder, message, trace)
 

@@ -54,6 +54,9 @@ class ExecutionArguments(WorkspaceArguments, total=False):
 
     jobs: int | None
     threads: int | None
+    executor: str
+    address: str | None
+    device_share: float | None
     checkpoint_interval: float
     checkpoint_storage: str | None
     deterministic: bool

@@ -13,6 +13,7 @@ from plastibench.experiments.grid_plan import GridPlan, Refusal
 from plastibench.experiments.shard import Shard
 from plastibench.experiments.spec import Spec
 from plastibench.experiments.suites import Suite
+from plastibench.runner.executors.choice import ExecutorChoice
 from plastibench.runner.workspace import Workspace
 from plastibench.store import tuned_settings
 from plastibench.store.recorded_runs import RecordedRuns
@@ -143,6 +144,12 @@ class RunOptions:
     """Runs side by side; None is the device's choice."""
     threads: int | None = None
     """CPU threads of each run; None is as many as were measured to pay."""
+    executor: str = "local"
+    """What executes the runs: this machine, or a cluster."""
+    address: str | None = None
+    """The cluster; None is the usual one."""
+    device_share: float | None = None
+    """Part of a device that a run on a cluster takes; None is the whole."""
     checkpoint_interval: float = 60.0
     """Seconds between two checkpoints of a run; 0 is after every step, infinity only when stopped."""
     deterministic: bool = False
@@ -163,6 +170,13 @@ class RunOptions:
     """Whether runs are mirrored to MLflow while they train."""
     tracking_uri: str | None = field(default=None, repr=False)
     """MLflow's address; None is a database in the home folder."""
+
+    @property
+    def choice(self) -> ExecutorChoice:
+        """Return the executor. Raises RequestError for one that does not exist, and for wrong options."""
+        return ExecutorChoice(
+            name=self.executor, address=self.address, jobs=self.jobs, device_share=self.device_share
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

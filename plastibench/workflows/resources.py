@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
-from plastibench.devices import Device, get_device
+from plastibench.devices import Device, device_class, get_device, host_device
 from plastibench.errors import count
 from plastibench.experiments.spec import Spec
 from plastibench.profiling.estimate import samples_of_records
@@ -21,13 +21,21 @@ GIB = 2**30
 
 
 def open_device(name: str, specs: Sequence[Spec], options: RunOptions) -> Device:
-    """Return the device. Raises RequestError at once for what every run would fail with."""
-    device = get_device(name)
+    """Return the device that this process uses: that of the runs, or the host's if others execute them.
+
+    Raises RequestError at once for what every run would fail with.
+    """
+    device = host_device() if options.choice.is_remote else get_device(name)
     for precision in dict.fromkeys(spec.recipe["precision"] for spec in specs):
-        device.autocast(precision)
-    if options.deterministic:
+        device_class(name).check_precision(precision)
+    if options.deterministic and not options.choice.is_remote:
         device.use_deterministic_algorithms()
     return device
+
+
+def remote_context(workspace: Workspace, options: RunOptions, device_name: str) -> RunContext:
+    """Return the context of runs that are executed on other machines. Raises RequestError."""
+    return _context(workspace, options, device_name, 1)
 
 
 def run_context(
@@ -37,16 +45,7 @@ def run_context(
     num_processes = max(1, min(options.jobs or device.default_num_processes(), len(specs)))
     if num_processes > 1:
         check_can_start(f"jobs={num_processes}")
-    context = RunContext(
-        workspace,
-        str(device),
-        threads=options.threads or 1,
-        num_processes=num_processes,
-        checkpoint_interval=options.checkpoint_interval,
-        deterministic=options.deterministic,
-        run_timeout=options.run_timeout,
-        checkpoint_storage=_storage(options),
-    )
+    context = _context(workspace, options, str(device), num_processes)
     context = fitted_to_memory(device, context, specs)
     most = device.num_threads(context.num_processes)
     if options.threads is not None or most == 1 or not specs:
@@ -54,8 +53,18 @@ def run_context(
     return replace(context, threads=_measured_threads(specs, context, most))
 
 
-def _storage(options: RunOptions) -> str | None:
-    return None if options.checkpoint_storage is None else check_storage(options.checkpoint_storage)
+def _context(workspace: Workspace, options: RunOptions, device: str, num_processes: int) -> RunContext:
+    storage = options.checkpoint_storage
+    return RunContext(
+        workspace,
+        device,
+        threads=options.threads or 1,
+        num_processes=num_processes,
+        checkpoint_interval=options.checkpoint_interval,
+        deterministic=options.deterministic,
+        run_timeout=options.run_timeout,
+        checkpoint_storage=None if storage is None else check_storage(storage),
+    )
 
 
 def _measured_threads(specs: Sequence[Spec], context: RunContext, most: int) -> int:

@@ -27,7 +27,7 @@ from plastibench.workflows.estimate import announce_run_time
 from plastibench.workflows.finished_runs import log_damaged
 from plastibench.workflows.kept_plugins import with_plugins_of_tuning
 from plastibench.workflows.request import RunOptions, RunRequest
-from plastibench.workflows.resources import open_device, run_context
+from plastibench.workflows.resources import open_device, remote_context, run_context
 from plastibench.workflows.run_logger import RunLogger
 from plastibench.workflows.run_result import RunResult
 from plastibench.workflows.shards import shard_name, shard_specs
@@ -89,13 +89,20 @@ def execute_batch(batch: Batch, callbacks: Sequence[RunCallback]) -> RunResult:
     finished = _finished_runs(store, specs)
     log_damaged(store, "the run is executed again")
     missing = [spec for spec in specs if spec.id not in finished]
-    context = run_context(batch.workspace, batch.options, device, missing)
-    plan = _plan(batch, len(missing), f"on {device.name()}, {context.num_processes} at a time")
+    if batch.options.choice.is_remote:
+        context = remote_context(batch.workspace, batch.options, batch.device_name)
+        num_at_once, where = batch.options.jobs or 0, f"on {batch.device_name} by {batch.options.executor}"
+    else:
+        context = run_context(batch.workspace, batch.options, device, missing)
+        num_at_once = context.num_processes
+        where = f"on {device.name()}, {num_at_once} at a time"
+    own = replace(context, device=str(device))
+    plan = _plan(batch, len(missing), where)
     if missing:
         logger.info("%s", plan)
-    checksums = prepare_data(missing, context, list(finished.values()))
+    checksums = prepare_data(missing, own, list(finished.values()))
     if batch.tuned:
-        check_tuned(specs, batch.tuned, checksums, context)
+        check_tuned(specs, batch.tuned, checksums, own)
     if not missing:
         logger.info("%s", plan)
     for spec in missing:
@@ -103,16 +110,18 @@ def execute_batch(batch: Batch, callbacks: Sequence[RunCallback]) -> RunResult:
     if batch.tuned:
         tuned_settings.save(store.home, _with_data(batch.tuned, specs, checksums))
     callbacks = [RunLogger(), *callbacks]
-    times = announce_run_time(missing, context) if batch.options.estimate else None
+    estimate = batch.options.estimate and not batch.options.choice.is_remote  # its speed is not known here
+    times = announce_run_time(missing, context) if estimate else None
     for callback in callbacks:
-        callback.on_start(len(specs), len(finished), context.num_processes)
+        callback.on_start(len(specs), len(finished), num_at_once)
         if times is not None:
             callback.on_estimate(times.seconds)
     boards = leaderboards.assign(store.home, batch.leaderboard, specs)
     job = MirrorJob(server, boards) if server is not None and boards else None
     with mirrored(job) as mirror:
         with keep_num_threads():
-            failures = run_specs(missing, context, callbacks, batch.options.retries)
+            context = replace(context, data_checksums=checksums)
+            failures = run_specs(missing, context, callbacks, batch.options.retries, batch.options.choice)
         if mirror is not None:
             mirror.finish()
     finished |= _finished_runs(store, missing)

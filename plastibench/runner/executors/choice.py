@@ -25,6 +25,7 @@ class ExecutorKind:
 
 EXECUTORS = {
     "local": ExecutorKind("plastibench.runner.executors.local"),
+    "ray": ExecutorKind("plastibench.runner.executors.ray.executor", is_remote=True),
 }
 
 

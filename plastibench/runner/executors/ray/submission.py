@@ -1,0 +1,67 @@
+"""How the driver hands a run to Ray."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import replace
+from typing import Any
+
+import plastibench
+from plastibench.runner.context import RunContext
+from plastibench.runner.executors.ray.cluster import Demand, avoiding
+from plastibench.runner.executors.ray.node import Errand
+from plastibench.runner.remote_run import RemoteRun
+from plastibench.runner.workspace import default_data
+from plastibench.store.run_status import LOCK_FILE
+
+
+class Submitter:
+    """Hands runs to Ray; this process must be connected."""
+
+    def __init__(self, context: RunContext, demand: Demand) -> None:
+        import ray
+
+        self.context, self.demand = context, demand
+        self._function = _remote_function()
+        self._errand = ray.put(pickle.dumps(_errand(context, demand)))
+        self._versions = _versions()
+
+    def start(self, run: RemoteRun, avoid: set[str]) -> Any:  # noqa: ANN401 - Ray's generator
+        """Start a run on another node than some; return the generator of references to its messages.
+
+        Ray does not repeat it: the scheduler does.
+        """
+        folder = self.context.store.folder(run.spec.id)
+        lock = (folder / LOCK_FILE).read_text(encoding="utf-8")
+        options = {**self.demand.options(), **avoiding(avoid), "max_retries": 0}
+        task = self._function.options(name=f"plastibench {run.spec.name} {run.spec.id}", **options)
+        return task.remote(self._errand, pickle.dumps(run.spec), lock, self._versions)
+
+
+def _errand(context: RunContext, demand: Demand) -> Errand:
+    """Return what nodes need, with folders as they are called everywhere."""
+    from plastibench.runner.provenance import commit
+
+    workspace = context.workspace
+    data = None if workspace.data == default_data() else workspace.data.absolute()
+    workspace = replace(workspace, home=workspace.home.absolute(), plugins=workspace.registry.own)
+    context = replace(context, workspace=workspace, num_processes=demand.runs_per_device)
+    return Errand(context, data, commit())
+
+
+def _remote_function() -> Any:  # noqa: ANN401 - Ray's function
+    """Return the function that nodes execute; it travels as code."""
+    import ray
+    from ray import cloudpickle
+
+    from plastibench.runner.executors.ray import gate
+
+    cloudpickle.register_pickle_by_value(gate)
+    return ray.remote(gate.execute_on_node)
+
+
+def _versions() -> dict[str, str]:
+    """Return the versions that nodes must have; Ray itself compares those of Ray and of Python."""
+    from importlib.metadata import version
+
+    return {"plastibench": plastibench.__version__, "torch": version("torch")}
