@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from torch import nn
 
 from plastibench.models.layers.activation import expanded_width
+from plastibench.models.layers.average_pool import AveragePool
 from plastibench.models.layers.basic_block import kaiming_fan_out
 from plastibench.models.layers.conv3x3 import Conv3x3
 from plastibench.plugins.architecture import Architecture, LayerFactories, Shape
@@ -40,7 +41,7 @@ class VGG16BN(Architecture):
                 layers += [Conv3x3(width, channels, bias=True), factories.norm(channels), activation]
                 width = expanded_width(channels, activation)
             layers.append(nn.MaxPool2d(2))
-        layers += [nn.AdaptiveAvgPool2d(7), nn.Flatten()]
+        layers += [AveragePool(7), nn.Flatten()]
         width *= 7 * 7
         for _ in range(2):
             activation = factories.activation()

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from plastibench.api import distances
 from plastibench.devices import Cpu, Device, get_device
+from plastibench.models.layers.average_pool import AveragePool
 from plastibench.plugins.method import Method
 from plastibench.plugins.registry import Registry
 from plastibench.plugins.task import Task
@@ -92,3 +93,16 @@ def test_a_captured_step_counts_each_batch_once(registry: Registry) -> None:
         trace = trace_run(task, Method(), device=device)
         counted = [v for name, v in trace.weights[0].items() if name.endswith("num_batches_tracked")]
         assert {int(number) for number in counted} == {trace.results[0].cost.steps}
+
+
+@pytest.mark.parametrize("side", [1, 2])
+def test_average_pooling_has_a_gradient_where_it_must_be_deterministic(side: int) -> None:
+    x = torch.randn(2, 3, side, side, device="cuda", requires_grad=True)
+    torch.use_deterministic_algorithms(True)
+    try:
+        AveragePool(7)(x).square().sum().backward()
+        found, x.grad = x.grad, None
+    finally:
+        torch.use_deterministic_algorithms(False)
+    AveragePool(7)(x).square().sum().backward()
+    torch.testing.assert_close(found, x.grad)
