@@ -99,6 +99,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--rows", default="", help="regular expression: measure only rows whose key matches")
     parser.add_argument("--repeats", type=int, default=3, help="repeats of each run beside the reference")
     parser.add_argument("--seconds", type=float, default=540.0, help="nothing is begun that would end later")
+    parser.add_argument("--seeds", type=int, default=5, help="seeds of the column")
     parser.add_argument("--jobs", type=int, help="runs of the column side by side; default: measured best")
     parser.add_argument(
         "--mps", action="store_true", help="measure runs side by side under NVIDIA's MPS, too"

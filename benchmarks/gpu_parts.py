@@ -14,8 +14,8 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -84,23 +84,17 @@ def parts(options: argparse.Namespace, results: Results) -> Iterator[Part]:
         yield from makers[name](options, results)
 
 
-def _unchanged(*, enabled: bool) -> AbstractContextManager[None]:
-    return nullcontext()
-
-
-WAYS: dict[str, dict[str, Callable[..., Any]]] = {
-    "recorded": {},
-    "python": {"graph_capturer": lambda: None},
-    "uncompiled": {"compile_backend": lambda: None},
-    "untimed": {"benchmarking": _unchanged},
-}
-"""What of a device is switched off: captured steps, the compiler, the choice of kernels by their times."""
+WAYS = ("eager", "captured", "compiled")
+"""How steps are taken: launched one by one, captured as runs do, captured with the option --compile."""
 
 
 def device_by(way: str, name: str) -> Device:
-    """Return a device without one of its means."""
+    """Return a device that takes steps in one way."""
     device = get_device(name)
-    vars(device).update(WAYS[way])
+    if way == "eager":
+        vars(device)["graph_capturer"] = lambda: None
+    elif way == "compiled":
+        device.use_compiler()
     return device
 
 
@@ -108,14 +102,14 @@ def device_by(way: str, name: str) -> Device:
 
 
 def speed(options: argparse.Namespace, results: Results) -> Iterator[Part]:
-    """Images a second of one run: by optimizer, precision, and by what is switched off."""
+    """Images a second of one run: by optimizer, precision, and way."""
     device = get_device(options.device)
     precisions = device.supported_precisions()[::-1]
     asked = [("sgd", precisions[0], way) for way in WAYS]
-    asked += [("sgd", precision, "recorded") for precision in precisions[1:]]
-    asked += [(optimizer, precisions[0], "recorded") for optimizer in ("sam", "adam")]
+    asked += [("sgd", precision, "compiled") for precision in precisions[1:]]
+    asked += [(optimizer, precisions[0], "compiled") for optimizer in ("sam", "adam")]
     if device.graph_capturer() is None:
-        asked = [(optimizer, precision, "python") for optimizer, precision, way in asked if way == "recorded"]
+        asked = [("sgd", precision, "eager") for precision in precisions]
     for optimizer, precision, way in asked[:2] if options.quick else asked:
         recipe = Recipe().from_strings({"optimizer": optimizer, "precision": precision})
         measure = partial(_speed_in_process, options, recipe, way)
@@ -201,7 +195,7 @@ def _difference(name: str, kind: type[Method], optimizer: str) -> Row:
     try:
         one, other = (
             trace_run(task, kind(), device=device).weights
-            for device in (device_by("recorded", name), device_by("python", name))
+            for device in (device_by("captured", name), device_by("eager", name))
         )
     finally:
         torch.backends.cudnn.deterministic = False
@@ -229,7 +223,7 @@ def side_by_side(options: argparse.Namespace, results: Results) -> Iterator[Part
 
 def _together(options: argparse.Namespace, precision: str, way: str, runs: int) -> Row:
     recipe = Recipe().from_strings({"precision": precision})
-    full = Workload("resnet18", recipe, options.device, seconds=8.0, num_images=16_384)
+    full = Workload("resnet18", recipe, options.device, seconds=8.0, num_images=16_384, compile=True)
     load = Workload("small_resnet", recipe, options.device, 0.3, 128) if options.quick else full
     with _mps() if way == "mps" else nullcontext():
         (found,) = measure_concurrency(load, [runs])
@@ -359,8 +353,9 @@ def _column(options: argparse.Namespace, results: Results, todo: list[Spec]) -> 
         Workspace(home=options.home, data=options.data, cache=options.home / "cache"),
         options.device,
         threads=1,
+        num_processes=jobs,
+        compile=options.device.startswith("cuda"),
     )
-    context = replace(context, num_processes=jobs)
     start = perf_counter()
     callback = PrintErrors(lambda record: results.add(f"column/{record.id}", _told(record)))
     sharing = _mps() if way == "mps" and _mps_control() else nullcontext()
@@ -390,7 +385,7 @@ def _grid(options: argparse.Namespace, settings: dict[str, str]) -> Grid:
     """Return the first grid of the paper's suite, or small runs of the quick start's."""
     usual = suites.load(QUICK_SUITE if options.quick else SUITE).grids[0]
     edition = {} if options.quick else {"edition": options.edition}
-    seeds = usual.seeds[:1] if options.quick else usual.seeds
+    seeds = usual.seeds[: 1 if options.quick else options.seeds]
     methods = usual.methods[:2] if options.quick else usual.methods
     changed = {**usual.settings, **edition, **settings}
     return Grid(usual.tasks, methods, usual.models, usual.recipe, seeds, options.device, changed)

@@ -208,6 +208,11 @@ RUN_OPTIONS = (
         help="Use only kernels that give the same bits each time; slower on CUDA, no difference on cpu.",
     ),
     click.option(
+        "--compile",
+        is_flag=True,
+        help="Compile models on CUDA: some seconds a process, then faster steps; for runs of minutes.",
+    ),
+    click.option(
         "--estimate/--no-estimate",
         default=True,
         show_default=True,

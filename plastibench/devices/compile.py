@@ -1,6 +1,7 @@
 """Forward passes through a device's own compiler, for whole batches only, so that shapes are static."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +26,7 @@ class CompiledForward:
     def __init__(self, device: Device, batch_size: int, on_log: LogFunction = lambda message: None) -> None:
         """Prepare for batches of `batch_size`; a compiler that torch does not have is logged."""
         self._batch_size, self._on_log = batch_size, on_log
-        self._backend = available_backend(device)
+        self._backend, self._options = available_backend(device), device.compile_options()
         self._compiled: tuple[nn.Module, Callable[[Tensor], Tensor]] | None = None
         if device.compile_backend() != self._backend:
             on_log(f"torch has no compiler {device.compile_backend()!r} here: passes are computed eagerly")
@@ -52,7 +53,7 @@ class CompiledForward:
 
     def _compiled_forward(self, model: nn.Module, backend: str) -> Callable[[Tensor], Tensor]:
         if self._compiled is None or self._compiled[0] is not model:
-            self._compiled = model, _compile(model, backend)
+            self._compiled = model, _compile(model, backend, self._options)
         return self._compiled[1]
 
 
@@ -66,8 +67,8 @@ def available_backend(device: Device) -> str | None:
     return name if name in torch.compiler.list_backends() else None
 
 
-def _compile(model: nn.Module, backend: str) -> Callable[[Tensor], Tensor]:
+def _compile(model: nn.Module, backend: str, options: dict[str, Any]) -> Callable[[Tensor], Tensor]:
     """Return the compiled model; models with the same layers share what was compiled for the first."""
     limit: int = torch._dynamo.config.recompile_limit
     torch._dynamo.config.recompile_limit = max(RECOMPILE_LIMIT, limit)
-    return torch.compile(model, backend=backend, dynamic=False)
+    return torch.compile(model, backend=backend, options=options or None, dynamic=False)

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -13,6 +13,7 @@ from plastibench.devices.accelerator import Accelerator
 from plastibench.devices.cuda_graphs import CudaGraphs, release_idle_pools
 from plastibench.devices.device import SmallConvolution, has_volumes
 from plastibench.devices.graph_capture import GraphCapturer
+from plastibench.errors import RequestError
 from plastibench.system import energy
 
 MPS_ADVICE = "runs that share a GPU take turns: `nvidia-cuda-mps-control -d` lets their kernels overlap"
@@ -30,6 +31,8 @@ class Cuda(Accelerator):
     cluster_resource: ClassVar[str | None] = "GPU"
     small_convolution: ClassVar[SmallConvolution] = "library"
     casts_together: ClassVar[bool] = True
+    compiles = False
+    """Whether passes of whole batches are compiled, and their kernels timed."""
 
     @classmethod
     def unavailable_reason(cls) -> str | None:
@@ -58,17 +61,27 @@ class Cuda(Accelerator):
 
     @contextmanager
     def benchmarking(self, *, enabled: bool) -> Iterator[None]:
-        """Let cuDNN time its kernels, unless deterministic ones were asked for: which is fastest may vary."""
+        """Let cuDNN time its kernels if passes are compiled, too; which is fastest may vary."""
         before = torch.backends.cudnn.benchmark
-        torch.backends.cudnn.benchmark = enabled and not torch.are_deterministic_algorithms_enabled()
+        torch.backends.cudnn.benchmark = enabled and self.compiles
         try:
             yield
         finally:
             torch.backends.cudnn.benchmark = before
 
+    def use_compiler(self) -> None:
+        """Compile passes. Raises RequestError with deterministic algorithms: timed kernels may vary."""
+        if torch.are_deterministic_algorithms_enabled():
+            raise RequestError("--compile chooses kernels by their times, which --deterministic excludes")
+        self.compiles = True
+
     def compile_backend(self) -> str | None:
-        """Return Inductor, which fuses what lies between convolutions, unless kernels must not vary."""
-        return None if torch.are_deterministic_algorithms_enabled() else "inductor"
+        """Return Inductor, which fuses what lies between convolutions, if passes are to be compiled."""
+        return "inductor" if self.compiles else None
+
+    def compile_options(self) -> dict[str, Any]:
+        """Let small kernels of the same form, such as casts of weights, be one kernel."""
+        return {"combo_kernels": True}
 
     def graph_capturer(self) -> GraphCapturer | None:
         """Return CUDA graphs: Python launches the kernels of a small batch slower than they run."""

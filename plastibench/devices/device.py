@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import nn
@@ -122,9 +122,20 @@ class Device:
     def benchmarking(self, *, enabled: bool) -> AbstractContextManager[None]:
         """Return a context in which the device's library may time its kernels for shapes that are new.
 
-        It takes seconds for each shape: worth it for whole batches, not for the last one of an epoch.
+        It takes seconds for each shape, so only devices that compile do it, and for whole batches only.
         """
         return nullcontext()
+
+    def use_compiler(self) -> None:
+        """Compile passes of whole batches from now on.
+
+        Raises RequestError if the device has no compiler.
+        """
+        raise RequestError(f"passes on {self.device_type} are not compiled: leave out --compile")
+
+    def compile_options(self) -> dict[str, Any]:
+        """Return the options of the backend of torch.compile."""
+        return {}
 
     def compile_backend(self) -> str | None:
         """Return the backend of torch.compile for passes of whole batches, or None to compute eagerly."""

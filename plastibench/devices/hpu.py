@@ -30,6 +30,9 @@ class Hpu(Accelerator):
         if _is_lazy():
             importlib.import_module("habana_frameworks.torch.core").mark_step()
 
+    def use_compiler(self) -> None:
+        """Do nothing: passes are always compiled."""
+
     def compile_backend(self) -> str | None:
         """Return the vendor's backend, which makes eager mode fast; lazy mode builds graphs by itself."""
         return None if _is_lazy() else "hpu_backend"

@@ -39,6 +39,8 @@ class Workload:
     threads: int | None = None
     """CPU threads per run; None divides the cores among the runs."""
     plugins: tuple[Path, ...] = ()
+    compile: bool = False
+    """Whether passes are compiled if the device has a choice."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,8 @@ def _train(workload: Workload, seed: int, num_runs: int, start: Barrier) -> RunT
     device = get_device(workload.device)
     torch.set_num_threads(workload.threads or device.num_threads(num_runs))
     device.limit_memory(num_runs)
+    if workload.compile:
+        device.use_compiler()
     architecture = Registry(workload.plugins).load("model", workload.model)()
     step = make_train_step(random_images(architecture, workload.recipe, workload.num_images), device, seed)
     for _ in range(2):  # the first epoch chooses kernels, the second one captures steps

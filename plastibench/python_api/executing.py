@@ -62,6 +62,7 @@ def run(
         checkpoint_storage: Where states of unfinished runs are kept: a folder, or an address such as
             `"s3://bucket/folder"`. Default: the home folder.
         deterministic: Whether to use only kernels that give the same bits each time.
+        compile: Whether to compile models with torch.compile on CUDA: pays off for runs of minutes.
         retries: How often a run is tried again if its process is killed; with `jobs` above 1. Default: 1.
         run_timeout: Seconds after which a run is stopped at a checkpoint and reported. Default: never.
         shard: `"2/8"` executes the second of eight parts of the runs. Default: all.
@@ -111,8 +112,8 @@ def resume(
         progress: Whether to show how far the runs are. Default: in a notebook and on a terminal.
         callbacks: Objects whose hooks are called while the runs are executed.
         **arguments: home, data, plugins, jobs, threads, executor, address, device_share, checkpoint_interval,
-            checkpoint_storage, deterministic, retries, run_timeout, shard, costs, estimate, mlflow and
-            tracking_uri, as for `run`.
+            checkpoint_storage, deterministic, compile, retries, run_timeout, shard, costs, estimate, mlflow
+            and tracking_uri, as for `run`.
 
     Returns:
         The runs that are finished now, their tables, and why other runs failed.

@@ -28,6 +28,8 @@ class RunContext:
     """Seconds between two checkpoints of a run; 0 is after every step, infinity only when stopped."""
     deterministic: bool = False
     """Whether to use deterministic algorithms if the device has a choice."""
+    compile: bool = False
+    """Whether to compile the passes of whole batches if the device has a choice."""
     run_timeout: float | None = None
     """Seconds after which a run is stopped at a checkpoint, from its start or resumption on; None: never."""
     checkpoint_storage: str | None = None
@@ -50,7 +52,10 @@ class RunContext:
         """Return what tasks load their data with. Raises RequestError if there is no such device."""
         from plastibench.devices import get_device
 
-        return DataContext(get_device(self.device), self.workspace.data, self.workspace.cache)
+        device = get_device(self.device)
+        if self.compile:
+            device.use_compiler()
+        return DataContext(device, self.workspace.data, self.workspace.cache)
 
     def checkpoint(self, run: str) -> Checkpoint:
         """Return the checkpoint of a run. Raises RequestError if there is no such storage."""

@@ -96,7 +96,7 @@ class TrainStep:
         def closure() -> Tensor:
             learner.optimizer.zero_grad(set_to_none=True)
             statistics = self._batch_norm_statistics(len(passes))
-            with statistics, device.autocast(self.recipe.precision), self._cast_weights():
+            with statistics, device.autocast(self.recipe.precision), self._cast_weights(images):
                 logits = learner.known(self._logits(images, is_first=not passes))
             loss = learner.loss(logits, y)
             passes.append((logits.detach(), loss.detach()))
@@ -118,8 +118,9 @@ class TrainStep:
         learner.activations = learner.batch = None
         return StepCounts(len(passes), learner.cost.remedy_work().since(before))
 
-    def _cast_weights(self) -> AbstractContextManager[None]:
-        dtype = AUTOCAST.get(self.recipe.precision) if self.learner.device.casts_together else None
+    def _cast_weights(self, images: Tensor) -> AbstractContextManager[None]:
+        separately = self._forward.compiles(images) or not self.learner.device.casts_together
+        dtype = None if separately else AUTOCAST.get(self.recipe.precision)
         return nullcontext() if dtype is None else weights_cast_together(self.learner.model, dtype)
 
     def _logits(self, images: Tensor, *, is_first: bool) -> Tensor:

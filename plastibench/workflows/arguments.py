@@ -60,6 +60,7 @@ class ExecutionArguments(WorkspaceArguments, total=False):
     checkpoint_interval: float
     checkpoint_storage: str | None
     deterministic: bool
+    compile: bool
     retries: int
     run_timeout: float | None
     shard: str | None

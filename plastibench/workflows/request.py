@@ -154,6 +154,8 @@ class RunOptions:
     """Seconds between two checkpoints of a run; 0 is after every step, infinity only when stopped."""
     deterministic: bool = False
     """Whether only kernels are used that give the same bits each time."""
+    compile: bool = False
+    """Whether passes of whole batches are compiled if the device has a choice."""
     checkpoint_storage: str | None = None
     """Folder or address (of fsspec) of the states of unfinished runs; None is the home folder."""
     retries: int = 1

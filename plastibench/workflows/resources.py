@@ -30,6 +30,8 @@ def open_device(name: str, specs: Sequence[Spec], options: RunOptions) -> Device
         device_class(name).check_precision(precision)
     if options.deterministic and not options.choice.is_remote:
         device.use_deterministic_algorithms()
+    if options.compile:
+        device.use_compiler()
     return device
 
 
@@ -62,6 +64,7 @@ def _context(workspace: Workspace, options: RunOptions, device: str, num_process
         num_processes=num_processes,
         checkpoint_interval=options.checkpoint_interval,
         deterministic=options.deterministic,
+        compile=options.compile,
         run_timeout=options.run_timeout,
         checkpoint_storage=None if storage is None else check_storage(storage),
     )

@@ -187,6 +187,7 @@ def _verify(
             # As the first time. Old records do not name the kernels: those runs were not deterministic.
             threads=request.threads or provenance.get("threads"),
             deterministic=provenance.get("deterministic", False),
+            compile=provenance.get("compiler") is not None,
         )
         found = load_checksum(record.spec, context)
         if record.data not in (None, found):

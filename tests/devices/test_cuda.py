@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import pytest
 import torch
-from support.cards import PlainCuda, UncompiledCuda
+from support.cards import CompilingCuda, EagerCuda
 from support.tasks import CAPTURED, LogRecorder, captured_digits, small_digits
 from torch import nn
 
@@ -66,31 +66,28 @@ def test_captured_steps_of_resnet18_have_the_bits_of_eager_ones(optimizer: str) 
         {"optimizer": optimizer, "precision": "bf16"}
     )
     task = random_images(Registry().load("model", "resnet18")(), recipe, 128 * 5 + 40)
-    captured, eager = (trace_run(task, Method(), device=device) for device in (UncompiledCuda(), PlainCuda()))
+    captured, eager = (trace_run(task, Method(), device=device) for device in (Cuda(), EagerCuda()))
     assert equal_weights(captured.weights, eager.weights)
 
 
 def test_compiled_passes_train_like_eager_ones() -> None:
     recipe = Recipe(max_epochs=3, target_accuracy=None)
     task = random_images(Registry().load("model", "small_resnet")(width=8), recipe, 512)
-    compiled, eager = (trace_run(task, Method(), device=device) for device in (Cuda(), UncompiledCuda()))
+    compiled, eager = (trace_run(task, Method(), device=device) for device in (CompilingCuda(), Cuda()))
     for one, other in zip(compiled.weights[0].values(), eager.weights[0].values(), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-2, atol=1e-3)
 
 
 def test_dropout_draws_again_at_every_replay(registry: Registry) -> None:
     task = captured_digits(registry)
-    captured, eager = (
-        trace_run(task, WithDropout(), device=device) for device in (UncompiledCuda(), PlainCuda())
-    )
+    captured, eager = (trace_run(task, WithDropout(), device=device) for device in (Cuda(), EagerCuda()))
     assert equal_weights(captured.weights, eager.weights)
 
 
 def test_after_a_failed_capture_a_model_with_dropout_trains_eagerly(registry: Registry) -> None:
     task, log = captured_digits(registry), LogRecorder()
     fallen_back, eager = (
-        trace_run(task, ReadsAResult(), device=device, callback=log)
-        for device in (UncompiledCuda(), PlainCuda())
+        trace_run(task, ReadsAResult(), device=device, callback=log) for device in (Cuda(), EagerCuda())
     )
     (message,) = log.messages
     assert message.startswith("steps cannot be captured, so each one is run eagerly")
@@ -118,7 +115,7 @@ def test_memory_does_not_grow_from_stage_to_stage(registry: Registry) -> None:
 
 
 def test_a_captured_evaluation_gives_the_metrics_of_an_eager_one() -> None:
-    device = UncompiledCuda()
+    device = Cuda()
     task = random_images(Registry().load("model", "small_resnet")(width=8), Recipe(), 4096)
     learner = Learner(task, Method(), 0, device)
     (*_, stage) = task.stream(0, data_context(device))

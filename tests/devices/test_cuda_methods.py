@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from support.cards import CastsOneByOne, PlainCuda, UncompiledCuda
+from support.cards import CastsOneByOne, Cuda, EagerCuda
 from support.tasks import captured_digits, small_digits
 from torch import Tensor
 
@@ -60,7 +60,7 @@ def test_dash_has_the_factors_of_the_cpu(registry: Registry, model: str) -> None
 def test_captured_l2_init_has_the_bits_of_eager_steps(registry: Registry, form: str, precision: str) -> None:
     task = captured_digits(registry, precision=precision)
     method = registry.load("method", "l2_init")(form=form)
-    captured, eager = (trace_run(task, method, device=device) for device in (UncompiledCuda(), PlainCuda()))
+    captured, eager = (trace_run(task, method, device=device) for device in (Cuda(), EagerCuda()))
     assert equal_weights(captured.weights, eager.weights)
 
 
@@ -80,16 +80,14 @@ def test_distances_have_the_bits_of_torchs_derivatives(form: Callable[[Tensor], 
 @pytest.mark.parametrize("optimizer", ["sgd", "sam", "adam"])
 def test_weights_cast_together_have_the_bits_of_autocasts(registry: Registry, optimizer: str) -> None:
     task = captured_digits(registry, precision="bf16", optimizer=optimizer)
-    together, apart = (
-        trace_run(task, Method(), device=device) for device in (UncompiledCuda(), CastsOneByOne())
-    )
+    together, apart = (trace_run(task, Method(), device=device) for device in (Cuda(), CastsOneByOne()))
     assert equal_weights(together.weights, apart.weights)
 
 
 def test_a_captured_step_counts_each_batch_once(registry: Registry) -> None:
     task = captured_digits(registry)
     task = replace(task, recipe=replace(task.recipe, optimizer="sam", sam_statistics="first"))
-    for device in (get_device("cuda"), UncompiledCuda()):
+    for device in (CompilingCuda(), Cuda()):
         trace = trace_run(task, Method(), device=device)
         counted = [v for name, v in trace.weights[0].items() if name.endswith("num_batches_tracked")]
         assert {int(number) for number in counted} == {trace.results[0].cost.steps}

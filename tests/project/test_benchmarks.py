@@ -135,7 +135,7 @@ def test_the_script_for_gpu_rows_runs_on_the_cpu_and_goes_on_where_it_was(tmp_pa
     rows = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
     keys = [row["key"] for row in rows]
     assert not [row for row in rows if "failed" in row]
-    assert {"speed/sgd/fp32/python", "speed/sgd/bf16/python", "together/processes/2", "clock/0"} <= set(keys)
+    assert {"speed/sgd/fp32/eager", "speed/sgd/bf16/eager", "together/processes/2", "clock/0"} <= set(keys)
     assert sum(key.startswith("column/") for key in keys) == 2
     table = (out / "table.md").read_text()
     assert "these are no measurements" in table
@@ -144,7 +144,7 @@ def test_the_script_for_gpu_rows_runs_on_the_cpu_and_goes_on_where_it_was(tmp_pa
     assert re.search(r"\| 20x \| \d+\.\dx \(\d+\.\d to \d+\.\d\) \| 1 \|", ratio)
     assert "| cold | sgd | yes | 0 |" in table
     # On the CPU a step is over when it is launched: an interpreter has time for one run, more or less.
-    (alone,) = (line for line in table.splitlines() if line.startswith("| sgd | bf16 | python |"))
+    (alone,) = (line for line in table.splitlines() if line.startswith("| sgd | bf16 | eager |"))
     assert 0.2 < float(alone.split("|")[-2]) < 5
     with tarfile.open(out / "runs.tgz") as archive:
         names = [Path(name).name for name in archive.getnames()]
@@ -157,7 +157,7 @@ def test_the_script_for_gpu_rows_runs_on_the_cpu_and_goes_on_where_it_was(tmp_pa
     assert not (out / "results.jsonl").exists()
     assert (out / "table.md").read_text() == table
     assert "waits: " not in again
-    assert "waits: speed/sgd/bf16/python: no time left, give the command again" in late
+    assert "waits: speed/sgd/bf16/eager: no time left, give the command again" in late
     assert "waits: staged/reference/0: no checkout of the reference code was given" in late
 
 

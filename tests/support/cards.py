@@ -1,4 +1,4 @@
-"""NVIDIA cards on which one part of what makes steps fast is left out."""
+"""NVIDIA cards on which one part of what makes steps fast is left out or added."""
 
 from __future__ import annotations
 
@@ -15,18 +15,13 @@ class EagerCuda(Cuda):
         return None
 
 
-class UncompiledCuda(Cuda):
-    """A card whose passes are not compiled."""
+class CompilingCuda(Cuda):
+    """A card whose passes are compiled."""
 
-    def compile_backend(self) -> str | None:
-        return None
-
-
-class PlainCuda(EagerCuda, UncompiledCuda):
-    """A card without either."""
+    compiles = True
 
 
-class CastsOneByOne(UncompiledCuda):
+class CastsOneByOne(Cuda):
     """A card on which autocast casts each weight by itself."""
 
     casts_together: ClassVar[bool] = False
