@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 import torch
-from support.cards import CastsOneByOne, Cuda, EagerCuda
+from support.cards import CastsOneByOne, CompilingCuda, EagerCuda
 from support.tasks import captured_digits, small_digits
 from torch import Tensor
 
 from plastibench.api import distances
-from plastibench.devices import Cpu, Device, get_device
+from plastibench.devices import Cpu, Cuda, Device, get_device
 from plastibench.models.layers.average_pool import AveragePool
 from plastibench.plugins.method import Method
 from plastibench.plugins.registry import Registry
