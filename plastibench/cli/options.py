@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import wraps
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from plastibench.cli import completion, parsing
 from plastibench.runner.executors.choice import EXECUTORS
+from plastibench.cli.option_groups import Command, Option, grouped
 from plastibench.runner.workspace import DATA_VARIABLE
 from plastibench.store.run_store import DEFAULT_HOME, HOME_VARIABLE
 
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 TRACKING_VARIABLE = "PLASTIBENCH_TRACKING_URI"
 FILES = "Files"
 """Heading of the options of `workspace`."""
-Command = TypeVar("Command", bound=Callable[..., Any])
-Option = Callable[[Any], Any]
 
 
 HOME = click.option(
@@ -229,7 +227,7 @@ def workspace(command: Command) -> Command:
     def make(**values: Any) -> Workspace:  # noqa: ANN401 - whatever click parsed
         return _workspace(values)
 
-    return _grouped(command, {FILES: WORKSPACE}, "workspace", make)
+    return grouped(command, {FILES: WORKSPACE}, "workspace", make)
 
 
 def selection(command: Command) -> Command:
@@ -250,7 +248,7 @@ def _selection(command: Command, options: Sequence[Option]) -> Command:
         settings = dict(values.pop("settings"))
         return Selection(workspace=_workspace(folders), settings=settings, **values)
 
-    return _grouped(command, {"Which runs": options, FILES: WORKSPACE}, "selection", make)
+    return grouped(command, {"Which runs": options, FILES: WORKSPACE}, "selection", make)
 
 
 def run_options(command: Command) -> Command:
@@ -261,32 +259,10 @@ def run_options(command: Command) -> Command:
 
         return RunOptions(**values)
 
-    return _grouped(command, {"How runs are executed": RUN_OPTIONS}, "run_options", make)
+    return grouped(command, {"How runs are executed": RUN_OPTIONS}, "run_options", make)
 
 
 def _workspace(values: dict[str, Any]) -> Workspace:
     from plastibench.runner.workspace import Workspace
 
     return Workspace(**{name: value for name, value in values.items() if value is not None})
-
-
-def _grouped(
-    command: Command, groups: Mapping[str, Sequence[Option]], name: str, make: Callable[..., object]
-) -> Command:
-    """Add options under headings to a command, which gets `make` of their values under one name."""
-    # Each option appends itself to the same list: the first one that is to be shown comes last.
-    before = list(getattr(command, "__click_params__", ()))
-
-    @wraps(command)
-    def grouped(**values: Any) -> Any:  # noqa: ANN401 - whatever click parsed
-        group = {key: values.pop(key) for key in keys}
-        return command(**{name: make(**group)}, **values)
-
-    params: list[Any] = []
-    for heading, options in reversed(list(groups.items())):
-        for option in reversed(options):
-            option(grouped)
-            params = grouped.__click_params__  # type: ignore[attr-defined]
-            params[-1].heading = heading
-    keys = [param.name for param in params[len(before) :]]
-    return grouped  # type: ignore[return-value]

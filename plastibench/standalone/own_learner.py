@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -22,6 +22,7 @@ from plastibench.standalone.fresh_models import like
 from plastibench.standalone.frozen_norms import frozen_norms, kept_in_evaluation
 from plastibench.standalone.own import Own, logits_of
 from plastibench.standalone.own_data import BatchSource, NoData, OwnData
+from plastibench.standalone.own_optimized_model import OwnOptimizedModel
 from plastibench.standalone.own_task import OwnDevice, own_task, recipe_of
 from plastibench.standalone.tensors import set_tensors, tensors_of
 from plastibench.standalone.unknown_groups import UnknownGroups
@@ -29,13 +30,8 @@ from plastibench.training.batch_norm import averaged_batch_norm_statistics, batc
 from plastibench.training.learner import Learner
 from plastibench.training.model_copy import copy_model
 
-STARTS_AT_ZERO = {"step", "momentum_buffer", "exp_avg", "exp_avg_sq", "max_exp_avg_sq"}
-"""Entries of an optimizer's state that are 0 before the first step."""
-STARTS_AT = {"step_size": "lr", "sum": "initial_accumulator_value"}
-"""Entries of the state of other optimizers that start at an option of their group: Rprop's and Adagrad's."""
 
-
-class OwnLearner(Learner):
+class OwnLearner(OwnOptimizedModel, Learner):
     """What hooks may read and change of a model and an optimizer that are somebody's own."""
 
     source: BatchSource | None = None
@@ -189,32 +185,6 @@ class OwnLearner(Learner):
         with torch.no_grad():
             return logits_of(self.outputs(model, x))
 
-    def reset_optimizer(self) -> None:
-        """Clear the optimizer's state; groups and options stay."""
-        self.optimizer.state.clear()
-
-    def clear_optimizer_state(self) -> None:
-        """Reset momentum and moments of all parameters; parameter groups keep their options."""
-        self.optimizer.state.clear()
-
-    def reset_optimizer_state(self, parameters: Iterable[Tensor]) -> None:
-        """Reset momentum and moments of some parameters only."""
-        for parameter in parameters:
-            state = self.optimizer.state.get(parameter, {})
-            is_zero_at_first = state.keys() <= STARTS_AT_ZERO
-            if is_zero_at_first and all(isinstance(value, Tensor) for value in state.values()):
-                super().reset_optimizer_state([parameter])
-            else:
-                self.optimizer.state.pop(parameter, None)
-
-    def reset_optimizer_entries(self, parameter: Tensor, mask: Tensor) -> None:
-        """Reset momentum and moments of some entries; `mask` is boolean and broadcasts to the parameter."""
-        super().reset_optimizer_entries(parameter, mask)
-        state = self.optimizer.state.get(parameter, {})
-        for name in state.keys() & STARTS_AT.keys():
-            group = next(g for g in self.optimizer.param_groups if any(p is parameter for p in g["params"]))
-            state[name].masked_fill_(mask, float(group.get(STARTS_AT[name], 0.0)))
-
     def reset_batch_norm(self) -> None:
         """Set running statistics to mean 0 and variance 1, but for layers that are frozen."""
         for norm in set(batch_norms(self.model)) - set(frozen_norms(self.own.model, trains=self.trains)):
@@ -237,16 +207,3 @@ class OwnLearner(Learner):
             for x, _ in self.stage.train.batches(self.task.recipe.batch_size):
                 self.outputs(model, x)
                 self.cost.remedy_forwards += nested.num_examples(x)
-
-    def check_optimizer(self) -> None:
-        """Raise RequestError if the optimizer leaves out what the model trains, or has what it has not."""
-        if isinstance(self.optimizer, UnknownGroups):
-            return
-        held = {parameter for group in self.optimizer.param_groups for parameter in group["params"]}
-        named = dict(self.own.model.named_parameters())
-        missing = [name for name, weight in named.items() if weight.requires_grad and weight not in held]
-        if missing:
-            raise RequestError(
-                f"the optimizer does not have {', '.join(missing[:5])} of the model: freeze what you do not "
-                "train, by requires_grad_(False), or leave the optimizer out and treat its state yourself"
-            )
