@@ -54,9 +54,10 @@ def plan_lines(plan: Plan) -> list[str]:
         return [f"{count(num_runs, 'run')}, all done"]
     together = "one after the other" if plan.num_processes == 1 else f"{plan.num_processes} at a time"
     threads = count(plan.threads, "thread")
+    low, high = map(describe_seconds, plan.seconds_range)
     lines = [
         f"{count(num_runs, 'run')}, {num_done} done, {num_runs - num_done} to do: about "
-        f"{describe_seconds(plan.seconds)}, {together} with {threads} each "
+        f"{describe_seconds(plan.seconds)} ({low} to {high}), {together} with {threads} each "
         f"({plan.run_seconds / 3600:.2f} hours of runs)"
     ]
     if plan.flops is not None:

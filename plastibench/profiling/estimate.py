@@ -10,7 +10,7 @@ from plastibench.experiments.spec import Spec, build, by_condition, canonical
 from plastibench.plugins.classification_task import ClassificationTask
 from plastibench.plugins.file_reads import unwatched
 from plastibench.profiling.calibration import step_limit, time_first_stages
-from plastibench.profiling.stage_times import StageSize, StageTime, predict_seconds
+from plastibench.profiling.stage_times import StageSize, StageTime, predict_range, predict_seconds
 from plastibench.runner.context import RunContext
 from plastibench.store.index.load import load_summaries
 from plastibench.store.record import Record, hardware_name
@@ -53,6 +53,8 @@ class RunTimes:
     """The stages of each condition."""
     samples: Mapping[str, Sequence[StageTime]]
     """The stages that each variant's runs are judged by."""
+    ranges: Mapping[str, tuple[float, float]]
+    """The least and the most seconds that each run may well take, by id."""
     known: Collection[str] = ()
     """The variants of which there are finished runs."""
 
@@ -111,7 +113,8 @@ def measure_runs(
     others = [time for times in samples.values() for time in times]
     samples = {spec.variant_id: samples.get(spec.variant_id, others) for spec in specs}
     seconds = {s.id: predict_seconds(samples[s.variant_id], stages[s.condition_id]) for s in specs}
-    return RunTimes(seconds, context.num_processes, stages, samples, known.keys())
+    ranges = {s.id: predict_range(samples[s.variant_id], stages[s.condition_id]) for s in specs}
+    return RunTimes(seconds, context.num_processes, stages, samples, ranges, known.keys())
 
 
 def stage_sizes(spec: Spec, context: RunContext) -> list[StageSize]:

@@ -68,6 +68,8 @@ class MethodPlan:
     num_done: int
     run_seconds: float
     """Of one run."""
+    run_seconds_range: tuple[float, float]
+    """The least and the most that this may well be: how many epochs stages need is not known beforehand."""
     run_flops: float | None
     """Of one run; None if they cannot be counted."""
     run_memory: int | None
@@ -94,6 +96,8 @@ class Plan:
     methods: Sequence[MethodPlan]
     seconds: float
     """Until all missing runs are done, several at a time."""
+    seconds_range: tuple[float, float]
+    """The least and the most that this may well be."""
     process_memory: int | None
     """Peak bytes of the process that timed first stages; None if none did."""
     checkpoint_disk: int
@@ -153,6 +157,7 @@ class _Planner:
             threads=self.context.threads or 1,
             methods=[self._method(*each) for each in zip(labels, variants.values(), strict=True)],
             seconds=wall_seconds(seconds.values(), self.context.num_processes),
+            seconds_range=self._seconds_range(),
             process_memory=None if set(variants) <= set(times.known) else peak_memory(),
             checkpoint_disk=self._checkpoint_disk(),
         )
@@ -190,11 +195,20 @@ class _Planner:
             num_runs=len(specs),
             num_done=sum(spec.id in self.done for spec in specs),
             run_seconds=times.seconds[spec.id],
+            run_seconds_range=times.ranges[spec.id],
             run_flops=predict_flops(samples, times.sizes[spec.condition_id]),
             run_memory=max(memory, default=None),
             run_disk=self._disk(specs),
             source=self._source(spec),
         )
+
+    def _seconds_range(self) -> tuple[float, float]:
+        """Return the least and the most seconds that the missing runs may well take together."""
+        ranges = [self.times.ranges[spec.id] for spec in self.missing]
+        low, high = (
+            wall_seconds([each[end] for each in ranges], self.context.num_processes) for end in (0, 1)
+        )
+        return low, high
 
     def _source(self, spec: Spec) -> Source:
         if spec.variant_id in self.times.known:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,13 @@ from plastibench.display.runs import RunProgress
 from plastibench.experiments.spec import Spec
 from plastibench.profiling.calibration import time_first_stages
 from plastibench.profiling.estimate import estimate_runs, wall_seconds
-from plastibench.profiling.stage_times import StageSize, StageTime, predict_seconds, work
+from plastibench.profiling.stage_times import (
+    StageSize,
+    StageTime,
+    predict_range,
+    predict_seconds,
+    work,
+)
 from plastibench.runner.context import RunContext
 from plastibench.runner.workspace import Workspace
 from plastibench.store.record import Record
@@ -56,6 +63,33 @@ def test_more_data_take_longer_but_less_than_in_proportion() -> None:
     whole = predict_seconds(times, [StageSize(100, 100, 0), StageSize(400, 300, 0)])
     assert whole == pytest.approx(1.0 + 0.5 * work(400) / work(200))
     assert 1.5 < whole < 2.0
+
+
+def a_range(*times: StageTime, stages: int) -> tuple[float, float]:
+    """Return the range of a run of equal stages, relative to its predicted seconds."""
+    sizes = [StageSize(100, 100, 0)] * stages
+    low, high = predict_range(times, sizes)
+    center = predict_seconds(times, sizes)
+    return round(low / center, 3), round(high / center, 3)
+
+
+def test_the_range_is_the_wider_the_less_is_known() -> None:
+    run = [StageTime(index, 100, 1.0, 0.0) for index in range(4)]
+    assert a_range(*run, *run, *run, stages=4) == (0.85, 1.15), "three runs that took the same"
+    slow = [replace(time, seconds=2.0) for time in run]
+    assert a_range(*run, *slow, stages=4) == (0.333, 1.667), "two runs that did not"
+    assert a_range(*run, stages=4) == (0.75, 1.25)
+    assert a_range(*run[:3], stages=10) == (0.835, 1.185), (
+        "stages of one run, the first of which is one alone"
+    )
+    assert a_range(*run[:2], stages=10) == (0.7, 1.5)
+    assert a_range(run[0], stages=10) == (0.43, 2.4)
+    assert a_range(replace(run[0], is_complete=False), stages=10) == (0.4, 2.5)
+
+
+def test_evaluation_is_known_well() -> None:
+    low, high = predict_range([StageTime(0, 100, 0.0, 3.0)], [StageSize(100, 100, 600)] * 2)
+    assert (low, high) == (6.0, 6.0)
 
 
 def test_a_grid_takes_as_long_as_its_longest_run_at_least() -> None:

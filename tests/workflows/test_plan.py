@@ -65,7 +65,7 @@ def test_finished_runs_tell_what_the_others_take(tmp_path: Path) -> None:
         "digits small_resnet cold",
     ]
     first, *lines = plan_lines(found)
-    assert first.startswith("6 runs, 3 done, 3 to do: about 45 min, 2 at a time with 1 thread each (1.50 h")
+    assert first.startswith("6 runs, 3 done, 3 to do: about 45 min (35 min to 55 min), 2 at a time with 1 th")
     assert "FLOPs: 9 TFLOPs" in lines
 
 
