@@ -64,10 +64,11 @@ def measure(name: str, seed: int, calibration: float) -> str:
         start = time.perf_counter()
         result = run(RunRequest(selection=selection("run"), options=options))
         took = time.perf_counter() - start
+        records = result.records
     if result.failures:
         raise RuntimeError(next(iter(result.failures.values())))
     for method in found.methods:
-        runs = [r for r in result.summaries if r.spec.method.name == method.method]
+        runs = [record for record in records if record.spec.method.name == method.method]
         each = sum(float(record.provenance["seconds"]) for record in runs) / len(runs)
         planned = f"{method.run_seconds:.2f} s a run planned by {method.source}"
         print(f"  {method.method}: {planned}, {each:.2f} s taken")

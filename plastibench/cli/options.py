@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from plastibench.cli import completion, parsing
-from plastibench.runner.executors.choice import EXECUTORS
 from plastibench.cli.option_groups import Command, Option, grouped
+from plastibench.runner.executors.choice import EXECUTORS
 from plastibench.runner.workspace import DATA_VARIABLE
 from plastibench.store.run_store import DEFAULT_HOME, HOME_VARIABLE
 
