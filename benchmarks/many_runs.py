@@ -1,6 +1,6 @@
 """What a run costs beside its training: a grid of many trivial runs, executed by the command's own code.
 
-    python benchmarks/many_runs.py [--runs 1000] [--jobs 1,2]
+    python benchmarks/many_runs.py [--runs 1000] [--jobs 1,2] [--executor local,ray]
 
 Printed are, for each number of processes, the milliseconds of a run that are neither training nor evaluation
 nor the method's own work: reading the queue, making data and model, writing the record and the events. The
@@ -11,6 +11,7 @@ process the seconds of the processor are printed, too, which a busy machine dist
 from __future__ import annotations
 
 import argparse
+import itertools
 import tempfile
 import time
 from pathlib import Path
@@ -20,6 +21,7 @@ from plastibench.experiments.grid import Grid
 from plastibench.experiments.spec import Spec
 from plastibench.runner.callbacks import RunCallback
 from plastibench.runner.context import RunContext
+from plastibench.runner.executors.choice import ExecutorChoice
 from plastibench.runner.scheduler import run_specs
 from plastibench.runner.workspace import Workspace, default_data
 from plastibench.store.record import Record
@@ -32,6 +34,7 @@ class Clock(RunCallback):
     """Measures from the first end of a run, when all processes are there, to the last one."""
 
     def __init__(self, warm_up: int) -> None:
+        """Leave out the first runs, at least one for each process."""
         self.warm_up, self.num_ended, self.start, self.processor = warm_up, 0, 0.0, 0.0
         self.trained, self.end, self.worked = 0.0, 0.0, 0.0
 
@@ -48,14 +51,15 @@ class Clock(RunCallback):
         raise RuntimeError(message)
 
 
-def overhead(num_runs: int, jobs: int) -> tuple[float, float, float]:
+def overhead(num_runs: int, jobs: int, executor: str) -> tuple[float, float, float]:
     """Return the seconds of a run beside its training, in training, and of this process for all of it."""
     with tempfile.TemporaryDirectory() as home:
         workspace = Workspace(home=Path(home), data=default_data(), cache=Path(home))
         context = RunContext(workspace, "cpu", threads=1, num_processes=jobs)
         grid = Grid(("digits",), ("warm",), seeds=tuple(range(num_runs + 10)), settings=TRIVIAL)
         clock = Clock(warm_up=10)
-        run_specs(grid.specs(context.registry), context, [clock])
+        choice = ExecutorChoice(name=executor, jobs=jobs)
+        run_specs(grid.specs(context.registry), context, [clock], choice=choice)
         whole = clock.end - clock.start
         return (
             (jobs * whole - clock.trained) / num_runs,
@@ -68,13 +72,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--runs", type=int, default=1000)
     parser.add_argument("--jobs", default="1,2")
+    parser.add_argument("--executor", default="local", help="local, ray, or both")
     options = parser.parse_args()
     print(f"{options.runs:,} runs on {get_device('cpu').name()}, 1 thread")
-    for jobs in map(int, options.jobs.split(",")):
-        beside, trained, worked = overhead(options.runs, jobs)
-        processor = f", {1000 * worked:.1f} ms of the processor for both" if jobs == 1 else ""
-        line = f"{jobs} at a time: {1000 * beside:.1f} ms a run beside {1000 * trained:.1f} ms of training"
-        print(f"{line}{processor}")
+    choices = itertools.product(map(int, options.jobs.split(",")), options.executor.split(","))
+    for jobs, executor in choices:
+        beside, trained, worked = overhead(options.runs, jobs, executor)
+        own = (
+            f", {1000 * worked:.1f} ms of this process's processor"
+            if jobs == 1 or executor != "local"
+            else ""
+        )
+        line = f"{1000 * beside:.1f} ms a run beside {1000 * trained:.1f} ms of training"
+        print(f"{executor}, {jobs} at a time: {line}{own}", flush=True)
 
 
 if __name__ == "__main__":

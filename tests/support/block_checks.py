@@ -23,7 +23,20 @@ from plastibench.plugins import plugin
 from plastibench.plugins.registry import Registry
 from support.blocks import ROOT, Block
 
-PROGRAMS = ("bash", "cd", "cp", "docker", "export", "git", "jupyter", "mkdir", "pre-commit", "sbatch", "srun")
+PROGRAMS = (
+    "bash",
+    "cd",
+    "cp",
+    "docker",
+    "export",
+    "git",
+    "jupyter",
+    "kubectl",
+    "mkdir",
+    "pre-commit",
+    "sbatch",
+    "srun",
+)
 """Others that a page may name; what they are given is not checked."""
 OURS = "plastibench"
 
