@@ -5,6 +5,7 @@ Nothing here imports torch at the top: pytest-xdist's first process reads this f
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
 def pytest_configure(config: pytest.Config) -> None:
     config.add_cleanup(enter_sandbox())
     heed_interrupts()
+    gc.disable()  # collecting tests imports much and leaves nothing to free
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()  # what is imported stays: no later collection need look at it
+    gc.enable()
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -110,6 +110,7 @@ def test_every_color_stands_out_on_light_and_on_dark(paper: str) -> None:
         assert (light + 0.05) / (dark + 0.05) >= 2.9, color
 
 
+@pytest.mark.heavy
 def test_a_figure_in_a_page_is_complete_and_has_the_colors_of_the_page() -> None:
     for figure in all_figures(build_tables([*TWO, a_run(HOSTILE, 0), a_run("_hidden", 0)], "warm")):
         text = inline_svg(figure)
@@ -232,6 +233,7 @@ def test_an_unknown_format_is_refused_with_the_nearest() -> None:
         parse_formats(" ,")
 
 
+@pytest.mark.heavy
 def test_every_figure_is_a_file_in_every_format(tmp_path: Path) -> None:
     files = save_figures(build_tables(some_runs(1), "warm"), tmp_path / "new", ("svg", "png"))
     assert len(files) == len(set(files)) == 2 * 5

@@ -60,6 +60,18 @@ def words(records: list[object], baseline: str | None = "warm") -> str:
     return " ".join(setting_sentences(table))
 
 
+@pytest.fixture(scope="module")
+def page() -> str:
+    """Return a page of one setting: its figures take a second to draw."""
+    return render_page(build_tables(some_runs(), "warm"), "x")
+
+
+@pytest.fixture(scope="module")
+def page_of_two() -> str:
+    """Return a page of two settings."""
+    return render_page(build_tables([*some_runs(), *some_runs(task="other_task")], "warm"), "x")
+
+
 def test_a_method_that_cannot_run_has_a_row_without_runs_and_says_why() -> None:
     records = some_runs(2)
     refusal = Refusal(replace(records[0].spec, method=Part("other", {}, "c")), "it needs what nobody has")
@@ -74,8 +86,8 @@ def test_a_run_that_does_not_say_where_it_was_made_is_on_the_page() -> None:
     assert render_page(build_tables(bare, "warm"), "T").count("<td>-</td><td>-</td></tr>") == 3
 
 
-def test_a_page_loads_nothing_from_a_network_and_all_its_links_work() -> None:
-    found = read(render_page(build_tables([*some_runs(), *some_runs(task="other_task")], "warm"), "x"))
+def test_a_page_loads_nothing_from_a_network_and_all_its_links_work(page_of_two: str) -> None:
+    found = read(page_of_two)
     ids = found.values("id")
     assert len(ids) == len(set(ids))
     for link in found.values("href", "src", "xlink:href"):
@@ -83,10 +95,9 @@ def test_a_page_loads_nothing_from_a_network_and_all_its_links_work() -> None:
     assert "default-src 'none'" in " ".join(found.values("content"))
 
 
-def test_the_policy_of_a_page_allows_its_own_script_alone() -> None:
-    text = render_page(build_tables(some_runs(), "warm"), "x")
-    (script,) = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
-    assert f"script-src 'sha256-{b64encode(hashlib.sha256(script.encode()).digest()).decode()}'" in text
+def test_the_policy_of_a_page_allows_its_own_script_alone(page: str) -> None:
+    (script,) = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+    assert f"script-src 'sha256-{b64encode(hashlib.sha256(script.encode()).digest()).decode()}'" in page
 
 
 def test_hostile_names_are_escaped() -> None:
@@ -102,6 +113,7 @@ def test_hostile_names_are_escaped() -> None:
     assert html.escape(HOSTILE, quote=False).split("$")[0] in text
 
 
+@pytest.mark.heavy
 def test_text_from_a_plugin_is_escaped(tmp_path: Path) -> None:
     evil = "<img src=x onerror=alert(1)>"
     source = PLAIN.replace("import Learner, Method", "import Learner, Method\nfrom typing import Literal")
@@ -118,15 +130,14 @@ def test_text_from_a_plugin_is_escaped(tmp_path: Path) -> None:
     assert "img" not in read(text).tags
 
 
-def test_figures_of_a_page_share_no_style_names() -> None:
-    text = render_page(build_tables([*some_runs(), *some_runs(task="other_task")], "warm"), "x")
-    names = re.findall(r"\.([\w-]+-\d+)\{", text)
+def test_figures_of_a_page_share_no_style_names(page_of_two: str) -> None:
+    names = re.findall(r"\.([\w-]+-\d+)\{", page_of_two)
     assert len(names) > 20
     assert len(names) == len(set(names))
 
 
 @pytest.mark.heavy
-def test_the_summary_has_a_sentence_for_each_setting_and_for_all_of_them() -> None:
+def test_the_summary_has_a_sentence_for_each_setting_and_for_all_of_them(page: str) -> None:
     runs = [run for number in range(2) for run in _clear(f"task_{number}")]
     found = build_tables(runs, "warm")
     assert headline(found[0]).startswith("good has the highest average accuracy, ")
@@ -145,7 +156,7 @@ def test_the_summary_has_a_sentence_for_each_setting_and_for_all_of_them() -> No
     assert ranks.startswith("No mean ranks: Friedman's test needs")
     text = render_page(found, "x")
     assert text.index("Better than warm over all 2 settings") < text.index("<table")
-    assert "There is only one setting" in render_page(build_tables(some_runs(), "warm"), "x")
+    assert "There is only one setting" in page
 
 
 def test_the_summary_stays_short_with_many_methods() -> None:
@@ -183,10 +194,8 @@ def test_minus_signs_are_typographic_and_intervals_are_in_small_print() -> None:
     assert allow_breaks("a_<b>") == "a_<wbr>&lt;b&gt;"
 
 
-def test_the_same_runs_in_any_order_give_the_same_page() -> None:
-    runs = some_runs()
-    first, second = (render_page(build_tables(runs, "warm"), "x") for runs in (runs, runs[::-1]))
-    assert first == second
+def test_the_same_runs_in_any_order_give_the_same_page(page: str) -> None:
+    assert render_page(build_tables(some_runs()[::-1], "warm"), "x") == page
 
 
 @pytest.mark.slow
@@ -245,6 +254,7 @@ def test_a_page_is_made_where_every_run_diverged() -> None:
     assert "Every run of this setting diverged" in render_page(build_tables(lost, "warm"), "x")
 
 
+@pytest.mark.heavy
 def test_the_printed_command_finds_the_very_runs(tmp_path: Path) -> None:
     made = small_run(tmp_path, "--method", "warm,dash", "--seeds", "2-3", "--set", "dash.floor=0.1234")
     assert made.status == 0, made.err
@@ -346,6 +356,7 @@ def test_progress_counts_the_figures_drawn(tmp_path: Path) -> None:
     assert saved.done == saved.total == len(files) == 2 * drawn.total
 
 
+@pytest.mark.heavy
 def test_progress_of_a_report_is_logged(tmp_path: Path) -> None:
     home = a_home(tmp_path / "home", some_runs())
     done = command(
@@ -358,6 +369,7 @@ def test_progress_of_a_report_is_logged(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.heavy
 def test_a_damaged_run_is_named_and_left_out(tmp_path: Path) -> None:
     home = a_home(tmp_path / "home", some_runs())
     path = next(home.glob("runs/??/*/run.json"))

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 from support.commands import plugin, small_run
 from support.reports import a_run, some_runs
 
@@ -25,6 +26,7 @@ def reporting(record: Record, values: list[float | None]) -> Record:
     return replace(record, stages=stages)
 
 
+@pytest.mark.heavy
 def test_the_report_shows_mean_and_last_stage_over_seeds() -> None:
     runs = [reporting(a_run("mine", 0), [2, 4, 6]), reporting(a_run("mine", 1), [4, None, 10])]
     (table,) = build_tables([*some_runs(2, ["warm", "cold"]), *runs], "warm")

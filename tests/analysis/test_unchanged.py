@@ -84,6 +84,7 @@ def test_the_digest_is_mirrored() -> None:
     assert found.metrics.weights == "a1"
 
 
+@pytest.mark.heavy
 def test_a_threshold_that_is_never_reached_is_named_in_every_format(tmp_path: Path) -> None:
     home, file = tmp_path / "home", plugin(tmp_path, "never", NEVER)
     words = ("--plugin", file, "--method", "warm,never", "--task", "digits", "--seeds", 2)

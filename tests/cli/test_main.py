@@ -261,6 +261,7 @@ def test_interrupted_grid_prints_that_it_stops_and_leaves_no_process(tmp_path: P
     _wait_for_end(running.pid)
 
 
+@pytest.mark.heavy
 def test_closed_output_is_not_an_error(tmp_path: Path) -> None:
     words = f"{shlex.join(map(str, program('list')))} | true"
     done = subprocess.run(["bash", "-c", words], capture_output=True, text=True, check=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from support.commands import command
 
 MODEL = '''"""A model of a test."""
@@ -45,6 +46,7 @@ def run(folder: Path, source: str, methods: str) -> tuple[int, str, str]:
     return done.status, done.out, done.err
 
 
+@pytest.mark.heavy
 def test_what_a_remedy_leaves_untouched_is_named_under_the_table(tmp_path: Path) -> None:
     status, out, _ = run(tmp_path, MODEL, "warm,cold,dash,shrink_perturb,shrink_perturb:dash_2024")
     text = " ".join(out.split())

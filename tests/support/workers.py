@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import socket
+import sys
 import tempfile
 from collections.abc import Callable
 from functools import partial
@@ -50,6 +51,9 @@ def enter_sandbox() -> Callable[[], None]:
     if SANDBOX in os.environ:  # the process that started this one has done so, and removes it
         return lambda: None
     folder = tempfile.mkdtemp(prefix="plastibench-tests-")
+    # A hundred programs are started: each would compile the package again, and pytest all tests.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
     os.environ |= {
         SANDBOX: folder,
         "PLASTIBENCH_HOME": f"{folder}/home",
