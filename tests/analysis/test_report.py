@@ -72,6 +72,7 @@ def page_of_two() -> str:
     return render_page(build_tables([*some_runs(), *some_runs(task="other_task")], "warm"), "x")
 
 
+@pytest.mark.heavy
 def test_a_method_that_cannot_run_has_a_row_without_runs_and_says_why() -> None:
     records = some_runs(2)
     refusal = Refusal(replace(records[0].spec, method=Part("other", {}, "c")), "it needs what nobody has")
@@ -81,6 +82,7 @@ def test_a_method_that_cannot_run_has_a_row_without_runs_and_says_why() -> None:
     assert page.count('<tr><th scope="row"><a href="#row-') == 3
 
 
+@pytest.mark.heavy
 def test_a_run_that_does_not_say_where_it_was_made_is_on_the_page() -> None:
     bare = [replace(record, provenance={}) for record in some_runs(1)]
     assert render_page(build_tables(bare, "warm"), "T").count("<td>-</td><td>-</td></tr>") == 3
@@ -100,6 +102,7 @@ def test_the_policy_of_a_page_allows_its_own_script_alone(page: str) -> None:
     assert f"script-src 'sha256-{b64encode(hashlib.sha256(script.encode()).digest()).decode()}'" in page
 
 
+@pytest.mark.heavy
 def test_hostile_names_are_escaped() -> None:
     plain = a_run("mine", 0, note=HOSTILE)
     hostile = replace(

@@ -40,6 +40,7 @@ def test_the_report_shows_mean_and_last_stage_over_seeds() -> None:
     assert "units_recycled" in page
 
 
+@pytest.mark.heavy
 def test_without_reports_there_is_no_such_table() -> None:
     (table,) = build_tables(some_runs(), "warm")
     assert reported_table(table) is None

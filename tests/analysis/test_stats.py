@@ -96,6 +96,7 @@ def test_sign_flip_test_of_differences_of_zero_finds_nothing() -> None:
     assert sign_flip_test([0.0] * 20) == 1.0
 
 
+@pytest.mark.heavy
 def test_sign_flip_test_of_very_many_differences_samples_the_patterns() -> None:
     differences = np.random.default_rng(0).normal(0.2, 1, 60).tolist()
     t_test = scipy_stats.ttest_1samp(differences, 0).pvalue

@@ -63,6 +63,7 @@ def test_help_and_lists_take_less_than_three_tenths_of_a_second(words: list[str]
     assert any(seconds() < 0.3 for _ in range(5))
 
 
+@pytest.mark.heavy
 def test_run_prints_its_table_and_the_folder_of_the_runs(tmp_path: Path) -> None:
     answer = small_run(tmp_path, "--method", "warm,dash", "--seeds", "2")
     assert answer.status == 0

@@ -58,6 +58,7 @@ def test_what_a_remedy_leaves_untouched_is_named_under_the_table(tmp_path: Path)
     assert "dash leaves 1 of 7 parameters of the model untouched: token" in again
 
 
+@pytest.mark.heavy
 def test_a_remedy_for_weights_is_refused_before_any_run_begins(tmp_path: Path) -> None:
     status, out, err = run(tmp_path, WEIGHT_NORM, "dash")
     assert (status, out, len(err.splitlines())) == (2, "", 1)

@@ -173,6 +173,7 @@ def test_tiny_imagenet_in_class_folders_is_the_same(
     assert contents(root, list_tiny_imagenet(FolderSource(root))) == expected
 
 
+@pytest.mark.heavy
 def test_tiny_imagenet_is_found_in_the_data_folder_or_as_it(
     tmp_path: Path, tiny_files: dict[str, bytes], write: Write
 ) -> None:

@@ -52,6 +52,7 @@ def test_folder(data: Path, tiny_files: Files, tmp_path: Path) -> None:
     assert torch.equal(gray[0], gray[2])
 
 
+@pytest.mark.heavy
 def test_archive_is_read_as_downloaded(tmp_path: Path, tiny_files: Files, data: Path) -> None:
     content = zipped(tiny_files)
     (tmp_path / "zip").mkdir()
@@ -92,6 +93,7 @@ def test_zip_member_outside_is_refused(tmp_path: Path, name: str) -> None:
         ZipSource(tmp_path / "a.zip", "")
 
 
+@pytest.mark.heavy
 def test_cache_is_used_and_verified(data: Path, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     before, _ = load_tiny_imagenet(data, cache, "subset")
@@ -108,6 +110,7 @@ def test_cache_is_used_and_verified(data: Path, tmp_path: Path) -> None:
             load_tiny_imagenet(data, cache, "subset")
 
 
+@pytest.mark.heavy
 def test_changed_folder_is_decoded_again(data: Path, tmp_path: Path, jpeg: Callable[..., bytes]) -> None:
     before, _ = load_tiny_imagenet(data, tmp_path / "cache", "subset")
     path = data / "tiny-imagenet-200/train/n01/images/n01_0.JPEG"
@@ -171,6 +174,7 @@ def test_real_subset(real_data: Path, tmp_path: Path) -> None:
         assert np.array_equal(train.x[1500].permute(1, 2, 0).numpy(), np.asarray(image.convert("RGB")))
 
 
+@pytest.mark.heavy
 def test_images_that_were_copied_into_class_folders_may_stay_where_they_were(
     data: Path, tmp_path: Path
 ) -> None:

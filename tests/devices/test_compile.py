@@ -103,6 +103,7 @@ def test_methods_on_the_same_layers_share_what_was_compiled(registry: Registry, 
     assert sorted(COMPILED) == [(24, True), (100, False)]
 
 
+@pytest.mark.heavy
 def test_passes_that_are_watched_are_computed_eagerly_and_others_compiled(registry: Registry) -> None:
     redo = partial(registry.load("method", "redo"), threshold=0.9, period=2)
     task = digits(registry)
@@ -131,6 +132,7 @@ def test_convolutions_are_one_graph_and_give_the_same_bits(registry: Registry, p
     assert sorted(COMPILED) == [(24, True), (100, False)]
 
 
+@pytest.mark.heavy
 def test_a_second_pass_with_frozen_statistics_is_one_more_graph(registry: Registry) -> None:
     assert_same_bits(digits(registry, "sam", sam_statistics="first"), registry.load("method", "warm"))
     assert sorted(COMPILED) == [(24, True), (24, True), (100, False)]
@@ -148,6 +150,7 @@ def test_runs_resume_and_their_weights_keep_the_names_of_the_model(registry: Reg
     assert len(COMPILED) == 2
 
 
+@pytest.mark.heavy
 def test_no_model_outlives_its_stage(registry: Registry) -> None:
     cls, models = registry.load("method", "cold"), []
 
@@ -161,6 +164,7 @@ def test_no_model_outlives_its_stage(registry: Registry) -> None:
     assert [model() for model in models] == [None] * 3
 
 
+@pytest.mark.heavy
 def test_batches_of_another_size_are_not_compiled(registry: Registry) -> None:
     assert_same_bits(digits(registry, batch_size=128, test_batch_size=1024), Method)
     # 130 images are one whole batch and two more; every other batch is odd.

@@ -123,6 +123,7 @@ def test_layers_may_prepare_themselves_for_the_device() -> None:
     assert layer.device is device
 
 
+@pytest.mark.heavy
 def test_the_recipes_precision_changes_the_result(registry: Registry) -> None:
     traces = [
         trace_run(small_digits(registry, recipe={"precision": precision}), Method())

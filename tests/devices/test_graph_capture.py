@@ -129,17 +129,20 @@ def test_dropout_draws_again_at_every_replay(registry: Registry) -> None:
 
 
 @pytest.mark.parametrize("cls", [BranchesOnTheStep, CountsInPython])
+@pytest.mark.heavy
 def test_the_law_catches_decisions_of_python(registry: Registry, cls: type[Method]) -> None:
     with pytest.raises(AssertionError, match="differs when replayed"):
         laws.captured_steps_equal_eager_steps(captured_digits(registry), cls)
 
 
 @pytest.mark.parametrize(("cls", "why"), [(ReadsTheRate, "host wait"), (DrawsOnTheHost, "on the host")])
+@pytest.mark.heavy
 def test_the_law_catches_what_cannot_be_captured(registry: Registry, cls: type[Method], why: str) -> None:
     with pytest.raises(AssertionError, match=f"cannot be captured: .*{why}"):
         laws.captured_steps_equal_eager_steps(captured_digits(registry), cls)
 
 
+@pytest.mark.heavy
 def test_a_learning_rate_that_is_no_tensor_is_frozen_by_the_capture(registry: Registry) -> None:
     class PlainRate(CapturingCpu):
         def make_lr(self, lr: float) -> float | Tensor:
@@ -150,6 +153,7 @@ def test_a_learning_rate_that_is_no_tensor_is_frozen_by_the_capture(registry: Re
     assert not equal_weights(found.weights, trace_run(task, Method()).weights)
 
 
+@pytest.mark.heavy
 def test_a_method_that_is_not_declared_capturable_runs_eagerly_and_logs_it(registry: Registry) -> None:
     device, callback, task = CapturingCpu(), LogRecorder(), captured_digits(registry)
     found = trace_run(task, Undeclared(), device=device, callback=callback)
@@ -229,6 +233,7 @@ def test_every_stage_captures_each_batch_shape_once(registry: Registry) -> None:
     assert device.capturer.num_replayed == steps - 2 * device.capturer.num_captured
 
 
+@pytest.mark.heavy
 def test_no_captured_graph_outlives_its_stage(registry: Registry) -> None:
     gc.collect()
     gc.disable()
@@ -246,6 +251,7 @@ def test_a_run_with_captured_steps_resumes(registry: Registry, optimizer: str) -
     laws.interruption_changes_nothing(task, CountsInTensors, every=7, device=CapturingCpu())
 
 
+@pytest.mark.heavy
 def test_fused_optimizers_agree_with_torchs_others(registry: Registry) -> None:
     for optimizer in ("sgd", "adam"):
         task = small_digits(registry, recipe={"optimizer": optimizer})

@@ -125,6 +125,7 @@ def test_terminal_that_is_gone_harms_no_run(terminal: bool) -> None:
     assert progress.num_ended == 2
 
 
+@pytest.mark.heavy
 def test_display_is_drawn_while_runs_come_and_go(progress: RunProgress) -> None:
     progress.durations.append(1.0)
     wrong: list[BaseException] = []

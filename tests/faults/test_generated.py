@@ -190,6 +190,7 @@ def test_arguments_are_accepted_or_refused_in_a_line(
     holds()
 
 
+@pytest.mark.heavy
 def test_settings_are_accepted_or_refused(
     finished: Path, request: pytest.FixtureRequest, trial: Trial
 ) -> None:

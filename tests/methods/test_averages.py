@@ -76,6 +76,7 @@ def assert_close(found: State, expected: State) -> None:
 
 
 @pytest.mark.parametrize("bias_correction", [False, True])
+@pytest.mark.heavy
 def test_ema_is_the_moving_average_of_the_weights_of_all_steps(
     registry: Registry, task: Task, bias_correction: bool
 ) -> None:
@@ -94,6 +95,7 @@ def test_ema_is_the_moving_average_of_the_weights_of_all_steps(
         assert_close(found[index], average)
 
 
+@pytest.mark.heavy
 def test_ema_never_changes_what_is_trained(registry: Registry, task: Task) -> None:
     warm = recorded_run(task, Method())
     for name in ("ema", "stage_soup"):
@@ -103,6 +105,7 @@ def test_ema_never_changes_what_is_trained(registry: Registry, task: Task) -> No
 
 
 @pytest.mark.parametrize("models", [2, 3])
+@pytest.mark.heavy
 def test_a_soup_is_the_mean_of_the_last_ends_of_stages(registry: Registry, task: Task, models: int) -> None:
     method = registry.load("method", "stage_soup")(models=models, statistics="averaged")
     found = trace_run(task, method).weights
@@ -116,6 +119,7 @@ def test_a_soup_is_the_mean_of_the_last_ends_of_stages(registry: Registry, task:
 
 
 @pytest.mark.parametrize("name", ["ema", "stage_soup"])
+@pytest.mark.heavy
 def test_statistics_of_an_average_are_measured_on_the_training_data_and_counted(
     registry: Registry, task: Task, name: str
 ) -> None:

@@ -79,6 +79,7 @@ def kinds(model: nn.Module) -> dict[str, str]:
 # Shrinking and learning rates
 
 
+@pytest.mark.heavy
 def test_shrink_is_shrink_and_perturb_without_noise(registry: Registry) -> None:
     task = small_digits(registry)
     policies = {"optimizer_state": "clear", "batch_norm": "reset"}
@@ -518,6 +519,7 @@ def test_distillation_is_its_formula(make: Make) -> None:
     assert all(parameter.grad is None for parameter in method.teacher.parameters())
 
 
+@pytest.mark.heavy
 def test_distillation_teaches_what_the_old_model_says(registry: Registry) -> None:
     recipe = {"learning_rate": 0.01, "target_accuracy": None, "max_epochs": 20}
     task = small_digits(registry, "mlp_bn", recipe, stages=2)

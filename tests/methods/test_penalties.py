@@ -124,6 +124,7 @@ def test_weight_decay_is_coupled_except_for_adamw(task: Task, optimizer: str, sc
         torch.testing.assert_close(parameter.detach(), expected[name], rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.heavy
 def test_weight_decay_takes_the_place_of_the_recipes_own(registry: Registry) -> None:
     cls = registry.load("method", "weight_decay")
     with_decay = small_digits(registry, recipe={"weight_decay": 0.05})
@@ -222,6 +223,7 @@ def test_spectral_regularization_survives_weights_that_are_zero(registry: Regist
     assert all(float(u.norm()) == pytest.approx(1.0) for u in method.vectors)
 
 
+@pytest.mark.heavy
 def test_spectral_regularization_draws_the_singular_values_to_one(registry: Registry) -> None:
     task = small_digits(registry, "mlp_bn", recipe={"learning_rate": 0.01, "max_epochs": 20})
     make: Callable[..., Any] = partial(registry.load("method", "spectral"), power=2)
@@ -276,6 +278,7 @@ def test_the_smaller_gram_matrix_has_the_same_gradient(registry: Registry) -> No
     assert tall
 
 
+@pytest.mark.heavy
 def test_parseval_leaves_the_last_layer_alone_and_makes_rows_orthogonal(registry: Registry) -> None:
     task = small_digits(registry, "mlp_bn", recipe={"learning_rate": 0.01, "max_epochs": 20})
     make: Callable[..., Any] = partial(registry.load("method", "parseval"), tuned_width=None)

@@ -77,6 +77,7 @@ def test_until_the_first_injection_it_is_a_warm_start(registry: Registry, run: R
         assert torch.equal(run.logits(), plain.model.eval()(x))
 
 
+@pytest.mark.heavy
 def test_an_injection_changes_no_output_and_then_trains_the_added_head_alone(run: Run) -> None:
     run.begin(0)
     run.train()
@@ -141,6 +142,7 @@ def test_the_momentum_of_the_added_head_starts_at_nothing(run: Run) -> None:
         run.train()
 
 
+@pytest.mark.heavy
 def test_a_model_whose_head_is_not_known_is_refused(registry: Registry) -> None:
     method = registry.load("method", "plasticity_injection")()
     with pytest.raises(RequestError, match="layer '1' of the model computes its weight"):

@@ -66,6 +66,7 @@ def test_a_step_of_sam_takes_the_gradient_where_the_ascent_leads(registry: Regis
 
 
 @pytest.mark.parametrize("statistics", ["first", "both"])
+@pytest.mark.heavy
 def test_sam_as_a_method_is_sam_as_the_recipe(registry: Registry, statistics: str) -> None:
     settings = {"optimizer": "sam", "rho": 0.2, "adaptive": True, "sam_statistics": statistics}
     schedule = {"schedule": "steps", "milestones": (1,), "warmup_epochs": 1}
@@ -93,6 +94,7 @@ def test_sam_is_refused_around_another_optimizer(registry: Registry, optimizer: 
     trace_run(task, cls(rho=0.0))  # which changes nothing
 
 
+@pytest.mark.heavy
 def test_augmentation_as_a_method_is_augmentation_as_the_recipe(registry: Registry) -> None:
     cls = registry.load("method", "data_augmentation")
     task, other = (augmented(small_digits(registry, recipe=recipe)) for recipe in ({}, {"augment": True}))
@@ -106,6 +108,7 @@ def test_augmentation_is_refused_if_the_task_has_none(registry: Registry) -> Non
         trace_run(small_digits(registry), registry.load("method", "data_augmentation")())
 
 
+@pytest.mark.heavy
 def test_muon_as_a_method_is_muon_as_the_recipe(registry: Registry) -> None:
     settings = {"optimizer": "muon", "learning_rate": 0.03, "momentum": 0.9, "weight_decay": 0.1}
     schedule = {"schedule": "steps", "milestones": (1,), "warmup_epochs": 1}

@@ -230,6 +230,7 @@ def test_continual_backprop_recycles_units_of_no_use(registry: Registry) -> None
     assert dead_units(twins.real) <= 4
 
 
+@pytest.mark.heavy
 def test_continual_backprop_recycles_the_published_share(registry: Registry) -> None:
     task = small_digits(registry, "mlp_bn", recipe={"batch_size": 16, "max_epochs": 20})
     results = trace_run(task, registry.load("method", "continual_backprop")(rate=2e-3, maturity=10)).results

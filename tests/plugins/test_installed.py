@@ -109,6 +109,7 @@ DIGESTS = (
 )
 
 
+@pytest.mark.heavy
 def test_all_modules_of_an_installed_package_count(
     package: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -51,6 +51,7 @@ def test_settings_that_lose_their_meaning_get_their_defaults(registry: Registry)
     )
 
 
+@pytest.mark.heavy
 def test_a_method_is_trained_by_the_recipe_that_it_asks_for(registry: Registry) -> None:
     changes = {"optimizer": "adamw", "learning_rate": 0.002, "momentum": 0.8}
     task = small_digits(registry)

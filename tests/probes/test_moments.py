@@ -77,6 +77,7 @@ def test_a_probe_draws_the_same_at_all_moments_of_a_stage(task: Task) -> None:
     assert len(set.union(*draws)) == 3
 
 
+@pytest.mark.heavy
 def test_values_within_a_stage_survive_an_interruption(task: Task) -> None:
     measures = Measures(probes={"p": State()})
     pieces, interruptions = trace_interrupted_run(task, Method, every=1, measures=measures)
@@ -135,6 +136,7 @@ def test_a_run_without_probes_has_no_columns_of_their_cost(task: Task) -> None:
     assert not set(PROBE_COSTS) & trace_run(task, Method()).results[0].as_dict().keys()
 
 
+@pytest.mark.heavy
 def test_the_gap_of_a_warm_start_is_the_difference_to_the_cold_start(registry: Registry) -> None:
     task = small_digits(registry, recipe={"max_epochs": 3, "learning_rate": 0.02})
     gap = registry.load("probe", "plasticity_gap")()

@@ -178,6 +178,7 @@ def probed(home: Path) -> tuple[list[Spec], list[Spec]]:
     return [spec for spec in specs if spec.probes], [spec for spec in specs if not spec.probes]
 
 
+@pytest.mark.heavy
 def test_runs_with_probes_are_runs_of_their_own_under_the_same_condition(
     home: tuple[Path, CommandResult],
 ) -> None:
@@ -207,6 +208,7 @@ def test_tables_count_a_run_once_that_was_made_with_and_without_probes(
     assert [len(row.records) for row in table.rows] == [1, 1]
 
 
+@pytest.mark.heavy
 def test_the_distance_is_measured_if_weights_are_frozen_and_refused_if_they_grow(registry: Registry) -> None:
     class Freezes(Method):
         def before_stage(self, learner: Learner) -> None:

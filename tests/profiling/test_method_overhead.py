@@ -37,6 +37,7 @@ class Slow(Method):
         sleep(0.1)
 
 
+@pytest.mark.heavy
 def test_the_time_of_a_method_shows_where_it_is_spent(registry: Registry) -> None:
     task = random_images(Tiny(), Recipe(batch_size=128), 256)
     dash, needy = registry.load("method", "dash")(), registry.load("method", "effective_lr")()

@@ -143,6 +143,7 @@ def strings_and_imports(tree: ast.Module) -> Iterator[tuple[int, str]]:
             yield node.lineno, node.value
 
 
+@pytest.mark.heavy
 def test_the_core_names_no_method_or_task(registry: Registry) -> None:
     # `table` is a command as well, and a word that the core cannot do without.
     names = {*registry.names("method"), *registry.names("task")} - cli.commands.keys()
@@ -219,6 +220,7 @@ def test_the_pictures_were_drawn_from_the_published_results() -> None:
         assert "prefers-color-scheme:dark" in text
 
 
+@pytest.mark.heavy
 def test_the_probe_on_the_page_of_probes_measures_and_leaves_the_run_alone(tmp_path: Path) -> None:
     (source,) = examples(ROOT / "docs/probes.md", "python")
     (tmp_path / "my_probe.py").write_text(source, encoding="utf-8")

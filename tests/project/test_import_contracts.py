@@ -79,6 +79,7 @@ def test_two_files_that_import_each_other_are_named(tree: Path) -> None:
     assert "No cycles are allowed in plastibench.data" in done.stdout
 
 
+@pytest.mark.heavy
 def test_an_import_for_types_alone_is_allowed(tree: Path) -> None:
     lines = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import plastibench.store"
     add(tree, "data/extra.py", lines)
@@ -86,6 +87,7 @@ def test_an_import_for_types_alone_is_allowed(tree: Path) -> None:
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.heavy
 def test_no_import_chain_leads_back_to_its_file() -> None:
     """The contracts compare siblings; this also covers packages and their own files."""
     done = child(str(ROOT / "docs/rooms.py"), "--numbers")

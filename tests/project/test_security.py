@@ -75,6 +75,7 @@ def test_every_promise_names_one_test_and_every_test_here_keeps_one() -> None:
     assert sorted(test for file, test in tests if file == f"project/{Path(__file__).name}") == sorted(here)
 
 
+@pytest.mark.heavy
 def test_nothing_unpickles_but_the_reader_of_cifar() -> None:
     picklers = {name: ast.unparse(tree) for name, tree in sources() if imports(tree) & PICKLES}
     # A fingerprint of an object is written by a Pickler and never read; an error is only named.
@@ -93,6 +94,7 @@ def test_nothing_unpickles_but_the_reader_of_cifar() -> None:
     assert set(allowed) <= {"False"}
 
 
+@pytest.mark.heavy
 def test_no_archive_is_unpacked() -> None:
     unpacking = ("extract", "extractall", "unpack_archive")
     assert [(name, what) for name, what, _ in calls() if what.rpartition(".")[2] in unpacking] == []
@@ -135,6 +137,7 @@ def test_plugin_that_is_not_named_is_not_imported(tmp_path: Path, monkeypatch: p
     assert mark.exists()
 
 
+@pytest.mark.heavy
 def test_no_shell_is_started() -> None:
     shells = ("os.system", "os.popen", "subprocess.getoutput", "subprocess.getstatusoutput", "pty.spawn")
     for name, what, call in calls():

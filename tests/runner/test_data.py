@@ -83,6 +83,7 @@ def test_finished_runs_on_other_data_are_neither_shown_nor_averaged(
 
 
 @every_task
+@pytest.mark.heavy
 def test_stopped_run_is_resumed_on_its_own_data_only(
     task: str, tmp_path: Path, two: tuple[Path, Path]
 ) -> None:
@@ -155,6 +156,7 @@ def test_plugin_may_raise_data_error(tmp_path: Path) -> None:
     assert refused.lines()[-1].startswith("plastibench: mine.pt is gone; the data folder is ")
 
 
+@pytest.mark.heavy
 def test_checksum_does_not_depend_on_seed_or_method(tmp_path: Path, two: tuple[Path, Path]) -> None:
     for task in ("file", "own stream"):
         home, words = tmp_path / task, words_for(task, tmp_path)

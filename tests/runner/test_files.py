@@ -75,6 +75,7 @@ def test_a_finished_run_names_the_file_and_refuses_another_content(when: str, tm
     assert "factor.json" in verified.out + verified.err
 
 
+@pytest.mark.heavy
 def test_runs_with_two_contents_are_not_averaged(tmp_path: Path) -> None:
     path, file = reader(tmp_path / "plugin", "in a hook")
     one, two, both = (tmp_path / name for name in ("one", "two", "both"))

@@ -114,6 +114,7 @@ def test_a_warm_index_reads_no_run_file_but_damaged_ones(home: Path) -> None:
     assert child("-c", LIST_READS, str(home)).stdout.split() == [a_run("warm", 9).id]
 
 
+@pytest.mark.heavy
 def test_several_processes_read_what_one_does(home: Path) -> None:
     alone, together = Store(home), Store(home)
     expected = [record.id for record in load_summaries(alone)]

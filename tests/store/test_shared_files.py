@@ -55,12 +55,14 @@ def run_workers(add: str, home: Path) -> set[str]:
     return {f"{worker}-{number}" for worker in range(3) for number in range(20)}
 
 
+@pytest.mark.heavy
 def test_tuned_settings_of_several_processes_are_all_kept(tmp_path: Path) -> None:
     names = run_workers(ADD_SETTINGS, tmp_path)
     assert set(tuned_settings.load(tmp_path)) == names
     assert [path.name for path in (tmp_path / "tuned").iterdir()] == [tuned_settings.FILE]
 
 
+@pytest.mark.heavy
 def test_runs_that_several_processes_add_to_a_leaderboard_are_all_kept(tmp_path: Path) -> None:
     names = run_workers(ADD_RUNS, tmp_path)
     assert leaderboards.load(tmp_path) == {"board": sorted(names)}

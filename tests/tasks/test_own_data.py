@@ -158,6 +158,7 @@ def pictures(folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.heavy
 def test_a_folder_of_images_is_run_without_code_and_other_pixels_are_noticed(tmp_path: Path) -> None:
     folder, home = pictures(tmp_path / "pictures"), tmp_path / "home"
     words = (

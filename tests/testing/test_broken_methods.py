@@ -277,6 +277,7 @@ def test_hidden_state_is_found_by_an_interruption_after_every_second_step(
         laws.interruption_changes_nothing(few_digits(registry, max_epochs=1), cls, every=2)
 
 
+@pytest.mark.heavy
 def test_hidden_state_of_convolutions_is_found_on_a_residual_network(registry: Registry) -> None:
     laws.interruption_changes_nothing(few_digits(registry), RemembersConvolutions)
     task = few_digits(registry, "small_resnet", max_stages=2)

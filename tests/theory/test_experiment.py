@@ -30,6 +30,7 @@ def test_a_seed_gives_the_counts_of_the_notebook(start: Initialization) -> None:
     assert (curves.features.tolist(), curves.active.tolist()) == NOTEBOOK[start]
 
 
+@pytest.mark.heavy
 def test_the_paper_s_figure_holds_at_its_defaults() -> None:
     """Cold and ideal start end alike, warm start 10 points and more below, and it takes the least time."""
     found = simulate(FeatureLearning(), [0, 1])

@@ -96,6 +96,7 @@ def test_an_aggregate_has_what_its_row_has(home: Path) -> None:
     assert found["mine"].info.run_name == "3 seeds: mine"
 
 
+@pytest.mark.heavy
 def test_the_page_lists_aggregates_first_best_first_and_then_the_runs(home: Path) -> None:
     board = Board(home, "order")
     board.write(some_runs(2))
@@ -116,6 +117,7 @@ def test_the_page_lists_aggregates_first_best_first_and_then_the_runs(home: Path
     }
 
 
+@pytest.mark.heavy
 def test_aggregates_are_updated_in_place_and_written_once(home: Path) -> None:
     board = Board(home, "updated")
     board.write(some_runs(2))
@@ -133,6 +135,7 @@ def test_aggregates_are_updated_in_place_and_written_once(home: Path) -> None:
     assert second["warm"].info.run_name == "3 seeds: warm"
 
 
+@pytest.mark.heavy
 def test_a_row_that_is_gone_or_has_lost_a_reference_is_replaced(home: Path) -> None:
     board = Board(home, "replaced")
     board.write(some_runs(2))

@@ -89,6 +89,7 @@ def test_sync_attaches_the_page_and_the_figures_to_a_leaderboard(home: Path, tmp
     assert {path.name: path.read_bytes() for path in (table.parent / "figures").iterdir()} == expected
 
 
+@pytest.mark.heavy
 def test_sync_takes_leaderboards_runs_and_files_and_names_unknown_ones(home: Path, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     page.write_text("<p>hello</p>")
@@ -182,6 +183,7 @@ def test_database_is_never_where_its_address_does_not_lead(tmp_path: Path) -> No
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.heavy
 def test_run_without_mlflow_makes_no_database(tmp_path: Path) -> None:
     small_run(tmp_path, "--method", "warm")
     assert not [path for path in tmp_path.iterdir() if "mlflow" in path.name]

@@ -94,6 +94,7 @@ def test_passes_over_the_examples_to_come_are_counted(registry: Registry) -> Non
     assert plain[0].test_accuracy == chosen[0].test_accuracy
 
 
+@pytest.mark.heavy
 def test_a_resumed_run_has_the_data_that_were_chosen(registry: Registry) -> None:
     task = small_digits(registry, "mlp_bn", regime=Uncertainty(), recipe={"max_epochs": 2}, train_size=100)
     make = partial(registry.load("method", "shrink_perturb"))
@@ -101,6 +102,7 @@ def test_a_resumed_run_has_the_data_that_were_chosen(registry: Registry) -> None
     laws.same_seed_gives_same_result(task, make)
 
 
+@pytest.mark.heavy
 def test_methods_choose_data_of_their_own_from_the_second_stage_on(registry: Registry) -> None:
     task = small_digits(registry, regime=Uncertainty(), stages=4, recipe={"max_epochs": 3})
 

@@ -362,6 +362,7 @@ def test_clearing_the_optimizer_state_changes_later_stages(registry: Registry) -
     assert not equal_weights(kept[1:], cleared[1:])
 
 
+@pytest.mark.heavy
 def test_sam_updates_running_statistics_in_both_passes_or_in_the_first(registry: Registry) -> None:
     both, first = (
         trace_run(small_digits(registry, recipe={"optimizer": "sam", "sam_statistics": which}), Method())
@@ -371,6 +372,7 @@ def test_sam_updates_running_statistics_in_both_passes_or_in_the_first(registry:
     assert all(both.weights[0][name] == 2 * first.weights[0][name] for name in names)
 
 
+@pytest.mark.heavy
 def test_augmentation_changes_the_training_reproducibly(registry: Registry) -> None:
     class Flipping(type(small_digits(registry))):  # type: ignore[misc]
         from plastibench.data.augment import RandomHorizontalFlip

@@ -95,6 +95,7 @@ def test_a_stage_is_measured_on_the_classes_so_far(registry: Registry) -> None:
     assert accuracies[1] == 0
 
 
+@pytest.mark.heavy
 def test_a_remedy_sees_the_logits_of_the_classes_so_far(registry: Registry) -> None:
     widths: list[int] = []
 
@@ -119,6 +120,7 @@ def test_weights_of_classes_to_come_do_not_move_while_they_are_masked(registry: 
     assert not torch.equal(head[:4], before[:4])
 
 
+@pytest.mark.heavy
 def test_data_arrive_over_the_first_epochs_of_a_stage(registry: Registry) -> None:
     recipe = {"batch_size": 10, "max_epochs": 5}
     regime = WithinStage(arrival_epochs=4)
@@ -162,6 +164,7 @@ def test_a_regime_changes_no_initial_weights_and_no_order_of_batches(registry: R
     assert equal_weights(plain.weights, repaired.weights)
 
 
+@pytest.mark.heavy
 def test_the_recipe_of_equal_steps_takes_as_many_in_every_stage(tmp_path: Any) -> None:
     words = ("--task", "digits", "--method", "warm,cold", "--recipe", "equal_steps")
     steps = ("--set", "max_steps=7", "--set", "max_epochs=none", "--set", "regime=increments")

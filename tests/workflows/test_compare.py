@@ -204,6 +204,7 @@ def test_every_format_has_the_same_numbers(tmp_path: Path) -> None:
         assert "+2.90" in compare(a, b, "--format", form).out, form
 
 
+@pytest.mark.heavy
 def test_suites_are_compared_inside_one_home(tmp_path: Path) -> None:
     grid = '[[grid]]\ntask = "digits"\nmethod = "warm"\nseeds = 2\n[grid.set]\nstages = 2\nmax_epochs = 1\n'
     small = "width = 4\ntrain_size = 130\n"

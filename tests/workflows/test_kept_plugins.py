@@ -93,6 +93,7 @@ def test_runs_are_resumed_without_the_file_even_if_they_had_not_begun(lab: Lab) 
     assert len(lab.records()) == 2
 
 
+@pytest.mark.heavy
 def test_a_run_is_resumed_with_the_source_it_was_started_with(lab: Lab) -> None:
     whole = stop(lab)
     file = lab.write(factor=3)

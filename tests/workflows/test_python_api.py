@@ -45,6 +45,7 @@ def test_import_is_light_and_every_name_can_be_had() -> None:
         plastibench.rnu  # noqa: B018
 
 
+@pytest.mark.heavy
 def test_run_returns_records_and_tables_like_the_command_line(tmp_path: Path) -> None:
     result = small_run(tmp_path, methods=["warm", "dash"], seeds=2)
     assert result.num_runs == len(result.records) == 4
@@ -190,6 +191,7 @@ def test_stopped_runs_are_resumed(tmp_path: Path) -> None:
         plastibench.resume("zzz", home=tmp_path)
 
 
+@pytest.mark.heavy
 def test_tune_returns_its_studies_and_a_suite_to_run(tmp_path: Path) -> None:
     trials: list[int] = []
 
@@ -230,6 +232,7 @@ def test_a_tuning_without_a_budget_raises(tmp_path: Path) -> None:
         plastibench.tune(task="digits", methods="warm", home=tmp_path)
 
 
+@pytest.mark.heavy
 def test_frame_and_report_read_finished_runs(tmp_path: Path) -> None:
     small_run(tmp_path, methods=["warm", "dash"])
     frame = plastibench.frame(home=tmp_path)

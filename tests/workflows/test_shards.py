@@ -102,6 +102,7 @@ def test_bad_shards_are_refused_in_one_line(words: tuple[str, ...], message: str
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.heavy
 def test_costs_of_descriptions_follow_model_steps_and_optimizer() -> None:
     def cost(**settings: str) -> int:
         small = {"stages": "2", "max_steps": "100", "target_accuracy": "none", **settings}

@@ -97,6 +97,7 @@ def test_repeated_command_does_nothing(tuned_home: Path) -> None:
     assert before == {path: path.stat().st_mtime_ns for path in tuned_home.rglob("run.json")}
 
 
+@pytest.mark.heavy
 def test_numbers_of_a_tuning_have_units(tuned_home: Path) -> None:
     report = command("tune", "--report", "--home", tuned_home).out
     assert len(re.findall(r"published   [\d.]+ %\n", report)) == 2
@@ -108,6 +109,7 @@ def test_numbers_of_a_tuning_have_units(tuned_home: Path) -> None:
     assert re.search(r"warm-\w+: trial \d of 2 trials: [\d.]+ % with learning_rate", said)
 
 
+@pytest.mark.heavy
 def test_printed_command_runs_the_chosen_settings(tuned_home: Path) -> None:
     words = (*METHODS, "--trials", 2, "--seeds-per-trial", 2, "--seeds", "7,")
     said = small_tune(tuned_home, *words, "--data", tuned_home / "my data").out
@@ -126,6 +128,7 @@ def test_result_is_a_suite_with_published_and_chosen_settings(tuned_home: Path) 
     assert specs[-1].recipe["learning_rate"] == warm.best_params["learning_rate"]
 
 
+@pytest.mark.heavy
 def test_table_has_default_and_tuned_rows(tuned_home: Path, tmp_path: Path) -> None:
     suite = tuned_home / "tuned" / f"{NAME}.toml"
     for words in (("--tuned", NAME, "--home", tuned_home), (suite, "--home", tmp_path)):
@@ -188,6 +191,7 @@ def test_trials_use_the_requested_threads(tmp_path: Path) -> None:
     assert [record.provenance["threads"] for record in Store(tmp_path).records()] == [2]
 
 
+@pytest.mark.heavy
 def test_budget_in_flops_counts_what_the_remedy_takes(tmp_path: Path) -> None:
     mine = plugin(tmp_path, "mine", source=COSTLY)
     home = tmp_path / "home"
@@ -200,6 +204,7 @@ def test_budget_in_flops_counts_what_the_remedy_takes(tmp_path: Path) -> None:
     assert [len(trials(study)) for study in studies(home, "two")] == [2, 4]
 
 
+@pytest.mark.heavy
 def test_accuracy_per_cost_and_two_objectives_are_what_the_runs_say(tmp_path: Path) -> None:
     words = ("--method", "shrink_perturb", "--trials", 3)
     assert small_tune(tmp_path, *words, "--objective", "per_cost", "--name", "one").status == 0
@@ -285,6 +290,7 @@ def test_run_tuned_needs_a_tuning(tmp_path: Path) -> None:
     assert "needs the name of one tuning" in answer.err
 
 
+@pytest.mark.heavy
 def test_report_summarizes_and_plots_the_trials(tuned_home: Path) -> None:
     answer = command("tune", "--report", "--home", tuned_home, "--name", NAME)
     assert answer.status == 0, answer.err

@@ -20,6 +20,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.heavy
 def test_genuine_record_is_verified_and_unchanged(home: Path) -> None:
     before = {path: path.read_bytes() for path in home.rglob("run.json")}
     records = list(Store(home).records())
