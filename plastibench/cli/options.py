@@ -141,6 +141,14 @@ RUN_OPTIONS = (
         metavar="N",
         help="Runs side by side. Default: one per CPU core.",
     ),
+    click.option(
+        "--devices",
+        type=click.IntRange(min=1),
+        metavar="N",
+        default=1,
+        show_default=True,
+        help="Train each run on N devices of this machine together, one run at a time.",
+    ),
     THREADS,
     click.option(
         "--executor",

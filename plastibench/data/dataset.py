@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from plastibench.data.augment import Augmentation
+from plastibench.distributed.ranks import Part, Ranks
 from plastibench.errors import DataError
 
 if TYPE_CHECKING:
@@ -65,6 +66,17 @@ class Dataset(ABC):
         `order`, shape (n,) int64 on the CPU, is the order of an epoch, by default that of arrival. `augment`
         is the CPU generator that augmentation draws from; without it images are not augmented.
         """
+
+    def batches_of_rank(
+        self, ranks: Ranks, size: int, order: Tensor | None = None, augment: torch.Generator | None = None
+    ) -> Iterator[tuple[Tensor, Tensor, Part]]:
+        """Yield a rank's part of each batch that `batches` yields, and which part it is.
+
+        Override it if a part costs less than the whole batch.
+        """
+        for x, y in self.batches(size, order, augment):
+            part = ranks.part(len(y))
+            yield part.of(x), part.of(y), part
 
     def labels(self) -> Tensor:
         """Return the labels, shape (n,) int64 on the CPU.

@@ -6,9 +6,26 @@ from plastibench.devices.device import AUTOCAST, Device
 from plastibench.devices.hpu import Hpu
 from plastibench.errors import RequestError, unknown
 
-__all__ = ["AUTOCAST", "DEVICES", "Cpu", "Cuda", "Device", "Hpu", "device_class", "get_device", "host_device"]
+__all__ = [
+    "AUTOCAST",
+    "DEVICES",
+    "Cpu",
+    "Cuda",
+    "Device",
+    "Hpu",
+    "collective_backends",
+    "device_class",
+    "get_device",
+    "host_device",
+]
 
 DEVICES: dict[str, type[Device]] = {cls.device_type: cls for cls in (Cpu, Cuda, Hpu)}
+
+
+def collective_backends() -> str:
+    """Return the backends of torch.distributed for the devices of this machine, as cpu:gloo,cuda:nccl."""
+    present = (cls for cls in DEVICES.values() if cls.unavailable_reason() is None)
+    return ",".join(f"{cls.device_type}:{cls.collectives}" for cls in present)
 
 
 def get_device(text: str) -> Device:

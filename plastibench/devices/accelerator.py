@@ -38,6 +38,10 @@ class Accelerator(Device):
         super().set_rng_state(states)
         self.module().set_rng_state(states[1], self.torch_device)
 
+    def make_current(self) -> None:
+        """Let libraries that are not told a device use this one, in this process."""
+        self.module().set_device(self.torch_device)
+
     def synchronize(self) -> None:
         """Wait until all queued work is done."""
         self.module().synchronize(self.torch_device)

@@ -30,6 +30,10 @@ class Cpu(Device):
         )
         return torch.contiguous_format if narrow or has_volumes(model) else torch.channels_last
 
+    def names_of_ranks(self, size: int) -> list[str]:
+        """Return the same device for each process: they share its cores."""
+        return [str(self)] * size
+
     def name(self) -> str:
         """Return the name of the processor and the number of cores that this process may use."""
         return f"{processor_name()}, {count(num_cores(), 'core')}"

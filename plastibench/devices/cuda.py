@@ -29,6 +29,7 @@ class Cuda(Accelerator):
 
     device_type = "cuda"
     cluster_resource: ClassVar[str | None] = "GPU"
+    collectives = "nccl"
     small_convolution: ClassVar[SmallConvolution] = "library"
     casts_together: ClassVar[bool] = True
     compiles = False

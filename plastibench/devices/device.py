@@ -45,6 +45,8 @@ class Device:
     """What schedulers of clusters call such a device; None if they count the cores that a run uses."""
     is_shareable: ClassVar[bool] = True
     """Whether several runs can use a device at once."""
+    collectives: ClassVar[str] = "gloo"
+    """torch.distributed's backend for tensors of this type of device."""
     small_convolution: ClassVar[SmallConvolution] = "matmul"
     """How small convolutions are fastest here."""
 
@@ -73,6 +75,16 @@ class Device:
         """Return torch's names of the devices that runs use: all of the type unless one is named."""
         count = self.device_count() if self.torch_device.index is None else 1
         return [f"{self.device_type}:{index}" for index in range(count)] if count > 1 else [str(self)]
+
+    def names_of_ranks(self, size: int) -> list[str]:
+        """Return the device of each of `size` processes that train one run. Raises RequestError."""
+        names = self.names()
+        if size > len(names):
+            there = f"{len(names)} such devices" if len(names) > 1 else "one such device"
+            raise RequestError(
+                f"{size} devices for a run are not allowed with device {self}: here is {there}"
+            )
+        return names[:size]
 
     def name(self) -> str:
         """Return the name of the hardware."""
@@ -108,6 +120,9 @@ class Device:
         Raises RequestError if the device has no deterministic algorithms.
         """
         raise RequestError(f"{self.device_type} has no deterministic algorithms: leave out --deterministic")
+
+    def make_current(self) -> None:
+        """Let libraries that are not told a device use this one, in this process."""
 
     def synchronize(self) -> None:
         """Wait until all queued work is done."""

@@ -15,6 +15,7 @@ class Hpu(Accelerator):
     device_type = "hpu"
     cluster_resource: ClassVar[str | None] = "HPU"
     is_shareable: ClassVar[bool] = False
+    collectives = "hccl"
 
     @classmethod
     def unavailable_reason(cls) -> str | None:

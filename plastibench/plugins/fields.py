@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import MISSING, field, fields, is_dataclass, replace
-from typing import Any, NamedTuple, Self, TypeVar, get_type_hints
+from typing import Any, ClassVar, NamedTuple, Self, TypeVar, get_type_hints
 
 from plastibench.errors import RequestError, unknown
 from plastibench.plugins.declaration import Bounds, Range, Setting
@@ -36,6 +36,9 @@ def setting(
 
 class Settings:
     """A dataclass whose init fields are settings, checked whenever an instance is made."""
+
+    needs_one_device: ClassVar[str | None] = None
+    """Why a run with this plug-in cannot be trained on several devices together; None if it can."""
 
     def __post_init__(self) -> None:
         """Raise RequestError for a value of the wrong type, out of bounds, or without a meaning."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from plastibench.distributed.ranks import SOLO, Ranks
 from plastibench.errors import RequestError
 from plastibench.plugins.architecture import Architecture
 from plastibench.plugins.code_names import names_in
@@ -63,13 +64,15 @@ class Stage:
 
 @dataclass(frozen=True)
 class DataContext:
-    """Device and folders that a task loads its data with; none of it decides the numbers."""
+    """Device and folders that a task loads its data with, and the ranks; none of it decides the numbers."""
 
     device: Device
     data: Path
     """Folder of the data sets, to which missing ones are downloaded."""
     cache: Path
     """Folder for decoded data, which can be deleted."""
+    ranks: Ranks = SOLO
+    """The processes that train a run together."""
 
 
 @dataclass(frozen=True, kw_only=True)

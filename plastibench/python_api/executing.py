@@ -53,6 +53,7 @@ def run(
         data: Folder of the data sets. Default: PLASTIBENCH_DATA, or a folder in the user's cache.
         plugins: Files with plug-ins of your own.
         jobs: Runs side by side; None is one per CPU core. Default: 1, all runs in this process.
+        devices: On how many devices of this machine each run is trained together. Default: 1.
         threads: CPU threads of each run. Default: as many as were measured to pay; one for small models.
         executor: `"local"` for this machine, or `"ray"` for a Ray cluster.
         address: The cluster, HOST:PORT. Default: RAY_ADDRESS, or a Ray instance of this machine alone.

@@ -67,7 +67,8 @@ class RunHistory:
     def add_session(self, origin: Mapping[str, Any]) -> None:
         """Add the session that starts or resumes the run now."""
         stage, epoch = self.position()
-        machine = {name: origin[name] for name in ("host", "device", "torch", "threads", "commit")}
+        names = ("host", "device", "devices", "torch", "threads", "commit")
+        machine = {name: origin[name] for name in names if name in origin}
         started = datetime.now(UTC).isoformat(timespec="seconds")
         self.sessions.append({**machine, "started": started, "stage": stage, "epoch": epoch})
 

@@ -24,6 +24,8 @@ class RunContext:
     """Threads of a run on the CPU; None leaves torch's default."""
     num_processes: int = 1
     """Processes that use the device at once, each with its share of the device memory."""
+    devices: int = 1
+    """Devices that each run is trained on, by a process for each."""
     checkpoint_interval: float = 60.0
     """Seconds between two checkpoints of a run; 0 is after every step, infinity only when stopped."""
     deterministic: bool = False

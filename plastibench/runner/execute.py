@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from plastibench.experiments.spec import Spec, build, build_probes, own_plugins
 from plastibench.plugins.file_reads import check_unchanged
 from plastibench.plugins.plugin import Plugin
+from plastibench.runner.assignment import Assignment
 from plastibench.runner.callbacks import RunCallback
 from plastibench.runner.checkpointing import RunCheckpointer, RunHistory
 from plastibench.runner.context import RunContext
@@ -30,6 +32,8 @@ from plastibench.training.callbacks import EpochProgress, IncompatibleCheckpoint
 if TYPE_CHECKING:
     from torch import nn
 
+    from plastibench.distributed.ranks import Ranks
+
 MAX_NAMES = 5
 """Most parameters that a record names of those that a method left out."""
 
@@ -43,8 +47,11 @@ def execute(spec: Spec, context: RunContext, callbacks: Sequence[RunCallback] = 
     return execute_run(spec, context, partial(notify_all, callbacks))
 
 
-def execute_run(spec: Spec, context: RunContext, emit: Emit) -> Record:
-    """Execute a run as `execute` does, with a function that takes its events."""
+def execute_run(spec: Spec, context: RunContext, emit: Emit, ranks: Ranks | None = None) -> Record:
+    """Execute a run as `execute` does, with a function that takes its events.
+
+    This process is the first of the `ranks` that train it; the others `follow`.
+    """
     record = context.store.read(spec.id)
     if record is not None:
         return record
@@ -53,14 +60,15 @@ def execute_run(spec: Spec, context: RunContext, emit: Emit) -> Record:
         if record is not None:  # another process has just finished it
             return record
         try:
-            return _train(spec, context, emit)
+            return _train(spec, context, emit, ranks)
         except IncompatibleCheckpointError as error:
             emit(RunLogged(spec, f"starting over, its checkpoint cannot be used ({error})"))
             context.checkpoint(spec.id).remove()
-            return _train(spec, context, emit)
+            return _train(spec, context, emit, ranks)
 
 
-def _train(spec: Spec, context: RunContext, emit: Emit) -> Record:
+def _train(spec: Spec, context: RunContext, emit: Emit, ranks: Ranks | None) -> Record:
+    from plastibench.distributed.ranks import SOLO
     from plastibench.runner.method_changes import method_changes
     from plastibench.runner.provenance import provenance
     from plastibench.training import protocol
@@ -68,7 +76,7 @@ def _train(spec: Spec, context: RunContext, emit: Emit) -> Record:
     from plastibench.training.trainer import DIVERGED
 
     task, method = build(spec, context.registry)
-    origin = provenance(context.data_context.device)
+    origin = provenance(context.data_context.device, ranks)
     reporter = TrainingReporter(spec, emit)
     plugins = own_plugins(spec, context.registry)
     checkpointer = _resume(spec, context, reporter, origin, plugins)
@@ -78,9 +86,12 @@ def _train(spec: Spec, context: RunContext, emit: Emit) -> Record:
         emit(StageRestored(spec, row))
     with context.store.open(spec, history.rows, plugins) as writer:
         history.rows = writer.rows
+        if ranks is not None:
+            ranks.send(Assignment(spec, context, history.progress))
         measures = protocol.Measures(spec.held_out_test, build_probes(spec, context.registry))
         options: dict[str, Any] = {"callback": reporter, "checkpointer": checkpointer, "measures": measures}
-        for result in protocol.run(task, method, spec.seed, context.data_context, **options):
+        where = replace(context.data_context, ranks=ranks or SOLO)
+        for result in protocol.run(task, method, spec.seed, where, **options):
             row = _finite(result.as_dict())
             writer.append(row)
             emit(StageEnded(spec, row))

@@ -9,12 +9,13 @@ from typing import Any
 
 import plastibench
 from plastibench.devices import Device
+from plastibench.distributed.ranks import Ranks
 
 CODE = ("plastibench", "methods", "tasks")
 """The folders of a checkout that hold what a run executes."""
 
 
-def provenance(device: Device) -> dict[str, Any]:
+def provenance(device: Device, ranks: Ranks | None = None) -> dict[str, Any]:
     """Return the provenance of a run that is executed here and now, without times and data."""
     import numpy as np
     import torch
@@ -34,6 +35,7 @@ def provenance(device: Device) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "deterministic": device.is_deterministic(),
         "compiler": available_backend(device),
+        **({} if ranks is None or ranks.size == 1 else {"devices": ranks.size}),
     }
 
 

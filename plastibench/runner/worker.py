@@ -6,6 +6,8 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from plastibench.distributed.lost import RankLostError
+from plastibench.distributed.ranks import Ranks
 from plastibench.errors import RequestError, count, explain
 from plastibench.experiments.spec import Spec
 from plastibench.runner.context import RunContext
@@ -16,6 +18,7 @@ from plastibench.runner.events import (
     RunEvent,
     RunFailed,
     RunLocked,
+    RunLost,
     RunReleased,
     RunWarned,
 )
@@ -85,8 +88,9 @@ def keep_num_threads() -> Iterator[None]:
 class RunWorker:
     """Executes runs in this process; the process is prepared for the first one."""
 
-    def __init__(self, context: RunContext) -> None:
-        self.context = context
+    def __init__(self, context: RunContext, ranks: Ranks | None = None) -> None:
+        """Execute runs as the first of the `ranks` that train each of them together; None is alone."""
+        self.context, self.ranks = context, ranks
         self._ready = False
 
     def run(self, spec: Spec, emit: Emit) -> None:
@@ -107,11 +111,13 @@ class RunWorker:
                 init_worker(self.context)
                 self._ready = True
             with _warnings_as_events(spec, emit):
-                return RunEnded(spec, execute_run(spec, self.context, emit))
+                return RunEnded(spec, execute_run(spec, self.context, emit, self.ranks))
         except RunLockedError as error:
             return RunLocked(spec, str(error))
         except TimeLimitReached as error:
             return RunFailed(spec, str(error))
+        except RankLostError as error:
+            return RunLost(spec, str(error))
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # a plug-in may raise anything, SystemExit too

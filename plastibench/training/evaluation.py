@@ -15,6 +15,7 @@ from plastibench.devices import Device
 from plastibench.devices.compile import CompiledForward
 from plastibench.devices.device import arranged
 from plastibench.devices.graph_capture import GraphCapturer, GraphedStep
+from plastibench.distributed.ranks import SOLO, Part, Ranks
 from plastibench.plugins.recipe import AccuracyAverage, Recipe
 from plastibench.training.flops import Flops, add_flops, cached_pass_flops
 
@@ -44,9 +45,10 @@ _NONE: Flops | None = Flops(0, 0)
 
 
 class RunningMetrics:
-    """Sums that stay on the device until `compute`."""
+    """Sums that stay on the device until `compute`, over the batches of all ranks."""
 
-    def __init__(self, device: Device) -> None:
+    def __init__(self, device: Device, ranks: Ranks = SOLO) -> None:
+        self._ranks = ranks
         # float32 counts exactly up to 2^24 examples; int64 is slow or missing on some devices.
         self._sums = torch.zeros(3, device=device.torch_device)
         self._num_examples = self._num_batches = 0
@@ -56,10 +58,15 @@ class RunningMetrics:
         self._sums.zero_()
         self._num_examples = self._num_batches = 0
 
-    def update_sums(self, logits: Tensor, y: Tensor, loss: Tensor) -> None:
-        """Add a batch on the device: logits (b, classes), y (b,), and its mean loss."""
+    def update_sums(self, logits: Tensor, y: Tensor, loss: Tensor, part: Part | None = None) -> None:
+        """Add a batch, of which each rank has a part: logits (b, classes), y (b,), its mean loss."""
+        total = len(y) if part is None else part.total
         correct = (logits.argmax(1) == y).sum(dtype=torch.float32)
-        self._sums += torch.stack([correct, correct / len(y), loss.float() * len(y)])
+        sums = torch.stack([correct, correct / total, loss.float() * len(y)])
+        if part is not None and not part.counts:
+            sums.zero_()
+        self._ranks.sum_([sums])
+        self._sums += sums
 
     def count_batch(self, num_examples: int) -> None:
         """Add the size of a batch on the host; a replayed step runs the device part alone."""
@@ -94,26 +101,29 @@ def evaluate(
     device: Device,
     num_classes: int | None = None,
     *,
+    ranks: Ranks = SOLO,
     capturer: GraphCapturer | None = None,
 ) -> Metrics:
     """Return the metrics of a model in evaluation mode, and leave the model as it was.
 
-    `num_classes` is how many classes a prediction is chosen from, the first ones; None is all. `capturer`
-    captures the pass of a whole batch if there are enough of them for that to pay off.
+    `num_classes` is how many classes a prediction is chosen from, the first ones; None is all. Each of the
+    `ranks` takes a part of the data. `capturer` captures the pass of a whole batch if there are enough of
+    them for that to pay off.
     """
-    metrics, total = RunningMetrics(device), _NONE
+    metrics, total = RunningMetrics(device, ranks), _NONE
+    part: Part | None = None
     with _evaluating(model, recipe, device) as forward:
 
         def update(images: Tensor, y: Tensor) -> None:
             known = forward(images)[:, :num_classes]
-            metrics.update_sums(known, y, F.cross_entropy(known, y))
+            metrics.update_sums(known, y, F.cross_entropy(known, y), part)
 
         pays_off = len(data) >= MIN_CAPTURED_BATCHES * recipe.test_batch_size
         take = update if capturer is None or not pays_off else partial(GraphedStep[None](capturer), update)
-        for images, y, flops in _batches(model, data, recipe, device):
+        for images, y, part, flops in _batches(model, data, recipe, device, ranks):
             take(images, y)
             total = add_flops(total, flops)
-            metrics.count_batch(len(y))
+            metrics.count_batch(part.total)
             device.mark_step()
     return replace(metrics.compute(), flops=total)
 
@@ -122,7 +132,7 @@ def predict(model: nn.Module, data: Dataset, recipe: Recipe, device: Device) -> 
     """Return the logits of a model in evaluation mode, (n, classes) float32 on the CPU, and their FLOPs."""
     found, total = [], _NONE
     with _evaluating(model, recipe, device) as forward:
-        for images, _, flops in _batches(model, data, recipe, device):
+        for images, _, _, flops in _batches(model, data, recipe, device, SOLO):
             found.append(forward(images))
             total = add_flops(total, flops)
             device.mark_step()
@@ -150,9 +160,9 @@ def _evaluating(model: nn.Module, recipe: Recipe, device: Device) -> Iterator[Ca
 
 
 def _batches(
-    model: nn.Module, data: Dataset, recipe: Recipe, device: Device
-) -> Iterator[tuple[Tensor, Tensor, Flops | None]]:
-    """Yield images as the model is fastest on them, labels, and the FLOPs of a forward pass."""
+    model: nn.Module, data: Dataset, recipe: Recipe, device: Device, ranks: Ranks
+) -> Iterator[tuple[Tensor, Tensor, Part, Flops | None]]:
+    """Yield a rank's part of each batch, arranged for the model, and the FLOPs of the whole batch."""
     count, memory_format = cached_pass_flops(model, backward=False), device.memory_format(model)
-    for x, y in data.batches(recipe.test_batch_size):
-        yield arranged(x, memory_format), y, count(x.shape)
+    for x, y, part in data.batches_of_rank(ranks, recipe.test_batch_size):
+        yield arranged(x, memory_format), y, part, count(part.shape(x))

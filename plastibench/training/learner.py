@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from plastibench.data.dataset import batch_bounds
 from plastibench.devices import Device
 from plastibench.devices.device import arranged
+from plastibench.distributed.ranks import SOLO, Ranks
 from plastibench.plugins.layers import check_trainable, note_scopes, noted_scopes, weight_layers
 from plastibench.plugins.method import Method
 from plastibench.plugins.recipe_changes import trained_task
@@ -38,11 +39,13 @@ class Learner(CountedPasses, OptimizedModel):
     stage: Stage
     """The stage that is being trained, or is about to be."""
 
-    def __init__(self, task: Task, method: Method, seed: int, device: Device) -> None:
+    def __init__(self, task: Task, method: Method, seed: int, device: Device, ranks: Ranks = SOLO) -> None:
         self.task = trained_task(task, method)
         """With the recipe that the method is trained with."""
         self.device = device
         """Where the model and the data are."""
+        self.ranks = ranks
+        """The processes that train the run together, each on its own device; usually this one alone."""
         self.seed = seed
         """Of the run: an int, from which every random stream is derived."""
         self.step = 0
@@ -55,8 +58,9 @@ class Learner(CountedPasses, OptimizedModel):
         """In `after_step`, if they are watched: those of the step's first pass, one tensor (b, units,
         positions) without gradient for each layer of `hidden_units`."""
         self.batch: Tensor | None = None
-        """In `loss_term` and `after_step`: what the model is trained on in this step, (b, c, h, w)."""
-        self.capturer = device.graph_capturer()
+        """In `loss_term` and `after_step`: what the model is trained on in this step, (b, c, h, w), on this
+        device if there are several."""
+        self.capturer = device.graph_capturer() if ranks.size == 1 else None
         """Captures evaluations, if the device can."""
         self.watching = self.counts_backward = False
         self.choices: list[Tensor] = []
@@ -183,9 +187,11 @@ class Learner(CountedPasses, OptimizedModel):
     def clone(self, *stream: str | int) -> Learner:
         """Return a copy whose model, optimizer and cost are its own, with a named random stream.
 
-        Its first fresh model has the weights that a cold start has in this stage.
+        Its first fresh model has the weights that a cold start has in this stage. It is used by this process
+        alone.
         """
         twin = copy.copy(self)
+        twin.ranks, twin.part = SOLO, None
         twin.model, twin.cost, twin._drawn = copy_model(self.model), Cost(), 0
         twin._log, twin._units, twin.watching = StageLog(), None, False
         twin.generator = generator(self.seed, *stream)
@@ -225,7 +231,8 @@ class Learner(CountedPasses, OptimizedModel):
             self.device.autocast(recipe.precision),
             averaged_batch_norm_statistics(model),
         ):
-            for x, y in self.stage.train.batches(recipe.batch_size):
-                model(arranged(x, memory_format))
-                self.cost.remedy_forwards += len(y)
-                self.cost.add_flops("remedy", count(x.shape))
+            for x, _, part in self.stage.train.batches_of_rank(self.ranks, recipe.batch_size):
+                with self.ranks.synchronized(part):
+                    model(arranged(x, memory_format))
+                self.cost.remedy_forwards += part.total
+                self.cost.add_flops("remedy", count(part.shape(x)))

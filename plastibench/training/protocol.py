@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from plastibench.devices import Device
 from plastibench.devices.graph_capture import GraphCapturer
 from plastibench.errors import RequestError, count
 from plastibench.plugins.data_checksum import data_checksum
@@ -26,6 +25,7 @@ from plastibench.training.cost import Cost
 from plastibench.training.evaluation import evaluate, predict
 from plastibench.training.learner import Learner
 from plastibench.training.probing import StageProbes
+from plastibench.training.shared_model import share_model
 from plastibench.training.trainer import DIVERGED, Trainer, TrainResult
 
 VERSION = 2
@@ -89,8 +89,9 @@ def run(
     """Take a method through the stages of a task; yield the result of each.
 
     The run has a copy of the method, without the state of other runs. A resumed run yields first the result
-    of the stage that its state was saved in. Raises RequestError if the method does not support the task,
-    DataError if data are missing or not those of the saved state.
+    of the stage that its state was saved in. Of several ranks, each calls this function alike, but
+    the first alone has a checkpointer that saves, and probes. Raises RequestError if the method does not
+    support the task, DataError if data are missing or not those of the saved state.
     """
     method = replace(method)
     callback, checkpointer = callback or TrainingCallback(), checkpointer or Checkpointer()
@@ -109,8 +110,8 @@ def run(
                 arrived.pool.order = resumed["learner"]["choices"][stage.index]
             continue
         if learner is None:
-            learner = Learner(task, method, seed, context.device)
-            capturer = _graph_capturer(context.device, method, callback)
+            learner = Learner(task, method, seed, context.device, context.ranks)
+            capturer = _graph_capturer(learner, method, callback)
         stage = replace(stage, pool=None, test=None if measures.held_out_test else stage.test)
         learner.begin_stage(stage)
         probes.begin_stage()
@@ -151,9 +152,12 @@ def _check_num_stages(task: Task, learner: Learner | None) -> None:
         )
 
 
-def _graph_capturer(device: Device, method: Method, callback: TrainingCallback) -> GraphCapturer | None:
+def _graph_capturer(learner: Learner, method: Method, callback: TrainingCallback) -> GraphCapturer | None:
     """Return the capturer of the run's steps, or None if the device or the method runs them eagerly."""
-    capturer = device.graph_capturer()
+    capturer = learner.device.graph_capturer()
+    if capturer is not None and learner.ranks.size > 1:
+        callback.on_log("on several devices each step is run eagerly")
+        return None
     if capturer is not None and not method.can_be_captured():
         name = type(method).__name__
         callback.on_log(f"{name} does not declare its hooks capturable: each step is run eagerly")
@@ -194,6 +198,7 @@ def prepare_stage(learner: Learner, method: Method) -> None:
                 learner.reset_batch_norm()
             elif method.batch_norm == "reestimate":
                 learner.reestimate_batch_norm()
+        share_model(learner)
     learner.check_optimizer()
 
 
@@ -201,6 +206,7 @@ def _choose(learner: Learner, model: nn.Module, pool: Pool) -> None:
     """Let a model choose which examples arrive next."""
     logits, flops = predict(model, pool.data, learner.task.recipe, learner.device)
     pool.order = pool.rank(logits)
+    learner.ranks.copy_first_([pool.order])
     learner.choices.append(pool.order)
     learner.cost.evaluation_forwards += len(pool.data)
     learner.cost.add_flops("evaluation", flops)
@@ -213,11 +219,10 @@ def _evaluate(
     recipe, stage, cost = learner.task.recipe, learner.stage, learner.cost
     with cost.measure("remedy", learner.device):
         model = method.evaluated(learner)
+    how: dict[str, Any] = {"ranks": learner.ranks, "capturer": learner.capturer}
     with cost.measure("evaluation", learner.device):
         test, validation = (
-            None
-            if data is None
-            else evaluate(model, data, recipe, learner.device, stage.num_classes, capturer=learner.capturer)
+            None if data is None else evaluate(model, data, recipe, learner.device, stage.num_classes, **how)
             for data in (stage.test, stage.validation)
         )
         if pool is not None:
@@ -227,6 +232,9 @@ def _evaluate(
             cost.evaluation_forwards += metrics.num_examples
             cost.add_flops("evaluation", metrics.flops)
     probes.measure(STAGE_END, learner)
+    if learner.ranks.size > 1:  # only one device has been measured
+        for part in cost.phases.values():
+            part.energy = None
     return StageResult(
         index=stage.index,
         num_train=len(stage.train),

@@ -9,8 +9,10 @@ from torch import Tensor
 from plastibench.devices.compile import CompiledForward
 from plastibench.devices.device import AUTOCAST, arranged
 from plastibench.devices.graph_capture import GraphCapturer, GraphedStep
+from plastibench.distributed.ranks import Part
 from plastibench.plugins.method import Method, call_hook
 from plastibench.plugins.recipe import Recipe
+from plastibench.seeding import derive_seed
 from plastibench.training import flops
 from plastibench.training.batch_counters import BatchCounters
 from plastibench.training.batch_norm import frozen_batch_norm_statistics
@@ -48,7 +50,7 @@ class TrainStep:
         self.learner = learner
         self.method = method
         self.recipe: Recipe = learner.task.recipe
-        self.metrics = RunningMetrics(learner.device)
+        self.metrics = RunningMetrics(learner.device, learner.ranks)
         self._memory_format = learner.device.memory_format(learner.model)
         self._trained: list[bool] | None = None
         self._find_flops()
@@ -57,22 +59,27 @@ class TrainStep:
         self._is_checked = False
         self._graphed = None if capturer is None else GraphedStep[StepCounts](capturer, on_log)
 
-    def __call__(self, x: Tensor, y: Tensor) -> None:
-        """Update the weights once on a batch: x (b, c, h, w) prepared, y (b,)."""
+    def __call__(self, x: Tensor, y: Tensor, part: Part | None = None) -> None:
+        """Update the weights once on a batch: x (b, c, h, w) prepared, y (b,).
+
+        `part` is what they are of a batch that several ranks share; None is the whole batch of one rank.
+        """
+        self._part = Part(0, len(y), len(y)) if part is None else part
+        self._seed_layers()
         if not self.method.can_be_captured():  # its hooks may have frozen weights
             self._find_flops()
         self._step, before = self.learner.step, self.learner.cost.remedy_work()
-        one_pass = self._pass_flops(x.shape)
+        one_pass = self._pass_flops(self._part.shape(x))
         images = arranged(x, self._memory_format)
-        with self.learner.device.benchmarking(enabled=len(y) == self.recipe.batch_size):
+        with self.learner.device.benchmarking(enabled=self._part.total == self.recipe.batch_size):
             if self._graphed is None:
                 counts = self._update(images, y)
             else:
                 counts = self._take_graphed_step(self._graphed, images, y)
         # What the host counts: a replay does not run the lines of `_update` that do it.
         self.learner.step = self._step + 1
-        self.metrics.count_batch(len(y))
-        self._add_cost(len(y), counts.num_passes, one_pass)
+        self.metrics.count_batch(self._part.total)
+        self._add_cost(self._part.total, counts.num_passes, one_pass)
         # A replay has counted nothing of it, and a capture that failed has counted it twice.
         counted = self.learner.cost.remedy_work().since(before)
         self.learner.cost.add_remedy_work(counts.remedy.since(counted))
@@ -89,23 +96,26 @@ class TrainStep:
 
     def _update(self, images: Tensor, y: Tensor) -> StepCounts:
         """Do all of a step that runs on the device; return what the host counts of it."""
-        learner, device = self.learner, self.learner.device
+        learner, device, part = self.learner, self.learner.device, self._part
         passes: list[tuple[Tensor, Tensor]] = []
         before = learner.cost.remedy_work()
 
         def closure() -> Tensor:
             learner.optimizer.zero_grad(set_to_none=True)
             statistics = self._batch_norm_statistics(len(passes))
-            with statistics, device.autocast(self.recipe.precision), self._cast_weights(images):
+            autocast, shared = device.autocast(self.recipe.precision), learner.ranks.synchronized(part)
+            with statistics, autocast, self._cast_weights(images), shared:
                 logits = learner.known(self._logits(images, is_first=not passes))
             loss = learner.loss(logits, y)
             passes.append((logits.detach(), loss.detach()))
             total = loss + self.method.loss_term(learner, logits, y)
-            self._backward(total, images.shape)
+            self._backward(part.weighted(total), images.shape)
+            if learner.ranks.size > 1:
+                learner.ranks.sum_([p.grad for p in learner.model.parameters() if p.grad is not None])
             device.mark_step()
             return total.detach()
 
-        learner.step, learner.batch = self._step, images
+        learner.step, learner.batch, learner.part = self._step, images, part
         # torch declares that closures return float, but every optimizer of its own takes a tensor.
         learner.optimizer.step(closure)  # type: ignore[arg-type]
         learner.step += 1
@@ -114,8 +124,8 @@ class TrainStep:
         device.mark_step()
         # The accuracy is that of the weights before the step, as in SAM's paper and the DASH code.
         logits, loss = passes[0]
-        self.metrics.update_sums(logits, y, loss)
-        learner.activations = learner.batch = None
+        self.metrics.update_sums(logits, y, loss, part)
+        learner.activations = learner.batch = learner.part = None
         return StepCounts(len(passes), learner.cost.remedy_work().since(before))
 
     def _cast_weights(self, images: Tensor) -> AbstractContextManager[None]:
@@ -134,8 +144,18 @@ class TrainStep:
         watch = watch_activations(learner.hidden_units())  # compiled code would miss the hooks
         with self._counters.eager(learner.model), watch as activations:
             logits: Tensor = learner.model(images)
-        learner.activations = activations
+        learner.activations = [learner.ranks.gather(h, self._part) for h in activations]
         return logits
+
+    def _seed_layers(self) -> None:
+        """Give layers that draw, such as dropout, numbers of their own on every rank but the first.
+
+        They depend on the step, so that a checkpoint, which is the first rank's, need not hold them.
+        """
+        learner = self.learner
+        if learner.ranks.rank:
+            stream = "layers", learner.stage.index, learner.ranks.rank, learner.step
+            learner.device.manual_seed(derive_seed(learner.seed, *stream))
 
     def _backward(self, total: Tensor, shape: torch.Size) -> None:
         """Compute gradients; what `loss_term` counted in `learner.counting` is counted backward, too."""

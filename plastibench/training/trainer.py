@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from torch import Tensor
 
-from plastibench.data.dataset import Batch, Dataset, batch_bounds
+from plastibench.data.dataset import Dataset, batch_bounds
 from plastibench.devices.graph_capture import GraphCapturer
+from plastibench.distributed.ranks import Part
 from plastibench.plugins.method import Method
 from plastibench.plugins.probe import epoch_end
 from plastibench.plugins.recipe import Recipe
@@ -19,11 +21,14 @@ from plastibench.training.evaluation import Metrics
 from plastibench.training.learner import Learner
 from plastibench.training.optimizers import end_schedule, set_learning_rates, start_schedule
 from plastibench.training.probing import StageProbes
+from plastibench.training.shared_model import check_shared
 from plastibench.training.step import TrainStep
 
 DIVERGED = "diverged"
 """The stop reason of a stage whose loss is no longer finite; the run ends there."""
 
+RankBatch = tuple[Tensor, Tensor, Part]
+"""Examples and labels that this process takes of a batch, and which part of it they are."""
 Pause = Literal["checkpoint", "probes"]
 """What training pauses for, so that its time does not count as training."""
 
@@ -119,6 +124,7 @@ class Trainer:
         while stop is None:
             yield from self._train_epoch(self._start_epoch())
             metrics = self.step.metrics.compute()
+            check_shared(learner, type(self.method).__name__)
             self.epoch, self.batch = self.epoch + 1, 0
             is_complete = self.epoch > len(learner.stage.available)
             stop = _stop_reason(recipe, metrics, self.epoch, learner.cost.steps, is_complete=is_complete)
@@ -129,7 +135,7 @@ class Trainer:
                 yield "probes"
         yield TrainResult(self.epoch, stop, metrics)
 
-    def _start_epoch(self) -> Iterator[Batch]:
+    def _start_epoch(self) -> Iterator[RankBatch]:
         """Return the batches of an epoch, without those that were trained on before the run was resumed."""
         recipe, data, augmentation = self.learner.task.recipe, self._arrived(), self._augmentation
         # An epoch is resumed from its start: the same order is drawn again.
@@ -138,7 +144,8 @@ class Trainer:
             "augmentation": None if augmentation is None else augmentation.get_state(),
         }
         order = torch.randperm(len(data), generator=self._order)
-        batches = iter(data.batches(recipe.batch_size, order, augmentation))
+        ranks = self.learner.ranks
+        batches = iter(data.batches_of_rank(ranks, recipe.batch_size, order, augmentation))
         if self._resumed is None:
             self.step.metrics.reset()
         else:
@@ -153,7 +160,7 @@ class Trainer:
         data, available = self.learner.stage.train, self.learner.stage.available
         return data[: available[self.epoch]] if self.epoch < len(available) else data
 
-    def _train_epoch(self, batches: Iterator[Batch]) -> Iterator[Pause]:
+    def _train_epoch(self, batches: Iterator[RankBatch]) -> Iterator[Pause]:
         learner, recipe = self.learner, self.learner.task.recipe
         steps_per_epoch = len(batch_bounds(len(self._arrived()), recipe.batch_size))
         while not _reached_max_steps(recipe, learner.cost.steps):

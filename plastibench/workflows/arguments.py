@@ -53,6 +53,7 @@ class ExecutionArguments(WorkspaceArguments, total=False):
     """Keyword arguments that say how runs are executed; `run` describes them."""
 
     jobs: int | None
+    devices: int
     threads: int | None
     executor: str
     address: str | None

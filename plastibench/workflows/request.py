@@ -142,6 +142,8 @@ class RunOptions:
 
     jobs: int | None = None
     """Runs side by side; None is the device's choice."""
+    devices: int = 1
+    """Devices that each run is trained on, side by side; more than one take the runs one by one."""
     threads: int | None = None
     """CPU threads of each run; None is as many as were measured to pay."""
     executor: str = "local"

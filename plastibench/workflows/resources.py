@@ -13,6 +13,7 @@ from plastibench.runner.slots import device_slots, fitting_processes
 from plastibench.runner.workspace import Workspace
 from plastibench.store.checkpoint_storage import check_storage
 from plastibench.system.processes import check_can_start
+from plastibench.workflows.devices import check_devices
 from plastibench.workflows.request import RunOptions
 
 logger = logging.getLogger(__name__)
@@ -44,12 +45,17 @@ def run_context(
     workspace: Workspace, options: RunOptions, device: Device, specs: Sequence[Spec]
 ) -> RunContext:
     """Return the context in which the runs that are to do are executed. Raises RequestError."""
-    num_processes = max(1, min(options.jobs or device.default_num_processes(), len(specs)))
+    if options.devices > 1:
+        check_devices(device, options.devices, options.jobs, specs, workspace.registry)
+    jobs = 1 if options.devices > 1 else options.jobs or device.default_num_processes()
+    num_processes = max(1, min(jobs, len(specs)))
     if num_processes > 1:
         check_can_start(f"jobs={num_processes}")
-    context = _context(workspace, options, str(device), num_processes)
+    if options.devices > 1:
+        check_can_start(f"devices={options.devices}")
+    context = replace(_context(workspace, options, str(device), num_processes), devices=options.devices)
     context = fitted_to_memory(device, context, specs)
-    most = device.num_threads(context.num_processes)
+    most = device.num_threads(context.num_processes * context.devices)
     if options.threads is not None or most == 1 or not specs:
         return context
     return replace(context, threads=_measured_threads(specs, context, most))

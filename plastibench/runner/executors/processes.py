@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from plastibench.errors import MEMORY_HINT, explain
 from plastibench.experiments.spec import Spec
@@ -22,6 +23,9 @@ from plastibench.system import signals
 from plastibench.system.signals import interrupts_ignored, send_to_parent
 from plastibench.training.callbacks import StopRequested
 
+if TYPE_CHECKING:
+    from plastibench.distributed.ranks import Ranks
+
 POLL_SECONDS = 2.0
 """How often to check that silent processes are alive."""
 
@@ -31,6 +35,10 @@ GRACE_SECONDS = 30.0
 OVERDUE_SECONDS = 120.0
 """How long after its time limit a run that does not stop by itself is taken to hang: it imports and reads
 data before its time counts."""
+
+
+Work = Callable[[Connection, RunContext], None]
+"""What a process does, given its end of the pipe to its parent."""
 
 
 class ProcessExecutor(WorkerExecutor):
@@ -104,13 +112,16 @@ class ProcessExecutor(WorkerExecutor):
 class WorkerProcess:
     """A process that executes runs, seen from its parent."""
 
-    def __init__(self, context: RunContext, grace_seconds: float) -> None:
+    def __init__(self, context: RunContext, grace_seconds: float, work: Work | None = None) -> None:
+        """Start it; `work` is what it does, by default to execute the runs that it is sent."""
         processes = worker_context()
         self.grace_seconds = grace_seconds
         self.connection, child_end = processes.Pipe()
         # Not a daemon: a run that streams its images has processes of its own. If this program is killed,
         # the pipe breaks and the process ends by itself.
-        self.process: BaseProcess = processes.Process(target=_work, args=(child_end, context), daemon=False)
+        self.process: BaseProcess = processes.Process(
+            target=work or execute_runs, args=(child_end, context), daemon=False
+        )
         with interrupts_ignored():
             self.process.start()
         child_end.close()
@@ -179,10 +190,10 @@ class WorkerProcess:
         self.process.join()
 
 
-def _work(connection: Connection, context: RunContext) -> None:
+def execute_runs(connection: Connection, context: RunContext, ranks: Ranks | None = None) -> None:
     """Execute the runs that come through the pipe, until it closes."""
     signals.follow_parent()
-    worker, send = RunWorker(context), FewEpochs(partial(send_to_parent, connection))
+    worker, send = RunWorker(context, ranks), FewEpochs(partial(send_to_parent, connection))
     while True:
         try:
             spec = connection.recv()

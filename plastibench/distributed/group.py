@@ -1,0 +1,106 @@
+"""Several ranks, and what they exchange through torch.distributed."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from itertools import pairwise
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from plastibench.distributed.lost import RankLostError
+from plastibench.distributed.ranks import Part, Ranks
+from plastibench.distributed.sync_batch_norm import SynchronizedBatchNorm
+
+BUCKET_BYTES = 64 * 2**20
+"""Most bytes of gradients that are copied into one piece to be summed at once."""
+
+
+class RankGroup(Ranks):
+    """The ranks of torch's default process group, which has been initialized."""
+
+    def __init__(self) -> None:
+        self.rank, self.size = dist.get_rank(), dist.get_world_size()
+
+    def sum_(self, tensors: Sequence[Tensor]) -> None:
+        """Replace each tensor by its sum over the ranks, the same bits on all of them."""
+        for bucket in _buckets(tensors):
+            flat = torch.cat([tensor.detach().reshape(-1) for tensor in bucket])
+            with _lost_if_it_fails():
+                dist.all_reduce(flat)
+            sums = flat.split([tensor.numel() for tensor in bucket])
+            for tensor, total in zip(bucket, sums, strict=True):
+                tensor.detach().copy_(total.view(tensor.shape))
+
+    def gather(self, x: Tensor, part: Part) -> Tensor:
+        """Return the whole batch (total, ...), given the part of each rank."""
+        if not part.is_split:  # layers that draw numbers have drawn others on each rank
+            whole = x.clone()
+            self.copy_first_([whole])
+            return whole
+        longest = -(-part.total // self.size)
+        padded = x.new_zeros(longest, *x.shape[1:])
+        padded[: len(x)] = x
+        parts = self.all_gather(padded)
+        bounds = [position * part.total // self.size for position in range(self.size + 1)]
+        sizes = [end - start for start, end in pairwise(bounds)]
+        return torch.cat([own[:size] for own, size in zip(parts, sizes, strict=True)])
+
+    def copy_first_(self, tensors: Sequence[Tensor]) -> None:
+        """Replace each tensor by that of the first rank."""
+        for tensor in tensors:
+            value = tensor.detach().contiguous()
+            with _lost_if_it_fails():
+                dist.broadcast(value, src=0)
+            if self.rank:
+                tensor.detach().copy_(value)
+
+    def synchronized(self, part: Part) -> AbstractContextManager[object]:
+        """Return the context of a pass in which batch normalization sees the whole batch."""
+        return SynchronizedBatchNorm(self) if part.is_split else nullcontext()
+
+    def all_gather(self, x: Tensor) -> list[Tensor]:
+        """Return the tensors of all ranks, which have the same shape."""
+        gathered = [torch.empty_like(x) for _ in range(self.size)]
+        with _lost_if_it_fails():
+            dist.all_gather(gathered, x.contiguous())
+        return gathered
+
+    def send(self, message: object) -> None:
+        """Send a message, which can be pickled, from the first rank to all others."""
+        with _lost_if_it_fails():
+            dist.broadcast_object_list([message], src=0, device=torch.device("cpu"))
+
+    def receive(self) -> Any:  # noqa: ANN401 - whatever was sent
+        """Wait for a message of the first rank and return it."""
+        messages: list[Any] = [None]
+        with _lost_if_it_fails():
+            dist.broadcast_object_list(messages, src=0, device=torch.device("cpu"))
+        return messages[0]
+
+
+def _buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+    """Yield the tensors in pieces of one type and of a bounded size, in order."""
+    bucket: list[Tensor] = []
+    size = 0
+    for tensor in tensors:
+        is_full = size + tensor.nbytes > BUCKET_BYTES
+        if bucket and (is_full or tensor.dtype != bucket[0].dtype):
+            yield bucket
+            bucket, size = [], 0
+        bucket.append(tensor)
+        size += tensor.nbytes
+    if bucket:
+        yield bucket
+
+
+@contextmanager
+def _lost_if_it_fails() -> Iterator[None]:
+    """Turn an error of communication, of which torch has many types, into a RankLostError."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        raise RankLostError from error

@@ -1,0 +1,62 @@
+"""What the ranks of a run but the first do: train along, and write nothing."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from plastibench.data.streaming import WORKERS_VARIABLE
+from plastibench.experiments.spec import build
+from plastibench.runner.assignment import Assignment
+from plastibench.runner.worker import init_worker
+from plastibench.system.cpu import num_cores
+from plastibench.training import protocol
+from plastibench.training.callbacks import Checkpointer, IncompatibleCheckpointError, StateDict
+
+if TYPE_CHECKING:
+    from plastibench.distributed.group import RankGroup
+
+
+def follow(ranks: RankGroup, device: str) -> None:
+    """Train what the first rank trains, on a device of this machine, until the first rank ends.
+
+    Raises RankLostError if a rank is gone, and whatever a run raises.
+    """
+    assignment, is_ready = ranks.receive(), False
+    while assignment is not None:
+        assignment = replace(assignment, context=replace(assignment.context, device=device))
+        if not is_ready:
+            init_worker(assignment.context)
+            is_ready = True
+        _train_along(assignment, ranks)
+        assignment = ranks.receive()
+
+
+def share_decoders(num_ranks: int) -> None:
+    """Let this process have its share of the machine's cores for decoding, unless the user has decided."""
+    os.environ.setdefault(WORKERS_VARIABLE, str(max(1, num_cores() // num_ranks)))
+
+
+class _GivenState(Checkpointer):
+    """Resumes from a state that was given, and saves none."""
+
+    def __init__(self, state: StateDict | None) -> None:
+        self.state = state
+
+    def resume_state(self) -> StateDict | None:
+        return self.state
+
+
+def _train_along(assignment: Assignment, ranks: RankGroup) -> None:
+    spec, context = assignment.spec, assignment.context
+    task, method = build(spec, context.registry)
+    measures = protocol.Measures(spec.held_out_test)
+    options: dict[str, Any] = {"checkpointer": _GivenState(assignment.progress), "measures": measures}
+    try:
+        where = replace(context.data_context, ranks=ranks)
+        results = protocol.run(task, method, spec.seed, where, **options)
+        deque(results, maxlen=0)
+    except IncompatibleCheckpointError:
+        return  # the first rank has the same error, and starts over
