@@ -17,6 +17,7 @@ from torch.utils import data
 
 from plastibench.data.dataset import Batch, Dataset, batch_bounds
 from plastibench.data.image_files import FolderSource, ImageFiles, decode_image
+from plastibench.distributed.ranks import Part, Ranks
 from plastibench.errors import DataError
 from plastibench.system.cpu import num_cores
 from plastibench.system.processes import forkserver_context
@@ -109,6 +110,28 @@ class StreamingDataset(Dataset):
         One seed per example is drawn from `augment`, by its position in the epoch, so that images do not
         depend on the number of workers.
         """
+        yield from self._load(self._bounds(size), order, augment)
+
+    def batches_of_rank(
+        self, ranks: Ranks, size: int, order: Tensor | None = None, augment: torch.Generator | None = None
+    ) -> Iterator[tuple[Tensor, Tensor, Part]]:
+        """Yield a rank's part of each batch, and decode nothing else."""
+        if ranks.size == 1:
+            yield from super().batches_of_rank(ranks, size, order, augment)
+            return
+        bounds = self._bounds(size)
+        parts = [ranks.part(end - start) for start, end in bounds]
+        own = [(start + part.start, start + part.end) for (start, _), part in zip(bounds, parts, strict=True)]
+        for (x, y), part in zip(self._load(own, order, augment), parts, strict=True):
+            yield x, y, part
+
+    def _bounds(self, size: int) -> list[tuple[int, int]]:
+        return batch_bounds(len(self), size) if len(self) else []
+
+    def _load(
+        self, bounds: list[tuple[int, int]], order: Tensor | None, augment: torch.Generator | None
+    ) -> Iterator[Batch]:
+        """Yield the examples at the positions of the epoch that `bounds` gives."""
         index = self.index if order is None else self.index[order.cpu()]
         if augment is None:
             seeds = torch.full((len(self),), _NOT_AUGMENTED)
@@ -116,7 +139,6 @@ class StreamingDataset(Dataset):
             seeds = torch.randint(torch.iinfo(torch.int64).max, (len(self),), generator=augment)
         statistics = (MEAN, STD) if self.normalize else ((0.0,) * 3, (1.0,) * 3)
         mean, std = (torch.tensor(numbers).view(3, 1, 1).to(self.device) for numbers in statistics)
-        bounds = batch_bounds(len(index), size) if len(index) else []
         for loaded in self._loader(self._keys(index, seeds, bounds), min(self.num_workers, len(bounds))):
             if isinstance(loaded, DataError):
                 raise loaded

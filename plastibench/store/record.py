@@ -173,9 +173,10 @@ def other_data(what: str, data: str, found: str) -> DataError:
 
 
 def hardware_name(provenance: Mapping[str, Any]) -> str:
-    """Return the device and the number of threads in a record's provenance."""
-    threads = provenance.get("threads")
-    return f"{provenance.get('device')}" + (f", {count(threads, 'thread')}" if threads else "")
+    """Return the device, how many of them there are if not one, and the threads in a record's provenance."""
+    threads, devices = provenance.get("threads"), provenance.get("devices", 1)
+    several = f"{devices} x " if devices != 1 else ""
+    return f"{several}{provenance.get('device')}" + (f", {count(threads, 'thread')}" if threads else "")
 
 
 def check_row(row: Mapping[str, object]) -> None:

@@ -5,11 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from plastibench.analysis.tables.incomplete import Asked
+from plastibench.devices import Device
 from plastibench.errors import count
 from plastibench.experiments.grid_plan import Refusal
 from plastibench.experiments.spec import Spec, own_plugins
 from plastibench.experiments.suites import Suite
 from plastibench.runner.callbacks import RunCallback
+from plastibench.runner.context import RunContext
 from plastibench.runner.data import Checksums, check_finished, check_tuned, prepare_data
 from plastibench.runner.scheduler import run_specs
 from plastibench.runner.worker import keep_num_threads
@@ -94,8 +96,7 @@ def execute_batch(batch: Batch, callbacks: Sequence[RunCallback]) -> RunResult:
         num_at_once, where = batch.options.jobs or 0, f"on {batch.device_name} by {batch.options.executor}"
     else:
         context = run_context(batch.workspace, batch.options, device, missing)
-        num_at_once = context.num_processes
-        where = f"on {device.name()}, {num_at_once} at a time"
+        num_at_once, where = context.num_processes, _where(device, context)
     own = replace(context, device=str(device))
     plan = _plan(batch, len(missing), where)
     if missing:
@@ -111,7 +112,7 @@ def execute_batch(batch: Batch, callbacks: Sequence[RunCallback]) -> RunResult:
         tuned_settings.save(store.home, _with_data(batch.tuned, specs, checksums))
     callbacks = [RunLogger(), *callbacks]
     estimate = batch.options.estimate and not batch.options.choice.is_remote  # its speed is not known here
-    times = announce_run_time(missing, context) if estimate else None
+    times = announce_run_time(missing, context) if estimate and context.devices == 1 else None
     for callback in callbacks:
         callback.on_start(len(specs), len(finished), num_at_once)
         if times is not None:
@@ -164,6 +165,12 @@ def _tracking_server(batch: Batch) -> TrackingServer | None:
         return None
     check_can_start("mlflow=True")
     return TrackingServer.to_mirror(batch.options.tracking_uri, batch.workspace.home)
+
+
+def _where(device: Device, context: RunContext) -> str:
+    if context.devices > 1:
+        return f"on {device.name()}, each on {context.devices} devices, one at a time"
+    return f"on {device.name()}, {context.num_processes} at a time"
 
 
 def _plan(batch: Batch, num_missing: int, how: str) -> str:
