@@ -23,6 +23,7 @@ TIMES = ("started", "finished")
 """Fields of the provenance that hold a time (ISO 8601)."""
 PROVENANCE_TYPES: Mapping[str, tuple[type, ...]] = {
     "threads": (int,),
+    "devices": (int,),
     "attempts": (int,),
     "deterministic": (bool,),
     "files": (dict,),

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from plastibench.store.record import Record
 from plastibench.store.run_metrics import HARDWARE_DEPENDENT
 
-AFFECTS_ROUNDING = ("torch", "device", "threads", "deterministic", "compiler", "plastibench")
+AFFECTS_ROUNDING = ("torch", "device", "devices", "threads", "deterministic", "compiler", "plastibench")
 """Fields of the provenance: if one differs, the last bits of a sum may differ, and everything after it."""
 
 

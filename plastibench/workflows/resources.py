@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from plastibench.devices import Device, device_class, get_device, host_device
-from plastibench.errors import count
+from plastibench.errors import RequestError, count
 from plastibench.experiments.spec import Spec
 from plastibench.profiling.estimate import samples_of_records
 from plastibench.runner.context import RunContext
@@ -38,6 +38,11 @@ def open_device(name: str, specs: Sequence[Spec], options: RunOptions) -> Device
 
 def remote_context(workspace: Workspace, options: RunOptions, device_name: str) -> RunContext:
     """Return the context of runs that are executed on other machines. Raises RequestError."""
+    if options.devices > 1:
+        raise RequestError(
+            f"--devices {options.devices} is not allowed with --executor {options.executor}: they are those "
+            "of this machine"
+        )
     return _context(workspace, options, device_name, 1)
 
 

@@ -12,7 +12,7 @@ from plastibench.store.record import Record, RunSummary, StageRow, hardware_name
 from plastibench.store.run_metrics import RunMetrics
 
 PROVENANCE = (
-    *("device", "threads", "torch", "plastibench", "commit", "data", "files"),
+    *("device", "devices", "threads", "torch", "plastibench", "commit", "data", "files"),
     *("tuned", "untouched", "recipe_changes", "model_changes"),
 )
 """The fields of a record's provenance that are saved."""

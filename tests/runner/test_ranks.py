@@ -1,0 +1,95 @@
+"""Runs on several devices of this machine: one writes, all end together, and what is wrong is said."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from support.commands import PLAIN, command, plugin
+
+from plastibench.devices import Cuda, Device, get_device
+from plastibench.errors import RequestError
+from plastibench.experiments.grid import Grid
+from plastibench.experiments.spec import Spec
+from plastibench.runner.callbacks import RunCallback
+from plastibench.runner.context import RunContext
+from plastibench.runner.scheduler import run_specs
+from plastibench.runner.workspace import Workspace
+
+SETTINGS = {"stages": "2", "max_epochs": "2", "width": "4", "train_size": "70"}
+HOOKS = """
+def before_stage(self, learner):
+    import os, signal
+    from pathlib import Path
+    mark = Path({mark!r})
+    if learner.seed == 1 and learner.ranks.rank == 1 and not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    if learner.seed == 2 and learner.ranks.rank == 1:
+        raise OSError("no image 7.jpg")
+"""
+
+
+class Messages(RunCallback):
+    """Callback that keeps what is said of the runs, and when each starts."""
+
+    def __init__(self) -> None:
+        self.logs: list[str] = []
+        self.starts: list[float] = []
+
+    def on_run_start(self, spec: Spec, num_stages: int) -> None:
+        self.starts.append(time.monotonic())
+
+    def on_log(self, spec: Spec, message: str) -> None:
+        self.logs.append(message)
+
+
+@pytest.mark.heavy
+def test_runs_on_two_devices_survive_a_killed_process_and_name_what_failed(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file = plugin(tmp_path, "mine", HOOKS.format(mark=str(tmp_path / "killed")), PLAIN)
+    grid = Grid(("digits",), ("mine",), models=("mlp_bn",), seeds=(0, 1, 2), settings=SETTINGS)
+    workspace = Workspace(home=tmp_path / "home", data=tmp_path, cache=tmp_path, plugins=(file,))
+    context = RunContext(workspace, "cpu", threads=1, devices=2, checkpoint_interval=0.0)
+    specs, messages = grid.specs(context.registry), Messages()
+    (failure,) = run_specs(specs, context, [messages], retries=1)
+    assert failure.spec.seed == 2
+    assert failure.message.startswith("on device 1 (cpu): OSError: no image 7.jpg")
+    assert "on device 1 (cpu): its process was killed by SIGKILL" in messages.logs[0]
+    assert "resuming at stage 2, epoch 1" in messages.logs
+    first, second = context.store.finished(specs)
+    assert [len(record.stages) for record in (first, second)] == [2, 2]
+    assert first.provenance["devices"] == 2
+    assert first.hardware.startswith("2 x ")
+    assert multiprocessing.active_children() == []
+    assert capfd.readouterr().err == ""
+
+
+def refusal(tmp_path: Path, *words: object) -> str:
+    common = ["run", "--task", "digits", "--seeds", "1", "--home", tmp_path, "--no-mlflow", "--devices", "2"]
+    result = command(*common, *words)
+    assert result.status == 2
+    return result.err
+
+
+def test_what_cannot_be_trained_on_several_devices_is_refused(tmp_path: Path) -> None:
+    head = "\n    needs_one_device = 'it sorts the batch'\n"
+    file = plugin(tmp_path, "mine", "", PLAIN + head)
+    reason = "Mine cannot be trained on several devices together: it sorts the batch"
+    assert reason in refusal(tmp_path, "--method", "mine", "--plugin", file)
+    warm = "--method", "warm"
+    assert "batch_size=3 is too small for 2 devices" in refusal(tmp_path, *warm, "--set", "batch_size=3")
+    assert "--jobs 2 is not allowed with 2 devices" in refusal(tmp_path, *warm, "--jobs", 2)
+    assert "not allowed with --executor ray" in refusal(tmp_path, *warm, "--executor", "ray")
+
+
+def test_a_named_device_is_one_device() -> None:
+    assert get_device("cpu").names_of_ranks(3) == ["cpu"] * 3, "processes share the cores"
+    card = Device.__new__(Cuda)
+    card.torch_device = torch.device("cuda:1")
+    with pytest.raises(RequestError, match="2 devices for a run are not allowed with device cuda:1"):
+        card.names_of_ranks(2)
