@@ -1,8 +1,8 @@
 """Muon: momentum of each hidden weight matrix, orthogonalized; Adam for all other parameters."""
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from math import sqrt
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -14,19 +14,35 @@ from plastibench.plugins.recipe import Recipe
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """Of the quintic iteration, whose slope at 0 is large: singular values end between about 0.7 and 1.2."""
 ITERATIONS = 5
+T = TypeVar("T")
+Tensors = tuple[Tensor, ...]
 ADAM_RATE, ADAM_BETAS, ADAM_EPSILON = 0.1, (0.9, 0.95), 1e-8
 """Adam's learning rate as a share of Muon's, and its other settings (Han et al. 2026, arXiv 2602.08040)."""
 
 
 def orthogonalize(matrix: Tensor) -> Tensor:
     """Return nearly U V^T of a matrix (rows, columns) = U S V^T, by Newton and Schulz's iteration."""
+    return _orthogonalized([matrix])[0]
+
+
+def _orthogonalized(matrices: Sequence[Tensor]) -> list[Tensor]:
+    """Orthogonalize matrices, with one operation for all of them wherever it is no product of matrices."""
     a, b, c = COEFFICIENTS
-    x: Tensor = matrix.T if len(matrix) > matrix.shape[1] else matrix
-    x = x / (torch.linalg.vector_norm(x) + 1e-7)
+    is_tall = [len(matrix) > matrix.shape[1] for matrix in matrices]
+    wide = [matrix.T if tall else matrix for matrix, tall in zip(matrices, is_tall, strict=True)]
+    norms = torch._foreach_add(torch._foreach_norm(wide), 1e-7)
+    xs = torch._foreach_div(wide, norms)
     for _ in range(ITERATIONS):
-        square = x @ x.T
-        x = a * x + (b * square + c * square @ square) @ x
-    return x.T if len(matrix) > matrix.shape[1] else x
+        squares = [x @ x.T for x in xs]
+        fourths = [c_square @ square for c_square, square in _pairs(torch._foreach_mul(squares, c), squares)]
+        polynomials = torch._foreach_add(torch._foreach_mul(squares, b), fourths)
+        products = [polynomial @ x for polynomial, x in _pairs(polynomials, xs)]
+        xs = torch._foreach_add(torch._foreach_mul(xs, a), products)
+    return [x.T if tall else x for x, tall in zip(xs, is_tall, strict=True)]
+
+
+def _pairs(some: Sequence[T], others: Sequence[Tensor]) -> Iterator[tuple[T, Tensor]]:
+    return zip(some, others, strict=True)
 
 
 def hidden_matrices(recipe: Recipe, model: nn.Module, head_name: Callable[[], str]) -> set[Tensor]:
@@ -75,41 +91,66 @@ class Muon(Optimizer):
             loss = None if closure is None else closure()
         with torch.no_grad():
             for group in self.param_groups:
-                for weight in group["params"]:
-                    if weight.grad is not None:
-                        self._update(weight, weight.grad, group, is_matrix=weight in self._matrices)
+                self._update(group, self._matrices)
         return loss
 
-    def _update(self, weight: Tensor, grad: Tensor, group: dict[str, Any], *, is_matrix: bool) -> None:
-        lr, state = group["lr"], self.state[weight]
-        if group["weight_decay"]:
-            weight.mul_(1 - lr * group["weight_decay"])
-        if is_matrix:
-            weight.sub_(_orthogonal_momentum(grad, state, group["momentum"]) * lr)
-        else:
-            weight.sub_(_adam(grad, state) * (ADAM_RATE * lr))
+    def _update(self, group: dict[str, Any], matrices: Collection[Tensor]) -> None:
+        lr, weights = group["lr"], [weight for weight in group["params"] if weight.grad is not None]
+        if group["weight_decay"] and weights:
+            torch._foreach_copy_(weights, torch._foreach_mul(weights, 1 - lr * group["weight_decay"]))
+        hidden = [weight for weight in weights if weight in matrices]
+        if hidden:
+            updates = self._orthogonal_momenta(hidden, group["momentum"])
+            _subtract(hidden, torch._foreach_mul(updates, lr))
+        others = [weight for weight in weights if weight not in matrices]
+        if others:
+            _subtract(others, torch._foreach_mul(self._adam(others), ADAM_RATE * lr))
+
+    def _orthogonal_momenta(self, weights: list[Tensor], momentum: float) -> list[Tensor]:
+        """Return the updates of matrices at rate 1."""
+        grads = [weight.grad for weight in weights if weight.grad is not None]
+        states = [self.state[weight] for weight in weights]
+        for state, grad in _pairs(states, grads):
+            if not state:
+                state["momentum_buffer"] = torch.zeros_like(grad)
+        buffers = [state["momentum_buffer"] for state in states]
+        torch._foreach_copy_(buffers, torch._foreach_add(torch._foreach_mul(buffers, momentum), grads))
+        moved = torch._foreach_add(grads, buffers, alpha=momentum)
+        updates = _orthogonalized([matrix.flatten(1).float() for matrix in moved])
+        scales = [sqrt(max(1.0, update.shape[0] / update.shape[1])) for update in updates]
+        scaled = torch._foreach_mul(updates, scales)
+        return [update.view(grad.shape).to(grad.dtype) for update, grad in _pairs(scaled, grads)]
+
+    def _adam(self, weights: list[Tensor]) -> Tensors:
+        """Return the updates of all other parameters at rate 1.
+
+        The number of updates is a tensor on the device, so that steps can be captured.
+        """
+        first, second = ADAM_BETAS
+        grads = [weight.grad for weight in weights if weight.grad is not None]
+        states = [self.state[weight] for weight in weights]
+        for state, grad in _pairs(states, grads):
+            if not state:
+                state["updates"] = torch.zeros((), device=grad.device)
+                state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(grad), torch.zeros_like(grad)
+        updates, means, squares = (
+            [state[name] for state in states] for name in ("updates", "exp_avg", "exp_avg_sq")
+        )
+        torch._foreach_copy_(updates, torch._foreach_add(updates, 1))
+        torch._foreach_copy_(means, torch._foreach_lerp(means, grads, 1 - first))
+        decayed = torch._foreach_mul(squares, second)
+        torch._foreach_copy_(squares, torch._foreach_addcmul(decayed, grads, grads, 1 - second))
+        roots = torch._foreach_sqrt(torch._foreach_div(squares, _one_minus_power(second, updates)))
+        deviations = torch._foreach_add(roots, ADAM_EPSILON)
+        return torch._foreach_div(torch._foreach_div(means, _one_minus_power(first, updates)), deviations)
 
 
-def _orthogonal_momentum(grad: Tensor, state: dict[str, Tensor], momentum: float) -> Tensor:
-    """Return the update of a matrix at rate 1."""
-    buffer = state.setdefault("momentum_buffer", torch.zeros_like(grad))
-    buffer.mul_(momentum).add_(grad)
-    matrix = grad.add(buffer, alpha=momentum).flatten(1).float()
-    scale = sqrt(max(1.0, matrix.shape[0] / matrix.shape[1]))
-    return (orthogonalize(matrix) * scale).view(grad.shape).to(grad.dtype)
+def _subtract(weights: list[Tensor], updates: Tensors) -> None:
+    # Not in place: an operation that returns nothing would be left out of the FLOPs of an update.
+    torch._foreach_copy_(weights, torch._foreach_sub(weights, updates))
 
 
-def _adam(grad: Tensor, state: dict[str, Tensor]) -> Tensor:
-    """Return the update of any other parameter at rate 1.
-
-    The number of updates is a tensor on the device, so that steps can be captured.
-    """
-    first, second = ADAM_BETAS
-    if not state:
-        state["updates"] = torch.zeros((), device=grad.device)
-        state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(grad), torch.zeros_like(grad)
-    state["updates"] += 1
-    mean = state["exp_avg"].lerp_(grad, 1 - first)
-    square = state["exp_avg_sq"].mul_(second).addcmul_(grad, grad, value=1 - second)
-    deviation = (square / (1 - second ** state["updates"])).sqrt() + ADAM_EPSILON
-    return mean / (1 - first ** state["updates"]) / deviation
+def _one_minus_power(base: float, exponents: list[Tensor]) -> Tensors:
+    differences = torch._foreach_sub(torch._foreach_pow(base, exponents), 1)
+    torch._foreach_neg_(differences)
+    return differences

@@ -129,3 +129,12 @@ def test_a_penalty_on_distances_is_two_operations_a_weight_backward(registry: Re
     assert (own["_foreach_div"], own["_foreach_mul"]) == (1, 1)
     assert own["add"] == weights, "its gradient is added to that of the loss"
     assert own.total() <= weights + 16
+
+
+def test_muon_is_one_operation_for_all_weights_but_for_products_of_matrices(registry: Registry) -> None:
+    plain, step = a_step(registry, Method()), a_step(registry, registry.load("method", "muon")())
+    matrices = [w for w in step.learner.model.parameters() if w.dim() == 4]
+    own = counted(step) - counted(plain)
+    assert own["mm"] == 5 * 3 * len(matrices)
+    # Each matrix is also copied into rows where its memory format is another one.
+    assert own.total() - own["mm"] < 3 * len(matrices) + 60
