@@ -159,7 +159,24 @@ def _costs(setting: ResultTable) -> str:
     first = (
         "" if warm is None else f"Of cold start's passes, warm start takes {warm.relative_cost['passes']:.2f}"
     )
-    return f"{first}; those above it: {', '.join(costs)}." if costs else f"{first}."
+    text = f"{first}; those above it: {', '.join(costs)}." if costs else f"{first}."
+    return text + _stopped(setting)
+
+
+def _stopped(setting: ResultTable) -> str:
+    """Return which methods end most stages by a limit and not by the target, if others do not."""
+    late = [row for row in setting.rows if _share_stopped(row) > 0.5]
+    names = [f"`{short_name(row)}`" for row in late]
+    return (
+        f" A limit of steps ended most stages of {_joined(names)}."
+        if 0 < len(late) < len(setting.rows)
+        else ""
+    )
+
+
+def _share_stopped(row: ResultRow) -> float:
+    stops = [stage["stop"] for record in row.records for stage in record.stages]
+    return sum(stop != "target_accuracy" for stop in stops) / len(stops)
 
 
 def _not_separated(setting: ResultTable) -> str:
