@@ -175,7 +175,7 @@ def _stopped(setting: ResultTable) -> str:
 
 
 def _share_stopped(row: ResultRow) -> float:
-    stops = [stage["stop"] for record in row.records for stage in record.stages]
+    stops: list[str] = [stage["stop"] for record in row.records for stage in record.stages]
     return sum(stop != "target_accuracy" for stop in stops) / len(stops)
 
 
