@@ -111,7 +111,7 @@ class Muon(Optimizer):
         grads = [weight.grad for weight in weights if weight.grad is not None]
         states = [self.state[weight] for weight in weights]
         for state, grad in _pairs(states, grads):
-            if not state:
+            if "momentum_buffer" not in state:
                 state["momentum_buffer"] = torch.zeros_like(grad)
         buffers = [state["momentum_buffer"] for state in states]
         torch._foreach_copy_(buffers, torch._foreach_add(torch._foreach_mul(buffers, momentum), grads))
