@@ -22,11 +22,11 @@ SUITES: dict[str, dict[str, Any]] = {
     "images": {
         "tasks": ("digits",),
         "models": ("small_resnet",),
-        "settings": {"stages": "8", "train_size": "600", "width": "8"},
+        "settings": {"stages": "8", "train_size": "400", "width": "8"},
     },
-    "rows": {"tasks": ("table",), "models": ("mlp_bn",), "settings": {"stages": "10"}},
+    "rows": {"tasks": ("table",), "models": ("mlp_bn",), "settings": {"stages": "8"}},
 }
-NUM_ROWS, NUM_COLUMNS = 3000, 12
+NUM_ROWS, NUM_COLUMNS = 1000, 12
 HEADER = "| suite | runs | calibration | planned | range | took | planned / took | in range |"
 
 
@@ -37,7 +37,7 @@ def write_rows(path: Path) -> None:
     lines = [",".join([*(f"x{column}" for column in range(NUM_COLUMNS)), "label"])]
     for _ in range(NUM_ROWS):
         label = draw.randrange(3)
-        values = (f"{center + draw.gauss(0, 1):.4f}" for center in centers[label])
+        values = (f"{center + draw.gauss(0, 0.7):.4f}" for center in centers[label])
         lines.append(",".join([*values, "abc"[label]]))
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
@@ -45,6 +45,7 @@ def write_rows(path: Path) -> None:
 def measure(name: str, seed: int, calibration: float) -> str:
     """Plan a suite, execute it, and return the line of the table."""
     from plastibench.runner.workspace import Workspace
+    from plastibench.store.run_metrics import total_cost
     from plastibench.workflows.plan import PlanRequest, plan
     from plastibench.workflows.request import RunOptions, RunRequest, Selection
     from plastibench.workflows.run import run
@@ -58,7 +59,7 @@ def measure(name: str, seed: int, calibration: float) -> str:
 
         def selection(home: str) -> Selection:
             workspace = Workspace(home=Path(folder, home))
-            return Selection(workspace=workspace, methods=METHODS, seeds=(seed, seed + 1), **suite)
+            return Selection(workspace=workspace, methods=METHODS, seeds=(seed,), **suite)
 
         found = plan(PlanRequest(selection=selection("plan"), options=options, calibration=calibration))
         start = time.perf_counter()
@@ -69,7 +70,7 @@ def measure(name: str, seed: int, calibration: float) -> str:
         raise RuntimeError(next(iter(result.failures.values())))
     for method in found.methods:
         runs = [record for record in records if record.spec.method.name == method.method]
-        each = sum(float(record.provenance["seconds"]) for record in runs) / len(runs)
+        each = sum(total_cost(record.stages)["seconds"] or 0.0 for record in runs) / len(runs)
         planned = f"{method.run_seconds:.2f} s a run planned by {method.source}"
         print(f"  {method.method}: {planned}, {each:.2f} s taken")
     low, high = found.seconds_range
@@ -90,7 +91,7 @@ def main() -> None:
     if options.clock == "processor":  # before plastibench takes the clock
         time.perf_counter = time.process_time
     lines = [
-        measure(name, 2 * repeat, options.calibration)
+        measure(name, repeat, options.calibration)
         for name in options.suite or SUITES
         for repeat in range(options.repeats)
     ]

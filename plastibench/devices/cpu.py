@@ -50,6 +50,10 @@ class Cpu(Device):
         """Return each process's share of the cores, or fewer if OMP_NUM_THREADS allows fewer."""
         return max(1, min(num_cores() // num_processes, max_threads()))
 
+    def manual_seed(self, seed: int) -> None:
+        """Seed the CPU's generator alone: `torch.manual_seed` keeps a traceback for every kind of device."""
+        torch.default_generator.manual_seed(seed)
+
     def is_deterministic(self) -> bool:
         """Return True: with the same number of threads, the processor always gives the same bits."""
         return True
