@@ -21,7 +21,7 @@ test: .venv/installed-dev ## set up .venv and run all tests, in parallel
 	@echo "== all tests (real data sets are looked for in PLASTIBENCH_DATA: $${PLASTIBENCH_DATA:-not set})"
 	"$(BIN)/python" -m pytest $(PARALLEL)
 
-test-fast: .venv/installed-dev ## the edit loop: all tests but those that take seconds each
+test-fast: .venv/installed-dev ## the edit loop: all tests but those that take half a second or more
 	"$(BIN)/python" -m pytest $(PARALLEL) -m "not heavy" --durations 5
 
 test-slow: .venv/installed-dev ## the same, with the tests that take long

@@ -54,14 +54,14 @@ def luminance(color: str) -> float:
 
 
 def digests() -> list[str]:
-    """Draw every kind of picture, in turn in every format, by day and by night, and write a page."""
+    """Draw every kind of picture, in turn in every format, by day and by night, and a page of a setting."""
     found = build_tables(TWO, "warm")
     first = [p for p in all_figures(found) if not p.name.startswith("setting-2")]
     ways = [*((form, False) for form in FORMATS), ("svg", True)]
     drawings = [
         render(figure, form, dark=night) for figure, (form, night) in zip(first, cycle(ways), strict=False)
     ]
-    return [hashlib.sha256(data).hexdigest() for data in (*drawings, render_page(found, "x").encode())]
+    return [hashlib.sha256(data).hexdigest() for data in (*drawings, render_page(found[:1], "x").encode())]
 
 
 @pytest.mark.heavy

@@ -252,7 +252,7 @@ def test_interrupted_grid_prints_that_it_stops_and_leaves_no_process(tmp_path: P
     ) as running:
         _wait_for_file(tmp_path, "events.jsonl", running)
         os.killpg(running.pid, signal.SIGINT)  # as a terminal does: to the workers, too
-        _, err = running.communicate(timeout=60)
+        _, err = running.communicate(timeout=300)
     assert running.returncode == 130, err
     assert [line for line in err.splitlines() if "to do" not in line and "stage" not in line] == [
         "plastibench: stopping after this step and saving the state; press Ctrl-C again to stop at once",

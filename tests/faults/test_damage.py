@@ -50,14 +50,15 @@ DAMAGES: dict[str, Callable[[Path, Path], None]] = {
 }
 
 
-SHORT = ("with a byte changed", "deleted", "exchanged with another run's")
-"""Those of the short suite."""
+SHORT = ("with a byte changed", "exchanged with another run's")
+"""Those of the short suite; with --slow it has all."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "how" in metafunc.fixturenames:
         short = metafunc.config.getoption("--faults") == "short"
-        metafunc.parametrize("how", SHORT if short else tuple(DAMAGES))
+        marks = {how: [pytest.mark.slow] for how in DAMAGES if short and how not in SHORT}
+        metafunc.parametrize("how", [pytest.param(how, marks=marks.get(how, [])) for how in DAMAGES])
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from time import sleep
+from time import perf_counter, sleep
 from typing import Any, ClassVar
 
 import pytest
@@ -100,12 +100,17 @@ def test_time_within_a_stage_counts_as_the_probes_and_not_as_training(task: Task
         def measure(self, learner: Learner) -> Mapping[str, float]:
             x, y = next(learner.stage.train.batches(8))
             learner.backward(learner.model, x, y)
-            sleep(0.5)
+            sleep(0.2)
             return {"x": 0.0}
 
+    trace_run(task, Method())  # counts the FLOPs of a pass, once for a model, which is in no phase
+    start = perf_counter()
     results = trace_run(task, Method(), measures=Measures(probes={"slow": Slow()})).results
+    whole = perf_counter() - start
     rows = [result.as_dict() for result in results]
-    assert rows[1]["probe_seconds"] > 1 > 2 * rows[1]["train_seconds"]
+    seconds = [value for row in rows for name, value in row.items() if name.endswith("_seconds")]
+    assert rows[1]["probe_seconds"] >= 2 * 0.2
+    assert sum(seconds) < whole, "no second counts twice, however busy the machine is"
     assert (rows[1]["probe_passes"], rows[1]["remedy_passes"]) == (2 * 8, 0)
 
 

@@ -32,6 +32,7 @@ def test_the_notebook_is_published_as_it_was_executed() -> None:
 
 
 @pytest.mark.heavy
+@pytest.mark.slow
 def test_the_notebook_runs(tmp_path: Path) -> None:
     from nbclient import NotebookClient
 

@@ -239,6 +239,7 @@ def test_process_that_does_not_respond_is_killed_after_the_grace_time(tmp_path: 
     assert 1.0 <= time.monotonic() - start < 30
 
 
+@pytest.mark.slow
 def test_runs_side_by_side_may_decode_images_in_processes_of_their_own(
     tmp_path: Path, real_data: Path
 ) -> None:

@@ -70,7 +70,7 @@ def test_processes_on_one_grid_do_nothing_twice(tmp_path: Path) -> None:
         3,
     )
     both = [forked_command(*words, "--jobs", jobs) for jobs in (1, 2)]
-    said = [process.communicate(timeout=200)[1] for process in both]
+    said = [process.communicate(timeout=600)[1] for process in both]
     assert [process.returncode for process in both] == [0, 0], said
     assert starts(tmp_path / "shared") == [1] * 6
     alone = small_run(tmp_path / "alone", "--method", "warm,dash", "--seeds", 3)
@@ -78,12 +78,12 @@ def test_processes_on_one_grid_do_nothing_twice(tmp_path: Path) -> None:
     assert rows(tmp_path / "shared") == rows(tmp_path / "alone")
 
 
-def begin(home: Path, *words: object) -> ForkedProgram:
-    """Start an endless run, in a group of processes of its own, and return when it has claimed its folder."""
+def begin(home: Path, *words: object, runs: int = 1) -> ForkedProgram:
+    """Start endless runs, in a group of processes of their own, and return when they have their folders."""
     words = ("run", "--no-mlflow", "--no-estimate", "--home", home, *LONG, *ENDLESS, *words)
     running = forked_command(*words, start_new_session=True)
-    end = time.monotonic() + 60
-    while not list(home.rglob("events.jsonl")):
+    end = time.monotonic() + 300
+    while len(list(home.rglob("events.jsonl"))) < runs:
         assert time.monotonic() < end
         time.sleep(0.05)
     return running
@@ -121,10 +121,10 @@ def test_runs_that_had_not_begun_when_a_command_was_killed_are_queued(tmp_path: 
 @pytest.mark.parametrize(("jobs", "sign"), [(1, signal.SIGUSR1), (2, signal.SIGTERM)])
 def test_first_signal_saves_the_state_and_resume_continues(jobs: int, sign: int, tmp_path: Path) -> None:
     seeds = ("--seeds", jobs, "--jobs", jobs)
-    running = begin(tmp_path, *seeds)
-    time.sleep(4 if jobs > 1 else 1)
+    running = begin(tmp_path, *seeds, runs=jobs)
+    time.sleep(1)
     os.killpg(running.pid, sign)  # as a cluster's scheduler does: to the workers and their server, too
-    _, err = running.communicate(timeout=60)
+    _, err = running.communicate(timeout=300)
     assert running.returncode == 130, err
     assert len(list(tmp_path.rglob("checkpoint.pt"))) == jobs
     assert "saving the state" in err

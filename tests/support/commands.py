@@ -89,7 +89,7 @@ def program(*words: object) -> list[str]:
     return [sys.executable, "-m", "plastibench", *map(str, words)]
 
 
-def child(*words: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+def child(*words: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
     """Run Python in a process of its own."""
     return subprocess.run(
         [sys.executable, *words], capture_output=True, text=True, timeout=timeout, check=False

@@ -115,7 +115,7 @@ def _answers(server: subprocess.Popen[bytes], address: str, context: ssl.SSLCont
         return False
 
 
-def wait(ready: Callable[[], bool], what: str, seconds: float = 120.0) -> None:
+def wait(ready: Callable[[], bool], what: str, seconds: float = 300.0) -> None:
     """Wait until a condition holds. Fails if it takes too long."""
     end = time.monotonic() + seconds
     while not ready():

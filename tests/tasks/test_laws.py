@@ -145,6 +145,7 @@ def test_the_sota_recipe_is_the_reference_codes(registry: Registry) -> None:
 
 
 @pytest.mark.heavy
+@pytest.mark.slow
 def test_augmented_training_on_real_data_is_repeatable(
     registry: Registry, real_data: Path, tmp_path: Path
 ) -> None:

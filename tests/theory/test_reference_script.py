@@ -46,8 +46,8 @@ def test_equal_counts_pass(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "what"),
     [
-        ("Learn_F[1, 1, 1, -1, 2] = 1", "ideal, learned features"),
-        ("Nzero_X[0, 1, 1] += 1", "warm, points with a gradient"),
+        pytest.param("Learn_F[1, 1, 1, -1, 2] = 1", "ideal, learned features", marks=pytest.mark.slow),
+        pytest.param("Nzero_X[0, 1, 1] += 1", "warm, points with a gradient", marks=pytest.mark.slow),
         ("test_acc[0, 0, 0] += 0.1", "cold, accuracy"),
     ],
 )

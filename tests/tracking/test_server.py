@@ -93,7 +93,7 @@ def test_silent_server_is_waited_for_no_longer_than_its_timeout(
                 start = time.monotonic()
                 mirror.finish()
         # MLflow by itself waits for minutes; a busy machine may take seconds to start what waits.
-        assert time.monotonic() - start < server.timeout_seconds + 10
+        assert time.monotonic() - start < server.timeout_seconds + 60
     assert [entry.levelno for entry in caplog.records if "cannot be written" in entry.message] == [
         logging.WARNING
     ]
@@ -124,7 +124,7 @@ def test_server_that_is_killed_during_runs_has_everything_after_sync(
         )
         words = ("--seeds", 1, "--plugin", plugin(tmp_path, "mine", hook), "--method", "mine")
         answer = command("run", "--home", home, *SMALL, *words, "--tracking-uri", uri)
-        assert server.wait(timeout=10) != 0
+        assert server.wait(timeout=120) != 0
     assert answer.status == 0, answer
     assert num_failures(answer) == 1
     with mlflow_server(tmp_path, port):

@@ -128,7 +128,7 @@ def test_four_processes_that_create_the_tables_do_not_race(tmp_path: Path) -> No
         )
         for seed in range(4)
     ]
-    assert [(process.communicate(timeout=120)[1], process.returncode) for process in processes] == [
+    assert [(process.communicate(timeout=600)[1], process.returncode) for process in processes] == [
         ("", 0)
     ] * 4
     runs = select(tmp_path / "home", "SELECT value FROM tags WHERE key = 'run_id'")

@@ -71,7 +71,7 @@ def test_ctrl_c_saves_the_state_of_trials_that_continue_later(
     with subprocess.Popen(program(*words, "--jobs", num_jobs), stderr=subprocess.PIPE, text=True) as first:
         wait(lambda: len(started(home)) >= num_jobs, "the tuning")
         first.send_signal(signal.SIGINT)
-        _, stderr = first.communicate(timeout=60)
+        _, stderr = first.communicate(timeout=300)
     assert first.returncode == 130, stderr
     assert "stopping after this step" in stderr
     interrupted = {path.parent.name for path in checkpoints(home)}
@@ -93,7 +93,7 @@ def test_worker_that_is_killed_loses_no_trial(tmp_path: Path, words: tuple[objec
         (lock, *_) = home.glob("runs/??/*/run.lock")
         os.kill(json.loads(lock.read_text())["process"], signal.SIGKILL)
         (tmp_path / "slow").unlink()
-        _, stderr = pool.communicate(timeout=120)
+        _, stderr = pool.communicate(timeout=300)
     assert pool.returncode == 0, stderr
     (study,) = studies(home)
     assert len(trials(study)) == 3

@@ -75,11 +75,11 @@ def test_page_is_served_on_this_machine_only_and_leaves_no_process(
         assert address.startswith("http://127.0.0.1:")
         assert second.startswith(f"  board, best first: {address}/#/experiments/1/runs?viewStateShareKey=")
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        assert opener.open(f"{address}/health", timeout=20).status == 200
+        assert opener.open(f"{address}/health", timeout=120).status == 200
         family = _descendants(page.pid)
         assert family
         page.send_signal(sign)
-        out, err = page.communicate(timeout=60)
+        out, err = page.communicate(timeout=300)
     assert (page.returncode, out, err) == (0, "", "")
     end = time.monotonic() + 20
     while any(_alive(pid) for pid in family):
