@@ -48,7 +48,7 @@ class Branching(nn.Module):
         return self.untracked(x)  # type: ignore[no-any-return]
 
 
-@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=pytest.mark.heavy)])
 def test_batches_are_counted_together_as_each_layer_would(*, compiled: bool) -> None:
     model, x, counters = Branching(), torch.randn(8, 4), BatchCounters()
     if compiled:
@@ -63,6 +63,7 @@ def test_batches_are_counted_together_as_each_layer_would(*, compiled: bool) -> 
     assert int(model.twice.num_batches_tracked or 0) == 6
 
 
+@pytest.mark.heavy
 def test_a_model_that_cannot_be_traced_counts_itself() -> None:
     class Reads(nn.BatchNorm1d):
         def forward(self, input: Tensor) -> Tensor:
@@ -74,6 +75,7 @@ def test_a_model_that_cannot_be_traced_counts_itself() -> None:
     assert [int(norm.num_batches_tracked or 0) for norm in batch_norms(model)] == [1, 1]
 
 
+@pytest.mark.heavy
 def test_counters_are_the_layers_own_after_a_pass_that_fails() -> None:
     model, counters, x = nn.Sequential(nn.BatchNorm1d(4)), BatchCounters(), torch.randn(4)
     counter = model[0].num_batches_tracked
