@@ -52,7 +52,8 @@ def run(
         home: Folder of the runs. Default: PLASTIBENCH_HOME, or plastibench-home.
         data: Folder of the data sets. Default: PLASTIBENCH_DATA, or a folder in the user's cache.
         plugins: Files with plug-ins of your own.
-        jobs: Runs side by side; None is one per CPU core. Default: 1, all runs in this process.
+        jobs: Runs side by side; None is one per CPU core. Default: 1, all runs in this process; on a
+            cluster as many as there is room for.
         devices: On how many devices of this machine each run is trained together. Default: 1.
         threads: CPU threads of each run. Default: as many as were measured to pay; one for small models.
         executor: `"local"` for this machine, or `"ray"` for a Ray cluster.

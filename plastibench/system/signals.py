@@ -75,6 +75,21 @@ def stop_on_signals() -> Iterator[None]:
         _stop.clear()
 
 
+@contextmanager
+def handlers_kept() -> Iterator[None]:
+    """Put back the handlers of the stop signals that a library replaces inside, also below Python's."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            if handler is not None:
+                signal.signal(number, handler)
+
+
 def follow_parent() -> None:
     """Let this worker process stop when it is terminated, and only then: other signals are its parent's."""
     ignore_group_signals()

@@ -156,14 +156,18 @@ class Classes:
 
 
 def options(arguments: ExecutionArguments) -> RunOptions:
-    """Return the options: on the command line every core is used and MLflow is written by default."""
+    """Return the options: on the command line every core is used and MLflow is written by default.
+
+    Raises RequestError for an executor that does not exist.
+    """
     names = {field.name for field in fields(RunOptions)}
     named: dict[str, Any] = {name: value for name, value in arguments.items() if name in names}
     if named.get("shard") is not None:
         named["shard"] = Shard.parse(named["shard"])
     if named.get("costs") is not None:
         named["costs"] = Path(named["costs"])
-    return RunOptions(**{"jobs": 1, "mlflow": False, **named})
+    made = RunOptions(**{"mlflow": False, **named})
+    return made if "jobs" in named or made.choice.is_remote else replace(made, jobs=1)
 
 
 def as_names(names: Names | None) -> tuple[str, ...] | None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import runpy
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.commands import command, plugin
+from support.commands import PLAIN, command, plugin
 from support.ray_nodes import ray_here
 
 from plastibench.errors import RequestError
@@ -144,3 +145,25 @@ def test_runs_are_those_of_one_process_and_only_lost_ones_are_tried_again(
     assert not context.checkpoint(specs[0].id).exists()
     with pytest.raises(RequestError, match="uses the Ray cluster at"):
         run_specs(specs, context, choice=ExecutorChoice(name="ray", address="127.0.0.1:1"))
+
+
+SCRIPT = f"""{PLAIN}
+    def before_stage(self, learner: Learner) -> None:
+        learner.head.weight.mul_(HALF)
+
+
+import plastibench
+
+HALF = 0.5
+result = plastibench.run(task="digits", methods=Mine, seeds=1, settings={SETTINGS}, home=HOME, executor="ray")
+"""
+
+
+@pytest.mark.heavy
+def test_a_class_of_a_script_is_sent_as_source(local_ray: str, tmp_path: Path) -> None:
+    path = tmp_path / "script.py"
+    path.write_text(SCRIPT.replace("HOME", repr(str(tmp_path / "home"))), encoding="utf-8")
+    result = runpy.run_path(str(path), run_name="__main__")["result"]
+    assert result.failures == {}
+    (record,) = result.records
+    assert record.spec.method.name == "mine"

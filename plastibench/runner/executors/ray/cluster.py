@@ -14,6 +14,7 @@ from plastibench.devices import device_class
 from plastibench.errors import RequestError, count, one_line, require
 from plastibench.runner.context import RunContext
 from plastibench.system.cpu import num_cores
+from plastibench.system.signals import handlers_kept
 
 logger = logging.getLogger(__name__)
 
@@ -143,7 +144,8 @@ def _connect(address: str) -> None:
         size = {"num_cpus": num_cores(), "object_store_memory": OBJECT_STORE_BYTES}
         options |= {**size, "include_dashboard": False}
     try:
-        ray.init(**options)
+        with handlers_kept():  # SIGTERM would end this program without a word
+            ray.init(**options)
     except Exception as error:  # whatever Ray raises: no such cluster, other versions of Ray or Python
         raise RequestError(one_line(f"Ray at {address} cannot be used: {error}")) from error
     _silence()

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Self
 
-from plastibench.errors import MEMORY_HINT, RequestError, count, explain, one_line
+from plastibench.errors import RequestError, count, explain
 from plastibench.experiments.spec import Spec
 from plastibench.runner.context import RunContext
 from plastibench.runner.events import Emit, RunEnded, RunEvent, RunFailed, RunLocked, RunLost, RunReleased
@@ -16,6 +15,7 @@ from plastibench.runner.executors.choice import ExecutorChoice
 from plastibench.runner.executors.ray.cluster import Demand, RayCluster
 from plastibench.runner.executors.ray.node import Message
 from plastibench.runner.executors.ray.submission import Submitter
+from plastibench.runner.executors.ray.task import RayTask
 from plastibench.runner.remote_run import RemoteRun
 from plastibench.store.run_status import RunLockedError
 
@@ -27,31 +27,10 @@ GRACE_SECONDS = 30.0
 OVERDUE_SECONDS = 120.0
 """How long after its time limit a run that does not stop by itself is taken to hang."""
 
-LOSSES = {
-    "WorkerCrashedError": f"its process was killed (by the system, if memory ran out: {MEMORY_HINT})",
-    "OutOfMemoryError": f"Ray killed its process because memory ran out: {MEMORY_HINT}",
-    "NodeDiedError": "the node is gone",
-    "TaskCancelledError": "its task was canceled",
-}
-
 
 def make(context: RunContext, choice: ExecutorChoice) -> Executor:
     """Return the executor; Ray is neither imported nor started."""
     return RayExecutor(context, choice)
-
-
-@dataclass(eq=False)
-class RayTask:
-    """A run on the cluster, seen from the driver."""
-
-    run: RemoteRun
-    stream: Any
-    """Ray's generator of references to messages."""
-    node: str = ""
-    name: str = "a node"
-    """The node's name for people."""
-    started: float = field(default=float("inf"))
-    """When it was first heard of."""
 
 
 class RayExecutor(WorkerExecutor):
@@ -105,7 +84,9 @@ class RayExecutor(WorkerExecutor):
             run.close()
             self._events.append(RunEnded(spec, record))
             return
-        self._tasks.append(RayTask(run, self.submitter.start(run, self._unfit_nodes(spec))))
+        refusal = self._start(run)
+        if refusal is not None:
+            self._events.append(refusal)
 
     def poll(self, emit: Emit) -> None:
         """Emit the events that have come since the last time."""
@@ -114,7 +95,7 @@ class RayExecutor(WorkerExecutor):
         for task in self._ready(POLL_SECONDS):
             self._receive(task, emit)
         limit = self.context.run_timeout
-        for task in self._tasks if limit is not None else ():
+        for task in list(self._tasks) if limit is not None else ():
             assert limit is not None
             if time.monotonic() - task.started > limit + OVERDUE_SECONDS:
                 self._cancel(task, force=True)
@@ -161,7 +142,7 @@ class RayExecutor(WorkerExecutor):
         except StopIteration:
             self._release(task, RunLost(task.run.spec, f"{task.name} has ended it without a word"), emit)
         except ray.exceptions.RayError as error:
-            self._release(task, _loss(task, error), emit)
+            self._release(task, task.loss(error), emit)
         else:
             self._handle(task, message, emit)
 
@@ -202,20 +183,32 @@ class RayExecutor(WorkerExecutor):
         emit(event)
 
     def _refuse(self, task: RayTask, what: str | None, reason: str, emit: Emit) -> None:
-        """Start a run again on another node than one that cannot execute it; it fails if there is none."""
+        """Note that a node cannot execute a run, and start the run on another one."""
         if (task.node, what) not in self._refused:
-            self._refused[task.node, what] = reason
+            self._refused[task.node, what] = f"{task.name}: {reason}"
             runs = "no runs" if what is None else f"no runs of task {what}"
             self._warn(f"{task.name} executes {runs}: {reason}")
-        unfit = self._unfit_nodes(task.run.spec)
-        if self.cluster.slots(self.demand, unfit):
-            task.stream, task.started = self.submitter.start(task.run, unfit), float("inf")
-        else:
-            message = f"no node can execute it; {task.name}: {reason}"
-            self._record(task, RunFailed(task.run.spec, message), "", emit)
+        self._tasks.remove(task)
+        refusal = self._start(task.run)
+        if refusal is not None:
+            emit(refusal)
 
-    def _unfit_nodes(self, spec: Spec) -> set[str]:
-        return {node for node, task in self._refused if task in (None, spec.task.name)}
+    def _start(self, run: RemoteRun) -> RunFailed | None:
+        """Start a run on a node that can execute it; it has failed if all that have room for it cannot."""
+        unfit = self._unfit_nodes(run.spec)
+        if unfit and not self.cluster.slots(self.demand, set(unfit)):
+            event = RunFailed(run.spec, f"no node can execute it; {next(reversed(unfit.values()))}")
+            run.record(event)
+            run.close()
+            return event
+        self._tasks.append(RayTask(run, self.submitter.start(run, set(unfit))))
+        return None
+
+    def _unfit_nodes(self, spec: Spec) -> dict[str, str]:
+        """Return why nodes cannot execute a run."""
+        return {
+            node: reason for (node, task), reason in self._refused.items() if task in (None, spec.task.name)
+        }
 
     def _warn(self, message: str) -> None:
         """Warn once."""
@@ -227,15 +220,3 @@ class RayExecutor(WorkerExecutor):
         import ray
 
         ray.cancel(task.stream, force=force)
-
-
-def _loss(task: RayTask, error: Exception) -> RunReleased:
-    """Return why a task ended without a result."""
-    import ray
-
-    cause = getattr(error, "cause", None) or error
-    canceled = isinstance(error, ray.exceptions.TaskCancelledError)
-    if isinstance(error, ray.exceptions.RayTaskError) and not canceled:
-        return RunFailed(task.run.spec, one_line(f"{task.name}: {type(cause).__name__}: {cause}"))
-    kind = "TaskCancelledError" if canceled else type(error).__name__
-    return RunLost(task.run.spec, f"lost on {task.name}: {LOSSES.get(kind, kind)}")

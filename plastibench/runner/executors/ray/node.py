@@ -39,9 +39,9 @@ class Errand:
 
     context: RunContext
     data: Path | None
-    """The folder of the data if the user chose one; a node's own PLASTIBENCH_DATA goes before it."""
-    commit: str | None
-    """The git commit of a checkout."""
+    """The folder of the data if the user chose one."""
+    data_variable: str | None
+    """PLASTIBENCH_DATA of the driver: a node that has another has its data there."""
 
 
 def messages(errand: bytes, spec: bytes, lock: str) -> Iterator[Message]:
@@ -51,7 +51,7 @@ def messages(errand: bytes, spec: bytes, lock: str) -> Iterator[Message]:
         run: Spec = pickle.loads(spec)  # noqa: S301 - the driver's, which executes code here anyway
         sent: Errand = pickle.loads(errand)  # noqa: S301
         given = _on_this_node(sent, run, lock)
-        _check(run, given, sent.commit)
+        _check(run, given)
     except Exception as error:  # whatever another state of the code, or a missing device or file, leads to
         yield "unfit", False, explain(error)
         return
@@ -72,20 +72,17 @@ def _on_this_node(errand: Errand, spec: Spec, lock: str) -> RunContext:
     storage = context.checkpoint_storage
     if storage is None and _text(context.store.folder(spec.id) / LOCK_FILE) == lock != "":
         storage = str(context.workspace.home)
-    if data is None or DATA_VARIABLE in os.environ:
+    if data is None or os.environ.get(DATA_VARIABLE, errand.data_variable) != errand.data_variable:
         data = default_data()
     workspace = replace(context.workspace, data=data, cache=default_cache())
     return replace(context, workspace=workspace, checkpoint_storage=storage)
 
 
-def _check(spec: Spec, context: RunContext, driver_commit: str | None) -> None:
+def _check(spec: Spec, context: RunContext) -> None:
     """Raise RequestError if this node lacks the device, a plug-in or the data, or has others."""
     from plastibench.runner.data import load_checksum
-    from plastibench.runner.provenance import commit
 
-    own, key = commit(), spec.condition_id
-    if None not in (own, driver_commit) and own != driver_commit:
-        raise RequestError(f"its checkout of plastibench is {own}, and {driver_commit} on this machine")
+    key = spec.condition_id
     found = _checksums[key] = _checksums.get(key) or load_checksum(spec, context)
     expected = context.data_checksums.get(key, found)
     if found != expected:
@@ -107,20 +104,29 @@ def _events(spec: Spec, context: RunContext) -> Iterator[Message]:
         arguments = (spec, replace(context, workspace=workspace), queue)
         thread = Thread(target=_execute, args=arguments, name="run", daemon=True)
         thread.start()
-        while True:
-            try:
-                message = queue.get(timeout=SIGNAL_SECONDS)
-            except Empty:
-                continue
-            if message is None:
-                break
-            if isinstance(message[1], RunReleased):
-                last = message
-            else:
-                yield message
-        thread.join()
+        try:
+            for message in _until_none(queue):
+                if isinstance(message[1], RunReleased):
+                    last = message
+                elif not signals.stop_requested():  # Ray ends a canceled task when it yields
+                    yield message
+        finally:
+            if last is None:
+                signals.request_stop()
+            thread.join()
     if last is not None:
         yield last
+
+
+def _until_none(queue: SimpleQueue[Message | None]) -> Iterator[Message]:
+    while True:
+        try:
+            message = queue.get(timeout=SIGNAL_SECONDS)
+        except Empty:
+            continue
+        if message is None:
+            return
+        yield message
 
 
 def _execute(spec: Spec, context: RunContext, queue: SimpleQueue[Message | None]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from dataclasses import replace
 from typing import Any
@@ -11,7 +12,7 @@ from plastibench.runner.context import RunContext
 from plastibench.runner.executors.ray.cluster import Demand, avoiding
 from plastibench.runner.executors.ray.node import Errand
 from plastibench.runner.remote_run import RemoteRun
-from plastibench.runner.workspace import default_data
+from plastibench.runner.workspace import DATA_VARIABLE, default_data
 from plastibench.store.run_status import LOCK_FILE
 
 
@@ -40,13 +41,11 @@ class Submitter:
 
 def _errand(context: RunContext, demand: Demand) -> Errand:
     """Return what nodes need, with folders as they are called everywhere."""
-    from plastibench.runner.provenance import commit
-
     workspace = context.workspace
     data = None if workspace.data == default_data() else workspace.data.absolute()
     workspace = replace(workspace, home=workspace.home.absolute(), plugins=workspace.registry.own)
     context = replace(context, workspace=workspace, num_processes=demand.runs_per_device)
-    return Errand(context, data, commit())
+    return Errand(context, data, os.environ.get(DATA_VARIABLE))
 
 
 def _remote_function() -> Any:  # noqa: ANN401 - Ray's function
