@@ -22,6 +22,9 @@ class RankGroup(Ranks):
 
     def __init__(self) -> None:
         self.rank, self.size = dist.get_rank(), dist.get_world_size()
+        self.in_step = True
+        """Whether all ranks wait for the next message of the first one; not while they train, or after an
+        error."""
 
     def sum_(self, tensors: Sequence[Tensor]) -> None:
         """Replace each tensor by its sum over the ranks, the same bits on all of them."""

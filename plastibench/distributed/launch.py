@@ -29,11 +29,12 @@ class Launch:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Launch | None:
-        """Return what torchrun says in the environment, or None without torchrun."""
+        """Return what torchrun says in the environment, or None without torchrun or for a single process."""
         names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
         if "MASTER_ADDR" not in environment or any(name not in environment for name in names):
             return None
-        return cls(*(int(environment[name]) for name in names))
+        launch = cls(*(int(environment[name]) for name in names))
+        return launch if launch.size > 1 else None
 
 
 def join(backends: str, rank: int, size: int, meeting: Path) -> RankGroup:
@@ -60,4 +61,13 @@ def join_torchrun(backends: str) -> RankGroup:
     from plastibench.distributed.group import RankGroup
 
     dist.init_process_group(backends, timeout=TIMEOUT)
-    return RankGroup()
+    _LAUNCHED[:] = [RankGroup()]
+    return _LAUNCHED[0]
+
+
+def launched() -> RankGroup | None:
+    """Return the processes that torchrun has started and that this one has joined, or None."""
+    return _LAUNCHED[0] if _LAUNCHED else None
+
+
+_LAUNCHED: list[RankGroup] = []

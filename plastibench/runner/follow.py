@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 from collections import deque
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from plastibench.data.streaming import WORKERS_VARIABLE
+from plastibench.devices import get_device
+from plastibench.distributed.launch import Launch
 from plastibench.experiments.spec import build
 from plastibench.runner.assignment import Assignment
 from plastibench.runner.worker import init_worker
@@ -19,19 +22,27 @@ if TYPE_CHECKING:
     from plastibench.distributed.group import RankGroup
 
 
-def follow(ranks: RankGroup, device: str) -> None:
-    """Train what the first rank trains, on a device of this machine, until the first rank ends.
+def follow(ranks: RankGroup, locate: Callable[[str], str]) -> None:
+    """Train what the first rank trains until it ends.
 
-    Raises RankLostError if a rank is gone, and whatever a run raises.
+    `locate` returns this rank's device, given that of the run. Raises RankLostError if a rank is gone, and
+    whatever a run raises.
     """
     assignment, is_ready = ranks.receive(), False
     while assignment is not None:
+        device = locate(assignment.context.device)
         assignment = replace(assignment, context=replace(assignment.context, device=device))
         if not is_ready:
+            assignment.context.data_context.device.make_current()
             init_worker(assignment.context)
             is_ready = True
         _train_along(assignment, ranks)
         assignment = ranks.receive()
+
+
+def device_of(launch: Launch, name: str) -> str:
+    """Return the device of a process that torchrun has started, given that of the run."""
+    return get_device(name).names_of_ranks(launch.local_size)[launch.local_rank]
 
 
 def share_decoders(num_ranks: int) -> None:

@@ -3,17 +3,37 @@
 from collections.abc import Sequence
 
 from plastibench.devices import Device
+from plastibench.distributed.launch import Launch, launched
 from plastibench.distributed.ranks import MIN_EXAMPLES
 from plastibench.errors import RequestError
 from plastibench.experiments.spec import Spec, build
 from plastibench.plugins.registry import Registry
 
 
+def num_devices_of_a_run(asked: int) -> int:
+    """Return on how many devices each run is trained: as many as torchrun has started processes, or `asked`.
+
+    Raises RequestError for both, and in a process that does not take part in what torchrun has started.
+    """
+    launch = Launch.from_environment()
+    if launch is None:
+        return asked
+    if launched() is None:
+        raise RequestError(
+            f"this is one of {launch.size} processes of torchrun, which only the commands run and resume use "
+            "together: in Python, give devices=N without torchrun"
+        )
+    if asked > 1:
+        raise RequestError(f"--devices {asked} is not allowed: torchrun has started {launch.size} processes")
+    return launch.size
+
+
 def check_devices(
     device: Device, num_devices: int, jobs: int | None, specs: Sequence[Spec], registry: Registry
 ) -> None:
     """Raise RequestError if runs cannot be trained on so many devices together."""
-    device.names_of_ranks(num_devices)
+    launch = Launch.from_environment()
+    device.names_of_ranks(num_devices if launch is None else launch.local_size)
     if jobs is not None and jobs > 1:
         raise RequestError(
             f"--jobs {jobs} is not allowed with {num_devices} devices for each run: they take runs one by one"

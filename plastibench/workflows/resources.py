@@ -13,7 +13,7 @@ from plastibench.runner.slots import device_slots, fitting_processes
 from plastibench.runner.workspace import Workspace
 from plastibench.store.checkpoint_storage import check_storage
 from plastibench.system.processes import check_can_start
-from plastibench.workflows.devices import check_devices
+from plastibench.workflows.devices import check_devices, num_devices_of_a_run
 from plastibench.workflows.request import RunOptions
 
 logger = logging.getLogger(__name__)
@@ -50,15 +50,16 @@ def run_context(
     workspace: Workspace, options: RunOptions, device: Device, specs: Sequence[Spec]
 ) -> RunContext:
     """Return the context in which the runs that are to do are executed. Raises RequestError."""
-    if options.devices > 1:
-        check_devices(device, options.devices, options.jobs, specs, workspace.registry)
-    jobs = 1 if options.devices > 1 else options.jobs or device.default_num_processes()
+    num_devices = num_devices_of_a_run(options.devices)
+    if num_devices > 1:
+        check_devices(device, num_devices, options.jobs, specs, workspace.registry)
+    jobs = 1 if num_devices > 1 else options.jobs or device.default_num_processes()
     num_processes = max(1, min(jobs, len(specs)))
     if num_processes > 1:
         check_can_start(f"jobs={num_processes}")
     if options.devices > 1:
         check_can_start(f"devices={options.devices}")
-    context = replace(_context(workspace, options, str(device), num_processes), devices=options.devices)
+    context = replace(_context(workspace, options, str(device), num_processes), devices=num_devices)
     context = fitted_to_memory(device, context, specs)
     most = device.num_threads(context.num_processes * context.devices)
     if options.threads is not None or most == 1 or not specs:

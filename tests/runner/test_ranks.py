@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import multiprocessing
+import socket
 import time
 from pathlib import Path
 
 import pytest
 import torch
 from support.commands import PLAIN, command, plugin
+from support.forked import forked_command
 
 from plastibench.devices import Cuda, Device, get_device
 from plastibench.errors import RequestError
@@ -93,3 +95,38 @@ def test_a_named_device_is_one_device() -> None:
     card.torch_device = torch.device("cuda:1")
     with pytest.raises(RequestError, match="2 devices for a run are not allowed with device cuda:1"):
         card.names_of_ranks(2)
+
+
+@pytest.mark.heavy
+def test_processes_of_torchrun_train_together_and_one_prints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = [
+        "run",
+        "--task",
+        "digits",
+        "--model",
+        "mlp_bn",
+        "--method",
+        "warm",
+        "--seeds",
+        "1",
+        "--no-mlflow",
+    ]
+    settings = [word for name, value in SETTINGS.items() for word in ("--set", f"{name}={value}")]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shared = {"WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    programs = []
+    for rank in (0, 1):
+        for name, value in {**shared, "RANK": rank, "LOCAL_RANK": rank, "GLOO_SOCKET_IFNAME": "lo"}.items():
+            monkeypatch.setenv(name, str(value))
+        programs.append(forked_command(*words, *settings, "--home", tmp_path / f"home-{rank}"))
+    said = [program.communicate(timeout=300)[1] for program in programs]
+    assert [program.returncode for program in programs] == [0, 0], said
+    assert "each on 2 devices" in said[0]
+    assert said[1] == ""
+    assert not (tmp_path / "home-1").exists()
+    (record,) = Workspace(home=tmp_path / "home-0").store.records()
+    assert record.provenance["devices"] == 2

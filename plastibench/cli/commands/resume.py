@@ -52,8 +52,12 @@ def command(
     from plastibench.cli.run_output import print_result
     from plastibench.display.runs import RunProgress
     from plastibench.workflows.resume import ResumeRequest, resume
+    from plastibench.workflows.torchrun import take_part
 
     request = ResumeRequest(workspace=workspace, runs=runs, device=device, options=run_options)
-    with RunProgress(handler.display_console) as progress:
-        result = resume(request, [progress])
+    with take_part() as is_first:
+        if not is_first:
+            return ExitCode.SUCCESS
+        with RunProgress(handler.display_console) as progress:
+            result = resume(request, [progress])
     return print_result(result, as_json=as_json, wide=wide)

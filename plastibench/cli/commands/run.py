@@ -49,8 +49,12 @@ def command(
     from plastibench.display.runs import RunProgress
     from plastibench.workflows.request import RunRequest
     from plastibench.workflows.run import run
+    from plastibench.workflows.torchrun import take_part
 
     request = RunRequest(selection=replace(selection, tuned=tuned), options=run_options)
-    with RunProgress(handler.display_console) as progress:
-        result = run(request, [progress])
+    with take_part() as is_first:
+        if not is_first:
+            return ExitCode.SUCCESS
+        with RunProgress(handler.display_console) as progress:
+            result = run(request, [progress])
     return print_result(result, as_json=as_json, wide=wide)

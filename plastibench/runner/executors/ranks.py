@@ -152,7 +152,7 @@ def _follow(connection: Connection, context: RunContext, ranks: RankGroup) -> No
 
     spec, send = connection.recv(), FewEpochs(partial(send_to_parent, connection))
     try:
-        follow(ranks, context.device)
+        follow(ranks, lambda _: context.device)
     except RankLostError as error:
         send(RunLost(spec, str(error)))
     except BaseException as error:  # a plug-in may raise anything
