@@ -97,7 +97,8 @@ def board_paragraphs(board: str, tables: Sequence[ResultTable]) -> Iterator[str]
         regime = f", {_regime(setting)}" if len(tables) > 1 else ""
         files = f"[table]({board}.md), [page]({board}.html), [records](records/{board}.jsonl.xz)"
         yield f"**{BOARDS[board]['name']}{regime}** ({files}). {_separated(setting)}"
-        yield f"{_costs(setting)} {_not_separated(setting)}"
+        if max(len(row.metrics) for row in setting.rows) > 1:
+            yield f"{_costs(setting)} {_not_separated(setting)}"
         if "increments" in BOARDS[board]:
             yield stage_table(setting, BOARDS[board]["increments"], short_name)
     if tables:
