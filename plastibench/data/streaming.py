@@ -20,7 +20,7 @@ from plastibench.data.image_files import FolderSource, ImageFiles, decode_image
 from plastibench.distributed.ranks import Part, Ranks
 from plastibench.errors import DataError
 from plastibench.system.cpu import num_cores
-from plastibench.system.processes import forkserver_context
+from plastibench.system.processes import helper_context, serve_parent_alone
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -164,6 +164,7 @@ class StreamingDataset(Dataset):
             # Otherwise the loader draws from torch's global generator.
             generator=torch.Generator().manual_seed(0),
             multiprocessing_context=_context() if num_workers else None,
+            worker_init_fn=_init_decoder,
         )
 
 
@@ -229,7 +230,12 @@ def _transform(size: int, *, augmented: bool) -> Callable[[Image.Image], Tensor]
 
 def _context() -> BaseContext:
     """Return how to start workers: not with fork, which copies locks that the device's threads hold."""
-    return forkserver_context([__name__, "torchvision.transforms.v2"])
+    return helper_context([__name__, "torchvision.transforms.v2"])
+
+
+def _init_decoder(number: int) -> None:
+    """Prepare a process that decodes: it ends when the training process does, and not before."""
+    serve_parent_alone()
 
 
 def default_num_workers() -> int:

@@ -5,7 +5,9 @@ Ours need nothing of it: plug-ins travel as source.
 """
 
 import multiprocessing
+import multiprocessing.connection
 import os
+import signal
 import sys
 import threading
 from collections.abc import Iterator
@@ -16,6 +18,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from plastibench.errors import RequestError
+from plastibench.system.signals import STOP_SIGNALS, interrupts_ignored
 
 if TYPE_CHECKING:
     from multiprocessing.context import ForkServerContext
@@ -45,7 +48,20 @@ def spawn_context() -> SpawnContext:
 
 
 if sys.platform != "win32":
+    from functools import cache
+    from multiprocessing import forkserver, resource_tracker
     from multiprocessing.context import ForkServerContext, ForkServerProcess
+
+    @cache
+    def _start_server(parent: int) -> None:
+        """Start the server, and what tracks its semaphores, so that no stop signal ever ends them.
+
+        A scheduler sends such signals to all processes of a job. Processes that are forked from the server
+        ignore them, too, until they say otherwise.
+        """
+        with interrupts_ignored():
+            forkserver.ensure_running()
+            resource_tracker.ensure_running()
 
     class _ForkedProcess(ForkServerProcess):
         """A process that is forked from a server, which has imported no main module either.
@@ -55,6 +71,7 @@ if sys.platform != "win32":
 
         def start(self) -> None:
             self._environment = dict(os.environ)
+            _start_server(os.getpid())
             super().start()
 
         def run(self) -> None:
@@ -70,6 +87,16 @@ if sys.platform != "win32":
     class _ForkServerContext(ForkServerContext):
         Process = _ForkedProcess
 
+    class _HelperProcess(_ForkedProcess):
+        @staticmethod
+        def _Popen(process: BaseProcess) -> Any:  # noqa: N802, ANN401 - as multiprocessing has it
+            popen = _ForkedProcess._Popen(process)
+            popen.terminate = popen.kill  # it would ignore a request to end, also when this process exits
+            return popen
+
+    class _HelperContext(ForkServerContext):
+        Process = _HelperProcess
+
 
 def forkserver_context(preload: list[str]) -> ProcessContext:
     """Return a context whose processes are forked from a server that has imported modules by name.
@@ -82,6 +109,34 @@ def forkserver_context(preload: list[str]) -> ProcessContext:
     context = _ForkServerContext()
     context.set_forkserver_preload(preload)
     return context
+
+
+def helper_context(preload: list[str]) -> ProcessContext:
+    """Return a context as `forkserver_context` does, for processes that call `serve_parent_alone`."""
+    if sys.platform == "win32":
+        return spawn_context()
+    context = _HelperContext()
+    context.set_forkserver_preload(preload)
+    _start_server(os.getpid())  # a queue of the context would start the tracker unprotected
+    return context
+
+
+def serve_parent_alone() -> None:
+    """Let this process leave stop signals to its parent, and end as soon as its parent has ended.
+
+    Otherwise a signal to the whole group would end it while the parent still needs it, and a parent that is
+    killed would leave it behind: the server that it was forked from lives as long as it does.
+    """
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "this process has been started by another one"
+
+    def watch() -> None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def check_can_start(what: str) -> None:

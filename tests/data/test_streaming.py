@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import shutil
 from collections.abc import Callable
@@ -26,6 +27,7 @@ from plastibench.experiments.grid import Grid
 from plastibench.experiments.spec import build
 from plastibench.plugins.registry import Registry
 from plastibench.plugins.task import Stage
+from plastibench.system.signals import STOP_SIGNALS
 from plastibench.testing.run_trace import data_context
 
 Jpeg = Callable[..., bytes]
@@ -102,6 +104,21 @@ def test_batches_do_not_depend_on_the_number_of_workers(
     assert same(*epochs)
     labels = torch.arange(3).repeat_interleave(5)
     assert torch.equal(torch.cat([y for _, y in epochs[0]]), labels[order])
+
+
+@pytest.mark.heavy
+def test_decoders_leave_stop_signals_to_the_training_process(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = opened(folder, monkeypatch, workers=1).train
+    batches = data.batches(1)
+    next(batches)
+    [decoder] = multiprocessing.active_children()
+    assert decoder.pid is not None
+    for number in STOP_SIGNALS:
+        os.kill(decoder.pid, number)
+    assert len(list(batches)) == 13
+    decoder.join()
 
 
 @pytest.mark.heavy
