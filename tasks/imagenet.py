@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from plastibench.api import (
     Compose,
@@ -31,6 +32,9 @@ class Imagenet(ImageTask):
     regime: Regime = field(default=TwoPhase())
     resolution: int = setting(STREAMED, within=(16, STREAMED))
     """Height and width. At 224 files are decoded every epoch; below, once, and kept on the device."""
+    broken_images: Literal["refuse", "skip"] = "refuse"
+    """Whether files that cannot be decoded end a run before it begins, or are left out; skip decodes every
+    file once to find them."""
     classes: int = setting(1000, within=(2, 1000))
     """Fewer than 1,000 for a folder with a subset of the classes, to try things out."""
 
@@ -42,12 +46,19 @@ class Imagenet(ImageTask):
         """Return the data set, streamed to the context's device or kept there."""
         edition = "official" if self.classes == self.num_classes else "subset"
         if self.resolution == STREAMED:
-            normalize = self.recipe.normalize
             splits = open_imagenet(
-                context.data, STREAMED, context.device.torch_device, edition, normalize=normalize
+                context.data,
+                STREAMED,
+                context.device.torch_device,
+                edition,
+                normalize=self.recipe.normalize,
+                cache=context.cache,
+                broken_images=self.broken_images,
             )
         else:
-            packed = load_imagenet_packed(context.data, context.cache, self.resolution, edition)
+            packed = load_imagenet_packed(
+                context.data, context.cache, self.resolution, edition, broken_images=self.broken_images
+            )
             splits = self.preprocess(packed, context, CHANNELS)
         return splits.require_classes(self.classes)
 

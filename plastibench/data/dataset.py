@@ -68,15 +68,23 @@ class Dataset(ABC):
         """
 
     def batches_of_rank(
-        self, ranks: Ranks, size: int, order: Tensor | None = None, augment: torch.Generator | None = None
+        self,
+        ranks: Ranks,
+        size: int,
+        order: Tensor | None = None,
+        augment: torch.Generator | None = None,
+        *,
+        start: int = 0,
     ) -> Iterator[tuple[Tensor, Tensor, Part]]:
-        """Yield a rank's part of each batch that `batches` yields, and which part it is.
+        """Return a rank's part of each batch that `batches` yields, and which part it is.
 
-        Override it if a part costs less than the whole batch.
+        `start` is the number of the first batch, as a resumed epoch needs it. Override it if a part costs less
+        than the whole batch, or if the batches before the first one need not be prepared.
         """
-        for x, y in self.batches(size, order, augment):
-            part = ranks.part(len(y))
-            yield part.of(x), part.of(y), part
+        batches = self.batches(size, order, augment)
+        for _ in range(start):
+            next(batches)
+        return ((part.of(x), part.of(y), part) for x, y in batches for part in [ranks.part(len(y))])
 
     def labels(self) -> Tensor:
         """Return the labels, shape (n,) int64 on the CPU.

@@ -28,6 +28,8 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".
 """Of image files, as in torchvision's ImageFolder."""
 _NO_GRAY_LEVELS = ("I", "F")
 """What Pillow calls pixels of 16 or 32 bits, which it would clip at 255."""
+_ENDS = {"JPEG": b"\xff\xd9", "PNG": b"\0\0\0\0IEND\xaeB`\x82"}
+"""The last bytes of complete files."""
 SAMPLED_FILES = 1000
 """Files of a folder whose contents identify it; of fewer than twice as many, all are read."""
 
@@ -212,7 +214,8 @@ def decode_image(content: bytes, name: str) -> Image.Image:
         with Image.open(io.BytesIO(content)) as image:
             if image.mode.startswith(_NO_GRAY_LEVELS):
                 raise DataError(f"{name} has pixels of more than 8 bits ({image.mode}); convert it to 8 bits")
-            return image.convert("RGB")
+            image.load()
+            return image if image.mode == "RGB" else image.convert("RGB")
     except UnidentifiedImageError as error:
         what = "a format that Pillow cannot read" if content else "an empty file"
         raise DataError(f"{name} is not an image but {what}; get it again") from error
@@ -220,6 +223,24 @@ def decode_image(content: bytes, name: str) -> Image.Image:
         raise
     except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, struct.error and others
         raise DataError(f"{name} is not a complete image ({error}); get it again") from error
+
+
+def seems_complete(path: Path) -> bool:
+    """Return whether a file has the header of an image with 8 bits and ends as its format does.
+
+    It reads a few kilobytes. A file for which it is false may be decodable all the same.
+    """
+    from PIL import Image
+
+    try:
+        with path.open("rb") as stream, Image.open(stream) as image:
+            end = _ENDS.get(image.format or "")
+            if end is None or image.mode.startswith(_NO_GRAY_LEVELS):
+                return False
+            stream.seek(-len(end), os.SEEK_END)
+            return stream.read() == end
+    except Exception:  # as in `decode_image`, which finds the reason
+        return False
 
 
 def central_square(image: Image.Image, size: int) -> Image.Image:

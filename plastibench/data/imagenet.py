@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from plastibench.data.broken_images import BrokenImages, whole_images
 from plastibench.data.decoded_cache import DecodeJob, Pixels, decode_once, load_decoded
 from plastibench.data.image_files import (
     FolderSource,
@@ -16,6 +18,7 @@ from plastibench.data.image_files import (
     central_square,
     decode_image,
 )
+from plastibench.data.imagenet_labels import KAGGLE_FOLDER, LAYOUT, labels_of_flat
 from plastibench.data.images import DatasetSplits, LabeledImages
 from plastibench.data.streaming import StreamingDataset, default_num_workers
 from plastibench.errors import DataError, count, unknown
@@ -27,24 +30,29 @@ _FOLDERS = {
     "official": ("imagenet", "ImageNet", "ILSVRC2012", "imagenet-object-localization-challenge", ""),
     "subset": ("imagenet-sample",),
 }
-_KAGGLE_FOLDER = "ILSVRC/Data/CLS-LOC"
-_KAGGLE_LABELS = "LOC_val_solution.csv"
-_LAYOUT = (
-    "ImageNet is arranged as train/<wnid>/*.JPEG and val/<wnid>/*.JPEG, or as on Kaggle, with "
-    f"{_KAGGLE_LABELS} for a val folder without class folders"
-)
 
 
 def open_imagenet(
-    data: Path, size: int, device: torch.device, edition: str = "official", *, normalize: bool = True
+    data: Path,
+    size: int,
+    device: torch.device,
+    edition: str = "official",
+    *,
+    normalize: bool = True,
+    cache: Path | None = None,
+    broken_images: BrokenImages = "refuse",
 ) -> DatasetSplits:
     """Return ImageNet streamed at `size` pixels a side onto `device`; test is its val part.
 
     Editions are "official", 1,000 classes with all images, and "subset", at least 2 classes. Raises DataError
-    if files are missing.
+    if files are missing. With a `cache` folder files are checked first: "refuse" raises DataError for those
+    that cannot be decoded, "skip" leaves them out.
     """
     folder = find_imagenet(data, edition)
     listing = list_imagenet(folder, edition)
+    left_out: tuple[str, ...] = ()
+    if cache is not None:
+        listing, left_out = whole_images(FolderSource(folder), listing, cache, broken_images)
 
     def dataset(files: ImageFiles) -> StreamingDataset:
         index = torch.arange(len(files.names))
@@ -55,19 +63,33 @@ def open_imagenet(
         train=dataset(listing.train),
         test=dataset(listing.test),
         num_classes=len(listing.classes),
+        left_out=left_out,
     )
 
 
 def load_imagenet_packed(
-    data: Path, cache: Path, size: int, edition: str = "official"
+    data: Path,
+    cache: Path,
+    size: int,
+    edition: str = "official",
+    *,
+    broken_images: BrokenImages = "refuse",
 ) -> tuple[LabeledImages, LabeledImages]:
-    """Return train and test (val) images, (n, 3, size, size), decoded into `cache` at the first call."""
-    return load_decoded(decode_once(cache, imagenet_job(find_imagenet(data, edition), size, edition)))
+    """Return train and test (val) images, (n, 3, size, size), decoded into `cache` at the first call.
 
-
-def imagenet_job(folder: Path, size: int, edition: str = "official") -> DecodeJob:
-    """Return how to decode the images in `folder`: the central square, `size` pixels a side."""
+    Raises DataError for files that cannot be decoded, unless "skip" leaves them out.
+    """
+    folder = find_imagenet(data, edition)
     listing = list_imagenet(folder, edition)
+    left_out: tuple[str, ...] = ()
+    if broken_images == "skip":
+        listing, left_out = whole_images(FolderSource(folder), listing, cache, broken_images)
+    train, test = load_decoded(decode_once(cache, imagenet_job(folder, size, listing)))
+    return replace(train, left_out=left_out), test
+
+
+def imagenet_job(folder: Path, size: int, listing: ImageListing) -> DecodeJob:
+    """Return how to decode the images in `folder`: the central square, `size` pixels a side."""
     source = FolderSource(folder)
 
     def decode(name: str) -> Pixels:
@@ -91,12 +113,14 @@ def find_imagenet(data: Path, edition: str) -> Path:
     if edition not in EDITIONS:
         raise unknown("edition of ImageNet", edition, EDITIONS)
     names = (*(_FOLDERS["subset"] if edition == "subset" else ()), *_FOLDERS["official"])
-    for folder in (data / name / inner for name in names for inner in ("", _KAGGLE_FOLDER)):
+    for folder in (data / name / inner for name in names for inner in ("", KAGGLE_FOLDER)):
         if (folder / "train").is_dir() and (folder / "val").is_dir():
             return folder
+    packed = next((each for name in names for each in (data / name).glob("ILSVRC2012_img_*.tar")), None)
+    way_out = "get it from https://image-net.org/download.php"
     raise DataError(
         f"ImageNet is not in {data}: there is no folder {', '.join(filter(None, names))} with train and val "
-        f"in it; get it from https://image-net.org/download.php ({_LAYOUT})"
+        f"in it; {f'unpack {packed} and what is in it' if packed else way_out} ({LAYOUT})"
     )
 
 
@@ -104,8 +128,14 @@ def list_imagenet(folder: Path, edition: str) -> ImageListing:
     """Return the files in `folder`. Raises DataError if they are not those of the edition."""
     source = FolderSource(folder)
     classes = tuple(source.list_folders("train"))
+    packed = [name for name in source.list_files("train") if name.endswith(".tar")]
+    if packed and len(classes) < NUM_CLASSES:
+        raise DataError(
+            f"{folder / 'train' / packed[0]} is the archive of a class: unpack each of the "
+            f"{len(packed)} into a folder of its name"
+        )
     train = _list_part(source, "train", classes, {})
-    test = _list_part(source, "val", classes, _kaggle_labels(source))
+    test = _list_part(source, "val", classes, labels_of_flat(source))
     counts = len(classes), len(train.names), len(test.names)
     if edition == "official" and counts != (NUM_CLASSES, NUM_TRAIN, NUM_VAL):
         raise DataError(
@@ -115,29 +145,8 @@ def list_imagenet(folder: Path, edition: str) -> ImageListing:
         )
     if len(classes) < 2:
         found = count(len(classes), "class", "classes")
-        raise DataError(f"{folder / 'train'} has {found}; at least 2 are needed ({_LAYOUT})")
+        raise DataError(f"{folder / 'train'} has {found}; at least 2 are needed ({LAYOUT})")
     return ImageListing(classes, train, test)
-
-
-def _kaggle_labels(source: FolderSource) -> dict[str, str]:
-    """Return the class of each image that lies in `val` itself, by Kaggle's list; it may lie in a parent."""
-    flat = source.list_images("val")
-    if not flat:
-        return {}
-    folders = (source.path, *source.path.absolute().parents[: _KAGGLE_FOLDER.count("/") + 1])
-    path = next((folder / _KAGGLE_LABELS for folder in folders if (folder / _KAGGLE_LABELS).is_file()), None)
-    if path is None:
-        raise DataError(
-            f"{source.path / 'val'} holds images but no class folders; {_LAYOUT}: put {_KAGGLE_LABELS} "
-            "beside it, or move each image into the folder of its class"
-        )
-    rows = FolderSource(path.parent).read_lines(path.name)
-    # A row is "ILSVRC2012_val_00000001,n01751748 111 108 431 202", an image and the boxes in it.
-    wnids = dict(row[0].split(",", 1) for row in rows if "," in row[0])
-    unlabeled = next((name for name in flat if Path(name).stem not in wnids), None)
-    if unlabeled is not None:
-        raise DataError(f"{path} has no class for {unlabeled} in {source.path / 'val'}")
-    return {name: wnids[Path(name).stem] for name in flat}
 
 
 def _list_part(
@@ -155,6 +164,6 @@ def _list_part(
         if not found:
             raise DataError(
                 f"{source.path / part / wnid} has no images; remove it from train and val if it is not a "
-                f"class ({_LAYOUT})"
+                f"class ({LAYOUT})"
             )
     return ImageFiles.by_class([[path for _, path in sorted(found.items())] for found in paths.values()])

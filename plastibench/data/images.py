@@ -22,6 +22,8 @@ class LabeledImages:
     """Shape (n, c, h, w), uint8."""
     y: Tensor
     """Shape (n,), int64, from 0."""
+    left_out: tuple[str, ...] = ()
+    """Files of the data set that could not be decoded, with the reasons."""
 
     def __post_init__(self) -> None:
         if self.x.dtype != torch.uint8 or self.x.ndim != 4:
@@ -45,6 +47,8 @@ class DatasetSplits:
     num_classes: int
     _checksum: str = ""
     """Computed before the data were moved to a device, from which they would have to be copied."""
+    left_out: tuple[str, ...] = ()
+    """Files that are in neither part because they could not be decoded, with the reasons."""
 
     @cached_property
     def checksum(self) -> str:
@@ -126,6 +130,7 @@ def in_memory_splits(
         test=dataset(test, Compose()),
         num_classes=num_classes,
         _checksum=checksum(train, test),
+        left_out=train.left_out + test.left_out,
     )
 
 

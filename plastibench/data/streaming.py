@@ -39,7 +39,7 @@ _NOT_AUGMENTED = -1
 _Key = tuple[str, int, int]
 """Name of a file, its label, and the seed of its augmentation or -1."""
 _Sample = tuple[Tensor, int, frozenset[str]] | DataError
-"""An image, its label, and what the decoder warned of."""
+"""An image (height, width, channels), its label, and what the decoder warned of."""
 _LoadedBatch = tuple[Tensor, Tensor, frozenset[str]] | DataError
 
 
@@ -113,15 +113,18 @@ class StreamingDataset(Dataset):
         yield from self._load(self._bounds(size), order, augment)
 
     def batches_of_rank(
-        self, ranks: Ranks, size: int, order: Tensor | None = None, augment: torch.Generator | None = None
+        self,
+        ranks: Ranks,
+        size: int,
+        order: Tensor | None = None,
+        augment: torch.Generator | None = None,
+        *,
+        start: int = 0,
     ) -> Iterator[tuple[Tensor, Tensor, Part]]:
-        """Yield a rank's part of each batch, and decode nothing else."""
-        if ranks.size == 1:
-            yield from super().batches_of_rank(ranks, size, order, augment)
-            return
-        bounds = self._bounds(size)
-        parts = [ranks.part(end - start) for start, end in bounds]
-        own = [(start + part.start, start + part.end) for (start, _), part in zip(bounds, parts, strict=True)]
+        """Yield a rank's part of each batch from number `start` on, and decode nothing else."""
+        bounds = self._bounds(size)[start:]
+        parts = [ranks.part(end - first) for first, end in bounds]
+        own = [(first + part.start, first + part.end) for (first, _), part in zip(bounds, parts, strict=True)]
         for (x, y), part in zip(self._load(own, order, augment), parts, strict=True):
             yield x, y, part
 
@@ -139,13 +142,28 @@ class StreamingDataset(Dataset):
             seeds = torch.randint(torch.iinfo(torch.int64).max, (len(self),), generator=augment)
         statistics = (MEAN, STD) if self.normalize else ((0.0,) * 3, (1.0,) * 3)
         mean, std = (torch.tensor(numbers).view(3, 1, 1).to(self.device) for numbers in statistics)
-        for loaded in self._loader(self._keys(index, seeds, bounds), min(self.num_workers, len(bounds))):
-            if isinstance(loaded, DataError):
-                raise loaded
-            *tensors, messages = loaded
-            _warn_once(messages)
-            pixels, labels = (part.to(self.device, non_blocking=True) for part in tensors)
-            yield pixels.to(torch.float32).div_(255).sub_(mean).div_(std), labels
+        for pixels, labels in self._decoded(self._keys(index, seeds, bounds), len(bounds)):
+            # Channels first only now: workers copy whole images into a batch, the device rearranges it.
+            images = pixels.to(self.device, non_blocking=True).permute(0, 3, 1, 2).contiguous()
+            prepared = images.to(torch.float32).div_(255).sub_(mean).div_(std)
+            yield prepared, labels.to(self.device, non_blocking=True)
+
+    def _decoded(self, keys: Iterator[list[_Key]], num_batches: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield batches (b, height, width, channels) of bytes and their labels, as workers make them."""
+        try:
+            for loaded in self._loader(keys, min(self.num_workers, num_batches)):
+                if isinstance(loaded, DataError):
+                    raise loaded
+                pixels, labels, messages = loaded
+                _warn_once(messages)
+                yield pixels, labels
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            raise RuntimeError(
+                "a process that decodes images was killed, perhaps as memory ran out: the same command "
+                f"continues the run, with fewer of them if {WORKERS_VARIABLE} is set ({error})"
+            ) from error
 
     def _keys(self, index: Tensor, seeds: Tensor, bounds: list[tuple[int, int]]) -> Iterator[list[_Key]]:
         """Yield the batches of an epoch as keys, so that workers need not know the whole listing."""
@@ -217,15 +235,20 @@ def _warn_once(messages: frozenset[str]) -> None:
 
 @functools.cache
 def _transform(size: int, *, augmented: bool) -> Callable[[Image.Image], Tensor]:
-    """Return the transform of a Pillow image to (3, size, size) uint8."""
+    """Return the transform of a Pillow image to (size, size, 3) uint8."""
     from torchvision.transforms import v2
 
     train = [v2.RandomResizedCrop(size), v2.RandomHorizontalFlip()]
     test = [v2.Resize(round(size * 256 / 224)), v2.CenterCrop(size)]
     transform: Callable[[Image.Image], Tensor] = v2.Compose(
-        [*(train if augmented else test), v2.PILToTensor()]
+        [*(train if augmented else test), v2.PILToTensor(), v2.Lambda(_channels_last)]
     )
     return transform
+
+
+def _channels_last(image: Tensor) -> Tensor:
+    """Return an image (c, h, w) as (h, w, c), as Pillow keeps it in memory: nothing is copied."""
+    return image.permute(1, 2, 0)
 
 
 def _context() -> BaseContext:

@@ -91,6 +91,7 @@ class ClassificationTask(Task):
         train = whole.train.take(order[: sum(train_sizes)])
         validation = whole.train.take(order[sum(train_sizes) :])
         test, checksum, num_classes = whole.test, whole.checksum, whole.num_classes
+        left_out = whole.left_out
         del whole  # the unordered copy: a large set fits on the device once, not twice
         windows = self.regime.windows(train_sizes)
         validation_windows = self.regime.windows(validation_sizes, sum(validation_sizes) / sum(train_sizes))
@@ -104,6 +105,7 @@ class ClassificationTask(Task):
                 validation=_slice(validation, held_out) if self.validation else None,
                 test=test,
                 checksum=checksum,
+                left_out=left_out,
             )
             may_choose = self.regime.lets_model_choose() and window.end < len(train)
             pool = Pool(train[window.end :], self.regime.rank) if may_choose else None

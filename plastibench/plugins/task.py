@@ -49,6 +49,8 @@ class Stage:
     """Read once per stage, for tables; None in tuning runs, which must not read it."""
     checksum: str = ""
     """Of the whole data set, set by ClassificationTask; another stream's is computed from its stages."""
+    left_out: tuple[str, ...] = ()
+    """Files of the data set that are not used because they could not be decoded, with the reasons."""
     num_classes: int | None = None
     """Logits of the classes from this one on count neither in the loss nor in the accuracy; None is all."""
     available: tuple[int, ...] = ()

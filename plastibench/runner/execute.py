@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from plastibench.errors import count
 from plastibench.experiments.spec import Spec, build, build_probes, own_plugins
 from plastibench.plugins.file_reads import check_unchanged
 from plastibench.plugins.plugin import Plugin
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from plastibench.distributed.ranks import Ranks
 
 MAX_NAMES = 5
-"""Most parameters that a record names of those that a method left out."""
+"""Most parameters, and files of data, that a record names of those that were left out."""
 
 
 def execute(spec: Spec, context: RunContext, callbacks: Sequence[RunCallback] = ()) -> Record:
@@ -97,7 +98,7 @@ def _train(spec: Spec, context: RunContext, emit: Emit, ranks: Ranks | None) -> 
             emit(StageEnded(spec, row))
         status = DIVERGED if result.stop == DIVERGED else "done"
         measured = {**_times(checkpointer), **reporter.model_provenance, "data": result.data}
-        measured |= method_changes(task, method)
+        measured |= {**reporter.data_provenance, **method_changes(task, method)}
         optional = {"files": checkpointer.files(), "units": units_of(measures.probes)}
         present = {name: values for name, values in optional.items() if values}
         record = writer.finish(status, {**origin, **measured, **present})
@@ -112,6 +113,8 @@ class TrainingReporter(TrainingCallback):
         self.spec, self.emit = spec, emit
         self.model_provenance: dict[str, str | None] = {"weights": None}
         """Digest of the final weights, and the parameters that the method left out, if any."""
+        self.data_provenance: dict[str, str] = {}
+        """How many files of the data were left out, and the first of them, if any."""
         self._messages: set[str] = set()
 
     def on_epoch_end(self, epoch: EpochProgress) -> None:
@@ -123,6 +126,13 @@ class TrainingReporter(TrainingCallback):
         if message not in self._messages:
             self._messages.add(message)
             self.emit(RunLogged(self.spec, message))
+
+    def on_left_out(self, files: Sequence[str]) -> None:
+        """Report files that are not used, and keep their number and first names for the record."""
+        more = f" and {len(files) - MAX_NAMES} more" if len(files) > MAX_NAMES else ""
+        left_out = f"{count(len(files), 'image')} left out: {', '.join(files[:MAX_NAMES])}{more}"
+        self.data_provenance["left_out"] = left_out
+        self.on_log(left_out)
 
     def on_train_end(self, model: nn.Module) -> None:
         """Describe the final model."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +46,9 @@ class TrainingCallback:
 
     def on_log(self, message: str) -> None:
         """Handle a message for the user; the same one may come again at every stage."""
+
+    def on_left_out(self, files: Sequence[str]) -> None:
+        """Handle files of the data that are not used, each with the reason; called before the first stage."""
 
     def on_train_end(self, model: nn.Module) -> None:
         """Handle the end of the last stage, whatever its stop reason."""

@@ -104,6 +104,8 @@ def run(
         if checksum is None:
             checksum = data_checksum(task, arrived, context, held_out_test=measures.held_out_test)
             checkpointer.check_data(checksum)
+            if arrived.left_out:
+                callback.on_left_out(arrived.left_out)
         stage = replace(arrived, checksum=checksum)
         if resumed is not None and stage.index < resumed["stage"]:
             if arrived.pool is not None:

@@ -11,6 +11,7 @@ from torch import Tensor
 from plastibench.data.dataset import Dataset, batch_bounds
 from plastibench.devices.graph_capture import GraphCapturer
 from plastibench.distributed.ranks import Part
+from plastibench.errors import DataError
 from plastibench.plugins.method import Method
 from plastibench.plugins.probe import epoch_end
 from plastibench.plugins.recipe import Recipe
@@ -145,12 +146,12 @@ class Trainer:
         }
         order = torch.randperm(len(data), generator=self._order)
         ranks = self.learner.ranks
-        batches = iter(data.batches_of_rank(ranks, recipe.batch_size, order, augmentation))
+        position = 0 if self._resumed is None else self.batch
+        options = ranks, recipe.batch_size, order, augmentation
+        batches = iter(data.batches_of_rank(*options, start=position))
         if self._resumed is None:
             self.step.metrics.reset()
         else:
-            for _ in range(self.batch):
-                next(batches)
             state.load_rng_state(self._resumed, self.learner)
             self._resumed = None
         return batches
@@ -164,7 +165,12 @@ class Trainer:
         learner, recipe = self.learner, self.learner.task.recipe
         steps_per_epoch = len(batch_bounds(len(self._arrived()), recipe.batch_size))
         while not _reached_max_steps(recipe, learner.cost.steps):
-            batch = next(batches, None)
+            try:
+                batch = next(batches, None)
+            except DataError:  # of a file that cannot be read: once it can, the run continues from here
+                if learner.ranks.size == 1:  # others may wait for this one
+                    yield "checkpoint"
+                raise
             if batch is None:
                 return
             if recipe.has_lr_schedule():

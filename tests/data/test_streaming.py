@@ -17,7 +17,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from plastibench.data.dataset import Batch
-from plastibench.data.decoded_cache import Pixels, decode_once, load_decoded
+from plastibench.data.decoded_cache import DecodeJob, Pixels, decode_once, load_decoded
 from plastibench.data.imagenet import imagenet_job, list_imagenet, load_imagenet_packed, open_imagenet
 from plastibench.data.images import DatasetSplits
 from plastibench.data.images import checksum as images_checksum
@@ -195,13 +195,18 @@ def test_decoded_image_is_the_central_square(
     assert torch.equal(train.y, labels)
 
 
+def job_of(folder: Path) -> DecodeJob:
+    root = folder / "imagenet"
+    return imagenet_job(root, 16, list_imagenet(root, "subset"))
+
+
 def decoded(folder: Path, cache: Path) -> Path:
-    return decode_once(cache, imagenet_job(folder / "imagenet", 16, "subset"), block_size=4)
+    return decode_once(cache, job_of(folder), block_size=4)
 
 
 def test_decoding_is_continued_after_an_interruption(folder: Path, tmp_path: Path) -> None:
     fresh, _ = load_decoded(decoded(folder, tmp_path / "other"))
-    cache, job = tmp_path / "cache", imagenet_job(folder / "imagenet", 16, "subset")
+    cache, job = tmp_path / "cache", job_of(folder)
 
     def interrupted(name: str) -> Pixels:
         if name.endswith("n3_4.JPEG"):

@@ -22,6 +22,7 @@ FLAT = LayerFactories(activation=nn.ReLU, norm=nn.BatchNorm1d)
 SMALL: dict[str, dict[str, Any]] = {
     "resnet18": {"width": 4},
     "resnet18_sota": {"width": 4},
+    "resnet18_imagenet": {"width": 4},
     "small_resnet": {"width": 4},
     "vgg16_bn": {"hidden": 8},
     "mlp_bn": {"width": 8},
@@ -52,6 +53,7 @@ def test_every_model_has_a_small_version_here(registry: Registry) -> None:
         ("resnet18", 100, 11_220_132),
         ("resnet18", 200, 11_271_432),
         ("resnet18_sota", 10, 11_173_962),
+        ("resnet18_imagenet", 1000, 11_689_512),
         ("mlp_bn", 10, 4_210_698),
         ("small_resnet", 10, 78_042),
         ("plain_cnn", 10, 178_250),
@@ -162,14 +164,26 @@ def test_layers_of_a_remedy_work_on_the_features_of_a_token(registry: Registry) 
     assert seen == [torch.Size([20, 10])] * 5
 
 
-@pytest.mark.parametrize(("name", "pooled"), [("resnet18", 2), ("resnet18_sota", 4)])
-def test_the_two_versions_of_resnet18_differ_in_the_pool(registry: Registry, name: str, pooled: int) -> None:
+@pytest.mark.parametrize(
+    ("name", "pooled"), [("resnet18", 2), ("resnet18_sota", 4), ("resnet18_imagenet", 1)]
+)
+def test_the_versions_of_resnet18_differ_in_the_pool(registry: Registry, name: str, pooled: int) -> None:
     model = build(registry, name, **SMALL[name])
     seen: list[torch.Size] = []
     blocks = [module for module in model.modules() if type(module).__name__ == "BasicBlock"]
     blocks[-1].register_forward_hook(lambda module, inputs, output: seen.append(output.shape))
     model(torch.randn(2, 3, 32, 32))
     assert seen[0][2:] == (pooled, pooled)
+
+
+def test_resnet18_for_imagenet_computes_what_torchvisions_does(registry: Registry) -> None:
+    from torchvision.models import resnet18
+
+    reference, model = resnet18(num_classes=10).eval(), build(registry, "resnet18_imagenet").eval()
+    model.load_state_dict(dict(zip(model.state_dict(), reference.state_dict().values(), strict=True)))
+    x = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        assert torch.allclose(model(x), reference(x), atol=1e-5)
 
 
 def test_convolutions_of_resnet18_are_initialized_by_fan_out(registry: Registry) -> None:

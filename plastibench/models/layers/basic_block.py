@@ -45,14 +45,16 @@ def residual_network(
     num_classes: int,
     factories: LayerFactories,
     *,
+    stem: nn.Module | None = None,
     pool: nn.Module | None = None,
 ) -> nn.Sequential:
-    """Return a classifier: a 3x3 stem of `width` channels, `pool`, and stages of `blocks` residual blocks.
+    """Return a classifier: a stem of `width` channels, by default 3x3, `pool`, and stages of residual blocks.
 
     Every stage but the first doubles the channels and halves height and width.
     """
     activation = factories.activation()
-    layers: list[nn.Module] = [Conv3x3(in_channels, width), factories.norm(width), activation]
+    stem = Conv3x3(in_channels, width) if stem is None else stem
+    layers: list[nn.Module] = [stem, factories.norm(width), activation]
     if pool is not None:
         layers.append(pool)
     channels = expanded_width(width, activation)
