@@ -37,8 +37,7 @@ def labels_of_flat(source: FolderSource) -> Mapping[str, str]:
                 return _chosen(flat, read(folder / name), folder / name, source.path / "val")
     raise DataError(
         f"{source.path / 'val'} holds images but no class folders; put {DEVKIT}.tar.gz (from where the "
-        f"images are) or {KAGGLE_LABELS} beside it, or move each image into the folder of its class "
-        f"({LAYOUT})"
+        f"images are) or Kaggle's {KAGGLE_LABELS} beside it, or move each image into the folder of its class"
     )
 
 

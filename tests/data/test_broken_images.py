@@ -189,7 +189,7 @@ def test_a_run_names_what_it_leaves_out_and_its_record_counts_it(root: Path) -> 
     assert "an empty file" in said
     status, said = run(root, "--set", "broken_images=skip")
     assert status == 0, said
-    left_out = f"1 image left out: {BROKEN} (an empty file)"
+    left_out = f"1 image left out: {BROKEN} (not an image but an empty file)"
     assert left_out in said
     [record] = Store(root.parent / "home").records()
     assert record.provenance["left_out"] == left_out

@@ -127,7 +127,7 @@ def test_flat_images_need_their_classes(imagenet: Path) -> None:
     with pytest.raises(DataError, match=r"solution\.csv has no class for ILSVRC2012_val_00000004\.JPEG in"):
         open_imagenet(kaggle, 24, CPU, "subset")
     solution.unlink()
-    with pytest.raises(DataError, match=r"no class folders; .* put LOC_val_solution\.csv beside it, or move"):
+    with pytest.raises(DataError, match=r"no class folders; .* LOC_val_solution\.csv beside it, or move"):
         open_imagenet(kaggle, 24, CPU, "subset")
 
 
