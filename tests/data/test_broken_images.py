@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +15,21 @@ import pytest
 import torch
 from PIL import Image
 from support.commands import command
+from torch import nn
 
 from plastibench.data import broken_images
 from plastibench.data.image_files import decode_image, seems_complete
 from plastibench.data.imagenet import load_imagenet_packed, open_imagenet
 from plastibench.data.images import DatasetSplits
 from plastibench.errors import DataError
+from plastibench.experiments.grid import Grid
+from plastibench.experiments.spec import build
+from plastibench.plugins.registry import Registry
+from plastibench.store.checkpoint import pack
 from plastibench.store.run_store import Store
+from plastibench.testing.run_trace import data_context, read_back
+from plastibench.training import protocol
+from plastibench.training.callbacks import Checkpointer, EpochProgress, StateDict, TrainingCallback
 
 Jpeg = Callable[..., bytes]
 CPU = torch.device("cpu")
@@ -107,7 +117,7 @@ def test_a_broken_file_is_named_before_a_run(root: Path, kind: str) -> None:
 def test_an_unusual_file_is_an_image(root: Path, jpeg: Jpeg, kind: str) -> None:
     (root / BROKEN).write_bytes(WHOLE[kind](jpeg))
     for what in ("refuse", "skip"):
-        found = opened(root, what)  # type: ignore[arg-type]
+        found = opened(root, what)
         assert (len(found.train), found.left_out) == (8, ())
 
 
@@ -193,3 +203,58 @@ def test_a_run_names_what_it_leaves_out_and_its_record_counts_it(root: Path) -> 
     assert left_out in said
     [record] = Store(root.parent / "home").records()
     assert record.provenance["left_out"] == left_out
+
+
+class Saved(Checkpointer):
+    """Keeps the state of a run as a file would."""
+
+    state: memoryview | None = None
+
+    def resume_state(self) -> StateDict | None:
+        return None if self.state is None else read_back(self.state)
+
+    def save_state(self, state: StateDict) -> None:
+        self.state = pack("a-run", state)
+
+
+class Breaking(TrainingCallback):
+    """Spoils a file after the first epoch, if there is one to spoil."""
+
+    def __init__(self, path: Path | None) -> None:
+        self.path, self.weights = path, list[torch.Tensor]()
+
+    def on_epoch_end(self, epoch: EpochProgress) -> None:
+        if self.path is not None:
+            self.path.write_bytes(b"")
+
+    def on_train_end(self, model: nn.Module) -> None:
+        self.weights = [weight.clone() for weight in model.state_dict().values()]
+
+
+def test_a_file_that_breaks_during_a_run_is_named_and_the_run_continues_once_it_is_mended(
+    root: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PLASTIBENCH_DECODERS", "0")
+    settings = {"classes": "2", "max_epochs": "3", "target_accuracy": "none", "width": "2", "batch_size": "2"}
+    spec = Grid(("imagenet",), ("warm",), models=("mlp_bn",), settings=settings).specs(registry)[0]
+    task, method = build(spec, registry)
+    context = replace(data_context(), data=root.parent, cache=root.parent / "cache")
+
+    def run_with(path: Path | None, saved: Checkpointer) -> Breaking:
+        callback = Breaking(path)
+        list(protocol.run(task, method, 0, context, callback=callback, checkpointer=saved))
+        return callback
+
+    whole = run_with(None, Checkpointer())
+    path, saved = root / BROKEN, Saved()
+    content, stat = path.read_bytes(), path.stat()
+    with pytest.raises(DataError, match=r"b_1\.JPEG is not an image but an empty file"):
+        run_with(path, saved)
+    state = saved.resume_state()
+    assert state is not None
+    assert state["training"]["batch"] + state["training"]["epoch"] > 0
+    path.write_bytes(content)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    resumed = run_with(None, saved)
+    assert all(torch.equal(a, b) for a, b in zip(resumed.weights, whole.weights, strict=True))
+    assert resumed.weights

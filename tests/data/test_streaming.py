@@ -144,6 +144,17 @@ def test_augmentation_follows_the_generator(folder: Path, monkeypatch: pytest.Mo
     assert not same(first, list(data.batches(8, augment=going)))
 
 
+def test_a_resumed_epoch_reads_no_files_of_the_steps_that_were_taken(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = opened(folder, monkeypatch).train
+    whole = list(data.batches(4, augment=seeded(3)))
+    for path in sorted((folder / "imagenet/train").glob("*/*"))[:8]:
+        path.unlink()
+    assert same(list(data.batches_from(2, 4, augment=seeded(3))), whole[2:])
+    assert list(data.batches_from(4, 4)) == []
+
+
 def test_parts_and_selections(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = opened(folder, monkeypatch).train
     assert isinstance(data, StreamingDataset)

@@ -214,3 +214,22 @@ def test_the_overhead_of_runs_is_their_time_outside_stages(tmp_path: Path) -> No
     assert done.out == (
         "2 runs, 22.0 s: 18.18% neither training, evaluation nor remedy; of a run 17.50% (10.00% to 25.00%)\n"
     )
+
+
+def test_the_loader_is_measured_on_images_that_are_written_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PLASTIBENCH_DECODERS", "0")  # the script sets it, too
+    words = [tmp_path, "--images", 24, "--epoch", 24, "--batch", 8, "--processes", 0, "--repeats", 1]
+    answer = script(ROOT / "benchmarks/loader.py", *words)
+    assert answer.status == 0, answer.err
+    head, _, _, row, last = answer.out.splitlines()
+    assert re.match(r"24 files of (8\d|9\d|1[0-5]\d) kB", head)  # as ImageNet's are
+    number, *rates = re.findall(r"\d+", row)
+    assert number == "0"
+    assert len(set(rates)) == 1
+    assert last.startswith("8 devices at 3000 images a second take 24000: ")
+    written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.JPEG")}
+    assert len(written) == 34
+    assert script(ROOT / "benchmarks/loader.py", *words).status == 0
+    assert written == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.JPEG")}
