@@ -78,8 +78,8 @@ class Dataset(ABC):
     ) -> Iterator[tuple[Tensor, Tensor, Part]]:
         """Return a rank's part of each batch that `batches` yields, and which part it is.
 
-        `start` is the number of the first batch, as a resumed epoch needs it. Override it if a part costs less
-        than the whole batch, or if the batches before the first one need not be prepared.
+        `start` is the number of the first batch, as a resumed epoch needs it. Override it if a part costs
+        less than the whole batch, or if the batches before the first one need not be prepared.
         """
         batches = self.batches(size, order, augment)
         for _ in range(start):
