@@ -173,11 +173,16 @@ def other_data(what: str, data: str, found: str) -> DataError:
     )
 
 
+def device_name(provenance: Mapping[str, Any]) -> str:
+    """Return the device in a record's provenance, and how many of them trained the run if not one."""
+    devices = provenance.get("devices", 1)
+    return f"{devices} x {provenance.get('device')}" if devices != 1 else f"{provenance.get('device')}"
+
+
 def hardware_name(provenance: Mapping[str, Any]) -> str:
-    """Return the device, how many of them there are if not one, and the threads in a record's provenance."""
-    threads, devices = provenance.get("threads"), provenance.get("devices", 1)
-    several = f"{devices} x " if devices != 1 else ""
-    return f"{several}{provenance.get('device')}" + (f", {count(threads, 'thread')}" if threads else "")
+    """Return the device and the number of threads in a record's provenance."""
+    threads = provenance.get("threads")
+    return device_name(provenance) + (f", {count(threads, 'thread')}" if threads else "")
 
 
 def check_row(row: Mapping[str, object]) -> None:

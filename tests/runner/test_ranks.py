@@ -12,6 +12,7 @@ import torch
 from support.commands import PLAIN, command, plugin
 from support.forked import forked_command
 
+from plastibench.analysis.tables.run_notes import origin_notes
 from plastibench.devices import Cuda, Device, get_device
 from plastibench.errors import RequestError
 from plastibench.experiments.grid import Grid
@@ -67,6 +68,7 @@ def test_runs_on_two_devices_survive_a_killed_process_and_name_what_failed(
     assert [len(record.stages) for record in (first, second)] == [2, 2]
     assert first.provenance["devices"] == 2
     assert first.hardware.startswith("2 x ")
+    assert "device 2 x " in origin_notes([first, second])[-1]
     assert multiprocessing.active_children() == []
     assert capfd.readouterr().err == ""
 

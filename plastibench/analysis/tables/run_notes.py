@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Literal
 
 from plastibench.analysis.labels import record_settings
-from plastibench.store.record import DATA_DIGITS, Record
+from plastibench.store.record import DATA_DIGITS, Record, device_name
 from plastibench.store.run_metrics import RunMetrics
 
 Runs = Mapping[int, RunMetrics]
@@ -88,7 +88,8 @@ def origin_notes(group: Sequence[Record]) -> tuple[str, ...]:
     provenances = {id(record.provenance): record.provenance for record in group}.values()
     distinct = {(id(record.spec.method), id(record.provenance)): record for record in group}.values()
     origins = []
-    for name in ("device", "torch", "plastibench", "commit", "data"):
+    origins.append(f"device {' and '.join(sorted(set(map(device_name, provenances))))}")
+    for name in ("torch", "plastibench", "commit", "data"):
         digits = DATA_DIGITS if name == "data" else None
         values = sorted({str(provenance.get(name))[:digits] for provenance in provenances})
         origins.append(f"{name} {' and '.join(values)}")
