@@ -40,7 +40,7 @@ class CalibrationTime:
     shortest: float = 5.0
     longest: float = 15.0
     thorough: bool = False
-    """Whether every kind of run is timed, even if all are short."""
+    """Whether every kind of run is timed, even if all are short, and to its end if there is time."""
 
 
 @dataclass(frozen=True)
@@ -204,7 +204,7 @@ def _calibrated(
         spec, sizes = missing[0], stages[missing[0].condition_id]
         share = max(MIN_SHARE, left / len(missing))
         share = share if predicted else min(share, FIRST_SHARE)
-        times = time_first_stages(spec, context, sizes, share)
+        times = time_first_stages(spec, context, sizes, share, whole=limits.thorough)
         if times:
             predicted.append(predict_seconds(times, sizes))
             total = len(specs) * fmean(predicted) / context.num_processes

@@ -104,6 +104,11 @@ def test_calibration_ends_in_time_and_writes_nothing(tmp_path: Path) -> None:
     sizes = [StageSize(44 + 43 * index, 43, 600) for index in range(3)]
     whole = time_first_stages(spec, a_context(tmp_path), sizes, seconds=60)
     cut = time_first_stages(spec, a_context(tmp_path), sizes, seconds=0)
+    (longer,) = some_specs(tmp_path, seeds=1, stages="5", max_epochs="1")
+    equal = [StageSize(26 * (index + 1), 26, 600) for index in range(5)]
+    for to_its_end, number in ((False, 3), (True, 5)):
+        times = time_first_stages(longer, a_context(tmp_path), equal, seconds=60, whole=to_its_end)
+        assert [time.index for time in times] == list(range(number))
     assert [time.index for time in whole] == [0, 1, 2]
     assert [time.index for time in cut] == [0]
     assert all(time.seconds > 0 and time.evaluation > 0 for time in [*whole, *cut])
