@@ -70,9 +70,9 @@ class _Stopwatch(Checkpointer):
 
 
 def time_first_stages(
-    spec: Spec, context: RunContext, sizes: Sequence[StageSize], seconds: float, *, whole: bool = False
+    spec: Spec, context: RunContext, sizes: Sequence[StageSize], seconds: float, *, to_the_end: bool = False
 ) -> list[StageTime]:
-    """Train a run for its first stages, or `whole`, for so many seconds; return what its stages take.
+    """Train a run for its first stages, or to the end, for so many seconds; return what its stages take.
 
     A first or second stage in which the limit is reached is extrapolated. The cost of evaluating the test set
     is estimated, nothing is written. Returns nothing if the run fails: it will say so itself.
@@ -85,7 +85,7 @@ def time_first_stages(
         options: dict[str, Any] = {"checkpointer": watch, "measures": protocol.Measures(held_out_test=True)}
         results = protocol.run(task, method, spec.seed, context.data_context, **options)
         try:
-            num_stages = len(sizes) if whole else max(MIN_STAGES, int(MAX_FRACTION * len(sizes)))
+            num_stages = len(sizes) if to_the_end else max(MIN_STAGES, int(MAX_FRACTION * len(sizes)))
             for size, result in zip(sizes[:num_stages], results, strict=False):
                 row = result.as_dict()
                 passes = max(1, row["train_passes"])

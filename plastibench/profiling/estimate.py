@@ -204,7 +204,7 @@ def _calibrated(
         spec, sizes = missing[0], stages[missing[0].condition_id]
         share = max(MIN_SHARE, left / len(missing))
         share = share if predicted else min(share, FIRST_SHARE)
-        times = time_first_stages(spec, context, sizes, share, whole=limits.thorough)
+        times = time_first_stages(spec, context, sizes, share, to_the_end=limits.thorough)
         if times:
             predicted.append(predict_seconds(times, sizes))
             total = len(specs) * fmean(predicted) / context.num_processes

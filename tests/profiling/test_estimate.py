@@ -106,8 +106,8 @@ def test_calibration_ends_in_time_and_writes_nothing(tmp_path: Path) -> None:
     cut = time_first_stages(spec, a_context(tmp_path), sizes, seconds=0)
     (longer,) = some_specs(tmp_path, seeds=1, stages="5", max_epochs="1")
     equal = [StageSize(26 * (index + 1), 26, 600) for index in range(5)]
-    for to_its_end, number in ((False, 3), (True, 5)):
-        times = time_first_stages(longer, a_context(tmp_path), equal, seconds=60, whole=to_its_end)
+    for to_the_end, number in ((False, 3), (True, 5)):
+        times = time_first_stages(longer, a_context(tmp_path), equal, seconds=60, to_the_end=to_the_end)
         assert [time.index for time in times] == list(range(number))
     assert [time.index for time in whole] == [0, 1, 2]
     assert [time.index for time in cut] == [0]
