@@ -41,6 +41,8 @@ results: .venv/installed ## make tables, pages and what is said of them from the
 	done
 	"$(BIN)/python" docs/boards.py
 	"$(BIN)/python" docs/claims.py
+	"$(BIN)/python" docs/table1.py
+	"$(BIN)/python" benchmarks/gpu_table.py results/gpu/*.jsonl > results/gpu.md
 
 check-submission: .venv/installed ## check FILE as public CI does: structure, rules, a sample of rows run again
 	"$(BIN)/python" benchmarks/check_submission.py $(if $(FILE),"$(FILE)",$(error name the file: make check-submission FILE=mine.jsonl.xz)) $(ARGS)

@@ -1,6 +1,7 @@
 """Fill the GPU rows of the table of speeds, in commands of under ten minutes each.
 
     python benchmarks/gpu.py --out FOLDER --data FOLDER --reference CHECKOUT
+    python benchmarks/gpu.py --dry-run    # every part at a tiny size, on the CPU
 
 Results go to `results.jsonl` in the folder of --out, one line each; `table.md` there is made of them, and
 `runs.tgz` has the records of finished runs, for `plastibench merge`. Nothing is measured twice: the same
@@ -81,7 +82,9 @@ def gather(pieces: Path, data: Path) -> None:
 
 def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="folder of results.jsonl and table.md")
+    parser.add_argument(
+        "--out", type=Path, help="folder of results.jsonl and table.md; needed unless --dry-run"
+    )
     parser.add_argument("--home", type=Path, default=HOME, help="folder of unfinished runs and of --pieces")
     parser.add_argument("--data", type=Path, help="folder that holds cifar-10-batches-py")
     parser.add_argument(
@@ -106,7 +109,15 @@ def parsed() -> argparse.Namespace:
     )
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--quick", action="store_true", help="small sizes, to see that the script works")
-    return parser.parse_args()
+    parser.add_argument("--dry-run", action="store_true", help="the same on the CPU, in temporary folders")
+    options = parser.parse_args()
+    if options.dry_run:
+        options.quick, options.device, options.jobs = True, "cpu", options.jobs or 1
+        folder = Path(tempfile.mkdtemp())
+        options.out, options.home = options.out or folder / "out", folder / "home"
+    if options.out is None:
+        parser.error("--out names the folder of the results; it is missing")
+    return options
 
 
 def broken_by_failure(device: Device) -> str | None:

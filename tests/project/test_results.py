@@ -42,6 +42,15 @@ def test_tables_in_results_are_made_from_the_records(path: Path, tmp_path: Path)
         assert made.out == published.read_text(encoding="utf-8"), f"run `make results`: {published} is old"
 
 
+def test_the_page_on_gpus_is_made_from_the_measurements() -> None:
+    script = ROOT / "benchmarks" / "gpu_table.py"
+    files = sorted((RESULTS / "gpu").glob("*.jsonl"))
+    made = subprocess.run(
+        [sys.executable, str(script), *map(str, files)], capture_output=True, text=True, check=True
+    )
+    assert made.stdout == (RESULTS / "gpu.md").read_text(encoding="utf-8"), "run `make results`"
+
+
 def test_all_records_are_small() -> None:
     assert FILES
     assert sum(path.stat().st_size for path in FILES) < MAX_BYTES
@@ -63,12 +72,15 @@ def test_public_checks_run_what_can_be_run_locally() -> None:
 def docs() -> Iterator[Mapping[str, ModuleType]]:
     """Return the scripts that write prose from records."""
     sys.path.insert(0, str(ROOT / "docs"))
-    yield {name: importlib.import_module(name) for name in ("boards", "claims")}
+    yield {name: importlib.import_module(name) for name in ("boards", "claims", "table1")}
     sys.path.remove(str(ROOT / "docs"))
 
 
 @pytest.mark.heavy
-@pytest.mark.parametrize(("script", "page"), [("boards", "results/README.md"), ("claims", "docs/claims.md")])
+@pytest.mark.parametrize(
+    ("script", "page"),
+    [("boards", "results/README.md"), ("claims", "docs/claims.md"), ("table1", "docs/table1.md")],
+)
 def test_prose_with_numbers_is_made_from_the_records(
     docs: Mapping[str, ModuleType], script: str, page: str
 ) -> None:
