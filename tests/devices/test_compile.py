@@ -187,6 +187,23 @@ def test_nothing_is_compiled_in_lazy_mode(registry: Registry, monkeypatch: pytes
     assert COMPILED == []
 
 
+def test_a_model_that_cannot_be_compiled_is_trained_eagerly(registry: Registry) -> None:
+    class Broken(Plain):
+        def compile_backend(self) -> str | None:
+            return "broken_backend"
+
+    def refuse(module: torch.fx.GraphModule, inputs: list[Tensor]) -> None:
+        raise RuntimeError("there is no C compiler")
+
+    if "broken_backend" not in torch.compiler.list_backends():
+        torch._dynamo.register_backend(refuse, name="broken_backend")
+    task, callback = digits(registry), LogRecorder()
+    trace = trace_run(task, Method(), device=Broken(), callback=callback)
+    assert equal_weights(trace.weights, trace_run(task, Method(), device=Plain()).weights)
+    assert all("cannot be compiled, so passes are computed eagerly" in line for line in callback.messages)
+    assert "there is no C compiler" in callback.messages[0]
+
+
 def test_a_compiler_that_torch_lacks_is_logged_and_not_used(registry: Registry) -> None:
     class Uncompiled(Plain):
         def compile_backend(self) -> str | None:

@@ -47,8 +47,34 @@ def test_mps_is_known_by_the_pipe_of_its_daemon(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("CUDA_MPS_PIPE_DIRECTORY", str(tmp_path))
     advice = Cuda(0).sharing_advice()
     assert (advice is None) == bool(torch.version.hip)
+    assert Cuda(0).default_num_processes() == 1
     (tmp_path / "control").touch()
     assert Cuda(0).sharing_advice() is None
+    assert Cuda(0).default_num_processes() == 4
+
+
+def test_only_a_device_with_a_compiler_compiles_on_request() -> None:
+    with pytest.raises(RequestError, match="passes on cpu are not compiled: leave out --compile"):
+        get_device("cpu").use_compiler()
+    card = Cuda(0)
+    assert card.compile_backend() is None
+    card.use_compiler()
+    assert card.compile_backend() == "inductor"
+    with card.benchmarking(enabled=True):
+        assert torch.backends.cudnn.benchmark
+    assert not torch.backends.cudnn.benchmark
+    torch.use_deterministic_algorithms(True)
+    try:
+        with pytest.raises(RequestError, match="which --deterministic excludes"):
+            Cuda(0).use_compiler()
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+def test_compile_is_refused_before_a_run_starts(tmp_path: Path) -> None:
+    refused = small_run(tmp_path, "--method", "warm", "--compile")
+    assert refused.status == 2
+    assert "leave out --compile" in refused.err
 
 
 @pytest.mark.parametrize("name", ["cpu:1", "cpu:x", "cpu:-1"])
