@@ -45,9 +45,8 @@ class CompiledForward:
                     raise
                 # There is no C compiler, for example, or the model does what the backend cannot translate.
                 self._backend = None
-                self._on_log(
-                    f"the model cannot be compiled, so passes are computed eagerly: {explain(error)}"
-                )
+                reason = explain(getattr(error, "inner_exception", error))
+                self._on_log(f"the model cannot be compiled, so passes are computed eagerly: {reason}")
         logits: Tensor = model(images)
         return logits
 

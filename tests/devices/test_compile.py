@@ -192,7 +192,7 @@ def test_a_model_that_cannot_be_compiled_is_trained_eagerly(registry: Registry) 
         def compile_backend(self) -> str | None:
             return "broken_backend"
 
-    def refuse(module: torch.fx.GraphModule, inputs: list[Tensor]) -> None:
+    def refuse(module: torch.fx.GraphModule, inputs: list[Tensor]) -> Any:
         raise RuntimeError("there is no C compiler")
 
     if "broken_backend" not in torch.compiler.list_backends():
