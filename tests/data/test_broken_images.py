@@ -231,6 +231,7 @@ class Breaking(TrainingCallback):
         self.weights = [weight.clone() for weight in model.state_dict().values()]
 
 
+@pytest.mark.heavy
 def test_a_file_that_breaks_during_a_run_is_named_and_the_run_continues_once_it_is_mended(
     root: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
