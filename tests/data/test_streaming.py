@@ -22,7 +22,7 @@ from plastibench.data.imagenet import imagenet_job, list_imagenet, load_imagenet
 from plastibench.data.images import DatasetSplits
 from plastibench.data.images import checksum as images_checksum
 from plastibench.data.streaming import MEAN, STD, StreamingDataset, default_num_workers
-from plastibench.distributed.ranks import SOLO
+from plastibench.distributed.ranks import SOLO, Ranks
 from plastibench.errors import DataError, RequestError
 from plastibench.experiments.grid import Grid
 from plastibench.experiments.spec import build
@@ -155,6 +155,22 @@ def test_a_resumed_epoch_reads_no_files_of_the_steps_that_were_taken(
     rest = [(x, y) for x, y, _ in data.batches_of_rank(SOLO, 4, augment=seeded(3), start=2)]
     assert same(rest, whole[2:])
     assert list(data.batches_of_rank(SOLO, 4, start=4)) == []
+
+
+def test_each_device_decodes_its_part_of_the_same_batches(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Second(Ranks):
+        rank, size = 1, 2
+
+    data, ranks = opened(folder, monkeypatch).train, Second()
+    whole = list(data.batches(5, augment=seeded(3)))
+    parts = list(data.batches_of_rank(ranks, 5, augment=seeded(3)))
+    assert [(part.start, part.end) for _, _, part in parts[:2]] == [(2, 5), (2, 5)]
+    assert same(
+        [(x, y) for x, y, _ in parts],
+        [(part.of(x), part.of(y)) for (x, y), (*_, part) in zip(whole, parts, strict=True)],
+    )
 
 
 def test_parts_and_selections(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
