@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
@@ -49,6 +50,8 @@ class Device:
     """torch.distributed's backend for tensors of this type of device."""
     small_convolution: ClassVar[SmallConvolution] = "matmul"
     """How small convolutions are fastest here."""
+    fallback_variables: ClassVar[Mapping[str, str]] = {}
+    """Environment variables of a program in which operators that run on the CPU instead are logged."""
 
     casts_together: ClassVar[bool] = False
     """Whether all weights are best cast to the precision of a pass by one operation."""
@@ -89,6 +92,14 @@ class Device:
     def name(self) -> str:
         """Return the name of the hardware."""
         raise NotImplementedError
+
+    def facts(self) -> dict[str, str]:
+        """Return versions and modes of the vendor's software that decide how it computes, by name."""
+        return {}
+
+    def fallback_operators(self, log: str) -> list[str]:
+        """Return each operator of which a program's output says that it ran on the CPU instead."""
+        return []
 
     def default_num_processes(self) -> int:
         """Return how many runs are executed side by side unless the user sets a number."""

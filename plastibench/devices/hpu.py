@@ -1,12 +1,18 @@
 """Intel Gaudi cards."""
 
+import importlib.metadata
 import importlib.util
 import os
+import re
+from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
 
 from plastibench.devices.accelerator import Accelerator
+
+PACKAGES = ("habana-torch-plugin", "habana-torch-dataloader")
+"""The vendor's packages that compute."""
 
 
 class Hpu(Accelerator):
@@ -16,6 +22,7 @@ class Hpu(Accelerator):
     cluster_resource: ClassVar[str | None] = "HPU"
     is_shareable: ClassVar[bool] = False
     collectives = "hccl"
+    fallback_variables: ClassVar[Mapping[str, str]] = {"ENABLE_CONSOLE": "true", "LOG_LEVEL_PT_FALLBACK": "1"}
 
     @classmethod
     def unavailable_reason(cls) -> str | None:
@@ -25,6 +32,16 @@ class Hpu(Accelerator):
         if hasattr(torch, "hpu") and torch.hpu.is_available():
             return None
         return "torch sees no Gaudi card on this machine (is habana_frameworks installed?)"
+
+    def facts(self) -> dict[str, str]:
+        """Return the mode and the versions of the vendor's packages."""
+        mode = "lazy (PT_HPU_LAZY_MODE=1), which the vendor no longer develops" if _is_lazy() else "eager"
+        found = {package: _version(package) for package in PACKAGES}
+        return {"mode": mode, "plug-in": ", ".join(f"{name} {version}" for name, version in found.items())}
+
+    def fallback_operators(self, log: str) -> list[str]:
+        """Return what follows "CPU fallback" in the lines of the vendor's log."""
+        return re.findall(r"CPU fallback (\w+)", log)
 
     def mark_step(self) -> None:
         """End a lazily collected graph; in eager mode the call would only warn."""
@@ -42,3 +59,10 @@ class Hpu(Accelerator):
 def _is_lazy() -> bool:
     """Return whether work is collected lazily, the default before the vendor's release 1.21."""
     return os.environ.get("PT_HPU_LAZY_MODE") == "1"
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"

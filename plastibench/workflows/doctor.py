@@ -4,9 +4,10 @@ import importlib.metadata
 import platform
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-from plastibench.errors import count
+from plastibench.errors import RequestError, count
 from plastibench.runner.workspace import Workspace
 from plastibench.system.cpu import max_threads, wait_policy
 from plastibench.system.files import free_bytes, is_left_behind
@@ -16,17 +17,43 @@ PACKAGES = ("torch", "torchvision", "numpy", "scipy", "pandas", "scikit-learn", 
 GIB = 1024**3
 
 
-def examine(device: str, workspace: Workspace) -> dict[str, str]:
-    """Return what is installed and available, by name. Raises RequestError if the device is not there."""
-    return {
+@dataclass(frozen=True)
+class Examination:
+    """What this machine has."""
+
+    facts: dict[str, str]
+    """By name."""
+    problem: RequestError | None
+    """Why the device that was asked for cannot be used, or None."""
+
+
+def examine(device: str, workspace: Workspace) -> Examination:
+    """Return what is installed and available; an accelerator that is named takes steps beside the CPU.
+
+    Raises RequestError for a device that nobody knows.
+    """
+    from plastibench.devices import DEVICES
+
+    kind, problem = device.partition(":")[0], None
+    found = {
         "plastibench": __version__,
         "python": f"{platform.python_version()} on {platform.platform()}",
         **{package: _version(package) for package in PACKAGES},
-        **dict(_devices(device)),
+        **dict(_devices()),
+    }
+    try:
+        found |= dict(_chosen(device))
+    except RequestError as error:
+        if kind not in DEVICES:
+            raise
+        problem = error
+        found |= {"chosen": f"none: {error}", "not measured": _not_measured()}
+    found |= {
         "threads": _threads(),
         "data": f"{workspace.data} ({_contents(workspace.data)})",
         "home": _home(workspace.home.resolve()),
     }
+    return Examination(found, problem)
 
 
 def _version(package: str) -> str:
@@ -42,13 +69,20 @@ def _threads() -> str:
     return f"at most {max_threads()} for all runs, {policy}"
 
 
-def _devices(name: str) -> Iterator[tuple[str, str]]:
-    from plastibench.devices import DEVICES, get_device
-    from plastibench.devices.compile import available_backend
+def _devices() -> Iterator[tuple[str, str]]:
+    from plastibench.devices import DEVICES
 
     for kind, cls in DEVICES.items():
         reason = cls.unavailable_reason()
         yield kind, reason or f"{cls().name()}, precisions {', '.join(cls().supported_precisions())}"
+
+
+def _chosen(name: str) -> Iterator[tuple[str, str]]:
+    """Describe the device that was asked for, and compare an accelerator with the CPU."""
+    from plastibench.devices import get_device
+    from plastibench.devices.accelerator import Accelerator
+    from plastibench.devices.compile import available_backend
+
     device = get_device(name)
     yield "chosen", f"{device}, {count(device.default_num_processes(), 'run')} at a time"
     advice = device.sharing_advice()
@@ -57,6 +91,19 @@ def _devices(name: str) -> Iterator[tuple[str, str]]:
     compiler = device.compile_backend()
     if compiler is not None:
         yield "compiler", f"{compiler}, {'' if available_backend(device) else 'not '}registered in torch"
+    yield from device.facts().items()
+    if isinstance(device, Accelerator):
+        from plastibench.profiling.device_check import check_device
+
+        yield from check_device(device).items()
+
+
+def _not_measured() -> str:
+    """Return what a machine with the device shows."""
+    from plastibench.profiling.device_check import SHOWN
+
+    measured = "; ".join(f"{name} {meaning}" for name, meaning in SHOWN.items())
+    return f"{measured}; the vendor's versions and mode, and operators that fall back to the CPU"
 
 
 def _contents(folder: Path) -> str:

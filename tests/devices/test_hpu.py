@@ -20,6 +20,8 @@ TESTS = Path(__file__).parents[1]
 
 EAGER, LAZY = ("sgd-fp32", "sgd-bf16", "sgd-fp32-small_resnet"), ("sam-fp32",)
 """Recipes that are run with PT_HPU_LAZY_MODE=0 and with 1: one process each."""
+OTHERS = {False: ("sam-fp32",), True: ("sgd-fp32",)}
+"""The optimizers that these leave out, by whether the mode is lazy: slow."""
 Found = Callable[[str], dict[str, Any]]
 
 
@@ -27,14 +29,20 @@ Found = Callable[[str], dict[str, Any]]
 def found(request: pytest.FixtureRequest) -> Found:
     """Return what gives the results of the program that ran a recipe: of all methods, or of one in three."""
     every = 1 if request.config.getoption("--slow") else 3
-    return lambda recipe: once(f"hpu-{recipe in LAZY}", lambda: run_program(recipe in LAZY, every))
+
+    def of(recipe: str) -> dict[str, Any]:
+        recipes = LAZY if recipe in LAZY else EAGER
+        program = once(f"hpu-{recipe in LAZY}", lambda: run_program(recipes, every, lazy=recipe in LAZY))
+        return dict(program)
+
+    return of
 
 
-def run_program(lazy: bool, every: int) -> dict[str, Any]:
+def run_program(recipes: tuple[str, ...], every: int, *, lazy: bool) -> dict[str, Any]:
     path = os.pathsep.join(filter(None, [str(TESTS), os.environ.get("PYTHONPATH")]))
     mode = {"PT_HPU_LAZY_MODE": str(int(lazy))}
     environment = {**os.environ, **mode, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
-    words = ["-W", "ignore", "-m", "support.hpu_program", str(every), *(LAZY if lazy else EAGER)]
+    words = ["-W", "ignore", "-m", "support.hpu_program", str(every), *recipes]
     done = subprocess.run(
         [sys.executable, *words], env=environment, capture_output=True, text=True, check=False
     )
@@ -102,3 +110,39 @@ def test_a_missing_compiler_is_logged_and_not_used(found: Found, methods: Found)
 def test_no_compiler_is_used_in_lazy_mode(found: Found, methods: Found) -> None:
     assert all(what["messages"] == [] for what in methods(LAZY_SAM).values())
     assert "compiler" not in found(LAZY_SAM)["doctor"]
+
+
+def test_the_doctor_compares_the_card_with_the_cpu(found: Found) -> None:
+    facts = found(EAGER_SGD)["doctor"]
+    assert facts["mode"] == "eager"
+    assert "habana-torch-plugin not installed" in facts["plug-in"]
+    losses = [float(word) for word in facts["losses"].replace("(CPU:", "").replace(")", "").split()]
+    assert len(losses) == 40
+    assert losses[0] == pytest.approx(losses[20], abs=1e-5)
+    assert float(facts["difference"].partition(" ")[0]) < 0.01
+    assert facts["waits"] == "0 a step, not compiled"
+    assert facts["fallbacks"].endswith("with ENABLE_CONSOLE=true LOG_LEVEL_PT_FALLBACK=1 before the command")
+    assert found(LAZY_SAM)["doctor"]["mode"].startswith("lazy")
+
+
+@pytest.mark.parametrize("recipe", [EAGER_SGD, LAZY_SAM])
+def test_a_stopped_run_resumes_to_the_bit(recipe: str, found: Found) -> None:
+    stopped = found(recipe)["stopped"]
+    assert len(stopped) >= 2
+    assert [name for name, equal in stopped.items() if not equal] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lazy", [False, True])
+def test_the_other_optimizer_of_each_mode_does_all_of_this(lazy: bool) -> None:
+    program = run_program(OTHERS[lazy], 1, lazy=lazy)
+    [ran], stopped = program["methods"].values(), program["stopped"]
+    assert len(ran) >= 7
+    assert ran.keys() == stopped.keys()
+    assert all(stopped.values())
+    for name, what in ran.items():
+        assert what["equal"], name
+        waits = what["calls"]["host_sync"] - what["epochs"] - what["stages"] - what["kept"]
+        assert 0 <= waits <= what["logged"], name
+        assert what["calls"]["manual_seed_all"] >= what["stages"], name
+        assert ("mark_step" in what["calls"]) == lazy, name

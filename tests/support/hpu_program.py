@@ -18,7 +18,7 @@ from plastibench.plugins.method import Method
 from plastibench.plugins.recipe_changes import trained_task
 from plastibench.plugins.registry import Registry
 from plastibench.runner.workspace import Workspace
-from plastibench.testing.run_trace import equal_weights, trace_run
+from plastibench.testing.run_trace import equal_weights, trace_interrupted_run, trace_run
 from plastibench.training.head import find_head
 from plastibench.workflows import doctor
 from support import fake_hpu
@@ -47,6 +47,20 @@ def measure(
     return {name: measure_method(task, cls) for name, cls in classes.items() if not cls().unsupported(task)}
 
 
+def interrupted(registry: Registry, every: int, optimizer: str) -> dict[str, bool]:
+    """Return for every so many methods whether a run that is stopped and resumed has a whole one's bits."""
+    task = small_digits(registry, "mlp_bn", {"optimizer": optimizer}, train_size=50, stages=2)
+    device, equal = get_device("hpu"), {}
+    for name in registry.names("method")[::every]:
+        cls = registry.load("method", name)
+        if cls().unsupported(task):
+            continue
+        whole = trace_run(task, cls(), device=device)
+        parts, interruptions = trace_interrupted_run(task, cls, 3, device)
+        equal[name] = interruptions > 0 and equal_weights(whole.weights, parts.weights)
+    return equal
+
+
 def measure_method(task: ImageTask, cls: type[Method]) -> dict[str, Any]:
     """Return what one method did."""
     with suppress(RequestError):  # it is looked up once, in a copy on the CPU
@@ -73,14 +87,18 @@ def measure_method(task: ImageTask, cls: type[Method]) -> dict[str, Any]:
 
 
 def main(every: str, *recipes: str) -> None:
-    """Measure each recipe, given as `optimizer-precision` or `optimizer-precision-model`."""
+    """Measure each recipe, given as `optimizer-precision` or `optimizer-precision-model`.
+
+    Runs with the optimizer of the first one are stopped and resumed, too.
+    """
     fake_hpu.install()
     torch.set_num_threads(1)
     registry = Registry()
     with fake_hpu.FakeHpu():
         methods = {recipe: measure(registry, int(every), *recipe.split("-")) for recipe in recipes}
-        report = doctor.examine("hpu", Workspace(home=Path(), data=Path("no-data")))
-    print(json.dumps({"methods": methods, "doctor": report}))
+        stopped = interrupted(registry, 15 if int(every) > 1 else 1, recipes[0].split("-")[0])
+        report = doctor.examine("hpu", Workspace(home=Path(), data=Path("no-data"))).facts
+    print(json.dumps({"methods": methods, "stopped": stopped, "doctor": report}))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import torch
@@ -33,3 +34,17 @@ def test_doctor_reports_problems_and_continues(tmp_path: Path) -> None:
         assert answer.status == 0
         assert "cannot be written" in answer.out
         assert "missing" in answer.out
+
+
+def test_doctor_of_a_device_that_is_not_here_says_what_it_would_show(tmp_path: Path) -> None:
+    if not hasattr(torch, "hpu"):
+        answer = command("doctor", "--device", "hpu", "--home", tmp_path, "--data", tmp_path)
+        assert answer.status == 2
+        facts = {line[:14].strip(): line[15:] for line in answer.out.splitlines()}
+        assert "chosen" in facts
+        assert "losses of 20 steps of a small residual network" in facts["not measured"]
+        [problem] = answer.lines()
+        assert problem.startswith("plastibench: device 'hpu' cannot be used: torch sees no Gaudi card")
+        answer = command("doctor", "--device", "hpu", "--home", tmp_path, "--data", tmp_path, "--json")
+        assert answer.status == 2
+        assert "operators that fall back" in json.loads(answer.out)["machine"]["not measured"]
