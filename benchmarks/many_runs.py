@@ -1,6 +1,6 @@
 """What many runs cost beside their training: that of a trivial run, and what is lost with several at a time.
 
-    python benchmarks/many_runs.py [--runs 1000] [--repeats 3] [--jobs 2] [--busy-runs 8]
+    python benchmarks/many_runs.py [--runs 1000] [--repeats 3] [--jobs 2] [--busy-runs 8] [--executor ray]
 
 Two figures in one table, each with its median and its spread over the repetitions:
 
@@ -21,6 +21,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from plastibench.devices import get_device
@@ -28,6 +29,7 @@ from plastibench.experiments.grid import Grid
 from plastibench.experiments.spec import Spec
 from plastibench.runner.callbacks import RunCallback
 from plastibench.runner.context import RunContext
+from plastibench.runner.executors.choice import ExecutorChoice
 from plastibench.runner.scheduler import run_specs
 from plastibench.runner.workspace import Workspace, default_data
 from plastibench.store.record import Record
@@ -65,8 +67,9 @@ class Clock(RunCallback):
         raise RuntimeError(message)
 
 
-def execute(settings: dict[str, str], num_runs: int, jobs: int, warm_up: int) -> Clock:
+def execute(settings: dict[str, str], num_runs: int, choice: ExecutorChoice, warm_up: int) -> Clock:
     """Execute runs in a home folder of their own."""
+    jobs = choice.jobs or 1
     with tempfile.TemporaryDirectory() as home:
         workspace = Workspace(home=Path(home), data=default_data(), cache=Path(home))
         context = RunContext(workspace, "cpu", threads=1, num_processes=jobs)
@@ -74,22 +77,22 @@ def execute(settings: dict[str, str], num_runs: int, jobs: int, warm_up: int) ->
             context.registry
         )
         clock = Clock(warm_up, jobs)
-        run_specs(specs, context, [clock])
+        run_specs(specs, context, [clock], choice=choice)
         return clock
 
 
-def overhead(num_runs: int, jobs: int) -> tuple[float, float]:
+def overhead(num_runs: int, choice: ExecutorChoice) -> tuple[float, float]:
     """Return the milliseconds of a run beside its training, and those of this process's processor in all."""
-    clock = execute(TRIVIAL, num_runs + WARM_UP, jobs, WARM_UP)
-    beside = (jobs * (clock.end - clock.start) - clock.trained) / num_runs
+    clock = execute(TRIVIAL, num_runs + WARM_UP, choice, WARM_UP)
+    beside = (clock.jobs * (clock.end - clock.start) - clock.trained) / num_runs
     return 1000 * beside, 1000 * clock.worked / num_runs
 
 
-def efficiency(num_runs: int, jobs: int) -> tuple[float, float]:
+def efficiency(num_runs: int, choice: ExecutorChoice) -> tuple[float, float]:
     """Return how long runs side by side take over the ideal, without and with the start of the processes."""
-    alone = execute(BUSY, num_runs, 1, 0)
-    ideal = (alone.end - alone.start) / jobs
-    together = execute(BUSY, num_runs, jobs, 0)
+    alone = execute(BUSY, num_runs, replace(choice, jobs=1), 0)
+    ideal = (alone.end - alone.start) / (choice.jobs or 1)
+    together = execute(BUSY, num_runs, choice, 0)
     return (together.end - together.start) / ideal, (together.end - together.first) / ideal
 
 
@@ -103,16 +106,17 @@ def line(figure: str, jobs: int, values: Sequence[float], unit: str) -> str:
     )
 
 
-def lines(num_runs: int, num_busy: int, jobs: int, repeats: int) -> Iterable[str]:
+def lines(num_runs: int, num_busy: int, choice: ExecutorChoice, repeats: int) -> Iterable[str]:
     """Yield the lines of the table, each as soon as it is measured."""
     yield from (HEADER, "|---|---:|---:|---:|---:|")
+    jobs = choice.jobs or 1
     for at_a_time in (1, jobs):
-        measured = [overhead(num_runs, at_a_time) for _ in range(repeats)]
+        measured = [overhead(num_runs, replace(choice, jobs=at_a_time)) for _ in range(repeats)]
         yield line("a trivial run beside its training", at_a_time, [each[0] for each in measured], "ms")
         if at_a_time == 1:
             processor = [each[1] for each in measured]
             yield line("a trivial run, processor, training included", 1, processor, "ms")
-    ratios = [efficiency(num_busy, jobs) for _ in range(repeats)]
+    ratios = [efficiency(num_busy, choice) for _ in range(repeats)]
     yield line(f"{num_busy} busy runs over the ideal", jobs, [each[0] for each in ratios], "x")
     yield line("the same with the start of the processes", jobs, [each[1] for each in ratios], "x")
 
@@ -123,11 +127,13 @@ def main() -> None:
     parser.add_argument("--busy-runs", type=int, default=8)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--executor", default="local", help="local or ray")
     options = parser.parse_args()
     print(
         f"{options.runs:,} trivial and {options.busy_runs} busy runs on {get_device('cpu').name()}, 1 thread"
     )
-    for each in lines(options.runs, options.busy_runs, options.jobs, options.repeats):
+    choice = ExecutorChoice(name=options.executor, jobs=options.jobs)
+    for each in lines(options.runs, options.busy_runs, choice, options.repeats):
         print(each, flush=True)
 
 
