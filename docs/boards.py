@@ -115,7 +115,9 @@ def _separated(setting: ResultTable) -> str:
     numbers = [len(row.metrics) for row in setting.rows]
     fewest = f"{min(numbers)} to " if min(numbers) < max(numbers) else ""
     compared, hours = len(setting.rows) - 1, sum(_seconds(row) for row in setting.rows) / 3600
-    parts = [f"{compared + 1} rows of {fewest}{count(max(numbers), 'seed')}, {hours:.1f} hours of one core."]
+    parts = [
+        f"{count(compared + 1, 'row')} of {fewest}{count(max(numbers), 'seed')}, {hours:.1f} hours of one core."
+    ]
     if max(numbers) == 1:
         return f"{parts[0]} One seed has no intervals."
     for reference in setting.references:
@@ -125,7 +127,7 @@ def _separated(setting: ResultTable) -> str:
         parts.append(f"Below it: {_listed(below)}.")
     supported = [row for row in setting.rows for gain in row.gains.values() if gain.p < ALPHA]
     if not supported:
-        parts.append(TOLD["undecided"].format(compared=compared, chance=f"{ALPHA * compared:.0f}"))
+        parts.append(TOLD["undecided"].format(compared=compared, chance=f"{ALPHA * compared:.1f}"))
     return " ".join(parts)
 
 
@@ -190,7 +192,7 @@ def _not_separated(setting: ResultTable) -> str:
         if row.gain and row.gain.low <= 0 <= row.gain.high and name not in same
     }
     famous = [f"`{name}` {gains[name]}" for name in TOLD["famous"] if name in gains]
-    more = [f"{len(gains) - len(famous)} less known ones"] if len(gains) > len(famous) else []
+    more = [count(len(gains) - len(famous), "other row")] if len(gains) > len(famous) else []
     text = f"Not to be told from {setting.baseline} start: {_joined([*famous, *more]) or 'none'}."
     if same:
         never = _joined([f"`{name}`" for name in same])
