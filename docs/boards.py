@@ -115,9 +115,8 @@ def _separated(setting: ResultTable) -> str:
     numbers = [len(row.metrics) for row in setting.rows]
     fewest = f"{min(numbers)} to " if min(numbers) < max(numbers) else ""
     compared, hours = len(setting.rows) - 1, sum(_seconds(row) for row in setting.rows) / 3600
-    parts = [
-        f"{count(compared + 1, 'row')} of {fewest}{count(max(numbers), 'seed')}, {hours:.1f} hours of one core."
-    ]
+    rows, seeds = count(compared + 1, "row"), count(max(numbers), "seed")
+    parts = [f"{rows} of {fewest}{seeds}, {hours:.1f} hours of one core."]
     if max(numbers) == 1:
         return f"{parts[0]} One seed has no intervals."
     for reference in setting.references:
