@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from typing import Any
 
 import pytest
 
+from plastibench.system.signals import STOP_SIGNALS
 from support import fault_program
 
 
@@ -100,6 +102,8 @@ def _run(
         os.close(opened)
     if new_session:
         os.setsid()
+    for number in STOP_SIGNALS:  # the server that this process is forked from may ignore them
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     os.environ.clear()
     os.environ.update(environment)
     function(*args)
