@@ -81,7 +81,7 @@ def test_nothing_unpickles_but_the_reader_of_cifar() -> None:
     # A fingerprint of an object is written by a Pickler and never read; an error is only named.
     named = picklers.pop("plastibench/standalone/checkpoint.py")
     assert re.findall(r".*pickle.*", named) == ["from pickle import UnpicklingError"]
-    # A node of a Ray cluster reads what its driver sends through Ray, which executes the driver's code anyway.
+    # A node of a Ray cluster reads what its driver sends through Ray, whose code it executes anyway.
     ray = {name for name in picklers if name.startswith("plastibench/runner/executors/ray/")}
     assert ray == {f"plastibench/runner/executors/ray/{name}.py" for name in ("node", "submission")}
     assert sorted(picklers.keys() - ray) == [

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,7 @@ def test_several_processes_read_what_one_does(home: Path) -> None:
 def test_runs_are_read_if_no_other_process_can_be_started(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    resource_tracker.ensure_running()  # one that could not be started either would complain in later tests
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     multiprocessing.set_executable("/nowhere/python")
     try:
