@@ -37,11 +37,17 @@ class RankGroup(Ranks):
                 tensor.detach().copy_(total.view(tensor.shape))
 
     def gather(self, x: Tensor, part: Part) -> Tensor:
-        """Return the whole batch (total, ...), given the part of each rank."""
+        """Return the whole batch (total, ...), given the part of each rank.
+
+        A model may give an example several rows, such as its tokens: those of one follow one another.
+        """
         if not part.is_split:  # layers that draw numbers have drawn others on each rank
             whole = x.clone()
             self.copy_first_([whole])
             return whole
+        rows = len(x) // (part.end - part.start)
+        if rows > 1:
+            return self.gather(x.unflatten(0, (-1, rows)), part).flatten(0, 1)
         longest = -(-part.total // self.size)
         padded = x.new_zeros(longest, *x.shape[1:])
         padded[: len(x)] = x
