@@ -1,6 +1,5 @@
 """Intel Gaudi cards."""
 
-import importlib.metadata
 import importlib.util
 import os
 import re
@@ -10,6 +9,7 @@ from typing import ClassVar
 import torch
 
 from plastibench.devices.accelerator import Accelerator
+from plastibench.system.packages import installed_version
 
 PACKAGES = ("habana-torch-plugin", "habana-torch-dataloader")
 """The vendor's packages that compute."""
@@ -36,7 +36,7 @@ class Hpu(Accelerator):
     def facts(self) -> dict[str, str]:
         """Return the mode and the versions of the vendor's packages."""
         mode = "lazy (PT_HPU_LAZY_MODE=1), which the vendor no longer develops" if _is_lazy() else "eager"
-        found = {package: _version(package) for package in PACKAGES}
+        found = {package: installed_version(package) or "not installed" for package in PACKAGES}
         return {"mode": mode, "plug-in": ", ".join(f"{name} {version}" for name, version in found.items())}
 
     def fallback_operators(self, log: str) -> list[str]:
@@ -59,10 +59,3 @@ class Hpu(Accelerator):
 def _is_lazy() -> bool:
     """Return whether work is collected lazily, the default before the vendor's release 1.21."""
     return os.environ.get("PT_HPU_LAZY_MODE") == "1"
-
-
-def _version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"

@@ -3,13 +3,13 @@
 import platform
 import subprocess
 from functools import lru_cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import plastibench
 from plastibench.devices import Device
 from plastibench.distributed.ranks import Ranks
+from plastibench.system.packages import installed_version
 
 CODE = ("plastibench", "methods", "tasks")
 """The folders of a checkout that hold what a run executes."""
@@ -27,7 +27,7 @@ def provenance(device: Device, ranks: Ranks | None = None) -> dict[str, Any]:
         "commit": commit(),
         "python": platform.python_version(),
         "torch": str(torch.__version__),  # not torch's own class of str: checkpoints hold plain values
-        "torchvision": _version("torchvision"),  # not imported: few runs need it
+        "torchvision": installed_version("torchvision"),  # not imported: few runs need it
         "numpy": np.__version__,
         "platform": platform.platform(),
         "host": platform.node(),
@@ -37,13 +37,6 @@ def provenance(device: Device, ranks: Ranks | None = None) -> dict[str, Any]:
         "compiler": available_backend(device),
         **({} if ranks is None or ranks.size == 1 else {"devices": ranks.size}),
     }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 @lru_cache(maxsize=1)

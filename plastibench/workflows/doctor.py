@@ -1,6 +1,5 @@
 """What this machine has: versions, devices, data sets, disk."""
 
-import importlib.metadata
 import platform
 import tempfile
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from plastibench.errors import RequestError, count
 from plastibench.runner.workspace import Workspace
 from plastibench.system.cpu import max_threads, wait_policy
 from plastibench.system.files import free_bytes, is_left_behind
+from plastibench.system.packages import installed_version
 from plastibench.version import __version__
 
 PACKAGES = ("torch", "torchvision", "numpy", "scipy", "pandas", "scikit-learn", "optuna", "mlflow")
@@ -38,7 +38,7 @@ def examine(device: str, workspace: Workspace) -> Examination:
     found = {
         "plastibench": __version__,
         "python": f"{platform.python_version()} on {platform.platform()}",
-        **{package: _version(package) for package in PACKAGES},
+        **{package: installed_version(package) or "not installed" for package in PACKAGES},
         **dict(_devices()),
     }
     try:
@@ -54,13 +54,6 @@ def examine(device: str, workspace: Workspace) -> Examination:
         "home": _home(workspace.home.resolve()),
     }
     return Examination(found, problem)
-
-
-def _version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"
 
 
 def _threads() -> str:
