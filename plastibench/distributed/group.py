@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from itertools import pairwise
 from typing import Any
 
 import torch
@@ -48,12 +47,10 @@ class RankGroup(Ranks):
         rows = len(x) // (part.end - part.start)
         if rows > 1:
             return self.gather(x.unflatten(0, (-1, rows)), part).flatten(0, 1)
-        longest = -(-part.total // self.size)
-        padded = x.new_zeros(longest, *x.shape[1:])
+        sizes = [end - start for start, end in self.bounds(part.total)]
+        padded = x.new_zeros(max(sizes), *x.shape[1:])
         padded[: len(x)] = x
         parts = self.all_gather(padded)
-        bounds = [position * part.total // self.size for position in range(self.size + 1)]
-        sizes = [end - start for start, end in pairwise(bounds)]
         return torch.cat([own[:size] for own, size in zip(parts, sizes, strict=True)])
 
     def copy_first_(self, tensors: Sequence[Tensor]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -64,8 +65,12 @@ class Ranks:
             return Part(0, total, total)
         if total < MIN_EXAMPLES * self.size:
             return Part(0, total, total, 1 / self.size, counts=self.rank == 0)
-        start, end = (position * total // self.size for position in (self.rank, self.rank + 1))
+        start, end = self.bounds(total)[self.rank]
         return Part(start, end, total, (end - start) / total)
+
+    def bounds(self, total: int) -> list[tuple[int, int]]:
+        """Return the [start, end) of each rank's part of a batch that is split."""
+        return list(pairwise(position * total // self.size for position in range(self.size + 1)))
 
     def sum_(self, tensors: Sequence[Tensor]) -> None:
         """Replace each tensor by its sum over the ranks, the same bits on all of them."""
