@@ -16,7 +16,7 @@ from plastibench.errors import explain
 from plastibench.experiments.spec import Spec
 from plastibench.runner.context import RunContext
 from plastibench.runner.events import Emit, RunFailed, RunLost
-from plastibench.runner.executors.base import Executor
+from plastibench.runner.executors.base import WorkerExecutor
 from plastibench.runner.executors.processes import (
     GRACE_SECONDS,
     POLL_SECONDS,
@@ -35,7 +35,7 @@ CAUSE_SECONDS = 2.0
 """How long to wait for a process to tell what went wrong after another one has lost it."""
 
 
-class RankExecutor(Executor):
+class RankExecutor(WorkerExecutor):
     """Executes one run at a time in `context.devices` processes, of which the first one writes.
 
     They stay for the next run. If one dies or fails, all end with it: they wait for each other.
