@@ -36,7 +36,7 @@ class CudaGraphs(GraphCapturer):
             try:
                 work()
             except BaseException:
-                _end_failed_capture(graph)
+                _end_failed_capture(graph, device)
                 raise
             graph.capture_end()
         weakref.finalize(graph, _idle_pools(device).append, pool).atexit = False
@@ -79,8 +79,8 @@ def _captured_nothing(device: torch.device) -> torch.cuda.CUDAGraph:
     return graph
 
 
-def _end_failed_capture(graph: torch.cuda.CUDAGraph) -> None:
+def _end_failed_capture(graph: torch.cuda.CUDAGraph, device: torch.device) -> None:
     """End a capture whose work has raised; torch leaves random generators as if it went on."""
     with suppress(RuntimeError):  # an invalid capture cannot be ended either, which would hide the reason
         graph.capture_end()
-    _captured_nothing(torch.device("cuda", torch.cuda.current_device()))
+    _captured_nothing(device)
