@@ -23,7 +23,10 @@ from itertools import product
 from time import perf_counter
 from typing import Any
 
-POLICIES = {"spin": {}, "passive": {"OMP_WAIT_POLICY": "PASSIVE"}}
+from plastibench.system.cpu import BRIEF_WAIT
+
+POLICIES = {"spin": {}, "passive": {"OMP_WAIT_POLICY": "PASSIVE"}, "brief": BRIEF_WAIT}
+"""What is set: nothing, which lets threads spin; to sleep at once; and what the command line sets."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,7 @@ def _spin() -> None:
 
 def rounds(options: argparse.Namespace, num_busy: int, cores: set[int]) -> dict[Case, list[float]]:
     """Return the seconds of a step of each case, in every round."""
-    cases = [Case(model, 1, "passive") for model in options.models.split(",")]
+    cases = [Case(model, 1, "brief") for model in options.models.split(",")]
     cases += [
         Case(model, options.threads, policy) for model, policy in product(options.models.split(","), POLICIES)
     ]
@@ -105,7 +108,7 @@ def rounds(options: argparse.Namespace, num_busy: int, cores: set[int]) -> dict[
 def rows(found: dict[Case, list[float]], num_busy: int) -> Iterator[dict[str, Any]]:
     """Yield a row for each case."""
     for case, times in found.items():
-        one = found[Case(case.model, 1, "passive")]
+        one = found[Case(case.model, 1, "brief")]
         ratios = [time / base for time, base in zip(times, one, strict=True)]
         yield {
             **{"model": case.model, "busy": num_busy, "threads": case.threads, "waiting": case.policy},

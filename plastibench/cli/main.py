@@ -14,7 +14,7 @@ from plastibench.cli.command import Commands, Interrupted
 from plastibench.cli.exit_codes import ExitCode
 from plastibench.cli.logs import TRACEBACK_HINT, ConsoleHandler, log_to_console, wants_tracebacks
 from plastibench.errors import RequestError, explain, hide_logins, one_line
-from plastibench.system.cpu import wait_passively
+from plastibench.system.cpu import wait_briefly
 from plastibench.system.signals import STOP_SIGNALS
 from plastibench.version import __version__
 
@@ -48,7 +48,7 @@ for _module in pkgutil.iter_modules(commands.__path__):
 
 def main() -> None:
     """Run the command line and end the process."""
-    wait_passively()
+    wait_briefly()
     # Closing the terminal, `kill` and a cluster's scheduler stop a run as Ctrl-C does.
     for number in STOP_SIGNALS:
         if signal.getsignal(number) == signal.SIG_DFL:

@@ -32,8 +32,11 @@ if TYPE_CHECKING:
 
 FILE = "threads.json"
 """Kept in the cache folder."""
-GAIN = 0.9
-"""Twice the threads are taken if a step then takes this share of its seconds, or less."""
+GAIN = 0.65
+"""Twice the threads are taken if a step then takes this share of its seconds, or less.
+
+Where they gain less they wait for each other often, and beside another process take twice as long as one.
+"""
 STEPS, LEAST_SECONDS = 2, 0.05
 """A measurement is the fastest of so many steps, or of as many as fit into this time."""
 BUSY_LOAD = 0.5

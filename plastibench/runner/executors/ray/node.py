@@ -21,7 +21,7 @@ from plastibench.runner.workspace import DATA_VARIABLE, default_cache, default_d
 from plastibench.store.run_status import LOCK_FILE
 from plastibench.store.run_writer import read_failure
 from plastibench.system import signals
-from plastibench.system.cpu import wait_passively
+from plastibench.system.cpu import wait_briefly
 
 _checksums: dict[str, str] = {}
 """Of the data that this process has found, by condition."""
@@ -46,7 +46,7 @@ class Errand:
 
 def messages(errand: bytes, spec: bytes, lock: str) -> Iterator[Message]:
     """Yield what happens to a run on this node; `lock` is what its lock says in the driver's home folder."""
-    wait_passively()
+    wait_briefly()
     try:
         run: Spec = pickle.loads(spec)  # noqa: S301 - the driver's, which executes code here anyway
         sent: Errand = pickle.loads(errand)  # noqa: S301
