@@ -21,6 +21,7 @@ from plastibench.analysis.stats.estimate import percent
 from plastibench.analysis.stats.significance import ALPHA
 from plastibench.analysis.tables.table import Gain, ResultRow, ResultTable
 from plastibench.errors import count
+from plastibench.experiments.presets import preset_label
 from plastibench.experiments.spec import Part
 from plastibench.plugins.registry import Registry
 from plastibench.workflows.request import Selection
@@ -67,9 +68,7 @@ def find_row(board: ResultTable, method: str) -> ResultRow | None:
 
 def short_name(row: ResultRow) -> str:
     """Return NAME or NAME:PRESET, as it is given on the command line."""
-    name = row.records[0].spec.method.name
-    presets = [f"{name}:{preset}" for preset in registry().load("method", name).presets]
-    return next((one for one in (name, *presets) if _is(row, one)), row.method)
+    return preset_label(row.records[0].spec.method) or row.method
 
 
 def _is(row: ResultRow, method: str) -> bool:

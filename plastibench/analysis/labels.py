@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from plastibench.errors import count
+from plastibench.experiments.presets import preset_label
 from plastibench.experiments.spec import Part, Spec
 from plastibench.plugins.values import show
 from plastibench.store import tuned_settings
@@ -16,7 +17,10 @@ RECIPE_SETTINGS = ("optimizer", "learning_rate", "batch_size", "target_accuracy"
 
 
 def method_labels(methods: Sequence[Part]) -> list[str]:
-    """Return a label for each method: its name, and the settings that distinguish methods of that name."""
+    """Return a label for each method: its name, and what distinguishes methods of that name.
+
+    That is NAME alone for the defaults, NAME:PRESET for a preset's settings, else the settings that differ.
+    """
     distinct = {id(method): method for method in methods}  # seeds of a method usually share one object
     variants: dict[str, list[Mapping[str, Any]]] = {}
     for method in distinct.values():
@@ -115,7 +119,10 @@ def assignments(values: Mapping[str, Any], separator: str = " ") -> str:
 
 def _label(method: Part, variants: list[Mapping[str, Any]]) -> str:
     differing = _differing(_identity(method), variants)
-    return f"{method.name}[{assignments(differing, ',')}]" if differing else method.name
+    if not differing:
+        return method.name
+    known = None if "code" in differing else preset_label(method)
+    return known or f"{method.name}[{assignments(differing, ',')}]"
 
 
 def _identity(method: Part) -> dict[str, Any]:
