@@ -8,8 +8,8 @@ from typing import Any
 
 from plastibench.errors import RequestError
 from plastibench.experiments.spec import Part
-from plastibench.plugins.registry import Registry
 from plastibench.plugins.fields import settings_of
+from plastibench.plugins.registry import Registry
 
 
 def preset_label(method: Part) -> str | None:
