@@ -23,8 +23,13 @@ DEVICES: dict[str, type[Device]] = {cls.device_type: cls for cls in (Cpu, Cuda, 
 
 
 def collective_backends() -> str:
-    """Return the backends of torch.distributed for the devices of this machine, as cpu:gloo,cuda:nccl."""
-    present = (cls for cls in DEVICES.values() if cls.unavailable_reason() is None)
+    """Load the backends of torch.distributed for the devices here; return them, as cpu:gloo,cuda:nccl.
+
+    Raises RequestError if one is not installed.
+    """
+    present = [cls for cls in DEVICES.values() if cls.unavailable_reason() is None]
+    for cls in present:
+        cls.load_collectives()
     return ",".join(f"{cls.device_type}:{cls.collectives}" for cls in present)
 
 

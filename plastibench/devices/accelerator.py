@@ -40,7 +40,8 @@ class Accelerator(Device):
 
     def make_current(self) -> None:
         """Let libraries that are not told a device use this one, in this process."""
-        self.module().set_device(self.torch_device)
+        if self.index is not None:
+            self.module().set_device(self.torch_device)
 
     def synchronize(self) -> None:
         """Wait until all queued work is done."""

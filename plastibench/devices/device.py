@@ -57,12 +57,13 @@ class Device:
     """Whether all weights are best cast to the precision of a pass by one operation."""
 
     def __init__(self, index: int | None = None) -> None:
-        name = self.device_type if index is None else f"{self.device_type}:{index}"
-        self.torch_device = torch.device(name)
+        self.index = index
+        """Number of the device among those of its type, or None for the current one or all."""
+        self.torch_device = torch.device(str(self))
 
     def __str__(self) -> str:
-        """Return torch's name of the device."""
-        return str(self.torch_device)
+        """Return the name of the device."""
+        return self.device_type if self.index is None else f"{self.device_type}:{self.index}"
 
     @classmethod
     def unavailable_reason(cls) -> str | None:
@@ -74,9 +75,13 @@ class Device:
         """Return the number of devices."""
         return 1
 
+    @classmethod
+    def load_collectives(cls) -> None:
+        """Make `collectives` known to torch.distributed. Raises RequestError if it is not installed."""
+
     def names(self) -> list[str]:
         """Return torch's names of the devices that runs use: all of the type unless one is named."""
-        count = self.device_count() if self.torch_device.index is None else 1
+        count = self.device_count() if self.index is None else 1
         return [f"{self.device_type}:{index}" for index in range(count)] if count > 1 else [str(self)]
 
     def names_of_ranks(self, size: int) -> list[str]:

@@ -9,20 +9,32 @@ from typing import ClassVar
 import torch
 
 from plastibench.devices.accelerator import Accelerator
+from plastibench.errors import RequestError, count
 from plastibench.system.packages import installed_version
 
 PACKAGES = ("habana-torch-plugin", "habana-torch-dataloader")
 """The vendor's packages that compute."""
 
 
+VISIBLE, MODULE = "HABANA_VISIBLE_MODULES", "HLS_MODULE_ID"
+"""The vendor's variables: the cards that processes may use, and the one that this process takes."""
+
+
 class Hpu(Accelerator):
-    """An Intel Gaudi card. Not yet run on a card: tests use a CPU-backed stand-in."""
+    """An Intel Gaudi card. Not yet run on a card: tests use a CPU-backed stand-in.
+
+    A process takes one card and no other process can use it; torch's number of it is always 0.
+    """
 
     device_type = "hpu"
     cluster_resource: ClassVar[str | None] = "HPU"
     is_shareable: ClassVar[bool] = False
     collectives = "hccl"
     fallback_variables: ClassVar[Mapping[str, str]] = {"ENABLE_CONSOLE": "true", "LOG_LEVEL_PT_FALLBACK": "1"}
+
+    def __init__(self, index: int | None = None) -> None:
+        super().__init__(index)
+        self.torch_device = torch.device(self.device_type)
 
     @classmethod
     def unavailable_reason(cls) -> str | None:
@@ -32,6 +44,28 @@ class Hpu(Accelerator):
         if hasattr(torch, "hpu") and torch.hpu.is_available():
             return None
         return "torch sees no Gaudi card on this machine (is habana_frameworks installed?)"
+
+    @classmethod
+    def load_collectives(cls) -> None:
+        """Import what registers HCCL, which the plug-in itself does not. Raises RequestError."""
+        try:
+            importlib.import_module("habana_frameworks.torch.distributed.hccl")
+        except ImportError as error:
+            raise RequestError(f"several Gaudi cards need Intel's HCCL, which is missing: {error}") from error
+
+    def make_current(self) -> None:
+        """Let this process take the card of this number, before it takes any. Raises RequestError."""
+        if self.index is None:
+            return
+        visible = os.environ.get(VISIBLE) or ",".join(map(str, range(self.device_count())))
+        modules = visible.split(",")
+        if self.index >= len(modules):
+            raise RequestError(f"no device {self}: {VISIBLE}={visible} names {count(len(modules), 'card')}")
+        os.environ[MODULE] = modules[self.index].strip()
+
+    def synchronize(self) -> None:
+        """Wait until all queued work is done, on the only card that a process has."""
+        self.module().synchronize()
 
     def facts(self) -> dict[str, str]:
         """Return the mode and the versions of the vendor's packages."""

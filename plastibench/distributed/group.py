@@ -1,7 +1,7 @@
 """Several ranks, and what they exchange through torch.distributed."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 from plastibench.distributed.lost import RankLostError
 from plastibench.distributed.ranks import Part, Ranks
 from plastibench.distributed.sync_batch_norm import SynchronizedBatchNorm
+from plastibench.distributed.watch import Watch
 
 BUCKET_BYTES = 64 * 2**20
 """Most bytes of gradients that are copied into one piece to be summed at once."""
@@ -19,17 +20,23 @@ BUCKET_BYTES = 64 * 2**20
 class RankGroup(Ranks):
     """The ranks of torch's default process group, which has been initialized."""
 
-    def __init__(self) -> None:
+    def __init__(self, watch: Watch, messages: dist.ProcessGroup) -> None:
+        """Exchange tensors through the default group while `watch` looks; `messages` may be waited for."""
         self.rank, self.size = dist.get_rank(), dist.get_world_size()
+        self._watch, self._messages = watch, messages
         self.in_step = True
         """Whether all ranks wait for the next message of the first one; not while they train, or after an
         error."""
+
+    def at(self, stage: int, epoch: int, step: int) -> None:
+        """Say where the run is, in numbers from 0 on, for the message about a rank that does not come."""
+        self._watch.place = stage, epoch, step
 
     def sum_(self, tensors: Sequence[Tensor]) -> None:
         """Replace each tensor by its sum over the ranks, the same bits on all of them."""
         for bucket in _buckets(tensors):
             flat = torch.cat([tensor.detach().reshape(-1) for tensor in bucket])
-            with _lost_if_it_fails():
+            with self._exchange(flat):
                 dist.all_reduce(flat)
             sums = flat.split([tensor.numel() for tensor in bucket])
             for tensor, total in zip(bucket, sums, strict=True):
@@ -57,7 +64,7 @@ class RankGroup(Ranks):
         """Replace each tensor by that of the first rank."""
         for tensor in tensors:
             value = tensor.detach().contiguous()
-            with _lost_if_it_fails():
+            with self._exchange(value):
                 dist.broadcast(value, src=0)
             if self.rank:
                 tensor.detach().copy_(value)
@@ -69,21 +76,39 @@ class RankGroup(Ranks):
     def all_gather(self, x: Tensor) -> list[Tensor]:
         """Return the tensors of all ranks, which have the same shape."""
         gathered = [torch.empty_like(x) for _ in range(self.size)]
-        with _lost_if_it_fails():
+        with self._exchange(x):
             dist.all_gather(gathered, x.contiguous())
         return gathered
 
     def send(self, message: object) -> None:
         """Send a message, which can be pickled, from the first rank to all others."""
-        with _lost_if_it_fails():
-            dist.broadcast_object_list([message], src=0, device=torch.device("cpu"))
+        self._pass_on([message])
 
     def receive(self) -> Any:  # noqa: ANN401 - whatever was sent
-        """Wait for a message of the first rank and return it."""
+        """Wait for a message of the first rank, for any time, and return it."""
         messages: list[Any] = [None]
-        with _lost_if_it_fails():
-            dist.broadcast_object_list(messages, src=0, device=torch.device("cpu"))
+        self._pass_on(messages)
         return messages[0]
+
+    def leave(self) -> None:
+        """Leave the group, which all ranks do when there is no run left."""
+        self._watch.end()
+        with suppress(RuntimeError):  # others may have ended already
+            dist.destroy_process_group()
+
+    def _pass_on(self, messages: list[Any]) -> None:
+        self._watch.rest()
+        with _lost_if_it_fails():
+            dist.broadcast_object_list(messages, 0, self._messages, torch.device("cpu"))
+
+    @contextmanager
+    def _exchange(self, tensor: Tensor) -> Iterator[None]:
+        """Do in the context what all ranks do, under the watch."""
+        self._watch.begin()
+        with _lost_if_it_fails():
+            yield
+        if tensor.device.type == "cpu":  # on other devices the work has only begun
+            self._watch.rest()
 
 
 def _buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:

@@ -72,6 +72,9 @@ class Ranks:
         """Return the [start, end) of each rank's part of a batch that is split."""
         return list(pairwise(position * total // self.size for position in range(self.size + 1)))
 
+    def at(self, stage: int, epoch: int, step: int) -> None:
+        """Say where the run is, in numbers from 0 on, for the message about a rank that does not come."""
+
     def sum_(self, tensors: Sequence[Tensor]) -> None:
         """Replace each tensor by its sum over the ranks, the same bits on all of them."""
 

@@ -33,7 +33,6 @@ def follow(ranks: RankGroup, locate: Callable[[str], str]) -> None:
         device = locate(assignment.context.device)
         assignment = replace(assignment, context=replace(assignment.context, device=device))
         if not is_ready:
-            assignment.context.data_context.device.make_current()
             init_worker(assignment.context)
             is_ready = True
         _train_along(assignment, ranks)

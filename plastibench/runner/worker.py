@@ -41,9 +41,10 @@ def worker_context() -> ProcessContext:
 
 
 def init_worker(context: RunContext) -> None:
-    """Prepare this process for runs: its threads, its share of the device."""
+    """Prepare this process for runs: its device and its share of it, its threads."""
     import torch
 
+    context.data_context.device.make_current()
     # torch imports its compiler, which takes a second, for the first optimizer of a process: no run's second.
     torch.optim.SGD([torch.zeros(1)])
     if context.threads is not None:

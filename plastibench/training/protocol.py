@@ -116,6 +116,7 @@ def run(
             capturer = _graph_capturer(learner, method, callback)
         stage = replace(stage, pool=None, test=None if measures.held_out_test else stage.test)
         learner.begin_stage(stage)
+        learner.ranks.at(stage.index, 0, 0)
         probes.begin_stage()
         _start_stage(learner, method, checkpointer, resumed, probes)
         options: dict[str, Any] = {"capturer": capturer, "resumed": resumed, "probes": probes}

@@ -176,6 +176,7 @@ class Trainer:
             if recipe.has_lr_schedule():
                 position = self.epoch, learner.cost.steps, steps_per_epoch
                 set_learning_rates(learner.optimizer, recipe, *position)
+            learner.ranks.at(learner.stage.index, self.epoch, self.batch)
             self.step(*batch)
             self.batch += 1
             if self.checkpointer.should_checkpoint():

@@ -8,6 +8,7 @@ from plastibench.experiments.spec import Spec
 from plastibench.profiling.estimate import RunTimes, estimate_runs
 from plastibench.runner.context import RunContext
 from plastibench.runner.worker import init_worker, keep_num_threads
+from plastibench.workflows.resources import device_of_parent
 
 logger = logging.getLogger(__name__)
 
@@ -19,9 +20,13 @@ FEWER_STAGES = 10
 def announce_run_time(specs: Sequence[Spec], context: RunContext, what: str = "") -> RunTimes | None:
     """Log how long runs, or `what` they are, will take, unless it is short; return what is known of them.
 
-    Nothing is done, and nothing is returned, if nobody reads the log.
+    Nothing is done, and nothing is returned, if nobody reads the log, or if only the processes of the runs
+    may use the device.
     """
+    device = context.data_context.device
     if not specs or not logger.isEnabledFor(logging.INFO):
+        return None
+    if device_of_parent(device, context.num_processes) is not device:
         return None
     with keep_num_threads():
         init_worker(context)

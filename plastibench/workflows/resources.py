@@ -67,6 +67,14 @@ def run_context(
     return replace(context, threads=_measured_threads(specs, context, most))
 
 
+def device_of_parent(device: Device, num_processes: int) -> Device:
+    """Return the device that this process may use while so many others execute the runs.
+
+    Where a device belongs to one process, it is theirs.
+    """
+    return device if num_processes == 1 or device.is_shareable else host_device()
+
+
 def _context(workspace: Workspace, options: RunOptions, device: str, num_processes: int) -> RunContext:
     storage = options.checkpoint_storage
     return RunContext(

@@ -29,7 +29,12 @@ from plastibench.workflows.estimate import announce_run_time
 from plastibench.workflows.finished_runs import log_damaged
 from plastibench.workflows.kept_plugins import with_plugins_of_tuning
 from plastibench.workflows.request import RunOptions, RunRequest
-from plastibench.workflows.resources import open_device, remote_context, run_context
+from plastibench.workflows.resources import (
+    device_of_parent,
+    open_device,
+    remote_context,
+    run_context,
+)
 from plastibench.workflows.run_logger import RunLogger
 from plastibench.workflows.run_result import RunResult
 from plastibench.workflows.shards import shard_name, shard_specs
@@ -96,6 +101,7 @@ def execute_batch(batch: Batch, callbacks: Sequence[RunCallback]) -> RunResult:
         num_at_once, where = batch.options.jobs or 0, f"on {batch.device_name} by {batch.options.executor}"
     else:
         context = run_context(batch.workspace, batch.options, device, missing)
+        device = device_of_parent(device, context.num_processes * context.devices)
         num_at_once, where = context.num_processes, _where(device, context)
     own = replace(context, device=str(device))
     plan = _plan(batch, len(missing), where)
@@ -168,9 +174,10 @@ def _tracking_server(batch: Batch) -> TrackingServer | None:
 
 
 def _where(device: Device, context: RunContext) -> str:
+    name = device.name() if str(device) == context.device else context.device
     if context.devices > 1:
-        return f"on {device.name()}, each on {context.devices} devices, one at a time"
-    return f"on {device.name()}, {context.num_processes} at a time"
+        return f"on {name}, each on {context.devices} devices, one at a time"
+    return f"on {name}, {context.num_processes} at a time"
 
 
 def _plan(batch: Batch, num_missing: int, how: str) -> str:

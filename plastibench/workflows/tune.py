@@ -29,7 +29,7 @@ from plastibench.tuning.storage import open_storage, storage_errors
 from plastibench.tuning.study import TuningStudy
 from plastibench.tuning.trial_runner import WorkerConfig
 from plastibench.workflows.request import Selection
-from plastibench.workflows.resources import fitted_to_memory
+from plastibench.workflows.resources import device_of_parent, fitted_to_memory
 from plastibench.workflows.trial_execution import announce_time, run_trials
 from plastibench.workflows.trial_logger import TrialLogger
 
@@ -105,7 +105,8 @@ def tune(request: TuneRequest, callbacks: Sequence[TuningCallback] = ()) -> Tune
     request = replace(request, jobs=request.jobs or device.default_num_processes())
     if request.jobs != 1:
         check_can_start(f"jobs={request.jobs}")
-    plans = _with_data(plans, RunContext(selection.workspace, str(device)))
+    parent = device_of_parent(device, request.jobs or 1)
+    plans = _with_data(plans, RunContext(selection.workspace, str(parent)))
     storage = open_storage(home, request.storage_url)
     with storage_errors(request.storage_url):
         studies = [TuningStudy.open(plan, storage, home) for plan in plans]
@@ -126,13 +127,15 @@ def _use_budget(
     num_lost = sum(study.requeue_lost_trials(home) for study in studies)
     if num_lost:
         logger.info("requeued because their process died: %s", count(num_lost, "trial"))
-    name = studies[0].plan.tuning
-    head = f"{name}: {count(len(studies), 'study', 'studies')}, {request.budget.describe()} each"
+    tuning, number = studies[0].plan.tuning, count(len(studies), "study", "studies")
+    head = f"{tuning}: {number}, {request.budget.describe()} each"
     if all(study.used(request.budget) >= request.budget.amount for study in studies):
         logger.info("%s: used already, nothing to do", head)
         return
     config = _worker_config(request, studies, device)
-    logger.info("%s, on %s, %d at a time", head, device.name(), config.context.num_processes)
+    num_processes = config.context.num_processes
+    name = device.name() if device_of_parent(device, num_processes) is device else str(device)
+    logger.info("%s, on %s, %d at a time", head, name, num_processes)
     announce_time(config, studies)
     with mirrored(job) as mirror:
         run_trials(config, studies, callbacks)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -239,6 +240,23 @@ def test_the_cpu_is_always_deterministic_and_a_device_that_cannot_be_raises() ->
     assert not torch.are_deterministic_algorithms_enabled(), "the CPU does not need them"
     with pytest.raises(RequestError, match="hpu has no deterministic algorithms"):
         Hpu.use_deterministic_algorithms(Hpu.__new__(Hpu))
+
+
+def test_a_process_takes_the_card_of_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HABANA_VISIBLE_MODULES", "4,5")
+    monkeypatch.setenv("HLS_MODULE_ID", "0")
+    card = Hpu(1)
+    assert str(card) == "hpu:1"
+    assert card.torch_device == torch.device("hpu"), "torch's number of the only card of a process is 0"
+    assert card.names() == ["hpu:1"]
+    Hpu().make_current()
+    assert os.environ["HLS_MODULE_ID"] == "0"
+    card.make_current()
+    assert os.environ["HLS_MODULE_ID"] == "5"
+    with pytest.raises(RequestError, match="no device hpu:2: HABANA_VISIBLE_MODULES=4,5 names 2 cards"):
+        Hpu(2).make_current()
+    with pytest.raises(RequestError, match="several Gaudi cards need Intel's HCCL, which is missing"):
+        Hpu.load_collectives()
 
 
 def test_provenance_says_whether_the_run_was_deterministic(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from support.rank_program import Case, Outcome, run_case, run_together
+from support.rank_program import Case, Outcome, on_fake_hpu, run_case, run_together
 
 from plastibench.plugins.registry import Registry
 
@@ -102,3 +102,15 @@ def test_method_that_acts_differently_on_each_device_is_named(tmp_path: Path) ->
         for outcome, name in zip(ranks, ("Careless", "Drawing"), strict=True):
             assert outcome.error is not None
             assert f"{name} has changed the model differently on each device" in outcome.error
+
+
+def test_cards_of_gaudi_train_as_processors_do(tmp_path: Path) -> None:
+    cases = [Case("dash", model="mlp_bn"), Case("redo", model="mlp_bn", optimizer="sam")]
+    folders = [tmp_path / name for name in ("cpu", "hpu")]
+    for folder in folders:
+        folder.mkdir()
+    expected = run_together(cases, folders[0])
+    for ranks, processors in zip(run_together(cases, folders[1], work=on_fake_hpu), expected, strict=True):
+        for case, outcome, other in zip(cases, ranks, processors, strict=True):
+            assert_same_rows(case, outcome, other)
+            assert all(torch.equal(outcome.weights[name], w) for name, w in other.weights.items()), case

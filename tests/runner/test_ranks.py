@@ -8,12 +8,11 @@ import time
 from pathlib import Path
 
 import pytest
-import torch
 from support.commands import PLAIN, command, plugin
 from support.forked import forked_command
 
 from plastibench.analysis.tables.run_notes import origin_notes
-from plastibench.devices import Cuda, Device, get_device
+from plastibench.devices import Cuda, get_device
 from plastibench.errors import RequestError
 from plastibench.experiments.grid import Grid
 from plastibench.experiments.spec import Spec
@@ -33,6 +32,9 @@ def before_stage(self, learner):
         os.kill(os.getpid(), signal.SIGKILL)
     if learner.seed == 2 and learner.ranks.rank == 1:
         raise OSError("no image 7.jpg")
+    if learner.seed == 0 and learner.ranks.rank == 1 and not mark.with_name("hung").exists():
+        mark.with_name("hung").touch()
+        os.kill(os.getpid(), signal.SIGSTOP)
 """
 
 
@@ -51,9 +53,10 @@ class Messages(RunCallback):
 
 
 @pytest.mark.heavy
-def test_runs_on_two_devices_survive_a_killed_process_and_name_what_failed(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+def test_runs_on_two_devices_survive_killed_and_hanging_processes_and_name_what_failed(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("PLASTIBENCH_RANK_TIMEOUT", "4")
     file = plugin(tmp_path, "mine", HOOKS.format(mark=str(tmp_path / "killed")), PLAIN)
     grid = Grid(("digits",), ("mine",), models=("mlp_bn",), seeds=(0, 1, 2), settings=SETTINGS)
     workspace = Workspace(home=tmp_path / "home", data=tmp_path, cache=tmp_path, plugins=(file,))
@@ -62,8 +65,10 @@ def test_runs_on_two_devices_survive_a_killed_process_and_name_what_failed(
     (failure,) = run_specs(specs, context, [messages], retries=1)
     assert failure.spec.seed == 2
     assert failure.message.startswith("on device 1 (cpu): OSError: no image 7.jpg")
-    assert "on device 1 (cpu): its process was killed by SIGKILL" in messages.logs[0]
-    assert "resuming at stage 2, epoch 1" in messages.logs
+    hung = "rank 1 of 2 did not come to stage 2, epoch 1, step 1 within 4 s (PLASTIBENCH_RANK_TIMEOUT)"
+    assert messages.logs[0] == f"{hung}; it is tried again"
+    assert "on device 1 (cpu): its process was killed by SIGKILL" in messages.logs[1]
+    assert messages.logs.count("resuming at stage 2, epoch 1") == 2
     first, second = context.store.finished(specs)
     assert [len(record.stages) for record in (first, second)] == [2, 2]
     assert first.provenance["devices"] == 2
@@ -93,10 +98,8 @@ def test_what_cannot_be_trained_on_several_devices_is_refused(tmp_path: Path) ->
 
 def test_a_named_device_is_one_device() -> None:
     assert get_device("cpu").names_of_ranks(3) == ["cpu"] * 3, "processes share the cores"
-    card = Device.__new__(Cuda)
-    card.torch_device = torch.device("cuda:1")
     with pytest.raises(RequestError, match="2 devices for a run are not allowed with device cuda:1"):
-        card.names_of_ranks(2)
+        Cuda(1).names_of_ranks(2)
 
 
 @pytest.mark.heavy

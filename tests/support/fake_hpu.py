@@ -10,9 +10,12 @@ from __future__ import annotations
 import sys
 import types
 from collections import Counter
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 from torch.utils.backend_registration import _DummyBackendModule, _setup_privateuseone_for_python_backend
@@ -47,7 +50,7 @@ class Backend(_DummyBackendModule):
     def set_device(self, device: Any) -> None:
         calls["set_device"] += 1
 
-    def synchronize(self, device: Any = None) -> None:
+    def synchronize(self) -> None:  # the real one takes no device
         calls["synchronize"] += 1
 
     def manual_seed(self, seed: int) -> None:
@@ -57,9 +60,11 @@ class Backend(_DummyBackendModule):
         calls["manual_seed_all"] += 1
 
     def get_rng_state(self, device: Any = "hpu") -> torch.Tensor:
+        _check_number(device)
         return torch.get_rng_state()
 
     def set_rng_state(self, state: torch.Tensor, device: Any = "hpu") -> None:
+        _check_number(device)
         torch.set_rng_state(state)
 
     def get_amp_supported_dtype(self) -> list[torch.dtype]:
@@ -139,6 +144,8 @@ def _run(function: Any, args: Any, kwargs: Any) -> Any:
         calls["host_sync"] += 1
     if out is None:
         return None
+    if function.namespace == "c10d":  # its operations change their tensors, and return them with their work
+        return args[0], out[1]
     if function._schema.name.split("::")[1].endswith("_"):
         return args[0]  # in place: the wrapper stays the same one
     on_hpu = torch.device(target).type == "hpu" if target is not None else "hpu" in seen
@@ -153,6 +160,12 @@ class FakeHpu(TorchDispatchMode):
 
     def __torch_dispatch__(self, function: Any, kinds: Any, args: Any = (), kwargs: Any = None) -> Any:
         return _run(function, args, kwargs or {})
+
+
+def _check_number(device: Any) -> None:
+    """Raise what the card does for another number than that of the only card of a process."""
+    if torch.device(device).index not in {None, 0}:
+        raise RuntimeError("hpu get_rng_state supports only device 0")
 
 
 def _autocast() -> None:
@@ -197,3 +210,17 @@ def install() -> None:
         module.__path__ = []
         sys.modules[module.__name__] = module
     sys.modules["habana_frameworks.torch.hpu"] = torch.hpu  # type: ignore[attr-defined]
+    sys.meta_path.insert(0, Hccl())
+
+
+class Hccl(MetaPathFinder, Loader):
+    """Finds the module whose import makes the backend of several cards known: here gloo, on the CPU."""
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        parts = ("habana_frameworks.torch.distributed", "habana_frameworks.torch.distributed.hccl")
+        return ModuleSpec(name, self, is_package=True) if name in parts else None
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        if module.__name__.endswith(".hccl"):
+            calls["hccl"] += 1
+            dist.Backend.register_backend("hccl", dist.ProcessGroupGloo, devices=["hpu"])

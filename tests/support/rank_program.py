@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from plastibench.devices import get_device
-from plastibench.distributed.launch import join
+from plastibench.devices import collective_backends, get_device
+from plastibench.distributed.launch import Meeting, join
 from plastibench.distributed.ranks import SOLO, Ranks
+from plastibench.distributed.watch import TIMEOUT, Limit
 from plastibench.errors import explain
 from plastibench.plugins.method import Method
 from plastibench.plugins.registry import Registry
@@ -22,6 +24,8 @@ from plastibench.training import protocol
 from plastibench.training.callbacks import Checkpointer, StateDict, StopRequested, TrainingCallback
 from plastibench.training.learner import Learner
 from support.forked import ForkedProgram
+
+Work = Callable[[int, int, str, list["Case"]], None]
 
 
 class Careless(Method):
@@ -78,14 +82,14 @@ class Outcome(NamedTuple):
     state: StateDict | None = None
 
 
-def run_case(case: Case, ranks: Ranks = SOLO, state: StateDict | None = None) -> Outcome:
+def run_case(case: Case, ranks: Ranks = SOLO, state: StateDict | None = None, device: str = "cpu") -> Outcome:
     """Train a case, from a state on if there is one."""
     registry = Registry()
     task = LawTasks(registry).task(case.model, batch_size=case.batch_size, optimizer=case.optimizer)
     cls = OWN[case.method] if case.method in OWN else registry.load("method", case.method)
     callback, checkpointer = _Final(), _Stopper(case.stop_after, state)
     folder = Path(__file__).parent
-    context = DataContext(get_device("cpu"), folder, folder, ranks)
+    context = DataContext(get_device(device), folder, folder, ranks)
     rows: list[dict[str, Any]] = []
     try:
         for result in protocol.run(
@@ -99,18 +103,36 @@ def run_case(case: Case, ranks: Ranks = SOLO, state: StateDict | None = None) ->
     return Outcome(rows, callback.weights)
 
 
-def run_together(cases: list[Case], folder: Path, size: int = 2) -> list[list[Outcome]]:
+def run_together(
+    cases: list[Case], folder: Path, size: int = 2, work: Work | None = None
+) -> list[list[Outcome]]:
     """Train every case in the same `size` processes; return the outcomes of each rank."""
-    programs = [ForkedProgram(_work, rank, size, str(folder), cases) for rank in range(size)]
+    programs = [ForkedProgram(work or on_cpu, rank, size, str(folder), cases) for rank in range(size)]
     for program in programs:
         _, said = program.communicate(timeout=500)
         assert program.returncode == 0, said
     return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(size)]
 
 
-def _work(rank: int, size: int, folder: str, cases: list[Case]) -> None:
+def on_cpu(rank: int, size: int, folder: str, cases: list[Case]) -> None:
+    """Train every case as one of the ranks."""
+    _train(rank, size, folder, cases, "cpu")
+
+
+def on_fake_hpu(rank: int, size: int, folder: str, cases: list[Case]) -> None:
+    """Train every case as one of the ranks, on a stand-in for Gaudi."""
+    from support import fake_hpu
+
+    fake_hpu.install()
+    with fake_hpu.FakeHpu():
+        _train(rank, size, folder, cases, "hpu")
+    assert fake_hpu.calls["hccl"] == 1
+
+
+def _train(rank: int, size: int, folder: str, cases: list[Case], device: str) -> None:
     torch.set_num_threads(1)
-    ranks = join("cpu:gloo", rank, size, Path(folder) / "meeting")
+    meeting, limit = Meeting(Path(folder) / "meeting", rank, size), Limit(TIMEOUT, lambda *said: None)
+    ranks = join(collective_backends(), meeting, limit)
     outcomes: list[Outcome] = []
     for case in cases:
         state = None if case.resumed is None else outcomes[case.resumed].state
@@ -119,7 +141,8 @@ def _work(rank: int, size: int, folder: str, cases: list[Case]) -> None:
                 ranks.send(state)
             else:
                 state = ranks.receive()
-        outcomes.append(run_case(case, ranks, state))
+        outcomes.append(run_case(case, ranks, state, device))
+    ranks.leave()
     torch.save(outcomes, Path(folder) / f"{rank}.pt")
 
 
@@ -134,7 +157,7 @@ class _Final(TrainingCallback):
         self.weights: dict[str, Tensor] = {}
 
     def on_train_end(self, model: nn.Module) -> None:
-        self.weights = {name: value.clone() for name, value in model.state_dict().items()}
+        self.weights = {name: value.to("cpu", copy=True) for name, value in model.state_dict().items()}
 
 
 class _Stopper(Checkpointer):

@@ -11,20 +11,24 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from plastibench.distributed.lost import RankLostError
-from plastibench.errors import explain
+from plastibench.distributed.launch import Meeting, join
+from plastibench.distributed.lost import GONE, RankLostError
+from plastibench.distributed.watch import Limit, rank_timeout
+from plastibench.errors import RequestError, explain
 from plastibench.experiments.spec import Spec
 from plastibench.runner.context import RunContext
 from plastibench.runner.events import Emit, RunFailed, RunLost
 from plastibench.runner.executors.base import WorkerExecutor
 from plastibench.runner.executors.processes import (
     GRACE_SECONDS,
+    OVERDUE_SECONDS,
     POLL_SECONDS,
     WorkerProcess,
     execute_runs,
 )
 from plastibench.runner.worker import FewEpochs
 from plastibench.system import signals
+from plastibench.system.files import write_atomic
 from plastibench.system.signals import send_to_parent
 
 if TYPE_CHECKING:
@@ -33,18 +37,29 @@ if TYPE_CHECKING:
 Error = RunFailed | RunLost
 CAUSE_SECONDS = 2.0
 """How long to wait for a process to tell what went wrong after another one has lost it."""
+MISSING = "missing"
+"""The file, beside the one by which they meet, in which a process says which ones did not come."""
 
 
 class RankExecutor(WorkerExecutor):
     """Executes one run at a time in `context.devices` processes, of which the first one writes.
 
-    They stay for the next run. If one dies or fails, all end with it: they wait for each other.
+    They stay for the next run. If one dies, fails or hangs, all end with it: they wait for each other.
     """
 
-    def __init__(self, context: RunContext, grace_seconds: float = GRACE_SECONDS) -> None:
-        self.context, self.grace_seconds = context, grace_seconds
+    def __init__(
+        self,
+        context: RunContext,
+        grace_seconds: float = GRACE_SECONDS,
+        overdue_seconds: float = OVERDUE_SECONDS,
+    ) -> None:
+        self.context, self.grace_seconds, self.timeout = context, grace_seconds, rank_timeout()
+        limit = context.run_timeout
+        self.hang_seconds = None if limit is None else limit + overdue_seconds
         self.devices = context.data_context.device.names_of_ranks(context.devices)
         self.ranks: list[WorkerProcess] = []
+        self.spec: Spec | None = None
+        """The run in progress, or the last one."""
         self._folder: tempfile.TemporaryDirectory[str] | None = None
 
     def has_capacity(self) -> bool:
@@ -57,18 +72,25 @@ class RankExecutor(WorkerExecutor):
             self._kill()
         if not self.ranks:
             self._start()
+        self.spec = spec
         for rank in self.ranks:
             rank.submit(spec)
 
     def poll(self, emit: Emit) -> None:
-        """Emit an event of the first process; an error if any of them has failed or died."""
+        """Emit an event of the first process; an error if any of them has failed, died or not come."""
         ready = wait([rank.connection for rank in self.ranks], timeout=POLL_SECONDS)
+        first, missing = self.ranks[0], self._said_of_missing()
         failed = next((rank for rank in self.ranks[1:] if self._has_news(rank, ready)), None)
-        if failed is not None:
+        if missing is not None:
+            emit(self._lose(missing))
+        elif failed is not None:
             emit(self._end(failed))
-        elif self._has_news(self.ranks[0], ready):
-            event = self.ranks[0].receive()
-            emit(self._end(self.ranks[0], event) if isinstance(event, RunFailed | RunLost) else event)
+        elif self._has_news(first, ready):
+            event = first.receive()
+            emit(self._end(first, event) if isinstance(event, RunFailed | RunLost) else event)
+        elif self.hang_seconds is not None and first.seconds() > self.hang_seconds:
+            emit(first.abandon(self.hang_seconds))
+            self._kill()
 
     def stop(self) -> None:
         """Let the first process save the state of the run, then end all."""
@@ -81,10 +103,21 @@ class RankExecutor(WorkerExecutor):
 
     def _start(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="plastibench-ranks-")
-        meeting, size = Path(self._folder.name) / "meeting", len(self.devices)
+        file, size = Path(self._folder.name) / "meeting", len(self.devices)
         for number, device in enumerate(self.devices):
-            work = partial(_work, number, size, meeting)
+            work = partial(_work, Meeting(file, number, size), self.timeout)
             self.ranks.append(WorkerProcess(replace(self.context, device=device), self.grace_seconds, work))
+
+    def _said_of_missing(self) -> str | None:
+        """Return what a process has said of others that did not come, which the limit allows to end."""
+        note = None if self._folder is None else Path(self._folder.name) / MISSING
+        return note.read_text(encoding="utf-8") if note is not None and note.exists() else None
+
+    def _lose(self, message: str) -> RunLost:
+        """End all processes after some did not come."""
+        assert self.spec is not None
+        self._kill()
+        return RunLost(self.spec, message)
 
     @staticmethod
     def _has_news(rank: WorkerProcess, ready: Sequence[object]) -> bool:
@@ -107,7 +140,8 @@ class RankExecutor(WorkerExecutor):
         if number:
             message = f"on device {number} ({self.devices[number]}): {released.message}"
             released = replace(released, message=message)
-        return released
+        assert self.spec is not None
+        return replace(released, spec=self.spec)  # others than the first know that of their first run alone
 
     def _kill(self) -> None:
         for rank in self.ranks:
@@ -119,7 +153,7 @@ class RankExecutor(WorkerExecutor):
 
 
 def _follows_from_another(event: Error) -> bool:
-    return isinstance(event, RunLost) and event.message == str(RankLostError())
+    return isinstance(event, RunLost) and event.message == GONE
 
 
 def _last_event(rank: WorkerProcess) -> Error:
@@ -130,17 +164,25 @@ def _last_event(rank: WorkerProcess) -> Error:
             return event
 
 
-def _work(number: int, size: int, meeting: Path, connection: Connection, context: RunContext) -> None:
+def _work(meeting: Meeting, timeout: float, connection: Connection, context: RunContext) -> None:
     """Execute runs as one of the ranks on this machine."""
     from plastibench.devices import collective_backends
-    from plastibench.distributed.launch import join
     from plastibench.runner.follow import share_decoders
+
+    def say(message: str, is_first: bool) -> None:
+        if is_first:  # the parent process ends them all
+            write_atomic(meeting.file.with_name(MISSING), message)
 
     signals.follow_parent()
     context.data_context.device.make_current()
-    share_decoders(size)
-    ranks = join(collective_backends(), number, size, meeting)
-    if number == 0:
+    share_decoders(meeting.size)
+    try:
+        ranks = join(collective_backends(), meeting, Limit(timeout, say))
+    except (RankLostError, RequestError) as error:
+        kind = RunLost if isinstance(error, RankLostError) else RunFailed
+        send_to_parent(connection, kind(connection.recv(), str(error)))
+        return
+    if meeting.rank == 0:
         execute_runs(connection, context, ranks)
     else:
         _follow(connection, context, ranks)
