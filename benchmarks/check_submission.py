@@ -10,15 +10,21 @@ prints the difference to the board in Markdown. With `--add` the runs are added 
 from __future__ import annotations
 
 import argparse
+import secrets
 import sys
 from dataclasses import replace
 from pathlib import Path
 
-from plastibench.errors import RequestError
+from plastibench.errors import RequestError, count, explain
 from plastibench.runner.workspace import Workspace
 from plastibench.store.recorded_runs import RecordedRuns
 from plastibench.store.records_file import SUFFIX, read_records
-from plastibench.workflows.submission_check import SubmissionCheck, add_to_board, check_submission
+from plastibench.workflows.submission_check import (
+    SubmissionCheck,
+    add_to_board,
+    check_submission,
+    literal,
+)
 from plastibench.workflows.verify import Verification, VerifyRequest, save_marks, verify
 from plastibench.workflows.verify_sample import Draw, why_not_runnable
 
@@ -33,9 +39,9 @@ def main() -> int:
         check = with_runs_that_stay_unverified(check, options)
         results = [] if check.problems else repeat(check, options)
     except RequestError as error:
-        return finish(options, f"**Not accepted**: {error}\n", accepted=False)
+        return finish(options, f"**Not accepted**: {literal(explain(error))}\n", accepted=False)
     accepted = not check.problems and all(one.verdict in ("equal", "within spread") for one in results)
-    text = comment(check, results, accepted)
+    text = comment(check, results, options, accepted=accepted)
     if accepted and options.add:
         text += f"\n{add_to_board(options.file, board)} runs added to {board}\n"
         save_marks(board.parent, results)
@@ -59,8 +65,18 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("file", type=Path)
     parser.add_argument("--board", type=Path, help="default: the one that the file names, in results/records")
-    parser.add_argument("--sample", type=int, default=3, help="new runs to run again; 0 for none")
-    parser.add_argument("--seed", type=int, default=0, help="of the draw")
+    parser.add_argument(
+        "--sample",
+        type=int,
+        default=3,
+        help="new runs to run again, at least, and one of every new row; 0: none",
+    )
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=secrets.randbelow(10**6),
+        help="of the draw; default: nobody can foresee it",
+    )
     parser.add_argument(
         "--run-plugins", action="store_true", help="execute the source in the file, once read"
     )
@@ -68,6 +84,9 @@ def parse() -> argparse.Namespace:
         "--self-reported", action="store_true", help="accept new runs that cannot be run again here"
     )
     parser.add_argument("--data", type=Path, help="folder of the data sets")
+    parser.add_argument(
+        "--other-data", action="store_true", help="run again on these data even if runs were made on others"
+    )
     parser.add_argument("--add", action="store_true", help="add the runs to the board if they are accepted")
     parser.add_argument("--comment", type=Path, help="write the text to this file, too")
     return parser.parse_args()
@@ -81,8 +100,9 @@ def repeat(check: SubmissionCheck, options: argparse.Namespace) -> list[Verifica
     request = VerifyRequest(
         workspace=Workspace(**folders),
         records=(options.file,),
-        sample=Draw(options.sample, options.seed, frozenset(check.new)),
+        sample=Draw(max(options.sample, check.num_rows), options.seed, frozenset(check.new)),
         run_plugins=options.run_plugins,
+        other_data=options.other_data,
     )
     try:
         return verify(request)
@@ -92,16 +112,22 @@ def repeat(check: SubmissionCheck, options: argparse.Namespace) -> list[Verifica
         raise
 
 
-def comment(check: SubmissionCheck, results: list[Verification], accepted: bool) -> str:
-    lines = [f"- run again, {one.verdict}: {detail(one)}" for one in results]
+def comment(
+    check: SubmissionCheck, results: list[Verification], options: argparse.Namespace, *, accepted: bool
+) -> str:
+    lines = [f"- run again, {one.verdict}: {literal(detail(one))}" for one in results]
+    if results:
+        runs = f"{count(len(results), 'run')} of {len(check.new)}"
+        lines.append(f"- drawn: {runs}, with `--seed {options.seed}`")
     head = "" if accepted or check.problems else "**Not accepted**: a row is not what was submitted\n\n"
     return f"{head}{check.markdown()}" + "".join(f"{line}\n" for line in lines)
 
 
 def detail(one: Verification) -> str:
     first = f"; the first difference: {one.differences[0]}" if one.differences else ""
+    training = "; its last weights are equal" if one.same_training else ""
     spread = f"; {one.spread.text}" if one.spread is not None else ""
-    return f"{one.record.id} {one.record.spec.name}{first}{spread}"
+    return f"{one.record.id} {one.record.spec.name}{first}{training}{spread}"
 
 
 def finish(options: argparse.Namespace, text: str, *, accepted: bool) -> int:

@@ -18,7 +18,7 @@ from typing import Any
 from stage_table import stage_table
 
 from plastibench.analysis.stats.estimate import percent
-from plastibench.analysis.stats.significance import ALPHA
+from plastibench.analysis.stats.significance import ALPHA, min_p_value
 from plastibench.analysis.tables.table import Gain, ResultRow, ResultTable
 from plastibench.errors import count
 from plastibench.experiments.presets import preset_label
@@ -113,9 +113,8 @@ def _separated(setting: ResultTable) -> str:
     """Return which gains over warm and over cold start have intervals without 0."""
     numbers = [len(row.metrics) for row in setting.rows]
     fewest = f"{min(numbers)} to " if min(numbers) < max(numbers) else ""
-    compared, hours = len(setting.rows) - 1, sum(_seconds(row) for row in setting.rows) / 3600
-    rows, seeds = count(compared + 1, "row"), count(max(numbers), "seed")
-    parts = [f"{rows} of {fewest}{seeds}, {hours:.1f} hours of one core."]
+    rows, seeds = count(len(setting.rows), "row"), count(max(numbers), "seed")
+    parts = [f"{rows} of {fewest}{seeds}, {_time(sum(map(_seconds, setting.rows)))} of one core."]
     if max(numbers) == 1:
         return f"{parts[0]} One seed has no intervals."
     for reference in setting.references:
@@ -123,10 +122,38 @@ def _separated(setting: ResultTable) -> str:
         below = _gains(setting, reference, lambda gain: gain.estimate.high < 0)
         parts.append(f"Above {reference} start, with intervals without 0: {_listed(above)}.")
         parts.append(f"Below it: {_listed(below)}.")
-    supported = [row for row in setting.rows for gain in row.gains.values() if gain.p < ALPHA]
-    if not supported:
-        parts.append(TOLD["undecided"].format(compared=compared, chance=f"{ALPHA * compared:.1f}"))
-    return " ".join(parts)
+    return " ".join([*parts, _corrected(setting, max(numbers))])
+
+
+def _corrected(setting: ResultTable, seeds: int) -> str:
+    """Return which differences are significant once they are corrected for the number of comparisons."""
+    compared = len(setting.rows) - 1
+    supported = {
+        reference: [
+            f"`{short_name(row)}`"
+            for row in setting.rows
+            if reference in row.gains and row.gains[reference].p < ALPHA
+        ]
+        for reference in setting.references
+    }
+    if any(supported.values()):
+        which = "decided"
+    else:
+        which = "undecided" if min_p_value(seeds) * compared < ALPHA else "undecidable"
+    return " ".join(TOLD[which].split()).format(
+        seeds=count(seeds, "seed"),
+        compared=count(compared, "comparison"),
+        smallest=f"{min_p_value(seeds):.2g}",
+        chance=f"{ALPHA * compared:.1f}",
+        supported="; ".join(
+            f"from {name} start {_joined(rows) or 'none'}" for name, rows in supported.items()
+        ),
+    )
+
+
+def _time(seconds: float) -> str:
+    """Return a duration in hours, or in minutes if it is shorter than one."""
+    return f"{seconds / 3600:.1f} hours" if seconds >= 3600 else count(max(1, round(seconds / 60)), "minute")
 
 
 def _seconds(row: ResultRow) -> float:
@@ -157,10 +184,9 @@ def _costs(setting: ResultTable) -> str:
     )[:MOST_NAMED]
     costs = [f"`{short_name(row)}` {row.relative_cost['passes']:.2f}" for row in best]
     warm = find_row(setting, setting.baseline or "")
-    first = (
-        "" if warm is None else f"Of cold start's passes, warm start takes {warm.relative_cost['passes']:.2f}"
-    )
-    text = f"{first}; those above it: {', '.join(costs)}." if costs else f"{first}."
+    first = "" if warm is None else f": {setting.baseline} start {warm.relative_cost['passes']:.2f}"
+    above = f"; above it {_joined(costs)}" if costs else ""
+    text = f"Passes, as a factor of {setting.cost_reference} start's{first}{above}."
     return text + _stopped(setting)
 
 
@@ -194,7 +220,9 @@ def _not_separated(setting: ResultTable) -> str:
     text = f"Not to be told from {setting.baseline} start: {_joined([*famous, *more]) or 'none'}."
     if same:
         never = _joined([f"`{name}`" for name in same])
-        text += f" With {setting.baseline} start's very weights, because they never acted: {never}."
+        text += (
+            f" The weights of {setting.baseline} start in every run, so they changed nothing here: {never}."
+        )
     return text
 
 
@@ -220,10 +248,19 @@ def _disagreements() -> Iterator[str]:
         f"`{name}` ({'; '.join(f'{where} {gain}' for where, gain in found.items())})"
         for name, found in opposed.items()
     ]
+    head = "**Where boards disagree.**"
+    if not texts:
+        yield f"{head} {TOLD['agreement']}"
+        return
+    shifts = any(setting.rows[0].records[0].spec.shifts_targets for setting in _all_tables())
     yield (
-        "**Where boards disagree.** Above warm start on one board and below it on another, "
-        f"both with intervals without 0: {', '.join(texts) or 'none'}. {TOLD['disagreement']}"
+        f"{head} Above warm start on one board and below it on another, both with intervals without 0: "
+        f"{', '.join(texts)}. {TOLD['disagreement']} {TOLD['shifting'] if shifts else ''}"
     )
+
+
+def _all_tables() -> Iterator[ResultTable]:
+    return (setting for board in BOARDS for setting in board_tables(board))
 
 
 def main() -> None:

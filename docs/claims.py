@@ -19,6 +19,7 @@ from pages import table
 from plastibench.analysis.stats.estimate import Estimate, estimate_mean, paired_difference
 from plastibench.analysis.stats.significance import NONINFERIORITY_MARGIN
 from plastibench.analysis.tables.table import ResultTable
+from plastibench.errors import count
 from plastibench.store.run_metrics import RunMetrics
 
 PAGE = Path(__file__).with_suffix(".md")
@@ -97,7 +98,7 @@ def _summary(verdicts: list[str]) -> str:
     counts = [
         f"{name} in {verdicts.count(name)}" for name in ("holds", "does not hold", "open") if name in verdicts
     ]
-    return f"Of {len(verdicts)} comparisons: {', '.join(counts)}."
+    return f"Of {count(len(verdicts), 'comparison')}: {', '.join(counts)}."
 
 
 def _outcome(board: str, comparison: Comparison) -> Outcome | None:

@@ -7,7 +7,10 @@ from typing import Any
 
 from plastibench.plugins.plugin import KINDS, Plugin
 from plastibench.plugins.source import Source
+from plastibench.store.record_rules import check_texts
 
+MODULES = (".py", ".so", ".pyd")
+"""Suffixes of files that are modules, on any system; of compiled ones only the digest is kept."""
 PluginKey = tuple[str, str, str]
 """Kind, name and digest of the code."""
 
@@ -34,14 +37,17 @@ def from_plain(fields: Mapping[str, Any], path: Path) -> tuple[PluginKey, Plugin
     )
     if kind not in KINDS:
         raise ValueError(f"{kind!r} is no kind of plug-in ({', '.join(KINDS)})")
+    check_texts([name, code, module, attribute])
     files = {_checked(file): _to_bytes(content) for file, content in fields["files"].items()}
     return (kind, name, code), Plugin(kind, name, source=Source(module, files, path / kind / name, attribute))
 
 
 def _checked(file: str) -> str:
     """Return the path of a module below a folder. Raises ValueError for any other."""
-    if file.startswith("/") or "\\" in file or ".." in PurePosixPath(file).parts:
-        raise ValueError(f"{file!r} is no path below the plug-in's folder")
+    path = PurePosixPath(file)
+    strange = path.is_absolute() or ".." in path.parts or path.as_posix() != file or set(file) & set("\\:")
+    if strange or not file.isprintable() or path.suffix not in MODULES:
+        raise ValueError(f"{ascii(file)[:80]} is no path of a module below the plug-in's folder")
     return file
 
 

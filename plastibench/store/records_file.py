@@ -10,7 +10,7 @@ import hashlib
 import json
 import lzma
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -23,6 +23,7 @@ from plastibench.plugins.plugin import Plugin
 from plastibench.store import plugin_lines, tuned_settings
 from plastibench.store.plugin_lines import PluginKey
 from plastibench.store.record import Record
+from plastibench.store.record_rules import check_record, check_spec, check_texts, check_tuned
 from plastibench.store.tuned_settings import TunedSettings
 from plastibench.system.files import write_atomic
 
@@ -106,7 +107,7 @@ def read_records(path: Path) -> RecordsFile:
         raise _refused(path, f"it says that it holds {count(num_runs, 'run')}, and holds {len(parser.runs)}")
     if _digest("".join(f"{line}\n" for line in lines)) != digest:
         raise _refused(path, "its digest is wrong: it was changed after it was written")
-    _check_needed(path, parser.plugins, parser.runs.values())
+    _check_needed(path, parser)
     return RecordsFile(
         board, tuple(parser.runs.values()), parser.plugins, parser.tuned, tuple(parser.refused)
     )
@@ -129,15 +130,37 @@ class _Parser:
             key, plugin = plugin_lines.from_plain(fields["plugin"], self.path)
             self.plugins[key] = plugin
         elif "tuned" in fields:
-            variant = str(fields["tuned"].pop("variant"))
-            self.tuned |= tuned_settings.parse({variant: fields["tuned"]})
+            variant = str(fields["tuned"]["variant"])
+            origin = {name: value for name, value in fields["tuned"].items() if name != "variant"}
+            self.tuned |= tuned_settings.parse({variant: origin})
+            check_tuned(self.tuned[variant])
         elif "refused" in fields:
-            spec = Spec.from_dict(fields["refused"]["spec"])
-            self.refused.append(Refusal(spec, str(fields["refused"]["reason"])))
+            refusal = Refusal(Spec.from_dict(fields["refused"]["spec"]), str(fields["refused"]["reason"]))
+            check_spec(refusal.spec)
+            check_texts(refusal.reason)
+            self.refused.append(refusal)
         else:
-            record = Record.from_json(line, str(fields["id"]))
-            if self.runs.setdefault(record.id, record) is not record:
-                raise ValueError(f"run {record.id} is in the file twice")
+            self._add_run(line, str(fields["id"]))
+        if canonical(fields) != line:
+            raise ValueError("it is not written as `plastibench submit` writes it")
+
+    def _add_run(self, line: str, run: str) -> None:
+        record = Record.from_json(line, run)
+        with _naming_run(record):
+            check_record(record)
+            if canonical(json.loads(record.to_json())) != line:
+                raise ValueError("it has fields that no run has")
+        if self.runs.setdefault(record.id, record) is not record:
+            raise ValueError(f"run {record.id} is in the file twice")
+
+
+@contextmanager
+def _naming_run(record: Record) -> Iterator[None]:
+    """Raise ValueError with the run for whatever is wrong with it."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"run {record.id} ({record.spec.name}): {error}") from error
 
 
 @contextmanager
@@ -160,20 +183,31 @@ def _parse_head(line: str) -> tuple[Board, int, str]:
     named = (board.baseline, board.cost_reference)
     if board.name != board_name(str(board.name)) or not all(isinstance(name, str | None) for name in named):
         raise ValueError(f"its board is {fields['board']!r}")
+    check_texts(named)
     return board, int(fields["runs"]), str(fields["digest"])
 
 
-def _check_needed(path: Path, plugins: Iterable[PluginKey], runs: Iterable[Record]) -> None:
-    """Raise RequestError for source that no run was made with."""
+def _check_needed(path: Path, parser: _Parser) -> None:
+    """Raise RequestError for source, and for a tuning, that belong to no run."""
+    runs = parser.runs.values()
     used = {(kind, part.name, part.code) for record in runs for kind, part in record.spec.all_parts()}
-    for kind, name, code in plugins:
+    for kind, name, code in parser.plugins:
         if (kind, name, code) not in used:
             raise _refused(path, f"no run was made with its {kind} {name} (code {code})")
+    variants = {record.variant_id: record.spec for record in runs} if parser.tuned else {}
+    for variant, origin in parser.tuned.items():
+        if variant not in variants:
+            raise _refused(path, f"no run has the settings that study {origin.study} chose")
+        for name in origin.instead_of:
+            if name not in variants[variant].recipe:
+                raise _refused(path, f"study {origin.study} chose {name}, which is no setting of the recipe")
 
 
 def _decompress(path: Path) -> str:
     unpacker = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=MAX_BYTES)
     try:
+        if path.stat().st_size > MAX_BYTES:
+            raise _refused(path, f"it is longer than {MAX_BYTES:,} bytes")
         content = unpacker.decompress(path.read_bytes(), MAX_BYTES)
         if not unpacker.eof:
             big = not unpacker.needs_input

@@ -12,6 +12,7 @@ from plastibench.plugins.registry import Registry
 from plastibench.store import tuned_settings, verifications
 from plastibench.store.plugin_lines import PluginKey
 from plastibench.store.record import Record
+from plastibench.store.record_rules import check_record
 from plastibench.store.records_file import SUFFIX, Board, RecordsFile, board_name, write_records
 from plastibench.store.run_source import RunSource
 from plastibench.store.run_status import started_specs
@@ -65,6 +66,7 @@ def submit(request: SubmitRequest) -> Submission:
         logger.info("left out: %s of a tuning", count(len(runs.records) - len(records), "run"))
     if not request.finished_only:
         _check_finished(selection, records)
+    _check_readable(records)
     _check_clean(records)
     _check_uniform(records)
     name = _name(request)
@@ -115,6 +117,15 @@ def _check_finished(selection: Selection, records: Sequence[Record]) -> None:
         )
 
 
+def _check_readable(records: Iterable[Record]) -> None:
+    """Raise RequestError for a run that nobody would read from a file."""
+    for record in records:
+        try:
+            check_record(_bare(record))
+        except ValueError as error:
+            raise RequestError(f"run {record.id} ({record.spec.name}) cannot be packed: {error}") from error
+
+
 def _check_clean(records: Iterable[Record]) -> None:
     for record in records:
         commit = str(record.provenance.get("commit") or "")
@@ -161,11 +172,12 @@ def _plugins(source: RunSource, registry: Registry, spec: Spec) -> Iterator[tupl
                 f"the source of {kind} {part.name} in {source.plugins_path(spec.id)} is not that of the run: "
                 "it, or a shipped plug-in that it imports, has changed; run it again"
             )
-        elif not _is_shipped(registry, kind, part.name):
+        elif not is_shipped(registry, kind, part.name):
             raise RequestError(
                 f"run {spec.id} ({spec.name}) keeps no source of {kind} {part.name}: run it again"
             )
 
 
-def _is_shipped(registry: Registry, kind: str, name: str) -> bool:
+def is_shipped(registry: Registry, kind: str, name: str) -> bool:
+    """Return whether a plug-in of a name comes with plastibench, whatever its code."""
     return name in registry.names(kind) and registry.get(kind, name).path is not None

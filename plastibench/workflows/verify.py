@@ -19,8 +19,8 @@ from plastibench.runner.worker import init_worker, keep_num_threads
 from plastibench.runner.workspace import Workspace
 from plastibench.store import verifications
 from plastibench.store.index.load import load_summaries
-from plastibench.store.record import Record, other_data
-from plastibench.store.record_diff import differences, likely_causes
+from plastibench.store.record import DATA_DIGITS, Record, other_data
+from plastibench.store.record_diff import differ_in_data, differences, likely_causes
 from plastibench.store.recorded_runs import RecordedRuns
 from plastibench.store.run_source import RunSource
 from plastibench.store.run_store import Store
@@ -53,6 +53,8 @@ class VerifyRequest:
     """Whether to execute source of plug-ins that the files hold: it is the code of whoever made them."""
     mark: bool = False
     """Whether to note the verdicts beside the files."""
+    other_data: bool = False
+    """Whether to execute runs on the data found here even if they were made on others."""
 
     @cached_property
     def source(self) -> RunSource:
@@ -95,7 +97,7 @@ class Verification:
     record: Record
     differences: list[str]
     origin: str = ""
-    """What differs in device, versions and code, with which equal bits are not promised; may be empty."""
+    """What differs in data, device, versions and code, with which equal bits are not promised."""
     repetition: Record | None = None
     """None if the run was not executed again, which it is not on other data."""
     spread: Spread | None = None
@@ -110,11 +112,20 @@ class Verification:
             return "equal"
         return "within spread" if self.spread is not None and self.spread.contains else "different"
 
+    @property
+    def same_training(self) -> bool:
+        """Return whether a repetition that differs has the same last weights: only the test was another."""
+        if self.repetition is None or not self.differences:
+            return False
+        first, second = (one.provenance.get("weights") for one in (self.record, self.repetition))
+        return first is not None and first == second
+
 
 def verify(request: VerifyRequest, callbacks: Sequence[RunCallback] = ()) -> list[Verification]:
     """Execute finished runs again, in a temporary folder, and compare them with their records.
 
-    A run that was made on other data than those found is not executed: its numbers could not be the same.
+    A run that was made on other data than those found is not executed, since its numbers could not be the
+    same, unless that is asked for.
     Raises RequestError for a run that does not exist, or whose code has changed, and for one that needs
     source of a records file, unless that may be executed.
     """
@@ -190,9 +201,9 @@ def _verify(
             compile=provenance.get("compiler") is not None,
         )
         found = load_checksum(record.spec, context)
-        if record.data not in (None, found):
+        if record.data not in (None, found) and not request.other_data:
             difference = str(other_data("it was made", str(record.data), found))
-            return Verification(record, [difference])
+            return Verification(record, [f"{difference}; --other-data runs it on these"])
         try:
             check_unchanged("it was made", record.files)
         except DataError as error:
@@ -203,9 +214,17 @@ def _verify(
     for callback in callbacks:
         callback.on_run_end(repetition)
     differing = list(differences(record, repetition, ("in the record", "now")))
-    origin = likely_causes(record, repetition)
+    origin = _origin(record, repetition)
     spread = _spread(record, repetition, request.source) if differing and origin else None
     return Verification(record, differing, origin, repetition, spread)
+
+
+def _origin(record: Record, repetition: Record) -> str:
+    """Return what differs between two runs that may explain other numbers."""
+    data = ""
+    if differ_in_data(record, repetition):
+        data = f"data {str(record.data)[:DATA_DIGITS]} and {str(repetition.data)[:DATA_DIGITS]}"
+    return ", ".join(filter(None, (data, likely_causes(record, repetition))))
 
 
 def _spread(record: Record, repetition: Record, source: RunSource) -> Spread | None:

@@ -11,6 +11,7 @@ from plastibench.errors import RequestError, count
 from plastibench.plugins.registry import Registry
 from plastibench.store.record import Record
 from plastibench.store.run_source import RunSource
+from plastibench.training.protocol import VERSION
 
 logger = logging.getLogger(__name__)
 
@@ -69,10 +70,16 @@ def _in_turns(groups: list[list[Record]], draw: random.Random) -> list[Record]:
 def check_runnable(source: RunSource, registry: Registry, record: Record, trusted: bool) -> None:
     """Raise RequestError for a run whose code is not at hand, or is in a file that is not `trusted`."""
     kept = {(plugin.kind, plugin.name) for plugin in source.kept_plugins(record.id)}
+    name = f"run {record.id} ({record.spec.name})"
+    if record.spec.protocol != VERSION:
+        raise RequestError(
+            f"{name} was made with version {record.spec.protocol} of the protocol, and plastibench here has "
+            f"{VERSION}: install the version that made it ({record.provenance.get('plastibench')})"
+        )
     for kind, part in record.spec.all_parts():
         if registry.has(kind, part.name, part.code):
             continue
-        path, name = source.plugins_path(record.id), f"run {record.id} ({record.spec.name})"
+        path = source.plugins_path(record.id)
         if (kind, part.name) in kept and trusted:
             continue
         if (kind, part.name) in kept:

@@ -96,7 +96,7 @@ def test_the_prose_of_a_board_says_what_its_table_says(docs: Mapping[str, Module
     assert "`dash`" not in above
     assert "`shrink_perturb` +1.01 [+0.64, +1.37]" in rest
     assert "corrected for 6 comparisons" in rest
-    assert "warm start takes 0.36; those above it: `shrink_perturb` 1.32." in costs
+    assert "as a factor of cold start's: warm start 0.36; above it `shrink_perturb` 1.32." in costs
     assert "`dash` +0.74 [-0.55, +2.03]" in costs.partition("Not to be told")[2]
     assert limits == docs["boards"].BOARDS["field-cpu"]["limits"]
 

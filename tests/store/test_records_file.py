@@ -13,8 +13,10 @@ from support.recorded import BOARD, a_file, forge, lines_of, put_together
 from support.reports import a_home, a_run, some_runs
 
 from plastibench.errors import RequestError
+from plastibench.experiments.spec import Part
 from plastibench.plugins.plugin import Plugin
 from plastibench.plugins.source import Source
+from plastibench.store.record import Record
 from plastibench.store.recorded_runs import RecordedRuns
 from plastibench.store.records_file import MAX_BYTES, read_records
 from plastibench.store.run_store import Store
@@ -76,6 +78,14 @@ def test_runs_are_read_like_those_of_a_home(path: Path, tmp_path: Path) -> None:
     assert source.read("0" * 16) is None
 
 
+def _in_stage(**values: Any) -> Callable[[dict[str, Any]], object]:
+    return lambda run: run["stages"][0].update(values)
+
+
+def _in_provenance(**values: Any) -> Callable[[dict[str, Any]], object]:
+    return lambda run: run["provenance"].update(values)
+
+
 @pytest.mark.parametrize(
     ("change", "digest", "expected"),
     [
@@ -84,6 +94,46 @@ def test_runs_are_read_like_those_of_a_home(path: Path, tmp_path: Path) -> None:
         (lambda run: run["spec"].update(seed=77), True, "line 8: its id is not that of its description"),
         (lambda run: run.pop("stages"), True, "line 8: 'stages' is missing"),
         (lambda run: run.update(provenance=3), True, "line 8: "),
+        (
+            lambda run: run.update(more=1),
+            True,
+            r"line 8: run \w+ \(some_task .* it has fields that no run has",
+        ),
+        (lambda run: run["spec"].update(more=1), True, "line 8: run .* it has fields that no run has"),
+        (
+            _in_stage(test_accuracy=1.01),
+            True,
+            r"line 8: run .* stage 1: test_accuracy is 1.01: it must be in 0..1",
+        ),
+        (_in_stage(test_accuracy=-0.1), True, "line 8: run .* stage 1: test_accuracy is -0.1"),
+        (_in_stage(test_accuracy=None), True, "line 8: run .* stage 1: test_accuracy is missing"),
+        (_in_stage(steps=-1), True, "line 8: run .* stage 1: steps is -1: it must be 0 or more"),
+        (
+            _in_stage(train_seconds=-0.5),
+            True,
+            "line 8: run .* stage 1: train_seconds is -0.5: it must be 0 or",
+        ),
+        (_in_stage(train_flops=10**400), True, "line 8: run .* stage 1: train_flops is 1000.*: it must be"),
+        (
+            lambda run: [row.update(data="x") for row in run["stages"]],
+            True,
+            "line 8: .* stage 1: its data are x, those",
+        ),
+        (_in_stage(stop="\x1b[2J"), True, r"line 8: run .* '.x1b.2J' has characters that cannot be printed"),
+        (
+            lambda run: run.update(status="diverged"),
+            True,
+            "line 8: run .* its status is 'diverged', but its last",
+        ),
+        (_in_provenance(threads=0), True, "line 8: run .* threads is 0: it must be 1 or more"),
+        (_in_provenance(seconds=-1), True, "line 8: run .* seconds is -1: it must be 0 or more"),
+        (_in_provenance(host="a\u202eb"), True, "line 8: run .* has characters that cannot be printed"),
+        (_in_provenance(verified="x"), True, "line 8: run .* verified is noted beside a record"),
+        (
+            _in_provenance(started="2026-01-02T00:00:00+00:00", finished="2026-01-01"),
+            True,
+            "line 8: run .* finished is 2026-01-01, before started, 2026-01-02",
+        ),
     ],
 )
 def test_changed_run_is_named(
@@ -93,9 +143,54 @@ def test_changed_run_is_named(
         read_records(forge(path, change, digest=digest))
 
 
+def _described(**changes: Any) -> Record:
+    return replace(RUN, spec=replace(RUN.spec, **changes))
+
+
+@pytest.mark.parametrize(
+    ("run", "expected"),
+    [
+        (_described(seed="<b>"), "seed is '<b>'"),
+        (_described(seed=-1), "seed is -1: it must be 0 or more"),
+        (_described(seed=True), "seed is True"),
+        (_described(device=3), "device is 3"),
+        (_described(protocol=1.5), "protocol is 1.5"),
+        (_described(held_out_test=True), "is one of a tuning, which never sees the test data"),
+        (_described(method=Part("", {}, "c")), "the name of a plug-in is ''"),
+        (_described(method=Part("a\nb", {}, "c")), r"'a.nb' has characters that cannot be printed"),
+        (_described(method=Part("mine", {"x": "\x07"}, "c")), "has characters that cannot be printed"),
+        (
+            replace(
+                _described(recipe={"test_accuracy": "examples"}),
+                stages=[{**RUN.stages[0], "test_accuracy": 0.5001, "test_correct": 5, "num_test": 10}],
+            ),
+            "stage 1: test_accuracy is 0.5001, but 5 of 10 is 0.5",
+        ),
+    ],
+)
+def test_what_no_run_can_have_is_refused(tmp_path: Path, run: Record, expected: str) -> None:
+    with pytest.raises(RequestError, match=f"(?s)is refused: line 2: run {run.id} .*{expected}"):
+        read_records(a_file(tmp_path / "f", [run]))
+
+
+def test_lines_that_are_no_plain_json_are_refused(path: Path) -> None:
+    lines = lzma.decompress(path.read_bytes()).decode().splitlines()
+    for line, expected in (
+        (lines[-1].replace('"steps":', '"steps":NaN,"x":'), "line 8: Out of range float values"),
+        (lines[-1].replace('"seed":', '"seed":7,"seed":'), "line 8: .* it has fields that no run has"),
+        (lines[-1].replace(",", ", "), "line 8: .* it has fields that no run has"),
+        ("[" * 100_000, "line 8: "),
+        ("[]", "line 8: "),
+        ("3", "line 8: "),
+    ):
+        path.write_bytes(lzma.compress("\n".join([*lines[:-1], line, ""]).encode()))
+        with pytest.raises(RequestError, match=f"is refused: {expected}"):
+            read_records(path)
+
+
 def test_a_run_that_was_changed_with_its_digest_is_noticed_by_that_of_the_file(path: Path) -> None:
     lines = lines_of(path)
-    other = lines_of(a_file(path.with_name("b"), [replace(a_run("warm", 1), status="diverged")]))[1]
+    other = lines_of(a_file(path.with_name("b"), [a_run("warm", 1).with_provenance(host="x")]))[1]
     put_together(path, [*lines[:-1], other], digest=False)
     with pytest.raises(RequestError, match="its digest is wrong: it was changed after it was written"):
         read_records(path)
@@ -127,11 +222,70 @@ def test_a_run_that_was_changed_with_its_digest_is_noticed_by_that_of_the_file(p
                 {"plugin": {**lines[1]["plugin"], "files": {"../a.py": ""}}},
                 *lines[2:],
             ],
-            "line 2: '../a.py' is no path below the plug-in's folder",
+            "line 2: '../a.py' is no path of a module below the plug-in's folder",
+        ),
+        *(
+            (
+                lambda lines, file=file: [
+                    lines[0],
+                    {"plugin": {**lines[1]["plugin"], "files": {file: ""}}},
+                    *lines[2:],
+                ],
+                "line 2: .* is no path of a module below the plug-in's folder",
+            )
+            for file in (
+                "/etc/a.py",
+                "a/../../b.py",
+                "C:/a.py",
+                "..\\a.py",
+                "a//b.py",
+                "a.sh",
+                "",
+                "a\0.py",
+                "./a.py",
+            )
+        ),
+        (
+            lambda lines: [lines[0], {"plugin": {**lines[1]["plugin"], "module": "a\nb"}}, *lines[2:]],
+            "line 2: 'a.nb' has characters that cannot be printed",
         ),
         (
             lambda lines: [lines[0], {"tuned": {"variant": "v", "x": 1}}, *lines[2:]],
             "line 2: tuned = {'x': 1} is",
+        ),
+        (
+            lambda lines: [
+                lines[0],
+                {
+                    "tuned": {
+                        "variant": RUN.variant_id,
+                        "study": "s",
+                        "trials": 3,
+                        "trial": 0,
+                        "instead_of": {"no_such": 1},
+                    }
+                },
+                *lines[2:],
+            ],
+            "study s chose no_such, which is no setting of the recipe",
+        ),
+        *(
+            (
+                lambda lines, field=field: [
+                    lines[0],
+                    {"tuned": {"variant": "v", "study": "s", "trials": 3, "trial": 0, **field}},
+                    *lines[2:],
+                ],
+                expected,
+            )
+            for field, expected in (
+                ({}, "no run has the settings that study s chose"),
+                ({"trials": "<b>"}, "line 2: trials of a tuning is '<b>'"),
+                ({"trials": 0}, "line 2: trials of a tuning is 0"),
+                ({"instead_of": "x"}, "line 2: instead_of of a tuning is 'x'"),
+                ({"passes": -1}, "line 2: passes of a tuning is -1"),
+                ({"study": "a\x9b"}, "line 2: 'a.x9b' has characters that cannot be printed"),
+            )
         ),
     ],
 )

@@ -47,3 +47,9 @@ def forge(
         del lines[place]["digest"]
         lines[place]["digest"] = content_digest(lines[place])
     return put_together(path, lines, digest=digest)
+
+
+def set_accuracy(stage: dict[str, Any], share: float) -> None:
+    """Change the test accuracy of a stage, with the number of correct answers, as a careful forger does."""
+    correct = round(share * stage["num_test"])
+    stage.update(test_correct=correct, test_accuracy=correct / stage["num_test"])

@@ -34,6 +34,11 @@ if TYPE_CHECKING:
 )
 @click.option("--mark", is_flag=True, help="Write the outcome to verified.json beside the records file.")
 @click.option(
+    "--other-data",
+    is_flag=True,
+    help="Execute on the data found here, even if a run was made on others.",
+)
+@click.option(
     "--device",
     shell_complete=completion.devices,
     help="Default: the first of the kind that the run was made on.",
@@ -51,6 +56,7 @@ def command(
     seed: int,
     run_plugins: bool,
     mark: bool,
+    other_data: bool,
     device: str | None,
     threads: int | None,
     workspace: Workspace,
@@ -81,6 +87,7 @@ def command(
         sample=None if sample is None else Draw(sample, seed),
         run_plugins=run_plugins,
         mark=mark,
+        other_data=other_data,
     )
     with RunProgress(handler.display_console) as progress:
         results = verify(request, [progress])
@@ -102,6 +109,7 @@ def _as_dict(result: Verification) -> dict[str, Any]:
         "differences": result.differences,
         "origin": result.origin,
         "spread": result.spread and result.spread.text,
+        "same_training": result.same_training,
     }
 
 
@@ -116,6 +124,8 @@ def _lines(result: Verification) -> Iterator[str]:
     found = count(len(result.differences), "number differs", "numbers differ")
     yield f"{name}: {found}; the first: {result.differences[0]}"
     if result.origin:
-        yield f"  made with another machine or version, equal bits are not promised: {result.origin}"
+        yield f"  made elsewhere, equal bits are not promised: {result.origin}"
+    if result.same_training:
+        yield "  the last weights are equal: the training was repeated to the bit"
     if result.spread is not None:
         yield f"  {result.spread.text}"
