@@ -36,13 +36,27 @@ def check_storage(storage: str) -> str:
         storage = storage.removeprefix("file://")
     if "://" not in storage:
         storage = str(Path(storage).expanduser().absolute())
-    probe = open_checkpoint(storage, Path(), f"writable-{process_name()}")
+    mark_storage(storage).remove()
+    return storage
+
+
+def mark_storage(storage: str) -> Checkpoint:
+    """Write a file by which other machines can tell that they see this storage, until it is removed.
+
+    Raises RequestError if that is not possible.
+    """
+    mark = open_checkpoint(storage, Path(), f"mark-{process_name()}")
     try:
-        probe.write({})
-        probe.remove()
+        mark.write({})
     except OSError as error:
         raise _unusable(storage, error.strerror or str(error)) from error
-    return storage
+    return mark
+
+
+def check_mark(storage: str, mark: str) -> None:
+    """Raise RequestError if this storage cannot be read, or is not the one with the mark of this name."""
+    if not open_checkpoint(storage, Path(), mark).exists():
+        raise _unusable(storage, "it is not the one that the command sees; mount it on every node")
 
 
 class FolderCheckpoint(Checkpoint):

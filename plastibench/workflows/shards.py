@@ -15,6 +15,8 @@ from plastibench.workflows.request import RunOptions
 logger = logging.getLogger(__name__)
 
 MILLISECONDS = 1000
+MAX_COST = 10**13
+"""Most milliseconds of a run: more would overflow when a shard's are added up."""
 
 
 def shard_specs(specs: Sequence[Spec], options: RunOptions, registry: Registry) -> Sequence[Spec]:
@@ -58,10 +60,10 @@ def read_costs(path: Path, specs: Sequence[Spec]) -> dict[str, int]:
     """Return the costs of runs from a file that `write_costs` wrote. Raises RequestError."""
     try:
         costs = json.loads(path.read_text(encoding="utf-8"))["milliseconds"]
-        known = {str(run): int(cost) for run, cost in costs.items()}
+        known = {str(run): _cost(cost) for run, cost in costs.items()}
     except OSError as error:
         raise RequestError(f"costs {path} cannot be read: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise RequestError(f"{path} holds no costs of runs: `plastibench plan --save` writes them") from error
     missing = [spec for spec in specs if spec.id not in known]
     if missing:
@@ -70,3 +72,10 @@ def read_costs(path: Path, specs: Sequence[Spec]) -> dict[str, int]:
             "write the file again with `plastibench plan --save`"
         )
     return {spec.id: known[spec.id] for spec in specs}
+
+
+def _cost(value: object) -> int:
+    """Return the milliseconds of a run. Raises ValueError for what nobody has measured."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_COST:
+        raise ValueError(value)
+    return value

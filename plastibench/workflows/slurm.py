@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import shlex
 import signal
@@ -10,9 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from plastibench.errors import RequestError, unknown
+from plastibench.devices import device_class
+from plastibench.errors import RequestError
 from plastibench.experiments.shard import split
 from plastibench.experiments.spec import Spec
 from plastibench.profiling.estimate import wall_seconds
@@ -21,6 +23,9 @@ from plastibench.system.files import write_atomic
 from plastibench.workflows.plan import PlanRequest, plan
 from plastibench.workflows.request import RunOptions, Selection
 from plastibench.workflows.shards import MILLISECONDS, read_costs
+from plastibench.workflows.slurm_request import SlurmRequest, check_notice
+
+logger = logging.getLogger(__name__)
 
 TEMPLATES = Path(__file__).parent / "templates" / "slurm"
 SCRIPTS = ("array.sbatch", "finish.sbatch", "submit.sh")
@@ -35,61 +40,6 @@ MAX_RESTARTS = 50
 """Requeues after which something must be wrong."""
 INTERRUPTED = 130
 """Exit status of `plastibench run` after it has saved the states of its runs."""
-TIME = re.compile(r"\d+|\d+:\d\d|\d+:\d\d:\d\d|\d+-\d+|\d+-\d+:\d\d|\d+-\d+:\d\d:\d\d")
-
-Homes = Literal["shared", "each"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class SlurmRequest:
-    """A suite and the cluster that executes it."""
-
-    selection: Selection
-    folder: Path | None = None
-    """Where the scripts and logs go; None is a folder with the name of the suite."""
-    homes: Homes = "shared"
-    """Whether all tasks use one home folder, or each has its own and they are merged at the end."""
-    num_tasks: int | None = None
-    """Tasks of the array; None follows from `task_hours`."""
-    task_hours: float = 1.0
-    """How long a task takes, about: short runs are grouped so."""
-    time_limit: str | None = None
-    """As Slurm writes it; None follows from the estimate."""
-    notice: int = 120
-    """Seconds before its time limit at which a task is told to save its state."""
-    concurrent: int | None = None
-    """Most tasks at a time."""
-    jobs: int | None = None
-    """Runs side by side in a task; None is one for each CPU, or for each GPU."""
-    cpus: int = 1
-    gpus: int | None = None
-    partition: str | None = None
-    account: str | None = None
-    directives: Sequence[str] = ()
-    """Further #SBATCH lines, without that word."""
-    setup: Sequence[str] = ()
-    """Commands before the runs, such as `module load cuda`."""
-    program: str | None = None
-    """How a node starts plastibench; None is this Python."""
-    costs: Path | None = None
-    """A file that `plan --save` wrote, perhaps on a node; None estimates here."""
-
-    def __post_init__(self) -> None:
-        """Raise RequestError for what Slurm would refuse."""
-        if self.homes not in ("shared", "each"):
-            raise unknown("kind of homes", self.homes, ("shared", "each"))
-        if self.time_limit is not None and not TIME.fullmatch(self.time_limit):
-            raise RequestError(
-                f"time={self.time_limit} is not allowed: write minutes, HH:MM:SS or DAYS-HH:MM:SS"
-            )
-        for line in (*self.directives, *self.setup):
-            if "\n" in line:
-                raise RequestError(f"{line!r} has a line break: give one line at a time")
-        for line in self.directives:
-            if not line.startswith("-"):
-                raise RequestError(f"sbatch={line!r} is not allowed: write an option, such as --mem=16G")
-
-
 @dataclass(frozen=True)
 class SlurmScripts:
     """What was written."""
@@ -122,27 +72,46 @@ def write_scripts(request: SlurmRequest) -> SlurmScripts:
     selection = request.selection
     name = selection.resolved_suite.name
     folder = (request.folder or Path(f"slurm-{name}")).resolve()
+    if not selection.specs:
+        raise RequestError(f"{name} has no runs: {'; '.join(map(str, selection.refused)) or 'name some'}")
     costs = _costs(request, folder / COSTS_FILE)
     tasks = _tasks(request, selection.specs, costs)
     time_limit = request.time_limit or _time_limit(tasks)
+    check_notice(request.notice, time_limit)
     values = _values(request, folder, tasks.number, time_limit, has_costs=costs is not None)
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        if request.costs is not None:
+            write_atomic(folder / COSTS_FILE, request.costs.read_bytes())
         for script in SCRIPTS:
             write_atomic(folder / script, _filled(script, values))
     except OSError as error:
         raise RequestError(f"scripts cannot be written to {folder}: {error.strerror}") from error
+    _warn_of_no_device(request)
     return SlurmScripts(folder, tasks.number, len(selection.specs), time_limit, tasks.seconds)
 
 
+def _warn_of_no_device(request: SlurmRequest) -> None:
+    """Warn if no line asks for the device of the runs."""
+    name = request.selection.device_name
+    if device_class(name).cluster_resource is None or request.gpus is not None:
+        return
+    if not any(re.search("gpu|gres|tres", line) for line in request.directives):
+        logger.warning(
+            "the runs need %s, and no line asks for one: give --gpus N, or --sbatch with your cluster's own "
+            "line, such as --sbatch=--gres=NAME:1",
+            name,
+        )
+
+
 def _costs(request: SlurmRequest, path: Path) -> Mapping[str, int] | None:
-    """Write the costs of the runs beside the scripts and return them; None if the user needs no estimate."""
+    """Return the costs of the runs, as the user gave them or from a plan, which is written beside the scripts.
+
+    None if the user needs no estimate.
+    """
     specs = request.selection.specs
     if request.costs is not None:
-        costs = read_costs(request.costs, specs)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, request.costs.read_bytes())
-        return costs
+        return read_costs(request.costs, specs)
     if request.num_tasks is not None and request.time_limit is not None:
         return None
     try:
@@ -192,6 +161,7 @@ def _values(
     return {
         "name": re.sub(r"[^\w.-]", "-", selection.resolved_suite.name),
         "folder": shlex.quote(str(folder)),
+        "logs": shlex.quote(str(folder)).replace("%", "%%"),  # which begins what Slurm puts in
         "homes": shlex.quote(str(folder / "homes")),
         "home": shlex.quote(str(selection.workspace.home.resolve())),
         "per_task_home": request.homes == "each",

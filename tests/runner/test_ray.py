@@ -83,6 +83,16 @@ def test_fractions_never_add_up_to_more_than_a_device(
         (("--executor", "ray", "--address", "ray://a:1"), "Ray address 'ray://a:1' is not that of a cluster"),
         (("--executor", "ray", "--address", "head"), "Ray address 'head' is not HOST:PORT"),
         (("--executor", "ray", "--address", "127.0.0.1:1"), "no Ray cluster answers at 127.0.0.1:1: "),
+        (("--executor", "ray", "--address", "head:70000"), "Ray address 'head:70000' is not HOST:PORT"),
+        (("--executor", "ray", "--address", "a..b:6379"), "no Ray cluster answers at a..b:6379: "),
+        (
+            ("--executor", "ray", "--device", "cuda", "--device-share", "nan"),
+            "--device-share nan must be from 0.01 to 1",
+        ),
+        (
+            ("--executor", "ray", "--device", "cuda", "--device-share", -0.5),
+            "--device-share -0.5 must be from 0.01 to 1",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(

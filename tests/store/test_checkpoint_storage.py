@@ -9,7 +9,7 @@ import pytest
 
 from plastibench.errors import RequestError
 from plastibench.store.checkpoint import CHECKPOINT_FILES, Checkpoint
-from plastibench.store.checkpoint_storage import check_storage, open_checkpoint
+from plastibench.store.checkpoint_storage import check_mark, check_storage, mark_storage, open_checkpoint
 
 
 @pytest.fixture(params=["folder", "memory"])
@@ -38,6 +38,16 @@ def test_a_state_is_read_where_it_was_written_and_the_one_before_is_kept(storage
     opened(storage).remove()
     assert files.find(root) == []
     assert not opened(storage).exists()
+
+
+def test_another_machine_tells_by_a_mark_whether_it_sees_the_same_storage(storage: str) -> None:
+    mark = mark_storage(storage)
+    check_mark(storage, mark.run)
+    with pytest.raises(RequestError, match="cannot be used: it is not the one that the command sees"):
+        check_mark(f"{storage}/elsewhere", mark.run)
+    mark.remove()
+    with pytest.raises(RequestError, match="it is not the one"):
+        check_mark(storage, mark.run)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from plastibench.experiments.grid import Grid
 from plastibench.plugins.registry import Registry
 from plastibench.profiling.spec_cost import spec_costs
 from plastibench.store.run_store import Store
-from plastibench.workflows.shards import write_costs
+from plastibench.workflows.shards import read_costs, write_costs
 
 GRID = ("--method", "cold,warm", "--seeds", 3)
 
@@ -85,10 +85,22 @@ def test_known_costs_divide_and_must_cover_all_runs(tmp_path: Path) -> None:
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.parametrize("cost", ["NaN", "Infinity", "-1", "1.5", "true", "null", '"5"', "1" + 99 * "0"])
+def test_a_cost_that_nobody_has_measured_is_refused(cost: str, tmp_path: Path) -> None:
+    file = tmp_path / "costs.json"
+    file.write_text(f'{{"milliseconds": {{"x": {cost}}}}}', encoding="utf-8")
+    with pytest.raises(RequestError, match=r"costs\.json holds no costs of runs: `plastibench plan --save`"):
+        read_costs(file, [])
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (("--shard", "3/2"), "shard=3/2 is not allowed"),
+        (("--shard", "0/2"), "shard=0/2 is not allowed"),
+        (("--shard", "1/2/3"), "shard=1/2/3 is not allowed: write NUMBER/COUNT, such as 1/8"),
+        (("--shard", "a"), "shard=a is not allowed"),
+        (("--shard", "1/200000"), "COUNT at most 100,000"),
         (("--costs", "x.json"), "--costs means nothing without --shard"),
         (("--shard", "1/2", "--costs", "x.json"), "costs x.json cannot be read: No such file"),
         (("--run-timeout", "0"), "write seconds above 0"),

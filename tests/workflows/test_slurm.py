@@ -124,6 +124,12 @@ def test_shellcheck_finds_nothing(homes: str, tmp_path: Path) -> None:
         (("--array", 2, "--time", 30, "--setup", "a\nb"), "has a line break"),
         (("--costs", "nowhere.json"), "costs nowhere.json cannot be read"),
         (("--device", "hpu"), "cannot be estimated here"),
+        (("--array", 2, "--time", 30, "--account", "a\nb"), "has a line break"),
+        (("--array", 2, "--time", 30, "--task-hours", "nan"), "task-hours=nan is not allowed"),
+        (("--array", 2, "--time", 2), "notice=120 is not allowed with time=2: a task would stop when it"),
+        (("--array", 2, "--time", "0-00:01", "--notice", 60), "write less than 60 seconds"),
+        (("--array", 2, "--time", "5:00", "--notice", 301), "write less than 300 seconds"),
+        (("--array", 2, "--time", "1:00:00", "--notice", 3600), "write less than 3600 seconds"),
     ],
 )
 def test_what_slurm_would_refuse_is_refused_in_one_line(
@@ -134,6 +140,24 @@ def test_what_slurm_would_refuse_is_refused_in_one_line(
     (line,) = result.lines()
     assert message in line
     assert not (tmp_path / "scripts").exists()
+
+
+def test_a_limit_of_zero_is_none_and_a_percent_sign_in_a_path_is_that_of_the_path(tmp_path: Path) -> None:
+    assert slurm(tmp_path / "100%a", "--array", 1, "--time", 0).status == 0
+    assert f"--output={tmp_path}/100%%a/scripts/task-%a.log" in directives(
+        read(tmp_path / "100%a", "array.sbatch")
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "warns"), [((), True), (("--gpus", 1), False), (("--sbatch=--gres=gpu:1",), False)]
+)
+def test_runs_that_need_a_device_nobody_asks_for_are_warned_of(
+    words: tuple[object, ...], warns: bool, tmp_path: Path
+) -> None:
+    result = slurm(tmp_path, "--array", 1, "--time", 30, "--device", "cuda", *words)
+    assert result.status == 0
+    assert ("the runs need cuda, and no line asks for one: give --gpus N" in result.err) is warns
 
 
 @pytest.fixture(scope="module")

@@ -99,7 +99,8 @@ def command(selection: Selection, *, as_json: bool, **values: Any) -> None:  # n
     """
     from plastibench.console import describe_seconds
     from plastibench.errors import count
-    from plastibench.workflows.slurm import SlurmRequest, write_scripts
+    from plastibench.workflows.slurm import write_scripts
+    from plastibench.workflows.slurm_request import SlurmRequest
 
     scripts = write_scripts(SlurmRequest(selection=selection, **values))
     estimate = scripts.task_seconds

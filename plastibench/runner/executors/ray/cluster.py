@@ -25,6 +25,7 @@ CONNECT_SECONDS = 10.0
 REFRESH_SECONDS = 5.0
 """How often the nodes are listed again: a cluster grows and shrinks."""
 SMALLEST_SHARE = 0.01
+MAX_PORT = 65535
 NODE_LABEL = "ray.io/node-id"
 
 
@@ -161,12 +162,15 @@ def _check_address(address: str) -> None:
     if address in (LOCAL, "auto"):
         return
     host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal():
-        raise RequestError(f"Ray address {address!r} is not HOST:PORT, such as 10.0.0.1:6379")
+    if not host or not port.isdecimal() or not 1 <= int(port) <= MAX_PORT:
+        raise RequestError(
+            f"Ray address {address!r} is not HOST:PORT, such as 10.0.0.1:6379, with a port from 1 to {MAX_PORT}"
+        )
     try:
         socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
-    except OSError as error:
-        raise RequestError(f"no Ray cluster answers at {address}: {error.strerror or error}") from error
+    except (OSError, UnicodeError) as error:  # no name of a host is longer than 63 letters between two dots
+        reason = getattr(error, "strerror", None) or error
+        raise RequestError(f"no Ray cluster answers at {address}: {reason}") from error
 
 
 def _silence() -> None:

@@ -116,6 +116,7 @@ class RayExecutor(WorkerExecutor):
                 self._cancel(task, force=True)
                 task.run.close("asked to stop")
             self._tasks.clear()
+            self.submitter.close()
             self.cluster.close()
 
     def _limit(self) -> int:

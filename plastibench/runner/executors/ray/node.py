@@ -18,6 +18,7 @@ from plastibench.experiments.spec import Spec
 from plastibench.runner.context import RunContext
 from plastibench.runner.events import RunEvent, RunFailed, RunReleased
 from plastibench.runner.workspace import DATA_VARIABLE, default_cache, default_data
+from plastibench.store.checkpoint_storage import check_mark
 from plastibench.store.run_status import LOCK_FILE
 from plastibench.store.run_writer import read_failure
 from plastibench.system import signals
@@ -42,6 +43,8 @@ class Errand:
     """The folder of the data if the user chose one."""
     data_variable: str | None
     """PLASTIBENCH_DATA of the driver: a node that has another has its data there."""
+    storage_mark: str | None
+    """What nodes find in the storage of checkpoints if it is that of the driver; None without a storage."""
 
 
 def messages(errand: bytes, spec: bytes, lock: str) -> Iterator[Message]:
@@ -51,6 +54,8 @@ def messages(errand: bytes, spec: bytes, lock: str) -> Iterator[Message]:
         run: Spec = pickle.loads(spec)  # noqa: S301 - the driver's, which executes code here anyway
         sent: Errand = pickle.loads(errand)  # noqa: S301
         given = _on_this_node(sent, run, lock)
+        if sent.storage_mark is not None:
+            check_mark(str(given.checkpoint_storage), sent.storage_mark)
         _check(run, given)
     except Exception as error:  # whatever another state of the code, or a missing device or file, leads to
         yield "unfit", False, explain(error)

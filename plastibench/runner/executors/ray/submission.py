@@ -13,18 +13,22 @@ from plastibench.runner.executors.ray.cluster import Demand, avoiding
 from plastibench.runner.executors.ray.node import Errand
 from plastibench.runner.remote_run import RemoteRun
 from plastibench.runner.workspace import DATA_VARIABLE, default_data
+from plastibench.store.checkpoint import Checkpoint
+from plastibench.store.checkpoint_storage import mark_storage
 from plastibench.store.run_status import LOCK_FILE
 
 
 class Submitter:
-    """Hands runs to Ray; this process must be connected."""
+    """Hands runs to Ray until `close`; this process must be connected."""
 
     def __init__(self, context: RunContext, demand: Demand) -> None:
         import ray
 
         self.context, self.demand = context, demand
         self._function = _remote_function()
-        self._errand = ray.put(pickle.dumps(_errand(context, demand)))
+        storage = context.checkpoint_storage
+        self._mark = None if storage is None else mark_storage(storage)
+        self._errand = ray.put(pickle.dumps(_errand(context, demand, self._mark)))
         self._versions = _versions()
 
     def start(self, run: RemoteRun, avoid: set[str]) -> Any:  # noqa: ANN401 - Ray's generator
@@ -38,14 +42,19 @@ class Submitter:
         task = self._function.options(name=f"plastibench {run.spec.name} {run.spec.id}", **options)
         return task.remote(self._errand, pickle.dumps(run.spec), lock, self._versions)
 
+    def close(self) -> None:
+        """Remove what is left in the storage of checkpoints."""
+        if self._mark is not None:
+            self._mark.remove()
 
-def _errand(context: RunContext, demand: Demand) -> Errand:
+
+def _errand(context: RunContext, demand: Demand, mark: Checkpoint | None) -> Errand:
     """Return what nodes need, with folders as they are called everywhere."""
     workspace = context.workspace
     data = None if workspace.data == default_data() else workspace.data.absolute()
     workspace = replace(workspace, home=workspace.home.absolute(), plugins=workspace.registry.own)
     context = replace(context, workspace=workspace, num_processes=demand.runs_per_device)
-    return Errand(context, data, os.environ.get(DATA_VARIABLE))
+    return Errand(context, data, os.environ.get(DATA_VARIABLE), None if mark is None else mark.run)
 
 
 def _remote_function() -> Any:  # noqa: ANN401 - Ray's function
