@@ -40,6 +40,8 @@ MAX_RESTARTS = 50
 """Requeues after which something must be wrong."""
 INTERRUPTED = 130
 """Exit status of `plastibench run` after it has saved the states of its runs."""
+
+
 @dataclass(frozen=True)
 class SlurmScripts:
     """What was written."""
