@@ -107,7 +107,7 @@ def _warn_of_no_device(request: SlurmRequest) -> None:
 
 
 def _costs(request: SlurmRequest, path: Path) -> Mapping[str, int] | None:
-    """Return the costs of the runs, as the user gave them or from a plan, which is written beside the scripts.
+    """Return the costs of the runs, from the user or from a plan, which is written beside the scripts.
 
     None if the user needs no estimate.
     """

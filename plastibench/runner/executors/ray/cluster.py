@@ -26,6 +26,9 @@ REFRESH_SECONDS = 5.0
 """How often the nodes are listed again: a cluster grows and shrinks."""
 SMALLEST_SHARE = 0.01
 MAX_PORT = 65535
+TOKEN_HINT = (
+    "if it asks for a token, set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN if ~/.ray/auth_token is not its own"
+)
 NODE_LABEL = "ray.io/node-id"
 
 
@@ -148,7 +151,8 @@ def _connect(address: str) -> None:
         with handlers_kept():  # SIGTERM would end this program without a word
             ray.init(**options)
     except Exception as error:  # whatever Ray raises: no such cluster, other versions of Ray or Python
-        raise RequestError(one_line(f"Ray at {address} cannot be used: {error}")) from error
+        hint = f"; {TOKEN_HINT}" if isinstance(error, ConnectionError) else ""
+        raise RequestError(one_line(f"Ray at {address} cannot be used: {error}{hint}")) from error
     _silence()
 
 
@@ -164,7 +168,7 @@ def _check_address(address: str) -> None:
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal() or not 1 <= int(port) <= MAX_PORT:
         raise RequestError(
-            f"Ray address {address!r} is not HOST:PORT, such as 10.0.0.1:6379, with a port from 1 to {MAX_PORT}"
+            f"Ray address {address!r} is not HOST:PORT, such as 10.0.0.1:6379; ports end at {MAX_PORT}"
         )
     try:
         socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
