@@ -35,6 +35,7 @@ class Cuda(Accelerator):
     device_type = "cuda"
     cluster_resource: ClassVar[str | None] = "GPU"
     collectives = "nccl"
+    visible_variable: ClassVar[str | None] = "CUDA_VISIBLE_DEVICES"
     small_convolution: ClassVar[SmallConvolution] = "library"
     casts_together: ClassVar[bool] = True
     compiles = False

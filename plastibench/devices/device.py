@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
@@ -48,6 +49,8 @@ class Device:
     """Whether several runs can use a device at once."""
     collectives: ClassVar[str] = "gloo"
     """torch.distributed's backend for tensors of this type of device."""
+    visible_variable: ClassVar[str | None] = None
+    """The environment variable that hides devices of this type, if there is one."""
     small_convolution: ClassVar[SmallConvolution] = "matmul"
     """How small convolutions are fastest here."""
     fallback_variables: ClassVar[Mapping[str, str]] = {}
@@ -88,10 +91,10 @@ class Device:
         """Return the device of each of `size` processes that train one run. Raises RequestError."""
         names = self.names()
         if size > len(names):
-            there = f"{len(names)} such devices" if len(names) > 1 else "one such device"
-            raise RequestError(
-                f"{size} devices for a run are not allowed with device {self}: here is {there}"
-            )
+            there = f"here are {len(names)} such devices" if len(names) > 1 else "here is one such device"
+            chosen = os.environ.get(self.visible_variable or "")
+            limit = "" if chosen is None else f" ({self.visible_variable}={chosen})"
+            raise RequestError(f"{size} devices for a run are not allowed with device {self}: {there}{limit}")
         return names[:size]
 
     def name(self) -> str:

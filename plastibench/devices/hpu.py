@@ -16,8 +16,8 @@ PACKAGES = ("habana-torch-plugin", "habana-torch-dataloader")
 """The vendor's packages that compute."""
 
 
-VISIBLE, MODULE = "HABANA_VISIBLE_MODULES", "HLS_MODULE_ID"
-"""The vendor's variables: the cards that processes may use, and the one that this process takes."""
+MODULE = "HLS_MODULE_ID"
+"""The vendor's variable for the card that a process takes."""
 
 
 class Hpu(Accelerator):
@@ -30,6 +30,7 @@ class Hpu(Accelerator):
     cluster_resource: ClassVar[str | None] = "HPU"
     is_shareable: ClassVar[bool] = False
     collectives = "hccl"
+    visible_variable: ClassVar[str] = "HABANA_VISIBLE_MODULES"
     fallback_variables: ClassVar[Mapping[str, str]] = {"ENABLE_CONSOLE": "true", "LOG_LEVEL_PT_FALLBACK": "1"}
 
     def __init__(self, index: int | None = None) -> None:
@@ -57,10 +58,11 @@ class Hpu(Accelerator):
         """Let this process take the card of this number, before it takes any. Raises RequestError."""
         if self.index is None:
             return
-        visible = os.environ.get(VISIBLE) or ",".join(map(str, range(self.device_count())))
+        visible = os.environ.get(self.visible_variable) or ",".join(map(str, range(self.device_count())))
         modules = visible.split(",")
         if self.index >= len(modules):
-            raise RequestError(f"no device {self}: {VISIBLE}={visible} names {count(len(modules), 'card')}")
+            found = count(len(modules), "card")
+            raise RequestError(f"no device {self}: {self.visible_variable}={visible} names {found}")
         os.environ[MODULE] = modules[self.index].strip()
 
     def synchronize(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
@@ -67,6 +68,7 @@ def _train_along(assignment: Assignment, ranks: RankGroup) -> None:
     try:
         where = replace(context.data_context, ranks=ranks)
         results = protocol.run(task, method, spec.seed, where, **options)
-        deque(results, maxlen=0)
+        with warnings.catch_warnings(action="ignore"):  # the first rank gives the same ones
+            deque(results, maxlen=0)
     except IncompatibleCheckpointError:
         return  # the first rank has the same error, and starts over

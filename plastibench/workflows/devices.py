@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from plastibench.devices import Device
 from plastibench.distributed.launch import Launch, launched
 from plastibench.distributed.ranks import MIN_EXAMPLES
+from plastibench.distributed.watch import rank_timeout
 from plastibench.errors import RequestError
 from plastibench.experiments.spec import Spec, build
 from plastibench.plugins.registry import Registry
+from plastibench.workflows.request import RunOptions
 
 
 def num_devices_of_a_run(asked: int) -> int:
@@ -29,15 +31,22 @@ def num_devices_of_a_run(asked: int) -> int:
 
 
 def check_devices(
-    device: Device, num_devices: int, jobs: int | None, specs: Sequence[Spec], registry: Registry
+    device: Device, num_devices: int, options: RunOptions, specs: Sequence[Spec], registry: Registry
 ) -> None:
     """Raise RequestError if runs cannot be trained on so many devices together."""
     launch = Launch.from_environment()
     device.names_of_ranks(num_devices if launch is None else launch.local_size)
-    if jobs is not None and jobs > 1:
+    if options.jobs is not None and options.jobs > 1:
         raise RequestError(
-            f"--jobs {jobs} is not allowed with {num_devices} devices for each run: they take runs one by one"
+            f"--jobs {options.jobs} is not allowed with {num_devices} devices for each run: they take runs "
+            "one by one"
         )
+    if options.compile:
+        raise RequestError(
+            f"--compile is not allowed with {num_devices} devices for each run: only whole batches are "
+            "compiled, and each device takes a part"
+        )
+    rank_timeout()
     for spec in {(spec.condition_id, spec.variant_id): spec for spec in specs}.values():
         least, size = MIN_EXAMPLES * num_devices, spec.recipe["batch_size"]
         if size < least:

@@ -175,6 +175,13 @@ class RunOptions:
     tracking_uri: str | None = field(default=None, repr=False)
     """MLflow's address; None is a database in the home folder."""
 
+    def __post_init__(self) -> None:
+        """Raise RequestError for a number that is too small, which the command line does not let through."""
+        for name, least in {"jobs": 1, "devices": 1, "threads": 1, "retries": 0}.items():
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise RequestError(f"{name}={value} is not allowed: it must be {least} or more")
+
     @property
     def choice(self) -> ExecutorChoice:
         """Return the executor. Raises RequestError for one that does not exist, and for wrong options."""

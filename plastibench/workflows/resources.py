@@ -52,7 +52,7 @@ def run_context(
     """Return the context in which the runs that are to do are executed. Raises RequestError."""
     num_devices = num_devices_of_a_run(options.devices)
     if num_devices > 1:
-        check_devices(device, num_devices, options.jobs, specs, workspace.registry)
+        check_devices(device, num_devices, options, specs, workspace.registry)
     jobs = 1 if num_devices > 1 else options.jobs or device.default_num_processes()
     num_processes = max(1, min(jobs, len(specs)))
     if num_processes > 1:

@@ -9,17 +9,21 @@ from pathlib import Path
 
 import pytest
 from support.commands import PLAIN, command, plugin
-from support.forked import forked_command
+from support.forked import ForkedProgram, forked_command
 
 from plastibench.analysis.tables.run_notes import origin_notes
 from plastibench.devices import Cuda, get_device
+from plastibench.distributed.launch import Launch
 from plastibench.errors import RequestError
 from plastibench.experiments.grid import Grid
 from plastibench.experiments.spec import Spec
+from plastibench.plugins.registry import Registry
 from plastibench.runner.callbacks import RunCallback
 from plastibench.runner.context import RunContext
 from plastibench.runner.scheduler import run_specs
 from plastibench.runner.workspace import Workspace
+from plastibench.workflows.devices import check_devices
+from plastibench.workflows.request import RunOptions
 
 SETTINGS = {"stages": "2", "max_epochs": "2", "width": "4", "train_size": "70"}
 HOOKS = """
@@ -85,7 +89,9 @@ def refusal(tmp_path: Path, *words: object) -> str:
     return result.err
 
 
-def test_what_cannot_be_trained_on_several_devices_is_refused(tmp_path: Path) -> None:
+def test_what_cannot_be_trained_on_several_devices_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     head = "\n    needs_one_device = 'it sorts the batch'\n"
     file = plugin(tmp_path, "mine", "", PLAIN + head)
     reason = "Mine cannot be trained on several devices together: it sorts the batch"
@@ -93,32 +99,45 @@ def test_what_cannot_be_trained_on_several_devices_is_refused(tmp_path: Path) ->
     warm = "--method", "warm"
     assert "batch_size=3 is too small for 2 devices" in refusal(tmp_path, *warm, "--set", "batch_size=3")
     assert "--jobs 2 is not allowed with 2 devices" in refusal(tmp_path, *warm, "--jobs", 2)
+    assert "--devices" in refusal(tmp_path, *warm, "--devices", 0)
+    monkeypatch.setenv("PLASTIBENCH_RANK_TIMEOUT", "soon")
+    assert "PLASTIBENCH_RANK_TIMEOUT=soon is not allowed" in refusal(tmp_path, *warm)
+    monkeypatch.delenv("PLASTIBENCH_RANK_TIMEOUT")
+    with pytest.raises(RequestError, match="--compile is not allowed with 2 devices"):
+        check_devices(get_device("cpu"), 2, RunOptions(compile=True), [], Registry())
+    with pytest.raises(RequestError, match="devices=0 is not allowed: it must be 1 or more"):
+        RunOptions(devices=0)
     assert "not allowed with --executor ray" in refusal(tmp_path, *warm, "--executor", "ray")
 
 
-def test_a_named_device_is_one_device() -> None:
+def test_a_named_device_is_one_device(monkeypatch: pytest.MonkeyPatch) -> None:
     assert get_device("cpu").names_of_ranks(3) == ["cpu"] * 3, "processes share the cores"
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     with pytest.raises(RequestError, match="2 devices for a run are not allowed with device cuda:1"):
         Cuda(1).names_of_ranks(2)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,3")
+    with pytest.raises(RequestError, match=r"here is one such device \(CUDA_VISIBLE_DEVICES=0,3\)"):
+        Cuda(1).names_of_ranks(3)
 
 
-@pytest.mark.heavy
-def test_processes_of_torchrun_train_together_and_one_prints(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    words = [
-        "run",
-        "--task",
-        "digits",
-        "--model",
-        "mlp_bn",
-        "--method",
-        "warm",
-        "--seeds",
-        "1",
-        "--no-mlflow",
-    ]
-    settings = [word for name, value in SETTINGS.items() for word in ("--set", f"{name}={value}")]
+def test_what_torchrun_does_not_say_is_refused() -> None:
+    said = {"MASTER_ADDR": "here", "RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}
+    assert Launch.from_environment(said) == Launch(1, 2, 1, 2)
+    assert (
+        Launch.from_environment(
+            {**said, "RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1"}
+        )
+        is None
+    )
+    for wrong in ({"RANK": "2"}, {"WORLD_SIZE": "two"}, {"LOCAL_RANK": "-1"}, {"LOCAL_WORLD_SIZE": "3"}):
+        with pytest.raises(RequestError, match="are not what torchrun sets"):
+            Launch.from_environment({**said, **wrong})
+
+
+def torchrun(folder: Path, monkeypatch: pytest.MonkeyPatch, *words: object) -> list[ForkedProgram]:
+    """Start the two processes that torchrun would start."""
+    common = ["run", "--task", "digits", "--model", "mlp_bn", "--seeds", 1, "--no-mlflow", *words]
+    common += [word for name, value in SETTINGS.items() for word in ("--set", f"{name}={value}")]
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -127,7 +146,15 @@ def test_processes_of_torchrun_train_together_and_one_prints(
     for rank in (0, 1):
         for name, value in {**shared, "RANK": rank, "LOCAL_RANK": rank, "GLOO_SOCKET_IFNAME": "lo"}.items():
             monkeypatch.setenv(name, str(value))
-        programs.append(forked_command(*words, *settings, "--home", tmp_path / f"home-{rank}"))
+        programs.append(forked_command(*common, "--home", folder / f"home-{rank}"))
+    return programs
+
+
+@pytest.mark.heavy
+def test_processes_of_torchrun_train_together_and_one_prints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs = torchrun(tmp_path, monkeypatch, "--method", "warm")
     said = [program.communicate(timeout=300)[1] for program in programs]
     assert [program.returncode for program in programs] == [0, 0], said
     assert "each on 2 devices" in said[0]
@@ -135,3 +162,22 @@ def test_processes_of_torchrun_train_together_and_one_prints(
     assert not (tmp_path / "home-1").exists()
     (record,) = Workspace(home=tmp_path / "home-0").store.records()
     assert record.provenance["devices"] == 2
+
+
+@pytest.mark.heavy
+def test_the_first_process_of_torchrun_ends_if_the_other_hangs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PLASTIBENCH_RANK_TIMEOUT", "10")
+    hook = "def after_stage(self, learner):\n    import time\n    time.sleep(300 * learner.ranks.rank)"
+    first, second = torchrun(
+        tmp_path, monkeypatch, "--method", "mine", "--plugin", plugin(tmp_path, "mine", hook)
+    )
+    said = first.communicate(timeout=300)[1].splitlines()
+    second.kill()
+    second.communicate(timeout=60)
+    assert first.returncode == 1
+    assert said[-1] == (
+        "plastibench: rank 1 of 2 did not come to stage 2, epoch 1, step 1 within 10 s "
+        "(PLASTIBENCH_RANK_TIMEOUT); the same command continues"
+    )

@@ -119,6 +119,14 @@ def on_cpu(rank: int, size: int, folder: str, cases: list[Case]) -> None:
     _train(rank, size, folder, cases, "cpu")
 
 
+def on_cuda(rank: int, size: int, folder: str, cases: list[Case]) -> None:
+    """Train every case as one of the ranks, each on its own card, with the same bits each time."""
+    device = get_device(f"cuda:{rank}")
+    device.make_current()
+    device.use_deterministic_algorithms()
+    _train(rank, size, folder, cases, str(device))
+
+
 def on_fake_hpu(rank: int, size: int, folder: str, cases: list[Case]) -> None:
     """Train every case as one of the ranks, on a stand-in for Gaudi."""
     from support import fake_hpu
