@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from stage_table import stage_table
+from tuned_rows import tuned_text
 
 from plastibench.analysis.stats.estimate import percent
 from plastibench.analysis.stats.significance import ALPHA, min_p_value
@@ -24,6 +25,7 @@ from plastibench.errors import count
 from plastibench.experiments.presets import preset_label
 from plastibench.experiments.spec import Part
 from plastibench.plugins.registry import Registry
+from plastibench.store import tuned_settings
 from plastibench.workflows.request import Selection
 from plastibench.workflows.table import table
 
@@ -72,6 +74,9 @@ def short_name(row: ResultRow) -> str:
 
 
 def _is(row: ResultRow, method: str) -> bool:
+    origin = tuned_settings.from_record(row.records[0])
+    if origin is not None and not origin.published:
+        return False
     wanted, found = settings(method), row.records[0].spec.method
     return (found.name, dict(found.settings)) == (wanted.name, dict(wanted.settings))
 
@@ -98,6 +103,9 @@ def board_paragraphs(board: str, tables: Sequence[ResultTable]) -> Iterator[str]
         yield f"**{BOARDS[board]['name']}{regime}** ({files}). {_separated(setting)}"
         if max(len(row.metrics) for row in setting.rows) > 1:
             yield f"{_costs(setting)} {_not_separated(setting)}"
+        untuned = BOARDS[board].get("untuned")
+        if text := tuned_text(setting, short_name, untuned and (untuned, board_tables(untuned))):
+            yield text
         if "increments" in BOARDS[board]:
             yield stage_table(setting, BOARDS[board]["increments"], short_name)
     if tables:

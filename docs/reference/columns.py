@@ -34,7 +34,10 @@ MEANINGS = {
     "relative_peak_memory": "peak memory, divided by the reference's on the same hardware",
     "energy": "by the hardware's own counter, in 1,000 joules",
     "relative_energy": "energy, divided by the reference's on the same hardware",
-    "tuning_passes": "passes of all trials of the study that chose the row's settings, if one did",
+    "tuning_passes": "passes of all trials of the study that chose the row's settings, pruned and failed "
+    "ones too; empty for settings that no tuning chose",
+    "tuning_flops": "FLOPs of these trials, in 1e12 operations",
+    "tuning_seconds": "seconds of these trials, on the machine that tuned",
     "verified": "how many runs of the row were run again with the same numbers, if any was",
     "paper_last_accuracy": "as in table 1 of the DASH paper: population standard deviation in parentheses",
     "paper_last_steps": "steps of the last stage, truncated to whole numbers",

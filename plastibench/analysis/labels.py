@@ -87,7 +87,8 @@ def record_settings(record: Record) -> str:
     if origin is None:
         return text
     which = "the published settings" if origin.published else f"trial {origin.trial}"
-    return f"{text} ({which} of {count(origin.trials, 'trial')} in study {origin.study})"
+    cost = f", which took {tuned_settings.format_cost(origin.cost)}" if origin.cost else ""
+    return f"{text} ({which} of {count(origin.trials, 'trial')} in study {origin.study}{cost})"
 
 
 def setting_label(spec: Spec) -> str:

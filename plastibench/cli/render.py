@@ -14,6 +14,7 @@ from rich.text import Text
 from plastibench.analysis.tables.export import EXPORT_FORMATS
 from plastibench.cli.text_tables import plain_table
 from plastibench.errors import count, unknown
+from plastibench.store.tuned_settings import format_cost
 
 if TYPE_CHECKING:
     from plastibench.profiling.concurrency import ConcurrencyResult
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from plastibench.profiling.throughput import Throughput, TimeBreakdown
     from plastibench.runner.workspace import Workspace
     from plastibench.store.run_status import RunStatus
+    from plastibench.store.tuned_settings import TunedSettings
     from plastibench.workflows.submit import Submission
     from plastibench.workflows.tune import TuneResult
 
@@ -106,7 +108,7 @@ def tuning_lines(result: TuneResult, workspace: Workspace) -> list[str]:
     """Return the best trials of each study, and the command that measures them."""
     from plastibench.runner.workspace import default_data
     from plastibench.tuning.objective import format_values
-    from plastibench.tuning.trials import best_trials
+    from plastibench.tuning.trials import best_trials, trial_costs
 
     lines = []
     for study in result.studies:
@@ -118,6 +120,7 @@ def tuning_lines(result: TuneResult, workspace: Workspace) -> list[str]:
                 f"{study.plan.study_name}: trial {trial.number} of {count(len(trials), 'trial')}: "
                 f"{values} with {params}"
             )
+        lines += [f"  all its trials took {format_cost(trial_costs(trials))}"] if trials else []
     if result.suite is None:
         return [*lines, "no trial was judged: there is nothing to choose from"]
     words = ["plastibench", "run", "--tuned", result.suite.stem, "--home", str(workspace.home)]
@@ -151,13 +154,18 @@ def submission_lines(result: Submission) -> list[str]:
         "made with: " + "; ".join(f"{name} {value}" for name, value in origins.items()),
     ]
     lines += [f"source of {kind} {name} (code {code}) is in the file" for kind, name, code in content.plugins]
-    lines += [f"tuned with {count(one.trials, 'trial')}: study {one.study}" for one in content.tuned.values()]
+    lines += [_tuning_line(one) for one in content.tuned.values()]
     return lines
+
+
+def _tuning_line(origin: TunedSettings) -> str:
+    cost = f", {format_cost(origin.cost)}" if origin.cost else ""
+    return f"tuned with {count(origin.trials, 'trial')}: study {origin.study}{cost}"
 
 
 def tuning_as_dict(result: TuneResult) -> dict[str, Any]:
     """Return each study's best trials, and the suite of the chosen settings, as plain values."""
-    from plastibench.tuning.trials import best_trials
+    from plastibench.tuning.trials import best_trials, trial_costs
 
     return {
         "tuning": result.name,
@@ -168,6 +176,7 @@ def tuning_as_dict(result: TuneResult) -> dict[str, Any]:
                 "method": study.plan.base_spec.method.name,
                 "objectives": study.plan.config.objectives,
                 "num_trials": len(study.finished_trials()),
+                "cost": trial_costs(study.finished_trials()),
                 "best": [
                     {"trial": trial.number, "values": trial.values, "settings": trial.params}
                     for trial in best_trials(study.study)

@@ -1,6 +1,7 @@
 """Which settings a tuning chose: saved beside the runs, since it does not affect their numbers."""
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -17,6 +18,8 @@ from plastibench.system.locks import file_lock
 
 FOLDER = "tuned"
 FILE = "chosen.json"
+COSTS = ("passes", "flops", "seconds")
+"""What a study took, all trials together."""
 KEY = "tuned"
 """The field of a record's provenance that says where its settings come from."""
 
@@ -37,7 +40,26 @@ class TunedSettings:
     published: bool = False
     """Whether the published settings themselves were chosen, because nothing better was found."""
     passes: float | None = None
-    """Examples passed forward and backward in all trials of the study; None if it is not known."""
+    """Examples passed forward and backward in all trials of the study, as `flops` and `seconds` are those of
+    all trials; None if it is not known."""
+    flops: float | None = None
+    seconds: float | None = None
+
+    @property
+    def cost(self) -> dict[str, float]:
+        """Return what all trials of the study took, as far as it is known, by the names of costs of runs."""
+        values = {name: getattr(self, name) for name in COSTS}
+        return {name: float(value) for name, value in values.items() if value is not None}
+
+
+def format_cost(cost: Mapping[str, float]) -> str:
+    """Return the known costs of a study, each with its unit."""
+    units = {
+        "passes": ("{:,.0f} passes", 1.0),
+        "flops": ("{:,.4g} TFLOPs", 1e12),
+        "seconds": ("{:,.1f} s", 1.0),
+    }
+    return ", ".join(text.format(cost[name] / unit) for name, (text, unit) in units.items() if name in cost)
 
 
 def suite_path(home: Path, name: str) -> Path:
@@ -141,6 +163,13 @@ def from_grids(specs_by_grid: Iterable[tuple[Grid, Iterable[Spec]]]) -> dict[str
     return {variant: replace(origin, published=variant in published) for variant, origin in chosen.items()}
 
 
+def united(first: TunedSettings, second: TunedSettings) -> TunedSettings | None:
+    """Return what two accounts of one choice say together, of each cost the higher; None if they differ."""
+    cost = {name: max(first.cost.get(name, 0.0), value) for name, value in second.cost.items()}
+    known = replace(first, **cost)
+    return known if replace(second, **known.cost) == known else None
+
+
 def from_record(record: Record) -> TunedSettings | None:
     """Return where the settings of a record come from, or None if no tuning chose them."""
     fields = record.provenance.get(KEY)
@@ -169,10 +198,17 @@ def _attach(record: Record, origin: TunedSettings | None) -> Record:
 
 def _parse(fields: Mapping[str, Any]) -> TunedSettings:
     try:
-        return TunedSettings(**fields)
+        chosen = TunedSettings(**fields)
     except TypeError as error:
         allowed = ", ".join(TunedSettings.__dataclass_fields__)
         raise RequestError(f"tuned = {dict(fields)} is not what a tuning writes: {allowed}") from error
+    given = [name for name in COSTS if getattr(chosen, name) is not None]
+    for name in ("trials", "trial", *given):
+        value = getattr(chosen, name)
+        is_number = isinstance(value, int if name not in COSTS else int | float) and value is not True
+        if not is_number or not 0 <= value < math.inf:
+            raise RequestError(f"{name} = {value!r} of study {chosen.study} must be a number from 0 on")
+    return chosen
 
 
 def _read(home: Path) -> dict[str, Any]:

@@ -75,6 +75,7 @@ class Aggregate:
         # The same mean, summed in another order, is the same value.
         costs = {name: row.cost[name] for name in COSTS}
         values |= {f"total_{name}": cost and float(f"{cost:.9g}") for name, cost in costs.items()}
+        values |= {f"tuning_{name}": float(f"{cost:.9g}") for name, cost in row.tuning_cost.items() if cost}
         known = {name: value for name, value in values.items() if value is not None}
         return {FORBIDDEN.sub("_", name): value for name, value in known.items()}
 
@@ -170,6 +171,8 @@ def _write_view(
     metrics = ["average_accuracy", "average_accuracy_sd", "n"]
     metrics += [f"{FORBIDDEN.sub('_', gain)}{end}" for gain in gains for end in ends]
     metrics += [f"total_{name}" for name in ("passes", "flops", "seconds")]
+    if any(aggregate.row.tuning_cost for aggregate in aggregates):
+        metrics += ["tuning_passes"]
     metrics += ["average_accuracy_low", "average_accuracy_high"]
     methods = [aggregate.row.records[0].spec.method for aggregate in aggregates]
     params = list(dict.fromkeys(f"{method.name}.{name}" for method in methods for name in method.settings))

@@ -15,7 +15,7 @@ from plastibench.system.files import write_atomic
 from plastibench.tuning.objective import format_values
 from plastibench.tuning.plan import DATA
 from plastibench.tuning.storage import load_studies
-from plastibench.tuning.trials import COSTS, best_trials, finished_trials
+from plastibench.tuning.trials import best_trials, finished_trials, trial_costs
 
 if TYPE_CHECKING:
     import optuna
@@ -79,9 +79,8 @@ def _tuned_grid(study: optuna.Study, trial: FrozenTrial) -> dict[str, Any]:
     grid, defaults = study.user_attrs["grid"], study.user_attrs["defaults"]
     changes = {name: value for name, value in trial.params.items() if value != defaults[name]}
     finished = finished_trials(study)
-    passes = sum(float(one.user_attrs.get(COSTS, {}).get("passes", 0.0)) for one in finished)
     origin: dict[str, Any] = {"study": study.study_name, "trials": len(finished), "trial": trial.number}
-    origin["passes"] = passes
+    origin |= trial_costs(finished)
     if study.user_attrs["facts"].get(DATA):
         origin["data"] = study.user_attrs["facts"][DATA]
     instead_of = {name: defaults[name] for name in changes if "." not in name}

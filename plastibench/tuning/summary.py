@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from plastibench.errors import count
+from plastibench.store.tuned_settings import format_cost
 from plastibench.tuning.objective import OBJECTIVES, format_values
-from plastibench.tuning.trials import COSTS, RULE, best_trials, finished_trials, published_trial
+from plastibench.tuning.trials import COSTS, RULE, best_trials, finished_trials, published_trial, trial_costs
 
 if TYPE_CHECKING:
     import optuna
@@ -44,6 +45,8 @@ class StudySummary:
     """The value of the published settings; None if their trial is not complete."""
     best: str
     """The best trials, as text."""
+    cost: dict[str, float]
+    """What all finished trials took: passes, FLOPs and seconds."""
     num_trials: dict[str, int]
     """Complete, pruned and failed trials, by Optuna's state."""
     pruned: dict[str, list[int]]
@@ -75,6 +78,7 @@ def summarize(study: optuna.Study) -> StudySummary:
         best="; ".join(
             f"trial {trial.number}: {_format(trial, terms['objective'])}" for trial in best_trials(study)
         ),
+        cost=trial_costs(trials),
         num_trials={state: states.count(state) for state in ("COMPLETE", "PRUNED", "FAIL")},
         pruned=_pruned(trials),
         history=_history(complete, objective.sign),
@@ -164,6 +168,7 @@ def _lines(summary: StudySummary) -> list[str]:
         f"{summary.name}: {summary.objective}",
         f"  trials      {counts['COMPLETE']} complete, {counts['PRUNED']} pruned, {counts['FAIL']} failed",
         *([f"  pruned      trials by rule: {'; '.join(pruned)}"] if pruned else []),
+        *([f"  cost        {format_cost(summary.cost)}"] if summary.cost else []),
         f"  published   {'-' if summary.published is None else f'{summary.published:,.6g} {summary.unit}'}",
         f"  best        {summary.best or '-'}",
     ]

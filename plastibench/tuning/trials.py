@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -42,6 +44,19 @@ def published_trial(study: optuna.Study) -> FrozenTrial | None:
     """Return the trial of the published settings, trial 0 or what repeats it; None if it has not begun."""
     defaults = study.user_attrs["defaults"]
     return next((trial for trial in counted_trials(study) if trial.params == defaults), None)
+
+
+def trial_costs(trials: Sequence[FrozenTrial]) -> dict[str, float]:
+    """Return what trials took together, pruned and failed ones too, by the names that costs of runs have.
+
+    What a trial does not say is left out: FLOPs that its device cannot count, and costs of older trials.
+    """
+    spent = [trial.user_attrs.get(COSTS, {}) for trial in trials]
+    units = set.intersection(*map(set, spent)) if spent else set[str]()
+    totals = {unit: math.fsum(costs[unit] for costs in spent) for unit in units}
+    if "hours" in totals:
+        totals["seconds"] = round(3600 * totals.pop("hours"), 3)
+    return dict(sorted(totals.items()))
 
 
 def best_trials(study: optuna.Study) -> list[FrozenTrial]:

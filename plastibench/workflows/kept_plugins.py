@@ -57,12 +57,18 @@ def with_plugins_of_tuning(workspace: Workspace, suite: Suite) -> Workspace:
             _check(path, plugin, suite.code[plugin.name])
             _log(workspace, plugin, path, "")
             kept.append(plugin)
-        elif not registry.has(plugin.kind, plugin.name, suite.code[plugin.name]):
-            logger.warning(
-                "%s %s has changed since tuning %s, which chose its settings for the source kept in %s",
-                *(plugin.kind, plugin.name, suite.name, path),
-            )
     return workspace.with_kept(kept)
+
+
+def warn_of_changes(suite: Suite, specs: Iterable[Spec]) -> None:
+    """Log a warning for each plug-in whose code is not that for which a tuning chose the suite's settings."""
+    parts = {(kind, part.name): part.code for spec in specs for kind, part in spec.all_parts()}
+    for (kind, name), code in parts.items():
+        if suite.code.get(name, code) != code:
+            logger.warning(
+                "%s %s has changed since tuning %s: its settings were chosen for other code (%s, now %s)",
+                *(kind, name, suite.name, suite.code[name], code),
+            )
 
 
 def has_plugins_of(source: RunSource, spec: Spec) -> bool:

@@ -155,7 +155,10 @@ class _Merger:
         known = self.target.tuned_settings()
         for source in self.sources:
             for variant, origin in source.tuned_settings().items():
-                if known.setdefault(variant, origin) != origin:
+                both = tuned_settings.united(known.setdefault(variant, origin), origin)
+                if both is not None:
+                    known[variant] = both
+                else:
                     logger.warning(
                         "settings that study %s chose in %s are kept as those of study %s",
                         origin.study,

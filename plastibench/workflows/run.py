@@ -27,7 +27,7 @@ from plastibench.tracking.background import mirrored
 from plastibench.tracking.follower import MirrorJob
 from plastibench.workflows.estimate import announce_run_time
 from plastibench.workflows.finished_runs import log_damaged
-from plastibench.workflows.kept_plugins import with_plugins_of_tuning
+from plastibench.workflows.kept_plugins import warn_of_changes, with_plugins_of_tuning
 from plastibench.workflows.request import RunOptions, RunRequest
 from plastibench.workflows.resources import (
     device_of_parent,
@@ -71,6 +71,7 @@ def run(request: RunRequest, callbacks: Sequence[RunCallback] = ()) -> RunResult
     suite = selection.resolved_suite
     if selection.tuned:
         selection = replace(selection, workspace=with_plugins_of_tuning(selection.workspace, suite))
+    warn_of_changes(suite, selection.specs)
     batch = Batch(
         workspace=selection.workspace,
         suite=suite,

@@ -16,6 +16,8 @@ from plastibench.store.record_rules import check_record
 from plastibench.store.records_file import SUFFIX, Board, RecordsFile, board_name, write_records
 from plastibench.store.run_source import RunSource
 from plastibench.store.run_status import started_specs
+from plastibench.store.run_store import Store
+from plastibench.tuning.recount import recount
 from plastibench.workflows.finished_runs import FinishedRuns, finished_runs
 from plastibench.workflows.request import Selection
 from plastibench.workflows.selected_specs import specs_of_tasks
@@ -89,6 +91,7 @@ def _content(name: str, selection: Selection, runs: FinishedRuns) -> RecordsFile
     }
     variants = {record.variant_id for record in runs.records}
     tuned = {variant: one for variant, one in source.tuned_settings().items() if variant in variants}
+    tuned = recount(source.home, tuned) if isinstance(source, Store) else tuned
     board = Board(name, runs.references.baseline, runs.references.cost_reference)
     bare = tuple(_bare(record) for record in runs.records)
     refused = {(one.spec.condition_id, one.spec.method.name): one for one in runs.refused}

@@ -11,6 +11,7 @@ from support.recorded import a_file
 from support.reports import HOSTILE, a_run, some_runs
 
 from plastibench.analysis.report.site import recipe_label
+from plastibench.store.tuned_settings import TunedSettings
 
 pytestmark = pytest.mark.heavy
 
@@ -72,6 +73,30 @@ def test_hostile_names_are_text_and_a_folder_without_records_is_refused(tmp_path
     refused = command("site", tmp_path / "site" / "boards")
     assert (refused.status, len(refused.lines())) == (2, 1)
     assert "no records files (NAME.jsonl.xz) in" in refused.err
+
+
+def test_the_index_says_which_settings_were_tuned_and_what_that_took(tmp_path: Path) -> None:
+    runs = some_runs(2)
+    origins = {
+        runs[0].variant_id: TunedSettings("s", 8, 0, published=True, passes=5678.0),
+        runs[2].variant_id: TunedSettings("s", 8, 3, passes=12345.0),
+    }
+    for name, tuned in (("without", {}), ("with", origins)):
+        (tmp_path / name).mkdir()
+        a_file(tmp_path / name / "b.jsonl.xz", runs, tuned=tuned)
+        site(tmp_path / name, tmp_path / name / "site")
+    assert "tuning passes" not in (tmp_path / "without/site/index.html").read_text()
+    index = (tmp_path / "with/site/index.html").read_text()
+    assert '<th scope="col" data-choice="settings">settings</th><th scope="col">tuning passes</th>' in index
+    for settings, passes in (
+        ("tuned, 8 trials", "12,345"),
+        ("published, the best of 8 trials", "5,678"),
+        ("published", "-"),
+    ):
+        assert f"<td>{settings}</td><td>{passes}</td>" in index
+    page = (tmp_path / "with/site/boards/b.html").read_text()
+    assert "mine (tuned, 8 trials)" in page
+    assert "12,345" in page
 
 
 def test_a_recipe_is_named_with_what_is_unusual() -> None:

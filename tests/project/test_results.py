@@ -11,6 +11,7 @@ import runpy
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -19,12 +20,16 @@ import pytest
 import yaml
 from PIL import Image
 from support.commands import command
+from support.recorded import a_file
+from support.reports import a_run
 
 from plastibench.analysis.stats.estimate import Estimate
 from plastibench.experiments import suites
-from plastibench.experiments.spec import Spec
+from plastibench.experiments.spec import Part, Spec
 from plastibench.plugins.registry import Registry
+from plastibench.store.record import Record
 from plastibench.store.records_file import read_records
+from plastibench.store.tuned_settings import TunedSettings
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "results"
@@ -99,6 +104,47 @@ def test_the_prose_of_a_board_says_what_its_table_says(docs: Mapping[str, Module
     assert "as a factor of cold start's: warm start 0.36; above it `shrink_perturb` 1.32." in costs
     assert "`dash` +0.74 [-0.55, +2.03]" in costs.partition("Not to be told")[2]
     assert limits == docs["boards"].BOARDS["field-cpu"]["limits"]
+
+
+def test_a_tuned_board_compares_tuned_rows_with_tuned_references(
+    docs: Mapping[str, ModuleType], tmp_path: Path
+) -> None:
+    runs, tuned = [], {}
+    for method, published, better in (("warm", 50, 60), ("cold", 52, 58), ("dash", 55, 61), ("sam", 57, 57)):
+        part = docs["boards"].settings(method)
+        for seed in range(3):
+            runs += [_flat_run(part, seed, published + seed / 10), _flat_run(part, seed, better, rate=0.5)]
+        kept = published == better
+        origin = TunedSettings("s", 8, 3, {} if kept else {"learning_rate": 0.1}, published=kept, passes=2e6)
+        tuned[runs[-2 if kept else -1].variant_id] = origin
+        runs = runs[:-6] + runs[-6::2] if kept else runs
+    path = a_file(tmp_path / "b.jsonl.xz", runs, tuned=tuned)
+    tables = command("table", "--records", path)
+    assert tables.status == 0, tables.err
+    boards = docs["boards"]
+    (setting,) = boards.table(boards.Selection(records=(path,))).tables
+    _, _, text, limits = boards.board_paragraphs("field-tuned-cpu", [setting])
+    assert text.startswith(
+        "Each method tuned with 8 trials: above tuned warm start, with intervals without 0, `dash` +1.00"
+    )
+    assert "below it `sam` -2.90" in text
+    assert "above tuned cold start, with intervals without 0, `dash` +3.00" in text
+    assert "million passes" in text
+    assert "times one run of cold start" in text
+    assert "`warm` +9.90" in text.partition("Chosen minus published settings: ")[2]
+    assert "No trial was better than the published settings of `sam`." in text
+    assert "Ranks by average accuracy, tuned and on field-cpu: `dash` 1 and " in text
+    assert limits == boards.BOARDS["field-tuned-cpu"]["limits"]
+    assert boards.find_row(setting, "warm").method == "warm"
+    assert {boards.short_name(row) for row in setting.rows} == {row.method for row in setting.rows}
+    assert boards.tuned_text(boards.board_tables("quickstart")[0], boards.short_name, None) == ""
+
+
+def _flat_run(method: Part, seed: int, accuracy: float, rate: float = 0.1) -> Record:
+    """Return a run with the same accuracy after each stage, in percent."""
+    run = a_run(method.name, seed, learning_rate=rate)
+    stages = [{**stage, "test_accuracy": accuracy / 100} for stage in run.stages]
+    return replace(run, spec=replace(run.spec, method=method), stages=stages)
 
 
 @pytest.mark.parametrize(

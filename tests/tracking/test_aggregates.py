@@ -17,7 +17,7 @@ from plastibench.experiments.spec import Part
 from plastibench.store import leaderboards
 from plastibench.store.record import Record
 from plastibench.tracking import TrackingServer
-from plastibench.tracking.aggregates import write_aggregates
+from plastibench.tracking.aggregates import Aggregate, write_aggregates
 from plastibench.tracking.follower import MirrorJob, StoreFollower
 from plastibench.tracking.leaderboard import leaderboard_tables
 from plastibench.tracking.writer import MlflowWriter
@@ -94,6 +94,21 @@ def test_an_aggregate_has_what_its_row_has(home: Path) -> None:
     assert found["mine"].data.params["mine.strength"] == "1.0"
     assert "seed" not in found["mine"].data.params
     assert found["mine"].info.run_name == "3 seeds: mine"
+
+
+def test_an_aggregate_of_tuned_settings_has_what_the_tuning_took() -> None:
+    origin = {"study": "s", "trials": 8, "trial": 3, "passes": 12345.0, "seconds": 60.5}
+    records = [
+        record.with_provenance(tuned=origin) if record.spec.method.name == "mine" else record
+        for record in some_runs(2)
+    ]
+    (table,) = leaderboard_tables(records)
+    found = {row.method: Aggregate(table, row) for row in table.rows}
+    tuned = found["mine (tuned, 8 trials)"]
+    assert tuned.name == "2 seeds: mine (tuned, 8 trials)"
+    named = {name: value for name, value in tuned.metrics.items() if name.startswith("tuning")}
+    assert named == {"tuning_passes": 12345.0, "tuning_seconds": 60.5}
+    assert not any(name.startswith("tuning") for name in found["warm"].metrics)
 
 
 @pytest.mark.heavy

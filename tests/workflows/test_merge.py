@@ -171,6 +171,10 @@ def test_tuned_settings_are_copied(tmp_path: Path) -> None:
     again = merge(target, a)
     assert f"settings that study later chose in {a} are kept as those of study s" in again.err
     assert tuned_settings.load(target) == {run.spec.variant_id: origin}
+    dearer = replace(origin, passes=7.0)
+    tuned_settings.save(a, {run.spec.variant_id: dearer})
+    assert "are kept as those" not in merge(target, a).err
+    assert tuned_settings.load(target) == {run.spec.variant_id: dearer}
 
 
 def test_suites_of_tunings_are_copied_with_their_plugins(tmp_path: Path) -> None:

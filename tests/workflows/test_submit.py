@@ -36,19 +36,22 @@ def files(home: Path) -> dict[Path, bytes]:
 
 def test_a_packed_home_becomes_the_same_home_and_the_same_tables(tmp_path: Path) -> None:
     home, out = a_home(tmp_path / "home", runs()), tmp_path / "mine.jsonl.xz"
+    cost = {"passes": 12345.0, "flops": 2.5e12, "seconds": 60.0}
     tuned_settings.save(
-        home, {runs()[2].variant_id: tuned_settings.TunedSettings("s", trials=9, trial=4, passes=12345.0)}
+        home, {runs()[2].variant_id: tuned_settings.TunedSettings("s", trials=9, trial=4, **cost)}
     )
     packed = command("submit", "--home", home, "--out", out)
     assert packed.status == 0, packed.err
     assert "mine.jsonl.xz: board mine, 6 runs, " in packed.out
     assert "seeds: 2 to 2 of each method" in packed.out
-    assert "tuned with 9 trials: study s" in packed.out
+    assert "tuned with 9 trials: study s, 12,345 passes, 2.5 TFLOPs, 60.0 s" in packed.out
     assert command("merge", out, "--home", tmp_path / "copy").status == 0
     assert files(tmp_path / "copy") == files(home)
-    shown = command("table", "--records", out, "--format", "md", "--columns", "tuning_passes").out
-    assert "| dash (tuned, 9 trials) | 12,345 |" in shown
-    assert "| warm | - |" in shown
+    columns = "tuning_passes,tuning_flops,tuning seconds"
+    shown = command("table", "--records", out, "--format", "md", "--columns", columns).out
+    assert "| dash (tuned, 9 trials) | 12,345 | 2.50 | 60.0 |" in shown
+    assert "| warm | - | - | - |" in shown
+    assert "(trial 4 of 9 trials in study s, which took 12,345 passes, 2.5 TFLOPs, 60.0 s)" in shown
     for format in ("md", "csv", "json"):
         read = command("table", "--records", out, "--format", format, "--home", tmp_path / "none")
         assert read.status == 0, read.err

@@ -138,9 +138,17 @@ def test_table_has_default_and_tuned_rows(tuned_home: Path, tmp_path: Path) -> N
         default = {"warm", "shrink_perturb"}
         labels = {row["method"] for row in table["rows"]}
         assert default <= labels <= {*default, *(f"{name} (tuned, 2 trials)" for name in default)}
-        tuned = [row["tuning_passes"] for row in table["rows"] if "tuned" in row["method"]]
-        assert all(passes > 0 for passes in tuned)
-        assert len(tuned) == len(labels) - len(default)
+        cost = {row["method"].partition(" ")[0]: row for row in table["rows"] if "tuning_passes" in row}
+        for study, method in zip(studies(tuned_home), ("shrink_perturb", "warm"), strict=True):
+            spent = [trial.user_attrs[COSTS] for trial in study.get_trials()]
+            for name, unit in {"passes": 1, "flops": 1, "hours": 3600}.items():
+                shown = cost[method][f"tuning_{name.replace('hours', 'seconds')}"]
+                assert shown == pytest.approx(sum(unit * one[name] for one in spent), abs=1e-3)
+        wide = command(
+            "table", "--format", "md", "--columns", "tuning_passes,tuning_flops", "--home", home
+        ).out
+        assert f"| {cost['warm']['tuning_passes']:,.0f} |" in wide
+        assert "tuning: of all trials of the study that chose a row's settings" in wide
         assert any("2 trials in study digits-small_resnet/warm-" in note for note in table["notes"])
 
 

@@ -13,9 +13,13 @@ from plastibench.analysis.report.page import make_environment, shared_parts
 from plastibench.analysis.report.sentences import headline
 from plastibench.analysis.tables.columns import COLUMNS
 from plastibench.analysis.tables.table import ResultRow, ResultTable
+from plastibench.errors import count
 from plastibench.experiments.spec import Spec
+from plastibench.store import tuned_settings
 from plastibench.store.verifications import SELF_REPORTED, VERDICTS
 
+TUNED_COLUMNS = (("settings", "settings"), ("tuning passes", ""))
+"""Of a site with a row that a tuning chose."""
 COLUMNS_AND_CHOICES = (
     ("board", "board"),
     ("n", ""),
@@ -23,6 +27,7 @@ COLUMNS_AND_CHOICES = (
     ("gain over baseline", ""),
     ("relative passes", ""),
     ("on the Pareto front", "on the front"),
+    *TUNED_COLUMNS,
     *((name, name) for name in ("verified", "task", "model", "regime", "device", "version", "recipe")),
 )
 """The columns after the method, and what a reader chooses by their values, if that is offered."""
@@ -61,12 +66,17 @@ class IndexRow(NamedTuple):
     passes: str
     pareto: str
     """"yes" if no other method of the setting has a higher accuracy at the same passes or fewer."""
+    settings: str
+    """Whether they are published or chosen by a tuning, and among how many trials."""
+    tuning: str
+    """Passes of all these trials."""
     verified: str
 
 
 def render_index(boards: Sequence[Board], title: str) -> str:
     """Return the HTML page; the same boards give the same text."""
     rows = [row for board in boards for row in _rows(board)]
+    tuned = any(row.tuning_cost for board in boards for table in board.tables for row in table.rows)
     return (
         make_environment()
         .get_template("index.html")
@@ -74,7 +84,8 @@ def render_index(boards: Sequence[Board], title: str) -> str:
             title=title,
             boards=boards,
             rows=rows,
-            columns=COLUMNS_AND_CHOICES,
+            columns=[each for each in COLUMNS_AND_CHOICES if tuned or each not in TUNED_COLUMNS],
+            tuned=tuned,
             settings={board.name: [_setting(table) for table in board.tables] for board in boards},
             num_runs=sum(
                 len(row.records) for board in boards for table in board.tables for row in table.rows
@@ -112,12 +123,22 @@ def _rows(board: Board) -> Iterator[IndexRow]:
                 significant=COLUMNS["gain_over_baseline"].format_cell(row, table).significant,
                 passes=_cell("relative_passes", row, table) if row.relative_cost else "-",
                 pareto="yes" if row.method in front else "no",
+                settings=_settings(row),
+                tuning=_cell("tuning_passes", row, table),
                 verified=_verified(row),
             )
 
 
 def _cell(column: str, row: ResultRow, table: ResultTable) -> str:
     return COLUMNS[column].format_cell(row, table).text
+
+
+def _settings(row: ResultRow) -> str:
+    origin = tuned_settings.from_record(row.records[0])
+    if origin is None:
+        return "published"
+    trials = count(origin.trials, "trial")
+    return f"published, the best of {trials}" if origin.published else f"tuned, {trials}"
 
 
 def _verified(row: ResultRow) -> str:

@@ -97,8 +97,11 @@ def _cost_to_match(row: ResultRow, table: ResultTable) -> str:
     return "never" if row.cost_to_match is None else f"{row.cost_to_match:.2f}"
 
 
-def _tuning_passes(row: ResultRow, _: ResultTable) -> Cell:
-    return Cell("-" if row.tuning_passes is None else f"{row.tuning_passes:,.0f}")
+def _tuning_cost(header: str, name: str, format_spec: str, unit: float = 1.0) -> Column:
+    def text(cost: Mapping[str, float]) -> str:
+        return format(cost[name] / unit, format_spec) if name in cost else "-"
+
+    return Column(header, lambda row, _: Cell(text(row.tuning_cost)), "tuned")
 
 
 def _verified(row: ResultRow, _: ResultTable) -> Cell:
@@ -146,7 +149,9 @@ COLUMNS: dict[str, Column] = {
     "relative_peak_memory": _relative_cost("relative peak memory", "peak_memory"),
     "energy": _cost("energy kJ", "energy", ",.2f", 1e3),
     "relative_energy": _relative_cost("relative energy", "energy"),
-    "tuning_passes": Column("tuning passes", _tuning_passes, "tuned"),
+    "tuning_passes": _tuning_cost("tuning passes", "passes", ",.0f"),
+    "tuning_flops": _tuning_cost("tuning TFLOPs", "flops", ",.2f", 1e12),
+    "tuning_seconds": _tuning_cost("tuning seconds", "seconds", ",.1f"),
     "verified": Column("verified", _verified, "verified"),
     "paper_last_accuracy": _paper("last test acc", lambda run: run.last, percent),
     "paper_last_steps": _paper("last steps", lambda run: run.steps[-1], _truncated),
@@ -209,7 +214,7 @@ def available_columns(table: ResultTable, columns: Sequence[str] = STYLES["wide"
     """Return those columns whose reference the table has."""
     missing = {role for role in ("baseline", "cost_reference") if getattr(table, role) is None}
     missing |= set() if any(row.verdicts for row in table.rows) else {"verified"}
-    missing |= set() if any(row.tuning_passes for row in table.rows) else {"tuned"}
+    missing |= set() if any(row.tuning_cost for row in table.rows) else {"tuned"}
     return [name for name in columns if COLUMNS[name].requires not in missing]
 
 

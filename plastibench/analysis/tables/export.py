@@ -87,6 +87,7 @@ def row_as_dict(row: ResultRow) -> dict[str, Any]:
         "seeds": list(row.seeds),
         "last_accuracy": row.last.as_dict(),
         "average_accuracy": row.average.as_dict(),
+        **{f"tuning_{name}": value for name, value in row.tuning_cost.items()},
         "cost": dict(row.cost),
         "hardware": {
             name: {"cost": dict(cost), "relative_cost": dict(relative)}
@@ -144,8 +145,6 @@ def _row_with_references(row: ResultRow, table: ResultTable) -> dict[str, Any]:
         if gain is not None:
             p_values = {"p": gain.p, "noninferiority_p": gain.noninferiority_p}
             values[f"gain_over_{role}"] = gain.estimate.as_dict() | p_values
-    if row.tuning_passes is not None:
-        values["tuning_passes"] = row.tuning_passes
     if row.verdicts:
         values["verified"] = dict(row.verdicts)
     return values | {"relative_cost": dict(row.relative_cost), "cost_to_match": row.cost_to_match}

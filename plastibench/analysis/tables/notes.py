@@ -56,8 +56,8 @@ def table_notes(table: ResultTable, columns: Sequence[str]) -> list[str]:
     return [
         *notes,
         *(
-            ["tuning passes: of all trials of the study that chose a row's settings"]
-            if "tuning_passes" in columns
+            ["tuning: of all trials of the study that chose a row's settings; a run's own cost comes on top"]
+            if any(name.startswith("tuning_") for name in columns)
             else ()
         ),
         *(_verification_notes(table) if "verified" in columns else ()),

@@ -90,10 +90,10 @@ class ResultRow:
         return f"{self.method}: the same weights as {self.baseline} in {runs}: it changed nothing{where}"
 
     @property
-    def tuning_passes(self) -> float | None:
-        """Return the passes of the trials that chose its settings; None if none did, or it is not known."""
+    def tuning_cost(self) -> Mapping[str, float]:
+        """Return what the trials took that chose its settings; nothing if none did, or it is not known."""
         origin = tuned_settings.from_record(self.records[0])
-        return None if origin is None else origin.passes
+        return {} if origin is None else origin.cost
 
     @cached_property
     def marks(self) -> Mapping[int, Mark]:
