@@ -51,6 +51,11 @@ class TunedSettings:
         values = {name: getattr(self, name) for name in COSTS}
         return {name: float(value) for name, value in values.items() if value is not None}
 
+    def with_cost(self, cost: Mapping[str, float]) -> "TunedSettings":
+        """Return the same with these costs, beside those that it has."""
+        fields: dict[str, Any] = dict(cost)
+        return replace(self, **fields)
+
 
 def format_cost(cost: Mapping[str, float]) -> str:
     """Return the known costs of a study, each with its unit."""
@@ -166,8 +171,8 @@ def from_grids(specs_by_grid: Iterable[tuple[Grid, Iterable[Spec]]]) -> dict[str
 def united(first: TunedSettings, second: TunedSettings) -> TunedSettings | None:
     """Return what two accounts of one choice say together, of each cost the higher; None if they differ."""
     cost = {name: max(first.cost.get(name, 0.0), value) for name, value in second.cost.items()}
-    known = replace(first, **cost)
-    return known if replace(second, **known.cost) == known else None
+    known = first.with_cost(cost)
+    return known if second.with_cost(known.cost) == known else None
 
 
 def from_record(record: Record) -> TunedSettings | None:

@@ -54,7 +54,7 @@ def _recount(study: optuna.Study, origin: TunedSettings) -> TunedSettings:
     is_best = any(trial.number == origin.trial for trial in best_trials(study))
     needed = len(finished) if is_best else max(origin.trials, numbers.index(origin.trial) + 1)
     counted = finished[:needed]
-    found = replace(origin, trials=len(counted), **trial_costs(counted))
+    found = replace(origin, trials=len(counted)).with_cost(trial_costs(counted))
     if _is_less(origin, found):
         logger.warning(
             "study %s: %s as its trials say, not %s",

@@ -150,6 +150,12 @@ def test_table_has_default_and_tuned_rows(tuned_home: Path, tmp_path: Path) -> N
         assert f"| {cost['warm']['tuning_passes']:,.0f} |" in wide
         assert "tuning: of all trials of the study that chose a row's settings" in wide
         assert any("2 trials in study digits-small_resnet/warm-" in note for note in table["notes"])
+        assert "has changed since tuning" not in answer.err
+    copy = tmp_path / "copy.toml"
+    copy.write_text(re.sub('^warm = ".*"', 'warm = "0123"', suite.read_text(), flags=re.MULTILINE))
+    warned = command("run", "--no-mlflow", copy, "--home", tmp_path)
+    assert (warned.status, "finished already" in warned.err) == (0, True)
+    assert "method warm has changed since tuning copy: its settings were chosen for other code" in warned.err
 
 
 def test_tuning_cannot_read_the_test_data(tmp_path: Path) -> None:
