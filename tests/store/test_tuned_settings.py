@@ -43,7 +43,8 @@ def test_two_accounts_give_what_either_knows_and_the_higher_cost() -> None:
     together = replace(SAID, seconds=5.0)
     assert united(SAID, other) == united(other, SAID) == together
     assert united(SAID, replace(SAID, passes=None)) == SAID
-    for name, value in {"study": "t", "trials": 10, "trial": 5, "data": "x", "published": True}.items():
+    others: dict[str, Any] = {"study": "t", "trials": 10, "trial": 5, "data": "x", "published": True}
+    for name, value in others.items():
         assert united(SAID, replace(other, **{name: value})) is None
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import optuna
 import pytest
-from optuna.distributions import FloatDistribution
+from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.trial import TrialState
 from support.commands import command
 from support.recorded import lines_of
@@ -45,7 +45,7 @@ def add(
     study: optuna.Study, x: float, state: TrialState, value: float | None, costs: Mapping[str, float]
 ) -> None:
     attributes: dict[str, Any] = {"spent": dict(costs), "reason": "whatever"}
-    distributions = {"x": FloatDistribution(0.0, 9.0)}
+    distributions: dict[str, BaseDistribution] = {"x": FloatDistribution(0.0, 9.0)}
     study.add_trial(
         optuna.trial.create_trial(
             state=state, value=value, params={"x": x}, distributions=distributions, user_attrs=attributes
@@ -67,7 +67,7 @@ def test_all_trials_count_pruned_and_failed_ones_too(home: Path, caplog: pytest.
 
 
 def test_what_is_right_or_was_not_known_is_no_news(home: Path, caplog: pytest.LogCaptureFixture) -> None:
-    for said in (TunedSettings(STUDY, 4, 2, **WHOLE), TunedSettings(STUDY, 4, 2)):
+    for said in (TunedSettings(STUDY, 4, 2).with_cost(WHOLE), TunedSettings(STUDY, 4, 2)):
         (found,) = recount(home, {"v": said}).values()
         assert found.cost == pytest.approx(WHOLE)
     assert not caplog.records

@@ -37,9 +37,8 @@ def files(home: Path) -> dict[Path, bytes]:
 def test_a_packed_home_becomes_the_same_home_and_the_same_tables(tmp_path: Path) -> None:
     home, out = a_home(tmp_path / "home", runs()), tmp_path / "mine.jsonl.xz"
     cost = {"passes": 12345.0, "flops": 2.5e12, "seconds": 60.0}
-    tuned_settings.save(
-        home, {runs()[2].variant_id: tuned_settings.TunedSettings("s", trials=9, trial=4, **cost)}
-    )
+    origin = tuned_settings.TunedSettings("s", trials=9, trial=4).with_cost(cost)
+    tuned_settings.save(home, {runs()[2].variant_id: origin})
     packed = command("submit", "--home", home, "--out", out)
     assert packed.status == 0, packed.err
     assert "mine.jsonl.xz: board mine, 6 runs, " in packed.out
