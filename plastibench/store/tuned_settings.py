@@ -207,13 +207,23 @@ def _parse(fields: Mapping[str, Any]) -> TunedSettings:
     except TypeError as error:
         allowed = ", ".join(TunedSettings.__dataclass_fields__)
         raise RequestError(f"tuned = {dict(fields)} is not what a tuning writes: {allowed}") from error
-    given = [name for name in COSTS if getattr(chosen, name) is not None]
-    for name in ("trials", "trial", *given):
-        value = getattr(chosen, name)
-        is_number = isinstance(value, int if name not in COSTS else int | float) and value is not True
-        if not is_number or not 0 <= value < math.inf:
-            raise RequestError(f"{name} = {value!r} of study {chosen.study} must be a number from 0 on")
+    valid = {
+        "study": type(chosen.study) is str,
+        "trials": type(chosen.trials) is int and chosen.trials > 0,
+        "trial": type(chosen.trial) is int and chosen.trial >= 0,
+        "instead_of": type(chosen.instead_of) is dict,
+        "data": chosen.data is None or type(chosen.data) is str,
+        "published": type(chosen.published) is bool,
+        **{name: _is_cost(getattr(chosen, name)) for name in COSTS},
+    }
+    for name, good in valid.items():
+        if not good:
+            raise RequestError(f"{name} of a tuning is {getattr(chosen, name)!r:.60}")
     return chosen
+
+
+def _is_cost(value: object) -> bool:
+    return value is None or (type(value) in (int, float) and 0 <= value < math.inf)  # type: ignore[operator]
 
 
 def _read(home: Path) -> dict[str, Any]:

@@ -49,7 +49,8 @@ def conflicts(submitted: RecordsFile, present: RecordsFile | None) -> Iterator[s
                 yield f"{_name(record)} is on the board with other numbers: {difference}"
     variants = {record.variant_id: record for record in present.runs}
     for variant, origin in submitted.tuned.items():
-        if variant in variants and present.tuned.get(variant) != origin:
+        known = present.tuned.get(variant)
+        if variant in variants and (known is None or tuned_settings.united(known, origin) is None):
             row = variants[variant].spec.method.name
             yield f"study {origin.study} is said to have chosen the settings of {row}, which are on the board"
 

@@ -76,7 +76,7 @@ def test_what_is_right_or_was_not_known_is_no_news(home: Path, caplog: pytest.Lo
 def test_an_earlier_choice_took_the_trials_up_to_then(home: Path) -> None:
     (found,) = recount(home, {"v": TunedSettings(STUDY, 2, 0, passes=1.0)}).values()
     assert (found.trials, found.cost["passes"]) == (2, 110.0)
-    (found,) = recount(home, {"v": TunedSettings(STUDY, 0, 0)}).values()
+    (found,) = recount(home, {"v": TunedSettings(STUDY, 1, 0)}).values()
     assert (found.trials, found.cost["passes"]) == (1, 100.0)
 
 
