@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from plastibench.distributed.lost import RankLostError
 from plastibench.distributed.watch import Limit, Watch
-from plastibench.errors import RequestError, explain
+from plastibench.errors import RequestError, one_line
 
 if TYPE_CHECKING:
     from torch._C._distributed_c10d import Store
@@ -99,7 +99,7 @@ def _group(
         messages = dist.new_group(backend="gloo", timeout=FOREVER)
         assert isinstance(messages, dist.ProcessGroup), "all ranks are in it"
     except (RuntimeError, ValueError) as error:
-        raise RankLostError(f"the processes of a run could not meet: {explain(error)}") from error
+        raise RankLostError(f"the processes of a run could not meet: {one_line(str(error))}") from error
     clone = _get_default_store().clone()  # the main thread may wait for the other one
     return RankGroup(Watch(clone, dist.get_rank(), dist.get_world_size(), limit), messages)
 

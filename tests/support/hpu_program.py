@@ -6,7 +6,7 @@ import json
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -22,7 +22,7 @@ from plastibench.testing.run_trace import equal_weights, trace_interrupted_run, 
 from plastibench.training.head import find_head
 from plastibench.workflows import doctor
 from support import fake_hpu
-from support.tasks import LogRecorder, small_digits
+from support.tasks import LogRecorder, augmented, small_digits
 
 ON_CONVOLUTIONS = ("warm", "shrink_perturb", "dash")
 """Methods that are run on a residual network too: its passes take several times longer here."""
@@ -44,17 +44,22 @@ def measure(
     assert isinstance(task, ImageTask)
     names = registry.names("method")[::every] if model == "mlp_bn" else ON_CONVOLUTIONS
     classes = {name: registry.load("method", name) for name in names}
-    return {name: measure_method(task, cls) for name, cls in classes.items() if not cls().unsupported(task)}
+    return {name: measure_method(task_for(cls, task), cls) for name, cls in classes.items()}
+
+
+def task_for(cls: type[Method], task: ImageTask) -> ImageTask:
+    """Return the task, with the augmentation that one method switches on if it is that method."""
+    return cast("ImageTask", augmented(task)) if cls().unsupported(task) else task
 
 
 def interrupted(registry: Registry, every: int, optimizer: str) -> dict[str, bool]:
     """Return for every so many methods whether a run that is stopped and resumed has a whole one's bits."""
-    task = small_digits(registry, "mlp_bn", {"optimizer": optimizer}, train_size=50, stages=2)
+    digits = small_digits(registry, "mlp_bn", {"optimizer": optimizer}, train_size=50, stages=2)
+    assert isinstance(digits, ImageTask)
     device, equal = get_device("hpu"), {}
     for name in registry.names("method")[::every]:
         cls = registry.load("method", name)
-        if cls().unsupported(task):
-            continue
+        task = task_for(cls, digits)
         whole = trace_run(task, cls(), device=device)
         parts, interruptions = trace_interrupted_run(task, cls, 3, device)
         equal[name] = interruptions > 0 and equal_weights(whole.weights, parts.weights)
