@@ -20,7 +20,7 @@ from support.reports import HOSTILE, ORIGIN, a_home, a_run, some_runs
 
 from plastibench.analysis.figures.render import save_figures
 from plastibench.analysis.report.bibliography import bibliography
-from plastibench.analysis.report.page import allow_breaks, render_page, rerun_command
+from plastibench.analysis.report.page import allow_breaks, execution_options, render_page, rerun_command
 from plastibench.analysis.report.sentences import aggregate_sentences, headline, setting_sentences
 from plastibench.analysis.tables.aggregate import aggregate
 from plastibench.analysis.tables.table import build_tables
@@ -261,14 +261,23 @@ def test_a_page_is_made_where_every_run_diverged() -> None:
 def test_the_printed_command_finds_the_very_runs(tmp_path: Path) -> None:
     made = small_run(tmp_path, "--method", "warm,dash", "--seeds", "2-3", "--set", "dash.floor=0.1234")
     assert made.status == 0, made.err
-    by_method: dict[str, list[object]] = {}
+    by_method: dict[str, list[Record]] = {}
     for record in Store(tmp_path).records():
-        by_method.setdefault(record.spec.method.name, []).append(record.spec)
-    for specs in by_method.values():
-        line = rerun_command(specs)  # type: ignore[arg-type]
+        by_method.setdefault(record.spec.method.name, []).append(record)
+    for records in by_method.values():
+        line = rerun_command([record.spec for record in records], options=execution_options(records))
+        assert " --threads 1" in line
         _, verb, *words = shlex.split(line)
         again = command(verb, "--no-mlflow", "--home", tmp_path, *words)
         assert "all 2 runs are finished already" in again.err, (line, again.err)
+
+
+def test_the_printed_command_has_what_all_runs_of_a_row_share() -> None:
+    runs = [a_run("warm", seed).with_provenance(threads=2, devices=4) for seed in range(2)]
+    assert execution_options(runs) == ["--threads", "2", "--devices", "4"]
+    other = runs[0].with_provenance(threads=1, deterministic=True, compiler="inductor")
+    assert execution_options([*runs, other]) == ["--devices", "4"]
+    assert execution_options([other]) == ["--threads", "1", "--devices", "4", "--deterministic", "--compile"]
 
 
 def test_the_printed_command_has_regime_probes_plugins_and_quoted_text(

@@ -136,6 +136,7 @@ def make_environment() -> Environment:
     }
     environment.globals |= {"headline": headline, "setting_sentences": setting_sentences}
     environment.globals |= {
+        "execution_options": execution_options,
         "record_settings": record_settings,
         "mark_of": verifications.from_record,
         "verdicts": verifications.VERDICTS,
@@ -178,11 +179,11 @@ def _provenance(records: Sequence[Record]) -> list[tuple[str, str]]:
     return [(name, "; ".join(found) or "not recorded") for name, found in values.items()]
 
 
-def rerun_command(specs: Sequence[Spec], plugins: Iterable[Plugin] = ()) -> str:
+def rerun_command(specs: Sequence[Spec], plugins: Iterable[Plugin] = (), options: Sequence[str] = ()) -> str:
     """Return the command that executes runs of one method under one setting, which differ in their seeds.
 
     It names the value of every setting, so that it does not depend on defaults, and the files of plug-ins
-    that are neither shipped nor installed.
+    that are neither shipped nor installed; `options` are further ones.
     """
     spec = specs[0]
     settings = {**spec.task_settings, **spec.recipe}
@@ -197,7 +198,19 @@ def rerun_command(specs: Sequence[Spec], plugins: Iterable[Plugin] = ()) -> str:
         words += [] if part.name in known.names(kind) else ["--plugin", file]
     for name, value in settings.items():
         words += ["--set", f"{name}={show(value)}"]
-    return shlex.join(words)
+    return shlex.join([*words, *options])
+
+
+def execution_options(records: Sequence[Record]) -> list[str]:
+    """Return the options that decide a run's bits beside its description, as far as the runs share them."""
+    shared: dict[str, Any] = {}
+    for name in ("threads", "devices", "deterministic", "compiler"):
+        values = {record.provenance.get(name) for record in records}
+        shared[name] = values.pop() if len(values) == 1 else None
+    words = [] if shared["threads"] is None else ["--threads", f"{shared['threads']}"]
+    words += [] if shared["devices"] is None else ["--devices", f"{shared['devices']}"]
+    words += ["--deterministic"] if shared["deterministic"] else []
+    return [*words, "--compile"] if shared["compiler"] else words
 
 
 @cache

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 
 from plastibench.analysis.stats.estimate import Estimate, percent
-from plastibench.analysis.stats.significance import ALPHA
+from plastibench.analysis.stats.significance import ALPHA, min_p_value
 from plastibench.analysis.tables.aggregate import AggregateRow, AggregateTable
 from plastibench.analysis.tables.table import ResultRow, ResultTable
 from plastibench.errors import count
@@ -31,8 +31,16 @@ def headline(table: ResultTable) -> str:
         for side, names in (("better", better), ("worse", worse))
         if names
     ]
-    verdict = "; ".join(verdicts) or f"no significant difference from {table.baseline}"
+    verdict = "; ".join(verdicts) or _nothing_significant(table, rows)
     return f"{first} {_capitalized(verdict)} (level {ALPHA}, Holm-corrected)."
+
+
+def _nothing_significant(table: ResultTable, rows: Sequence[ResultRow]) -> str:
+    """Return that no difference from the baseline is significant, or that with so few seeds none can be."""
+    pairs = [row.gain.n for row in rows if row.gain is not None]
+    if min_p_value(max(pairs)) * len(pairs) < ALPHA:
+        return f"no significant difference from {table.baseline}"
+    return f"no difference from {table.baseline} can be significant with {count(max(pairs), 'seed')}"
 
 
 def aggregate_sentences(table: AggregateTable) -> list[str]:
