@@ -22,14 +22,15 @@ __all__ = [
 DEVICES: dict[str, type[Device]] = {cls.device_type: cls for cls in (Cpu, Cuda, Hpu)}
 
 
-def collective_backends() -> str:
+def collective_backends(rank: int | None = None, size: int = 1) -> str:
     """Load the backends of torch.distributed for the devices here; return them, as cpu:gloo,cuda:nccl.
 
-    Raises RequestError if one is not installed.
+    For a process that this program has started, `rank` says which of `size` it is. Raises RequestError if a
+    backend is not installed.
     """
     present = [cls for cls in DEVICES.values() if cls.unavailable_reason() is None]
     for cls in present:
-        cls.load_collectives()
+        cls.load_collectives(rank, size)
     return ",".join(f"{cls.device_type}:{cls.collectives}" for cls in present)
 
 

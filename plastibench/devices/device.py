@@ -79,8 +79,12 @@ class Device:
         return 1
 
     @classmethod
-    def load_collectives(cls) -> None:
-        """Make `collectives` known to torch.distributed. Raises RequestError if it is not installed."""
+    def load_collectives(cls, rank: int | None, size: int) -> None:
+        """Make `collectives` known to torch.distributed, in one of `size` processes of this machine.
+
+        Its rank is None if torchrun has started it, which says it in variables. Raises RequestError if the
+        backend is not installed.
+        """
 
     def names(self) -> list[str]:
         """Return torch's names of the devices that runs use: all of the type unless one is named."""

@@ -4,6 +4,7 @@ import importlib.util
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import ClassVar
 
 import torch
@@ -16,6 +17,8 @@ PACKAGES = ("habana-torch-plugin", "habana-torch-dataloader")
 """The vendor's packages that compute."""
 
 
+COLLECTIVES = "habana_frameworks.torch.distributed.hccl"
+"""The vendor's module that registers its backend of torch.distributed."""
 MODULE = "HLS_MODULE_ID"
 """The vendor's variable for the card that a process takes."""
 
@@ -47,12 +50,14 @@ class Hpu(Accelerator):
         return "torch sees no Gaudi card on this machine (is habana_frameworks installed?)"
 
     @classmethod
-    def load_collectives(cls) -> None:
+    def load_collectives(cls, rank: int | None, size: int) -> None:
         """Import what registers HCCL, which the plug-in itself does not. Raises RequestError."""
         try:
-            importlib.import_module("habana_frameworks.torch.distributed.hccl")
+            hccl = importlib.import_module(COLLECTIVES)
         except ImportError as error:
             raise RequestError(f"several Gaudi cards need Intel's HCCL, which is missing: {error}") from error
+        if rank is not None:  # it reads the variables of torchrun by itself
+            hccl.initialize_distributed_hpu(world_size=size, rank=rank, local_rank=rank)
 
     def make_current(self) -> None:
         """Let this process take the card of this number, before it takes any. Raises RequestError."""
@@ -70,10 +75,19 @@ class Hpu(Accelerator):
         self.module().synchronize()
 
     def facts(self) -> dict[str, str]:
-        """Return the mode and the versions of the vendor's packages."""
+        """Return the mode, the versions of the vendor's packages, the cards, and what connects several."""
         mode = "lazy (PT_HPU_LAZY_MODE=1), which the vendor no longer develops" if _is_lazy() else "eager"
         found = {package: installed_version(package) or "not installed" for package in PACKAGES}
-        return {"mode": mode, "plug-in": ", ".join(f"{name} {version}" for name, version in found.items())}
+        visible = os.environ.get(self.visible_variable)
+        limit = "" if visible is None else f" ({self.visible_variable}={visible})"
+        return {
+            "mode": mode,
+            "plug-in": ", ".join(f"{name} {version}" for name, version in found.items()),
+            "cards": f"{self.device_count()}{limit}",
+            "collectives": self.collectives
+            if _is_found(COLLECTIVES)
+            else f"{self.collectives}, not installed",
+        }
 
     def fallback_operators(self, log: str) -> list[str]:
         """Return what follows "CPU fallback" in the lines of the vendor's log."""
@@ -95,3 +109,10 @@ class Hpu(Accelerator):
 def _is_lazy() -> bool:
     """Return whether work is collected lazily, the default before the vendor's release 1.21."""
     return os.environ.get("PT_HPU_LAZY_MODE") == "1"
+
+
+def _is_found(module: str) -> bool:
+    """Return whether a module of the vendor is there, without loading it."""
+    with suppress(ImportError):
+        return importlib.util.find_spec(module) is not None
+    return False

@@ -256,7 +256,7 @@ def test_a_process_takes_the_card_of_its_number(monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(RequestError, match="no device hpu:2: HABANA_VISIBLE_MODULES=4,5 names 2 cards"):
         Hpu(2).make_current()
     with pytest.raises(RequestError, match="several Gaudi cards need Intel's HCCL, which is missing"):
-        Hpu.load_collectives()
+        Hpu.load_collectives(0, 2)
 
 
 def test_provenance_says_whether_the_run_was_deterministic(tmp_path: Path) -> None:

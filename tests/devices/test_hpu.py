@@ -42,7 +42,7 @@ def found(request: pytest.FixtureRequest) -> Found:
 
 def run_program(recipes: tuple[str, ...], every: int, *, lazy: bool) -> dict[str, Any]:
     path = os.pathsep.join(filter(None, [str(TESTS), os.environ.get("PYTHONPATH")]))
-    mode = {"PT_HPU_LAZY_MODE": str(int(lazy))}
+    mode = {"PT_HPU_LAZY_MODE": str(int(lazy)), "HABANA_VISIBLE_MODULES": "3"}
     environment = {**os.environ, **mode, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
     words = ["-W", "ignore", "-m", "support.hpu_program", str(every), *recipes]
     done = subprocess.run(
@@ -118,6 +118,8 @@ def test_the_doctor_compares_the_card_with_the_cpu(found: Found) -> None:
     facts = found(EAGER_SGD)["doctor"]
     assert facts["mode"] == "eager"
     assert "habana-torch-plugin not installed" in facts["plug-in"]
+    assert facts["cards"] == "1 (HABANA_VISIBLE_MODULES=3)"
+    assert facts["collectives"] == "hccl"
     losses = [float(word) for word in facts["losses"].replace("(CPU:", "").replace(")", "").split()]
     assert len(losses) == 40
     assert losses[0] == pytest.approx(losses[20], abs=1e-5)

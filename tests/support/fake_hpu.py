@@ -7,6 +7,7 @@ operators. It renames a device of this process for good, so it is used in proces
 
 from __future__ import annotations
 
+import os
 import sys
 import types
 from collections import Counter
@@ -223,4 +224,10 @@ class Hccl(MetaPathFinder, Loader):
     def exec_module(self, module: types.ModuleType) -> None:
         if module.__name__.endswith(".hccl"):
             calls["hccl"] += 1
+            module.initialize_distributed_hpu = _initialize  # type: ignore[attr-defined]
+            os.environ["MASTER_ADDR"] = "localhost"  # as the real one does, if it finds no launcher's
             dist.Backend.register_backend("hccl", dist.ProcessGroupGloo, devices=["hpu"])
+
+
+def _initialize(world_size: int, rank: int, local_rank: int) -> None:
+    os.environ.update(WORLD_SIZE=str(world_size), RANK=str(rank), LOCAL_RANK=str(local_rank))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from plastibench.devices import collective_backends, get_device
-from plastibench.distributed.launch import Meeting, join
+from plastibench.distributed.launch import Launch, Meeting, join
 from plastibench.distributed.ranks import SOLO, Ranks
 from plastibench.distributed.watch import TIMEOUT, Limit
 from plastibench.errors import explain
@@ -135,12 +136,14 @@ def on_fake_hpu(rank: int, size: int, folder: str, cases: list[Case]) -> None:
     with fake_hpu.FakeHpu():
         _train(rank, size, folder, cases, "hpu")
     assert fake_hpu.calls["hccl"] == 1
+    assert [os.environ[name] for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")] == [str(rank), "2", str(rank)]
+    assert Launch.from_environment() is None, "that is what torchrun sets, and more"
 
 
 def _train(rank: int, size: int, folder: str, cases: list[Case], device: str) -> None:
     torch.set_num_threads(1)
     meeting, limit = Meeting(Path(folder) / "meeting", rank, size), Limit(TIMEOUT, lambda *said: None)
-    ranks = join(collective_backends(), meeting, limit)
+    ranks = join(collective_backends(rank, size), meeting, limit)
     outcomes: list[Outcome] = []
     for case in cases:
         state = None if case.resumed is None else outcomes[case.resumed].state

@@ -177,7 +177,8 @@ def _work(meeting: Meeting, timeout: float, connection: Connection, context: Run
     context.data_context.device.make_current()
     share_decoders(meeting.size)
     try:
-        ranks = join(collective_backends(), meeting, Limit(timeout, say))
+        backends = collective_backends(meeting.rank, meeting.size)
+        ranks = join(backends, meeting, Limit(timeout, say))
     except (RankLostError, RequestError) as error:
         kind = RunLost if isinstance(error, RankLostError) else RunFailed
         send_to_parent(connection, kind(connection.recv(), str(error)))
