@@ -158,12 +158,14 @@ def _values(
     selection = request.selection
     words = shlex.join(_words(selection))
     extra = ["--costs", str(folder / COSTS_FILE)] if has_costs else []
-    both = [f"--{name}={value}" for name in ("partition", "account") if (value := getattr(request, name))]
+    named = {"partition": request.partition, "account": request.account}
+    both = [f"--{name}={shlex.quote(value)}" for name, value in named.items() if value]
     gpus = [f"--gpus-per-node={request.gpus}"] if request.gpus else []
     return {
         "name": re.sub(r"[^\w.-]", "-", selection.resolved_suite.name),
         "folder": shlex.quote(str(folder)),
         "logs": shlex.quote(str(folder)).replace("%", "%%"),  # which begins what Slurm puts in
+        "current": shlex.quote(str(Path.cwd())),  # relative paths in settings and --setup lead from there
         "homes": shlex.quote(str(folder / "homes")),
         "home": shlex.quote(str(selection.workspace.home.resolve())),
         "per_task_home": request.homes == "each",

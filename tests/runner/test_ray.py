@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import runpy
+import socket
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -106,6 +108,25 @@ def test_what_cannot_be_is_refused_in_one_line(
     assert result.lines()[-1].removeprefix("plastibench: ").startswith(message), result.err
 
 
+def test_a_server_that_is_not_a_head_is_refused_at_once(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(100)
+                connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+        thread = Thread(target=answer)
+        thread.start()
+        words = ("run", "--task", "digits", "--seeds", 1, "--no-mlflow", "--home", tmp_path)
+        result = command(*words, "--executor", "ray", "--address", address)
+        thread.join()
+    assert result.status == 2
+    assert f"what answers at {address} is not the head of a Ray cluster" in result.lines()[-1]
+
+
 @pytest.fixture(scope="module")
 def local_ray() -> Iterator[str]:
     with ray_here(num_cpus=1) as address:
@@ -116,10 +137,10 @@ HOOKS = """
 def before_stage(self, learner):
     import os, signal
     from pathlib import Path
-    if learner.seed == 1 and not Path({mark!r}).exists():
+    if learner.seed == STUMBLES and not Path({mark!r}).exists():
         Path({mark!r}).touch()
         os.kill(os.getpid(), signal.SIGKILL)
-    if learner.seed == 2:
+    if learner.seed == FAILS:
         raise ValueError("a mistake")
 """
 
@@ -128,11 +149,14 @@ def before_stage(self, learner):
 def test_runs_are_those_of_one_process_and_only_lost_ones_are_tried_again(
     local_ray: str, tmp_path: Path
 ) -> None:
-    file = plugin(tmp_path, "mine", HOOKS.format(mark=str(tmp_path / "mark")))
+    helper = plugin(tmp_path, "helper", source="STUMBLES, FAILS = 1, 2\n")
+    source = PLAIN.replace("from dataclasses", "from helper import FAILS, STUMBLES\nfrom dataclasses")
+    file = plugin(tmp_path, "mine", HOOKS.format(mark=str(tmp_path / "mark")), source)
     workspace = Workspace(home=tmp_path / "home", data=tmp_path, cache=tmp_path, plugins=(file,))
     context = RunContext(workspace, "cpu", threads=1, checkpoint_interval=0.0)
     specs = Grid(("digits",), ("mine",), seeds=(0, 1, 2), settings=SETTINGS).specs(context.registry)
-    file.unlink()  # its source travels
+    file.unlink()  # its source travels, and that of its module
+    helper.unlink()
     failures = run_specs(specs, context, retries=1, choice=RAY)
     assert [(failure.spec.seed, failure.message.partition(" (")[0]) for failure in failures] == [
         (2, "ValueError: a mistake")
@@ -159,7 +183,8 @@ def test_runs_are_those_of_one_process_and_only_lost_ones_are_tried_again(
 
 SCRIPT = f"""{PLAIN}
     def before_stage(self, learner: Learner) -> None:
-        learner.head.weight.mul_(HALF)
+        from pathlib import Path
+        learner.head.weight.mul_(HALF * float(Path("factor.txt").read_text()))
 
 
 import plastibench
@@ -170,7 +195,11 @@ result = plastibench.run(task="digits", methods=Mine, seeds=1, settings={SETTING
 
 
 @pytest.mark.heavy
-def test_a_class_of_a_script_is_sent_as_source(local_ray: str, tmp_path: Path) -> None:
+def test_a_class_of_a_script_is_sent_as_source_and_paths_lead_from_where_it_is_started(
+    local_ray: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "factor.txt").write_text("0.5")
+    monkeypatch.chdir(tmp_path)
     path = tmp_path / "script.py"
     path.write_text(SCRIPT.replace("HOME", repr(str(tmp_path / "home"))), encoding="utf-8")
     result = runpy.run_path(str(path), run_name="__main__")["result"]

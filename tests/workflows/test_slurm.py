@@ -41,7 +41,7 @@ def directives(text: str) -> list[str]:
 
 
 def test_the_array_has_what_was_asked_for_and_its_words_name_the_same_runs(tmp_path: Path) -> None:
-    words = ("--array", 3, "--time", "1-02:00:00", "--concurrent", 2, "--partition", "gpu", "--gpus", 2)
+    words = ("--array", 3, "--time", "1-02:00:00", "--concurrent", 2, "--partition", "g pu", "--gpus", 2)
     result = slurm(
         tmp_path, *words, "--cpus", 8, "--jobs", 4, "--sbatch=--mem=16G", "--setup", "module load cuda"
     )
@@ -53,12 +53,13 @@ def test_the_array_has_what_was_asked_for_and_its_words_name_the_same_runs(tmp_p
         "--job-name=plastibench-digits",
         "--array=1-3%2",
         "--time=1-02:00:00",
+        f"--chdir={Path.cwd()}",
         f"--output={tmp_path}/scripts/task-%a.log",
         "--open-mode=append",
         "--requeue",
         "--signal=B:USR1@120",
         "--cpus-per-task=8",
-        "--partition=gpu",
+        "--partition='g pu'",
         "--gpus-per-node=2",
         "--mem=16G",
     ]

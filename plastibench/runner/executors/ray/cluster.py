@@ -29,6 +29,9 @@ MAX_PORT = 65535
 TOKEN_HINT = (
     "if it asks for a token, set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN if ~/.ray/auth_token is not its own"
 )
+HTTP2_SETTINGS = b"\x04"
+"""The type of the frame with which both sides of HTTP/2, and so of gRPC, begin (RFC 9113, section 3.4)."""
+HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0" + HTTP2_SETTINGS + 5 * b"\0"
 NODE_LABEL = "ray.io/node-id"
 
 
@@ -171,10 +174,22 @@ def _check_address(address: str) -> None:
             f"Ray address {address!r} is not HOST:PORT, such as 10.0.0.1:6379; ports end at {MAX_PORT}"
         )
     try:
-        socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
+        with socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS) as connection:
+            is_head = os.environ.get("RAY_USE_TLS", "0") != "0" or _speaks_http2(connection)
     except (OSError, UnicodeError) as error:  # no name of a host is longer than 63 letters between two dots
         reason = getattr(error, "strerror", None) or error
         raise RequestError(f"no Ray cluster answers at {address}: {reason}") from error
+    if not is_head:
+        raise RequestError(
+            f"what answers at {address} is not the head of a Ray cluster: write the port that `ray start "
+            "--head` says, 6379 unless another was chosen (8265 is that of the dashboard)"
+        )
+
+
+def _speaks_http2(connection: socket.socket) -> bool:
+    """Return whether a server speaks what Ray's head does: Ray would try any other one for many minutes."""
+    connection.sendall(HTTP2_PREFACE)
+    return connection.recv(9)[3:4] == HTTP2_SETTINGS
 
 
 def _silence() -> None:

@@ -6,6 +6,7 @@ import os
 import pickle
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -45,6 +46,8 @@ class Errand:
     """PLASTIBENCH_DATA of the driver: a node that has another has its data there."""
     storage_mark: str | None
     """What nodes find in the storage of checkpoints if it is that of the driver; None without a storage."""
+    folder: Path
+    """The driver's current folder, from which relative paths in settings lead."""
 
 
 def messages(errand: bytes, spec: bytes, lock: str) -> Iterator[Message]:
@@ -53,6 +56,8 @@ def messages(errand: bytes, spec: bytes, lock: str) -> Iterator[Message]:
     try:
         run: Spec = pickle.loads(spec)  # noqa: S301 - the driver's, which executes code here anyway
         sent: Errand = pickle.loads(errand)  # noqa: S301
+        with suppress(OSError):  # a node need not see it, and settings need not name files
+            os.chdir(sent.folder)
         given = _on_this_node(sent, run, lock)
         if sent.storage_mark is not None:
             check_mark(str(given.checkpoint_storage), sent.storage_mark)

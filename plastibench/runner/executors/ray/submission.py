@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import plastibench
@@ -54,7 +55,8 @@ def _errand(context: RunContext, demand: Demand, mark: Checkpoint | None) -> Err
     data = None if workspace.data == default_data() else workspace.data.absolute()
     workspace = replace(workspace, home=workspace.home.absolute(), plugins=workspace.registry.own)
     context = replace(context, workspace=workspace, num_processes=demand.runs_per_device)
-    return Errand(context, data, os.environ.get(DATA_VARIABLE), None if mark is None else mark.run)
+    name = None if mark is None else mark.run
+    return Errand(context, data, os.environ.get(DATA_VARIABLE), name, Path.cwd())
 
 
 def _remote_function() -> Any:  # noqa: ANN401 - Ray's function
