@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import warnings
 from dataclasses import replace
 from itertools import combinations, cycle
 from pathlib import Path
@@ -13,6 +14,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from colorspacious import cspace_convert
+from matplotlib import rc_context
 from support.commands import child
 from support.reports import HOSTILE, a_run, some_runs
 
@@ -27,7 +29,7 @@ from plastibench.analysis.figures.render import (
     render,
     save_figures,
 )
-from plastibench.analysis.figures.style import COLORS, method_styles
+from plastibench.analysis.figures.style import COLORS, STYLE, method_styles
 from plastibench.analysis.report.page import render_page
 from plastibench.analysis.stats.ranks import rank
 from plastibench.analysis.tables.accuracy_curve import accuracy_curve
@@ -201,6 +203,30 @@ def test_a_name_is_shown_as_it_is_written() -> None:
     figures = all_figures(build_tables([a_run("_a$b$", 0)], None))
     stages = next(figure for figure in figures if figure.name.endswith("stages"))
     assert "_a$b$" in inline_svg(stages)
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize(("num_methods", "letters"), [(42, 24), (16, 40), (2, 300)])
+def test_names_overlap_nothing_and_leave_room_for_the_plot(num_methods: int, letters: int) -> None:
+    names = [f"{place:02}{('gradient_' * 40)[: letters - 2]}" for place in range(num_methods)]
+    figures = {
+        figure.title: figure for figure in all_figures(build_tables(some_runs(2, ["warm", *names]), "warm"))
+    }
+    for title in ("Gain over warm", "Accuracy against cost"):
+        with warnings.catch_warnings(), rc_context({**STYLE}):
+            warnings.simplefilter("error")  # of matplotlib, if names take the whole width
+            figure = figures[title].draw()
+            figure.draw_without_rendering()
+        (axes,) = figure.axes
+        whole, plot = figure.bbox, axes.get_window_extent()
+        assert plot.width > 0.3 * whole.width
+        assert plot.height > 0.7 * figure.dpi
+        legends = [text for legend in figure.legends for text in legend.get_texts()]
+        shown = legends or axes.get_yticklabels()
+        boxes = [text.get_window_extent() for text in shown]
+        assert len(boxes) == num_methods + bool(legends)
+        assert all(whole.x0 <= box.x0 and box.x1 <= whole.x1 and box.y0 >= whole.y0 for box in boxes)
+        assert not any(first.overlaps(second) for first, second in combinations(boxes, 2))
 
 
 def test_the_pareto_front_has_the_points_that_no_other_beats() -> None:

@@ -151,6 +151,7 @@ def _draw_improvement(shared: SharedScores) -> Figure:
 def _draw_heat_map(
     cells: Cells, rows: Sequence[str], columns: Sequence[str], cell_width: float = 0.5
 ) -> tuple[Figure, Axes]:
+    rows = [style.visible(row) for row in rows]
     width = 0.4 + 0.085 * max(map(len, rows)) + cell_width * len(columns)
     figure, axes = style.new_figure(0.7 + 0.25 * len(rows), max(2.2, width))
     values = np.array([[math.nan if cell is None else cell.value for cell in row] for row in cells])
@@ -173,7 +174,7 @@ def _draw_heat_map(
 
 
 def _draw_profiles(shared: SharedScores, styles: Mapping[str, MethodStyle]) -> Figure:
-    figure, axes = style.new_figure(3.0 + style.legend_height(shared.methods))
+    figure, axes = style.legend_figure(shared.methods)
     gains = [scores[1:] - scores[:1] for scores in shared.scores]
     low, high = min(float(table.min()) for table in gains), max(float(table.max()) for table in gains)
     margin = 0.03 * (high - low) or 0.1
@@ -204,7 +205,7 @@ def _rank_verdict(analysis: RankAnalysis) -> str:
 def _draw_ranks(ranks: Scores, analysis: RankAnalysis, styles: Mapping[str, MethodStyle]) -> Figure:
     means = {method: sum(values) / len(values) for method, values in ranks.items()}
     order = sorted(ranks, key=lambda method: (-means[method], method))
-    figure, axes = style.new_figure(0.8 + 0.25 * len(order))
+    figure, axes = style.method_figure(order)
     if not analysis.refusal and analysis.p < ALPHA:
         best = min(means.values())
         axes.axvspan(best, best + analysis.critical_difference, color=style.ink(), alpha=0.08, linewidth=0)

@@ -47,7 +47,8 @@ def setting_figures(table: ResultTable, name: str, methods: Sequence[str]) -> It
     yield FigureSpec(
         f"{name}-stages",
         "Test accuracy over stages",
-        "Lines: mean over seeds. Bands: one sample standard deviation above and below; none if n = 1.",
+        "Lines: mean over seeds. Bands: one sample standard deviation above and below; none if n = 1 or "
+        f"with more than {style.MANY} methods.",
         partial(_draw_stages, rows, styles),
     )
     yield FigureSpec(
@@ -79,7 +80,7 @@ def setting_figures(table: ResultTable, name: str, methods: Sequence[str]) -> It
 
 
 def _draw_gains(rows: Rows, reference: str, styles: Styles) -> Figure:
-    figure, axes = style.new_figure(0.8 + 0.25 * len(rows))
+    figure, axes = style.method_figure([row.method for row in rows])
     order = sorted(rows, key=lambda row: (row.gains[reference].estimate.mean, row.method))
     axes.axvline(0, color=style.ink(), linewidth=1)
     for height, row in enumerate(order):
@@ -98,6 +99,8 @@ def _draw_stages(rows: Rows, styles: Styles) -> Figure:
     for row in rows:
         points = stage_estimates(row, "test_accuracy", 100)
         _plot_stages(axes, row.method, styles[row.method], points)
+        if len(rows) > style.MANY:
+            continue
         x, means = [stage + 1 for stage, _ in points], [estimate.mean for _, estimate in points]
         spread = [0.0 if math.isnan(estimate.sd) else estimate.sd for _, estimate in points]
         low, high = ([mean + sign * sd for mean, sd in zip(means, spread, strict=True)] for sign in (-1, 1))
@@ -167,7 +170,7 @@ def _draw_diagnostics(rows: Rows, styles: Styles, names: Sequence[str]) -> Figur
 
 
 def _figure_with_legend(rows: Rows) -> tuple[Figure, Axes]:
-    return style.new_figure(3.0 + style.legend_height([row.method for row in rows]))
+    return style.legend_figure([row.method for row in rows])
 
 
 def _use_passes_axis(axes: Axes, rows: Rows) -> None:

@@ -22,6 +22,12 @@ DARK = {INK: "#e8eaed", PAPER: "#14171b", GRID: "#3b424c"}
 """The same colors on a dark background."""
 WIDTH = 4.6
 """Inches: two columns of most papers, and readable on a phone without scrolling."""
+PLOT_WIDTH, LETTER = 2.4, 0.083
+"""Inches that a plot needs beside the names of methods, and of a letter of a name."""
+LONGEST = 48
+"""Letters of a name that a figure shows."""
+MANY = 15
+"""Methods of a figure that has room for large letters and for bands; more are drawn closer."""
 STYLE: dict[str, Any] = {
     "font.family": "DejaVu Sans",  # shipped with matplotlib
     "font.size": 10,
@@ -95,7 +101,12 @@ def _style(place: int) -> MethodStyle:
 
 
 def visible(label: str) -> str:
-    """Return a label that matplotlib shows: it hides those that begin with an underscore."""
+    """Return a label that matplotlib shows: it hides those that begin with an underscore.
+
+    The middle of one that would leave no room for the plot is left out.
+    """
+    if len(label) > LONGEST:
+        label = f"{label[: LONGEST // 2]}...{label[3 - LONGEST // 2 :]}"
     return f"\u200b{label}" if label.startswith("_") else label
 
 
@@ -105,9 +116,20 @@ def new_figure(height: float, width: float = WIDTH) -> tuple[Figure, Axes]:
     return figure, figure.add_subplot()
 
 
+def method_figure(methods: Sequence[str]) -> tuple[Figure, Axes]:
+    """Return an empty figure with a line for each method, wide enough for the names beside the plot."""
+    longest = max((len(visible(method)) for method in methods), default=0)
+    return new_figure(0.8 + 0.25 * len(methods), max(WIDTH, PLOT_WIDTH + LETTER * longest))
+
+
+def legend_figure(methods: Sequence[str]) -> tuple[Figure, Axes]:
+    """Return an empty figure with room for a legend below; it is higher for many methods."""
+    return new_figure((3.0 if len(methods) <= MANY else 4.2) + legend_height(methods))
+
+
 def use_method_axis(axes: Axes, methods: Sequence[str]) -> None:
     """Name methods along the vertical axis, from the bottom up."""
-    axes.set_yticks(range(len(methods)), methods)
+    axes.set_yticks(range(len(methods)), map(visible, methods))
     axes.set_ylim(-0.6, len(methods) - 0.4)
     axes.grid(visible=False, axis="y")
 
@@ -120,13 +142,20 @@ def ink() -> str:
 def add_legend(figure: Figure, axes: Axes) -> None:
     """Put the legend below: there is no room beside the plot on a phone."""
     handles, names = axes.get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=_legend_columns(names), fontsize=9)
+    columns, size = _legend_columns(names), _legend_size(names)
+    figure.legend(handles, names, loc="outside lower center", ncols=columns, fontsize=size)
 
 
 def legend_height(names: Sequence[str]) -> float:
     """Return the height of a legend in inches."""
-    return 0.19 * math.ceil(len(names) / _legend_columns(names))
+    return 0.19 * _legend_size(names) / 9 * math.ceil(len(names) / _legend_columns(names))
+
+
+def _legend_size(names: Sequence[str]) -> float:
+    """Return the size of the letters, in points: many names in two columns are found sooner than in one."""
+    return 9.0 if len(names) <= MANY else 7.0
 
 
 def _legend_columns(names: Sequence[str]) -> int:
-    return max(1, min(3, int(WIDTH * 72 / (38 + 5.4 * max(map(len, names), default=1)))))
+    longest = max((len(visible(name)) for name in names), default=1)
+    return max(1, min(3, int(WIDTH * 72 / (_legend_size(names) / 9 * (38 + 5.4 * longest)))))
