@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,10 @@ from support.commands import CommandResult, command
 from support.recorded import a_file
 from support.reports import HOSTILE, a_run, some_runs
 
+from plastibench.analysis.report.board import version_history
 from plastibench.analysis.report.site import recipe_label
-from plastibench.store.tuned_settings import TunedSettings
+from plastibench.analysis.tables.table import build_tables
+from plastibench.store.tuned_settings import TunedSettings, attach
 
 pytestmark = pytest.mark.heavy
 
@@ -97,6 +100,20 @@ def test_the_index_says_which_settings_were_tuned_and_what_that_took(tmp_path: P
     page = (tmp_path / "with/site/boards/b.html").read_text()
     assert "mine (tuned, 8 trials)" in page
     assert "12,345" in page
+
+
+def test_the_history_has_the_baseline_alone_and_not_its_tuned_variant() -> None:
+    published = some_runs(2, ("warm", "mine"))
+    tuned = [a_run("warm", seed, learning_rate=0.5) for seed in range(2)]
+    tuned = [replace(run, stages=[{**one, "test_accuracy": 0.9} for one in run.stages]) for run in tuned]
+    origin = TunedSettings("s", 8, 3, instead_of={"learning_rate": 0.1})
+    records = attach([*published, *tuned], {tuned[0].variant_id: origin})
+    (table,) = build_tables(records, "warm")
+    (row,) = version_history([table])
+    assert (row.num_runs, row.baseline) == (
+        6,
+        next(r for r in table.rows if r.method == "warm").average.text(),
+    )
 
 
 def test_a_recipe_is_named_with_what_is_unusual() -> None:

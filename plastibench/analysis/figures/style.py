@@ -153,7 +153,7 @@ def legend_height(names: Sequence[str]) -> float:
 
 def _legend_size(names: Sequence[str]) -> float:
     """Return the size of the letters, in points: many names in two columns are found sooner than in one."""
-    return 9.0 if len(names) <= MANY else 7.0
+    return 9.0 if len(names) <= MANY else 8.0
 
 
 def _legend_columns(names: Sequence[str]) -> int:

@@ -64,11 +64,8 @@ def _version_row(
     table: ResultTable, number: int, version: str, commit: str, records: Sequence[Record]
 ) -> VersionRow:
     days = sorted(str(record.provenance.get("finished") or "-")[:10] for record in records)
-    baseline = [
-        record.metrics.average
-        for record in records
-        if record.spec.method.name == table.baseline and record.status == "done"
-    ]
+    ids = {one.id for row in table.rows if row.method == table.baseline for one in row.records}
+    baseline = [one.metrics.average for one in records if one.id in ids and one.status == "done"]
     text = estimate_mean(baseline).text()
     setting = f"{number}. {records[0].spec.task.name}, {records[0].spec.model.name}"
     return VersionRow(setting, version, commit, days[0], days[-1], len(records), text)
