@@ -9,6 +9,7 @@ import warnings
 from dataclasses import replace
 from itertools import combinations, cycle
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -212,8 +213,9 @@ def test_names_overlap_nothing_and_leave_room_for_the_plot(num_methods: int, let
     figures = {
         figure.title: figure for figure in all_figures(build_tables(some_runs(2, ["warm", *names]), "warm"))
     }
+    settings: Any = STYLE
     for title in ("Gain over warm", "Accuracy against cost"):
-        with warnings.catch_warnings(), rc_context({**STYLE}):
+        with warnings.catch_warnings(), rc_context(settings):
             warnings.simplefilter("error")  # of matplotlib, if names take the whole width
             figure = figures[title].draw()
             figure.draw_without_rendering()
