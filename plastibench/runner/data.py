@@ -50,7 +50,8 @@ def load_checksum(spec: Spec, context: RunContext) -> str:
     except OSError as error:
         raise DataError(f"data of task {spec.task.name} cannot be read: {explain(error)}; {hint}") from error
     except DataError as error:
-        raise error if "--data" in str(error) else DataError(f"{error}; {hint}") from error
+        says_where = any(words in str(error) for words in ("--data", "current folder"))
+        raise error if says_where else DataError(f"{error}; {hint}") from error
 
 
 def check_finished(records: Iterable[Record], checksums: Checksums) -> None:

@@ -4,10 +4,11 @@ The types of a record's values are checked wherever one is read. These rules tel
 measured: they find accidents and careless forgeries, and keep whatever computes with records simple.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from plastibench.errors import RequestError, count
 from plastibench.experiments.spec import Part, Spec
 from plastibench.store import tuned_settings, verifications
 from plastibench.store.record import Record, StageRow
@@ -47,6 +48,19 @@ def check_record(record: Record) -> None:
     if stop is not None and (stop == DIVERGED) != (record.status == DIVERGED):
         raise ValueError(f"its status is {record.status!r}, but its last stage ended by {stop!r}")
     _check_provenance(provenance)
+
+
+def check_lengths(records: Iterable[Record]) -> None:
+    """Raise RequestError for a finished run with another number of stages than others of its setting."""
+    first: dict[tuple[str, str | None], Record] = {}
+    for record in records:
+        if record.status != DIVERGED:
+            other = first.setdefault((record.condition_id, record.data), record)
+            if len(record.stages) != len(other.stages):
+                raise RequestError(
+                    f"run {record.id} ({record.spec.name}) has {count(len(record.stages), 'stage')}, and run "
+                    f"{other.id} ({other.spec.name}) of its setting has {len(other.stages)}"
+                )
 
 
 def check_spec(spec: Spec) -> None:

@@ -11,6 +11,7 @@ from plastibench.plugins.plugin import Plugin
 from plastibench.store import verifications
 from plastibench.store.record import Record
 from plastibench.store.record_diff import differences
+from plastibench.store.record_rules import check_lengths
 from plastibench.store.records_file import Board, RecordsFile, read_records
 from plastibench.store.tuned_settings import TunedSettings
 from plastibench.store.verifications import Mark, Marks
@@ -31,6 +32,7 @@ class RecordedRuns:
                 different = next(differences(same, record, (f"in {first}", f"in {path}")), None)
                 if different is not None:
                     raise RequestError(f"run {record.id} ({record.spec.name}) differs: {different}")
+        check_lengths(record for _, record in self._runs.values())
 
     @classmethod
     def from_paths(cls, paths: Sequence[Path]) -> RecordedRuns:

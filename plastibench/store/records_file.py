@@ -23,7 +23,7 @@ from plastibench.plugins.plugin import Plugin
 from plastibench.store import plugin_lines, tuned_settings
 from plastibench.store.plugin_lines import PluginKey
 from plastibench.store.record import Record
-from plastibench.store.record_rules import check_record, check_spec, check_texts, check_tuned
+from plastibench.store.record_rules import check_lengths, check_record, check_spec, check_texts, check_tuned
 from plastibench.store.tuned_settings import TunedSettings
 from plastibench.system.files import write_atomic
 
@@ -108,6 +108,10 @@ def read_records(path: Path) -> RecordsFile:
     if _digest("".join(f"{line}\n" for line in lines)) != digest:
         raise _refused(path, "its digest is wrong: it was changed after it was written")
     _check_needed(path, parser)
+    try:
+        check_lengths(parser.runs.values())
+    except RequestError as error:
+        raise _refused(path, f"{error}") from error
     return RecordsFile(
         board, tuple(parser.runs.values()), parser.plugins, parser.tuned, tuple(parser.refused)
     )

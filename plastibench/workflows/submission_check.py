@@ -10,6 +10,7 @@ from plastibench.errors import RequestError, count
 from plastibench.plugins.registry import Registry
 from plastibench.store import tuned_settings
 from plastibench.store.record import Record
+from plastibench.store.record_rules import check_lengths
 from plastibench.store.records_file import Board, RecordsFile, read_records, write_records
 from plastibench.workflows import submission_rules as rules
 
@@ -45,6 +46,7 @@ def check_submission(path: Path, board: Path | None = None) -> SubmissionCheck:
     """
     submitted = read_records(path)
     present = read_records(board) if board is not None and board.exists() else None
+    check_lengths([*(() if present is None else present.runs), *submitted.runs])
     references = submitted.board if present is None else present.board
     tables = _tables(references, submitted, present)
     before = [] if present is None else _tables(references, present)
@@ -55,7 +57,7 @@ def check_submission(path: Path, board: Path | None = None) -> SubmissionCheck:
         rows = _own_rows(table, submitted)
         problems += rules.missing_references(table, rows)
         problems += [*rules.few_seeds(rows), *rules.chosen_seeds(table, rows)]
-        problems += [*rules.other_lengths(table, submitted), *rules.unequal_tunings(table, rows)]
+        problems += rules.unequal_tunings(table, rows)
         notes += rules.remarks(table, rows)
     if not new:
         problems.append("every run is on the board already: nothing new")

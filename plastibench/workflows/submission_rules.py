@@ -4,7 +4,6 @@ Each function yields sentences that name the run or the row, and what is wrong w
 executed.
 """
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -95,20 +94,6 @@ def chosen_seeds(table: ResultTable, rows: Sequence[ResultRow]) -> Iterator[str]
                 f"{row.method}: no run with seed {_seeds(missing)}: a row has all seeds from {first} on, so "
                 "that none is chosen by its result (a diverged run stays in the file)"
             )
-
-
-def other_lengths(table: ResultTable, submitted: RecordsFile) -> Iterator[str]:
-    """Yield the runs that have another number of stages than most of their setting."""
-    done = [record for row in table.rows for record in row.records if record.status == "done"]
-    if not done:
-        return
-    usual, _ = Counter(len(record.stages) for record in done).most_common(1)[0]
-    ids = {record.id for record in submitted.runs}
-    for record in done:
-        if len(record.stages) != usual and record.id in ids:
-            stages = count(len(record.stages), "stage")
-            yield f"{_name(record)} has {stages}, and others of its setting have {usual}"
-            return
 
 
 def unequal_tunings(table: ResultTable, rows: Sequence[ResultRow]) -> Iterator[str]:

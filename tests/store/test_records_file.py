@@ -311,6 +311,21 @@ def test_file_that_is_not_whole_is_refused(path: Path) -> None:
         read_records(path.with_name("nowhere"))
 
 
+def test_runs_of_a_setting_have_equally_many_stages(tmp_path: Path) -> None:
+    short = replace(a_run("warm", 1), stages=a_run("warm", 1).stages[:-1])
+    expected = (
+        rf"run {short.id} \(.* seed 1\) has 2 stages, and run {RUN.id} \(.* seed 0\) of its setting has 3"
+    )
+    with pytest.raises(RequestError, match=rf"both is refused: {expected}"):
+        read_records(a_file(tmp_path / "both", [RUN, short]))
+    files = [a_file(tmp_path / "a", [RUN]), a_file(tmp_path / "b", [short])]
+    with pytest.raises(RequestError, match=expected):
+        RecordedRuns.from_paths(files)
+    lost = [{**row, "stop": "diverged"} for row in short.stages]
+    diverged = replace(short, status="diverged", stages=lost)
+    assert len(read_records(a_file(tmp_path / "c", [RUN, diverged])).runs) == 2
+
+
 def test_files_with_different_numbers_for_a_run_are_refused(path: Path) -> None:
     same = a_file(path.with_name("same"), [RUN, a_run("new", 0)])
     assert len(RecordedRuns.from_paths([path, same]).ids()) == 7
