@@ -91,10 +91,8 @@ def list_image_folder(folder: str, test_share: float | None) -> ImageListing:
 def _source(folder: str) -> FolderSource:
     path = Path(folder).expanduser()
     if not path.is_dir():
-        raise DataError(
-            f"there is no folder {path.absolute()}: a relative folder, such as {folder}, is one in the current "
-            "folder"
-        )
+        where = "" if path.is_absolute() else f": {folder} is looked for in the current folder"
+        raise DataError(f"there is no folder {path.absolute()}{where}")
     return FolderSource(path)
 
 
