@@ -14,6 +14,7 @@ import torch
 
 from plastibench.data.fetch import RemoteFile, fetch
 from plastibench.data.images import LabeledImages
+from plastibench.data.kept import kept
 from plastibench.errors import DataError, unknown
 
 _NUMPY_GLOBALS = {
@@ -103,19 +104,33 @@ def load_cifar(files: CifarFiles, data: Path, edition: str) -> tuple[LabeledImag
     """
     if edition not in files.editions:
         raise unknown(f"edition of {files.title}", edition, files.editions)
-    batches = _read_batches(files, data, edition)
-    train, test = (
-        decode_batches([batches[name] for name in names], files.label_key)
-        for names in (files.train, files.test)
-    )
-    return train, test
+
+    def decode() -> tuple[LabeledImages, LabeledImages]:
+        batches = _read_batches(files, data, edition)
+        train, test = (
+            decode_batches([batches[name] for name in names], files.label_key)
+            for names in (files.train, files.test)
+        )
+        return train, test
+
+    archive = data / files.archive.name
+    names = (*files.train, *files.test)
+    places = [archive, archive.with_suffix("")]
+    places += [folder / name for folder in _folders(files, data) for name in names]
+    return kept((edition, *files.editions[edition].items()), places, decode)
+
+
+def _folders(files: CifarFiles, data: Path) -> list[Path]:
+    """Return where the unpacked files may be."""
+    unpacked = (data / files.archive.name).with_suffix("")
+    return [data / files.folder, data / unpacked.stem / files.folder, data]
 
 
 def _read_batches(files: CifarFiles, data: Path, edition: str) -> dict[str, bytes]:
     """Return the batch files of an edition, from the first of the places where they may be."""
     archive = data / files.archive.name
     unpacked = archive.with_suffix("")  # the tar file that some browsers leave
-    folders = [data / files.folder, data / unpacked.stem / files.folder, data]
+    folders = _folders(files, data)
     folder = next((path for path in folders if (path / files.train[0]).is_file()), folders[0])
     members = {f"{files.folder}/{name}": name for name in (*files.train, *files.test)}
     if folder.is_dir() and not (edition == "official" and archive.is_file()):

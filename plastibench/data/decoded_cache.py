@@ -20,6 +20,7 @@ from plastibench.console import progress
 from plastibench.data.fetch import file_digest
 from plastibench.data.image_files import ImageListing
 from plastibench.data.images import LabeledImages
+from plastibench.data.kept import kept
 from plastibench.errors import DataError
 from plastibench.system.cpu import num_cores
 from plastibench.system.files import write_atomic
@@ -74,6 +75,11 @@ def decode_once(cache: Path, job: DecodeJob, *, block_size: int = _BLOCK_SIZE) -
 
 def load_decoded(folder: Path) -> tuple[LabeledImages, LabeledImages]:
     """Return the train and test images of an entry, mapped from disk. Raises DataError if it is damaged."""
+    places = [folder / name for name in ("header.json", "images.u8", "labels.i64")]
+    return kept("decoded", places, lambda: _load_verified(folder))
+
+
+def _load_verified(folder: Path) -> tuple[LabeledImages, LabeledImages]:
     try:
         header = json.loads((folder / "header.json").read_text(encoding="utf-8"))
         intact = header["format"] == _FORMAT and all(

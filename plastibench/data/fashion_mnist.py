@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from plastibench.data.fetch import RemoteFile, fetch, find_file
+from plastibench.data.fetch import RemoteFile, copies, fetch, find_file
 from plastibench.data.images import LabeledImages
+from plastibench.data.kept import kept
 from plastibench.errors import DataError
 
 _SITES = (
@@ -54,7 +55,9 @@ def load_fashion_mnist(
         images = torch.from_numpy(pixels).unsqueeze(1).contiguous()
         return LabeledImages(images, torch.from_numpy(labels.astype(np.int64)))
 
-    return load("train"), load("t10k")
+    places = [path for file in files.values() for path in copies(file, data, ("", *_SUBFOLDERS))]
+    digests = tuple(file.digest for file in files.values())
+    return kept(digests, places, lambda: (load("train"), load("t10k")))
 
 
 def _find(file: RemoteFile, data: Path) -> Path:

@@ -61,13 +61,18 @@ def file_digest(path: Path, algorithm: str = "sha256") -> str:
     return f"{algorithm}:{state.hexdigest()}"
 
 
+def copies(file: RemoteFile, folder: Path, subfolders: Sequence[str] = ("",)) -> list[Path]:
+    """Return where copies of a file may be, the first to be looked for first."""
+    return [folder / place / name for place in subfolders for name in (file.name, *file.unpacked)]
+
+
 def find_file(file: RemoteFile, folder: Path, subfolders: Sequence[str] = ("",)) -> Path | None:
     """Return a verified copy in one of the subfolders of `folder`, or None.
 
     Raises DataError if the first copy found is truncated or altered.
     """
     digests = {file.name: file.digest, **file.unpacked}
-    for path in (folder / subfolder / name for subfolder in subfolders for name in digests):
+    for path in copies(file, folder, subfolders):
         if not path.is_file():
             continue
         algorithm, expected = digests[path.name].split(":")

@@ -32,6 +32,8 @@ _ENDS = {"JPEG": b"\xff\xd9", "PNG": b"\0\0\0\0IEND\xaeB`\x82"}
 """The last bytes of complete files."""
 SAMPLED_FILES = 1000
 """Files of a folder whose contents identify it; of fewer than twice as many, all are read."""
+_digests: dict[bytes, str] = {}
+"""Digests of folders that this process has computed, by what the system said of their files."""
 
 
 class FileSource(ABC):
@@ -110,17 +112,29 @@ class FolderSource(FileSource):
         """Return a SHA-256 of names, sizes, modification times, and contents of at least `SAMPLED_FILES`.
 
         Reading more files would take long. Without `times` a copy has the same digest, in other folders too.
+        A process reads contents again only if the system says that one of the files has changed.
         """
+        stats = [self._stat(name) for name in names]
+        seen = hashlib.sha256(f"{self.path.absolute()}\0{times}\n".encode())
+        for name, stat in zip(names, stats, strict=True):
+            seen.update(f"{name}\0{stat.st_ino}\0{stat.st_size}\0{stat.st_mtime_ns}\0{stat.st_ctime_ns}\n".encode())
+        if seen.digest() not in _digests:
+            _digests[seen.digest()] = self._digest(names, stats, times=times)
+        return _digests[seen.digest()]
+
+    def _digest(self, names: list[str], stats: list[os.stat_result], *, times: bool) -> str:
         state = hashlib.sha256()
         step = max(1, len(names) // SAMPLED_FILES)
-        for position, name in enumerate(names):
-            with self._errors(name):
-                stat = (self.path / name).stat()
+        for position, (name, stat) in enumerate(zip(names, stats, strict=True)):
             identity = f"{name}\0{stat.st_mtime_ns}" if times else name.rpartition("/")[2]
             state.update(f"{identity}\0{stat.st_size}\n".encode())
             if position % step == 0:
                 state.update(self.read(name))
         return state.hexdigest()
+
+    def _stat(self, name: str) -> os.stat_result:
+        with self._errors(name):
+            return (self.path / name).stat()
 
 
 class ZipSource(FileSource):

@@ -85,7 +85,7 @@ def load_imagenet_packed(
     if broken_images == "skip":
         listing, left_out = whole_images(FolderSource(folder), listing, cache, broken_images)
     train, test = load_decoded(decode_once(cache, imagenet_job(folder, size, listing)))
-    return replace(train, left_out=left_out), test
+    return replace(train, left_out=left_out) if left_out else train, test
 
 
 def imagenet_job(folder: Path, size: int, listing: ImageListing) -> DecodeJob:

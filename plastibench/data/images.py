@@ -3,7 +3,8 @@
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Self
+from typing import Any, Self
+from weakref import WeakKeyDictionary, ref
 
 import numpy as np
 import torch
@@ -91,12 +92,20 @@ def channel_statistics(images: LabeledImages) -> Normalization:
     return tuple(means), tuple(deviations)
 
 
+_checksums: WeakKeyDictionary[LabeledImages, dict[tuple[Any, ...], str]] = WeakKeyDictionary()
+"""By the first part; the keys are weak references to all parts and torch's counters of writes to them."""
+
+
 def checksum(*parts: LabeledImages) -> str:
-    """Return the SHA-256 of shapes, pixels and labels, hexadecimal."""
-    state = hashlib.sha256()
-    for part in parts:
-        update_digest(state, part.x, part.y)
-    return state.hexdigest()
+    """Return the SHA-256 of shapes, pixels and labels, hexadecimal; of the same parts it is computed once."""
+    known = _checksums.setdefault(parts[0], {})
+    key = tuple((ref(part), part.x._version, part.y._version) for part in parts)
+    if key not in known:
+        state = hashlib.sha256()
+        for part in parts:
+            update_digest(state, part.x, part.y)
+        known[key] = state.hexdigest()
+    return known[key]
 
 
 def in_memory_splits(

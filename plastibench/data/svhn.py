@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from plastibench.data.fetch import RemoteFile, fetch
+from plastibench.data.fetch import RemoteFile, copies, fetch
 from plastibench.data.images import LabeledImages
+from plastibench.data.kept import kept
 from plastibench.errors import DataError, count
 
 _SITE = "http://ufldl.stanford.edu/housenumbers/"
@@ -32,8 +33,13 @@ SVHN = {
 
 def load_svhn(data: Path, files: Mapping[str, RemoteFile] = SVHN) -> tuple[LabeledImages, LabeledImages]:
     """Return SVHN, cropped digits: 73,257 train and 26,032 test images, (3, 32, 32), 10 classes."""
-    train, test = (read_mat(fetch(files[part], data, _SUBFOLDERS)) for part in ("train", "test"))
-    return train, test
+
+    def decode() -> tuple[LabeledImages, LabeledImages]:
+        train, test = (read_mat(fetch(files[part], data, _SUBFOLDERS)) for part in ("train", "test"))
+        return train, test
+
+    places = [path for file in files.values() for path in copies(file, data, _SUBFOLDERS)]
+    return kept(tuple(file.digest for file in files.values()), places, decode)
 
 
 def read_mat(path: Path) -> LabeledImages:

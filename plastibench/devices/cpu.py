@@ -7,8 +7,8 @@ from torch import nn
 
 from plastibench.devices.device import Device, SmallConvolution, has_volumes
 from plastibench.errors import count
-from plastibench.system import energy
-from plastibench.system.cpu import keep_freed_memory, max_threads, num_cores, processor_name
+from plastibench.system import energy, memory
+from plastibench.system.cpu import max_threads, num_cores, processor_name
 
 
 class Cpu(Device):
@@ -16,6 +16,7 @@ class Cpu(Device):
 
     device_type = "cpu"
     matmul_size = 2048
+    process_memory = 0  # runs are known by the memory of their whole process
     small_convolution: ClassVar[SmallConvolution] = "matmul_bf16"
 
     def memory_format(self, model: nn.Module) -> torch.memory_format:
@@ -37,6 +38,10 @@ class Cpu(Device):
     def name(self) -> str:
         """Return the name of the processor and the number of cores that this process may use."""
         return f"{processor_name()}, {count(num_cores(), 'core')}"
+
+    def total_memory(self) -> int | None:
+        """Return the bytes of the machine's memory, or those of this container or job."""
+        return memory.total_memory()
 
     def read_energy(self) -> energy.Reading | None:
         """Read the counters of the processor's packages."""
@@ -63,5 +68,5 @@ class Cpu(Device):
 
     def prepare_model(self, model: nn.Module) -> nn.Module:
         """Return the model in its fastest form; from now on this process keeps the memory it frees."""
-        keep_freed_memory()
+        memory.keep_freed_memory()
         return super().prepare_model(model)

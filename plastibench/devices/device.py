@@ -45,6 +45,8 @@ class Device:
     because the parts of a batch decide the rounding."""
     cluster_resource: ClassVar[str | None] = None
     """What schedulers of clusters call such a device; None if they count the cores that a run uses."""
+    process_memory: ClassVar[int] = 600 * 2**20
+    """Bytes of its memory that a process takes beside what is measured of a run, for kernels and libraries."""
     is_shareable: ClassVar[bool] = True
     """Whether several runs can use a device at once."""
     collectives: ClassVar[str] = "gloo"
@@ -194,7 +196,7 @@ class Device:
         """Start a new measurement of the peak memory."""
 
     def total_memory(self) -> int | None:
-        """Return the bytes of one device's memory, or None if runs need not be fitted into it."""
+        """Return the bytes of memory that `names` have each, or None if runs need not be fitted into it."""
         return None
 
     def sharing_advice(self) -> str | None:

@@ -174,10 +174,17 @@ def samples_of_records(specs: Sequence[Spec], context: RunContext) -> dict[str, 
     for spec in {spec.variant_id: spec for spec in specs}.values():
         records = found.get(_kind(spec), [])
         same = [record for record in records if record.spec.task == spec.task] or records
-        rows = [row for record in same[-MAX_RECORDS:] for row in record.stages]
-        if rows:
-            samples[spec.variant_id] = [StageTime.from_row(row) for row in rows]
+        times = [time for record in same[-MAX_RECORDS:] for time in _times(record, context)]
+        if times:
+            samples[spec.variant_id] = times
     return samples
+
+
+def _times(summary: Record, context: RunContext) -> list[StageTime]:
+    """Return what the stages of a finished run took, read from its own file."""
+    record = context.store.read(summary.id) or summary
+    memory = record.provenance.get("process_memory")
+    return [StageTime.from_row(row, memory) for row in record.stages]
 
 
 def _kind(spec: Spec) -> str:

@@ -43,13 +43,13 @@ class StageTime:
     flops: float | None = None
     """Of all passes; None if they could not be counted."""
     memory: int | None = None
-    """Peak bytes on the device; None if it does not measure them."""
+    """Peak bytes on the device, or of the run's process if the device does not measure them; None: unknown."""
     is_complete: bool = True
     """Whether the stage was trained to its end; how many steps it needs is assumed otherwise."""
 
     @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> StageTime:
-        """Return what a stage in a record took."""
+    def from_row(cls, row: Mapping[str, Any], process_memory: int | None = None) -> StageTime:
+        """Return what a stage in a record took, whose process had so much memory."""
         seconds = {phase: float(row.get(f"{phase}_seconds") or 0.0) for phase in PHASES}
         evaluation = seconds.pop("evaluation")
         flops = [row.get(f"{phase}_flops") for phase in PHASES]
@@ -59,7 +59,7 @@ class StageTime:
             seconds=sum(seconds.values()),
             evaluation=evaluation,
             flops=None if None in flops else float(sum(each or 0.0 for each in flops)),
-            memory=row.get("peak_memory"),
+            memory=row.get("peak_memory") or process_memory,
         )
 
 

@@ -28,6 +28,7 @@ from plastibench.runner.events import (
 )
 from plastibench.store.record import Record
 from plastibench.store.run_status import run_lock
+from plastibench.system.memory import peak_memory, release_freed_memory, reset_peak_memory
 from plastibench.training.callbacks import EpochProgress, IncompatibleCheckpointError, TrainingCallback
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ def _train(spec: Spec, context: RunContext, emit: Emit, ranks: Ranks | None) -> 
     from plastibench.training.probing import units_of
     from plastibench.training.trainer import DIVERGED
 
+    _begin_memory()
     task, method = build(spec, context.registry)
     origin = provenance(context.data_context.device, ranks)
     reporter = TrainingReporter(spec, emit)
@@ -99,11 +101,18 @@ def _train(spec: Spec, context: RunContext, emit: Emit, ranks: Ranks | None) -> 
         status = DIVERGED if result.stop == DIVERGED else "done"
         measured = {**_times(checkpointer), **reporter.model_provenance, "data": result.data}
         measured |= {**reporter.data_provenance, **method_changes(task, method)}
-        optional = {"files": checkpointer.files(), "units": units_of(measures.probes)}
+        optional: dict[str, Any] = {"files": checkpointer.files(), "units": units_of(measures.probes)}
+        optional["process_memory"] = peak_memory()
         present = {name: values for name, values in optional.items() if values}
         record = writer.finish(status, {**origin, **measured, **present})
     checkpointer.checkpoint.remove()
     return record
+
+
+def _begin_memory() -> None:
+    """Let this process hold, and count, no memory but that of the run that begins."""
+    release_freed_memory()
+    reset_peak_memory()
 
 
 class TrainingReporter(TrainingCallback):

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from plastibench.devices import Device
 
-PROCESS_MEMORY = 600 * 2**20
-"""Bytes of a GPU that a process takes beside its tensors, for kernels and libraries."""
 USABLE_MEMORY = 0.95
 """Fraction of a device's memory that runs may plan with."""
 
@@ -36,5 +34,5 @@ def fitting_processes(device: Device, peak_memory: int | None) -> int | None:
     total = device.total_memory()
     if total is None or not peak_memory:
         return None
-    each = peak_memory + PROCESS_MEMORY
+    each = peak_memory + device.process_memory
     return max(1, int(USABLE_MEMORY * total) // each) * len(device.names())

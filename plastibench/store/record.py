@@ -25,6 +25,7 @@ PROVENANCE_TYPES: Mapping[str, tuple[type, ...]] = {
     "threads": (int,),
     "devices": (int,),
     "attempts": (int,),
+    "process_memory": (int,),
     "deterministic": (bool,),
     "files": (dict,),
     "units": (dict,),

@@ -1,14 +1,7 @@
-"""The processor that this process runs on, and the allocator of its memory."""
+"""The processor that this process runs on."""
 
 import os
 import platform
-from functools import cache
-
-TRIM_THRESHOLD = -1
-"""M_TRIM_THRESHOLD of glibc's malloc.h: how much free memory at the heap's end is returned to the system."""
-MMAP_MAX = -4
-"""M_MMAP_MAX of glibc's malloc.h: how many allocations may be mapped individually."""
-
 
 WAIT_VARIABLES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 """What tells the OpenMP libraries of GNU, LLVM and Intel how threads wait."""
@@ -25,16 +18,6 @@ def max_threads() -> int:
     """Return how many threads a process may use: OMP_NUM_THREADS, or else the number of cores."""
     levels = os.environ.get("OMP_NUM_THREADS", "").split(",")  # one number per nesting level
     return max(1, int(levels[0])) if levels[0].strip().isdecimal() else num_cores()
-
-
-def peak_memory() -> int | None:
-    """Return the most bytes of memory that this process has had, or None if nobody counts them."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    unit = 1 if platform.system() == "Darwin" else 1024
-    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def wait_briefly() -> None:
@@ -61,20 +44,3 @@ def processor_name() -> str:
     except OSError:
         models = []
     return models[0] if models else platform.processor() or platform.machine()
-
-
-@cache
-def keep_freed_memory() -> bool:
-    """Let this process keep freed memory for its next allocations; return whether the C library can.
-
-    A training step allocates and frees its activations each time. The C library maps tensors of megabytes
-    one by one and returns them at once, and the system fills every page of the next one with zeros, which on
-    a CPU takes up to a quarter of an evaluation. With glibc the heap then serves every size and never
-    shrinks: the process keeps its peak memory until it ends. Other C libraries are left alone.
-    """
-    if platform.libc_ver()[0] != "glibc":
-        return False
-    import ctypes
-
-    mallopt = ctypes.CDLL(None).mallopt
-    return bool(mallopt(MMAP_MAX, 0)) and bool(mallopt(TRIM_THRESHOLD, -1))

@@ -25,7 +25,7 @@ from plastibench.runner.data import prepare_data
 from plastibench.runner.worker import init_worker, keep_num_threads
 from plastibench.store.index.load import load_summaries
 from plastibench.store.run_store import Store
-from plastibench.system.cpu import peak_memory
+from plastibench.system.memory import peak_memory
 from plastibench.workflows.request import RunOptions, Selection
 from plastibench.workflows.resources import open_device, run_context
 from plastibench.workflows.shards import write_costs

@@ -108,16 +108,16 @@ def _measured_threads(specs: Sequence[Spec], context: RunContext, most: int) -> 
 
 def fitted_to_memory(device: Device, context: RunContext, specs: Sequence[Spec]) -> RunContext:
     """Return a context with as many processes as fit into memory, by what earlier runs took of it."""
-    wanted = context.num_processes
-    if wanted == 1 or device.total_memory() is None:
+    wanted, total = context.num_processes, device.total_memory()
+    if wanted == 1 or total is None:
         return context
     samples = samples_of_records(specs, context)
     peaks = [time.memory for times in samples.values() for time in times if time.memory is not None]
     fitting = fitting_processes(device, max(peaks, default=None))
     if fitting is not None and fitting < wanted:
         logger.warning(
-            "%s at a time instead of %d: earlier runs took up to %.1f GiB of %s",
-            *(count(fitting, "run"), wanted, max(peaks) / GIB, device.name()),
+            "%s at a time instead of %d: earlier runs took up to %.1f of %.1f GiB of %s",
+            *(count(fitting, "run"), wanted, max(peaks) / GIB, total / GIB, device.name()),
         )
         wanted = fitting
     advice = device.sharing_advice()

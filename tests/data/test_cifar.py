@@ -77,6 +77,7 @@ def test_cifar_archive_and_folder_agree(
     archive = tar({f"{CIFAR10.folder}/{name}": content for name, content in batches.items()})
     from_tar = load_cifar(small, write(tmp_path / "a", {small.archive.name: archive}), "official")
     write(tmp_path / "b" / CIFAR10.folder, batches)
+    assert load_cifar(small, tmp_path / "a", "official")[0] is from_tar[0], "decoded once"
     from_folder = load_cifar(small, tmp_path / "b", "official")
     for one, other in zip(from_tar, from_folder, strict=True):
         assert torch.equal(one.x, other.x)

@@ -37,6 +37,7 @@ def svhn(tmp_path: Path) -> Published:
 
 def test_svhn(svhn: Published) -> None:
     train, test = load_svhn(*svhn)
+    assert load_svhn(*svhn)[0] is train, "decoded once"
     assert train.x.shape == test.x.shape == (4, 3, 32, 32)
     assert train.y.tolist() == [0, 1, 9, 0]
     pixels = np.random.default_rng(len("train")).integers(0, 256, (32, 32, 3, 4), dtype=np.uint8)
@@ -83,6 +84,7 @@ def fashion_mnist(tmp_path: Path) -> Published:
 
 def test_fashion_mnist(fashion_mnist: Published) -> None:
     train, _ = load_fashion_mnist(*fashion_mnist)
+    assert load_fashion_mnist(*fashion_mnist)[0] is train, "decoded once"
     first = np.random.default_rng(0).integers(0, 10, (5, 28, 28), dtype=np.uint8)
     assert train.x.shape == (5, 1, 28, 28)
     assert np.array_equal(train.x[:, 0].numpy(), first)

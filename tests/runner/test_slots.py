@@ -11,7 +11,7 @@ import pytest
 from plastibench.devices import Cpu
 from plastibench.experiments.grid import Grid
 from plastibench.experiments.spec import Spec
-from plastibench.runner.slots import PROCESS_MEMORY, Slot, device_slots, fitting_processes
+from plastibench.runner.slots import Slot, device_slots, fitting_processes
 from plastibench.runner.workspace import Workspace
 from plastibench.training.cost import COST_COLUMNS
 from plastibench.workflows.request import RunOptions
@@ -22,6 +22,8 @@ GIB = 2**30
 
 class TwoCards(Cpu):
     """Two devices of 16 GiB that kernels of several processes cannot use at once."""
+
+    process_memory = 2**29
 
     def names(self) -> list[str]:
         return ["card:0", "card:1"]
@@ -41,11 +43,10 @@ def test_processes_are_dealt_out_over_the_devices() -> None:
 
 def test_as_many_runs_fit_as_memory_holds() -> None:
     assert fitting_processes(TwoCards(), 4 * GIB) == 2 * 3
-    assert fitting_processes(TwoCards(), 4 * GIB - PROCESS_MEMORY) == 2 * 3
+    assert fitting_processes(TwoCards(), 4 * GIB - TwoCards.process_memory) == 2 * 3
     assert fitting_processes(TwoCards(), 3 * GIB) == 2 * 4
     assert fitting_processes(TwoCards(), 100 * GIB) == 2, "one on each: it will say what it lacks"
     assert fitting_processes(TwoCards(), None) is None
-    assert fitting_processes(Cpu(), 4 * GIB) is None
 
 
 def some_specs(workspace: Workspace) -> list[Spec]:
@@ -70,6 +71,6 @@ def test_runs_that_do_not_fit_wait(tmp_path: Path, caplog: pytest.LogCaptureFixt
         caplog.clear()
         assert run_context(workspace, options, device, specs[2:]).num_processes == 4
     assert caplog.messages == [
-        f"4 runs at a time instead of 8: earlier runs took up to 7.0 GiB of {device.name()}",
+        f"4 runs at a time instead of 8: earlier runs took up to 7.0 of 16.0 GiB of {device.name()}",
         "start the sharing daemon",
     ]
