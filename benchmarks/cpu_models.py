@@ -71,7 +71,9 @@ def measured(model: str, precision: str, options: argparse.Namespace) -> dict[st
     epochs, rates, peaks = _epochs(engine), list[float](), list[float]()
     for _ in range(options.repeats):
         peaks.append(throughput.matmul_rate(device, precision))
-        seconds = throughput.time_call(device, lambda: [throughput.train_epoch(engine) for _ in range(epochs)])
+        seconds = throughput.time_call(
+            device, lambda: [throughput.train_epoch(engine) for _ in range(epochs)]
+        )
         rates.append(epochs * len(engine.learner.stage.train) / seconds)
     evaluate(engine.learner.model, test, recipe, device)
     memory = peak_memory()

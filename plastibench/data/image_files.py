@@ -117,7 +117,9 @@ class FolderSource(FileSource):
         stats = [self._stat(name) for name in names]
         seen = hashlib.sha256(f"{self.path.absolute()}\0{times}\n".encode())
         for name, stat in zip(names, stats, strict=True):
-            seen.update(f"{name}\0{stat.st_ino}\0{stat.st_size}\0{stat.st_mtime_ns}\0{stat.st_ctime_ns}\n".encode())
+            seen.update(
+                f"{name}\0{stat.st_ino}\0{stat.st_size}\0{stat.st_mtime_ns}\0{stat.st_ctime_ns}\n".encode()
+            )
         if seen.digest() not in _digests:
             _digests[seen.digest()] = self._digest(names, stats, times=times)
         return _digests[seen.digest()]
