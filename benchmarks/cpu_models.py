@@ -1,4 +1,4 @@
-"""How near models come to the rate of matrix products on the CPU, what else takes their time, and their memory.
+"""How near models come to the rate of matrix products on the CPU, what bounds them, and their memory.
 
     python benchmarks/cpu_models.py --threads 1
 
@@ -32,7 +32,8 @@ KINDS = {
     "matrix products, convolutions": r"aten::.*(convolution|mm|matmul|linear|bmm|dot)(_backward|_out)?\w*",
     "normalization": r"aten::.*(batch|layer|group)_?norm\w*",
     "casts and copies": r"aten::(_?to(_copy)?|copy_|_foreach_copy_|clone|contiguous|stack|cat|index|flip)",
-    "dispatch": r"aten::(empty\w*|view|_unsafe_view|as_strided|detach_?|t|transpose|permute|expand(_as)?|select|slice|"
+    "dispatch": r"aten::(empty\w*|view|_unsafe_view|as_strided|detach_?|t|transpose|permute|expand(_as)?|"
+    r"select|slice|"
     r"reshape|_reshape_alias|flatten|unflatten|squeeze|unsqueeze|narrow|resize_|result_type|unbind|split\w*)|(?!aten::).*",
     "all other operations": r"aten::.*",
 }

@@ -1,7 +1,8 @@
 """The data set that this process decoded last, kept for the run that follows.
 
 Runs of a grid follow one another on the same files. To read, verify and decode them again would take seconds
-of each; what is kept is one data set, as long as its files are unchanged and nobody has written to its tensors.
+of each. What is kept is one data set, as long as its files are unchanged and nobody has written to its
+tensors.
 """
 
 from __future__ import annotations

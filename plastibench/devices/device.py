@@ -46,7 +46,7 @@ class Device:
     cluster_resource: ClassVar[str | None] = None
     """What schedulers of clusters call such a device; None if they count the cores that a run uses."""
     process_memory: ClassVar[int] = 600 * 2**20
-    """Bytes of its memory that a process takes beside what is measured of a run, for kernels and libraries."""
+    """Bytes of memory that a process takes beside what is measured of a run, for kernels and libraries."""
     is_shareable: ClassVar[bool] = True
     """Whether several runs can use a device at once."""
     collectives: ClassVar[str] = "gloo"

@@ -43,7 +43,7 @@ class StageTime:
     flops: float | None = None
     """Of all passes; None if they could not be counted."""
     memory: int | None = None
-    """Peak bytes on the device, or of the run's process if the device does not measure them; None: unknown."""
+    """Peak bytes on the device, or of the process if the device does not measure them; None: unknown."""
     is_complete: bool = True
     """Whether the stage was trained to its end; how many steps it needs is assumed otherwise."""
 

@@ -1,4 +1,4 @@
-"""The memory of this process: how much it may have, how much it has had, and what it keeps when it is freed."""
+"""The memory of this process: how much it may have, how much it has had, what it keeps when freed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One decoded data set is kept for the run that follows, as long as its files and its tensors are as they were."""
+"""One decoded data set is kept for the next run, as long as its files and tensors are as they were."""
 
 from __future__ import annotations
 
