@@ -7,7 +7,7 @@
 Reading data, building models, writing results and checkpoints, and everything else that happens between the
 start and the end of a run; not what happens outside runs, such as imports before the first one of a process.
 With --run, the words of a `plastibench run` follow: it is executed here, in a folder that is removed, and the
-seconds of the whole command after its imports are divided; counting FLOPs is part of training, and shown apart.
+seconds of the whole command after its imports are divided; counting FLOPs is part of training.
 """
 
 from __future__ import annotations
