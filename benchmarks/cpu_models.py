@@ -18,7 +18,6 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -55,39 +54,53 @@ def measured(model: str, precision: str, options: argparse.Namespace) -> dict[st
     """Return rates, shares of time and peak memory of one model, in this process."""
     import torch
 
-    from plastibench.devices import get_device
-    from plastibench.plugins.registry import Registry
     from plastibench.profiling import throughput
     from plastibench.system.memory import peak_memory
-    from plastibench.training.evaluation import evaluate
 
     torch.set_num_threads(options.threads)
-    device, architecture = get_device("cpu"), Registry().load("model", model)()
-    recipe = throughput.RandomImages.recipes(architecture)["standard"]
-    recipe = replace(recipe, precision=precision, batch_size=options.batch_size)
-    task = throughput.random_images(architecture, recipe, recipe.batch_size * STEPS)
-    engine, flop = throughput.make_train_step(task, device), throughput.flops_per_image(task)
-    test = engine.learner.stage.test
-    assert test is not None, "random images have a test part"
+    engine = _engine(model, precision, options.batch_size)
+    device, learner = engine.learner.device, engine.learner
     epochs, rates, peaks = _epochs(engine), list[float](), list[float]()
     for _ in range(options.repeats):
         peaks.append(throughput.matmul_rate(device, precision))
-        seconds = throughput.time_call(
-            device, lambda: [throughput.train_epoch(engine) for _ in range(epochs)]
-        )
-        rates.append(epochs * len(engine.learner.stage.train) / seconds)
-    evaluate(engine.learner.model, test, recipe, device)
-    memory = peak_memory()
-    return {
-        "rates": rates,
-        "flop": flop,
-        "peaks": peaks,
-        "memory": memory,
-        "batch_size": recipe.batch_size,
+        seconds = throughput.time_call(device, lambda: _train(engine, epochs))
+        rates.append(epochs * len(learner.stage.train) / seconds)
+    assert isinstance(learner.task, throughput.RandomImages)
+    found: dict[str, Any] = {"rates": rates, "peaks": peaks, "flop": throughput.flops_per_image(learner.task)}
+    _evaluate(engine)
+    found |= {"memory": peak_memory(), "batch_size": options.batch_size}
+    return found | {
         "shares": _shares(engine, epochs),
         "device": device.name(),
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),
     }
+
+
+def _engine(model: str, precision: str, batch_size: int) -> TrainStep:
+    from plastibench.devices import get_device
+    from plastibench.plugins.registry import Registry
+    from plastibench.profiling import throughput
+
+    architecture = Registry().load("model", model)()
+    recipe = throughput.RandomImages.recipes(architecture)["standard"]
+    recipe = recipe.from_strings({"precision": precision, "batch_size": str(batch_size)})
+    task = throughput.random_images(architecture, recipe, batch_size * STEPS)
+    return throughput.make_train_step(task, get_device("cpu"))
+
+
+def _evaluate(engine: TrainStep) -> None:
+    from plastibench.training.evaluation import evaluate
+
+    learner, test = engine.learner, engine.learner.stage.test
+    assert test is not None, "random images have a test part"
+    evaluate(learner.model, test, engine.recipe, learner.device)
+
+
+def _train(engine: TrainStep, epochs: int) -> None:
+    from plastibench.profiling import throughput
+
+    for _ in range(epochs):
+        throughput.train_epoch(engine)
 
 
 def _epochs(engine: TrainStep) -> int:
@@ -106,13 +119,10 @@ def _shares(engine: TrainStep, epochs: int) -> dict[str, float]:
     """Return the share of each kind of work in the time of training steps."""
     from torch.profiler import ProfilerActivity, profile
 
-    from plastibench.profiling import throughput
-
     _mark_update(engine)
     with profile(activities=[ProfilerActivity.CPU], acc_events=True) as watched:
         begun = perf_counter()
-        for _ in range(min(epochs, 3)):
-            throughput.train_epoch(engine)
+        _train(engine, min(epochs, 3))
         whole = 1e6 * (perf_counter() - begun)
     found = Counter[str]()
     for event in watched.events():
@@ -184,7 +194,8 @@ def main() -> None:
     parser.add_argument("--case", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.case:
-        print(json.dumps(measured(*options.case, options)))
+        model, precision = options.case
+        print(json.dumps(measured(model, precision, options)))
         return
     speeds, times, found = [], [], dict[str, Any]()
     for model in options.models.split(","):
