@@ -34,7 +34,7 @@ def whole_images(
     "skip" decodes all. The answer is kept in `cache` until a file changes. Raises DataError for a broken file
     if they are refused, and for a class that has none but broken ones.
     """
-    broken = _broken(source, listing.names, cache, decode_all=broken_images == "skip")
+    broken = find_broken(source, listing.names, cache, decode_all=broken_images == "skip")
     if not broken:
         return listing, ()
     if broken_images == "refuse":
@@ -56,7 +56,9 @@ def describe_broken(broken: Mapping[str, str], num_files: int) -> str:
     return f"{len(broken)} of {count(num_files, 'image')} cannot be decoded: {', '.join(named)}{more}"
 
 
-def _broken(source: FolderSource, names: Sequence[str], cache: Path, *, decode_all: bool) -> dict[str, str]:
+def find_broken(
+    source: FolderSource, names: Sequence[str], cache: Path, *, decode_all: bool
+) -> dict[str, str]:
     """Return the reason for each broken file, from the cache if these files have been checked before."""
     path = cache / f"checked-{'whole' if decode_all else 'ends'}-{source.digest(list(names))[:16]}.json"
     cache.mkdir(parents=True, exist_ok=True)

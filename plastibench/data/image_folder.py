@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 from torch import Tensor
 
+from plastibench.data.broken_images import describe_broken, find_broken
 from plastibench.data.decoded_cache import DecodeJob, Pixels, decode_once, load_decoded
 from plastibench.data.image_files import (
     FolderSource,
@@ -62,9 +64,23 @@ def load_image_folder(
 
         key, shape = listing.digest(source), (3, size, size)
         job = DecodeJob(name=f"images-{size}", key=key, shape=shape, listing=listing, decode=decode)
-        return load_decoded(decode_once(cache, job))
+        return load_decoded(_decode(source, cache, job))
     except DataError as error:  # of the user's own folder, not of the data folder, which would be named
         raise RequestError(str(error)) from error
+
+
+def _decode(source: FolderSource, cache: Path, job: DecodeJob) -> Path:
+    """Return the folder of the decoded images. Raises DataError that names all those that are damaged."""
+    try:
+        return decode_once(cache, job)
+    except DataError as error:
+        broken = dict[str, str]()
+        with suppress(OSError):  # the cache itself may be the reason
+            broken = find_broken(source, job.listing.names, cache, decode_all=True)
+        if not broken:
+            raise
+        found = describe_broken(broken, len(job.listing.names))
+        raise DataError(f"{found} in {source.path}; replace them, or move them out of the folder") from error
 
 
 def list_image_folder(folder: str, test_share: float | None) -> ImageListing:

@@ -22,7 +22,8 @@ T = TypeVar("T")
 MAX_FILES = 100
 """A plug-in that reads more files reads data, which its task's checksum covers; they are not noted."""
 WRITES = os.O_WRONLY | os.O_RDWR
-_SYSTEM = ("/dev/", "/proc/", "/sys/")
+_SYSTEM = ("/proc/", "/sys/")
+"""Folders whose files are made when they are read; under /dev, what is a file is one of data (/dev/shm)."""
 
 Digests = Mapping[str, str]
 """SHA-256, hexadecimal, of files by their paths."""

@@ -115,9 +115,16 @@ def test_a_damaged_image_and_a_folder_that_is_not_there_are_named(tmp_path: Path
     noise = io.BytesIO()
     Image.effect_noise((40, 40), 50).save(noise, "png")
     (folder / "b" / "1.png").write_bytes(noise.getvalue()[: len(noise.getvalue()) // 2])
-    assert "HERE/mine/b/1.png is not a complete image" in error(folder)
-    (folder / "b" / "1.png").write_bytes(b"")
-    assert "HERE/mine/b/1.png is not an image but an empty file" in error(folder)
+    assert "1 of 2 images cannot be decoded: b/1.png (not a complete image" in error(folder)
+    for name in ("a/2.png", "b/1.png", "b/2.png"):
+        (folder / name).write_bytes(b"")
+    said = error(folder)
+    assert "3 of 4 images cannot be decoded: a/2.png (not an image but an empty file), b/1.png (" in said
+    assert said.endswith(" in HERE/mine; replace them, or move them out of the folder")
+    for name in ("a/2.png", "b/2.png"):
+        (folder / name).unlink()
+    (folder / "b" / "1.png").write_bytes(image(1))
+    assert len(load(folder, 0.01)[0]) == 2
     assert "there is no folder HERE/none" in error(tmp_path / "none")
 
 

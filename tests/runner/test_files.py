@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -73,6 +75,18 @@ def test_a_finished_run_names_the_file_and_refuses_another_content(when: str, tm
     verified = command("verify", record.id, "--home", home)
     assert verified.status == 1
     assert "factor.json" in verified.out + verified.err
+
+
+@pytest.mark.skipif(not os.access("/dev/shm", os.W_OK), reason="there is no folder in memory")
+def test_a_file_in_memory_is_one_of_data_and_a_device_is_none() -> None:
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        path, file = reader(Path(folder), "in a hook")
+        path.write_text(
+            path.read_text() + "\nwith open('/dev/urandom', 'rb') as source:\n    source.read(1)\n"
+        )
+        assert run(Path(folder) / "home", path).status == 0
+        (record,) = Store(Path(folder) / "home").records()
+        assert list(record.files) == [str(file)]
 
 
 @pytest.mark.heavy
