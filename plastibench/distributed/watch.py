@@ -22,8 +22,8 @@ TIMEOUT = 1800.0
 """Its default: ranks do the same work, so one is this late only if it hangs, or measures slow probes."""
 MOST_SECONDS = 5.0
 """How often the limit is looked at, at least."""
-LOOKS_TO_ANSWER = 3
-"""How many looks later a rank that lives has answered."""
+LOOKS = 12
+"""How often at least it is looked at until it is over, and until a rank that lives has answered."""
 
 OnMissing = Callable[[str, bool], None]
 """What to do about ranks that did not come, given a sentence that names them, and whether this rank is
@@ -65,7 +65,7 @@ class Watch:
         self._since: float | None = None
         self._settled = self._answered = 0
         self._ended = threading.Event()
-        self._seconds = min(MOST_SECONDS, limit.seconds / 4)
+        self._seconds = min(MOST_SECONDS, limit.seconds / LOOKS)
         threading.Thread(target=self._look, name="plastibench-ranks", daemon=True).start()
 
     def begin(self) -> None:
@@ -100,21 +100,26 @@ class Watch:
 
     def _settle(self, number: int, since: float) -> None:
         """Ask who is missing, and act on it unless this rank has gone on in the meantime."""
-        question = self._store.add("asked", 1)
-        for _ in range(LOOKS_TO_ANSWER):
-            self._answer()
-            if self._ended.wait(self._seconds):
-                return
-        missing = self._missing([self._answer_to(question, rank) for rank in range(self._size)], number)
-        if self._since != since:
+        missing = self._missing(self._ask(), number)
+        if self._since != since or self._ended.is_set():
             return
         self._settled = number  # if all have begun it, none can be missing any more
         if missing:
             first = min(rank for rank in range(self._size) if rank not in missing)
             self._limit.on_missing(self._sentence(missing), self._rank == first)
 
+    def _ask(self) -> list[int | None]:
+        """Return how far each rank is, or None for one that does not answer."""
+        question, looks = self._store.add("asked", 1), 0
+        answers: list[int | None] = [None]
+        while None in answers and looks < LOOKS and not self._ended.wait(self._seconds):
+            self._answer()
+            answers = [self._answer_to(question, rank) for rank in range(self._size)]
+            looks += 1
+        return answers
+
     def _answer_to(self, question: int, rank: int) -> int | None:
-        """Return how far a rank has said to be, or None if it has not answered."""
+        """Return how far a rank has said to be, or None if it has not answered yet."""
         key = f"rank {rank}"
         if not self._store.check([key]):
             return None

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from plastibench.analysis.tables.incomplete import Asked
-from plastibench.devices import Device
+from plastibench.devices import Device, host_device
 from plastibench.errors import count
 from plastibench.experiments.grid_plan import Refusal
 from plastibench.experiments.spec import Spec, own_plugins
@@ -102,8 +102,8 @@ def execute_batch(batch: Batch, callbacks: Sequence[RunCallback]) -> RunResult:
         num_at_once, where = batch.options.jobs or 0, f"on {batch.device_name} by {batch.options.executor}"
     else:
         context = run_context(batch.workspace, batch.options, device, missing)
-        device = device_of_parent(device, context.num_processes * context.devices)
         num_at_once, where = context.num_processes, _where(device, context)
+        device = host_device() if context.devices > 1 else device_of_parent(device, context.num_processes)
     own = replace(context, device=str(device))
     plan = _plan(batch, len(missing), where)
     if missing:
@@ -175,7 +175,8 @@ def _tracking_server(batch: Batch) -> TrackingServer | None:
 
 
 def _where(device: Device, context: RunContext) -> str:
-    name = device.name() if str(device) == context.device else context.device
+    taken = device_of_parent(device, context.num_processes * context.devices) is not device
+    name = str(device) if taken else device.name()
     if context.devices > 1:
         return f"on {name}, each on {context.devices} devices, one at a time"
     return f"on {name}, {context.num_processes} at a time"

@@ -12,7 +12,7 @@ from support.commands import PLAIN, command, plugin
 from support.forked import ForkedProgram, forked_command
 
 from plastibench.analysis.tables.run_notes import origin_notes
-from plastibench.devices import Cuda, get_device
+from plastibench.devices import Cuda, Hpu, get_device
 from plastibench.distributed.launch import Launch
 from plastibench.errors import RequestError
 from plastibench.experiments.grid import Grid
@@ -24,6 +24,7 @@ from plastibench.runner.scheduler import run_specs
 from plastibench.runner.workspace import Workspace
 from plastibench.workflows.devices import check_devices
 from plastibench.workflows.request import RunOptions
+from plastibench.workflows.resources import device_of_parent
 
 SETTINGS = {"stages": "2", "max_epochs": "2", "width": "4", "train_size": "70"}
 HOOKS = """
@@ -118,6 +119,12 @@ def test_a_named_device_is_one_device(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,3")
     with pytest.raises(RequestError, match=r"here is one such device \(CUDA_VISIBLE_DEVICES=0,3\)"):
         Cuda(1).names_of_ranks(3)
+
+
+def test_a_card_that_one_process_can_use_is_left_to_those_of_the_runs() -> None:
+    assert str(device_of_parent(Hpu(), 2)) == "cpu"
+    for device, num_processes in ((Hpu(), 1), (Cuda(), 2)):
+        assert device_of_parent(device, num_processes) is device
 
 
 def test_what_torchrun_does_not_say_is_refused() -> None:
