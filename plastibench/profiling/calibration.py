@@ -7,14 +7,18 @@ from dataclasses import replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from plastibench.experiments.spec import Spec, build
 from plastibench.plugins.classification_task import ClassificationTask
+from plastibench.plugins.file_reads import unwatched
 from plastibench.plugins.recipe_changes import trained_task
 from plastibench.profiling.stage_times import StageSize, StageTime, work
 from plastibench.runner.context import RunContext
 from plastibench.training import protocol
 from plastibench.training.callbacks import Checkpointer
 from plastibench.training.cost import FORWARD
+from plastibench.training.evaluation import evaluate
 from plastibench.training.flops import flop_model
 
 if TYPE_CHECKING:
@@ -112,6 +116,20 @@ def time_first_stages(
             batch_size = task.recipe.batch_size
             times.append(_with_test(whole, size, each / batch_size, (flops or 0.0) / batch_size))
     return times
+
+
+def evaluate_batch(spec: Spec, context: RunContext) -> None:
+    """Evaluate a new model on as many training examples as are tested at once, for the memory that it takes.
+
+    Does nothing if that fails: the run will say so itself.
+    """
+    with suppress(Exception), torch.random.fork_rng(devices=[]):
+        task, method = build(spec, context.registry)
+        where = context.data_context
+        train = next(unwatched(task.stream, spec.seed, where)).train
+        examples = train.take(torch.arange(task.recipe.test_batch_size) % len(train))
+        model = where.device.prepare_model(method.build(task))
+        evaluate(model, examples, task.recipe, where.device)
 
 
 def _step_flops(task: Task) -> float | None:

@@ -12,6 +12,7 @@ from typing import Literal
 from plastibench.analysis.labels import method_labels
 from plastibench.errors import RequestError
 from plastibench.experiments.spec import Spec, build, by_condition
+from plastibench.profiling.calibration import evaluate_batch
 from plastibench.profiling.estimate import (
     CalibrationTime,
     RunTimes,
@@ -39,7 +40,7 @@ CALIBRATION_FRACTION, SHORTEST = 0.5, 15.0
 """Share of the runs' time that timing first stages may take, within the limit of the request, and its least
 seconds: whoever asks for a plan waits for a good one."""
 STATES = 2
-"""Checkpoints of a run that are kept while it is executed."""
+"""Checkpoints of a run that are kept while it is executed, and of a state in memory while it is saved."""
 COPIES = 3
 """Sets of the size of the weights in a state: the weights, and up to two of the optimizer or the method."""
 
@@ -99,7 +100,7 @@ class Plan:
     seconds_range: tuple[float, float]
     """The least and the most that this may well be."""
     process_memory: int | None
-    """Peak bytes of the process that timed first stages; None if none did."""
+    """Most bytes of a run's process, by the process that timed first stages; None if none did."""
     checkpoint_disk: int
     """Bytes of the checkpoints of the runs in progress at one time."""
 
@@ -158,7 +159,7 @@ class _Planner:
             methods=[self._method(*each) for each in zip(labels, variants.values(), strict=True)],
             seconds=wall_seconds(seconds.values(), self.context.num_processes),
             seconds_range=self._seconds_range(),
-            process_memory=None if set(variants) <= set(times.known) else peak_memory(),
+            process_memory=None if set(variants) <= set(times.known) else self._process_memory(),
             checkpoint_disk=self._checkpoint_disk(),
         )
 
@@ -222,11 +223,21 @@ class _Planner:
             return round(fmean(_folder_size(self.store.folder(run)) for run in done))
         return RUN_BYTES + STAGE_BYTES * len(self.times.sizes[specs[0].condition_id])
 
+    def _process_memory(self) -> int | None:
+        """Return this process's peak, and what a run's process needs beyond it to evaluate and to save."""
+        for spec in by_condition(self.missing).values():
+            evaluate_batch(spec, self.context)
+        peak = peak_memory()
+        return None if peak is None else peak + STATES * self._largest_state
+
     def _checkpoint_disk(self) -> int:
         """Return the bytes of the largest checkpoints that may be there at one time."""
-        running = min(self.context.num_processes, len(self.missing))
+        return min(self.context.num_processes, len(self.missing)) * STATES * self._largest_state
+
+    @cached_property
+    def _largest_state(self) -> int:
         weights = [_weight_bytes(spec, self.context) for spec in by_condition(self.missing).values()]
-        return running * STATES * COPIES * max(weights, default=0)
+        return COPIES * max(weights, default=0)
 
 
 def _weight_bytes(spec: Spec, context: RunContext) -> int:

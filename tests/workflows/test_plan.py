@@ -93,6 +93,7 @@ def test_timed_stages_foresee_the_work_of_runs(tmp_path: Path) -> None:
         strict=True,
     ):
         assert record.spec.method.name == method["method"]
+        assert record.provenance["process_memory"] <= found["process_memory"] + 2**25
         names = ("train_flops", "remedy_flops", "evaluation_flops")
         work = sum(row[name] for row in record.stages for name in names)
         assert method["run_flops"] == pytest.approx(work, rel=0.2)
