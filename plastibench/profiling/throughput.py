@@ -127,23 +127,25 @@ def train_epoch(step: TrainStep) -> None:
     step.metrics.compute()
 
 
-def time_call(device: Device, function: Callable[[], object]) -> float:
+def time_call(
+    device: Device, function: Callable[[], object], clock: Callable[[], float] = perf_counter
+) -> float:
     """Return the seconds that a call takes on the device."""
     device.synchronize()
-    start = perf_counter()
+    start = clock()
     function()
     device.synchronize()
-    return perf_counter() - start
+    return clock() - start
 
 
-def matmul_rate(device: Device, precision: str) -> float:
+def matmul_rate(device: Device, precision: str, clock: Callable[[], float] = perf_counter) -> float:
     """Return the FLOPs per second of a square matrix product in a precision, the best of three."""
     side = device.matmul_size
     dtype = AUTOCAST.get(precision, torch.float32)
     a, b = (torch.randn(side, side, device=device.torch_device, dtype=dtype) for _ in range(2))
     with device.autocast(precision):
         torch.mm(a, b)
-        fastest = min(time_call(device, lambda: torch.mm(a, b)) for _ in range(3))
+        fastest = min(time_call(device, lambda: torch.mm(a, b), clock) for _ in range(3))
     return 2 * side**3 / fastest
 
 

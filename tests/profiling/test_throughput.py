@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from time import process_time
 
 import pytest
 from support.commands import command
@@ -64,6 +65,22 @@ def test_the_time_breakdown_of_a_run_adds_up(registry: Registry, tmp_path: Path)
     assert sum(breakdown.fractions().values()) == pytest.approx(1)
     assert sum(vars(breakdown).values()) * 2 == pytest.approx(record.provenance["seconds"])
     assert min(breakdown.train, breakdown.evaluation, breakdown.remedy, breakdown.store) > 0
+
+
+@pytest.mark.heavy
+def test_a_stage_takes_the_processor_little_beside_its_training(registry: Registry, tmp_path: Path) -> None:
+    """Twelve stages of one step each, after a first run that imports: usually 21 ms a stage."""
+    settings = {"stages": "12", "max_steps": "1", "max_epochs": "none", "target_accuracy": "none"}
+    grid = Grid(
+        ("digits",), ("warm",), seeds=(0, 1), settings={**settings, "width": "4", "train_size": "130"}
+    )
+    context = RunContext(Workspace(home=tmp_path, data=tmp_path, cache=tmp_path), "cpu")
+    seconds = []
+    for spec in grid.specs(registry):
+        begun = process_time()  # not the clock's: tests run beside others
+        execute(spec, context)
+        seconds.append(process_time() - begun)
+    assert seconds[1] / 12 < 0.2
 
 
 @pytest.mark.slow

@@ -233,3 +233,37 @@ def test_the_loader_is_measured_on_images_that_are_written_once(
     assert len(written) == 34
     assert script(ROOT / "benchmarks/loader.py", *words).status == 0
     assert written == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.JPEG")}
+
+
+def test_models_on_the_cpu_are_compared_with_the_products_of_the_same_moment() -> None:
+    """By hand: 100 and 200 images a second of 3 MFLOP each, beside products of 1 and 1.5 GFLOP a second."""
+    module = runpy.run_path(str(ROOT / "benchmarks/cpu_models.py"))
+    found = {"rates": [100.0, 200.0], "flop": 3e6, "peaks": [1e9, 1.5e9], "memory": 2**30, "batch_size": 15}
+    row = module["speed_row"]("m", "fp32", found)
+    assert row[2:] == ["150 (100 to 200)", "100.0", "0.5", "1.2", "35% (30% to 40%)", "1,024"]
+    assert module["table"](["a", "b", "c"], [["1", "2", "3"]]) == (
+        "| a | b | c |\n| --- | --- | ---: |\n| 1 | 2 | 3 |"
+    )
+
+
+@pytest.mark.slow
+def test_the_shares_of_a_model_on_the_cpu_add_up() -> None:
+    words = ("--models", "mlp_bn", "--precisions", "fp32", "--repeats", "1", "--batch-size", "8")
+    done = child(str(ROOT / "benchmarks/cpu_models.py"), *words)
+    rows = [line for line in done.stdout.splitlines() if line.startswith("| mlp_bn | fp32 |")]
+    shares = [int(cell.strip(" %")) for cell in rows[1].split("|")[3:-1]]
+    assert sum(shares) == pytest.approx(100, abs=3)
+    assert shares[0] > 10, "matrix products"
+
+
+@pytest.mark.slow
+def test_what_a_run_spends_outside_training_is_little() -> None:
+    words = ("--task", "digits", "--method", "warm", "--seeds", "1", "--no-mlflow", "--no-estimate")
+    settings = ("stages=4", "max_epochs=20", "target_accuracy=none")
+    sets = [word for setting in settings for word in ("--set", setting)]
+    done = child(str(ROOT / "benchmarks/run_overhead.py"), "--run", *words, *sets, timeout=300)
+    assert done.returncode == 0, done.stderr
+    (share,) = re.findall(r"1 runs, .* s: ([0-9.]+)% neither training, evaluation nor remedy", done.stdout)
+    assert float(share) < 10, "2 on an idle machine"
+    for part in ("counting FLOPs (once a process)", "reading data", "checkpoints", "outside runs"):
+        assert f"{part} " in done.stdout
