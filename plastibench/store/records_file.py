@@ -172,7 +172,7 @@ def _naming_line(path: Path, number: int) -> Iterator[None]:
     """Raise RequestError with the number of the line for whatever is wrong with it."""
     try:
         yield
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else f"{error}"
         raise _refused(path, f"line {number}: {reason}") from error
 
