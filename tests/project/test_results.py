@@ -20,10 +20,12 @@ import pytest
 import yaml
 from PIL import Image
 from support.commands import command
+from support.reports import some_runs
 from support.recorded import a_file
 from support.reports import a_run
 
 from plastibench.analysis.stats.estimate import Estimate
+from plastibench.analysis.tables.table import build_tables
 from plastibench.experiments import suites
 from plastibench.experiments.spec import Part, Spec
 from plastibench.plugins.registry import Registry
@@ -145,6 +147,24 @@ def _flat_run(method: Part, seed: int, accuracy: float, rate: float = 0.1) -> Re
     run = a_run(method.name, seed, learning_rate=rate)
     stages = [{**stage, "test_accuracy": accuracy / 100} for stage in run.stages]
     return replace(run, spec=replace(run.spec, method=method), stages=stages)
+
+
+@pytest.mark.parametrize(
+    ("seeds", "expected"),
+    [
+        (1, "3 rows of 1 seed, 1 minute of one core. One seed has no intervals."),
+        (
+            3,
+            "With 3 seeds the exact test has a smallest p-value of 0.25, so no difference, however large, is",
+        ),
+        (10, "Once corrected for 2 comparisons, these differ: from warm start `cold` and `dash`; from"),
+    ],
+)
+def test_the_prose_says_what_so_many_seeds_can_decide(
+    docs: Mapping[str, ModuleType], seeds: int, expected: str
+) -> None:
+    tables = build_tables(some_runs(seeds, ("warm", "cold", "dash")), "warm", "cold")
+    assert expected in next(docs["boards"].board_paragraphs("field-cpu", tables))
 
 
 @pytest.mark.parametrize(
