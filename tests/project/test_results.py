@@ -20,9 +20,8 @@ import pytest
 import yaml
 from PIL import Image
 from support.commands import command
-from support.reports import some_runs
 from support.recorded import a_file
-from support.reports import a_run
+from support.reports import a_run, some_runs
 
 from plastibench.analysis.stats.estimate import Estimate
 from plastibench.analysis.tables.table import build_tables
