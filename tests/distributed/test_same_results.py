@@ -105,7 +105,7 @@ def test_method_that_acts_differently_on_each_device_is_named(tmp_path: Path) ->
 
 
 def test_cards_of_gaudi_train_as_processors_do(tmp_path: Path) -> None:
-    cases = [Case("dash", model="mlp_bn"), Case("redo", model="mlp_bn", optimizer="sam")]
+    cases = [Case("dash", model="mlp_bn", optimizer="sam")]
     folders = [tmp_path / name for name in ("cpu", "hpu")]
     for folder in folders:
         folder.mkdir()

@@ -20,6 +20,8 @@ from plastibench.experiments.spec import Spec
 from plastibench.plugins.registry import Registry
 from plastibench.runner.callbacks import RunCallback
 from plastibench.runner.context import RunContext
+from plastibench.runner.events import RunEvent, RunFailed
+from plastibench.runner.executors.ranks import RankExecutor
 from plastibench.runner.scheduler import run_specs
 from plastibench.runner.workspace import Workspace
 from plastibench.workflows.devices import check_devices
@@ -81,6 +83,20 @@ def test_runs_on_two_devices_survive_killed_and_hanging_processes_and_name_what_
     assert "device 2 x " in origin_notes([first, second])[-1]
     assert multiprocessing.active_children() == []
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.heavy
+def test_a_run_that_ignores_its_time_limit_on_all_devices_is_killed(tmp_path: Path) -> None:
+    grid = Grid(("digits",), ("warm",), models=("mlp_bn",), seeds=(0,), settings=SETTINGS)
+    workspace = Workspace(home=tmp_path / "home", data=tmp_path, cache=tmp_path)
+    context = RunContext(workspace, "cpu", threads=1, devices=2, run_timeout=0.1)
+    (spec,), events = grid.specs(context.registry), list[RunEvent]()
+    with RankExecutor(context, overdue_seconds=0.1) as executor:
+        executor.submit(spec)
+        while not executor.has_capacity():
+            executor.poll(events.append)
+        assert multiprocessing.active_children() == []
+    assert events[-1] == RunFailed(spec, "it did not stop at its time limit, and was killed after 0 s")
 
 
 def refusal(tmp_path: Path, *words: object) -> str:
