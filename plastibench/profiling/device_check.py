@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from typing import Any
 
 from torch import Tensor
@@ -18,6 +16,7 @@ from plastibench.models.small_resnet import SmallResNet
 from plastibench.plugins.method import Method
 from plastibench.plugins.recipe import Recipe
 from plastibench.profiling.throughput import make_train_step, random_images
+from plastibench.system.output import logged_output
 from plastibench.training.step import TrainStep
 
 STEPS, BATCH, WIDTH = 20, 32, 8
@@ -91,27 +90,6 @@ def host_waits(device: Device) -> Counter[str]:
         for batch in batches:
             step(*batch)
     return waits.counts
-
-
-@contextmanager
-def logged_output(captured: bool) -> Iterator[Callable[[], str]]:
-    """Return what is written to stdout and stderr inside, by libraries too, and write none of it."""
-    if not captured:
-        yield lambda: ""
-        return
-    with tempfile.TemporaryFile() as file:
-        saved = [(number, os.dup(number)) for number in (1, 2)]
-        try:
-            for number, _ in saved:
-                os.dup2(file.fileno(), number)
-            text: list[str] = []
-            yield lambda: text[0]
-        finally:
-            for number, copy in saved:
-                os.dup2(copy, number)
-                os.close(copy)
-            file.seek(0)
-            text.append(file.read().decode(errors="replace"))
 
 
 def _step(device: Device) -> TrainStep:

@@ -36,6 +36,8 @@ class RunContext:
     """Seconds after which a run is stopped at a checkpoint, from its start or resumption on; None: never."""
     checkpoint_storage: str | None = None
     """Folder or address (of fsspec) of the checkpoints; None keeps them beside the runs."""
+    keeps_checkpoint: bool = False
+    """Whether the checkpoint of a finished run stays until another machine has written its record."""
     data_checksums: Mapping[str, str] = field(default_factory=dict, hash=False)
     """Checksums of the data by condition, which other machines must have, too."""
 

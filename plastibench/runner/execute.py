@@ -105,7 +105,8 @@ def _train(spec: Spec, context: RunContext, emit: Emit, ranks: Ranks | None) -> 
         optional["process_memory"] = peak_memory()
         present = {name: values for name, values in optional.items() if values}
         record = writer.finish(status, {**origin, **measured, **present})
-    checkpointer.checkpoint.remove()
+    if not context.keeps_checkpoint:
+        checkpointer.checkpoint.remove()
     return record
 
 

@@ -38,7 +38,8 @@ class RemoteRun:
             case RunEnded(spec, record):
                 writer = self._open()
                 writer.rows = list(record.stages)
-                return RunEnded(spec, writer.finish(record.status, record.provenance))
+                event = RunEnded(spec, writer.finish(record.status, record.provenance))
+                self.context.checkpoint(spec.id).remove()
             case RunFailed(_, message):
                 self._open().fail(message, trace)
         return event

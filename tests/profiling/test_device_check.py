@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from plastibench.devices import Cpu, Hpu
-from plastibench.profiling.device_check import STEPS, HostWaits, logged_output, step_losses
+from plastibench.profiling.device_check import STEPS, HostWaits, step_losses
+from plastibench.system.output import logged_output
 
 
 class Elsewhere(Cpu):

@@ -14,6 +14,7 @@ from plastibench.devices import device_class
 from plastibench.errors import RequestError, count, one_line, require
 from plastibench.runner.context import RunContext
 from plastibench.system.cpu import num_cores
+from plastibench.system.output import logged_output
 from plastibench.system.signals import handlers_kept
 
 logger = logging.getLogger(__name__)
@@ -113,17 +114,24 @@ class RayCluster:
 
     def nodes(self) -> dict[str, Mapping[str, float]]:
         """Return the resources of the living nodes, by id."""
-        import ray
+        return {node["NodeID"]: node["Resources"] for node in self._list() if node["Alive"]}
 
-        if time.monotonic() - self._listed > REFRESH_SECONDS:
-            self._nodes, self._listed = ray.nodes(), time.monotonic()
-        return {node["NodeID"]: node["Resources"] for node in self._nodes if node["Alive"]}
+    def dead_nodes(self) -> set[str]:
+        """Return the ids of the nodes that the head has given up."""
+        return {node["NodeID"] for node in self._list() if not node["Alive"]}
 
     def slots(self, demand: Demand, without: set[str] | None = None) -> int:
         """Return how many runs the nodes, but for some of them, execute at once."""
         return sum(
             demand.slots(resources) for node, resources in self.nodes().items() if node not in (without or ())
         )
+
+    def _list(self) -> list[Mapping[str, Any]]:
+        import ray
+
+        if time.monotonic() - self._listed > REFRESH_SECONDS:
+            self._nodes, self._listed = ray.nodes(), time.monotonic()
+        return self._nodes
 
     def close(self) -> None:
         """End the connection if it was made here."""
@@ -151,7 +159,8 @@ def _connect(address: str) -> None:
         size = {"num_cpus": num_cores(), "object_store_memory": OBJECT_STORE_BYTES}
         options |= {**size, "include_dashboard": False}
     try:
-        with handlers_kept():  # SIGTERM would end this program without a word
+        # SIGTERM would end this program without a word, and a refusal is logged every second.
+        with handlers_kept(), logged_output(address != LOCAL and not logger.isEnabledFor(logging.DEBUG)):
             ray.init(**options)
     except Exception as error:  # whatever Ray raises: no such cluster, other versions of Ray or Python
         hint = f"; {TOKEN_HINT}" if isinstance(error, ConnectionError) else ""

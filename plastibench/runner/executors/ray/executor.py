@@ -94,6 +94,7 @@ class RayExecutor(WorkerExecutor):
             emit(self._events.pop())
         for task in self._ready(POLL_SECONDS):
             self._receive(task, emit)
+        self._lose_dead(emit)
         limit = self.context.run_timeout
         for task in list(self._tasks) if limit is not None else ():
             assert limit is not None
@@ -118,6 +119,16 @@ class RayExecutor(WorkerExecutor):
             self._tasks.clear()
             self.submitter.close()
             self.cluster.close()
+
+    def _lose_dead(self, emit: Emit) -> None:
+        """Take runs of dead nodes that have told all to be lost.
+
+        A machine that is cut off closes no connection, and Ray waits for it for several minutes more.
+        """
+        dead = self.cluster.dead_nodes()
+        gone = {task for task in self._tasks if task.node in dead}
+        for task in gone - set(self._ready(0.0) if gone else ()):
+            self._release(task, task.lost("NodeDiedError"), emit)
 
     def _limit(self) -> int:
         refused = {node for node, task in self._refused if task is None}

@@ -85,7 +85,7 @@ def _on_this_node(errand: Errand, spec: Spec, lock: str) -> RunContext:
     if data is None or os.environ.get(DATA_VARIABLE, errand.data_variable) != errand.data_variable:
         data = default_data()
     workspace = replace(context.workspace, data=data, cache=default_cache())
-    return replace(context, workspace=workspace, checkpoint_storage=storage)
+    return replace(context, workspace=workspace, checkpoint_storage=storage, keeps_checkpoint=True)
 
 
 def _check(spec: Spec, context: RunContext) -> None:

@@ -38,5 +38,8 @@ class RayTask:
         canceled = isinstance(error, ray.exceptions.TaskCancelledError)
         if isinstance(error, ray.exceptions.RayTaskError) and not canceled:
             return RunFailed(self.run.spec, one_line(f"{self.name}: {type(cause).__name__}: {cause}"))
-        kind = "TaskCancelledError" if canceled else type(error).__name__
+        return self.lost("TaskCancelledError" if canceled else type(error).__name__)
+
+    def lost(self, kind: str) -> RunLost:
+        """Return that the run is lost, by the name of Ray's error."""
         return RunLost(self.run.spec, f"lost on {self.name}: {LOSSES.get(kind, kind)}")
