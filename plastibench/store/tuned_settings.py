@@ -1,7 +1,7 @@
 """Which settings a tuning chose: saved beside the runs, since it does not affect their numbers."""
 
 import json
-import math
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -223,7 +223,7 @@ def _parse(fields: Mapping[str, Any]) -> TunedSettings:
 
 
 def _is_cost(value: object) -> bool:
-    return value is None or (type(value) in (int, float) and 0 <= value < math.inf)  # type: ignore[operator]
+    return value is None or (type(value) in (int, float) and 0 <= value <= sys.float_info.max)  # type: ignore[operator]
 
 
 def _read(home: Path) -> dict[str, Any]:
