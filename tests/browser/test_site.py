@@ -11,6 +11,8 @@ from support.commands import command
 from support.recorded import a_file
 from support.reports import some_runs
 
+from plastibench.store.tuned_settings import TunedSettings
+
 pytestmark = [pytest.mark.heavy, pytest.mark.browser]
 
 Open = Callable[..., Visit]
@@ -22,7 +24,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return where a site of two boards lies."""
     folder = tmp_path_factory.mktemp("site")
     for number in (1, 2):
-        a_file(folder / f"board-{number}.jsonl.xz", some_runs(3, METHODS, task=f"task_{number}"))
+        runs = some_runs(3, METHODS, task=f"task_{number}")
+        tuned = {runs[2].variant_id: TunedSettings("s", 8, 3, passes=12345.0)} if number == 2 else {}
+        a_file(folder / f"board-{number}.jsonl.xz", runs, tuned=tuned)
     assert command("site", folder, "--out", folder / "site").status == 0
     return folder / "site"
 
@@ -48,6 +52,10 @@ def test_rows_are_chosen_by_the_values_of_columns_and_by_name(visit: Open, folde
     found.get_by_label("task", exact=True).select_option("task_2")
     assert rows.count() == len(METHODS)
     assert found.get_by_role("status").inner_text() == "3 of 6 rows"
+    found.get_by_label("settings", exact=True).select_option("tuned, 8 trials")
+    assert rows.count() == 1
+    assert "12,345" in rows.inner_text()
+    found.get_by_label("settings", exact=True).select_option("all")
     found.get_by_label("method", exact=True).fill("LONG")
     assert rows.count() == 1
     rows.get_by_role("link").click()
