@@ -1,4 +1,4 @@
-"""Say what share of the seconds of runs is spent neither on training, evaluation nor the remedy.
+"""Say what share of the seconds of runs is spent on neither training, evaluation, the remedy nor probes.
 
     plastibench run --home HOME
     python benchmarks/run_overhead.py HOME
@@ -49,9 +49,10 @@ def summary(records: Sequence[Record]) -> str:
     seconds = [float(record.provenance["seconds"]) for record in records]
     shares = [overhead(record) for record in records]
     lost = sum(share * of_run for share, of_run in zip(shares, seconds, strict=True))
+    each = f"{statistics.median(shares):.2%} ({min(shares):.2%} to {max(shares):.2%})"
     return (
-        f"{len(records)} runs, {sum(seconds):,.1f} s: {lost / sum(seconds):.2%} neither training, evaluation "
-        f"nor remedy; of a run {statistics.median(shares):.2%} ({min(shares):.2%} to {max(shares):.2%})"
+        f"{len(records)} runs, {sum(seconds):,.1f} s: {lost / sum(seconds):.2%} "
+        f"neither training, evaluation, remedy nor probes; of a run {each}"
     )
 
 

@@ -163,6 +163,8 @@ class TimeBreakdown:
     train: float
     remedy: float
     evaluation: float
+    probes: float
+    """Measurements that were asked for beside."""
     store: float
     """Writing results to disk."""
     rest: float
@@ -171,9 +173,9 @@ class TimeBreakdown:
     @classmethod
     def from_record(cls, record: Record) -> Self:
         """Return the breakdown of a finished run."""
-        parts = {phase: float(sum(row[f"{phase}_seconds"] for row in record.stages)) for phase in PHASES} | {
-            "store": float(record.provenance["store_seconds"])
-        }
+        parts = {phase: float(sum(row[f"{phase}_seconds"] for row in record.stages)) for phase in PHASES}
+        parts["probes"] = float(sum(row.get("probe_seconds") or 0.0 for row in record.stages))
+        parts["store"] = float(record.provenance["store_seconds"])
         parts["rest"] = max(0.0, float(record.provenance["seconds"]) - sum(parts.values()))
         return cls(**{name: seconds / len(record.stages) for name, seconds in parts.items()})
 

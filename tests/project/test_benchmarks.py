@@ -208,11 +208,13 @@ def test_the_overhead_of_runs_is_their_time_outside_stages(tmp_path: Path) -> No
         run = a_run("warm", seed)
         spent = sum(row["train_seconds"] for row in run.stages)
         stages = [{**row, "train_seconds": 9.0 * row["train_seconds"] / spent} for row in run.stages]
+        stages[0]["probe_seconds"] = 2.0 * seed  # which the user has asked for
         runs.append(replace(run, stages=stages, provenance={**run.provenance, "seconds": 9.0 + more}))
     a_home(tmp_path, runs)
     done = script(ROOT / "benchmarks/run_overhead.py", tmp_path)
     assert done.out == (
-        "2 runs, 22.0 s: 18.18% neither training, evaluation nor remedy; of a run 17.50% (10.00% to 25.00%)\n"
+        "2 runs, 22.0 s: 9.09% neither training, evaluation, remedy nor probes; "
+        "of a run 9.17% (8.33% to 10.00%)\n"
     )
 
 
@@ -263,7 +265,9 @@ def test_what_a_run_spends_outside_training_is_little() -> None:
     sets = [word for setting in settings for word in ("--set", setting)]
     done = child(str(ROOT / "benchmarks/run_overhead.py"), "--run", *words, *sets, timeout=300)
     assert done.returncode == 0, done.stderr
-    (share,) = re.findall(r"1 runs, .* s: ([0-9.]+)% neither training, evaluation nor remedy", done.stdout)
+    (share,) = re.findall(
+        r"1 runs, .* s: ([0-9.]+)% neither training, evaluation, remedy nor probes", done.stdout
+    )
     assert float(share) < 10, "2 on an idle machine"
     for part in ("counting FLOPs (once a process)", "reading data", "checkpoints", "outside runs"):
         assert f"{part} " in done.stdout
