@@ -173,7 +173,9 @@ class TimeBreakdown:
     @classmethod
     def from_record(cls, record: Record) -> Self:
         """Return the breakdown of a finished run."""
-        parts = {phase: float(sum(row[f"{phase}_seconds"] for row in record.stages)) for phase in PHASES}
+        parts: dict[str, float] = {
+            phase: float(sum(row[f"{phase}_seconds"] for row in record.stages)) for phase in PHASES
+        }
         parts["probes"] = float(sum(row.get("probe_seconds") or 0.0 for row in record.stages))
         parts["store"] = float(record.provenance["store_seconds"])
         parts["rest"] = max(0.0, float(record.provenance["seconds"]) - sum(parts.values()))
