@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from support.commands import PLAIN, command, plugin
-from support.ray_nodes import ray_here
+from support.ray_nodes import numbers, ray_here
 
 from plastibench.errors import RequestError
 from plastibench.experiments.grid import Grid
@@ -21,7 +21,6 @@ from plastibench.runner.executors.choice import ExecutorChoice
 from plastibench.runner.executors.ray.cluster import Demand
 from plastibench.runner.scheduler import run_specs
 from plastibench.runner.workspace import Workspace
-from plastibench.store.record import Record
 
 SETTINGS = {"stages": "3", "max_epochs": "1", "width": "4", "train_size": "130"}
 RAY = ExecutorChoice(name="ray")
@@ -29,13 +28,6 @@ RAY = ExecutorChoice(name="ray")
 
 def words(**settings: object) -> list[str]:
     return [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
-
-
-def numbers(record: Record) -> list[dict[str, Any]]:
-    """Return what two executions of a run have in common."""
-    return [
-        {k: v for k, v in row.items() if "seconds" not in k and "energy" not in k} for row in record.stages
-    ]
 
 
 @pytest.mark.parametrize(

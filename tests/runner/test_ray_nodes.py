@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from support.commands import command, plugin, program
 from support.data_plugins import READS_A_FILE
-from support.ray_nodes import NODE, Nodes, ray_nodes
+from support.ray_nodes import NODE, PATIENCE, Nodes, num_stages, numbers, ray_nodes, the_record, wait_for
 
-from plastibench.store.record import Record
 from plastibench.store.run_store import Store
 
 pytestmark = [pytest.mark.heavy, pytest.mark.slow]
 
-PATIENCE = 600
-"""Seconds: every node and every command is a handful of processes, which a busy machine starts slowly."""
 SETTINGS = ("stages=4", "max_epochs=1", "width=4", "train_size=130")
 SLOW = f"""
 def before_stage(self, learner):
@@ -58,30 +53,6 @@ def started(folder: Path, *arguments: object) -> subprocess.Popen[str]:
     return subprocess.Popen(
         program(*arguments), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, cwd=folder
     )
-
-
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        if process.poll() is not None or time.monotonic() > deadline:
-            process.kill()
-            pytest.fail(process.communicate()[1])
-        time.sleep(0.1)
-
-
-def num_stages(home: Path) -> int:
-    return sum(path.read_bytes().count(b"\n") for path in home.glob("runs/*/*/stages.jsonl"))
-
-
-def the_record(home: Path) -> Record:
-    (record,) = Store(home).records()
-    return record
-
-
-def numbers(record: Record) -> list[dict[str, Any]]:
-    return [
-        {k: v for k, v in row.items() if "seconds" not in k and "energy" not in k} for row in record.stages
-    ]
 
 
 @pytest.mark.parametrize("storage", ["home", "storage"])

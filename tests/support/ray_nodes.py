@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+import pytest
+
+from plastibench.store.record import Record
+from plastibench.store.run_store import Store
+
 SMALL: dict[str, Any] = {"object_store_memory": 80 * 2**20, "include_dashboard": False}
+PATIENCE = 600
+"""Seconds: every node and every command is a handful of processes, which a busy machine starts slowly."""
 NODE = "PLASTIBENCH_TEST_NODE"
 """The variable with the name of a node."""
 
@@ -77,3 +87,27 @@ def ray_nodes(*names: str) -> Iterator[Nodes]:
             yield nodes
         finally:
             nodes.shut_down()
+
+
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        if process.poll() is not None or time.monotonic() > deadline:
+            process.kill()
+            pytest.fail(process.communicate()[1])
+        time.sleep(0.1)
+
+
+def num_stages(home: Path) -> int:
+    return sum(path.read_bytes().count(b"\n") for path in home.glob("runs/*/*/stages.jsonl"))
+
+
+def the_record(home: Path) -> Record:
+    (record,) = Store(home).records()
+    return record
+
+
+def numbers(record: Record) -> list[dict[str, Any]]:
+    return [
+        {k: v for k, v in row.items() if "seconds" not in k and "energy" not in k} for row in record.stages
+    ]
