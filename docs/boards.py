@@ -92,7 +92,7 @@ def _wrapped(text: str) -> str:
     """Return a paragraph in lines, and a table as it is."""
     if text.startswith("|"):
         return text.strip()
-    return textwrap.fill(text, WIDTH, break_long_words=False, break_on_hyphens=False)
+    return textwrap.fill(" ".join(text.split()), WIDTH, break_long_words=False, break_on_hyphens=False)
 
 
 def board_paragraphs(board: str, tables: Sequence[ResultTable]) -> Iterator[str]:
@@ -125,11 +125,16 @@ def _separated(setting: ResultTable) -> str:
     parts = [f"{rows} of {fewest}{seeds}, {_time(sum(map(_seconds, setting.rows)))} of one core."]
     if max(numbers) == 1:
         return f"{parts[0]} One seed has no intervals."
+    separated = False
     for reference in setting.references:
         above = _gains(setting, reference, lambda gain: gain.estimate.low > 0)
         below = _gains(setting, reference, lambda gain: gain.estimate.high < 0)
+        separated = separated or bool(above or below)
         parts.append(f"Above {reference} start, with intervals without 0: {_listed(above)}.")
         parts.append(f"Below it: {_listed(below)}.")
+    if not separated:
+        references = " or ".join(setting.references)
+        return f"{parts[0]} No interval of a difference from {references} start excludes 0."
     return " ".join([*parts, _corrected(setting, max(numbers))])
 
 
