@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from boards import board_tables, find_row
+from board_rows import board_tables, find_row
 from pages import table
 
 from plastibench.analysis.stats.estimate import Estimate, estimate_mean, paired_difference

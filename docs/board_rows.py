@@ -1,0 +1,56 @@
+"""The tables of the published boards, made from the records in results/records, and their rows by name."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from plastibench.analysis.tables.table import ResultRow, ResultTable
+from plastibench.experiments.presets import preset_label
+from plastibench.experiments.spec import Part
+from plastibench.plugins.registry import Registry
+from plastibench.store import tuned_settings
+from plastibench.workflows.request import Selection
+from plastibench.workflows.table import table
+
+ROOT = Path(__file__).parents[1]
+RECORDS = ROOT / "results" / "records"
+
+
+@cache
+def registry() -> Registry:
+    """Return the shipped plug-ins."""
+    return Registry()
+
+
+@cache
+def board_tables(board: str) -> tuple[ResultTable, ...]:
+    """Return the tables of a board, one for each setting; none if it has no records yet."""
+    path = RECORDS / f"{board}.jsonl.xz"
+    return tuple(table(Selection(records=(path,))).tables) if path.exists() else ()
+
+
+@cache
+def settings(method: str) -> Part:
+    """Return the description of a method given as NAME or NAME:PRESET."""
+    name, _, preset = method.partition(":")
+    cls = registry().load("method", name)
+    return Part.of(registry().get("method", name), cls(**(cls.presets[preset] if preset else {})))
+
+
+def find_row(board: ResultTable, method: str) -> ResultRow | None:
+    """Return the row of a method given as NAME or NAME:PRESET, if the board has it."""
+    return next((row for row in board.rows if _is(row, method)), None)
+
+
+def short_name(row: ResultRow) -> str:
+    """Return NAME or NAME:PRESET, as it is given on the command line."""
+    return preset_label(row.records[0].spec.method) or row.method
+
+
+def _is(row: ResultRow, method: str) -> bool:
+    origin = tuned_settings.from_record(row.records[0])
+    if origin is not None and not origin.published:
+        return False
+    wanted, found = settings(method), row.records[0].spec.method
+    return (found.name, dict(found.settings)) == (wanted.name, dict(wanted.settings))
