@@ -44,13 +44,15 @@ def find_row(board: ResultTable, method: str) -> ResultRow | None:
 
 
 def short_name(row: ResultRow) -> str:
-    """Return NAME or NAME:PRESET, as it is given on the command line."""
-    return preset_label(row.records[0].spec.method) or row.method
+    """Return NAME or NAME:PRESET, as it is given on the command line; of tuned rows the label."""
+    return row.method if _is_tuned(row) else preset_label(row.records[0].spec.method) or row.method
+
+
+def _is_tuned(row: ResultRow) -> bool:
+    origin = tuned_settings.from_record(row.records[0])
+    return origin is not None and not origin.published
 
 
 def _is(row: ResultRow, method: str) -> bool:
-    origin = tuned_settings.from_record(row.records[0])
-    if origin is not None and not origin.published:
-        return False
     wanted, found = settings(method), row.records[0].spec.method
-    return (found.name, dict(found.settings)) == (wanted.name, dict(wanted.settings))
+    return not _is_tuned(row) and (found.name, dict(found.settings)) == (wanted.name, dict(wanted.settings))

@@ -78,7 +78,7 @@ def test_public_checks_run_what_can_be_run_locally() -> None:
 def docs() -> Iterator[Mapping[str, ModuleType]]:
     """Return the scripts that write prose from records."""
     sys.path.insert(0, str(ROOT / "docs"))
-    yield {name: importlib.import_module(name) for name in ("boards", "claims", "table1")}
+    yield {name: importlib.import_module(name) for name in ("boards", "board_rows", "claims", "table1")}
     sys.path.remove(str(ROOT / "docs"))
 
 
@@ -94,7 +94,7 @@ def test_prose_with_numbers_is_made_from_the_records(
 
 
 def test_the_prose_of_a_board_says_what_its_table_says(docs: Mapping[str, ModuleType]) -> None:
-    tables = docs["boards"].board_tables("quickstart")
+    tables = docs["board_rows"].board_tables("quickstart")
     separated, costs, limits = docs["boards"].board_paragraphs("field-cpu", tables)
     above, _, rest = separated.partition("Below it:")
     assert "7 rows of 3 seeds" in above
@@ -112,7 +112,7 @@ def test_a_tuned_board_compares_tuned_rows_with_tuned_references(
 ) -> None:
     runs, tuned = [], {}
     for method, published, better in (("warm", 50, 60), ("cold", 52, 58), ("dash", 55, 61), ("sam", 57, 57)):
-        part = docs["boards"].settings(method)
+        part = docs["board_rows"].settings(method)
         for seed in range(3):
             runs += [_flat_run(part, seed, published + seed / 10), _flat_run(part, seed, better, rate=0.5)]
         kept = published == better
@@ -122,8 +122,8 @@ def test_a_tuned_board_compares_tuned_rows_with_tuned_references(
     path = a_file(tmp_path / "b.jsonl.xz", runs, tuned=tuned)
     tables = command("table", "--records", path)
     assert tables.status == 0, tables.err
-    boards = docs["boards"]
-    (setting,) = boards.table(boards.Selection(records=(path,))).tables
+    boards, rows = docs["boards"], docs["board_rows"]
+    (setting,) = rows.table(rows.Selection(records=(path,))).tables
     _, _, text, limits = boards.board_paragraphs("field-tuned-cpu", [setting])
     assert text.startswith(
         "Each method tuned with 8 trials: above tuned warm start, with intervals without 0, `dash` +1.00"
@@ -136,9 +136,9 @@ def test_a_tuned_board_compares_tuned_rows_with_tuned_references(
     assert "No trial was better than the published settings of `sam`." in text
     assert "Ranks by average accuracy, tuned and on field-cpu: `dash` 1 and " in text
     assert limits == boards.BOARDS["field-tuned-cpu"]["limits"]
-    assert boards.find_row(setting, "warm").method == "warm"
-    assert {boards.short_name(row) for row in setting.rows} == {row.method for row in setting.rows}
-    assert boards.tuned_text(boards.board_tables("quickstart")[0], boards.short_name, None) == ""
+    assert rows.find_row(setting, "warm").method == "warm"
+    assert {rows.short_name(row) for row in setting.rows} == {row.method for row in setting.rows}
+    assert boards.tuned_text(rows.board_tables("quickstart")[0], rows.short_name, None) == ""
 
 
 def _flat_run(method: Part, seed: int, accuracy: float, rate: float = 0.1) -> Record:
@@ -249,9 +249,9 @@ def _identity(spec: Spec) -> str:
 def test_a_stage_is_compared_with_the_same_stage_of_the_cost_reference(
     docs: Mapping[str, ModuleType],
 ) -> None:
-    (board,) = docs["boards"].board_tables("quickstart")
+    (board,) = docs["board_rows"].board_tables("quickstart")
     rows = {row.method: row for row in board.rows}
-    text = docs["boards"].stage_table(board, ["once more"], docs["boards"].short_name)
+    text = docs["boards"].stage_table(board, ["once more"], docs["board_rows"].short_name)
     cells = next(line for line in text.splitlines() if line.startswith("| `dash`")).split(" | ")
     gains = [
         run.accuracies[1] - other.accuracies[1]
