@@ -24,9 +24,9 @@ class Shard:
     count: int
 
     @classmethod
-    def parse(cls, text: str) -> Self:
-        """Return the shard of a text such as "2/8". Raises RequestError."""
-        match = re.fullmatch(r"\s*(\d{1,9})\s*/\s*(\d{1,9})\s*", text)
+    def parse(cls, text: object) -> Self:
+        """Return the shard of a text such as "2/8". Raises RequestError, for a number from Python, too."""
+        match = re.fullmatch(r"\s*(\d{1,9})\s*/\s*(\d{1,9})\s*", str(text))
         index, count = (int(match[1]), int(match[2])) if match else (0, 0)
         if not 1 <= index <= count <= MAX_SHARDS:
             raise RequestError(

@@ -20,10 +20,8 @@ def test_the_table_names_the_recipe_of_a_method_and_the_size_of_its_model(tmp_pa
     assert "sam is trained with optimizer=sam instead of sgd, sam_statistics=first instead of both" in text
     sizes = r"has a model of its own, of 5,791 weights and 0.\d+ MFLOPs an example, where others have 5,142"
     worth = "what it is worth is its difference from itself with restart=true"
-    assert re.search(rf"crelu\[restart=false\] {sizes} weights and 0.\d+ MFLOPs an example; {worth}", text)
-    assert re.search(
-        rf"crelu\[restart=true\] {sizes} .* example; it is trained from new weights at every stage", text
-    )
+    assert re.search(rf" crelu {sizes} weights and 0.\d+ MFLOPs an example; {worth}", text)
+    assert re.search(rf"crelu:cold {sizes} .* example; it is trained from new weights at every stage", text)
     assert "warm is trained" not in text
     assert "warm has" not in text
 

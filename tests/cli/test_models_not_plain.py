@@ -52,7 +52,7 @@ def test_what_a_remedy_leaves_untouched_is_named_under_the_table(tmp_path: Path)
     text = " ".join(out.split())
     assert status == 0
     assert "dash leaves 1 of 7 parameters of the model untouched: token" in text
-    assert "scope=layers,shrink=0.3,source=gaussian] leaves 1 of 7 parameters of the model untouched" in text
+    assert "shrink_perturb:dash_2024 leaves 1 of 7 parameters of the model untouched" in text
     assert text.count("untouched") == 2
     again = " ".join(command("table", "--home", tmp_path / "home").out.split())  # from the index
     assert "dash leaves 1 of 7 parameters of the model untouched: token" in again

@@ -29,6 +29,11 @@ from plastibench.workflows.request import RunOptions
 from plastibench.workflows.resources import device_of_parent
 
 SETTINGS = {"stages": "2", "max_epochs": "2", "width": "4", "train_size": "70"}
+HANGS = """
+def start(self, learner):
+    import time
+    time.sleep(600)
+"""
 HOOKS = """
 def before_stage(self, learner):
     import os, signal
@@ -87,16 +92,17 @@ def test_runs_on_two_devices_survive_killed_and_hanging_processes_and_name_what_
 
 @pytest.mark.heavy
 def test_a_run_that_ignores_its_time_limit_on_all_devices_is_killed(tmp_path: Path) -> None:
-    grid = Grid(("digits",), ("warm",), models=("mlp_bn",), seeds=(0,), settings=SETTINGS)
-    workspace = Workspace(home=tmp_path / "home", data=tmp_path, cache=tmp_path)
+    file = plugin(tmp_path, "mine", HANGS)
+    grid = Grid(("digits",), ("mine",), models=("mlp_bn",), seeds=(0,), settings=SETTINGS)
+    workspace = Workspace(home=tmp_path / "home", data=tmp_path, cache=tmp_path, plugins=(file,))
     context = RunContext(workspace, "cpu", threads=1, devices=2, run_timeout=0.1)
     (spec,), events = grid.specs(context.registry), list[RunEvent]()
-    with RankExecutor(context, overdue_seconds=0.1) as executor:
+    with RankExecutor(context, overdue_seconds=2.9) as executor:
         executor.submit(spec)
         while not executor.has_capacity():
             executor.poll(events.append)
         assert multiprocessing.active_children() == []
-    assert events[-1] == RunFailed(spec, "it did not stop at its time limit, and was killed after 0 s")
+    assert events[-1] == RunFailed(spec, "it did not stop at its time limit, and was killed after 3 s")
 
 
 def refusal(tmp_path: Path, *words: object) -> str:
