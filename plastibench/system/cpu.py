@@ -24,8 +24,8 @@ def wait_briefly() -> None:
     """Let threads that wait for each other soon sleep, unless the user has decided; before torch is loaded.
 
     By default they spin for milliseconds, which beside other processes takes the cores from those that they
-    wait for. To sleep at once makes a step of ResNet-18 on two idle cores 10 to 15 % slower than to spin; the
-    thousand turns that GNU's library makes first, some microseconds, cost neither much.
+    wait for. To sleep at once makes steps of small layers up to twice as slow on idle cores; a thousand turns
+    before, some microseconds, cost little in both cases.
     """
     if wait_policy() is None:
         os.environ |= BRIEF_WAIT
