@@ -52,10 +52,10 @@ def _separated(setting: ResultTable, chosen: Mapping[str, ResultRow]) -> Iterato
     """Yield the number of trials, and which tuned rows are separated from the tuned references."""
     numbers = sorted({origin.trials for row in chosen.values() if (origin := _origin(row)) is not None})
     trials = count(numbers[-1], "trial")
-    yield f"Each method tuned with {trials if len(numbers) == 1 else f'{numbers[0]} to {trials}'}:"
+    yield f"Each method tuned with {trials if len(numbers) == 1 else f'{numbers[0]} to {trials}'}."
     for reference in setting.references:
         if reference not in chosen:
-            yield f"{reference} start was not tuned, so no tuned row can be compared with it."
+            yield f"{reference.capitalize()} start was not tuned, so no tuned row can be compared with it."
             continue
         gains = {
             method: gain
@@ -65,7 +65,7 @@ def _separated(setting: ResultTable, chosen: Mapping[str, ResultRow]) -> Iterato
         above = {method: gain for method, gain in gains.items() if gain.low > 0}
         below = {method: gain for method, gain in gains.items() if gain.high < 0}
         yield (
-            f"above tuned {reference} start, with intervals without 0, {_listed(above)}; "
+            f"Above tuned {reference} start, with intervals without 0, {_listed(above)}; "
             f"below it {_listed(below)}."
         )
 

@@ -126,10 +126,10 @@ def test_a_tuned_board_compares_tuned_rows_with_tuned_references(
     (setting,) = rows.table(rows.Selection(records=(path,))).tables
     _, _, text, limits = boards.board_paragraphs("field-tuned-cpu", [setting])
     assert text.startswith(
-        "Each method tuned with 8 trials: above tuned warm start, with intervals without 0, `dash` +1.00"
+        "Each method tuned with 8 trials. Above tuned warm start, with intervals without 0, `dash` +1.00"
     )
     assert "below it `sam` -2.90" in text
-    assert "above tuned cold start, with intervals without 0, `dash` +3.00" in text
+    assert "Above tuned cold start, with intervals without 0, `dash` +3.00" in text
     assert "million passes" in text
     assert "times one run of cold start" in text
     assert "`warm` +9.90" in text.partition("Chosen minus published settings: ")[2]
