@@ -193,7 +193,7 @@ def test_a_preempted_array_continues_and_its_table_follows(
     homes: str, cluster: Slurm, tmp_path: Path
 ) -> None:
     result = slurm(
-        tmp_path, "--array", 2, "--time", 30, "--homes", homes, "--partition", "low", *sets(max_epochs=400)
+        tmp_path, "--array", 2, "--time", 30, "--homes", homes, "--partition", "low", *sets(max_epochs=1000)
     )
     assert result.status == 0, result.err
     submit(cluster, tmp_path)
@@ -201,7 +201,7 @@ def test_a_preempted_array_continues_and_its_table_follows(
     urgent = tmp_path / "urgent.sh"
     urgent.write_text(f"#!/bin/bash\n#SBATCH --output={tmp_path}/urgent.log\nsleep 1\n", encoding="utf-8")
     cluster.run("sbatch", "--partition=high", "--cpus-per-task=2", str(urgent))
-    cluster.wait_until_done(400)
+    cluster.wait_until_done(600)
     found = records(tmp_path)
     assert sorted((run.spec.method.name, run.spec.seed) for run in found) == [
         *(("cold", 0), ("cold", 3), ("warm", 0), ("warm", 3))
