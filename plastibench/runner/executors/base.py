@@ -5,6 +5,7 @@ from types import TracebackType
 from typing import Self
 
 from plastibench.experiments.spec import Spec
+from plastibench.runner.context import RunContext
 from plastibench.runner.events import Emit
 from plastibench.system import signals
 
@@ -45,6 +46,16 @@ class Executor(ABC):
     @abstractmethod
     def stop(self) -> None:
         """Let the runs in progress save their states, then release all resources."""
+
+
+OVERDUE_SECONDS = 120.0
+"""How long after its time limit a run that does not stop by itself is taken to hang: it imports and reads
+data before its time counts."""
+
+
+def hang_seconds(context: RunContext, overdue_seconds: float) -> float | None:
+    """Return after how many seconds a run is taken to hang; None if runs have no time limit."""
+    return None if context.run_timeout is None else context.run_timeout + overdue_seconds
 
 
 class WorkerExecutor(Executor):

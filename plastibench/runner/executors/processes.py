@@ -16,7 +16,7 @@ from plastibench.errors import MEMORY_HINT, explain
 from plastibench.experiments.spec import Spec
 from plastibench.runner.context import RunContext
 from plastibench.runner.events import Emit, RunEvent, RunFailed, RunLost, RunReleased
-from plastibench.runner.executors.base import WorkerExecutor
+from plastibench.runner.executors.base import OVERDUE_SECONDS, WorkerExecutor, hang_seconds
 from plastibench.runner.slots import Slot, device_slots
 from plastibench.runner.worker import FewEpochs, RunWorker, worker_context
 from plastibench.system import signals
@@ -31,10 +31,6 @@ POLL_SECONDS = 2.0
 
 GRACE_SECONDS = 30.0
 """How long a process may take to end before it is killed."""
-
-OVERDUE_SECONDS = 120.0
-"""How long after its time limit a run that does not stop by itself is taken to hang: it imports and reads
-data before its time counts."""
 
 
 Work = Callable[[Connection, RunContext], None]
@@ -55,8 +51,7 @@ class ProcessExecutor(WorkerExecutor):
         overdue_seconds: float = OVERDUE_SECONDS,
     ) -> None:
         self.context, self.grace_seconds = context, grace_seconds
-        limit = context.run_timeout
-        self.hang_seconds = None if limit is None else limit + overdue_seconds
+        self.hang_seconds = hang_seconds(context, overdue_seconds)
         self.slots = device_slots(context.data_context.device, context.num_processes)
         self.workers: list[WorkerProcess] = []
 

@@ -18,10 +18,9 @@ from plastibench.errors import RequestError, explain
 from plastibench.experiments.spec import Spec
 from plastibench.runner.context import RunContext
 from plastibench.runner.events import Emit, RunFailed, RunLost
-from plastibench.runner.executors.base import WorkerExecutor
+from plastibench.runner.executors.base import OVERDUE_SECONDS, WorkerExecutor, hang_seconds
 from plastibench.runner.executors.processes import (
     GRACE_SECONDS,
-    OVERDUE_SECONDS,
     POLL_SECONDS,
     WorkerProcess,
     execute_runs,
@@ -54,8 +53,7 @@ class RankExecutor(WorkerExecutor):
         overdue_seconds: float = OVERDUE_SECONDS,
     ) -> None:
         self.context, self.grace_seconds, self.timeout = context, grace_seconds, rank_timeout()
-        limit = context.run_timeout
-        self.hang_seconds = None if limit is None else limit + overdue_seconds
+        self.hang_seconds = hang_seconds(context, overdue_seconds)
         self.devices = context.data_context.device.names_of_ranks(context.devices)
         self.ranks: list[WorkerProcess] = []
         self.spec: Spec | None = None

@@ -10,7 +10,7 @@ from plastibench.errors import RequestError, count, explain
 from plastibench.experiments.spec import Spec
 from plastibench.runner.context import RunContext
 from plastibench.runner.events import Emit, RunEnded, RunEvent, RunFailed, RunLocked, RunLost, RunReleased
-from plastibench.runner.executors.base import Executor, WorkerExecutor
+from plastibench.runner.executors.base import OVERDUE_SECONDS, Executor, WorkerExecutor
 from plastibench.runner.executors.choice import ExecutorChoice
 from plastibench.runner.executors.ray.cluster import Demand, RayCluster
 from plastibench.runner.executors.ray.node import Message
@@ -24,8 +24,6 @@ logger = logging.getLogger(__name__)
 POLL_SECONDS = 1.0
 GRACE_SECONDS = 30.0
 """How long runs may take to save their states before they are killed."""
-OVERDUE_SECONDS = 120.0
-"""How long after its time limit a run that does not stop by itself is taken to hang."""
 
 
 def make(context: RunContext, choice: ExecutorChoice) -> Executor:
