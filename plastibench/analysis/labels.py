@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from plastibench.errors import count
-from plastibench.experiments.presets import preset_label
+from plastibench.experiments.presets import has_preset_values, preset_label
 from plastibench.experiments.spec import Part, Spec
 from plastibench.plugins.values import show
 from plastibench.store import tuned_settings
@@ -19,7 +19,8 @@ RECIPE_SETTINGS = ("optimizer", "learning_rate", "batch_size", "target_accuracy"
 def method_labels(methods: Sequence[Part]) -> list[str]:
     """Return a label for each method: its name, and what distinguishes methods of that name.
 
-    That is NAME alone for the defaults, NAME:PRESET for a preset's settings, else the settings that differ.
+    That is NAME:PRESET for a preset's settings, NAME alone for the defaults and for a method's only settings,
+    else the settings that differ.
     """
     distinct = {id(method): method for method in methods}  # seeds of a method usually share one object
     variants: dict[str, list[Mapping[str, Any]]] = {}
@@ -121,7 +122,7 @@ def assignments(values: Mapping[str, Any], separator: str = " ") -> str:
 def _label(method: Part, variants: list[Mapping[str, Any]]) -> str:
     differing = _differing(_identity(method), variants)
     if not differing:
-        return method.name
+        return (has_preset_values(method) and preset_label(method)) or method.name
     known = None if "code" in differing else preset_label(method)
     return known or f"{method.name}[{assignments(differing, ',')}]"
 

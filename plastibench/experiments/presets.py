@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
 from plastibench.errors import RequestError
 from plastibench.experiments.spec import Part
 from plastibench.plugins.fields import settings_of
+from plastibench.plugins.plugin import KINDS
+from plastibench.plugins.read_settings import read_settings
 from plastibench.plugins.registry import Registry
+from plastibench.plugins.values import to_json
 
 
 def preset_label(method: Part) -> str | None:
@@ -20,6 +24,25 @@ def preset_label(method: Part) -> str | None:
     return next(
         (label for label, settings in _known(method.name).items() if settings == dict(method.settings)), None
     )
+
+
+def has_preset_values(method: Part) -> bool:
+    """Return whether a method has the values that one of its presets names, as far as its source says.
+
+    Nothing is imported, so a table of default settings needs no PyTorch.
+    """
+    return any(
+        values and all(method.settings.get(name) == to_json(value) for name, value in values.items())
+        for values in _declared_presets(method.name).values()
+    )
+
+
+@cache
+def _declared_presets(name: str) -> Mapping[str, Mapping[str, Any]]:
+    with suppress(RequestError, OSError, SyntaxError):
+        found = read_settings(Registry().get("method", name).tree(), KINDS["method"].contract)
+        return found.presets if found is not None else {}
+    return {}
 
 
 @cache

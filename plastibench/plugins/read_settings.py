@@ -5,9 +5,11 @@ from __future__ import annotations
 import ast
 import importlib.util
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from plastibench.plugins.code_hash import parse
 
@@ -23,7 +25,8 @@ class Declared:
 
     settings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """The values of each setting that has few, by the setting's name; of others none."""
-    presets: tuple[str, ...] = ()
+    presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """The values that each preset changes, by its name; of values that are computed none."""
     constants: Mapping[str, str] = field(default_factory=dict)
     """Texts in the class's body, such as the name of a task's default model."""
 
@@ -47,17 +50,34 @@ def read_class(name: str) -> Declared:
 
 def _declared(chain: list[tuple[ast.ClassDef, ast.Module]]) -> Declared:
     settings: dict[str, tuple[str, ...]] = {}
-    presets: list[str] = []
+    presets: dict[str, Mapping[str, Any]] = {}
     constants: dict[str, str] = {}
     for cls, tree in reversed(chain):
         for name, annotation, value in _assignments(cls):
             if name == "presets" and isinstance(value, ast.Dict):
-                presets = [str(key.value) for key in value.keys if isinstance(key, ast.Constant)]
+                presets = {key: _literals(of_preset) for key, of_preset in _items(value)}
             elif annotation is not None and _is_setting(annotation, value, tree):
                 settings[name] = _choices(annotation, tree)
             elif isinstance(value, ast.Constant) and isinstance(value.value, str):
                 constants[name] = value.value
-    return Declared(settings, tuple(presets), constants)
+    return Declared(settings, presets, constants)
+
+
+def _items(node: ast.expr) -> Iterator[tuple[str, ast.expr]]:
+    """Yield the items of a dictionary's text whose keys are constants."""
+    if isinstance(node, ast.Dict):
+        for key, value in zip(node.keys, node.values, strict=True):
+            if isinstance(key, ast.Constant):
+                yield str(key.value), value
+
+
+def _literals(node: ast.expr) -> dict[str, Any]:
+    """Return the items of a dictionary's text whose values are literals."""
+    found: dict[str, Any] = {}
+    for name, value in _items(node):
+        with suppress(ValueError):
+            found[name] = ast.literal_eval(value)
+    return found
 
 
 def _assignments(cls: ast.ClassDef) -> Iterator[tuple[str, ast.expr | None, ast.expr | None]]:

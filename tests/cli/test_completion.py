@@ -53,7 +53,7 @@ def test_settings_read_from_the_source_are_those_of_the_class(kind: str, registr
         cls = registry.load(kind, name)
         assert found is not None, name
         assert list(found.settings) == setting_names(cls), name
-        assert found.presets == tuple(getattr(cls, "presets", {})), name
+        assert found.presets == dict(getattr(cls, "presets", {})), name
         for setting, values in own_choices(cls).items():
             assert set(values) == set(found.settings[setting]), (name, setting)
 

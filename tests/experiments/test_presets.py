@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -39,3 +41,20 @@ def test_a_variant_of_other_code_is_not_called_a_preset() -> None:
 @pytest.mark.parametrize("name", ["warm", "method_of_somebody"])
 def test_other_settings_and_unknown_methods_have_no_name(name: str) -> None:
     assert preset_label(Part(name, {"strength": 3}, "code")) is None
+
+
+def test_a_single_variant_is_called_as_it_was_requested() -> None:
+    assert method_labels(methods("shrink_perturb:dash_2024", "warm")) == ["shrink_perturb:dash_2024", "warm"]
+    own = methods("shrink_perturb", **{"shrink_perturb.shrink": "0.7"})
+    assert method_labels(own) == ["shrink_perturb"]
+
+
+def test_tables_of_default_settings_do_not_import_torch() -> None:
+    program = (
+        "import sys; from plastibench.experiments.presets import has_preset_values; "
+        "from plastibench.experiments.spec import Part; "
+        "settings = {'noise': 0.1, 'source': 'fresh'}; "
+        "print(has_preset_values(Part('shrink_perturb', settings, '')), 'torch' in sys.modules)"
+    )
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert found.stdout.split() == ["False", "False"]
