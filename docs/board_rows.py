@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -28,6 +29,18 @@ def board_tables(board: str) -> tuple[ResultTable, ...]:
     """Return the tables of a board, one for each setting; none if it has no records yet."""
     path = RECORDS / f"{board}.jsonl.xz"
     return tuple(table(Selection(records=(path,))).tables) if path.exists() else ()
+
+
+def board_places(board: str) -> Iterator[tuple[str, ResultTable]]:
+    """Yield the tables of a board by name: that of the board, and the regime if there are several."""
+    tables = board_tables(board)
+    for setting in tables:
+        yield (board if len(tables) == 1 else f"{board}, {regime_text(setting)}"), setting
+
+
+def regime_text(setting: ResultTable) -> str:
+    """Return `regime=NAME` as it is given on the command line."""
+    return "`regime=" + "+".join(part.name for part in setting.rows[0].records[0].spec.regimes) + "`"
 
 
 @cache

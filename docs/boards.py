@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from board_rows import ROOT, board_tables, find_row, short_name
+from across_boards import disagreements, gains_table
+from board_rows import ROOT, board_tables, find_row, regime_text, short_name
 from stage_table import stage_table
 from tuned_rows import tuned_text
 
-from plastibench.analysis.stats.estimate import percent
 from plastibench.analysis.stats.significance import ALPHA, min_p_value
 from plastibench.analysis.tables.table import Gain, ResultRow, ResultTable
 from plastibench.errors import count
@@ -37,8 +37,15 @@ MOST_NAMED = 8
 def page() -> str:
     """Return the text of results/README.md with the paragraphs of the boards."""
     paragraphs = [text for board in BOARDS for text in board_paragraphs(board, board_tables(board))]
-    text = "\n\n".join(map(_wrapped, [*paragraphs, *_disagreements()]))
+    text = "\n\n".join(map(_wrapped, [*_gains(), *paragraphs, *disagreements(BOARDS, TOLD)]))
     return MARKED.sub(lambda found: f"{found[1]}{text}\n{found[2]}", PAGE.read_text(encoding="utf-8"))
+
+
+def _gains() -> Iterator[str]:
+    """Yield the gains on all boards whose settings are the published ones, after what their marks mean."""
+    if text := gains_table(board for board in BOARDS if "untuned" not in BOARDS[board]):
+        yield TOLD["all_boards"]
+        yield text
 
 
 def _wrapped(text: str) -> str:
@@ -51,7 +58,7 @@ def _wrapped(text: str) -> str:
 def board_paragraphs(board: str, tables: Sequence[ResultTable]) -> Iterator[str]:
     """Return what is separated, what it costs and what does nothing in each table, and how far it goes."""
     for setting in tables:
-        regime = f", {_regime(setting)}" if len(tables) > 1 else ""
+        regime = f", {regime_text(setting)}" if len(tables) > 1 else ""
         files = f"[table]({board}.md), [page]({board}.html), [records](records/{board}.jsonl.xz)"
         yield f"**{BOARDS[board]['name']}{regime}** ({files}). {_separated(setting)}"
         if max(len(row.metrics) for row in setting.rows) > 1:
@@ -65,11 +72,6 @@ def board_paragraphs(board: str, tables: Sequence[ResultTable]) -> Iterator[str]
         yield BOARDS[board]["limits"]
 
 
-def _regime(setting: ResultTable) -> str:
-    spec = setting.rows[0].records[0].spec
-    return "`regime=" + "+".join(part.name for part in spec.regimes) + "`"
-
-
 def _separated(setting: ResultTable) -> str:
     """Return which gains over warm and over cold start have intervals without 0."""
     numbers = [len(row.metrics) for row in setting.rows]
@@ -80,8 +82,8 @@ def _separated(setting: ResultTable) -> str:
         return f"{parts[0]} One seed has no intervals."
     separated = False
     for reference in setting.references:
-        above = _gains(setting, reference, lambda gain: gain.estimate.low > 0)
-        below = _gains(setting, reference, lambda gain: gain.estimate.high < 0)
+        above = _gains_of(setting, reference, lambda gain: gain.estimate.low > 0)
+        below = _gains_of(setting, reference, lambda gain: gain.estimate.high < 0)
         separated = separated or bool(above or below)
         parts.append(f"Above {reference} start, with intervals without 0: {_listed(above)}.")
         parts.append(f"Below it: {_listed(below)}.")
@@ -126,7 +128,9 @@ def _seconds(row: ResultRow) -> float:
     return sum(run.cost["seconds"] or 0 for run in row.metrics)
 
 
-def _gains(setting: ResultTable, reference: str, chosen: Callable[[Gain], bool]) -> list[tuple[float, str]]:
+def _gains_of(
+    setting: ResultTable, reference: str, chosen: Callable[[Gain], bool]
+) -> list[tuple[float, str]]:
     found = [(row, row.gains[reference]) for row in setting.rows if reference in row.gains]
     return [
         (gain.estimate.mean, f"`{short_name(row)}` {gain.estimate.interval_text()}")
@@ -194,39 +198,6 @@ def _not_separated(setting: ResultTable) -> str:
 
 def _joined(parts: Sequence[str]) -> str:
     return " and ".join([", ".join(parts[:-1]), parts[-1]]) if len(parts) > 1 else "".join(parts)
-
-
-def _disagreements() -> Iterator[str]:
-    """Return the methods that are above warm start on one board and below it on another."""
-    if sum(bool(board_tables(board)) for board in BOARDS) < 2:
-        return
-    signs: dict[str, dict[str, str]] = {}
-    for board in BOARDS:
-        for setting in board_tables(board):
-            where = board if len(board_tables(board)) == 1 else f"{board}, {_regime(setting)}"
-            for row in setting.rows:
-                if row.gain is not None and row.gain.low * row.gain.high > 0:
-                    signs.setdefault(short_name(row), {})[where] = percent(row.gain.mean, "+")
-    opposed = {
-        name: found for name, found in signs.items() if {text[0] for text in found.values()} == {"+", "-"}
-    }
-    texts = [
-        f"`{name}` ({'; '.join(f'{where} {gain}' for where, gain in found.items())})"
-        for name, found in opposed.items()
-    ]
-    head = "**Where boards disagree.**"
-    if not texts:
-        yield f"{head} {TOLD['agreement']}"
-        return
-    shifts = any(setting.rows[0].records[0].spec.shifts_targets for setting in _all_tables())
-    yield (
-        f"{head} Above warm start on one board and below it on another, both with intervals without 0: "
-        f"{', '.join(texts)}. {TOLD['disagreement']} {TOLD['shifting'] if shifts else ''}"
-    )
-
-
-def _all_tables() -> Iterator[ResultTable]:
-    return (setting for board in BOARDS for setting in board_tables(board))
 
 
 def main() -> None:

@@ -78,7 +78,10 @@ def test_public_checks_run_what_can_be_run_locally() -> None:
 def docs() -> Iterator[Mapping[str, ModuleType]]:
     """Return the scripts that write prose from records."""
     sys.path.insert(0, str(ROOT / "docs"))
-    yield {name: importlib.import_module(name) for name in ("boards", "board_rows", "claims", "table1")}
+    yield {
+        name: importlib.import_module(name)
+        for name in ("across_boards", "boards", "board_rows", "claims", "table1")
+    }
     sys.path.remove(str(ROOT / "docs"))
 
 
@@ -91,6 +94,25 @@ def test_prose_with_numbers_is_made_from_the_records(
     docs: Mapping[str, ModuleType], script: str, page: str
 ) -> None:
     assert docs[script].page() == (ROOT / page).read_text(encoding="utf-8"), "run `make results`"
+
+
+def test_the_table_of_all_boards_has_the_gains_of_each(docs: Mapping[str, ModuleType]) -> None:
+    text = docs["across_boards"].gains_table(["quickstart", "table1-cifar10", "no-board"])
+    head, _, *lines = [
+        [cell.strip(" `") for cell in line.strip("|").split("|")] for line in text.splitlines()
+    ]
+    assert head == ["method", "quickstart", "table1-cifar10"]
+    found = {line[0]: line[1:] for line in lines}
+    for column, board in enumerate(head[1:]):
+        for row in docs["board_rows"].board_tables(board)[0].rows:
+            if row.method == "warm":
+                assert row.method not in found
+                continue
+            starred = row.gain.n > 1 and row.gain.low * row.gain.high > 0
+            assert found[row.method][column] == f"{row.gain.mean:+.2f}{'*' if starred else ''}"
+    first = [float(cells[0].rstrip("*")) for cells in found.values() if cells[0] != "-"]
+    assert first == sorted(first, reverse=True)
+    assert docs["across_boards"].gains_table(["no-board"]) == ""
 
 
 def test_the_prose_of_a_board_says_what_its_table_says(docs: Mapping[str, ModuleType]) -> None:
@@ -154,9 +176,10 @@ def _flat_run(method: Part, seed: int, accuracy: float, rate: float = 0.1) -> Re
         (1, "3 rows of 1 seed, 1 minute of one core. One seed has no intervals."),
         (
             3,
-            "With 3 seeds the exact test has a smallest p-value of 0.25, so no difference, however large, is",
+            "With 3 seeds no difference can be significant once it is corrected for 2 comparisons: the "
+            "smallest p-value is 0.25.",
         ),
-        (10, "Once corrected for 2 comparisons, these differ: from warm start `cold` and `dash`; from"),
+        (10, "Significant once corrected for 2 comparisons: from warm start `cold` and `dash`; from"),
     ],
 )
 def test_the_prose_says_what_so_many_seeds_can_decide(
