@@ -40,6 +40,7 @@ results: .venv/installed ## make tables, pages and what is said of them from the
 	    "$(BIN)/plastibench" report --records "$$file" --out "results/$$name.html"; \
 	done
 	"$(BIN)/python" docs/boards.py
+	"$(BIN)/python" docs/pictures.py
 	"$(BIN)/python" docs/claims.py
 	"$(BIN)/python" docs/table1.py
 	"$(BIN)/python" benchmarks/gpu_table.py results/gpu/*.jsonl > results/gpu.md

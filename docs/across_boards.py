@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from board_rows import board_places, short_name
+from board_rows import board_places
 
 from plastibench.analysis.stats.estimate import percent
 from plastibench.analysis.stats.significance import ALPHA
@@ -25,7 +25,7 @@ def gains_table(boards: Iterable[str]) -> str:
     for where, setting in tables.items():
         gained = [(row.gain.mean, row) for row in setting.rows if row.gain is not None]
         for _, row in sorted(gained, key=lambda pair: -pair[0]):
-            cells.setdefault(short_name(row), {})[where] = _cell(row, setting)
+            cells.setdefault(row.method, {})[where] = _cell(row, setting)
     lines = [["method", *tables], ["---", *["---:"] * len(tables)]]
     lines += [[f"`{name}`", *(found.get(where, ABSENT) for where in tables)] for name, found in cells.items()]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) if cells else ""
@@ -57,7 +57,7 @@ def disagreements(boards: Iterable[str], texts: Mapping[str, str]) -> Iterator[s
     for where, setting in places:
         for row in setting.rows:
             if row.gain is not None and _excludes_zero(row):
-                signs.setdefault(short_name(row), {})[where] = percent(row.gain.mean, "+")
+                signs.setdefault(row.method, {})[where] = percent(row.gain.mean, "+")
     opposed = [
         f"`{name}` ({'; '.join(f'{where} {gain}' for where, gain in found.items())})"
         for name, found in signs.items()

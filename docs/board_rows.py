@@ -7,7 +7,6 @@ from functools import cache
 from pathlib import Path
 
 from plastibench.analysis.tables.table import ResultRow, ResultTable
-from plastibench.experiments.presets import preset_label
 from plastibench.experiments.spec import Part
 from plastibench.plugins.registry import Registry
 from plastibench.store import tuned_settings
@@ -54,11 +53,6 @@ def settings(method: str) -> Part:
 def find_row(board: ResultTable, method: str) -> ResultRow | None:
     """Return the row of a method given as NAME or NAME:PRESET, if the board has it."""
     return next((row for row in board.rows if _is(row, method)), None)
-
-
-def short_name(row: ResultRow) -> str:
-    """Return NAME or NAME:PRESET, as it is given on the command line; of tuned rows the label."""
-    return row.method if _is_tuned(row) else preset_label(row.records[0].spec.method) or row.method
 
 
 def _is_tuned(row: ResultRow) -> bool:

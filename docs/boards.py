@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from across_boards import disagreements, gains_table
-from board_rows import ROOT, board_tables, find_row, regime_text, short_name
+from board_rows import ROOT, board_tables, find_row, regime_text
+from data_sets import data_sets_text
 from stage_table import stage_table
 from tuned_rows import tuned_text
 
@@ -37,7 +38,8 @@ MOST_NAMED = 8
 def page() -> str:
     """Return the text of results/README.md with the paragraphs of the boards."""
     paragraphs = [text for board in BOARDS for text in board_paragraphs(board, board_tables(board))]
-    text = "\n\n".join(map(_wrapped, [*_gains(), *paragraphs, *disagreements(BOARDS, TOLD)]))
+    together = data_sets_text(TOLD["same_question"], TOLD["data_sets"])
+    text = "\n\n".join(map(_wrapped, [*_gains(), *paragraphs, *together, *disagreements(BOARDS, TOLD)]))
     return MARKED.sub(lambda found: f"{found[1]}{text}\n{found[2]}", PAGE.read_text(encoding="utf-8"))
 
 
@@ -64,10 +66,10 @@ def board_paragraphs(board: str, tables: Sequence[ResultTable]) -> Iterator[str]
         if max(len(row.metrics) for row in setting.rows) > 1:
             yield f"{_costs(setting)} {_not_separated(setting)}"
         untuned = BOARDS[board].get("untuned")
-        if text := tuned_text(setting, short_name, untuned and (untuned, board_tables(untuned))):
+        if text := tuned_text(setting, untuned and (untuned, board_tables(untuned))):
             yield text
         if "increments" in BOARDS[board]:
-            yield stage_table(setting, BOARDS[board]["increments"], short_name)
+            yield stage_table(setting, BOARDS[board]["increments"])
     if tables:
         yield BOARDS[board]["limits"]
 
@@ -98,7 +100,7 @@ def _corrected(setting: ResultTable, seeds: int) -> str:
     compared = len(setting.rows) - 1
     supported = {
         reference: [
-            f"`{short_name(row)}`"
+            f"`{row.method}`"
             for row in setting.rows
             if reference in row.gains and row.gains[reference].p < ALPHA
         ]
@@ -133,7 +135,7 @@ def _gains_of(
 ) -> list[tuple[float, str]]:
     found = [(row, row.gains[reference]) for row in setting.rows if reference in row.gains]
     return [
-        (gain.estimate.mean, f"`{short_name(row)}` {gain.estimate.interval_text()}")
+        (gain.estimate.mean, f"`{row.method}` {gain.estimate.interval_text()}")
         for row, gain in found
         if gain.estimate.n > 1 and chosen(gain)
     ]
@@ -152,7 +154,7 @@ def _costs(setting: ResultTable) -> str:
         (row for row in setting.rows if row.gain is not None and row.gain.low > 0),
         key=lambda row: -row.average.mean,
     )[:MOST_NAMED]
-    costs = [f"`{short_name(row)}` {row.relative_cost['passes']:.2f}" for row in best]
+    costs = [f"`{row.method}` {row.relative_cost['passes']:.2f}" for row in best]
     warm = find_row(setting, setting.baseline or "")
     first = "" if warm is None else f": {setting.baseline} start {warm.relative_cost['passes']:.2f}"
     above = f"; above it {_joined(costs)}" if costs else ""
@@ -163,7 +165,7 @@ def _costs(setting: ResultTable) -> str:
 def _stopped(setting: ResultTable) -> str:
     """Return which methods end most stages by a limit and not by the target, if others do not."""
     late = [row for row in setting.rows if _share_stopped(row) > 0.5]
-    names = [f"`{short_name(row)}`" for row in late]
+    names = [f"`{row.method}`" for row in late]
     return (
         f" A limit of steps ended most stages of {_joined(names)}."
         if 0 < len(late) < len(setting.rows)
@@ -178,7 +180,7 @@ def _share_stopped(row: ResultRow) -> float:
 
 def _not_separated(setting: ResultTable) -> str:
     """Return the remedies that cannot be told from warm start, and those that left its weights alone."""
-    others = [(short_name(row), row) for row in setting.rows if row.gain is not None]
+    others = [(row.method, row) for row in setting.rows if row.gain is not None]
     same = [name for name, row in others if row.num_unchanged == len(row.metrics)]
     gains = {
         name: row.gain.interval_text()

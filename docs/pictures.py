@@ -20,8 +20,11 @@ from typing import NamedTuple
 from matplotlib.figure import Figure
 
 from plastibench.analysis.figures import style
+from plastibench.analysis.figures.aggregate import aggregate_figures
 from plastibench.analysis.figures.render import inline_svg
 from plastibench.analysis.figures.style import DARK, GRID, INK, PAPER, FigureSpec
+from plastibench.workflows.request import Selection
+from plastibench.workflows.table import table
 
 ROOT = Path(__file__).parents[1]
 FOLDER = Path(__file__).parent / "pictures"
@@ -34,13 +37,14 @@ LABELS = {"sp": "shrink_perturb"}
 
 
 class Picture(NamedTuple):
-    """A picture and the file that its numbers are from."""
+    """A picture and the files that its numbers are from."""
 
     name: str
     title: str
-    source: str
+    sources: Sequence[str]
     """Relative to the root of the project."""
-    draw: Callable[[Path], Figure]
+    draw: Callable[..., Figure]
+    """Given the path of each source."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -54,12 +58,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             FOLDER.mkdir(exist_ok=True)
             path.write_text(drawn(picture), encoding="utf-8")
         elif not path.is_file() or source_note(picture) not in path.read_text(encoding="utf-8"):
-            sys.exit(f"{path} was not drawn from {picture.source} as it is: run python docs/pictures.py")
+            sys.exit(f"{path} was not drawn from {source_note(picture)[5:]}: run python docs/pictures.py")
 
 
 def drawn(picture: Picture) -> str:
     """Return the file of a picture, readable on light and dark pages."""
-    figure = FigureSpec(picture.name, picture.title, "", partial(picture.draw, ROOT / picture.source))
+    figure = FigureSpec(picture.name, picture.title, "", partial(picture.draw, *_paths(picture)))
     element = inline_svg(figure)
     head, _, body = element.partition(">")
     light = COLORS.format(ink=INK, paper=PAPER, grid=GRID)
@@ -71,9 +75,14 @@ def drawn(picture: Picture) -> str:
 
 
 def source_note(picture: Picture) -> str:
-    """Return what a picture says of its numbers: the file and its digest."""
-    digest = hashlib.sha256((ROOT / picture.source).read_bytes()).hexdigest()[:16]
-    return f"from {picture.source} ({digest})"
+    """Return what a picture says of its numbers: the files and their digests."""
+    digests = [hashlib.sha256(path.read_bytes()).hexdigest()[:16] for path in _paths(picture)]
+    named = zip(picture.sources, digests, strict=True)
+    return f"from {', '.join(f'{source} ({digest})' for source, digest in named)}"
+
+
+def _paths(picture: Picture) -> list[Path]:
+    return [ROOT / source for source in picture.sources]
 
 
 def draw_gains_and_passes(source: Path) -> Figure:
@@ -127,18 +136,32 @@ def draw_stages(source: Path) -> Figure:
     return figure
 
 
+def draw_ranks(*records: Path) -> Figure:
+    """Draw the rank of each row of several boards on each of them, as their report does."""
+    tables = table(Selection(records=records)).tables
+    methods = [row.method for row in tables[0].rows]
+    ranks = next(figure for figure in aggregate_figures(tables, methods) if figure.name == "settings-ranks")
+    return ranks.draw()
+
+
 PICTURES = (
     Picture(
         "gain-and-cost",
         "Seven ways to retrain: accuracy gained over warm start, and passes",
-        "results/cifar10-cpu.csv",
+        ["results/cifar10-cpu.csv"],
         draw_gains_and_passes,
     ),
     Picture(
         "stages",
         "Accuracy as data arrive: cold start, warm start and two remedies",
-        "results/reference/cifar10-resnet18-sgd-ours.jsonl",
+        ["results/reference/cifar10-resnet18-sgd-ours.jsonl"],
         draw_stages,
+    ),
+    Picture(
+        "ranks",
+        "Ranks of every remedy by average accuracy, on CIFAR-10 and on Tiny-ImageNet",
+        ["results/records/field-cpu.jsonl.xz", "results/records/field-tiny-cpu.jsonl.xz"],
+        draw_ranks,
     ),
 )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from statistics import fmean
 
 from pages import table
@@ -16,7 +16,7 @@ OLD_ACCURACY = "old_accuracy.accuracy.{}"
 MOMENTS = ("arrival", "stage_start", "epoch_1")
 
 
-def stage_table(setting: ResultTable, increments: Sequence[str], name: Callable[[ResultRow], str]) -> str:
+def stage_table(setting: ResultTable, increments: Sequence[str]) -> str:
     """Return a Markdown table of the stages after the first: gains, FLOPs, and accuracy on old data.
 
     `increments` names these stages. FLOPs are those of the stage, divided by the cost reference's: they match
@@ -30,7 +30,7 @@ def stage_table(setting: ResultTable, increments: Sequence[str], name: Callable[
         header += [f"{increment}: gain over {reference.method}", f"{increment}: FLOPs to match it"]
     header += [f"old data with {increments[0]}: on arrival, when it has acted, one epoch later"]
     rows = [
-        [f"`{name(row)}`", *_cells(row, reference, len(increments)), _old(row)]
+        [f"`{row.method}`", *_cells(row, reference, len(increments)), _old(row)]
         for row in setting.rows
         if row.metrics and row is not reference
     ]

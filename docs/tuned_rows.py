@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from scipy.stats import kendalltau, rankdata
 
@@ -11,26 +11,25 @@ from plastibench.analysis.tables.table import ResultRow, ResultTable
 from plastibench.errors import count
 from plastibench.store import tuned_settings
 
-Name = Callable[[ResultRow], str]
 MILLION = 1e6
 
 
-def tuned_text(setting: ResultTable, name: Name, untuned: tuple[str, Sequence[ResultTable]] | None) -> str:
+def tuned_text(setting: ResultTable, untuned: tuple[str, Sequence[ResultTable]] | None) -> str:
     """Return a paragraph on the rows that a tuning chose; empty if there are none.
 
-    `name` gives the name of a row with published settings. `untuned` is the name of the board with the ranks
-    to compare with, and its tables; without it, or them, those of this board's published settings count.
+    `untuned` is the name of the board with the ranks to compare with, and its tables; without it, or them,
+    those of this board's published settings count.
     """
     chosen = {_method(row): row for row in setting.rows if _origin(row) is not None}
     if not chosen:
         return ""
-    published = {name(row): row for row in setting.rows if _is_published(row)}
+    published = {row.method: row for row in setting.rows if _is_published(row)}
     return " ".join(
         [
             *_separated(setting, chosen),
             *_cost(setting, chosen, published),
             *_brought(chosen, published),
-            *_ranks(chosen, published, name, untuned),
+            *_ranks(chosen, published, untuned),
         ]
     )
 
@@ -122,12 +121,11 @@ def _brought(chosen: Mapping[str, ResultRow], published: Mapping[str, ResultRow]
 def _ranks(
     chosen: Mapping[str, ResultRow],
     published: Mapping[str, ResultRow],
-    name: Name,
     untuned: tuple[str, Sequence[ResultTable]] | None,
 ) -> Iterator[str]:
     """Yield where the order of the methods differs from the one without tuning."""
     board, tables = untuned if untuned is not None else ("", ())
-    others = {name(row): row for table in tables for row in table.rows} or dict(published)
+    others = {row.method: row for table in tables for row in table.rows} or dict(published)
     methods = [
         method for method in chosen if method in others and chosen[method].seeds and others[method].seeds
     ]
