@@ -5,9 +5,7 @@ python docs/boards.py [--check]   write the page, or fail if it is not current
 
 from __future__ import annotations
 
-import argparse
 import re
-import sys
 import textwrap
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,6 +15,7 @@ from typing import Any
 from across_boards import disagreements, gains_table
 from board_rows import ROOT, board_tables, find_row, regime_text
 from data_sets import data_sets_text
+from page_script import write_or_check
 from stage_table import stage_table
 from tuned_rows import tuned_text
 
@@ -202,16 +201,5 @@ def _joined(parts: Sequence[str]) -> str:
     return " and ".join([", ".join(parts[:-1]), parts[-1]]) if len(parts) > 1 else "".join(parts)
 
 
-def main() -> None:
-    """Write the page, or fail if it is not current."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--check", action="store_true")
-    text = page()
-    if not parser.parse_args().check:
-        PAGE.write_text(text, encoding="utf-8")
-    elif text != PAGE.read_text(encoding="utf-8"):
-        sys.exit(f"{PAGE.name} is old: run `make results`")
-
-
 if __name__ == "__main__":
-    main()
+    write_or_check(PAGE, page, __doc__, "make results")

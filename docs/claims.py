@@ -5,8 +5,6 @@ python docs/claims.py [--check]   write the page, or fail if it is not current
 
 from __future__ import annotations
 
-import argparse
-import sys
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from board_rows import board_tables, find_row
+from page_script import write_or_check
 from pages import table
 
 from plastibench.analysis.stats.estimate import Estimate, estimate_mean, paired_difference
@@ -130,16 +129,5 @@ def _regime(setting: ResultTable) -> str:
     return "+".join(part.name for part in setting.rows[0].records[0].spec.regimes)
 
 
-def main() -> None:
-    """Write the page, or fail if it is not current."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="fail if the page is not current")
-    options, text = parser.parse_args(), page()
-    if not options.check:
-        PAGE.write_text(text, encoding="utf-8")
-    elif not PAGE.exists() or PAGE.read_text(encoding="utf-8") != text:
-        sys.exit(f"{PAGE} is not current: run `make results`")
-
-
 if __name__ == "__main__":
-    main()
+    write_or_check(PAGE, page, __doc__, "make results")

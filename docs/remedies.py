@@ -5,11 +5,11 @@ python docs/remedies.py [--check]   write the page, or fail if it is not current
 
 from __future__ import annotations
 
-import argparse
 import inspect
 import sys
 from pathlib import Path
 
+from page_script import write_or_check
 from pages import code, docstring, escaped, settings_table, table
 
 from plastibench.plugins.fields import describe
@@ -80,16 +80,5 @@ def _values(values: object) -> str:
     return ", ".join(code(f"{name}={show(value)}") for name, value in values.items())
 
 
-def main() -> None:
-    """Write the page, or check it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="fail if the page is not current")
-    options, text = parser.parse_args(), page()
-    if not options.check:
-        PAGE.write_text(text, encoding="utf-8")
-    elif not PAGE.exists() or PAGE.read_text(encoding="utf-8") != text:
-        sys.exit(f"{PAGE} is not current: run python docs/remedies.py")
-
-
 if __name__ == "__main__":
-    main()
+    write_or_check(PAGE, page, __doc__, "python docs/remedies.py")

@@ -5,14 +5,13 @@ python docs/table1.py [--check]   write the page, or fail if it is not current
 
 from __future__ import annotations
 
-import argparse
 import math
 import statistics
-import sys
 import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from page_script import write_or_check
 from pages import table
 from scipy.stats import t as student
 
@@ -83,14 +82,5 @@ def half_width(spread: float, values: Sequence[float]) -> float:
     return float(student.ppf(0.975, freedom)) * scale
 
 
-def main() -> None:
-    """Write the page, or check it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="fail if the page is not current")
-    if parser.parse_args().check:
-        sys.exit(None if page() == PAGE.read_text(encoding="utf-8") else f"{PAGE} is old: `make results`")
-    PAGE.write_text(page(), encoding="utf-8")
-
-
 if __name__ == "__main__":
-    main()
+    write_or_check(PAGE, page, __doc__, "make results")

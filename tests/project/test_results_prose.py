@@ -6,6 +6,7 @@ import importlib
 import math
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
@@ -31,7 +32,7 @@ def docs() -> Iterator[Mapping[str, ModuleType]]:
     sys.path.insert(0, str(ROOT / "docs"))
     yield {
         name: importlib.import_module(name)
-        for name in ("across_boards", "boards", "board_rows", "claims", "data_sets", "table1")
+        for name in ("across_boards", "boards", "board_rows", "claims", "data_sets", "page_script", "table1")
     }
     sys.path.remove(str(ROOT / "docs"))
 
@@ -45,6 +46,26 @@ def test_prose_with_numbers_is_made_from_the_records(
     docs: Mapping[str, ModuleType], script: str, page: str
 ) -> None:
     assert docs[script].page() == (ROOT / page).read_text(encoding="utf-8"), "run `make results`"
+
+
+def test_a_script_writes_its_page_or_says_that_it_is_not_current(
+    docs: Mapping[str, ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, write_or_check = tmp_path / "page.md", docs["page_script"].write_or_check
+    for text, arguments, refused in (
+        ("new", ["--check"], True),
+        ("new", [], False),
+        ("new", ["--check"], False),
+        ("newer", ["--check"], True),
+    ):
+        monkeypatch.setattr(sys, "argv", ["page.py", *arguments])
+        with (
+            pytest.raises(SystemExit, match=r"page\.md is not current: run make results")
+            if refused
+            else nullcontext()
+        ):
+            write_or_check(path, lambda text=text: text, None, "make results")
+    assert path.read_text(encoding="utf-8") == "new"
 
 
 def test_the_table_of_all_boards_has_the_gains_of_each(docs: Mapping[str, ModuleType]) -> None:
