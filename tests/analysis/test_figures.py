@@ -5,17 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import warnings
 from dataclasses import replace
-from itertools import combinations, cycle
+from itertools import cycle
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree
 
-import numpy as np
 import pytest
-from colorspacious import cspace_convert
-from matplotlib import rc_context
 from support.commands import child
 from support.reports import HOSTILE, a_run, some_runs
 
@@ -30,14 +25,12 @@ from plastibench.analysis.figures.render import (
     render,
     save_figures,
 )
-from plastibench.analysis.figures.style import COLORS, STYLE, method_styles
 from plastibench.analysis.report.page import render_page
 from plastibench.analysis.stats.ranks import rank
 from plastibench.analysis.tables.accuracy_curve import accuracy_curve
 from plastibench.analysis.tables.table import build_tables
 from plastibench.errors import RequestError
 from plastibench.experiments.spec import Part
-from plastibench.plugins.registry import Registry
 from plastibench.store.record import Record
 
 TWO = [*some_runs(), *some_runs(task="other_task")]
@@ -48,12 +41,6 @@ sys.path.insert(0, sys.argv[1])
 from analysis.test_figures import digests
 print(*digests())
 """
-
-
-def luminance(color: str) -> float:
-    parts = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
 def digests() -> list[str]:
@@ -76,41 +63,6 @@ def test_two_processes_draw_the_same_bytes(monkeypatch: pytest.MonkeyPatch) -> N
     answer, ours = done.stdout.split(), digests()
     assert len(answer) == len(set(answer)) == 9 + 1
     assert answer == ours
-
-
-def test_a_method_has_the_same_style_in_every_figure() -> None:
-    assert method_styles(["warm", "mine"])["warm"] == method_styles(["warm", "cold", "dash", "other"])["warm"]
-
-
-def test_no_two_methods_look_the_same() -> None:
-    many = [*Registry().names("method"), *(f"mine_{i}" for i in range(25))]
-    assert len(set(method_styles(many).values())) == len(many)
-
-
-def test_methods_of_one_color_differ_in_their_marker_and_their_dash() -> None:
-    looks = list(method_styles([f"mine_{number:02}" for number in range(25)]).values())
-    for one, other in combinations(looks, 2):
-        if one.color == other.color:
-            assert one.marker != other.marker
-            assert one.dash != other.dash
-
-
-@pytest.mark.parametrize("kind", [None, "deuteranomaly", "protanomaly", "tritanomaly"])
-def test_any_two_colors_differ_enough_for_color_blind_readers_too(kind: str | None) -> None:
-    """Ten in CAM02-UCS is far: what is just told apart differs by one."""
-    colors = np.array([[int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)] for color in COLORS])
-    if kind is not None:
-        eye = {"name": "sRGB1+CVD", "cvd_type": kind, "severity": 100}
-        colors = np.clip(cspace_convert(colors, eye, "sRGB1"), 0, 1)
-    for one, other in combinations(cspace_convert(colors, "sRGB1", "CAM02-UCS"), 2):
-        assert np.linalg.norm(one - other) > 15
-
-
-@pytest.mark.parametrize("paper", ["#ffffff", "#14171b"])
-def test_every_color_stands_out_on_light_and_on_dark(paper: str) -> None:
-    for color in COLORS:
-        light, dark = sorted((luminance(color), luminance(paper)), reverse=True)
-        assert (light + 0.05) / (dark + 0.05) >= 2.9, color
 
 
 @pytest.mark.heavy
@@ -198,37 +150,6 @@ def test_the_cost_axis_adds_up_passes_stage_by_stage() -> None:
     assert [spent for spent, _ in points] == [6400.0 * stage for stage in (1, 2, 3, 4)]
     last = [100 * run.stages[-1]["test_accuracy"] for run in table.rows[0].records]
     assert points[-1][1] == pytest.approx(sum(last) / 2)
-
-
-def test_a_name_is_shown_as_it_is_written() -> None:
-    figures = all_figures(build_tables([a_run("_a$b$", 0)], None))
-    stages = next(figure for figure in figures if figure.name.endswith("stages"))
-    assert "_a$b$" in inline_svg(stages)
-
-
-@pytest.mark.heavy
-@pytest.mark.parametrize(("num_methods", "letters"), [(42, 24), (16, 40), (2, 300)])
-def test_names_overlap_nothing_and_leave_room_for_the_plot(num_methods: int, letters: int) -> None:
-    names = [f"{place:02}{('gradient_' * 40)[: letters - 2]}" for place in range(num_methods)]
-    figures = {
-        figure.title: figure for figure in all_figures(build_tables(some_runs(2, ["warm", *names]), "warm"))
-    }
-    settings: Any = STYLE
-    for title in ("Gain over warm", "Accuracy against cost"):
-        with warnings.catch_warnings(), rc_context(settings):
-            warnings.simplefilter("error")  # of matplotlib, if names take the whole width
-            figure = figures[title].draw()
-            figure.draw_without_rendering()
-        (axes,) = figure.axes
-        whole, plot = figure.bbox, axes.get_window_extent()
-        assert plot.width > 0.3 * whole.width
-        assert plot.height > 0.7 * figure.dpi
-        legends = [text for legend in figure.legends for text in legend.get_texts()]
-        shown = legends or axes.get_yticklabels()
-        boxes = [text.get_window_extent() for text in shown]
-        assert len(boxes) == num_methods + bool(legends)
-        assert all(whole.x0 <= box.x0 and box.x1 <= whole.x1 and box.y0 >= whole.y0 for box in boxes)
-        assert not any(first.overlaps(second) for first, second in combinations(boxes, 2))
 
 
 def test_the_pareto_front_has_the_points_that_no_other_beats() -> None:

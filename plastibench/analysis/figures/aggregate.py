@@ -59,7 +59,7 @@ def aggregate_figures(tables: Sequence[ResultTable], methods: Sequence[str]) -> 
             "Performance profiles",
             f"Share of runs whose gain over {shared.baseline} with the same seed exceeds a number of "
             "points; all settings have the same weight. A curve above another one everywhere belongs to "
-            "the better method.",
+            f"the better method.{style.gray_note(len(shared.methods))}",
             partial(_draw_profiles, shared, styles),
         )
         yield FigureSpec(
@@ -174,16 +174,19 @@ def _draw_heat_map(
 
 
 def _draw_profiles(shared: SharedScores, styles: Mapping[str, MethodStyle]) -> Figure:
-    figure, axes = style.legend_figure(shared.methods)
     gains = [scores[1:] - scores[:1] for scores in shared.scores]
+    means = dict(zip(shared.methods, np.mean([table.mean(axis=1) for table in gains], axis=0), strict=True))
+    looks = style.emphasized(styles, sorted(means, key=lambda method: (-means[method], method)))
+    figure, axes = style.legend_figure(looks)
     low, high = min(float(table.min()) for table in gains), max(float(table.max()) for table in gains)
     margin = 0.03 * (high - low) or 0.1
     thresholds = np.linspace(low - margin, high + margin, 101)
     axes.axvline(0, color=style.ink(), linewidth=1)
-    for place, method in enumerate(shared.methods):
-        share = performance_profile([table[place] for table in gains], thresholds)
+    for place, (method, look) in enumerate(looks.items()):
+        row = shared.methods.index(method)
+        share = performance_profile([table[row] for table in gains], thresholds)
         # Markers of different methods are at different thresholds.
-        axes.plot(thresholds, share, markevery=(place % 10, 10), linewidth=1.2, **styles[method].line(method))
+        axes.plot(thresholds, share, markevery=(place % 10, 10), linewidth=1.2, **look.line(method))
     axes.set(xlabel=f"points above {shared.baseline}", ylabel="share of runs with more")
     style.add_legend(figure, axes)
     return figure

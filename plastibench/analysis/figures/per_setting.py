@@ -44,11 +44,14 @@ def setting_figures(table: ResultTable, name: str, methods: Sequence[str]) -> It
             )
     if not rows:
         return
+    gray = style.gray_note(len(rows))
+    styles = style.emphasized(styles, _by_interest(table, rows))
+    rows = sorted(rows, key=lambda row: list(styles).index(row.method))
     yield FigureSpec(
         f"{name}-stages",
         "Test accuracy over stages",
         "Lines: mean over seeds. Bands: one sample standard deviation above and below; none if n = 1 or "
-        f"with more than {style.MANY} methods.",
+        f"with more than {style.MANY} methods.{gray}",
         partial(_draw_stages, rows, styles),
     )
     yield FigureSpec(
@@ -56,14 +59,14 @@ def setting_figures(table: ResultTable, name: str, methods: Sequence[str]) -> It
         "Accuracy against cost",
         "Test accuracy averaged over stages, against the passes of the whole run (examples taken forward "
         "and backward). Bars: one sample standard deviation above and below. Dashed: the Pareto front of "
-        "the means, which no test supports.",
+        f"the means, which no test supports.{gray}",
         partial(_draw_cost, rows, styles),
     )
     yield FigureSpec(
         f"{name}-spent",
         "Accuracy against cost so far",
         "Test accuracy after each stage, against the passes up to there, averaged over seeds. Dashed: the "
-        "Pareto front, the best accuracy that any method reached with at most as many passes.",
+        f"Pareto front, the best accuracy that any method reached with at most as many passes.{gray}",
         partial(_draw_spent, rows, styles),
     )
     probes = probe_figure(rows, name, styles)
@@ -74,9 +77,20 @@ def setting_figures(table: ResultTable, name: str, methods: Sequence[str]) -> It
         yield FigureSpec(
             f"{name}-diagnostics",
             "Diagnostics over stages",
-            "What else was measured at each stage, averaged over seeds.",
+            f"What else was measured at each stage, averaged over seeds.{gray}",
             partial(_draw_diagnostics, rows, styles, names),
         )
+
+
+def _by_interest(table: ResultTable, rows: Rows) -> list[str]:
+    """Return the methods: references, those on the Pareto front, the others by their average accuracy."""
+    front = pareto_front([(total_passes(row), row.average.mean) for row in rows])
+
+    def place(row: ResultRow) -> tuple[bool, bool, float, str]:
+        on_front = (total_passes(row), row.average.mean) in front
+        return row.method not in table.references, not on_front, -row.average.mean, row.method
+
+    return [row.method for row in sorted(rows, key=place)]
 
 
 def _draw_gains(rows: Rows, reference: str, styles: Styles) -> Figure:
@@ -95,11 +109,11 @@ def _draw_gains(rows: Rows, reference: str, styles: Styles) -> Figure:
 
 
 def _draw_stages(rows: Rows, styles: Styles) -> Figure:
-    figure, axes = _figure_with_legend(rows)
+    figure, axes = style.legend_figure(styles)
     for row in rows:
         points = stage_estimates(row, "test_accuracy", 100)
         _plot_stages(axes, row.method, styles[row.method], points)
-        if len(rows) > style.MANY:
+        if not all(look.is_named for look in styles.values()):
             continue
         x, means = [stage + 1 for stage, _ in points], [estimate.mean for _, estimate in points]
         spread = [0.0 if math.isnan(estimate.sd) else estimate.sd for _, estimate in points]
@@ -123,13 +137,14 @@ def _plot_stages(
 
 
 def _draw_cost(rows: Rows, styles: Styles) -> Figure:
-    figure, axes = _figure_with_legend(rows)
+    figure, axes = style.legend_figure(styles)
     points = [(total_passes(row), row.average.mean) for row in rows]
     axes.plot(*zip(*pareto_front(points), strict=True), **_front_style())
     for row, (x, y) in zip(rows, points, strict=True):
-        method_style, sd = styles[row.method], None if math.isnan(row.average.sd) else row.average.sd
-        options: dict[str, Any] = {"color": method_style.color, "markersize": 7, "elinewidth": 0.9}
-        axes.errorbar(x, y, yerr=sd, fmt=method_style.marker, label=style.visible(row.method), **options)
+        look, sd = styles[row.method], None if math.isnan(row.average.sd) else row.average.sd
+        options: dict[str, Any] = {"color": look.color, "markersize": 7, "elinewidth": 0.9}
+        options["label"] = look.legend_label(row.method)
+        axes.errorbar(x, y, yerr=sd if look.is_named else None, fmt=look.marker, **options)
     _use_passes_axis(axes, rows)
     axes.set(xlabel="passes of the whole run", ylabel="average accuracy, %")
     style.add_legend(figure, axes)
@@ -137,7 +152,7 @@ def _draw_cost(rows: Rows, styles: Styles) -> Figure:
 
 
 def _draw_spent(rows: Rows, styles: Styles) -> Figure:
-    figure, axes = _figure_with_legend(rows)
+    figure, axes = style.legend_figure(styles)
     curves = [accuracy_curve(row.metrics) for row in rows]
     front = pareto_front([point for curve in curves for point in curve])
     axes.plot(*zip(*front, strict=True), drawstyle="steps-post", **_front_style())
@@ -153,7 +168,7 @@ def _draw_spent(rows: Rows, styles: Styles) -> Figure:
 def _draw_diagnostics(rows: Rows, styles: Styles, names: Sequence[str]) -> Figure:
     columns = min(2, len(names))
     lines = math.ceil(len(names) / columns)
-    height = 1.6 * lines + style.legend_height([row.method for row in rows]) + 0.2
+    height = 1.6 * lines + style.legend_height(styles) + 0.2
     figure = Figure(figsize=(style.WIDTH, height), layout="constrained")
     grid = list(figure.subplots(lines, columns, squeeze=False).flat)
     for name, axes in zip(names, grid, strict=False):
@@ -167,10 +182,6 @@ def _draw_diagnostics(rows: Rows, styles: Styles, names: Sequence[str]) -> Figur
         axes.set_axis_off()
     style.add_legend(figure, grid[0])
     return figure
-
-
-def _figure_with_legend(rows: Rows) -> tuple[Figure, Axes]:
-    return style.legend_figure([row.method for row in rows])
 
 
 def _use_passes_axis(axes: Axes, rows: Rows) -> None:

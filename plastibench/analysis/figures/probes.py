@@ -91,7 +91,7 @@ def points(row: ResultRow, panel: Panel) -> list[tuple[float, float]]:
 def _draw(rows: Sequence[ResultRow], styles: Mapping[str, MethodStyle], found: Sequence[Panel]) -> Figure:
     columns = min(COLUMNS, len(found))
     lines = math.ceil(len(found) / columns)
-    height = PANEL_HEIGHT * lines + style.legend_height([row.method for row in rows]) + 0.2
+    height = PANEL_HEIGHT * lines + style.legend_height(styles) + 0.2
     figure = Figure(figsize=(style.WIDTH, height), layout="constrained")
     grid = list(figure.subplots(lines, columns, squeeze=False).flat)
     for panel, axes in zip(found, grid, strict=False):

@@ -1,7 +1,7 @@
 """The style of figures: one color, marker and dash per method, readable on light and dark backgrounds."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -24,10 +24,18 @@ WIDTH = 4.6
 """Inches: two columns of most papers, and readable on a phone without scrolling."""
 PLOT_WIDTH, LETTER = 2.4, 0.083
 """Inches that a plot needs beside the names of methods, and of a letter of a name."""
+LEGEND_SIZE = 9.0
+"""Points."""
 LONGEST = 48
 """Letters of a name that a figure shows."""
 MANY = 15
-"""Methods of a figure that has room for large letters and for bands; more are drawn closer."""
+"""Methods that a figure with a legend can tell apart. Of more, some are gray, and there are no bands."""
+NAMED = 12
+"""Methods of a figure of more than MANY that have a color and a name in the legend."""
+OTHERS = "#8c939c"
+"""The gray of the others, with a contrast of 3 on white and on black."""
+HIDDEN = "_"
+"""A label that matplotlib leaves out of legends."""
 STYLE: dict[str, Any] = {
     "font.family": "DejaVu Sans",  # shipped with matplotlib
     "font.size": 10,
@@ -72,11 +80,22 @@ class MethodStyle:
     color: str
     marker: str
     dash: Any
+    label: str | None = None
+    """In the legend, instead of the method's name."""
 
-    def line(self, label: str) -> dict[str, Any]:
+    @property
+    def is_named(self) -> bool:
+        """Return whether the method has a color of its own and its name in the legend."""
+        return self.label is None
+
+    def line(self, method: str) -> dict[str, Any]:
         """Return the arguments of a line with a label in the legend."""
-        line = {"color": self.color, "marker": self.marker, "linestyle": self.dash}
-        return {**line, "label": visible(label)}
+        line = {"color": self.color, "linestyle": self.dash, "label": self.legend_label(method)}
+        return {**line, "marker": self.marker} if self.is_named else {**line, "alpha": 0.5}
+
+    def legend_label(self, method: str) -> str:
+        """Return what the legend says of a method, HIDDEN if nothing."""
+        return visible(method) if self.label is None else self.label
 
 
 @cache
@@ -93,6 +112,31 @@ def method_styles(labels: Sequence[str]) -> dict[str, MethodStyle]:
     others = sorted({label for label in labels if label not in places})
     places |= {label: len(places) + place for place, label in enumerate(others)}
     return {label: _style(places[label]) for label in labels}
+
+
+def emphasized(styles: Mapping[str, MethodStyle], order: Iterable[str]) -> dict[str, MethodStyle]:
+    """Return the styles of the methods of a figure with a legend, those to be drawn first at the beginning.
+
+    `order` has the methods that matter most at its beginning. Of more than MANY, all but NAMED are gray, and
+    the legend has one entry for them.
+    """
+    methods = list(dict.fromkeys(order))
+    if len(methods) <= MANY:
+        return {method: styles[method] for method in styles if method in methods}
+    named, others = set(methods[:NAMED]), methods[NAMED:]
+    label = f"{len(others)} others"
+    gray = {
+        method: MethodStyle(OTHERS, ".", "-", HIDDEN if place else label)
+        for place, method in enumerate(others)
+    }
+    return gray | {method: styles[method] for method in styles if method in named}
+
+
+def gray_note(num_methods: int) -> str:
+    """Return a sentence on the gray methods of a figure with a legend, after a space; "" if there is none."""
+    if num_methods <= MANY:
+        return ""
+    return f" Gray: all but {NAMED} methods, the references and the best; the table has the numbers of all."
 
 
 def _style(place: int) -> MethodStyle:
@@ -122,9 +166,9 @@ def method_figure(methods: Sequence[str]) -> tuple[Figure, Axes]:
     return new_figure(0.8 + 0.25 * len(methods), max(WIDTH, PLOT_WIDTH + LETTER * longest))
 
 
-def legend_figure(methods: Sequence[str]) -> tuple[Figure, Axes]:
-    """Return an empty figure with room for a legend below; it is higher for many methods."""
-    return new_figure((3.0 if len(methods) <= MANY else 4.2) + legend_height(methods))
+def legend_figure(styles: Mapping[str, MethodStyle]) -> tuple[Figure, Axes]:
+    """Return an empty figure with room for a legend of these methods below."""
+    return new_figure(3.0 + legend_height(styles))
 
 
 def use_method_axis(axes: Axes, methods: Sequence[str]) -> None:
@@ -142,20 +186,17 @@ def ink() -> str:
 def add_legend(figure: Figure, axes: Axes) -> None:
     """Put the legend below: there is no room beside the plot on a phone."""
     handles, names = axes.get_legend_handles_labels()
-    columns, size = _legend_columns(names), _legend_size(names)
-    figure.legend(handles, names, loc="outside lower center", ncols=columns, fontsize=size)
+    columns = _legend_columns(names)
+    figure.legend(handles, names, loc="outside lower center", ncols=columns, fontsize=LEGEND_SIZE)
 
 
-def legend_height(names: Sequence[str]) -> float:
-    """Return the height of a legend in inches."""
-    return 0.19 * _legend_size(names) / 9 * math.ceil(len(names) / _legend_columns(names))
-
-
-def _legend_size(names: Sequence[str]) -> float:
-    """Return the size of the letters, in points: many names in two columns are found sooner than in one."""
-    return 9.0 if len(names) <= MANY else 8.0
+def legend_height(styles: Mapping[str, MethodStyle]) -> float:
+    """Return the height of a legend of these methods in inches."""
+    labels = [look.legend_label(method) for method, look in styles.items()]
+    shown = [label for label in labels if label != HIDDEN]
+    return 0.19 * math.ceil(len(shown) / _legend_columns(shown))
 
 
 def _legend_columns(names: Sequence[str]) -> int:
-    longest = max((len(visible(name)) for name in names), default=1)
-    return max(1, min(3, int(WIDTH * 72 / (_legend_size(names) / 9 * (38 + 5.4 * longest)))))
+    longest = max(map(len, names), default=1)
+    return max(1, min(3, int(WIDTH * 72 / (38 + 5.4 * longest))))
