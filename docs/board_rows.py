@@ -7,20 +7,13 @@ from functools import cache
 from pathlib import Path
 
 from plastibench.analysis.tables.table import ResultRow, ResultTable
-from plastibench.experiments.spec import Part
-from plastibench.plugins.registry import Registry
+from plastibench.experiments.presets import is_called
 from plastibench.store import tuned_settings
 from plastibench.workflows.request import Selection
 from plastibench.workflows.table import table
 
 ROOT = Path(__file__).parents[1]
 RECORDS = ROOT / "results" / "records"
-
-
-@cache
-def registry() -> Registry:
-    """Return the shipped plug-ins."""
-    return Registry()
 
 
 @cache
@@ -42,24 +35,12 @@ def regime_text(setting: ResultTable) -> str:
     return "`regime=" + "+".join(part.name for part in setting.rows[0].records[0].spec.regimes) + "`"
 
 
-@cache
-def settings(method: str) -> Part:
-    """Return the description of a method given as NAME or NAME:PRESET."""
-    name, _, preset = method.partition(":")
-    cls = registry().load("method", name)
-    return Part.of(registry().get("method", name), cls(**(cls.presets[preset] if preset else {})))
-
-
 def find_row(board: ResultTable, method: str) -> ResultRow | None:
-    """Return the row of a method given as NAME or NAME:PRESET, if the board has it."""
-    return next((row for row in board.rows if _is(row, method)), None)
+    """Return the row of a method given as NAME or NAME:PRESET, if the board has it untuned."""
+    rows = (row for row in board.rows if not _is_tuned(row))
+    return next((row for row in rows if is_called(row.records[0].spec.method, method)), None)
 
 
 def _is_tuned(row: ResultRow) -> bool:
     origin = tuned_settings.from_record(row.records[0])
     return origin is not None and not origin.published
-
-
-def _is(row: ResultRow, method: str) -> bool:
-    wanted, found = settings(method), row.records[0].spec.method
-    return not _is_tuned(row) and (found.name, dict(found.settings)) == (wanted.name, dict(wanted.settings))

@@ -26,6 +26,19 @@ def preset_label(method: Part) -> str | None:
     )
 
 
+def is_called(method: Part, given: str) -> bool:
+    """Return whether a method is called NAME, with settings that no preset has, or NAME:PRESET.
+
+    Of a method that is not installed the presets are unknown, and the name decides.
+    """
+    name, _, preset = given.partition(":")
+    if name != method.name or not _known(name):
+        return name == method.name
+    if preset:
+        return _known(name).get(given) == dict(method.settings)
+    return preset_label(method) in (None, name)
+
+
 def has_preset_values(method: Part) -> bool:
     """Return whether a method has the values that one of its presets names, as far as its source says.
 

@@ -51,11 +51,10 @@ class FinishedRuns:
 
 def references_of(selection: Selection) -> References:
     """Return what names the methods to compare with: the suite, the file's board, or the defaults."""
-    if not selection.is_empty:
-        return selection.resolved_suite
     source = selection.source
-    board = source.board if isinstance(source, RecordedRuns) else None
-    return board or suites.defaults()
+    if isinstance(source, RecordedRuns) and selection.suite is None and not selection.tuned:
+        return source.board or suites.defaults()
+    return suites.defaults() if selection.is_empty else selection.resolved_suite
 
 
 def finished_runs(selection: Selection, *, summarize: bool = False) -> FinishedRuns:

@@ -1,11 +1,12 @@
 """The runs that a command reads, also if it names plug-ins whose files are gone."""
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from plastibench.errors import RequestError, unknown
 from plastibench.experiments.grid import Grid
 from plastibench.experiments.grid_plan import Refusal
+from plastibench.experiments.presets import is_called, preset_label
 from plastibench.experiments.spec import Spec
 from plastibench.plugins.registry import Registry
 from plastibench.plugins.values import show
@@ -24,9 +25,8 @@ def selected_specs(selection: Selection) -> list[Spec]:
     settings that are given and any others. The same holds for records files, which may have been made with
     other code than that at hand. Raises RequestError if there are none.
     """
-    if selection.records:
-        grids, recorded = selection.resolved_suite.grids, selection.source.records()
-        return [one.spec for one in recorded if any(_matches(one.spec, grid) for grid in grids)]
+    if isinstance(selection.source, RecordedRuns):
+        return _recorded_specs(selection, [record.spec for record in selection.source.records()])
     try:
         return selection.specs
     except RequestError:
@@ -42,6 +42,34 @@ def selected_specs(selection: Selection) -> list[Spec]:
     return found
 
 
+def _recorded_specs(selection: Selection, specs: Sequence[Spec]) -> list[Spec]:
+    """Return the runs of records files that a suite asks for, or that have all that is named without one.
+
+    Raises RequestError for a name that no run has, and for a recipe, of which runs keep the settings alone.
+    """
+    if selection.suite is not None or selection.tuned:
+        grids = selection.resolved_suite.grids
+        return [spec for spec in specs if any(_matches(spec, grid) for grid in grids)]
+    if selection.recipe is not None:
+        raise RequestError(
+            f"recipe={selection.recipe} cannot choose among recorded runs, which keep a recipe's settings "
+            "and not its name: give a suite, or settings with --set"
+        )
+    for task in selection.tasks or ():
+        _check_recorded("task", task, {spec.task.name for spec in specs})
+    for model in selection.models or ():
+        _check_recorded("model", model, {spec.model.name for spec in specs})
+    for method in selection.methods or ():
+        if not any(is_called(spec.method, method) for spec in specs):
+            _check_recorded("method", method, {preset_label(m) or m.name for m in (s.method for s in specs)})
+    return [spec for spec in specs if _has_all_named(spec, selection)]
+
+
+def _check_recorded(kind: str, name: str, names: Collection[str]) -> None:
+    if name not in names:
+        raise unknown(f"{kind} in these records", name, names)
+
+
 def specs_of_tasks(selection: Selection, specs: Iterable[Spec]) -> list[Spec]:
     """Return those of `specs` that are of the tasks of a selection, whatever their methods.
 
@@ -53,14 +81,14 @@ def specs_of_tasks(selection: Selection, specs: Iterable[Spec]) -> list[Spec]:
     for name in selection.tasks or ():
         if name not in tasks:
             raise unknown("task", name, tasks)
-    found = [spec for spec in specs if _is_of_tasks(spec, selection)]
+    found = [spec for spec in specs if _has_all_named(spec, selection)]
     try:
         usual = {spec.id for spec in selected_specs(selection)}
     except RequestError:
         if not found:
             raise
         return found
-    return [spec for spec in specs if spec.id in usual or _is_of_tasks(spec, selection)]
+    return [spec for spec in specs if spec.id in usual or _has_all_named(spec, selection)]
 
 
 def refused_methods(selection: Selection) -> Sequence[Refusal]:
@@ -85,7 +113,7 @@ def _matches(spec: Spec, grid: Grid) -> bool:
     """Return whether a run has the names and the settings of a grid."""
     return (
         spec.task.name in grid.tasks
-        and spec.method.name in {method.partition(":")[0] for method in grid.methods}
+        and any(is_called(spec.method, method) for method in grid.methods)
         and spec.model.name in (grid.models or (spec.model.name,))
         and {probe.name for probe in spec.probes} == set(grid.probes)
         and spec.seed in grid.seeds
@@ -95,11 +123,12 @@ def _matches(spec: Spec, grid: Grid) -> bool:
     )
 
 
-def _is_of_tasks(spec: Spec, selection: Selection) -> bool:
-    """Return whether a run has all that a selection of tasks names."""
+def _has_all_named(spec: Spec, selection: Selection) -> bool:
+    """Return whether a run has all that a selection names besides a recipe."""
     probes = {probe.name for probe in spec.probes}
     return (
-        spec.task.name in (selection.tasks or ())
+        spec.task.name in (selection.tasks or (spec.task.name,))
+        and (selection.methods is None or any(is_called(spec.method, method) for method in selection.methods))
         and spec.model.name in (selection.models or (spec.model.name,))
         and spec.seed in (selection.seeds or (spec.seed,))
         and spec.device == (selection.device or spec.device).partition(":")[0]

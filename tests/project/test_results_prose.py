@@ -20,6 +20,7 @@ from support.reports import a_run, some_runs
 from plastibench.analysis.stats.estimate import Estimate
 from plastibench.analysis.tables.table import build_tables
 from plastibench.experiments.spec import Part
+from plastibench.plugins.registry import Registry
 from plastibench.store.record import Record
 from plastibench.store.tuned_settings import TunedSettings
 
@@ -125,7 +126,7 @@ def test_a_tuned_board_compares_tuned_rows_with_tuned_references(
 ) -> None:
     runs, tuned = [], {}
     for method, published, better in (("warm", 50, 60), ("cold", 52, 58), ("dash", 55, 61), ("sam", 57, 57)):
-        part = docs["board_rows"].settings(method)
+        part = Part.of(Registry().get("method", method), Registry().load("method", method)())
         for seed in range(3):
             runs += [_flat_run(part, seed, published + seed / 10), _flat_run(part, seed, better, rate=0.5)]
         kept = published == better
