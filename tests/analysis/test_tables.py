@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import random
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -339,6 +340,14 @@ def test_a_test_set_that_grows_gives_no_cost_to_match() -> None:
     assert any("the number of test examples differs from stage to stage" in note for note in column.notes)
     same = only([*RECORDS, *COLD], cost_reference="cold")
     assert named(same, "new").cost_to_match == pytest.approx(0.78)
+
+
+@pytest.mark.parametrize("draw", range(8))
+def test_the_cost_reference_matches_itself_whatever_the_rounding(draw: int) -> None:
+    """In one of these draws a sum divided by n is below the mean that is rounded once."""
+    shares = random.Random(draw).choices(range(3000, 5000), k=10)
+    runs = [record("cold", seed, [0.2, share / 10_000]) for seed, share in enumerate(shares)]
+    assert named(only(runs, cost_reference="cold"), "cold").cost_to_match == pytest.approx(1)
 
 
 def test_costs_are_relative_to_the_cost_reference() -> None:

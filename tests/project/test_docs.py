@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import hashlib
 import pkgutil
 import re
 from collections.abc import Iterable, Iterator
@@ -184,42 +183,6 @@ def test_the_picture_of_the_rooms_is_current() -> None:
 def test_the_page_of_remedies_is_current() -> None:
     done = child(str(ROOT / "docs/remedies.py"), "--check")
     assert done.returncode == 0, done.stderr
-
-
-def table_rows(text: str) -> list[dict[str, str]]:
-    lines = [line.strip("|\n").split("|") for line in text.splitlines() if line.startswith("|")]
-    header, _, *rows = [[cell.strip() for cell in line] for line in lines]
-    return [dict(zip(header, row, strict=True)) for row in rows]
-
-
-@pytest.mark.parametrize(
-    ("page", "result", "columns", "methods"),
-    [("README.md", "quickstart", 5, 7), ("docs/tutorials/read_a_table.md", "cifar10-cpu", 13, 4)],
-)
-def test_tables_on_pages_are_parts_of_published_ones(
-    page: str, result: str, columns: int, methods: int
-) -> None:
-    published = table_rows((ROOT / f"results/{result}.md").read_text(encoding="utf-8"))
-    shown = table_rows(
-        (ROOT / page).read_text(encoding="utf-8").split(f"<!-- {result} -->")[1].split("<!--")[0]
-    )
-    assert len(shown) == methods
-    assert len(shown[0]) == columns
-    named = [row for row in published if row["method"] in {part["method"] for part in shown}]
-    assert [{name: row[name] for name in part} for row, part in zip(named, shown, strict=True)] == shown
-
-
-def test_the_pictures_were_drawn_from_the_published_results() -> None:
-    pictures = sorted((ROOT / "docs/pictures").glob("*.svg"))
-    assert len(pictures) >= 3
-    for picture in pictures:
-        text = picture.read_text(encoding="utf-8")
-        (note,) = re.findall(r"<desc>from (.*)</desc>", text)
-        for source in note.split(", "):
-            name, digest = re.fullmatch(r"(\S+) \((\w+)\)", source).groups()  # type: ignore[union-attr]
-            assert hashlib.sha256((ROOT / name).read_bytes()).hexdigest()[:16] == digest, picture.name
-        assert len(text) < 60_000
-        assert "prefers-color-scheme:dark" in text
 
 
 @pytest.mark.heavy

@@ -31,4 +31,5 @@ def cost_to_match(runs: Sequence[RunMetrics], unit: Sequence[RunMetrics]) -> flo
 
 
 def _stage_means(runs: Sequence[Sequence[float]]) -> list[float]:
-    return [sum(stage) / len(stage) for stage in zip(*runs, strict=True)]
+    # Rounded once, as every mean: the last stage's is the mean of the last accuracies, to the bit.
+    return [fmean(stage) for stage in zip(*runs, strict=True)]
