@@ -73,7 +73,8 @@ def finished_runs(selection: Selection, *, summarize: bool = False) -> FinishedR
         specs = None if records else selected_specs(selection)
     log_damaged(source, "left out; `run` executes the run again")
     if not records and not source.damaged:
-        raise RequestError(f"no finished runs of this kind in {source.origin}{_unfinished(source, specs)}")
+        more = _unfinished(source, specs) or _other_tasks(selection, source)
+        raise RequestError(f"no finished runs of this kind in {source.origin}{more}")
     if not whole and specs is not None and selection.seeds is None and isinstance(source, Store):
         _tell_of_more_seeds(source, specs)
     records = verifications.attach(records, source.verifications()) if selection.records else records
@@ -121,6 +122,17 @@ def _unfinished(source: RunSource, specs: list[Spec] | None) -> str:
         prefix = "" if count == 1 else "such as "
         parts.append(f"{count} {state}" + (f" ({prefix}{example})" if first.detail else ""))
     return f": {', '.join(parts)}"
+
+
+def _other_tasks(selection: Selection, source: RunSource) -> str:
+    """Return which tasks the home folder has runs of, if no task is named."""
+    if not isinstance(source, Store) or selection.suite is not None or selection.tasks is not None:
+        return ""
+    tasks = sorted({spec.task.name for spec in started_specs(source)})
+    suite = suites.defaults().suite
+    return (
+        f"; without --task suite {suite} is meant, and there are runs of {', '.join(tasks)}" if tasks else ""
+    )
 
 
 def _read(source: RunSource, ids: list[str] | None) -> list[Record]:

@@ -62,3 +62,12 @@ def test_a_task_without_methods_is_everything_that_has_finished_on_it(tmp_path: 
     assert {("muon", 4), ("ema", 2), ("dash", 0)} <= {
         (name.split()[2], int(name.split()[-1])) for name in re.findall(r'"name": "([^"]+)"', listed)
     }
+
+
+def test_methods_without_a_task_that_find_nothing_say_which_tasks_there_are(tmp_path: Path) -> None:
+    chosen = Selection(workspace=Workspace(home=tmp_path), tasks=("cifar10",), methods=("warm", "cold"))
+    finish_all(tmp_path, chosen.specs)
+    found = command("table", "--home", tmp_path, "--method", "warm,cold")
+    assert found.status == 2
+    assert "without --task suite quickstart is meant, and there are runs of cifar10" in found.err
+    assert command("table", "--home", tmp_path, "--method", "warm,cold", "--task", "cifar10").status == 0
