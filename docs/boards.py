@@ -21,7 +21,7 @@ from tuned_rows import tuned_text
 
 from plastibench.analysis.stats.significance import ALPHA, min_p_value
 from plastibench.analysis.tables.table import Gain, ResultRow, ResultTable
-from plastibench.errors import count
+from plastibench.errors import count, joined
 
 PAGE = ROOT / "results" / "README.md"
 TOLD: Mapping[str, Any] = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
@@ -115,7 +115,7 @@ def _corrected(setting: ResultTable, seeds: int) -> str:
         smallest=f"{min_p_value(seeds):.2g}",
         chance=f"{ALPHA * compared:.1f}",
         supported="; ".join(
-            f"from {name} start {_joined(rows) or 'none'}" for name, rows in supported.items()
+            f"from {name} start {joined(rows) or 'none'}" for name, rows in supported.items()
         ),
     )
 
@@ -156,7 +156,7 @@ def _costs(setting: ResultTable) -> str:
     costs = [f"`{row.method}` {row.relative_cost['passes']:.2f}" for row in best]
     warm = find_row(setting, setting.baseline or "")
     first = "" if warm is None else f": {setting.baseline} start {warm.relative_cost['passes']:.2f}"
-    above = f"; above it {_joined(costs)}" if costs else ""
+    above = f"; above it {joined(costs)}" if costs else ""
     text = f"Passes, as a factor of {setting.cost_reference} start's{first}{above}."
     return text + _stopped(setting)
 
@@ -166,7 +166,7 @@ def _stopped(setting: ResultTable) -> str:
     late = [row for row in setting.rows if _share_stopped(row) > 0.5]
     names = [f"`{row.method}`" for row in late]
     return (
-        f" A limit of steps ended most stages of {_joined(names)}."
+        f" A limit of steps ended most stages of {joined(names)}."
         if 0 < len(late) < len(setting.rows)
         else ""
     )
@@ -188,17 +188,13 @@ def _not_separated(setting: ResultTable) -> str:
     }
     famous = [f"`{name}` {gains[name]}" for name in TOLD["famous"] if name in gains]
     more = [count(len(gains) - len(famous), "other row")] if len(gains) > len(famous) else []
-    text = f"Not to be told from {setting.baseline} start: {_joined([*famous, *more]) or 'none'}."
+    text = f"Not to be told from {setting.baseline} start: {joined([*famous, *more]) or 'none'}."
     if same:
-        never = _joined([f"`{name}`" for name in same])
+        never = joined([f"`{name}`" for name in same])
         text += (
             f" The weights of {setting.baseline} start in every run, so they changed nothing here: {never}."
         )
     return text
-
-
-def _joined(parts: Sequence[str]) -> str:
-    return " and ".join([", ".join(parts[:-1]), parts[-1]]) if len(parts) > 1 else "".join(parts)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from board_rows import RECORDS, ROOT, board_tables
 from scipy.stats import kendalltau
 
-from plastibench.analysis.stats.estimate import percent
 from plastibench.analysis.tables.aggregate import AggregateRow, aggregate
 from plastibench.analysis.tables.table import ResultTable
 
@@ -42,13 +41,6 @@ def kendall_tau(tables: Sequence[ResultTable]) -> float:
 
 
 def _listed(rows: Sequence[AggregateRow]) -> str:
-    named = [f"`{row.method}` {_interval(row)}" for row in rows[:MOST_NAMED]]
+    named = [f"`{row.method}` {row.iqm_gain.interval_text()}" for row in rows[:MOST_NAMED]]
     more = len(rows) - MOST_NAMED
     return (", ".join(named) or "none") + (f", and {more} more" if more > 0 else "")
-
-
-def _interval(row: AggregateRow) -> str:
-    mean, low, high = (
-        percent(value, "+") for value in (row.iqm_gain.value, row.iqm_gain.low, row.iqm_gain.high)
-    )
-    return f"{mean} [{low}, {high}]"

@@ -4,7 +4,7 @@ import importlib.util
 import re
 import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -74,6 +74,17 @@ def not_installed(package: str) -> str:
 def count(number: int, noun: str, plural: str = "") -> str:
     """Return a number with its noun, such as "1 run" or "1,200 runs"; `plural` is needed if it adds no s."""
     return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
+
+
+def count_range(numbers: Collection[int], noun: str) -> str:
+    """Return the smallest and the largest of some numbers with their noun, such as "3 to 5 runs"."""
+    low, high = min(numbers), max(numbers)
+    return count(high, noun) if low == high else f"{low:,} to {count(high, noun)}"
+
+
+def joined(texts: Sequence[str]) -> str:
+    """Return texts as a list in a sentence: "a, b and c"; "" if there is none."""
+    return " and ".join([", ".join(texts[:-1]), texts[-1]] if len(texts) > 1 else texts)
 
 
 MAX_LENGTH = 600

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from rich.text import Text
 
 from plastibench.analysis.tables.export import EXPORT_FORMATS
 from plastibench.cli.text_tables import plain_table
-from plastibench.errors import count, unknown
+from plastibench.errors import count, count_range, unknown
 from plastibench.store.tuned_settings import format_cost
 
 if TYPE_CHECKING:
@@ -150,17 +150,12 @@ def submission_lines(result: Submission) -> list[str]:
         f"{result.path}: board {content.board.name}, {size}",
         f"settings: {'; '.join(settings)}",
         f"methods: {', '.join(methods)}",
-        f"seeds: {_span(seeds.values())} of each method",
+        f"{count_range(seeds.values(), 'seed')} of each method",
         "made with: " + "; ".join(f"{name} {value}" for name, value in origins.items()),
     ]
     lines += [f"source of {kind} {name} (code {code}) is in the file" for kind, name, code in content.plugins]
     lines += [_tuning_line(one) for one in content.tuned.values()]
     return lines
-
-
-def _span(numbers: Collection[int]) -> str:
-    low, high = min(numbers), max(numbers)
-    return str(low) if low == high else f"{low} to {high}"
 
 
 def _tuning_line(origin: TunedSettings) -> str:

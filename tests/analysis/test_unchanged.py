@@ -55,6 +55,15 @@ def test_the_number_of_runs_is_said() -> None:
     assert [row.num_unchanged for row in table(*WARM, *in_part).rows] == [2, None]
 
 
+def test_methods_with_the_same_numbers_share_a_sentence() -> None:
+    same = [record(name, seed, 0.5, f"a{seed}") for name in ("new", "idle") for seed in range(3)]
+    part = [record("other", 0, 0.5, "a0"), record("other", 1, 0.6, "b"), record("other", 2, 0.6, "c")]
+    assert notes(table(*WARM, *same, *part)) == [
+        "idle and new: the same weights as warm in 3 of 3 runs each: they changed nothing",
+        "other: the same weights as warm in 1 of 3 runs: it changed nothing there",
+    ]
+
+
 def test_a_report_names_no_method_that_changed_nothing_as_the_best() -> None:
     found = table(*WARM, *[record("new", seed, 0.5, f"a{seed}") for seed in range(3)])
     assert headline(found).startswith("warm has the highest average accuracy")

@@ -42,7 +42,7 @@ def test_a_packed_home_becomes_the_same_home_and_the_same_tables(tmp_path: Path)
     packed = command("submit", "--home", home, "--out", out)
     assert packed.status == 0, packed.err
     assert "mine.jsonl.xz: board mine, 6 runs, " in packed.out
-    assert "seeds: 2 of each method" in packed.out
+    assert "2 seeds of each method" in packed.out
     assert "tuned with 9 trials: study s, 12,345 passes, 2.5 TFLOPs, 60.0 s" in packed.out
     assert command("merge", out, "--home", tmp_path / "copy").status == 0
     assert files(tmp_path / "copy") == files(home)

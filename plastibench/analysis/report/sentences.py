@@ -3,11 +3,12 @@
 import math
 from collections.abc import Iterable, Iterator, Sequence
 
-from plastibench.analysis.stats.estimate import Estimate, percent
+from plastibench.analysis.stats.estimate import Estimate
 from plastibench.analysis.stats.significance import ALPHA, min_p_value
 from plastibench.analysis.tables.aggregate import AggregateRow, AggregateTable
 from plastibench.analysis.tables.table import ResultRow, ResultTable
-from plastibench.errors import count
+from plastibench.analysis.tables.unchanged import unchanged_notes
+from plastibench.errors import count, count_range, joined
 
 MAX_NAMES = 3
 """Names listed in the summary."""
@@ -57,15 +58,15 @@ def aggregate_sentences(table: AggregateTable) -> list[str]:
 
 def _gain_text(row: AggregateRow) -> str:
     gain, better = row.iqm_gain, row.p_better
-    interval = f"{percent(gain.value, '+')} [{percent(gain.low, '+')}, {percent(gain.high, '+')}]"
     pairs = f"{100 * better.value:.0f} % of pairs of runs [{100 * better.low:.0f}, {100 * better.high:.0f}]"
-    return f"{row.method} ({interval}, better in {pairs})"
+    return f"{row.method} ({gain.interval_text()}, better in {pairs})"
 
 
 def setting_sentences(table: ResultTable) -> list[str]:
     """Return what the table of a setting shows: its size, gains, costs and diverged runs."""
     rows = [row for row in table.rows if row.seeds]
-    return [*_size(table, rows), *_gains(table, rows), *_costs(rows), *_unchanged(rows), *_diverged(table)]
+    unchanged = (f"{note}." for note in unchanged_notes(table.baseline, rows))
+    return [*_size(table, rows), *_gains(table, rows), *_costs(rows), *unchanged, *_diverged(table)]
 
 
 def _size(table: ResultTable, rows: Sequence[ResultRow]) -> Iterator[str]:
@@ -74,9 +75,10 @@ def _size(table: ResultTable, rows: Sequence[ResultRow]) -> Iterator[str]:
         return
     seeds = sorted({len(row.seeds) for row in rows})
     stages = sorted({len(run.accuracies) for row in rows for run in row.metrics})
-    yield f"{count(len(table.rows), 'method')}, n = {_range(seeds, 'seed')}, {_range(stages, 'stage')}."
+    methods = count(len(table.rows), "method")
+    yield f"{methods}, n = {count_range(seeds, 'seed')}, {count_range(stages, 'stage')}."
     if seeds[0] == 1:
-        single = _join([row.method for row in rows if len(row.seeds) == 1])
+        single = joined([row.method for row in rows if len(row.seeds) == 1])
         yield (
             "With one seed there is no standard deviation and no interval: nothing can be concluded about "
             f"{single}."
@@ -102,10 +104,10 @@ def _gains(table: ResultTable, rows: Sequence[ResultRow]) -> Iterator[str]:
     if unclear:
         yield (
             f"No clear difference from {table.baseline}, with a 95 % interval that includes 0: "
-            f"{_join(unclear)}. This does not show that they are equal."
+            f"{joined(unclear)}. This does not show that they are equal."
         )
     significant = [row.method for row in rows if _is_significant(row)]
-    yield f"Significant ({TEST}): {_join(significant) or 'none of these differences'}."
+    yield f"Significant ({TEST}): {joined(significant) or 'none of these differences'}."
     if len(rows) > 1:
         yield (
             "The intervals are not corrected for multiple comparisons: the chance that at least one of "
@@ -130,10 +132,6 @@ def _costs(rows: Sequence[ResultRow]) -> Iterator[str]:
         yield f"The runs were executed on {len(devices)} kinds of hardware: their seconds are not comparable."
 
 
-def _unchanged(rows: Sequence[ResultRow]) -> Iterator[str]:
-    yield from (f"{row.unchanged_note}." for row in rows if row.unchanged_note)
-
-
 def _diverged(table: ResultTable) -> Iterator[str]:
     diverged = [f"{row.method} ({row.num_diverged})" for row in table.rows if row.num_diverged]
     if diverged:
@@ -154,18 +152,10 @@ def _by_gain(rows: Iterable[ResultRow]) -> list[ResultRow]:
     return sorted(rows, key=lambda row: -abs(_gain(row).mean))
 
 
-def _range(values: Sequence[int], noun: str) -> str:
-    return count(values[-1], noun) if values[0] == values[-1] else f"{values[0]} to {values[-1]} {noun}s"
-
-
 def _first_names(names: Sequence[str]) -> str:
     if len(names) <= MAX_NAMES:
-        return _join(names)
+        return joined(names)
     return f"{', '.join(names[:MAX_NAMES])} and {count(len(names) - MAX_NAMES, 'other')}"
-
-
-def _join(names: Sequence[str]) -> str:
-    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
 
 
 def _capitalized(text: str) -> str:

@@ -39,6 +39,10 @@ class BootstrapEstimate:
     low: float
     high: float
 
+    def interval_text(self) -> str:
+        """Return a gain with its interval, signed, as Estimate does."""
+        return f"{percent(self.value, '+')} [{percent(self.low, '+')}, {percent(self.high, '+')}]"
+
 
 @dataclass(frozen=True)
 class AggregateRow:
@@ -104,11 +108,11 @@ class AggregateTable:
 
 def _texts(row: AggregateRow) -> dict[str, str]:
     """Return the texts of a row by header."""
-    iqm, better = row.iqm_gain, row.p_better
+    better = row.p_better
     return {
         "method": row.method,
         "runs": str(row.runs),
-        "IQM gain": f"{percent(iqm.value, '+')} [{percent(iqm.low, '+')}, {percent(iqm.high, '+')}]",
+        "IQM gain": row.iqm_gain.interval_text(),
         "mean gain": percent(row.mean_gain, "+"),
         "median gain": percent(row.median_gain, "+"),
         "worst gain": percent(row.worst_gain, "+"),

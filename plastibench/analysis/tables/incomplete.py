@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from plastibench.analysis.labels import method_labels
 from plastibench.analysis.tables.table import ResultTable
-from plastibench.errors import count
+from plastibench.errors import count, joined
 from plastibench.experiments.spec import Spec
 from plastibench.store.tuned_settings import untuned_spec
 
@@ -60,5 +60,5 @@ def seed_ranges(seeds: Iterable[int]) -> str:
         for run in runs
         for text in ([f"{run[0]}-{run[-1]}"] if len(run) > 2 else [str(seed) for seed in run])
     ]
-    listed = " and ".join([", ".join(texts[:-1]), texts[-1]] if len(texts) > 1 else texts)
+    listed = joined(texts)
     return f"seed {listed}" if listed.isdecimal() else f"seeds {listed}"

@@ -1,4 +1,4 @@
-"""What tables say of their runs: missing references, unchanged weights, short stages, settings, origin."""
+"""What tables say of their runs: missing references, short stages, settings, origin."""
 
 import math
 from collections.abc import Collection, Mapping, Sequence
@@ -51,20 +51,6 @@ def _reason(name: str, records: Mapping[str, Collection[Record]]) -> str | None:
     if labels:
         return f"it has rows with several settings, {' and '.join(labels)}: choose one with --baseline"
     return "it has no finished run in this setting; add it to the methods"
-
-
-def num_unchanged(runs: Runs, baseline: Runs) -> int:
-    """Return how many runs have the weights, and at every stage the accuracy, of the baseline's run."""
-    return sum(_is_same(run, baseline.get(seed)) for seed, run in runs.items())
-
-
-def _is_same(run: RunMetrics, other: RunMetrics | None) -> bool:
-    # A remedy may leave the trained weights alone and evaluate others, such as their average.
-    return (
-        other is not None
-        and bool(run.weights)
-        and ((run.weights, run.accuracies) == (other.weights, other.accuracies))
-    )
 
 
 def short_stages_note(runs: Mapping[str, Runs]) -> tuple[str, ...]:

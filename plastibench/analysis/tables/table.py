@@ -19,13 +19,12 @@ from plastibench.analysis.tables.grouping import make_titles, without_repeats
 from plastibench.analysis.tables.run_notes import (
     Reference,
     missing_references,
-    num_unchanged,
     origin_notes,
     short_stages_note,
 )
 from plastibench.analysis.tables.shown import Shown
 from plastibench.analysis.tables.text_table import TextTable
-from plastibench.errors import count
+from plastibench.analysis.tables.unchanged import num_unchanged, unchanged_notes
 from plastibench.experiments.grid_plan import Refusal
 from plastibench.store import tuned_settings, verifications
 from plastibench.store.record import Record
@@ -79,15 +78,6 @@ class ResultRow:
         """Return the gain over the table's baseline; None for the baseline itself."""
         gain = self.gains.get(self.baseline or "")
         return gain.estimate if gain else None
-
-    @property
-    def unchanged_note(self) -> str | None:
-        """Return that the method changed nothing, if that is so in some of its runs."""
-        if self.gain is None or not self.num_unchanged:
-            return None
-        where = "" if self.num_unchanged == self.gain.n else " there"
-        runs = f"{self.num_unchanged} of {count(self.gain.n, 'run')}"
-        return f"{self.method}: the same weights as {self.baseline} in {runs}: it changed nothing{where}"
 
     @property
     def tuning_cost(self) -> Mapping[str, float]:
@@ -224,8 +214,7 @@ def _build(title: str, group: list[Record], baseline: str | None, cost_reference
             ),
         )
         rows.append(row)
-    unchanged = filter(None, (row.unchanged_note for row in rows))
-    notes = (*unchanged, *origin_notes(group), *short_stages_note(metrics))
+    notes = (*unchanged_notes(baseline, rows), *origin_notes(group), *short_stages_note(metrics))
     return ResultTable(title, baseline, cost_reference, tuple(rows), notes, missing)
 
 
