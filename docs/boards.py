@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from across_boards import disagreements, gains_table
+from answers import answers
 from board_rows import ROOT, board_tables, find_row, regime_text
 from data_sets import data_sets_text
 from page_script import write_or_check
@@ -38,8 +39,14 @@ def page() -> str:
     """Return the text of results/README.md with the paragraphs of the boards."""
     paragraphs = [text for board in BOARDS for text in board_paragraphs(board, board_tables(board))]
     together = data_sets_text(TOLD["same_question"], TOLD["data_sets"])
-    text = "\n\n".join(map(_wrapped, [*_gains(), *paragraphs, *together, *disagreements(BOARDS, TOLD)]))
+    texts = [TOLD["in_short"], _in_short(), *_gains(), *paragraphs, *together, *disagreements(BOARDS, TOLD)]
+    text = "\n\n".join(map(_wrapped, texts))
     return MARKED.sub(lambda found: f"{found[1]}{text}\n{found[2]}", PAGE.read_text(encoding="utf-8"))
+
+
+def _in_short() -> str:
+    """Return the answers as a list in Markdown."""
+    return "\n".join(_filled(f"- {text}", "  ") for text in answers(TOLD["answers"]))
 
 
 def _gains() -> Iterator[str]:
@@ -50,10 +57,16 @@ def _gains() -> Iterator[str]:
 
 
 def _wrapped(text: str) -> str:
-    """Return a paragraph in lines, and a table as it is."""
-    if text.startswith("|"):
+    """Return a paragraph in lines, and a table or a list as it is."""
+    if text.startswith(("|", "- ")):
         return text.strip()
-    return textwrap.fill(" ".join(text.split()), WIDTH, break_long_words=False, break_on_hyphens=False)
+    return _filled(" ".join(text.split()))
+
+
+def _filled(text: str, indent: str = "") -> str:
+    return textwrap.fill(
+        text, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
 
 
 def board_paragraphs(board: str, tables: Sequence[ResultTable]) -> Iterator[str]:

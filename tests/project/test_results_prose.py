@@ -33,7 +33,16 @@ def docs() -> Iterator[Mapping[str, ModuleType]]:
     sys.path.insert(0, str(ROOT / "docs"))
     yield {
         name: importlib.import_module(name)
-        for name in ("across_boards", "boards", "board_rows", "claims", "data_sets", "page_script", "table1")
+        for name in (
+            "across_boards",
+            "answers",
+            "boards",
+            "board_rows",
+            "claims",
+            "data_sets",
+            "page_script",
+            "table1",
+        )
     }
     sys.path.remove(str(ROOT / "docs"))
 
@@ -86,6 +95,34 @@ def test_the_table_of_all_boards_has_the_gains_of_each(docs: Mapping[str, Module
     first = [float(cells[0].rstrip("*")) for cells in found.values() if cells[0] != "-"]
     assert first == sorted(first, reverse=True)
     assert docs["across_boards"].gains_table(["no-board"]) == ""
+
+
+@pytest.mark.heavy
+def test_the_answers_in_short_hold(
+    docs: Mapping[str, ModuleType], capsys: pytest.CaptureFixture[str]
+) -> None:
+    sentences = docs["boards"].TOLD["answers"]
+    assert len(list(docs["answers"].answers(sentences))) == len(sentences), capsys.readouterr().err
+
+
+def test_an_answer_that_does_not_hold_is_left_out_and_told(
+    docs: Mapping[str, ModuleType], capsys: pytest.CaptureFixture[str]
+) -> None:
+    sentences = [
+        "S&P gains {+quickstart|shrink_perturb|warm}, DASH may {0quickstart|dash|warm}.",
+        "DASH gains {+quickstart|dash|warm}.",
+        "S&P loses {-quickstart|shrink_perturb|warm}.",
+        "Nobody {+quickstart|nobody|warm}.",
+        "No board {+no-board|dash|warm}.",
+        "No such regime {+claims-cpu/none|dash|warm}.",
+        "Of several {-claims-cpu/discard|cold|warm}.",
+    ]
+    found = list(docs["answers"].answers(sentences))
+    assert found[0] == "S&P gains +0.99 [+0.14, +1.84], DASH may +0.74 [-0.55, +2.03]."
+    assert [text.partition(" -")[0] for text in found[1:]] == ["Of several"]
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 5
+    assert "{+quickstart|dash|warm}: it is +0.74 [-0.55, +2.03]" in told[0]
 
 
 def test_two_data_sets_are_compared_over_all_their_runs(docs: Mapping[str, ModuleType]) -> None:
