@@ -34,12 +34,17 @@ def unknown(kind: str, value: str, allowed: Iterable[str], further: Iterable[str
 def did_you_mean(value: str, names: Iterable[str]) -> str:
     """Return a question with the name that is closest to a value, or nothing if none is close.
 
-    A name such as `dash.floor` is as close as its last part.
+    A name such as `dash.floor` is as close as its last part, and `lr` are the initials of `learning_rate`.
     """
     spellings: dict[str, str] = {}
+    initials: dict[str, str] = {}
     for name in names:
-        for spelling in (name, name.rpartition(".")[2]):
+        last = name.rpartition(".")[2]
+        for spelling in (name, last):
             spellings.setdefault(spelling.casefold(), name)
+        initials.setdefault("".join(word[:1] for word in last.split("_")), name)
+    if len(value) > 1 and value.casefold() in initials:
+        return f"; did you mean {initials[value.casefold()]!r}?"
     matches = get_close_matches(value.casefold(), spellings, n=1, cutoff=0.5)
     return f"; did you mean {spellings[matches[0]]!r}?" if matches else ""
 

@@ -67,7 +67,7 @@ SETTINGS = click.option(
     multiple=True,
     metavar="NAME=VALUE",
     shell_complete=completion.settings,
-    help="A setting; see `list NAME`. Can be repeated.",
+    help="A setting; see `list NAME`. Can be repeated; of the same name the last one counts.",
 )
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 FORMAT = click.option(

@@ -4,7 +4,7 @@ from plastibench.devices.cpu import Cpu
 from plastibench.devices.cuda import Cuda
 from plastibench.devices.device import AUTOCAST, Device
 from plastibench.devices.hpu import Hpu
-from plastibench.errors import RequestError, unknown
+from plastibench.errors import RequestError, did_you_mean
 
 __all__ = [
     "AUTOCAST",
@@ -56,7 +56,8 @@ def device_class(text: str) -> type[Device]:
     """Return the class of the device named `text`, which need not be here. Raises RequestError."""
     device_type = text.partition(":")[0]
     if device_type not in DEVICES:
-        raise unknown("device", text, DEVICES)
+        hint = "; did you mean 'cuda'?" if device_type == "gpu" else did_you_mean(text, DEVICES)
+        raise RequestError(f"no device named {text!r}{hint} (there are: {', '.join(sorted(DEVICES))})")
     return DEVICES[device_type]
 
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import wraps
 from types import TracebackType
 from typing import ParamSpec, Self
@@ -13,6 +13,7 @@ from rich.text import Text
 
 from plastibench.console import can_redraw
 from plastibench.system import signals
+from plastibench.system.output import plugins_to_stderr
 
 Parameters = ParamSpec("Parameters")
 
@@ -52,9 +53,11 @@ class LiveDisplay:
             refresh_per_second=self.refresh_per_second,
             transient=True,
         )
+        self._output = ExitStack()
 
     def __enter__(self) -> Self:
-        """Start to draw, if there is a terminal."""
+        """Start to draw, if there is a terminal. Until the end what plug-ins print goes to stderr."""
+        self._output.enter_context(plugins_to_stderr())
         if self.redraws:
             signals.show_stop_in_display(True)
             self.live.start()
@@ -68,6 +71,7 @@ class LiveDisplay:
             signals.show_stop_in_display(False)
             with suppress(OSError):
                 self.live.stop()
+        self._output.close()
 
     def frame(self) -> RenderableType:
         """Return the layout, and that runs stop if the user asked for it."""

@@ -19,6 +19,7 @@ from plastibench.plugins.contract import check_class
 from plastibench.plugins.extended import extended_digest, shipped_digest
 from plastibench.plugins.file_reads import watch
 from plastibench.plugins.source import Source
+from plastibench.system.output import plugins_to_stderr
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,7 @@ class Plugin:
         return parse_source(source.own_file, str(source.path))
 
     def _import(self) -> ModuleType:
-        with plugin_errors(f"plug-in file {self.origin}"):
+        with plugin_errors(f"plug-in file {self.origin}"), plugins_to_stderr():
             if self.source is not None:
                 return isolation.load(self.source)
             if self.path is not None:

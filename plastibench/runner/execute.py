@@ -26,6 +26,7 @@ from plastibench.runner.events import (
     StageRestored,
     notify_all,
 )
+from plastibench.runner.torch_state import torch_kept
 from plastibench.store.record import Record
 from plastibench.store.run_status import run_lock
 from plastibench.system.memory import peak_memory, release_freed_memory, reset_peak_memory
@@ -61,12 +62,13 @@ def execute_run(spec: Spec, context: RunContext, emit: Emit, ranks: Ranks | None
         record = context.store.read(spec.id)
         if record is not None:  # another process has just finished it
             return record
-        try:
-            return _train(spec, context, emit, ranks)
-        except IncompatibleCheckpointError as error:
-            emit(RunLogged(spec, f"starting over, its checkpoint cannot be used ({error})"))
-            context.checkpoint(spec.id).remove()
-            return _train(spec, context, emit, ranks)
+        with torch_kept(lambda text: emit(RunLogged(spec, text))):
+            try:
+                return _train(spec, context, emit, ranks)
+            except IncompatibleCheckpointError as error:
+                emit(RunLogged(spec, f"starting over, its checkpoint cannot be used ({error})"))
+                context.checkpoint(spec.id).remove()
+                return _train(spec, context, emit, ranks)
 
 
 def _train(spec: Spec, context: RunContext, emit: Emit, ranks: Ranks | None) -> Record:

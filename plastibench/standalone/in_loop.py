@@ -22,6 +22,7 @@ from plastibench.standalone.own_learner import OwnLearner
 from plastibench.standalone.own_recipe import apply_recipe_changes
 from plastibench.standalone.own_task import HiddenUnitNames
 from plastibench.standalone.pass_watch import PassWatch
+from plastibench.training.loss_term import call_loss_term
 from plastibench.training.state import load_method_state, method_state
 
 
@@ -54,7 +55,7 @@ class Remedy:
         """
         output = self._passes.output if logits is None else logits
         try:
-            return self._method.loss_term(self._learner, logits_of(output), y)  # type: ignore[arg-type]
+            return call_loss_term(self._method, self._learner, logits_of(output), y)  # type: ignore[arg-type]
         except (AttributeError, TypeError) as error:
             if output is None or y is None:
                 raise RequestError(

@@ -1,11 +1,17 @@
-"""What libraries write to the terminal, past Python."""
+"""What libraries and plug-ins write to the terminal."""
 
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, redirect_stdout
+
+
+def plugins_to_stderr() -> AbstractContextManager[object]:
+    """Let what a plug-in prints go to stderr: stdout is for results, which a program may read."""
+    return redirect_stdout(sys.stderr)
 
 
 @contextmanager

@@ -26,6 +26,8 @@ class Law:
     """Raises AssertionError, or whatever the method raises."""
     excuse: Callable[[type[Method]], str | None] = lambda cls: None
     """Returns why it does not apply to a class, or None."""
+    repeats: bool = False
+    """Whether it repeats a run, changed in one way, which shows nothing if unchanged repetitions differ."""
     every_setting: bool = False
     """Whether it is checked at every preset and choice, and not only where the method acts."""
     cause: str = ""
@@ -64,6 +66,13 @@ def _of_class(law: Callable[[Task, type[Method]], None], task: Task, make: MakeM
     law(task, type(make()))
 
 
+SAME_SEED = Law(
+    "the seed determines the result",
+    laws.same_seed_gives_same_result,
+    cause="something outside of the run decides: a generator of Python or NumPy (draw from "
+    "learner.generator), the time, the order of a set, or a variable of the module or the class that an "
+    "earlier run has changed",
+)
 LAWS = (
     Law(
         "it is a dataclass whose docstring names its source, and its settings survive JSON",
@@ -82,35 +91,36 @@ LAWS = (
         _has_no_off,
         cause="something happens whatever the settings are",
     ),
-    Law(
-        "the seed determines the result",
-        laws.same_seed_gives_same_result,
-        cause="something outside of the run decides: the time, the order of a set, or a variable of the "
-        "module or the class that an earlier run has changed",
-    ),
+    SAME_SEED,
     Law(
         "torch's global generator does not matter",
         laws.global_random_state_is_ignored,
+        repeats=True,
         cause="it draws from that generator: draw from learner.generator",
         act="draws",
     ),
     Law(
-        "its first stage is that of a run without remedy", laws.first_stage_equals_warm_start, _acts_in_stages
+        "its first stage is that of a run without remedy",
+        laws.first_stage_equals_warm_start,
+        _acts_in_stages,
     ),
     Law(
         "one more evaluation changes nothing",
         laws.evaluation_changes_nothing,
+        repeats=True,
         cause="`evaluated` changes the model, its modes or a random stream",
     ),
     Law(
         "stopped after any step and resumed, it ends with the same bits",
         laws.interruption_changes_nothing,
+        repeats=True,
         every_setting=True,
         cause="it keeps something that no checkpoint has: declare it as a field(init=False)",
     ),
     Law(
         "its state is the same after a checkpoint",
         laws.state_survives_checkpointing,
+        repeats=True,
         every_setting=True,
         cause="it keeps something that no checkpoint has: declare it as a field(init=False)",
     ),
@@ -126,6 +136,7 @@ CAPTURED = Law(
     "its steps can be captured and replayed",
     laws.captured_steps_equal_eager_steps,
     _is_eager,
+    repeats=True,
     cause="a hook decides in Python, counts in Python, or draws from a generator on the CPU",
     act="waits",
 )

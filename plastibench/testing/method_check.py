@@ -17,7 +17,7 @@ from plastibench.plugins.method import Method
 from plastibench.plugins.plugin import Plugin
 from plastibench.plugins.task import Task
 from plastibench.testing.hook_watch import HookCall, Observation, watched
-from plastibench.testing.law_suite import CAPTURED, LAWS, Law, LawResult
+from plastibench.testing.law_suite import CAPTURED, LAWS, SAME_SEED, Law, LawResult
 from plastibench.testing.law_tasks import LawTasks
 from plastibench.testing.run_trace import MakeMethod, trace_run
 from plastibench.testing.variants import variants
@@ -75,6 +75,8 @@ class MethodCheck:
     def _try(self, law: Law, task: Task) -> LawResult:
         """Try a law at each of its settings."""
         excuse = law.excuse(self.cls)
+        if law.repeats and self.repetition is not None:
+            excuse = "repeating a run with the same seed does not give its bits again: mend that first"
         if excuse is not None:
             return LawResult(law.name, "not applicable", excuse)
         makers = self.makers if law.every_setting else {next(iter(self.makers)): self.acting}
@@ -86,6 +88,9 @@ class MethodCheck:
         return LawResult(law.name, "passed", f"with {', '.join(makers)}" if len(makers) > 1 else "")
 
     def _problem(self, law: Law, task: Task, make: MakeMethod) -> str | None:
+        return self.repetition if law is SAME_SEED else self._tried(law, task, make)
+
+    def _tried(self, law: Law, task: Task, make: MakeMethod) -> str | None:
         try:
             law.check(task, make)
         except AssertionError as error:
@@ -101,6 +106,11 @@ class MethodCheck:
         where = f" ({Path(lines[-1].filename).name}, line {lines[-1].lineno})" if lines else ""
         text = explain(error)
         return text if where in text else text + where
+
+    @cached_property
+    def repetition(self) -> str | None:
+        """Return why a run does not give the same bits again; None if it does."""
+        return self._tried(SAME_SEED, self.tasks.task(self.model), self.acting)
 
     @cached_property
     def calls(self) -> list[HookCall]:
@@ -175,7 +185,8 @@ class MethodCheck:
             return LawResult(name, "not applicable", refusal)
         task = self.tasks.task(model, max_epochs=1)
         for law in LAWS:
-            problem = self._problem(law, task, self.acting) if law.every_setting else None
+            skipped = not law.every_setting or (law.repeats and self.repetition is not None)
+            problem = None if skipped else self._problem(law, task, self.acting)
             if problem is not None:
                 return LawResult(name, "failed", f"{law.name}: {problem}")
         return LawResult(name, "passed")

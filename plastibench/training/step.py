@@ -21,6 +21,7 @@ from plastibench.training.cast_weights import weights_cast_together
 from plastibench.training.cost import RemedyWork
 from plastibench.training.evaluation import RunningMetrics
 from plastibench.training.learner import Learner
+from plastibench.training.loss_term import call_loss_term
 from plastibench.training.model_state import plain_attributes
 from plastibench.training.muon import hidden_matrices
 from plastibench.training.watching import watch_activations
@@ -108,7 +109,7 @@ class TrainStep:
                 logits = learner.known(self._logits(images, is_first=not passes))
             loss = learner.loss(logits, y)
             passes.append((logits.detach(), loss.detach()))
-            total = loss + self.method.loss_term(learner, logits, y)
+            total = loss + call_loss_term(self.method, learner, logits, y)
             self._backward(part.weighted(total), images.shape)
             if learner.ranks.size > 1:
                 learner.ranks.sum_([p.grad for p in learner.model.parameters() if p.grad is not None])

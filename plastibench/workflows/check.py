@@ -1,11 +1,12 @@
 """Run the laws over a plug-in of the user, and say of each whether it holds, and if not, why."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from plastibench.errors import unknown
 from plastibench.runner.worker import keep_num_threads
 from plastibench.runner.workspace import Workspace
+from plastibench.system.output import plugins_to_stderr
 from plastibench.testing.law_suite import LawResult
 from plastibench.testing.law_tasks import LawTasks
 from plastibench.testing.method_check import MethodCheck
@@ -46,9 +47,16 @@ def check(
     found = []
     with keep_num_threads():
         torch.set_num_threads(1)  # on so few images more threads only wait for each other
-        for result in CHECKS[plugin.kind](plugin, LawTasks(registry)).results():
+        results = CHECKS[plugin.kind](plugin, LawTasks(registry)).results()
+        while (result := _next(results)) is not None:
             on_result(result)
             found.append(result)
             if request.fail_fast and result.verdict == "failed":
                 break
     return found
+
+
+def _next(results: Iterator[LawResult]) -> LawResult | None:
+    """Return the next result, while what the plug-in prints goes to stderr; None after the last one."""
+    with plugins_to_stderr():
+        return next(results, None)

@@ -65,7 +65,8 @@ WRONG: dict[str, tuple[list[str], list[str]]] = {
     "empty recipe": (["--recipe", ""], ["no recipe of digits named ''"]),
     "empty device": (["--device", ""], ["no device named ''"]),
     "empty suite": ([""], ["no suite named ''"]),
-    "device": (["--device", "gpu"], ["no device named 'gpu'", "cuda"]),
+    "device": (["--device", "gpu"], ["no device named 'gpu'; did you mean 'cuda'"]),
+    "an abbreviation": (["--set", "lr=1"], ["did you mean 'learning_rate'"]),
     "device number": (["--device", "cpu:3"], ["no device 'cpu:3'"]),
     "precision": (
         ["--set", "precision=tf32"],

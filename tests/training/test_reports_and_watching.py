@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 import pytest
 import torch
 from support.tasks import captured_digits, small_digits
@@ -290,3 +291,36 @@ def test_recycling_leaves_frozen_parameters(registry: Registry) -> None:
         recycle_units(learner, layers, [torch.ones(24, dtype=torch.bool)] * 2, fresh)
     assert torch.equal(bias, before)
     assert torch.equal(layers[0].weight, fresh[0])
+
+
+@dataclass(kw_only=True)
+class Adds(Method):
+    """Add something to the loss (arXiv 0000.00000)."""
+
+    what: ClassVar[object] = None
+
+    def loss_term(self, learner: Learner, logits: Tensor, y: Tensor) -> Tensor | float:
+        return self.what  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize(
+    ("what", "returned"),
+    [
+        (None, "nothing"),
+        (torch.ones(3), r"a tensor of shape \(3,\)"),
+        ("0.1", "a str"),
+        ([0.1], "a list"),
+    ],
+)
+def test_a_loss_term_that_cannot_be_added_is_named(what: object, returned: str) -> None:
+    method = type("Adds", (Adds,), {"what": what})()
+    with pytest.raises(RequestError, match=rf"loss_term of Adds returns {returned}: return a number"):
+        trace_run(small_digits(Registry()), method)
+
+
+@pytest.mark.parametrize("what", [0, 0.0, torch.zeros(()), torch.zeros(1), np.float32(0)])
+def test_a_loss_term_may_be_any_number(what: object) -> None:
+    method = type("Adds", (Adds,), {"what": what})()
+    assert_equal_runs(
+        trace_run(small_digits(Registry()), Method()), trace_run(small_digits(Registry()), method), "adding 0"
+    )

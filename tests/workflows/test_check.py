@@ -220,6 +220,17 @@ def test_a_mistake_is_named(name: str, tmp_path: Path) -> None:
     assert message in "\n".join(line for line in text.splitlines() if not line.startswith(("passed", "not")))
 
 
+@pytest.mark.heavy
+def test_a_method_whose_runs_differ_is_told_of_that_and_of_no_consequence(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(method(f"self.factor\nif random.random() < 0.5:\n    {SHRINK}", hook="after_step"))
+    lines = command("check", path).out.splitlines()
+    (failed,) = [line for line in lines if line.startswith("failed")]
+    assert "the seed determines the result" in failed
+    assert "a generator of Python or NumPy (draw from learner.generator)" in failed
+    assert len([line for line in lines if "mend that first" in line]) >= 5
+
+
 MODEL = '''"""A model of a test."""
 from dataclasses import dataclass
 

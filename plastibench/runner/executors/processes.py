@@ -20,6 +20,7 @@ from plastibench.runner.executors.base import OVERDUE_SECONDS, WorkerExecutor, h
 from plastibench.runner.slots import Slot, device_slots
 from plastibench.runner.worker import FewEpochs, RunWorker, worker_context
 from plastibench.system import signals
+from plastibench.system.output import plugins_to_stderr
 from plastibench.system.signals import interrupts_ignored, send_to_parent
 from plastibench.training.callbacks import StopRequested
 
@@ -195,7 +196,8 @@ def execute_runs(connection: Connection, context: RunContext, ranks: Ranks | Non
         except (EOFError, OSError):
             return
         try:
-            worker.run(spec, send)
+            with plugins_to_stderr():
+                worker.run(spec, send)
         except StopRequested:
             return
         except KeyboardInterrupt as error:  # from a plug-in: Ctrl-C does not come here
