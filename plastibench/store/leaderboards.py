@@ -6,28 +6,40 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from plastibench.experiments.spec import Spec
-from plastibench.system.files import write_atomic
+from plastibench.system.files import set_aside, write_atomic
 from plastibench.system.locks import file_lock
 
 LEADERBOARDS_FILE = "leaderboards.json"
+DAMAGED = (ValueError, AttributeError, TypeError)
+"""What reading a damaged file raises."""
 
 
 def load(home: Path) -> dict[str, list[str]]:
     """Return the run ids of each leaderboard; empty if the file is missing or damaged."""
     try:
-        boards = json.loads((home / LEADERBOARDS_FILE).read_text(encoding="utf-8"))
-        return {str(name): [str(run) for run in runs] for name, runs in boards.items()}
-    except (OSError, ValueError, AttributeError, TypeError):
+        return _parse(home / LEADERBOARDS_FILE)
+    except (OSError, *DAMAGED):
         return {}
 
 
+def _parse(path: Path) -> dict[str, list[str]]:
+    boards = json.loads(path.read_text(encoding="utf-8"))
+    return {str(name): [str(run) for run in runs] for name, runs in boards.items()}
+
+
 def add_runs(home: Path, name: str, runs: Iterable[str]) -> None:
-    """Add runs to a leaderboard."""
+    """Add runs to a leaderboard. A damaged file is kept under another name."""
     added = set(runs)
     if added <= set(load(home).get(name, ())):
         return
     with file_lock(home / f".{LEADERBOARDS_FILE}.lock", remove=True):
-        boards = load(home)
+        try:
+            boards = _parse(home / LEADERBOARDS_FILE)
+        except FileNotFoundError:
+            boards = {}
+        except DAMAGED as error:
+            set_aside(home / LEADERBOARDS_FILE, error)
+            boards = {}
         boards[name] = sorted(added | set(boards.get(name, ())))
         write_atomic(home / LEADERBOARDS_FILE, json.dumps(boards, indent=1, sort_keys=True) + "\n")
 

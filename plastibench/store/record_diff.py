@@ -29,7 +29,7 @@ def differences(first: Record, second: Record, labels: tuple[str, str]) -> Itera
         yield describe("last weights", *weights)
     for old, new in zip(first.stages, second.stages, strict=False):
         for name in old:
-            if not name.endswith(HARDWARE_DEPENDENT) and name in new and old[name] != new[name]:
+            if name not in HARDWARE_DEPENDENT and name in new and old[name] != new[name]:
                 yield describe(f"stage {old['index'] + 1}, {name}", old[name], new[name])
 
 

@@ -6,7 +6,7 @@ from functools import cached_property
 from operator import itemgetter
 from typing import cast
 
-from plastibench.training.cost import COST_COLUMNS
+from plastibench.training.cost import COST_COLUMNS, PROBE_COSTS
 
 SUMMED = tuple(name for name, column in COST_COLUMNS.items() if column.total == "sum")
 """Costs of a stage that add up over a run."""
@@ -21,8 +21,13 @@ DERIVED = {
 }
 """Sums of other costs; `passes` and `flops` leave out what it takes to measure a method."""
 COSTS = (*SUMMED, *DERIVED, *HIGHEST)
-HARDWARE_DEPENDENT = ("seconds", "memory", "energy")
-"""Suffixes of the costs that depend on the hardware and differ between any two runs."""
+HARDWARE_UNITS = ("s", "bytes", "J")
+"""Units of what depends on the hardware and differs between any two runs."""
+HARDWARE_DEPENDENT = frozenset(
+    {name for name, column in COST_COLUMNS.items() if column.unit in HARDWARE_UNITS}
+    | {"seconds", "energy", *(name for name in PROBE_COSTS if name.endswith(("seconds", "memory", "energy")))}
+)
+"""Columns of stages, and sums of them, in these units; numbers that a method reports are none of them."""
 
 Costs = Mapping[str, float | None]
 
@@ -89,7 +94,7 @@ def mean_cost(runs: Iterable[RunMetrics]) -> Costs:
     mixed = len(hardware_names(runs)) > 1
     sums = map(_sum, zip(*(_in_order(run.cost) for run in runs), strict=True))
     return {
-        name: None if total is None or (mixed and name.endswith(HARDWARE_DEPENDENT)) else total / len(runs)
+        name: None if total is None or (mixed and name in HARDWARE_DEPENDENT) else total / len(runs)
         for name, total in zip(COSTS, sums, strict=True)
     }
 
@@ -99,7 +104,7 @@ def relative_cost(cost: Costs, reference: Costs, *, same_hardware: bool) -> Cost
 
     def ratio(name: str) -> float | None:
         value, unit = cost[name], reference[name]
-        comparable = same_hardware or not name.endswith(HARDWARE_DEPENDENT)
+        comparable = same_hardware or name not in HARDWARE_DEPENDENT
         return value / unit if comparable and value is not None and unit else None
 
     return {name: ratio(name) for name in COSTS}

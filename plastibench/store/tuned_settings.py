@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from plastibench.experiments.grid import Grid
 from plastibench.experiments.spec import Spec
 from plastibench.experiments.suites import Suite
 from plastibench.store.record import DATA_DIGITS, Record
-from plastibench.system.files import is_left_behind, write_atomic
+from plastibench.system.files import is_left_behind, set_aside, write_atomic
 from plastibench.system.locks import file_lock
 
 FOLDER = "tuned"
@@ -128,6 +129,11 @@ def save(home: Path, chosen: Mapping[str, TunedSettings]) -> None:
     path = home / FOLDER / FILE
     path.parent.mkdir(parents=True, exist_ok=True)
     with file_lock(path.with_name(f".{FILE}.lock"), remove=True):
+        with suppress(FileNotFoundError):
+            try:
+                json.loads(path.read_text(encoding="utf-8"))
+            except ValueError as error:
+                set_aside(path, error)
         write_atomic(path, json.dumps(_read(home) | added, indent=1, sort_keys=True) + "\n")
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from plastibench.errors import RequestError
 from plastibench.store.record import Record
 from plastibench.system.files import write_atomic
+from plastibench.system.locks import file_lock
 
 FILE = "verified.json"
 KEY = "verified"
@@ -77,9 +78,10 @@ def load(folder: Path) -> dict[str, Mark]:
 
 def save(folder: Path, marks: Marks) -> None:
     """Add marks to those of a folder."""
-    plain = {run: asdict(mark) for run, mark in {**load(folder), **marks}.items()}
     try:
-        write_atomic(folder / FILE, json.dumps(plain, indent=1, sort_keys=True) + "\n")
+        with file_lock(folder / f".{FILE}.lock", remove=True):
+            plain = {run: asdict(mark) for run, mark in {**load(folder), **marks}.items()}
+            write_atomic(folder / FILE, json.dumps(plain, indent=1, sort_keys=True) + "\n")
     except OSError as error:
         raise RequestError(f"{folder / FILE} cannot be written: {error.strerror}") from error
 

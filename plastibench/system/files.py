@@ -1,5 +1,6 @@
 """Atomic file writes, the space for them, and files that are nobody's data."""
 
+import logging
 import os
 import platform
 import shutil
@@ -7,6 +8,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
+
+logger = logging.getLogger(__name__)
 
 Content = str | bytes | memoryview | Callable[[BinaryIO], None]
 """What is written to a file, or what writes it."""
@@ -41,6 +44,13 @@ def write_atomic(path: Path, content: Content, *, backup: Path | None = None, sy
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
+
+
+def set_aside(path: Path, reason: object) -> None:
+    """Rename a damaged file, so that it can be looked at, and log where it is."""
+    damaged = path.with_name(f"{path.name}.damaged")
+    path.replace(damaged)
+    logger.warning("%s is damaged (%s): it is now %s, and a new one is begun", path, reason, damaged.name)
 
 
 LEFT_BEHIND = {

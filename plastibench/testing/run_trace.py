@@ -41,7 +41,7 @@ class RunTrace:
     def rows(self) -> list[dict[str, Any]]:
         """Return the results without what depends on the clock or the hardware."""
         rows = [result.as_dict() for result in self.results]
-        return [{k: v for k, v in row.items() if not k.endswith(HARDWARE_DEPENDENT)} for row in rows]
+        return [{k: v for k, v in row.items() if k not in HARDWARE_DEPENDENT} for row in rows]
 
     def first_stage(self) -> RunTrace:
         """Return the part of the first stage."""

@@ -1,10 +1,11 @@
 """Averages of weights: the tensors of a model that can be averaged, and a model that holds others."""
 
-import copy
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+
+from plastibench.training.model_copy import copy_model
 
 
 def averaged_tensors(model: nn.Module) -> list[Tensor]:
@@ -19,7 +20,7 @@ def averaged_tensors(model: nn.Module) -> list[Tensor]:
 
 def model_with(model: nn.Module, tensors: Sequence[Tensor]) -> nn.Module:
     """Return a copy of a model that holds the values of `tensors`, in the order of `averaged_tensors`."""
-    twin = copy.deepcopy(model)
+    twin = copy_model(model)
     with torch.no_grad():
         torch._foreach_copy_(averaged_tensors(twin), list(tensors))
     return twin

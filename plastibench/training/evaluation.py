@@ -153,10 +153,12 @@ def _evaluating(model: nn.Module, recipe: Recipe, device: Device) -> Iterator[Ca
 
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
-    with torch.no_grad(), device.autocast(recipe.precision):
-        yield forward
-    for module, training in modes:
-        module.training = training
+    try:
+        with torch.no_grad(), device.autocast(recipe.precision):
+            yield forward
+    finally:
+        for module, training in modes:
+            module.training = training
 
 
 def _batches(

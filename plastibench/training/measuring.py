@@ -100,8 +100,8 @@ def inner_product(a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
 
 def cosine(a: Sequence[Tensor], b: Sequence[Tensor]) -> float:
     """Return the cosine of the angle between two lists of tensors as vectors; NaN if one is 0."""
-    norms = (inner_product(a, a) * inner_product(b, b)).sqrt()
-    return float(inner_product(a, b) / norms)
+    # Two roots, not the root of a product, which float32 may not be able to hold.
+    return float(inner_product(a, b) / inner_product(a, a).sqrt() / inner_product(b, b).sqrt())
 
 
 def hessian_product(learner: Learner, data: Dataset, vector: Sequence[Tensor]) -> list[Tensor]:

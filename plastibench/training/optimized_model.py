@@ -37,8 +37,12 @@ class OptimizedModel(ABC):
     def clear_optimizer_state(self) -> None:
         """Reset momentum and moments of all parameters; parameter groups keep their options."""
         groups = self.optimizer.param_groups
-        if len(groups) == 1:  # of a model that a method may have replaced
-            groups[0]["params"] = list(self.model.parameters())
+        parameters: list[Tensor] = list(self.model.parameters())
+        if len(groups) == 1 and list(map(id, groups[0]["params"])) != list(map(id, parameters)):
+            # The method has replaced the model: Muon has to find its matrices anew.
+            options = {name: value for name, value in groups[0].items() if name != "params"}
+            self._build_optimizer([parameters])
+            self.optimizer.param_groups[0].update(options)
         self.optimizer.state.clear()
 
     def reset_optimizer_state(self, parameters: Iterable[Tensor]) -> None:

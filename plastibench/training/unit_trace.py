@@ -65,7 +65,7 @@ def trace_units(model: nn.Module, shape: tuple[int, ...]) -> UnitTrace:
     Runs a copy on the CPU in evaluation mode, and leaves torch's global random state as it was.
     """
     # Not on the meta device: its batch normalization imports torch's compiler, which takes a second.
-    traced = copy.deepcopy(model).cpu().eval()
+    traced = copy.deepcopy(model).cpu().float().eval()
     flow = _Flow(traced)
     x = torch.zeros((2, *shape))
     flow.tag(x, torch.full(x.shape, NONE))

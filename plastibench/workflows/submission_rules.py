@@ -25,7 +25,7 @@ from plastibench.workflows.submit import CHANGED, is_shipped
 MIN_SEEDS = 5
 """Fewest seeds of a row."""
 GOOD_SEEDS = 10
-"""Seeds from which on a board's corrected tests can find a difference, and intervals are bootstrapped."""
+"""Seeds from which on a board's corrected tests can find a difference."""
 ORIGIN = ("data", "torch", "plastibench", "device", "weights")
 """Fields of the provenance that every run has."""
 CLOCKS = timedelta(days=1)

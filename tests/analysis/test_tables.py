@@ -488,7 +488,8 @@ def test_several_tables_are_joined_by_their_common_methods_and_seeds() -> None:
     assert "at least 5 settings" in joined.note
     assert "over 2 settings" in [shown.title for shown in format_tables(only_list([*RECORDS, *other]))]
     assert (
-        json.loads(render_tables(only_list([*RECORDS, *other]), "json"))["aggregate"]["rows"][0]["runs"] == 6
+        json.loads(render_tables(only_list([*RECORDS, *other]), "json"))["aggregates"][0]["rows"][0]["runs"]
+        == 6
     )
     assert aggregate(only_list(RECORDS)) is None
 

@@ -47,7 +47,7 @@ def test_listings_states_and_tables_are_objects(home: Path, tmp_path: Path) -> N
     assert {run["state"] for run in result("status", "--home", home)["runs"]} == {"done"}
     assert result("status", "--home", tmp_path) == {"runs": []}
     table = result("table", "--home", home)
-    assert set(table) == {"tables", "aggregate", "damaged"}
+    assert set(table) == {"tables", "aggregates", "damaged"}
     assert (
         command("table", "--home", home, "--json").out
         == command("table", "--home", home, "--format", "json").out

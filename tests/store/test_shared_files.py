@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from plastibench.store import leaderboards, tuned_settings
+from plastibench.store import leaderboards, tuned_settings, verifications
 
 ADD_SETTINGS = """
 from plastibench.store.tuned_settings import TunedSettings, save
@@ -19,6 +19,11 @@ ADD_RUNS = """
 from plastibench.store.leaderboards import add_runs
 def add(name):
     add_runs(home, "board", [name])
+"""
+ADD_MARKS = """
+from plastibench.store.verifications import Mark, save
+def add(name):
+    save(home, {name: Mark("equal", "0", "2026-01-01", "cpu", 1, "2", "0")})
 """
 WORKER = """
 import sys
@@ -67,6 +72,29 @@ def test_runs_that_several_processes_add_to_a_leaderboard_are_all_kept(tmp_path:
     names = run_workers(ADD_RUNS, tmp_path)
     assert leaderboards.load(tmp_path) == {"board": sorted(names)}
     assert [path.name for path in tmp_path.iterdir()] == [leaderboards.LEADERBOARDS_FILE]
+
+
+@pytest.mark.heavy
+def test_marks_that_several_processes_add_are_all_kept(tmp_path: Path) -> None:
+    names = run_workers(ADD_MARKS, tmp_path)
+    assert set(verifications.load(tmp_path)) == names
+
+
+def test_a_damaged_file_is_set_aside_before_a_new_one_is_begun(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path, content = tmp_path / leaderboards.LEADERBOARDS_FILE, '{"a": ["1"],}'
+    path.write_text(content)
+    leaderboards.add_runs(tmp_path, "b", ["2"])
+    assert leaderboards.load(tmp_path) == {"b": ["2"]}
+    assert path.with_name(f"{path.name}.damaged").read_text() == content
+    chosen = tmp_path / "tuned" / tuned_settings.FILE
+    chosen.parent.mkdir()
+    chosen.write_text("{,")
+    tuned_settings.save(tmp_path, {"variant": tuned_settings.TunedSettings("study", 1, 0)})
+    assert set(tuned_settings.load(tmp_path)) == {"variant"}
+    assert chosen.with_name(f"{chosen.name}.damaged").read_text() == "{,"
+    assert caplog.text.count("is damaged") == 2
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"a": 1}', "\xff"])

@@ -158,7 +158,7 @@ def _train(rank: int, size: int, folder: str, cases: list[Case], device: str) ->
 
 
 def _comparable(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in row.items() if not name.endswith(HARDWARE_DEPENDENT)}
+    return {name: value for name, value in row.items() if name not in HARDWARE_DEPENDENT}
 
 
 class _Final(TrainingCallback):

@@ -157,3 +157,21 @@ def test_each_step_of_a_hidden_matrix_has_the_same_size(registry: Registry) -> N
     torch.testing.assert_close(
         head.abs(), torch.full_like(head, 0.002), rtol=0.1, atol=1e-4
     )  # Adam's first step
+
+
+def test_a_model_that_replaces_another_has_its_matrices_trained_by_muon(registry: Registry) -> None:
+    task = small_digits(registry, recipe=MUON)
+    learner, other = (Learner(task, Method(), seed, get_device("cpu")) for seed in (0, 1))
+    learner.begin_stage(next(iter(task.stream(0, data_context()))))
+    learner.optimizer.param_groups[0]["lr"] = 0.005
+    learner.model = other.model
+    learner.clear_optimizer_state()
+    for parameter in learner.model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    before = [parameter.clone() for parameter in learner.model.parameters()]
+    learner.optimizer.step()
+    assert all(not torch.equal(old, new) for old, new in zip(before, learner.model.parameters(), strict=True))
+    matrices = hidden_matrices(task.recipe, learner.model, learner.head_name)
+    assert matrices
+    assert not [1 for matrix in matrices if "exp_avg" in learner.optimizer.state[matrix]], "left to Adam"
+    assert learner.optimizer.param_groups[0]["lr"] == 0.005

@@ -5,7 +5,6 @@ The same draws serve all methods.
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,11 +75,6 @@ def improvement_intervals(scores: Sequence[Array], resamples: int | None = None)
     return _percentile_intervals(total / len(scores))
 
 
-def mean_intervals(values: Array) -> list[Interval]:
-    """Return `bootstrap_intervals` of the mean over one task, for values of shape (methods, seeds)."""
-    return _percentile_intervals(values @ _weights(values.shape[1]))
-
-
 def interquartile_mean(values: Array) -> Array:
     """Return the mean of the middle half of the last axis (arXiv 2108.13264, section 4.3).
 
@@ -126,13 +120,6 @@ def _counts(drawn: Draws, seeds: int) -> Draws:
     resamples = len(drawn)
     places = (drawn + seeds * np.arange(resamples)[:, None]).ravel()
     return np.bincount(places, minlength=resamples * seeds).reshape(resamples, seeds)
-
-
-@cache
-def _weights(seeds: int) -> Array:
-    """Return the weight of each seed in each resample, shape (seeds, resamples): a mean is one product."""
-    (drawn,) = _draws([seeds], MAX_RESAMPLES)
-    return np.ascontiguousarray(_counts(drawn, seeds).T / seeds)
 
 
 def _percentile_intervals(values: Array) -> list[Interval]:

@@ -8,9 +8,6 @@ from functools import cache
 
 from plastibench.analysis.stats.significance import CONFIDENCE
 
-MIN_BOOTSTRAP_SEEDS = 10
-"""Seeds from which on intervals are bootstrapped; with fewer, bootstrap intervals are too narrow."""
-
 
 def percent(value: float, sign: str = "") -> str:
     """Return a percentage, or a difference of two, with two digits.
@@ -29,7 +26,7 @@ class Estimate:
     sd: float
     """Sample standard deviation (n - 1)."""
     low: float
-    """Lower end of the 95 % interval of the mean: Student's t, or bootstrap from 10 pairs on."""
+    """Lower end of the 95 % interval of the mean: Student's t."""
     high: float
 
     def text(self) -> str:
@@ -91,22 +88,7 @@ def _t_quantile(degrees: int) -> float:
 
 def paired_difference(first: Sequence[float], second: Sequence[float]) -> Estimate:
     """Return the mean of first minus second, pair by pair."""
-    return paired_differences([[a - b for a, b in zip(first, second, strict=True)]])[0]
-
-
-def paired_differences(families: Sequence[Sequence[float]]) -> list[Estimate]:
-    """Return the mean of each list of paired differences; lists of equal length share bootstrap draws."""
-    estimates = [estimate_mean(family) for family in families]
-    for n in {estimate.n for estimate in estimates if estimate.n >= MIN_BOOTSTRAP_SEEDS}:
-        import numpy as np
-
-        from plastibench.analysis.stats.bootstrap import mean_intervals
-
-        places = [place for place, estimate in enumerate(estimates) if estimate.n == n]
-        intervals = mean_intervals(np.array([families[place] for place in places]))
-        for place, (low, high) in zip(places, intervals, strict=True):
-            estimates[place] = replace(estimates[place], low=low, high=high)
-    return estimates
+    return estimate_mean([a - b for a, b in zip(first, second, strict=True)])
 
 
 def unpaired_difference(first: Sequence[float], second: Sequence[float]) -> tuple[Estimate, float]:

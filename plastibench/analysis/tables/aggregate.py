@@ -89,6 +89,7 @@ class AggregateTable:
             f"each setting ({self.num_resamples:,} resamples)",
             f"P(better): probability that a run is better than one of {self.baseline}, averaged over "
             "settings, with a 95 % interval from the same resamples",
+            "p (Wilcoxon): of each method by itself, not corrected for the number of methods",
             self.note,
         ]
 
@@ -204,6 +205,11 @@ def _rows(shared: SharedScores, ranks: RankAnalysis) -> tuple[AggregateRow, ...]
         )
         rows.append(row)
     return tuple(rows)
+
+
+def aggregates(tables: Sequence[ResultTable]) -> list[AggregateTable]:
+    """Return the aggregate of each kind of stream that has several tables."""
+    return [found for found in map(aggregate, by_stream(tables)) if found is not None]
 
 
 def by_stream(tables: Sequence[ResultTable]) -> list[list[ResultTable]]:

@@ -43,7 +43,7 @@ def _cost(
         return format(value / unit, format_spec)
 
     def cell(row: ResultRow, table: ResultTable) -> Cell:
-        if len(table.hardware) < 2 or not name.endswith(HARDWARE_DEPENDENT):
+        if len(table.hardware) < 2 or name not in HARDWARE_DEPENDENT:
             return Cell(format_known(getattr(row, field)[name], format_value))
         values = {hardware: getattr(costs, field)[name] for hardware, costs in row.by_hardware.items()}
         return Cell(format_by_hardware(values, table.hardware, format_value))

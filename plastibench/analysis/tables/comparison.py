@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TypeVar
 
 from plastibench.analysis.labels import method_difference, setting_difference, setting_label
-from plastibench.analysis.stats.estimate import Estimate, paired_differences, unpaired_difference
+from plastibench.analysis.stats.estimate import Estimate, estimate_mean, unpaired_difference
 from plastibench.analysis.stats.significance import holm_correction, sign_flip_test
 from plastibench.analysis.tables.table import ResultRow, ResultTable
 from plastibench.experiments.spec import canonical
@@ -160,8 +160,8 @@ def _compare_method(first: ResultRow, second: ResultRow) -> MethodComparison:
         seeds = []  # seeds pair nothing on other data; a single pair would say less than all runs, unpaired
     if seeds:
         differences = [others[seed].average - runs[seed].average for seed in seeds]
-        average, p = paired_differences([differences])[0], sign_flip_test(differences)
-        last = paired_differences([[others[seed].last - runs[seed].last for seed in seeds]])[0]
+        average, p = estimate_mean(differences), sign_flip_test(differences)
+        last = estimate_mean([others[seed].last - runs[seed].last for seed in seeds])
     else:
         average, p = unpaired_difference(*([run.average for run in row.metrics] for row in (second, first)))
         last, _ = unpaired_difference(*([run.last for run in row.metrics] for row in (second, first)))

@@ -21,11 +21,10 @@ def format_tables(tables: Sequence[ResultTable], columns: Sequence[str] = STYLES
     """Return each table as texts, and for each kind of stream the aggregate of those that have one."""
     texts = [format_table(table, columns) for table in tables]
     if len(tables) > 1:
-        from plastibench.analysis.tables.aggregate import aggregate, by_stream
+        from plastibench.analysis.tables.aggregate import aggregates
 
-        aggregated = filter(None, map(aggregate, by_stream(tables)))
         wide = tuple(columns) != STYLES["narrow"]
-        texts += [table.text_table(wide=wide) for table in aggregated]
+        texts += [table.text_table(wide=wide) for table in aggregates(tables)]
     return texts
 
 
@@ -97,11 +96,10 @@ def row_as_dict(row: ResultRow) -> dict[str, Any]:
 
 
 def tables_as_dict(tables: Sequence[ResultTable], columns: Sequence[str] | None = None) -> dict[str, Any]:
-    """Return tables, and their aggregate if they have one, as plain values; None is unknown."""
-    from plastibench.analysis.tables.aggregate import aggregate
+    """Return tables, and the aggregate of each kind of stream, as plain values; None is unknown."""
+    from plastibench.analysis.tables.aggregate import aggregates
 
-    aggregated = aggregate(tables)
-    return {**_rows_as_dict(tables, columns), "aggregate": aggregated and asdict(aggregated)}
+    return {**_rows_as_dict(tables, columns), "aggregates": [asdict(found) for found in aggregates(tables)]}
 
 
 def _rows_as_dict(tables: Sequence[ResultTable], columns: Sequence[str] | None) -> dict[str, Any]:

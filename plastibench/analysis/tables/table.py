@@ -10,7 +10,6 @@ from plastibench.analysis.stats.estimate import (
     Estimate,
     estimate_mean,
     noninferiority_test,
-    paired_differences,
 )
 from plastibench.analysis.stats.significance import NONINFERIORITY_MARGIN, holm_correction, sign_flip_test
 from plastibench.analysis.tables.accuracy_curve import cost_to_match
@@ -229,7 +228,7 @@ def _gains(metrics: Mapping[str, Mapping[int, RunMetrics]], reference: str) -> d
         if label != reference
     }
     differences = {label: values for label, values in differences.items() if values}
-    estimates = paired_differences(list(differences.values()))
+    estimates = [estimate_mean(values) for values in differences.values()]
     p_values = holm_correction([sign_flip_test(values) for values in differences.values()])
     noninferiority = holm_correction(
         [
