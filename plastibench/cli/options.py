@@ -114,7 +114,7 @@ SELECTION = (
     click.option(
         "--recipe",
         metavar="NAME",
-        help="How a stage is trained: standard or sota. Default: the task's first.",
+        help="How a stage is trained; see `list recipes`. Default: the task's first.",
     ),
     click.option(
         "--probe",

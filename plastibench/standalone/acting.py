@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -79,6 +79,7 @@ def act(learner: OwnLearner, method: Method) -> Applied:
         changed = tuple(
             name for name, value in tensors_of(learner.own.model).items() if differ(before[name], value)
         )
+        _check_finite(learner.own.model, changed, method)
     cost = learner.cost
     has_optimizer = learner.own.optimizer is not None
     return Applied(
@@ -94,6 +95,16 @@ def act(learner: OwnLearner, method: Method) -> Applied:
         seconds=cost.phases["remedy"].seconds,
         logged={name.partition(".")[2]: value for name, value in learner.logged().items()},
     )
+
+
+def _check_finite(model: nn.Module, changed: Collection[str], method: Method) -> None:
+    """Raise RequestError if a value that was set is infinite or not a number, as those of bad data become."""
+    for name, value in tensors_of(model).items():
+        if name in changed and value.is_floating_point() and not bool(value.isfinite().all()):
+            raise RequestError(
+                f"{type(method).__name__} would leave values in {name} that are not finite: there are such "
+                "values in the batches or in the model, which is left as it was"
+            )
 
 
 def _options(optimizer: Optimizer) -> dict[Tensor, dict[str, Any]]:

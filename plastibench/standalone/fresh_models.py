@@ -47,6 +47,7 @@ class FreshModels:
         else:
             model = self._reset()
         check_alike(self._model, model, "fresh")
+        _check_apart(self._model, model)
         own = dict(self._model.named_parameters(remove_duplicate=False))
         for name, parameter in model.named_parameters():  # what is frozen in one is frozen in the other
             parameter.requires_grad_(own[name].requires_grad)
@@ -87,6 +88,17 @@ def like(model: nn.Module, weights: Weights, what: str) -> nn.Module:
     twin = copy_model(model).cpu()
     set_tensors(twin, weights.state_dict() if isinstance(weights, nn.Module) else weights)
     return twin
+
+
+def _check_apart(model: nn.Module, fresh: nn.Module) -> None:
+    """Raise RequestError if a fresh model has the memory of one's own: acting on it would change both."""
+    own = {parameter.data_ptr(): name for name, parameter in model.named_parameters()}
+    for name, parameter in fresh.named_parameters():
+        if parameter.numel() and parameter.data_ptr() in own:
+            raise RequestError(
+                f"fresh returns the trained model or a part of it ({name}): it must return a newly "
+                "initialized model each time"
+            )
 
 
 def check_alike(model: nn.Module, other: Weights, what: str) -> None:
