@@ -176,6 +176,30 @@ def test_a_remedy_that_fails_leaves_the_model_as_it_was() -> None:
     assert model.training
 
 
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_values_that_are_not_finite_are_refused_and_the_model_is_as_before(bad: float) -> None:
+    layer = nn.Linear(64, 10)
+    model = nn.Sequential(nn.Flatten(), layer)
+    before = copy.deepcopy(model.state_dict())
+    images = X.clone()
+    images[3, 0, 0, 0] = bad
+    with pytest.raises(RequestError, match=r"Dash would leave values in 1\.\w+ that are not finite"):
+        plastibench.apply("dash", model, None, [(images, Y)])
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    layer.weight.data[0, 0] = bad
+    with pytest.raises(RequestError, match="in the batches or in the model"):
+        plastibench.apply("shrink", model)
+
+
+def test_a_fresh_model_that_is_the_trained_one_is_refused() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    for name in ("shrink_perturb", "cold"):
+        with pytest.raises(
+            RequestError, match=r"fresh returns the trained model or a part of it \(1\.weight\)"
+        ):
+            plastibench.apply(name, model, fresh=lambda: model)
+
+
 def test_a_class_an_instance_and_a_name_are_the_same_remedy(registry: Any) -> None:
     cls = registry.load("method", "shrink")
     pairs: list[tuple[Any, dict[str, Any]]] = [("shrink", {"factor": 0.25}), (cls, {"factor": 0.25})]
