@@ -71,6 +71,11 @@ def _read_text(path: Path, separator: str) -> pd.DataFrame:
 
     options: dict[str, Any] = {"sep": separator, "encoding": "utf-8-sig", "skip_blank_lines": False}
     names = pd.read_csv(path, header=None, nrows=1, dtype=str, keep_default_na=False, **options)
+    if not names.iat[0, 0]:
+        raise DataError(
+            f"{path}: the first column has no name, as if pandas had written its index, which would be a "
+            "feature: write the file with index=False, or name the column"
+        )
     options |= {"low_memory": False, "index_col": False}
     with warnings.catch_warnings(action="error", category=pd.errors.ParserWarning):
         try:

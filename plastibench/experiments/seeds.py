@@ -1,12 +1,31 @@
 """The seeds of runs: those that users may name, and those that are reserved for tuning."""
 
-from plastibench.errors import RequestError
+from collections.abc import Iterable
+
+from plastibench.errors import RequestError, joined
 
 MAX_SEEDS = 10_000
 """More are taken for a typing error."""
 
 FIRST_TUNING_SEED = 1_000_000_000
 """This seed and those above are reserved for tuning: no reported number is chosen by its own luck."""
+
+
+def seed_ranges(seeds: Iterable[int]) -> str:
+    """Return seeds as text, sorted, three and more in a row as a range: "seeds 0-3 and 7"."""
+    runs: list[list[int]] = []
+    for seed in sorted(set(seeds)):
+        if runs and seed == runs[-1][-1] + 1:
+            runs[-1].append(seed)
+        else:
+            runs.append([seed])
+    texts = [
+        text
+        for run in runs
+        for text in ([f"{run[0]}-{run[-1]}"] if len(run) > 2 else [str(seed) for seed in run])
+    ]
+    listed = joined(texts)
+    return f"seed {listed}" if listed.isdecimal() else f"seeds {listed}"
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from support.reports import a_spec_of, some_runs
 
-from plastibench.analysis.tables.incomplete import Asked, mark_incomplete, seed_ranges
+from plastibench.analysis.tables.incomplete import Asked, mark_incomplete
 from plastibench.analysis.tables.table import build_tables
+from plastibench.experiments.seeds import seed_ranges
 
 SPECS = [record.spec for record in some_runs(4)]
 

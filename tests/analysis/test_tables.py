@@ -350,6 +350,18 @@ def test_the_cost_reference_matches_itself_whatever_the_rounding(draw: int) -> N
     assert named(only(runs, cost_reference="cold"), "cold").cost_to_match == pytest.approx(1)
 
 
+def test_rows_of_different_seeds_are_told_of() -> None:
+    runs = [record("warm", seed, [0.2, 0.3]) for seed in (0, 1, 2, 3, 7)]
+    runs += [record(name, seed, [0.2, 0.4]) for name in ("cold", "new") for seed in (0, 1)]
+    notes = format_table(only(runs, cost_reference="cold"), ["method", "average_accuracy"]).notes
+    assert any(
+        "different seeds (cold and new: seeds 0 and 1; warm: seeds 0-3 and 7)" in note for note in notes
+    )
+    same = [run for run in runs if run.spec.seed < 2]
+    shown = format_table(only(same, cost_reference="cold"), ["method", "average_accuracy"])
+    assert not [note for note in shown.notes if "different seeds" in note]
+
+
 def test_costs_are_relative_to_the_cost_reference() -> None:
     dear = [
         replace(one, stages=[{**stage, "train_passes": 300, "steps": 20} for stage in one.stages])

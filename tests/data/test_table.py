@@ -206,6 +206,23 @@ def test_what_is_no_row_of_numbers_is_one_clear_error(
     assert message in error(tmp_path, text, **options)
 
 
+def test_labels_that_are_numbers_to_predict_are_refused(tmp_path: Path) -> None:
+    rows = "".join(f"{number},{number % 7},{100 + 3 * number}\n" for number in range(20))
+    message = error(tmp_path, f"a,b,label\n{rows}")
+    assert "each of the 20 examples is a class of its own" in message
+    assert "a number to be predicted is no class" in message
+
+
+def test_an_index_that_pandas_has_written_is_no_feature(tmp_path: Path) -> None:
+    frame = pd.read_csv(written(tmp_path, ROWS))
+    frame.to_csv(tmp_path / "indexed.csv")
+    message = error(tmp_path, (tmp_path / "indexed.csv").read_text(encoding="utf-8"))
+    assert "the first column has no name, as if pandas had written its index" in message
+    frame.to_csv(tmp_path / "plain.csv", index=False)
+    plain = (tmp_path / "plain.csv").read_text(encoding="utf-8")
+    assert len(load(tmp_path, plain, categorical=("color",)).train) == 4
+
+
 def test_a_separator_can_be_given(tmp_path: Path) -> None:
     assert load(tmp_path, ROWS.replace(",", ";"), separator=";", ignore=("color",)).features == ("a", "b")
 

@@ -1,11 +1,12 @@
 """What a table lacks that was asked for: runs of other shards, that failed, or that were done before."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from plastibench.analysis.labels import method_labels
 from plastibench.analysis.tables.table import ResultTable
-from plastibench.errors import count, joined
+from plastibench.errors import count
+from plastibench.experiments.seeds import seed_ranges
 from plastibench.experiments.spec import Spec
 from plastibench.store.tuned_settings import untuned_spec
 
@@ -45,20 +46,3 @@ def mark_incomplete(table: ResultTable, asked: Asked) -> ResultTable:
         "`plastibench table` shows all that are finished"
     )
     return replace(table, title=title, notes=(note, *table.notes))
-
-
-def seed_ranges(seeds: Iterable[int]) -> str:
-    """Return seeds as text, sorted, three and more in a row as a range: "seeds 0-3 and 7"."""
-    runs: list[list[int]] = []
-    for seed in sorted(set(seeds)):
-        if runs and seed == runs[-1][-1] + 1:
-            runs[-1].append(seed)
-        else:
-            runs.append([seed])
-    texts = [
-        text
-        for run in runs
-        for text in ([f"{run[0]}-{run[-1]}"] if len(run) > 2 else [str(seed) for seed in run])
-    ]
-    listed = joined(texts)
-    return f"seed {listed}" if listed.isdecimal() else f"seeds {listed}"

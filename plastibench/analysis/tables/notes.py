@@ -12,7 +12,8 @@ from plastibench.analysis.stats.significance import (
     min_seeds,
 )
 from plastibench.analysis.tables.text_table import hardware_note
-from plastibench.errors import count
+from plastibench.errors import count, joined
+from plastibench.experiments.seeds import seed_ranges
 from plastibench.store.verifications import VERDICTS
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def table_notes(table: ResultTable, columns: Sequence[str]) -> list[str]:
     else:
         spread = "mean +- sample standard deviation over n seeds"
     notes = [f"accuracy: on the test set, after the last stage or averaged over stages; {spread}"]
+    notes += _seeds_note(table)
     if {"gain_over_baseline", "gain_over_cost_reference"} & set(columns):
         notes.append(
             "gain: difference in average accuracy in percentage points, paired by seed, with a 95 % interval"
@@ -64,6 +66,21 @@ def table_notes(table: ResultTable, columns: Sequence[str]) -> list[str]:
         *_provenance_notes(table, "recipe_changes", "{method} is trained with {text}"),
         *_provenance_notes(table, "model_changes", "{method} has a model of its own, of {text}"),
         *_provenance_notes(table, "untouched", "{method} leaves {text}"),
+    ]
+
+
+def _seeds_note(table: ResultTable) -> list[str]:
+    """Return which rows have which seeds if they differ: their means are not of the same seeds then."""
+    methods: dict[tuple[int, ...], list[str]] = {}
+    for row in table.rows:
+        if row.seeds:
+            methods.setdefault(tuple(row.seeds), []).append(row.method)
+    if len(methods) < 2:
+        return []
+    rows = "; ".join(f"{joined(names)}: {seed_ranges(seeds)}" for seeds, names in methods.items())
+    return [
+        f"rows have different seeds ({rows}): accuracies and costs are means over a row's own seeds, gains "
+        "over those that both methods have"
     ]
 
 
