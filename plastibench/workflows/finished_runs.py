@@ -73,7 +73,7 @@ def finished_runs(selection: Selection, *, summarize: bool = False) -> FinishedR
         specs = None if records else selected_specs(selection)
     log_damaged(source, "left out; `run` executes the run again")
     if not records and not source.damaged:
-        more = _unfinished(source, specs) or _other_tasks(selection, source)
+        more = _unfinished(source, specs) or _other_runs(selection, source)
         raise RequestError(f"no finished runs of this kind in {source.origin}{more}")
     if not whole and specs is not None and selection.seeds is None and isinstance(source, Store):
         _tell_of_more_seeds(source, specs)
@@ -124,15 +124,18 @@ def _unfinished(source: RunSource, specs: list[Spec] | None) -> str:
     return f": {', '.join(parts)}"
 
 
-def _other_tasks(selection: Selection, source: RunSource) -> str:
-    """Return which tasks the home folder has runs of, if no task is named."""
-    if not isinstance(source, Store) or selection.suite is not None or selection.tasks is not None:
+def _other_runs(selection: Selection, source: RunSource) -> str:
+    """Return what else the home folder has runs of, if no suite is named."""
+    if not isinstance(source, Store) or selection.suite is not None or selection.tuned:
         return ""
-    tasks = sorted({spec.task.name for spec in started_specs(source)})
+    tasks = {spec.task.name for spec in started_specs(source)}
+    if selection.tasks is not None:
+        same = sorted(tasks.intersection(selection.tasks))
+        others = f"; there are runs of {', '.join(same)} with other settings, which --set names"
+        return f"{others}; without --method all are taken" if same else ""
     suite = suites.defaults().suite
-    return (
-        f"; without --task suite {suite} is meant, and there are runs of {', '.join(tasks)}" if tasks else ""
-    )
+    others = f"; without --task suite {suite} is meant, and there are runs of {', '.join(sorted(tasks))}"
+    return others if tasks else ""
 
 
 def _read(source: RunSource, ids: list[str] | None) -> list[Record]:

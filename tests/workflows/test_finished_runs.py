@@ -71,3 +71,9 @@ def test_methods_without_a_task_that_find_nothing_say_which_tasks_there_are(tmp_
     assert found.status == 2
     assert "without --task suite quickstart is meant, and there are runs of cifar10" in found.err
     assert command("table", "--home", tmp_path, "--method", "warm,cold", "--task", "cifar10").status == 0
+    other = command("table", "--home", tmp_path, "--task", "cifar10", "--method", "warm", "--set", "stages=3")
+    assert "there are runs of cifar10 with other settings, which --set names" in other.err
+    assert (
+        "there are runs"
+        not in command("table", "--home", tmp_path, "--task", "digits", "--method", "warm").err
+    )
