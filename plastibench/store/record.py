@@ -192,9 +192,18 @@ def check_row(row: Mapping[str, object]) -> None:
         if name in TEXT_COLUMNS:
             valid = type(value) is str
         else:
-            valid = value is None or type(value) is int or (type(value) is float and math.isfinite(value))
+            valid = value is None or (isinstance(value, int | float) and _is_finite(value))
+            valid = valid and not isinstance(value, bool)
         if not valid:
             raise ValueError(f"{name} is {value!r}"[:80])
+
+
+def _is_finite(value: float) -> bool:
+    """Return whether a number is finite as a float, which is what computations make of it."""
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer of hundreds of digits
+        return False
 
 
 def check_provenance(provenance: Mapping[str, object]) -> None:

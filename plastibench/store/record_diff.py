@@ -8,6 +8,9 @@ from plastibench.store.run_metrics import HARDWARE_DEPENDENT
 AFFECTS_ROUNDING = ("torch", "device", "devices", "threads", "deterministic", "compiler", "plastibench")
 """Fields of the provenance: if one differs, the last bits of a sum may differ, and everything after it."""
 
+ABSENT = "absent"
+"""What is shown of a column that only the other record has."""
+
 
 def differences(first: Record, second: Record, labels: tuple[str, str]) -> Iterator[str]:
     """Yield the differences of two records of one run, except times, memory and energy.
@@ -27,10 +30,15 @@ def differences(first: Record, second: Record, labels: tuple[str, str]) -> Itera
     weights = [record.provenance.get("weights") for record in (first, second)]
     if None not in weights and weights[0] != weights[1]:  # older records do not have them
         yield describe("last weights", *weights)
+    same_columns = first.provenance.get("plastibench") == second.provenance.get("plastibench")
     for old, new in zip(first.stages, second.stages, strict=False):
-        for name in old:
-            if name not in HARDWARE_DEPENDENT and name in new and old[name] != new[name]:
-                yield describe(f"stage {old['index'] + 1}, {name}", old[name], new[name])
+        for name in dict.fromkeys((*old, *new)):
+            shared = name in old and name in new
+            if name in HARDWARE_DEPENDENT or not (shared or same_columns):
+                continue  # another version may measure more or less
+            values = [stage.get(name, ABSENT) for stage in (old, new)]
+            if values[0] != values[1]:
+                yield describe(f"stage {old['index'] + 1}, {name}", *values)
 
 
 def differ_in_data(first: Record, second: Record) -> bool:

@@ -96,8 +96,14 @@ class RecordedRuns:
         return chosen
 
     def verifications(self) -> Marks:
-        """Return how repetitions of runs ended, by run, from the files beside these ones."""
+        """Return how repetitions of runs ended, by run, from the files beside these ones.
+
+        If several folders have a mark of a run, the one that belongs to its content counts.
+        """
         marks: dict[str, Mark] = {}
-        for folder in {path.parent for path in self.files}:
-            marks |= verifications.load(folder)
+        for folder in sorted({path.parent for path in self.files}):
+            for run, mark in verifications.load(folder).items():
+                record = self.read(run)
+                if record is not None and mark.digest == record.digest:
+                    marks[run] = mark
         return marks

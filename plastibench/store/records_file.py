@@ -132,10 +132,13 @@ class _Parser:
         fields = json.loads(line)
         if "plugin" in fields:
             key, plugin = plugin_lines.from_plain(fields["plugin"], self.path)
-            self.plugins[key] = plugin
+            if self.plugins.setdefault(key, plugin) is not plugin:
+                raise ValueError(f"the source of {key[0]} {key[1]} is in the file twice")
         elif "tuned" in fields:
             variant = str(fields["tuned"]["variant"])
             origin = {name: value for name, value in fields["tuned"].items() if name != "variant"}
+            if variant in self.tuned:
+                raise ValueError(f"two tunings are said to have chosen variant {variant}"[:80])
             self.tuned |= tuned_settings.parse({variant: origin})
             check_tuned(self.tuned[variant])
         elif "refused" in fields:

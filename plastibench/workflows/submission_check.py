@@ -13,6 +13,7 @@ from plastibench.store.record import Record
 from plastibench.store.record_rules import check_lengths
 from plastibench.store.records_file import Board, RecordsFile, read_records, write_records
 from plastibench.workflows import submission_rules as rules
+from plastibench.workflows import submission_tunings as tunings
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def check_submission(path: Path, board: Path | None = None) -> SubmissionCheck:
         rows = _own_rows(table, submitted)
         problems += rules.missing_references(table, rows)
         problems += [*rules.few_seeds(rows), *rules.chosen_seeds(table, rows)]
-        problems += rules.unequal_tunings(table, rows)
+        problems += tunings.unequal_tunings(table, rows)
         notes += rules.remarks(table, rows)
     if not new:
         problems.append("every run is on the board already: nothing new")
@@ -91,7 +92,8 @@ def _of_file(submitted: RecordsFile, present: RecordsFile | None, references: Bo
         lambda: rules.unnamed_references(references),
         lambda: rules.conflicts(submitted, present),
         lambda: rules.unknown_origin(submitted),
-        lambda: rules.strange_tunings(submitted),
+        lambda: rules.mixed_runs(submitted),
+        lambda: tunings.strange_tunings(submitted),
         lambda: rules.source_problems(submitted, registry),
         lambda: rules.strange_settings(submitted, registry),
     )

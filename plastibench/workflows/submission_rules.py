@@ -20,7 +20,7 @@ from plastibench.store.record import Record
 from plastibench.store.record_diff import differences
 from plastibench.store.record_rules import moment
 from plastibench.store.records_file import Board, RecordsFile
-from plastibench.workflows.submit import CHANGED, is_shipped
+from plastibench.workflows.submit import CHANGED, check_uniform, is_shipped
 
 MIN_SEEDS = 5
 """Fewest seeds of a row."""
@@ -30,8 +30,6 @@ ORIGIN = ("data", "torch", "plastibench", "device", "weights")
 """Fields of the provenance that every run has."""
 CLOCKS = timedelta(days=1)
 """How far two clocks, and what they take for the day, may be apart."""
-STOP_RULE = ("target_accuracy", "max_epochs", "max_steps")
-"""Settings of the recipe that are the same for every row of a setting, tuned or not."""
 MAX_SHOWN = 5
 """Seeds that a sentence names."""
 
@@ -96,30 +94,6 @@ def chosen_seeds(table: ResultTable, rows: Sequence[ResultRow]) -> Iterator[str]
             )
 
 
-def unequal_tunings(table: ResultTable, rows: Sequence[ResultRow]) -> Iterator[str]:
-    """Yield the rows that were tuned with another budget than the others of their setting."""
-    budgets = {
-        row.method: origin.trials
-        for row in table.rows
-        if (origin := tuned_settings.from_record(row.records[0])) is not None
-    }
-    own = {row.method for row in rows} & set(budgets)
-    if own and len(set(budgets.values())) > 1:
-        each = ", ".join(sorted(budgets))
-        yield f"tunings of one setting have equal budgets, which these have not: {each}"
-
-
-def strange_tunings(submitted: RecordsFile) -> Iterator[str]:
-    """Yield the tunings that were made on other data than the runs, or chose how long to train."""
-    for variant, origin in submitted.tuned.items():
-        for name in sorted(origin.instead_of):
-            if name in STOP_RULE:
-                yield f"study {origin.study} chose {name}, which all rows of a setting share"
-        data = {record.data for record in submitted.runs if record.variant_id == variant}
-        if origin.data is not None and origin.data not in data:
-            yield f"study {origin.study} chose settings on data {origin.data[:12]}, not on those of its runs"
-
-
 def unknown_origin(submitted: RecordsFile, now: datetime | None = None) -> Iterator[str]:
     """Yield what the provenance of runs lacks, and what nobody else can have."""
     for field in ORIGIN:
@@ -136,6 +110,14 @@ def unknown_origin(submitted: RecordsFile, now: datetime | None = None) -> Itera
         if finished is not None and finished > latest:
             yield f"{_name(record)} was finished on {finished:%Y-%m-%d}, which is still to come"
             break
+
+
+def mixed_runs(submitted: RecordsFile) -> Iterator[str]:
+    """Yield the first two runs of a setting that were made under different conditions."""
+    try:
+        check_uniform(submitted.runs)
+    except RequestError as error:
+        yield explain(error)
 
 
 def source_problems(submitted: RecordsFile, registry: Registry) -> Iterator[str]:

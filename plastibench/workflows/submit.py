@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 DEFAULT_NAME = "runs"
 """Of the file of a whole home folder."""
-UNIFORM = ("data", "plastibench", "torch", "threads", "deterministic")
+UNIFORM = ("data", "plastibench", "torch", "threads", "devices", "deterministic", "compiler")
 """Fields of the provenance that all runs of a setting share in a file."""
 CHANGED = "+changes"
 """The end of the commit of a run that was made with files that no commit has."""
@@ -70,7 +70,7 @@ def submit(request: SubmitRequest) -> Submission:
         _check_finished(selection, records)
     _check_readable(records)
     _check_clean(records)
-    _check_uniform(records)
+    check_uniform(records)
     name = _name(request)
     path = request.path or Path(name + SUFFIX)
     content = _content(name, selection, replace(runs, records=records))
@@ -139,8 +139,8 @@ def _check_clean(records: Iterable[Record]) -> None:
             )
 
 
-def _check_uniform(records: Iterable[Record]) -> None:
-    """Raise RequestError for runs of a task that were made under different conditions."""
+def check_uniform(records: Iterable[Record]) -> None:
+    """Raise RequestError for runs of a setting that were made under different conditions."""
     first: dict[tuple[str, str], tuple[object, str]] = {}
     codes: dict[tuple[str, ...], tuple[str, str]] = {}
     for record in records:

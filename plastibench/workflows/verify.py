@@ -7,7 +7,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from plastibench.analysis.stats.estimate import percent, prediction_interval
 from plastibench.devices import get_device
 from plastibench.errors import DataError, RequestError, unknown
 from plastibench.plugins.file_reads import check_unchanged
@@ -18,19 +17,16 @@ from plastibench.runner.execute import execute
 from plastibench.runner.worker import init_worker, keep_num_threads
 from plastibench.runner.workspace import Workspace
 from plastibench.store import verifications
-from plastibench.store.index.load import load_summaries
 from plastibench.store.record import DATA_DIGITS, Record, other_data
 from plastibench.store.record_diff import differ_in_data, differences, likely_causes
 from plastibench.store.recorded_runs import RecordedRuns
 from plastibench.store.run_source import RunSource
-from plastibench.store.run_store import Store
 from plastibench.store.verifications import Mark
 from plastibench.workflows.kept_plugins import with_plugins_of_runs
 from plastibench.workflows.run_logger import RunLogger
+from plastibench.workflows.seed_spread import Spread, spread_around
 from plastibench.workflows.verify_sample import Draw, check_runnable, draw_sample
 
-MIN_SIBLINGS = 2
-"""Other seeds from which on a repetition elsewhere can be judged by their spread."""
 Verdict = Literal["equal", "within spread", "different", "not repeated"]
 
 
@@ -60,34 +56,6 @@ class VerifyRequest:
     def source(self) -> RunSource:
         """Return where the runs are read from. Raises RequestError for a damaged records file."""
         return RecordedRuns.from_paths(self.records) if self.records else self.workspace.store
-
-
-@dataclass(frozen=True)
-class Spread:
-    """Where the repetition lies among the other seeds of its method."""
-
-    average: float
-    """Accuracy averaged over stages, in percent, of the repetition."""
-    num_seeds: int
-    """The other seeds."""
-    low: float
-    """Lower end of their 95 % prediction interval."""
-    high: float
-
-    @property
-    def contains(self) -> bool:
-        """Return whether the repetition could be another seed."""
-        return self.low <= self.average <= self.high
-
-    @property
-    def text(self) -> str:
-        """Return a sentence."""
-        where = "within" if self.contains else "outside"
-        low, high = percent(self.low), percent(self.high)
-        return (
-            f"its average accuracy of {percent(self.average)} % is {where} the 95 % prediction interval of "
-            f"{self.num_seeds} other seeds [{low}, {high}]"
-        )
 
 
 @dataclass(frozen=True)
@@ -215,7 +183,7 @@ def _verify(
         callback.on_run_end(repetition)
     differing = list(differences(record, repetition, ("in the record", "now")))
     origin = _origin(record, repetition)
-    spread = _spread(record, repetition, request.source) if differing and origin else None
+    spread = spread_around(record, repetition, request.source) if differing and origin else None
     return Verification(record, differing, origin, repetition, spread)
 
 
@@ -225,14 +193,3 @@ def _origin(record: Record, repetition: Record) -> str:
     if differ_in_data(record, repetition):
         data = f"data {str(record.data)[:DATA_DIGITS]} and {str(repetition.data)[:DATA_DIGITS]}"
     return ", ".join(filter(None, (data, likely_causes(record, repetition))))
-
-
-def _spread(record: Record, repetition: Record, source: RunSource) -> Spread | None:
-    """Return where a repetition lies among the other seeds of its method; None if they are too few."""
-    found = load_summaries(source) if isinstance(source, Store) else source.records()
-    tested = (one for one in found if one.variant_id == record.variant_id and one.data == record.data)
-    averages = [one.metrics.average for one in tested if one.id != record.id and one.status == "done"]
-    measured = repetition.status == "done" and not record.spec.held_out_test
-    if len(averages) < MIN_SIBLINGS or not measured:
-        return None
-    return Spread(repetition.metrics.average, len(averages), *prediction_interval(averages))

@@ -7,8 +7,11 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from plastibench.devices import get_device
-from plastibench.errors import RequestError, count
+from plastibench.errors import DataError, RequestError, count
+from plastibench.experiments.spec import Spec
 from plastibench.plugins.registry import Registry
+from plastibench.runner.context import RunContext
+from plastibench.runner.data import load_checksum
 from plastibench.store.record import Record
 from plastibench.store.run_source import RunSource
 from plastibench.training.protocol import VERSION
@@ -58,6 +61,27 @@ def why_not_runnable(
         except RequestError as error:
             reasons[record.id] = str(error)
     return reasons
+
+
+def why_no_data(records: Iterable[Record], context: RunContext) -> dict[str, str]:
+    """Return the reason for each run whose data cannot be loaded here, by its id."""
+    by_condition: dict[str, str] = {}
+    reasons = {}
+    for record in records:
+        if record.condition_id not in by_condition:
+            by_condition[record.condition_id] = _data_problem(record.spec, context)
+        if by_condition[record.condition_id]:
+            reasons[record.id] = by_condition[record.condition_id]
+    return reasons
+
+
+def _data_problem(spec: Spec, context: RunContext) -> str:
+    """Return why the data of a run cannot be loaded; empty if they can."""
+    try:
+        load_checksum(spec, context)
+    except (DataError, RequestError) as error:
+        return str(error)
+    return ""
 
 
 def _in_turns(groups: list[list[Record]], draw: random.Random) -> list[Record]:

@@ -17,10 +17,12 @@ from plastibench.experiments.spec import Part
 from plastibench.plugins.plugin import Plugin
 from plastibench.plugins.source import Source
 from plastibench.store.record import Record
+from plastibench.store.record_diff import differences
 from plastibench.store.recorded_runs import RecordedRuns
 from plastibench.store.records_file import MAX_BYTES, read_records
 from plastibench.store.run_store import Store
 from plastibench.store.tuned_settings import TunedSettings
+from plastibench.store.verifications import Mark, save
 
 RUN = a_run("mine", 0)
 KEY = ("method", "mine", RUN.spec.method.code)
@@ -113,7 +115,8 @@ def _in_provenance(**values: Any) -> Callable[[dict[str, Any]], object]:
             True,
             "line 8: run .* stage 1: train_seconds is -0.5: it must be 0 or",
         ),
-        (_in_stage(train_flops=10**400), True, "line 8: run .* stage 1: train_flops is 1000.*: it must be"),
+        (_in_stage(train_flops=10**300), True, "line 8: run .* stage 1: train_flops is 1000.*: it must be"),
+        (_in_stage(train_loss=10**400), True, "line 8: train_loss is 1000"),
         (
             lambda run: [row.update(data="x") for row in run["stages"]],
             True,
@@ -186,6 +189,38 @@ def test_lines_that_are_no_plain_json_are_refused(path: Path) -> None:
         path.write_bytes(lzma.compress("\n".join([*lines[:-1], line, ""]).encode()))
         with pytest.raises(RequestError, match=f"is refused: {expected}"):
             read_records(path)
+
+
+def test_source_and_tunings_are_there_once(tmp_path: Path) -> None:
+    tuned = {RUN.variant_id: TunedSettings("a study", 20, 7)}
+    path = a_file(tmp_path / "f", [RUN], plugins={KEY: a_plugin()}, tuned=tuned)
+    head, plugin, origin, run = lines_of(path)
+    for lines, expected in (
+        ([head, plugin, plugin, origin, run], "line 3: the source of method mine is in the file twice"),
+        ([head, plugin, origin, origin, run], f"line 4: two tunings .* chosen variant {RUN.variant_id}"),
+    ):
+        with pytest.raises(RequestError, match=f"is refused: {expected}"):
+            read_records(put_together(path, lines))
+
+
+def test_of_two_marks_of_a_run_that_of_its_content_counts(tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in "abc"]
+    for folder, record in zip(folders, (RUN, RUN, RUN.with_provenance(host="other")), strict=True):
+        folder.mkdir()
+        save(folder, {RUN.id: Mark.of("equal", record, record)})
+    files = [a_file(folder / "f", [RUN]) for folder in folders]
+    for paths in (files, files[::-1]):
+        assert RecordedRuns.from_paths(paths).verifications()[RUN.id].digest == RUN.digest
+    assert RecordedRuns.from_paths(files[2:]).verifications() == {}
+
+
+def test_a_column_that_only_one_of_two_equal_versions_has_is_a_difference() -> None:
+    invented = replace(RUN, stages=[{**row, "log.units_recycled": 3} for row in RUN.stages])
+    labels = ("in a", "in b")
+    expected = "stage 1, log.units_recycled: absent in a, 3 in b"
+    assert next(differences(RUN, invented, labels)) == expected
+    assert next(differences(invented, RUN, labels)) == "stage 1, log.units_recycled: 3 in a, absent in b"
+    assert not list(differences(RUN, invented.with_provenance(plastibench="9"), labels))
 
 
 def test_a_run_that_was_changed_with_its_digest_is_noticed_by_that_of_the_file(path: Path) -> None:

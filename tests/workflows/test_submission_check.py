@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from support.commands import CommandResult, command, plugin, script, small_run
 from support.recorded import a_file, forge, lines_of, put_together, set_accuracy
 from support.reports import a_run, some_runs
@@ -152,6 +153,40 @@ def test_new_runs_that_need_unread_source_are_accepted_only_if_that_is_said(
     assert "- run again, equal: " in done.out
 
 
+@pytest.mark.heavy
+def test_rows_whose_data_are_missing_are_not_waived_with_those_of_other_hardware(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for number in range(200):
+        image = tmp_path / "images" / "ab"[number % 2] / f"{number}.png"
+        image.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (number, 200 * (number % 2), 7)).save(image)
+    words = ("--task", "image_folder", "--set", "folder=images", "--set", "resolution=8")
+    home, desk = tmp_path / "home", Desk(tmp_path)
+    assert small_run(home, *words, "--method", "warm,cold", "--seeds", SEEDS).status == 0
+    a_file(desk.submitted, committed(Store(home).records()))
+    assert desk.check("--self-reported").status == 0
+    shutil.rmtree("images")
+    refused = desk.check("--self-reported")
+    assert refused.status == 1
+    assert "problem: `10 of 10 new runs cannot be run again: there is no folder" in refused.out
+    assert "images is looked for in the current folder" in refused.out
+    assert "; --without-data accepts them as they are" in refused.out
+    said = desk.check("--without-data", "--add")
+    assert (said.status, "- `self-reported: 10 of 10 new runs cannot" in said.out) == (0, True)
+
+
+@pytest.mark.heavy
+def test_a_check_that_fails_says_so_in_the_comment(desk: Desk, tmp_path: Path) -> None:
+    marks, before = tmp_path / "verified.json", desk.board.read_bytes()
+    marks.mkdir()
+    checked = desk.check("--add", "--comment", tmp_path / "comment.md")
+    assert (checked.status, desk.board.read_bytes() == before) == (1, True)
+    assert checked.out == f"**Not accepted**: `{marks} cannot be read: Is a directory`\n"
+    assert (tmp_path / "comment.md").read_text() == checked.out
+
+
 NAMES = {"task": "digits", "methods": ("warm", "cold")}
 
 
@@ -161,8 +196,12 @@ def of_shipped(run: Record, **provenance: Any) -> Record:
     return replace(run, spec=replace(run.spec, model=model)).with_provenance(weights="w", **provenance)
 
 
-def dash(seeds: Iterable[int], max_steps: int | None = None, **provenance: Any) -> list[Record]:
-    recipe = {} if max_steps is None else {"max_steps": max_steps}
+RECIPE = ("max_steps", "augment")
+
+
+def dash(seeds: Iterable[int], **more: Any) -> list[Record]:
+    recipe = {name: value for name, value in more.items() if name in RECIPE}
+    provenance = {name: value for name, value in more.items() if name not in RECIPE}
     return [of_shipped(a_run("dash", seed, "digits", **recipe), **provenance) for seed in seeds]
 
 
@@ -176,7 +215,8 @@ def longer(run: Record) -> Record:
 
 
 def tuned_by(study: str, record: Record, **changes: Any) -> dict[str, TunedSettings]:
-    return {record.variant_id: TunedSettings(study, **{"trials": 20, "trial": 3, **changes})}
+    fields = {"trials": 20, "trial": 3, "data": record.data, "passes": 1e6, **changes}
+    return {record.variant_id: TunedSettings(study, **fields)}
 
 
 @pytest.mark.parametrize(
@@ -210,6 +250,36 @@ def tuned_by(study: str, record: Record, **changes: Any) -> dict[str, TunedSetti
             dash(range(5)),
             {"tuned": tuned_by("s", dash([0])[0], data="another")},
             "study s chose settings on data another, not on those of its runs",
+        ),
+        (
+            dash(range(5)),
+            {"tuned": tuned_by("s", dash([0])[0], data=None)},
+            "study s chose settings on no known data, not on those of its runs",
+        ),
+        (
+            dash(range(5)),
+            {"tuned": tuned_by("s", dash([0])[0], trial=20)},
+            "study s chose trial 20 of 20: the last one is 19",
+        ),
+        (
+            dash(range(5)),
+            {"tuned": tuned_by("s", dash([0])[0], passes=None)},
+            "study s does not say how many passes its trials took",
+        ),
+        (
+            dash(range(5), augment=True),
+            {"tuned": tuned_by("s", dash([0], augment=True)[0], instead_of={"augment": False})},
+            "study s chose augment in place of false: only numbers are searched",
+        ),
+        (
+            [*dash(range(4)), *dash([4], threads=3)],
+            {},
+            r"the runs are mixed: threads is None in run \w+ \(.* and 3 in run",
+        ),
+        (
+            [*dash(range(4)), *dash([4], compiler="inductor")],
+            {},
+            "the runs are mixed: compiler is None in run .* and inductor in run",
         ),
         (
             dash(range(5), max_steps=9000),

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,23 @@ def test_elsewhere_the_spread_of_the_other_seeds_decides(
     assert answer.status == status, answer.err
     assert "equal bits are not promised: torch 2.99 and" in answer.out
     assert f"is {where} the 95 % prediction interval of 2 other seeds [" in answer.out
+
+
+def test_made_up_seeds_that_lie_far_apart_make_no_room(path: Path) -> None:
+    for place, share in ((-3, 0.05), (-2, 0.95), (-1, 0.5)):
+        forge(path, partial(_elsewhere, share=share), place=place)
+    answer = verify(path, last_run(path))
+    assert (answer.status, "is outside the 95 % prediction interval of 2 other" in answer.out) == (1, True)
+    alone = a_file(path, [run for run in read_records(path).runs if run.spec.method.name == "warm"])
+    # Without another method nothing tells how far seeds may be apart, but no accuracy is outside 0 to 100.
+    answer = verify(alone, last_run(alone))
+    assert "is within the 95 % prediction interval of 2 other seeds [0.00, 100.00]" in answer.out
+
+
+def _elsewhere(run: dict[str, Any], share: float) -> None:
+    run["provenance"]["torch"] = "2.99"
+    for stage in run["stages"]:
+        set_accuracy(stage, share)
 
 
 def test_on_other_data_a_run_is_repeated_if_that_is_asked_for(path: Path) -> None:

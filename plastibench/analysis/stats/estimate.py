@@ -67,15 +67,16 @@ def sample_sd(values: Sequence[float], mean: float) -> float:
     return math.sqrt(math.fsum([(value - mean) ** 2 for value in values]) / (len(values) - 1))
 
 
-def prediction_interval(values: Sequence[float]) -> tuple[float, float]:
+def prediction_interval(values: Sequence[float], max_sd: float = math.inf) -> tuple[float, float]:
     """Return the 95 % interval for one more value of the normal distribution that values come from.
 
-    It is mean +- t sd sqrt(1 + 1/n), with n - 1 degrees of freedom (Student 1908); infinite for n < 2.
+    It is mean +- t sd sqrt(1 + 1/n), with n - 1 degrees of freedom (Student 1908); infinite for n < 2. A
+    standard deviation that is larger than `max_sd` counts as that.
     """
     estimate = estimate_mean(values)
     if estimate.n < 2:
         return -math.inf, math.inf
-    half = _t_quantile(estimate.n - 1) * estimate.sd * math.sqrt(1 + 1 / estimate.n)
+    half = _t_quantile(estimate.n - 1) * min(estimate.sd, max_sd) * math.sqrt(1 + 1 / estimate.n)
     return estimate.mean - half, estimate.mean + half
 
 

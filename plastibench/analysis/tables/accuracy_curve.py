@@ -16,13 +16,15 @@ def accuracy_curve(runs: Sequence[RunMetrics]) -> list[tuple[float, float]]:
 def cost_to_match(runs: Sequence[RunMetrics], unit: Sequence[RunMetrics]) -> float | None:
     """Return the passes until the mean accuracy reaches the last one of `unit`, relative to its passes.
 
-    The accuracy is interpolated linearly between stages. None if it never gets there, or if the test set
-    grows, so that early accuracies are not on the same scale as the last one.
+    The accuracy is interpolated linearly between stages. None if it never gets there, if `unit` took no
+    passes, or if the test set grows, so that early accuracies are not on the same scale as the last one.
     """
     if not runs or not unit or not all(run.same_test for run in (*runs, *unit)):
         return None
     target = fmean(run.last for run in unit)
     unit_passes = fmean(sum(run.passes) for run in unit)
+    if not unit_passes:
+        return None
     for (passes, accuracy), (next_passes, reached) in pairwise([(0.0, 0.0), *accuracy_curve(runs)]):
         if reached >= target:
             fraction = (target - accuracy) / (reached - accuracy) if reached > accuracy else 0.0

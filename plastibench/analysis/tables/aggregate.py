@@ -229,7 +229,7 @@ def mixed_versions(tables: Sequence[ResultTable]) -> str | None:
     for table in tables:
         for row in table.rows:
             spec = row.records[0].spec
-            versions.setdefault("precision", set()).add(spec.recipe.get("precision"))
+            versions.setdefault("precision", set()).add(str(spec.recipe.get("precision")))
             versions.setdefault("version of the protocol", set()).add(spec.protocol)
             versions.setdefault("kind of stream", set()).add(STREAMS[spec.shifts_targets])
             for kind, part in spec.parts:
