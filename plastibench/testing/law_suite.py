@@ -111,6 +111,13 @@ LAWS = (
         cause="`evaluated` changes the model, its modes or a random stream",
     ),
     Law(
+        "what the test data are does not matter",
+        laws.test_data_change_nothing,
+        repeats=True,
+        every_setting=True,
+        cause="it learns or selects by them: use learner.stage.train, or learner.stage.validation",
+    ),
+    Law(
         "stopped after any step and resumed, it ends with the same bits",
         laws.interruption_changes_nothing,
         repeats=True,

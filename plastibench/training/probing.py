@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
 
+from plastibench.data.dataset import Dataset
 from plastibench.errors import RequestError
 from plastibench.plugins.probe import PER_LAYER, Probe
 from plastibench.seeding import derive_seed
@@ -21,8 +23,9 @@ class StageProbes:
         self._probes = probes
         self.begin_stage()
 
-    def begin_stage(self) -> None:
-        """Forget the values of the stage before."""
+    def begin_stage(self, test: Dataset | None = None) -> None:
+        """Forget the values of the stage before; probes measure on `test` at every moment of the new one."""
+        self._test = test
         self._values: dict[str, float] = {}
         self._cost = ProbeCost()
 
@@ -64,6 +67,7 @@ class StageProbes:
     def _measure(self, name: str, probe: Probe, learner: Learner) -> dict[str, float]:
         device, stream = learner.device, ("probe", name, learner.stage.index)
         twin, rng_state = learner.clone(*stream), device.rng_state()
+        twin.stage = replace(twin.stage, test=self._test)
         device.manual_seed(derive_seed(learner.seed, *stream))
         try:
             with torch.enable_grad():
