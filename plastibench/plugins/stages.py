@@ -1,16 +1,20 @@
 """The stages that a task yields: checked, and without an effect on torch's global generators."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from itertools import count
 from typing import Any
 
 from plastibench.data.dataset import Dataset
+from plastibench.data.described import described, named
 from plastibench.data.no_data import NoData
+from plastibench.devices import Device
 from plastibench.errors import RequestError
 from plastibench.plugins.file_reads import unwatched
 from plastibench.plugins.method import Method
-from plastibench.plugins.returned import described, named
 from plastibench.plugins.task import DataContext, Stage, Task
+from plastibench.seeding import derive_seed
 
 
 def stages_of(task: Task, seed: int, context: DataContext) -> Iterator[Stage]:
@@ -34,18 +38,30 @@ def sealed(stage: Stage, method: Method) -> Stage:
     return replace(stage, pool=None, test=None if stage.test is None else test)
 
 
+@contextmanager
+def apart(device: Device, *stream: str | int) -> Iterator[None]:
+    """Seed torch's global generators with a named stream, and put them back at the end.
+
+    What a task draws from them depends on nothing else, and what it seeds changes nothing else.
+    """
+    state = device.rng_state()
+    device.manual_seed(derive_seed(*stream))
+    try:
+        yield
+    finally:
+        device.set_rng_state(state)
+
+
 def _drawn_apart(task: Task, seed: int, context: DataContext) -> Iterator[Any]:
-    """Yield what a stream yields; whatever it draws or seeds, torch's global generators stay as they are."""
+    """Yield what a stream yields, each item made with random streams of its own."""
     stages: Iterator[Any] | None = None
-    while True:
-        state = context.device.rng_state()
-        try:
+    for position in count():
+        with apart(context.device, seed, "stream", position):
             stages = _iterator(task, seed, context) if stages is None else stages
-            stage = next(stages)
-        except StopIteration:
-            return
-        finally:
-            context.device.set_rng_state(state)
+            try:
+                stage = next(stages)
+            except StopIteration:
+                return
         yield stage
 
 
