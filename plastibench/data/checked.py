@@ -31,7 +31,7 @@ def _checked(data: Dataset, batches: Any) -> Iterator[Batch]:  # noqa: ANN401 - 
     if not isinstance(batches, Iterable):
         raise RequestError(f"{what} returns {described(batches)}: it must yield pairs (examples, labels)")
     for batch in batches:
-        problem = _problem(batch, shape)
+        problem = batch_problem(batch, shape)
         if problem is not None:
             raise RequestError(f"{what} yields {problem}")
         total += len(batch[1])
@@ -42,7 +42,7 @@ def _checked(data: Dataset, batches: Any) -> Iterator[Batch]:  # noqa: ANN401 - 
         )
 
 
-def _problem(batch: Any, shape: tuple[int, ...]) -> str | None:  # noqa: ANN401 - whatever a plug-in yields
+def batch_problem(batch: Any, shape: tuple[int, ...]) -> str | None:  # noqa: ANN401 - whatever a plug-in yields
     """Return what is wrong with a batch, and what it must be, or None."""
     if not isinstance(batch, tuple | list) or len(batch) != 2:
         return f"{described(batch)}: it must yield pairs (examples, labels)"

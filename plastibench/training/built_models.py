@@ -33,8 +33,8 @@ def build_model(task: Task, method: Method, *stream: str | int) -> nn.Module:
     check_module(model, builder)
     if not is_seeded:
         raise RequestError(
-            f"{named(builder)} seeds torch's global generator while it builds a model, so that all seeds and all "
-            "fresh models would begin alike: leave torch.manual_seed out, since the generator is seeded already"
+            f"{named(builder)} seeds torch's global generator while it builds a model, so that all seeds and "
+            "all fresh models would begin alike: leave torch.manual_seed out, the generator is seeded already"
         )
     check_trainable(model)
     _check_new(model, named(builder))
