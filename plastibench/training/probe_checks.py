@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from numbers import Real
 from typing import Any
 
 from torch import Tensor
@@ -68,10 +67,12 @@ def _check_names(who: str, probe: Probe, values: Mapping[Any, Any]) -> None:
 
 
 def _number(who: str, measurement: str, value: Any) -> float:  # noqa: ANN401 - whatever a probe returns
-    is_scalar = isinstance(value, Tensor) and value.numel() == 1 and not value.is_complex()
-    if not is_scalar and not isinstance(value, Real):
+    try:
+        if isinstance(value, str | bytes):  # which may be read as a number, and is none
+            raise TypeError
+        return float(value)
+    except (TypeError, ValueError, RuntimeError) as error:
         raise RequestError(
             f"{who} returns {measurement}={described(value)}: each measurement must be a number, NaN if "
             "there is none"
-        )
-    return float(value)
+        ) from error
