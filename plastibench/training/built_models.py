@@ -54,7 +54,7 @@ def check_logits(logits: Any, y: Tensor, task: Task, method: Method, classes: in
             f"{who} returns {described(logits)} for {len(y)} examples: it must return logits, a tensor of "
             f"shape ({len(y)}, {width})"
         )
-    if y.device.type == "cpu" and not 0 <= int(y.min()) <= int(y.max()) < logits.shape[1]:
+    if len(y) and y.device.type == "cpu" and not 0 <= int(y.min()) <= int(y.max()) < logits.shape[1]:
         raise RequestError(
             f"{named(type(task))} has labels from {int(y.min())} to {int(y.max())}, and there are logits for "
             f"{logits.shape[1]} classes: labels are 0 to {logits.shape[1] - 1}"

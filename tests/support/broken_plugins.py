@@ -38,7 +38,7 @@ class Mine(Architecture):
 
 
 def model(before: str = "pass", classes: str = "num_classes", result: str = "net") -> str:
-    """Return the source of a perceptron, given a line before it is built, its outputs, and what is returned."""
+    """Return the source of a perceptron, given a line that comes first, its outputs, and what is returned."""
     return MODEL.format(before=before, classes=classes, result=result)
 
 

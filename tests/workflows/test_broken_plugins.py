@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 
 import pytest
-import torch
 from support.broken_plugins import HIDDEN, MODELS, OWN, TASKS, VALUES, model, probe, task
 from support.commands import command, plugin
 
@@ -105,19 +104,3 @@ def test_a_law_finds_data_that_the_seed_does_not_determine(tmp_path: Path) -> No
     status, text = check(tmp_path, task(result=OWN, batch="yield x + random.random(), y"))
     assert status == 1
     assert the_line(text, "two streams of seed 0 differ in stage 0").startswith("failed")
-
-
-DRAWS = "replace(splits, train=Own(train.x.float() + torch.randn(100, 1, 8, 8), train.y))"
-
-
-@pytest.mark.parametrize(
-    "source", [task(before="torch.manual_seed(0)"), task(result=DRAWS)], ids=["seeds", "draws"]
-)
-def test_what_a_task_seeds_or_draws_depends_on_no_run_and_changes_none(source: str, tmp_path: Path) -> None:
-    for state in (1, 2):  # the second time, what was drawn the first time is compared
-        torch.manual_seed(state)
-        before = torch.get_rng_state()
-        status, text, _ = run(tmp_path, "task", source, seeds=state)
-        assert status == 0, text
-        torch.manual_seed(state)
-        assert torch.equal(before, torch.get_rng_state())

@@ -288,7 +288,7 @@ def test_what_has_no_laws_and_what_is_no_file_is_refused(tmp_path: Path) -> None
     regime += "    def window_size(self, chunks, scale):\n        return 1\n"
     status, text = check(tmp_path, regime)
     assert status == 2
-    assert text.startswith("plastibench: no method or model to check named 'mine'")
+    assert text.startswith("plastibench: no method, model, probe or task to check named 'mine'")
     missing = command("check", tmp_path / "nothing.py")
     assert (missing.status, missing.err) == (
         2,
