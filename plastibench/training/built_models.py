@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from typing import Any
+from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
-from torch.utils.weak import WeakIdKeyDictionary
 
 from plastibench.data.described import described, is_own, named
 from plastibench.errors import RequestError
@@ -16,8 +16,9 @@ from plastibench.plugins.method import Method
 from plastibench.plugins.task import Task
 from plastibench.seeding import derive_seed, seeded_init
 
-_known: Any = WeakIdKeyDictionary()
-"""The trained parameters of all models that have been built and are still there."""
+_known: WeakSet[nn.Module] = WeakSet()
+"""The layers of all models that have been built and are still there. Not their parameters: torch refuses to
+move one to some devices while anything refers to it weakly."""
 
 
 def build_model(task: Task, method: Method, *stream: str | int) -> nn.Module:
@@ -69,13 +70,15 @@ def num_outputs(task: Task) -> int | None:
 
 
 def _check_new(model: nn.Module, who: str) -> None:
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    if any(parameter in _known or parameter.is_meta for parameter in trained):
+    """Raise RequestError for a model with layers of another one, or of one that was built without data."""
+    own = {layer: list(layer.parameters(recurse=False)) for layer in model.modules()}
+    trained = {layer: own[layer] for layer in own if any(p.requires_grad for p in own[layer])}
+    if any(layer in _known or any(p.is_meta for p in trained[layer]) for layer in trained):
         raise RequestError(
             f"{who} returns a model that it has built before, with the weights of another run: it must make "
             "new layers at each call"
         )
-    _known.update(dict.fromkeys(trained))
+    _known.update(trained)
 
 
 def _builder(task: Task, method: Method) -> type:
