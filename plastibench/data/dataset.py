@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from plastibench.data.augment import Augmentation
+from plastibench.data.checked import checked
 from plastibench.distributed.ranks import Part, Ranks
 from plastibench.errors import DataError
 
@@ -81,7 +82,7 @@ class Dataset(ABC):
         `start` is the number of the first batch, as a resumed epoch needs it. Override it if a part costs
         less than the whole batch, or if the batches before the first one need not be prepared.
         """
-        batches = self.batches(size, order, augment)
+        batches = checked(self, self.batches(size, order, augment))
         for _ in range(start):
             next(batches)
         return ((part.of(x), part.of(y), part) for x, y in batches for part in [ranks.part(len(y))])
@@ -91,7 +92,7 @@ class Dataset(ABC):
 
         Override it if something cheaper than a pass over all batches knows them.
         """
-        return torch.cat([y.cpu() for _, y in self.batches(DIGEST_BLOCK)])
+        return torch.cat([y.cpu() for _, y in checked(self, self.batches(DIGEST_BLOCK))])
 
     def with_labels(self, labels: Tensor) -> Self:
         """Return the same examples with other labels, shape (n,) int64 on the CPU."""
@@ -106,7 +107,7 @@ class Dataset(ABC):
 
         Override it if something cheaper than a pass over all batches identifies the data.
         """
-        for batch in self.batches(DIGEST_BLOCK):
+        for batch in checked(self, self.batches(DIGEST_BLOCK)):
             for tensor in batch:
                 _update(state, tensor)
 

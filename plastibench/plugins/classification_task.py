@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from plastibench.data.described import described, named
 from plastibench.data.images import DatasetSplits
 from plastibench.errors import RequestError
 from plastibench.plugins.architecture import Architecture, LayerFactories, Shape
 from plastibench.plugins.code_names import names_in
 from plastibench.plugins.fields import setting
+from plastibench.plugins.layers import check_module
 from plastibench.plugins.recipe import Recipe
 from plastibench.plugins.regime import Examples, Regime, Stream, Window
 from plastibench.plugins.regimes.accumulate import Accumulate
+from plastibench.plugins.stages import apart
 from plastibench.plugins.task import DataContext, Pool, Stage, Task
 from plastibench.plugins.values import show
 from plastibench.seeding import generator
@@ -86,7 +89,7 @@ class ClassificationTask(Task):
 
     def stream(self, seed: int, context: DataContext) -> Iterator[Stage]:
         """Yield the stages of a seed. Their data are slices of one tensor."""
-        whole = self.load(context)
+        whole = self._load(context)
         order, train_sizes, validation_sizes = self._split(whole, seed)
         train = whole.train.take(order[: sum(train_sizes)])
         validation = whole.train.take(order[sum(train_sizes) :])
@@ -123,7 +126,9 @@ class ClassificationTask(Task):
             activation=activation or nn.ReLU, norm=norm or self.architecture.default_norm()
         )
         num_outputs = self.regime.num_outputs(self.output_classes())
-        return self.architecture.build(self.input_shape(), num_outputs, factories)
+        model = self.architecture.build(self.input_shape(), num_outputs, factories)
+        check_module(model, type(self.architecture))
+        return model
 
     @classmethod
     def recipes(cls, architecture: Architecture) -> Mapping[str, Recipe]:
@@ -132,6 +137,27 @@ class ClassificationTask(Task):
         equal_steps = replace(standard, **EQUAL_STEPS)
         presets = {name: replace(standard, **changes) for name, changes in cls.recipe_presets.items()}
         return {"standard": standard, "equal_steps": equal_steps, **presets}
+
+    def _load(self, context: DataContext) -> DatasetSplits:
+        """Return the whole data set. Raises RequestError if the subclass returns something else."""
+        with apart(context.device, "data"):  # of no seed: the same data for all
+            whole: Any = self.load(context)
+        name, classes = named(type(self)), self.output_classes()
+        if not isinstance(whole, DatasetSplits):
+            raise RequestError(
+                f"load of {name} returns {described(whole)}: it must return DatasetSplits, as "
+                "self.preprocess or row_splits makes them"
+            )
+        if tuple(whole.train.shape) != tuple(self.input_shape()):
+            raise RequestError(
+                f"load of {name} returns examples of shape {tuple(whole.train.shape)}, and shape of the task "
+                f"is {tuple(self.input_shape())}: they must be equal"
+            )
+        if whole.num_classes > classes:
+            raise RequestError(
+                f"load of {name} returns {whole.num_classes} classes, and the task has num_classes={classes}"
+            )
+        return whole
 
     def _check_taken(self) -> None:
         """Raise RequestError for a setting that the class's own `stream` would ignore."""

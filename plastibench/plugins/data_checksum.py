@@ -7,7 +7,7 @@ from dataclasses import replace
 from plastibench.errors import RequestError
 from plastibench.plugins.classification_task import ClassificationTask
 from plastibench.plugins.fields import setting_names
-from plastibench.plugins.file_reads import unwatched
+from plastibench.plugins.stages import stages_of
 from plastibench.plugins.task import DataContext, Stage, Task
 
 REFERENCE_SEED = 0
@@ -33,7 +33,7 @@ def _stream_checksum(task: Task, context: DataContext, *, held_out_test: bool) -
             task = replace(task, validation=0.0)  # type: ignore[call-arg]
     state = hashlib.sha256()
     tested = None
-    for stage in unwatched(task.stream, REFERENCE_SEED, context):
+    for stage in stages_of(task, REFERENCE_SEED, context):
         state.update(repr((stage.index, stage.chunks)).encode())
         stage.train[max(0, len(stage.train) - stage.num_new) :].update_digest(state)
         if not held_out_test and stage.test is not None and stage.test is not tested:

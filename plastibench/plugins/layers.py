@@ -14,6 +14,7 @@ from torch.nn.parameter import is_lazy
 from torch.nn.utils.parametrize import is_parametrized
 from torch.overrides import TorchFunctionMode
 
+from plastibench.data.described import described, named
 from plastibench.errors import RequestError, unknown
 
 Scope = Literal["all", "layers", "module_weights"]
@@ -111,6 +112,15 @@ def untouched_parameters(model: nn.Module) -> list[str]:
     return [name for name, p in model.named_parameters() if p.requires_grad and p not in known]
 
 
+def check_module(model: object, builder: type) -> None:
+    """Raise RequestError, which names the class that has built a model and its file, if it is no module."""
+    if not isinstance(model, nn.Module):
+        raise RequestError(
+            f"{named(builder)} builds {described(model)}: it must return a torch.nn.Module that maps "
+            "(b, *shape) to logits (b, num_classes)"
+        )
+
+
 def check_trainable(model: nn.Module) -> None:
     """Raise RequestError for a model that no optimizer can train."""
     for name, parameter in model.named_parameters():
@@ -126,16 +136,16 @@ def _check_memory(model: nn.Module) -> None:
     sharing: dict[int, list[tuple[str, Parameter]]] = {}
     for name, parameter in model.named_parameters():
         sharing.setdefault(parameter.untyped_storage()._cdata, []).append((name, parameter))
-    for named in sharing.values():
-        if len(named) == 1:
+    for users in sharing.values():
+        if len(users) == 1:
             continue
-        storage = named[0][1].untyped_storage()
-        uses = torch.zeros(storage.nbytes() // named[0][1].element_size(), dtype=torch.int32)
-        for name, parameter in named:
+        storage = users[0][1].untyped_storage()
+        uses = torch.zeros(storage.nbytes() // users[0][1].element_size(), dtype=torch.int32)
+        for name, parameter in users:
             uses.as_strided(parameter.shape, parameter.stride(), parameter.storage_offset()).add_(1)
             if uses.max() > 1:
                 raise RequestError(
-                    f"{name} of the model is a view of {named[0][0]}: share the parameter itself, as in "
+                    f"{name} of the model is a view of {users[0][0]}: share the parameter itself, as in "
                     "b.weight = a.weight"
                 )
 

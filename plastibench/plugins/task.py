@@ -46,7 +46,8 @@ class Stage:
     validation: Dataset | None
     """Held out from the same chunks, for tuning; None without validation data."""
     test: Dataset | None
-    """Read once per stage, for tables; None in tuning runs, which must not read it."""
+    """Read once per stage, for tables; None in tuning runs, which must not read it. A method can read it in
+    `after_stage` alone, to report."""
     checksum: str = ""
     """Of the whole data set, set by ClassificationTask; another stream's is computed from its stages."""
     left_out: tuple[str, ...] = ()

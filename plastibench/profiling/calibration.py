@@ -11,8 +11,8 @@ import torch
 
 from plastibench.experiments.spec import Spec, build
 from plastibench.plugins.classification_task import ClassificationTask
-from plastibench.plugins.file_reads import unwatched
 from plastibench.plugins.recipe_changes import trained_task
+from plastibench.plugins.stages import stages_of
 from plastibench.profiling.stage_times import StageSize, StageTime, work
 from plastibench.runner.context import RunContext
 from plastibench.training import protocol
@@ -126,7 +126,7 @@ def evaluate_batch(spec: Spec, context: RunContext) -> None:
     with suppress(Exception), torch.random.fork_rng(devices=[]):
         task, method = build(spec, context.registry)
         where = context.data_context
-        train = next(unwatched(task.stream, spec.seed, where)).train
+        train = next(stages_of(task, spec.seed, where)).train
         examples = train.take(torch.arange(task.recipe.test_batch_size) % len(train))
         model = where.device.prepare_model(method.build(task))
         evaluate(model, examples, task.recipe, where.device)

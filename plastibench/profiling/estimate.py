@@ -8,7 +8,7 @@ from time import perf_counter
 
 from plastibench.experiments.spec import Spec, build, by_condition, canonical
 from plastibench.plugins.classification_task import ClassificationTask
-from plastibench.plugins.file_reads import unwatched
+from plastibench.plugins.stages import stages_of
 from plastibench.profiling.calibration import step_limit, time_first_stages
 from plastibench.profiling.stage_times import StageSize, StageTime, predict_range, predict_seconds
 from plastibench.runner.context import RunContext
@@ -126,7 +126,7 @@ def stage_sizes(spec: Spec, context: RunContext) -> list[StageSize]:
             stage.num_new,
             0 if spec.held_out_test or stage.test is None else len(stage.test),
         )
-        for stage in unwatched(task.stream, spec.seed, context.data_context)
+        for stage in stages_of(task, spec.seed, context.data_context)
     ]
 
 

@@ -17,7 +17,7 @@ def check(
     progress: bool | None = None,
     **arguments: Unpack[WorkspaceArguments],
 ) -> pd.DataFrame:
-    """Run the laws over a method or a model, as `plastibench check` does: in seconds, on the CPU, offline.
+    """Run the laws over a method, model, probe or task, as `plastibench check` does: on the CPU, in seconds.
 
     Args:
         plugin: A class, or the name of a plug-in.

@@ -9,7 +9,8 @@ from plastibench.data.fetch import no_downloads
 from plastibench.errors import DataError, RequestError, explain
 from plastibench.experiments.spec import Spec, build, by_condition
 from plastibench.plugins.data_checksum import data_checksum
-from plastibench.plugins.file_reads import check_unchanged, unwatched
+from plastibench.plugins.file_reads import check_unchanged
+from plastibench.plugins.stages import stages_of
 from plastibench.plugins.task import Stage, Task
 from plastibench.runner.checkpointing import RunHistory
 from plastibench.runner.context import RunContext
@@ -44,7 +45,7 @@ def load_checksum(spec: Spec, context: RunContext) -> str:
     where = context.data_context
     hint = f"the data folder is {where.data}: choose another with --data or PLASTIBENCH_DATA"
     try:
-        first = next(unwatched(task.stream, spec.seed, where))
+        first = next(stages_of(task, spec.seed, where))
         _check_augmentation(task, first)
         return data_checksum(task, first, where, held_out_test=spec.held_out_test)
     except OSError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, NoReturn, Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -142,37 +142,6 @@ class OwnData(Dataset):
             if not sizes:
                 yield from kept
                 kept = []
-
-
-class NoData(Dataset):
-    """The data of somebody who gave none: whoever looks at them is told to ask for some."""
-
-    def __init__(self, message: str) -> None:
-        self.message = message
-
-    def _missing(self) -> NoReturn:
-        raise RequestError(self.message)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Refuse."""
-        self._missing()
-
-    def __len__(self) -> int:  # noqa: PLE0303 - it raises
-        self._missing()
-
-    def __getitem__(self, part: slice) -> Self:
-        self._missing()
-
-    def take(self, indices: Tensor) -> Self:
-        """Refuse."""
-        self._missing()
-
-    def batches(
-        self, size: int, order: Tensor | None = None, augment: torch.Generator | None = None
-    ) -> Iterator[Batch]:
-        """Refuse."""
-        self._missing()
 
 
 def _is_stream(loader: DataLoader[Any]) -> bool:

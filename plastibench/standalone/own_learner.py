@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from plastibench.data.no_data import NoData
 from plastibench.errors import RequestError
 from plastibench.plugins.layers import check_trainable
 from plastibench.plugins.method import Method
@@ -21,7 +22,7 @@ from plastibench.standalone import nested
 from plastibench.standalone.fresh_models import like
 from plastibench.standalone.frozen_norms import frozen_norms, kept_in_evaluation
 from plastibench.standalone.own import Own, logits_of
-from plastibench.standalone.own_data import BatchSource, NoData, OwnData
+from plastibench.standalone.own_data import BatchSource, OwnData
 from plastibench.standalone.own_optimized_model import OwnOptimizedModel
 from plastibench.standalone.own_task import OwnDevice, own_task, recipe_of
 from plastibench.standalone.tensors import set_tensors, tensors_of

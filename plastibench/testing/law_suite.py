@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
+from plastibench.errors import explain, one_line
 from plastibench.plugins.method import Method
 from plastibench.plugins.task import Task
 from plastibench.testing import laws
@@ -44,6 +45,17 @@ class LawResult:
     verdict: Verdict
     detail: str = ""
     """What differs, the likely cause and the line; or why the law does not apply."""
+
+
+def result_of(law: str, check: Callable[[], object]) -> LawResult:
+    """Try a law that needs no settings."""
+    try:
+        check()
+    except AssertionError as error:
+        return LawResult(law, "failed", one_line(str(error)))
+    except Exception as error:  # whatever the plug-in raises
+        return LawResult(law, "failed", explain(error))
+    return LawResult(law, "passed")
 
 
 def _has_no_off(cls: type[Method]) -> str | None:
@@ -109,6 +121,13 @@ LAWS = (
         laws.evaluation_changes_nothing,
         repeats=True,
         cause="`evaluated` changes the model, its modes or a random stream",
+    ),
+    Law(
+        "what the test data are does not matter",
+        laws.test_data_change_nothing,
+        repeats=True,
+        every_setting=True,
+        cause="it learns or selects by them: use learner.stage.train, or learner.stage.validation",
     ),
     Law(
         "stopped after any step and resumed, it ends with the same bits",

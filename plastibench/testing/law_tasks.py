@@ -11,8 +11,9 @@ from typing import Any
 
 from plastibench.plugins.architecture import Architecture
 from plastibench.plugins.registry import Registry
-from plastibench.plugins.task import Task
+from plastibench.plugins.task import DataContext, Task
 from plastibench.plugins.values import from_json
+from plastibench.testing.run_trace import data_context
 
 FILE = Path(__file__).with_name("check.toml")
 
@@ -20,8 +21,10 @@ FILE = Path(__file__).with_name("check.toml")
 class LawTasks:
     """Makes the tasks."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, context: DataContext | None = None) -> None:
+        """Make the tasks from the plug-ins there are; `context` is where a task of one's own has its data."""
         self.registry = registry
+        self.context = context or data_context()
 
     @cached_property
     def tables(self) -> Mapping[str, Any]:

@@ -21,6 +21,7 @@ from plastibench.plugins.values import from_json
 from plastibench.seeding import derive_seed
 from plastibench.store.checkpoint import pack
 from plastibench.testing.cpu_graphs import CapturingCpu, FusedCpu
+from plastibench.testing.other_test import with_other_test
 from plastibench.testing.real_cost import count_passes, real_flops_counter
 from plastibench.testing.run_trace import (
     MakeMethod,
@@ -133,6 +134,17 @@ def probes_change_nothing(task: Task, make_method: MakeMethod, probes: Mapping[s
     assert_equal_runs(plain, probed, f"a probe changes a run of {type(method).__name__}", ignore=ignore)
     missing = units_of(probes).keys() - measured
     assert not missing, f"not measured: {', '.join(sorted(missing))}"
+
+
+def test_data_change_nothing(task: Task, make_method: MakeMethod) -> None:
+    """A run has the same weights if it holds the test data out, as in a tuning, and on other test data."""
+    method = make_method()
+    whole, name = whole_run(task, method), type(method).__name__
+    held_out = trace_run(task, method, measures=protocol.Measures(held_out_test=True))
+    message = f"runs of {name} with the test data and without them: weights"
+    assert_equal_trees(whole.weights, held_out.weights, message)
+    other = trace_run(with_other_test(task), method)
+    assert_equal_trees(whole.weights, other.weights, f"runs of {name} on other test data: weights")
 
 
 def counted_cost_equals_real_cost(task: Task, make_method: MakeMethod, num_classes: int) -> None:

@@ -5,24 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from plastibench.errors import RequestError, explain, one_line
+from plastibench.errors import RequestError
 from plastibench.plugins.method import Method
 from plastibench.plugins.plugin import Plugin
 from plastibench.testing import laws
-from plastibench.testing.law_suite import LawResult, Verdict
+from plastibench.testing.law_suite import LawResult, result_of
 from plastibench.testing.law_tasks import LawTasks
 from plastibench.training.head import find_head
 from plastibench.training.hidden_units import hidden_units
-
-
-def _verdict(check: Callable[[], object]) -> tuple[Verdict, str]:
-    try:
-        check()
-    except AssertionError as error:
-        return "failed", one_line(str(error))
-    except Exception as error:  # whatever the plug-in raises
-        return "failed", explain(error)
-    return "passed", ""
 
 
 class ModelCheck:
@@ -58,7 +48,7 @@ class ModelCheck:
             ),
         }
         for name, check in checks.items():
-            yield LawResult(name, *_verdict(check))
+            yield result_of(name, check)
         yield self._methods()
 
     def _methods(self) -> LawResult:

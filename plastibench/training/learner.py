@@ -12,17 +12,18 @@ from plastibench.data.dataset import batch_bounds
 from plastibench.devices import Device
 from plastibench.devices.device import arranged
 from plastibench.distributed.ranks import SOLO, Ranks
-from plastibench.plugins.layers import check_trainable, note_scopes, noted_scopes, weight_layers
+from plastibench.plugins.layers import note_scopes, noted_scopes, weight_layers
 from plastibench.plugins.method import Method
 from plastibench.plugins.recipe_changes import trained_task
 from plastibench.plugins.task import Stage, Task
-from plastibench.seeding import generator, seeded_init
+from plastibench.seeding import generator
 from plastibench.training import flops, optimizer_checks
 from plastibench.training.batch_norm import (
     averaged_batch_norm_statistics,
     batch_norms,
     training_batch_norms,
 )
+from plastibench.training.built_models import build_model
 from plastibench.training.cost import Cost
 from plastibench.training.counted_passes import CountedPasses
 from plastibench.training.head import find_head
@@ -122,16 +123,13 @@ class Learner(CountedPasses, OptimizedModel):
         point get the same weights.
         """
         index = self.stage.index if hasattr(self, "stage") else 0
-        with seeded_init(self.seed, "init", index, self._drawn):
-            model = self._method.build(self.task)
-        check_trainable(model)
+        model = build_model(self.task, self._method, self.seed, "init", index, self._drawn)
         self._drawn += 1
         return self.device.prepare_model(model)
 
     def initial_model(self) -> nn.Module:
         """Return the model as it was at the start of the run, on the device."""
-        with seeded_init(self.seed, "init", 0, 0):
-            return self.device.prepare_model(self._method.build(self.task))
+        return self.device.prepare_model(build_model(self.task, self._method, self.seed, "init", 0, 0))
 
     def steps_per_epoch(self) -> int:
         """Return the number of steps in an epoch over all training data of the stage."""

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
 
-from plastibench.errors import RequestError
+from plastibench.data.dataset import Dataset
 from plastibench.plugins.probe import PER_LAYER, Probe
 from plastibench.seeding import derive_seed
 from plastibench.training.cost import ProbeCost, measured
 from plastibench.training.learner import Learner
+from plastibench.training.probe_checks import checked_values, data_unchanged
 
 
 class StageProbes:
@@ -21,8 +23,9 @@ class StageProbes:
         self._probes = probes
         self.begin_stage()
 
-    def begin_stage(self) -> None:
-        """Forget the values of the stage before."""
+    def begin_stage(self, test: Dataset | None = None) -> None:
+        """Forget the values of the stage before; probes measure on `test` at every moment of the new one."""
+        self._test = test
         self._values: dict[str, float] = {}
         self._cost = ProbeCost()
 
@@ -64,15 +67,15 @@ class StageProbes:
     def _measure(self, name: str, probe: Probe, learner: Learner) -> dict[str, float]:
         device, stream = learner.device, ("probe", name, learner.stage.index)
         twin, rng_state = learner.clone(*stream), device.rng_state()
+        twin.stage = replace(twin.stage, test=self._test)
         device.manual_seed(derive_seed(learner.seed, *stream))
         try:
-            with torch.enable_grad():
+            with torch.enable_grad(), data_unchanged(name, probe, twin.stage):
                 values = probe.measure(twin)
         finally:
             device.set_rng_state(rng_state)
         self._cost.add(twin.cost)
-        _check_names(name, probe, values)
-        return {measurement: float(value) for measurement, value in values.items()}
+        return checked_values(name, probe, values)
 
 
 def column(probe: Probe, name: str, measurement: str, moment: str) -> str:
@@ -89,13 +92,3 @@ def units_of(probes: Mapping[str, Probe]) -> dict[str, str]:
         if not measurement.endswith(PER_LAYER)
         for moment in probe.moments
     }
-
-
-def _check_names(name: str, probe: Probe, values: Mapping[str, float]) -> None:
-    """Raise RequestError if a probe has not returned the measurements that it declares."""
-    per_layer = {key.removesuffix(PER_LAYER) for key in probe.units if key.endswith(PER_LAYER)}
-    found = {key for key in values if not (key.endswith("]") and key.partition("[")[0] in per_layer)}
-    if found != {key for key in probe.units if not key.endswith(PER_LAYER)}:
-        raise RequestError(
-            f"probe {name} returns {', '.join(sorted(values))}, but declares {', '.join(sorted(probe.units))}"
-        )

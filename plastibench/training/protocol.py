@@ -14,11 +14,11 @@ from torch import nn
 from plastibench.devices.graph_capture import GraphCapturer
 from plastibench.errors import RequestError, count
 from plastibench.plugins.data_checksum import data_checksum
-from plastibench.plugins.file_reads import unwatched
 from plastibench.plugins.layers import unsupported_weights
 from plastibench.plugins.method import Method, call_hook
 from plastibench.plugins.probe import ARRIVAL, STAGE_END, STAGE_START, Probe
-from plastibench.plugins.task import DataContext, Pool, Task
+from plastibench.plugins.stages import sealed, stages_of
+from plastibench.plugins.task import DataContext, Pool, Stage, Task
 from plastibench.training import state
 from plastibench.training.callbacks import Checkpointer, StateDict, TrainingCallback
 from plastibench.training.cost import Cost
@@ -100,7 +100,7 @@ def run(
     probes = StageProbes(measures.probes)
     learner: Learner | None = None
     checksum: str | None = None
-    for arrived in unwatched(task.stream, seed, context):
+    for arrived in stages_of(task, seed, context):
         if checksum is None:
             checksum = data_checksum(task, arrived, context, held_out_test=measures.held_out_test)
             checkpointer.check_data(checksum)
@@ -114,17 +114,17 @@ def run(
         if learner is None:
             learner = Learner(task, method, seed, context.device, context.ranks)
             capturer = _graph_capturer(learner, method, callback)
-        stage = replace(stage, pool=None, test=None if measures.held_out_test else stage.test)
-        learner.begin_stage(stage)
+        stage = replace(stage, test=None if measures.held_out_test else stage.test)
+        learner.begin_stage(sealed(stage, method))
         learner.ranks.at(stage.index, 0, 0)
-        probes.begin_stage()
+        probes.begin_stage(stage.test)
         _start_stage(learner, method, checkpointer, resumed, probes)
         options: dict[str, Any] = {"capturer": capturer, "resumed": resumed, "probes": probes}
         trainer = Trainer(learner, method, callback, checkpointer, **options)
         trained = trainer.run()
         del trainer  # and the memory of its captured steps
         resumed = None
-        result = _evaluate(learner, method, trained, probes, arrived.pool)
+        result = _evaluate(learner, method, trained, probes, stage)
         with learner.cost.measure("remedy", context.device):
             call_hook(method, "after_stage", learner)
         yield replace(result, logged=learner.logged())
@@ -216,20 +216,21 @@ def _choose(learner: Learner, model: nn.Module, pool: Pool) -> None:
 
 
 def _evaluate(
-    learner: Learner, method: Method, trained: TrainResult, probes: StageProbes, pool: Pool | None
+    learner: Learner, method: Method, trained: TrainResult, probes: StageProbes, stage: Stage
 ) -> StageResult:
     """Evaluate the model that the method chooses, on the test, validation and pool data that there are."""
-    recipe, stage, cost = learner.task.recipe, learner.stage, learner.cost
+    recipe, cost = learner.task.recipe, learner.cost
     with cost.measure("remedy", learner.device):
         model = method.evaluated(learner)
+    learner.stage = replace(stage, pool=None)  # with the test data, which the method may now see
     how: dict[str, Any] = {"ranks": learner.ranks, "capturer": learner.capturer}
     with cost.measure("evaluation", learner.device):
         test, validation = (
             None if data is None else evaluate(model, data, recipe, learner.device, stage.num_classes, **how)
             for data in (stage.test, stage.validation)
         )
-        if pool is not None:
-            _choose(learner, model, pool)
+        if stage.pool is not None:
+            _choose(learner, model, stage.pool)
     for metrics in (test, validation):
         if metrics is not None:
             cost.evaluation_forwards += metrics.num_examples

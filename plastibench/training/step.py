@@ -16,6 +16,7 @@ from plastibench.seeding import derive_seed
 from plastibench.training import flops
 from plastibench.training.batch_counters import BatchCounters
 from plastibench.training.batch_norm import frozen_batch_norm_statistics
+from plastibench.training.built_models import check_logits, num_outputs
 from plastibench.training.callbacks import TrainingCallback
 from plastibench.training.cast_weights import weights_cast_together
 from plastibench.training.cost import RemedyWork
@@ -57,7 +58,7 @@ class TrainStep:
         self._find_flops()
         self._forward = CompiledForward(learner.device, self.recipe.batch_size, on_log)
         self._counters = BatchCounters()
-        self._is_checked = False
+        self._is_checked = self._has_logits = False
         self._graphed = None if capturer is None else GraphedStep[StepCounts](capturer, on_log)
 
     def __call__(self, x: Tensor, y: Tensor, part: Part | None = None) -> None:
@@ -106,7 +107,7 @@ class TrainStep:
             statistics = self._batch_norm_statistics(len(passes))
             autocast, shared = device.autocast(self.recipe.precision), learner.ranks.synchronized(part)
             with statistics, autocast, self._cast_weights(images), shared:
-                logits = learner.known(self._logits(images, is_first=not passes))
+                logits = learner.known(self._checked_logits(images, y, is_first=not passes))
             loss = learner.loss(logits, y)
             passes.append((logits.detach(), loss.detach()))
             total = loss + call_loss_term(self.method, learner, logits, y)
@@ -133,6 +134,17 @@ class TrainStep:
         separately = self._forward.compiles(images) or not self.learner.device.casts_together
         dtype = None if separately else AUTOCAST.get(self.recipe.precision)
         return nullcontext() if dtype is None else weights_cast_together(self.learner.model, dtype)
+
+    def _checked_logits(self, images: Tensor, y: Tensor, *, is_first: bool) -> Tensor:
+        """Return the logits; those of the first step are checked."""
+        logits = self._logits(images, is_first=is_first)
+        if not self._has_logits:
+            learner = self.learner
+            # Between stages a method may change the size of the output.
+            classes = None if learner.stage.index else num_outputs(learner.task)
+            check_logits(logits, y, learner.task, self.method, classes)
+            self._has_logits = True
+        return logits
 
     def _logits(self, images: Tensor, *, is_first: bool) -> Tensor:
         """Return the logits; if the method watches, keep the activations of the step's first pass."""

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from plastibench.errors import unknown
+from plastibench.plugins.task import DataContext
 from plastibench.runner.worker import keep_num_threads
 from plastibench.runner.workspace import Workspace
 from plastibench.system.output import plugins_to_stderr
@@ -11,8 +12,15 @@ from plastibench.testing.law_suite import LawResult
 from plastibench.testing.law_tasks import LawTasks
 from plastibench.testing.method_check import MethodCheck
 from plastibench.testing.model_check import ModelCheck
+from plastibench.testing.probe_check import ProbeCheck
+from plastibench.testing.task_check import TaskCheck
 
-CHECKS: dict[str, type[MethodCheck] | type[ModelCheck]] = {"method": MethodCheck, "model": ModelCheck}
+CHECKS: dict[str, type[MethodCheck] | type[ModelCheck] | type[ProbeCheck] | type[TaskCheck]] = {
+    "method": MethodCheck,
+    "model": ModelCheck,
+    "probe": ProbeCheck,
+    "task": TaskCheck,
+}
 """What runs the laws of each kind of plug-in that has laws."""
 
 
@@ -33,27 +41,34 @@ def check(
     """Run the laws on the CPU; `on_result` is called as soon as each has been tried.
 
     A method is tried with the settings at which it acts, its presets and its other choices, and on several
-    models; a model is trained without a remedy. Raises RequestError for a file that breaks its contract, and
-    if there is no method and no model of that name.
+    models; a model is trained, and a probe measures, without a remedy; the stages of a task are read with
+    its defaults. Raises RequestError for a file that breaks its contract, and if no plug-in that has laws
+    has that name.
     """
     registry = request.workspace.registry
     kinds = [kind for kind in CHECKS if request.name in registry.names(kind)]
     if not kinds:
         known = [name for kind in CHECKS for name in registry.names(kind)]
-        raise unknown(f"{' or '.join(CHECKS)} to check", request.name, known)
+        raise unknown("method, model, probe or task to check", request.name, known)
     plugin = registry.get(kinds[0], request.name)
     import torch
 
     found = []
     with keep_num_threads():
         torch.set_num_threads(1)  # on so few images more threads only wait for each other
-        results = CHECKS[plugin.kind](plugin, LawTasks(registry)).results()
+        results = CHECKS[plugin.kind](plugin, _tasks(request.workspace)).results()
         while (result := _next(results)) is not None:
             on_result(result)
             found.append(result)
             if request.fail_fast and result.verdict == "failed":
                 break
     return found
+
+
+def _tasks(workspace: Workspace) -> LawTasks:
+    from plastibench.devices import get_device
+
+    return LawTasks(workspace.registry, DataContext(get_device("cpu"), workspace.data, workspace.cache))
 
 
 def _next(results: Iterator[LawResult]) -> LawResult | None:

@@ -365,7 +365,6 @@ def rescaling(registry: Registry, norm: nn.Module | None) -> tuple[Any, Learner]
 
     class Built(registry.load("method", "soft_weight_rescaling")):  # type: ignore[misc]
         def build(self, task: Task) -> nn.Module:
-            torch.manual_seed(0)
             return Plain(copy.deepcopy(norm))
 
     method = Built(trunk=0.1, head=0.3)

@@ -99,6 +99,11 @@ def test_evaluation_changes_nothing(task: Task, name: str) -> None:
 
 
 @EVERY_METHOD
+def test_the_test_data_change_nothing(task: Task, name: str) -> None:
+    laws.test_data_change_nothing(suited(task, ACTING[name]), ACTING[name])
+
+
+@EVERY_METHOD
 def test_counted_cost_equals_real_cost(task: Task, name: str) -> None:
     laws.counted_cost_equals_real_cost(suited(task, ACTING[name]), ACTING[name], num_classes=10)
 

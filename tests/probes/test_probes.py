@@ -117,7 +117,9 @@ class Forgetful(Probe):
 
 
 def test_a_probe_must_return_what_it_declares(task: Task) -> None:
-    with pytest.raises(RequestError, match="probe x returns a, but declares a, b"):
+    with pytest.raises(
+        RequestError, match=r"probe x \(Forgetful in .*test_probes.py\) returns a, but declares a, b"
+    ):
         trace_run(task, Method(), measures=Measures(probes={"x": Forgetful()}))
 
 

@@ -12,6 +12,7 @@ from support.tasks import small_digits
 
 from plastibench.analysis.tables.table import build_tables
 from plastibench.data.dataset import Dataset
+from plastibench.data.no_data import NoData
 from plastibench.display.runs import RunProgress
 from plastibench.display.screen import Screen
 from plastibench.errors import RequestError
@@ -33,7 +34,7 @@ SMALL = {"stages": "2", "max_epochs": "1", "width": "4", "train_size": "130", "v
 HELD_OUT = protocol.Measures(held_out_test=True)
 
 
-class Untouchable:
+class Untouchable(NoData):
     """Stands for a test split; whatever is done with it is an error."""
 
     def __getattribute__(self, name: str) -> Any:
@@ -50,7 +51,7 @@ def guarded(task: Task) -> Task:
     class Guarded(base):  # type: ignore[misc]  # a class found at run time
         def stream(self, *where: Any) -> Iterator[Any]:
             for stage in super().stream(*where):
-                yield replace(stage, test=Untouchable())
+                yield replace(stage, test=Untouchable("never"))
 
     return Guarded(recipe=task.recipe, architecture=task.architecture, **settings_of(task))
 

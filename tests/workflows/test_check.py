@@ -150,6 +150,26 @@ BROKEN = {
         ),
         "learner.counting()",
     ),
+    "training on the test data": (
+        method(
+            "x, y = next(learner.stage.test.batches(8))\nlearner.backward(learner.model, x, y)\nself.factor"
+        ),
+        "Mine reads the test data before its accuracy on them is measured",
+    ),
+    "a choice by the test data": (
+        method(
+            "good: bool = field(default=False, init=False)",
+            f"if self.good:\n    {SHRINK}\nelse:\n    self.factor\n    "
+            "for w in parameters_in(learner.model, 'layers'): w.mul_(0.99)",
+            hook="after_step",
+        )
+        + """
+    def after_stage(self, learner):
+        test = learner.stage.test
+        self.good = test is not None and learner.accuracy(learner.model, test) > 0.05
+""",
+        "what the test data are does not matter",
+    ),
     "off that is not off": (
         method("disabled = {'factor': 1.0}", f"{SHRINK}\nlearner.reset_batch_norm()"),
         "something happens whatever the settings are",
@@ -268,7 +288,7 @@ def test_what_has_no_laws_and_what_is_no_file_is_refused(tmp_path: Path) -> None
     regime += "    def window_size(self, chunks, scale):\n        return 1\n"
     status, text = check(tmp_path, regime)
     assert status == 2
-    assert text.startswith("plastibench: no method or model to check named 'mine'")
+    assert text.startswith("plastibench: no method, model, probe or task to check named 'mine'")
     missing = command("check", tmp_path / "nothing.py")
     assert (missing.status, missing.err) == (
         2,

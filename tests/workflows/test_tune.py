@@ -27,10 +27,12 @@ METHODS = ("--method", "warm,shrink_perturb", "--tune", "learning_rate")
 GUARDED = '''"""A task of a test."""
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from plastibench.api import DataContext, DatasetSplits, ImageTask, Stage, load_digits
+from plastibench.api import DataContext, Dataset, DatasetSplits, ImageTask, Stage, load_digits
 
 
-class Untouchable:
+class Untouchable(Dataset):
+    shape = take = batches = __getitem__ = None
+
     def __getattribute__(self, name):
         raise AssertionError(f"the test data were touched: {name}")
 

@@ -24,15 +24,16 @@ logger = logging.getLogger(__name__)
 @click.argument(
     "plugin",
     metavar="FILE|NAME",
-    shell_complete=completion.names_of("method", "model", several=False, files=True),
+    shell_complete=completion.names_of("method", "model", "probe", "task", several=False, files=True),
 )
 @click.option("--fail-fast", is_flag=True, help="End at the first law that is broken.")
 @options.JSON
 def command(plugin: str, fail_fast: bool, *, as_json: bool) -> ExitCode:
-    """Run the contract and the laws over a method or a model.
+    """Run the contract and the laws over a plug-in.
 
-    FILE is a plug-in of your own, NAME one that `plastibench list` shows. On the CPU, on few images,
-    without data folder or network. Exit status 0: every law that applies holds.
+    FILE has a method, a model, a probe or a task of your own, NAME is one that `plastibench list` shows.
+    On the CPU, on few images, without data folder or network, but for the data of a task. Exit status
+    0: every law that applies holds.
 
     Examples:
         plastibench check my_idea.py
