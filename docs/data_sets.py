@@ -17,9 +17,11 @@ PICTURE = "![Ranks of all rows on each data set, and their means](../docs/pictur
 
 def data_sets_text(boards: Sequence[str], template: str) -> Iterator[str]:
     """Yield a paragraph on two boards and their picture; nothing if one has no records."""
-    tables = [setting for board in boards for setting in board_tables(board)]
+    settings = [board_tables(board) for board in boards]
+    # The setting with the most rows is the one that its suite makes: a submission may have added others.
+    tables = [max(tables, key=lambda table: len(table.rows)) for tables in settings if tables]
     over = aggregate(tables)
-    if over is None or not over.rows:
+    if len(tables) < len(boards) or over is None or not over.rows:
         return
     rows = sorted(over.rows, key=lambda row: -abs(row.iqm_gain.value))
     yield " ".join(template.split()).format(
@@ -34,7 +36,7 @@ def data_sets_text(boards: Sequence[str], template: str) -> Iterator[str]:
 
 
 def kendall_tau(tables: Sequence[ResultTable]) -> float:
-    """Return Kendall's tau-b of the gains of the methods that two boards have."""
+    """Return Kendall's tau-b of the gains of the methods that two settings have."""
     first, second = ({row.method: row.gain.mean for row in board.rows if row.gain} for board in tables)
     shared = sorted(first.keys() & second.keys())
     return float(kendalltau([first[name] for name in shared], [second[name] for name in shared]).statistic)

@@ -1,7 +1,5 @@
 """The options that say how runs are executed, and by what."""
 
-from pathlib import Path
-
 import click
 
 from plastibench.cli import completion, parsing
@@ -51,7 +49,7 @@ EXECUTION = (
     ),
     click.option(
         "--costs",
-        type=click.Path(path_type=Path, dir_okay=False),
+        type=parsing.FilePath(dir_okay=False),
         help="Divide into shards by the costs in this file, the same for all jobs.",
     ),
     click.option(

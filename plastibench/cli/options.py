@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -25,7 +24,7 @@ FILES = "Files"
 
 HOME = click.option(
     "--home",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=parsing.FilePath(file_okay=False),
     envvar=HOME_VARIABLE,
     default=DEFAULT_HOME,
     show_default=True,
@@ -33,14 +32,14 @@ HOME = click.option(
 )
 DATA = click.option(
     "--data",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=parsing.FilePath(file_okay=False),
     envvar=DATA_VARIABLE,
     help=f"Folder of the data sets, which are downloaded to it if missing (or {DATA_VARIABLE}).",
 )
 PLUGINS = click.option(
     "--plugin",
     "plugins",
-    type=click.Path(path_type=Path),
+    type=parsing.FilePath(),
     multiple=True,
     help="A file with a plug-in of your own: a method, task, model, regime or probe. Can be repeated.",
 )
@@ -81,7 +80,7 @@ WIDE = click.option("--wide", is_flag=True, help="Show all columns, and not only
 
 RECORDS = click.option(
     "--records",
-    type=click.Path(path_type=Path),
+    type=parsing.FilePath(),
     multiple=True,
     metavar="FILE",
     help="Read finished runs from a records file, not from the home folder. Can be repeated.",

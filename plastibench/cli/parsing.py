@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -29,6 +30,19 @@ class Choice(click.Choice[str]):
     def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:  # noqa: ANN401 - as click has it
         """Return the message for a word that is none of them."""
         return str(unknown("choice", str(value), self.choices))
+
+
+class FilePath(click.Path):
+    """A path of a file or folder: not an empty one, as an unset variable of a shell leaves it."""
+
+    def __init__(self, **options: bool) -> None:
+        super().__init__(path_type=Path, **options)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401 - as click has it
+        """Return the path. Raises BadParameter if it is empty."""
+        if value == "":
+            self.fail("the path is empty: write . for the current folder", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 def seeds(text: str) -> tuple[int, ...]:

@@ -22,6 +22,10 @@ from plastibench.data.split import split_by_class
 from plastibench.errors import DataError, RequestError, count
 
 TEST_SHARE = 0.2
+PUBLISHED = dict.fromkeys(
+    ("cifar10-images", "tiny-imagenet-images"), "`python benchmarks/image_folders.py --download`"
+)
+"""Folders that the published boards were made on, and how one gets them."""
 TRAIN, TESTS = "train", ("test", "val")
 """Folders of parts; the first of `TESTS` that is there has the test images."""
 
@@ -108,7 +112,8 @@ def _source(folder: str) -> FolderSource:
     path = Path(folder).expanduser()
     if not path.is_dir():
         where = "" if path.is_absolute() else f": {folder} is looked for in the current folder"
-        raise DataError(f"there is no folder {path.absolute()}{where}")
+        how = f"; {PUBLISHED[folder]} makes it" if folder in PUBLISHED else ""
+        raise DataError(f"there is no folder {path.absolute()}{where}{how}")
     return FolderSource(path)
 
 

@@ -1,11 +1,13 @@
 """A static site of boards, made from records files: no server, and nothing is loaded from a network."""
 
+import shlex
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from urllib.parse import quote
 
 from plastibench.analysis.report.board import BoardLinks
 from plastibench.analysis.report.page import render_page
@@ -44,7 +46,7 @@ def site(source: Path, out: Path) -> SiteResult:
     selections = [Selection(workspace=Workspace(), records=(path,)) for path in paths]
     found = [finished_runs(selection) for selection in selections]
     boards = [
-        Board(name, f"{PAGES}/{name}.html", f"{RECORDS}/{path.name}", runs.tables)
+        Board(name, f"{PAGES}/{quote(name)}.html", f"{RECORDS}/{quote(path.name)}", runs.tables)
         for name, path, runs in zip(names, paths, found, strict=True)
     ]
     with _request_errors(out):
@@ -54,12 +56,13 @@ def site(source: Path, out: Path) -> SiteResult:
             _page(selection, runs, board)
             for selection, runs, board in zip(selections, found, boards, strict=True)
         ]
-        files = [out / board.page for board in boards] + [out / "index.html"]
+        files = [*(out / PAGES / f"{name}.html" for name in names), out / "index.html"]
         for path, text in zip(files, [*pages, render_index(boards, TITLE)], strict=True):
             write_atomic(path, text)
         for path in paths:
-            shutil.copyfile(path, out / RECORDS / path.name)
-    size = sum(path.stat().st_size for path in (*files, *(out / board.records for board in boards)))
+            if path.resolve() != (out / RECORDS / path.name).resolve():
+                shutil.copyfile(path, out / RECORDS / path.name)
+    size = sum(path.stat().st_size for path in (*files, *(out / RECORDS / path.name for path in paths)))
     return SiteResult(files[-1], tuple(names), size)
 
 
@@ -72,7 +75,8 @@ def _records_files(source: Path) -> Sequence[Path]:
 
 
 def _page(selection: Selection, runs: FinishedRuns, board: Board) -> str:
-    links = BoardLinks("../index.html", f"../{board.records}")
+    (path,) = selection.records
+    links = BoardLinks("../index.html", f"../{board.records}", shlex.quote(path.name))
     plugins = kept_plugins(selection.source, runs.records)
     return render_page(runs.tables, board.name, partial(progress, f"drawing {board.name}"), plugins, links)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 from support.commands import CommandResult, command
@@ -40,7 +41,7 @@ def test_the_published_boards_fit_and_all_their_links_lead_somewhere(tmp_path: P
         for link in links(page):
             if link.startswith(("data:", "http")):
                 continue
-            name, _, anchor = link.partition("#")
+            name, _, anchor = map(unquote, link.partition("#"))
             target = (page.parent / name).resolve()
             assert target.is_file(), link
             assert f'id="{anchor}"' in target.read_text(encoding="utf-8") if anchor else True, link
@@ -64,6 +65,18 @@ def test_a_row_keeps_its_link_when_others_are_added(tmp_path: Path) -> None:
         assert "plastibench table --records board.jsonl.xz" in page
         assert "0.1, protocol 1</td><td>abc</td>" in page  # the history by version
     assert anchors[0] == anchors[1]
+
+
+def test_a_file_may_have_any_name_and_lie_where_the_site_is_made(tmp_path: Path) -> None:
+    path = a_file(tmp_path / "records" / "my #1 board?.jsonl.xz", some_runs(2))
+    content = path.read_bytes()
+    site(tmp_path, tmp_path)
+    assert path.read_bytes() == content
+    index, page = ((tmp_path / name).read_text() for name in ("index.html", "boards/my #1 board?.html"))
+    assert 'href="boards/my%20%231%20board%3F.html#row-' in index
+    assert 'href="records/my%20%231%20board%3F.jsonl.xz"' in index
+    assert 'href="../records/my%20%231%20board%3F.jsonl.xz"' in page
+    assert "plastibench table --records &#39;my #1 board?.jsonl.xz&#39;" in page
 
 
 def test_hostile_names_are_text_and_a_folder_without_records_is_refused(tmp_path: Path) -> None:

@@ -60,6 +60,8 @@ WRONG: dict[str, tuple[list[str], list[str]]] = {
     "endless range": (["--seeds", "0-99999999999999999999999"], ["at most 10,000"]),
     "empty method": (["--method", ""], ["'--method': '' holds no name"]),
     "comma for a method": (["--method", ","], ["'--method': ',' holds no name"]),
+    "empty plug-in": (["--plugin", ""], ["'--plugin': the path is empty: write . for the current folder"]),
+    "empty data folder": (["--data", ""], ["'--data': the path is empty"]),
     "empty task": (["--task", ""], ["'--task': '' holds no name"]),
     "empty model": (["--model", ""], ["'--model': '' holds no name"]),
     "empty recipe": (["--recipe", ""], ["no recipe of digits named ''"]),

@@ -16,6 +16,8 @@ class BoardLinks:
     index: str
     records: str
     """The records file of the board."""
+    file: str
+    """Its name, as a word of a shell."""
 
 
 class VersionRow(NamedTuple):

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import click
 
-from plastibench.cli import options
+from plastibench.cli import options, parsing
 from plastibench.cli.command import define_command
 from plastibench.cli.exit_codes import ExitCode
 from plastibench.cli.json_output import damaged_as_list, print_json
 
 
 @define_command("merge", "Results")
-@click.argument("sources", nargs=-1, required=True, metavar="SOURCE...", type=click.Path(path_type=Path))
+@click.argument("sources", nargs=-1, required=True, metavar="SOURCE...", type=parsing.FilePath())
 @options.JSON
 @options.HOME
 def command(sources: tuple[Path, ...], home: Path, *, as_json: bool) -> ExitCode:

@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 @click.argument("kind", type=parsing.Choice(["method", "model", "task"]), metavar="KIND")
 @click.argument("name")
 @click.option(
-    "--folder", type=click.Path(path_type=Path, file_okay=False), default=Path(), help="Default: this folder."
+    "--folder", type=parsing.FilePath(file_okay=False), default=Path(), help="Default: this folder."
 )
 @click.option("--package", is_flag=True, help="Write a package with entry point, test and CI workflow.")
 @options.JSON

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--save",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=parsing.FilePath(dir_okay=False),
     help="Write what each run still takes to this file, for `run --shard --costs`.",
 )
 @options.JSON

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from plastibench.cli import completion, options
+from plastibench.cli import completion, options, parsing
 from plastibench.cli.command import define_command
 from plastibench.cli.json_output import print_json
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from plastibench.workflows.remedy import RemedyResult
 
 logger = logging.getLogger(__name__)
-FILE = click.Path(path_type=Path, dir_okay=False)
+FILE = parsing.FilePath(dir_okay=False)
 
 
 @define_command("remedy", "Your own model")

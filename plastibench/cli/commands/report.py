@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from plastibench.cli import options
+from plastibench.cli import options, parsing
 from plastibench.cli.command import define_command
 from plastibench.cli.exit_codes import ExitCode
 from plastibench.cli.json_output import damaged_as_list, print_json
@@ -22,8 +22,8 @@ logger = logging.getLogger(__name__)
 
 @define_command("report", "Results")
 @options.finished_selection
-@click.option("--out", type=click.Path(path_type=Path), help="The page. Default: SUITE.html, here.")
-@click.option("--figures", type=click.Path(path_type=Path), help="Also write the figures to this folder.")
+@click.option("--out", type=parsing.FilePath(), help="The page. Default: SUITE.html, here.")
+@click.option("--figures", type=parsing.FilePath(), help="Also write the figures to this folder.")
 @click.option(
     "--figure-formats", default="svg", show_default=True, help="svg, pdf, png, separated by commas."
 )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from plastibench.cli import options
+from plastibench.cli import options, parsing
 from plastibench.cli.command import define_command
 from plastibench.cli.json_output import print_json
 from plastibench.errors import count
@@ -16,10 +16,8 @@ logger = logging.getLogger(__name__)
 
 
 @define_command("site", "Results")
-@click.argument("source", metavar="FOLDER", type=click.Path(path_type=Path))
-@click.option(
-    "--out", type=click.Path(path_type=Path), default="site", show_default=True, help="The site's folder."
-)
+@click.argument("source", metavar="FOLDER", type=parsing.FilePath())
+@click.option("--out", type=parsing.FilePath(), default="site", show_default=True, help="The site's folder.")
 @options.JSON
 def command(source: Path, out: Path, *, as_json: bool) -> None:
     """Write a static site of boards.

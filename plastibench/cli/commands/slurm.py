@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -23,7 +22,7 @@ logger = logging.getLogger(__name__)
 @click.option(
     "--output",
     "folder",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=parsing.FilePath(file_okay=False),
     help="Folder of the scripts and their logs, which all nodes see. Default: slurm-SUITE.",
 )
 @click.option(
@@ -81,7 +80,7 @@ logger = logging.getLogger(__name__)
 @click.option("--program", metavar="COMMAND", help="How a node starts plastibench. Default: this Python.")
 @click.option(
     "--costs",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=parsing.FilePath(dir_okay=False),
     help="Estimate by this file, which `plan --save` wrote on a node, instead of timing first stages here.",
 )
 @options.JSON

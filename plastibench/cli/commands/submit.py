@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from plastibench.cli import options
+from plastibench.cli import options, parsing
 from plastibench.cli.command import define_command
 from plastibench.cli.json_output import print_json
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @define_command("submit", "Results")
 @options.selection
-@click.option("--out", type=click.Path(path_type=Path), help="The file. Default: SUITE.jsonl.xz, here.")
+@click.option("--out", type=parsing.FilePath(), help="The file. Default: SUITE.jsonl.xz, here.")
 @click.option(
     "--finished-only", is_flag=True, help="Leave out runs that are not finished, rather than to refuse."
 )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from plastibench.cli import completion, options
+from plastibench.cli import completion, options, parsing
 from plastibench.cli.command import define_command
 from plastibench.cli.exit_codes import ExitCode
 from plastibench.cli.json_output import damaged_as_list, print_json
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 @click.option(
     "--attach",
     "attachments",
-    type=click.Path(exists=True, path_type=Path),
+    type=parsing.FilePath(exists=True),
     multiple=True,
     help="A file or folder to attach to the leaderboards: a report, figures. Can be repeated.",
 )

@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 @options.FORMAT
 @options.JSON
 @click.option(
-    "--figure", type=click.Path(path_type=Path), metavar="FILE", help="Also draw it: FILE.svg, .pdf or .png."
+    "--figure", type=parsing.FilePath(), metavar="FILE", help="Also draw it: FILE.svg, .pdf or .png."
 )
 def command(
     settings: tuple[tuple[str, str], ...],
