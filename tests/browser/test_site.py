@@ -16,6 +16,8 @@ from plastibench.store.tuned_settings import TunedSettings
 pytestmark = [pytest.mark.heavy, pytest.mark.browser]
 
 Open = Callable[..., Visit]
+RESULTS = Path(__file__).parents[2] / "results"
+RECORDS = sorted((RESULTS / "records").glob("*.jsonl.xz"))
 METHODS = ("warm", "cold", "a_method_with_quite_a_long_name")
 
 
@@ -31,7 +33,31 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "site"
 
 
-@pytest.mark.parametrize(("width", "scheme"), [VIEWS[0], pytest.param(*VIEWS[-1], marks=pytest.mark.slow)])
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return where the site of the published boards lies."""
+    folder = tmp_path_factory.mktemp("published")
+    assert command("site", RESULTS, "--out", folder).status == 0
+    return folder
+
+
+PAGES = ["index.html", *(f"boards/{path.name.partition('.')[0]}.html" for path in RECORDS)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("width", "scheme"), [VIEWS[0], VIEWS[-1]])
+@pytest.mark.parametrize("page", PAGES)
+def test_each_published_page_fits_and_has_no_accessibility_error(
+    visit: Open, published: Path, page: str, width: int, scheme: str
+) -> None:
+    found = visit((published / page).as_uri(), width, scheme)
+    assert found.overflow() <= 0
+    assert found.requests == [(published / page).as_uri()]
+    assert found.violations() == []
+    assert found.complaints == []
+
+
+@pytest.mark.parametrize(("width", "scheme"), [VIEWS[0], VIEWS[-1]])
 @pytest.mark.parametrize("page", ["index.html", "boards/board-1.html"])
 def test_each_page_fits_loads_nothing_and_has_no_accessibility_error(
     visit: Open, folder: Path, page: str, width: int, scheme: str
