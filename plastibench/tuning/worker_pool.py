@@ -42,9 +42,11 @@ def run_workers(config: WorkerConfig, on_poll: Callable[[], None]) -> None:
     errors = worker_context().SimpleQueue()
     slots = device_slots(config.context.data_context.device, config.context.num_processes)
     configs = [config.in_slot(slot) for slot in slots]
-    workers = [_start(each, errors) for each in configs]
+    workers: list[BaseProcess] = []
     num_deaths = 0
     try:
+        for each in configs:
+            workers.append(_start(each, errors))
         while alive := [worker for worker in workers if worker.is_alive()]:
             wait([worker.sentinel for worker in alive], timeout=POLL_SECONDS)
             for position, worker in enumerate(workers):
@@ -63,6 +65,7 @@ def run_workers(config: WorkerConfig, on_poll: Callable[[], None]) -> None:
         raise
     finally:
         _stop(workers)
+        errors.close()
 
 
 def _start(config: WorkerConfig, errors: SimpleQueue[str]) -> BaseProcess:
