@@ -54,7 +54,7 @@ coverage: .venv/installed-dev ## run all tests and list the lines that none has 
 	"$(BIN)/coverage" combine --quiet
 	"$(BIN)/coverage" report --show-missing
 
-lint: .venv/installed-dev ## ruff, mypy strict, and the order of the rooms
+lint: .venv/installed-dev ## ruff, mypy strict, and the order of the packages
 	"$(BIN)/ruff" format --check .
 	"$(BIN)/ruff" check .
 	"$(BIN)/lint-imports" --no-logo --no-cache
@@ -69,8 +69,8 @@ format: .venv/installed-dev ## let ruff rewrite the code
 	"$(BIN)/ruff" format .
 	"$(BIN)/ruff" check --fix .
 
-picture: .venv/installed-dev ## draw the rooms as docs/rooms.svg
-	"$(BIN)/python" docs/rooms.py
+picture: .venv/installed-dev ## draw the packages as docs/packages.svg
+	"$(BIN)/python" docs/packages.py
 
 # With a folder of wheels nothing is asked of a network.
 PIP = "$(BIN)/python" -m pip install --disable-pip-version-check $(if $(wildcard $(WHEELS)),--no-index --find-links "$(WHEELS)",)

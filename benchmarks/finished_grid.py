@@ -32,7 +32,7 @@ try:
     from plastibench.experiments.grid import Grid
     from plastibench.plugins.registry import Registry
     from plastibench.store.run_store import Store
-except ImportError:  # before the rooms
+except ImportError:  # before the packages
     from plastibench.grid import Grid
     from plastibench.registry import Registry
     from plastibench.store import Store

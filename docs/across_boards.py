@@ -37,12 +37,7 @@ def _cell(row: ResultRow, setting: ResultTable) -> str:
     tested = row.gains.get(setting.baseline or "")
     if tested is not None and tested.p < ALPHA:
         return f"**{text}**"
-    return f"{text}*" if _excludes_zero(row) else text
-
-
-def _excludes_zero(row: ResultRow) -> bool:
-    """Return whether the interval of a gain excludes 0; one seed has no interval."""
-    return row.gain is not None and row.gain.n > 1 and row.gain.low * row.gain.high > 0
+    return f"{text}*" if row.gain.excludes_zero else text
 
 
 def disagreements(boards: Iterable[str], texts: Mapping[str, str]) -> Iterator[str]:
@@ -56,7 +51,7 @@ def disagreements(boards: Iterable[str], texts: Mapping[str, str]) -> Iterator[s
     signs: dict[str, dict[str, str]] = {}
     for where, setting in places:
         for row in setting.rows:
-            if row.gain is not None and _excludes_zero(row):
+            if row.gain is not None and row.gain.excludes_zero:
                 signs.setdefault(row.method, {})[where] = percent(row.gain.mean, "+")
     opposed = [
         f"`{name}` ({'; '.join(f'{where} {gain}' for where, gain in found.items())})"

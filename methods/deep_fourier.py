@@ -30,7 +30,9 @@ class DeepFourier(WideActivation):
     layer. The paper adds a penalty on the weights and trains at smaller rates than ReLU. A max-pool after an
     activation, which `resnet18` and `vgg16_bn` have, does not suit it.
 
-    Cost: 1x at equal weights, about 2x the FLOPs at equal width; two trigonometric functions for each unit.
+    Cost: at the default width 0.8 to 1.03 times the FLOPs, depending on the model, and 1.4 times as many
+    features; with a sine and a cosine for each unit, a training step of `small_resnet` on a CPU takes 1.6
+    times as long. At equal width up to 2.1 times the FLOPs.
     """
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {

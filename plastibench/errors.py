@@ -4,7 +4,8 @@ import importlib.util
 import re
 import sys
 import traceback
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -90,6 +91,21 @@ def count_range(numbers: Collection[int], noun: str) -> str:
 def joined(texts: Sequence[str]) -> str:
     """Return texts as a list in a sentence: "a, b and c"; "" if there is none."""
     return " and ".join([", ".join(texts[:-1]), texts[-1]] if len(texts) > 1 else texts)
+
+
+def shortened(texts: Sequence[str], most: int) -> str:
+    """Return the first texts, separated by commas, and how many more there are: "a, b and 7 more"."""
+    more = f" and {len(texts) - most} more" if len(texts) > most else ""
+    return ", ".join(texts[:most]) + more
+
+
+@contextmanager
+def writing(what: str) -> Iterator[None]:
+    """Raise RequestError that something cannot be written for what the file system refuses inside."""
+    try:
+        yield
+    except OSError as error:
+        raise RequestError(f"{what} cannot be written: {error.strerror or error}") from error
 
 
 MAX_LENGTH = 600

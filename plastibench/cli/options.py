@@ -59,6 +59,7 @@ THREADS = click.option(
     metavar="N",
     help="CPU threads of each run. Default: as many as were measured to pay; one for small models.",
 )
+SEEDS_HELP = "How many (5: the seeds 0 to 4), or which, as a list of seeds and ranges (3,5,10-14)."
 SETTINGS = click.option(
     "--set",
     "settings",
@@ -122,9 +123,7 @@ SELECTION = (
         shell_complete=completion.names_of("probe"),
         help="Probes, separated by commas: measurements of every stage.",
     ),
-    click.option(
-        "--seeds", type=parsing.seeds, help="How many (5), which (3,5,7) or a range (10-14). Default: 3."
-    ),
+    click.option("--seeds", type=parsing.seeds, help=f"{SEEDS_HELP} Default: 3."),
     click.option(
         "--device",
         metavar="NAME",

@@ -11,7 +11,7 @@ from typing import Literal
 
 from plastibench.console import progress
 from plastibench.data.image_files import FolderSource, ImageFiles, ImageListing, decode_image, seems_complete
-from plastibench.errors import DataError, count
+from plastibench.errors import DataError, count, shortened
 from plastibench.system.cpu import num_cores
 from plastibench.system.files import write_atomic
 from plastibench.system.locks import file_lock
@@ -51,9 +51,8 @@ def whole_images(
 
 def describe_broken(broken: Mapping[str, str], num_files: int) -> str:
     """Return how many of the files are broken, and the names of the first ones with the reasons."""
-    named = [f"{name} ({reason})" for name, reason in list(broken.items())[:MAX_NAMES]]
-    more = f" and {len(broken) - MAX_NAMES} more" if len(broken) > MAX_NAMES else ""
-    return f"{len(broken)} of {count(num_files, 'image')} cannot be decoded: {', '.join(named)}{more}"
+    named = shortened([f"{name} ({reason})" for name, reason in broken.items()], MAX_NAMES)
+    return f"{len(broken)} of {count(num_files, 'image')} cannot be decoded: {named}"
 
 
 def find_broken(

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from plastibench.errors import count
+from plastibench.errors import count, shortened
 from plastibench.experiments.spec import Spec, build, build_probes, own_plugins
 from plastibench.plugins.file_reads import check_unchanged
 from plastibench.plugins.plugin import Plugin
@@ -141,8 +141,7 @@ class TrainingReporter(TrainingCallback):
 
     def on_left_out(self, files: Sequence[str]) -> None:
         """Report files that are not used, and keep their number and first names for the record."""
-        more = f" and {len(files) - MAX_NAMES} more" if len(files) > MAX_NAMES else ""
-        left_out = f"{count(len(files), 'image')} left out: {', '.join(files[:MAX_NAMES])}{more}"
+        left_out = f"{count(len(files), 'image')} left out: {shortened(files, MAX_NAMES)}"
         self.data_provenance["left_out"] = left_out
         self.on_log(left_out)
 
@@ -154,10 +153,9 @@ class TrainingReporter(TrainingCallback):
         self.model_provenance["weights"] = weights_digest(model)
         names = untouched_parameters(model)
         if names:
-            more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
             self.model_provenance["untouched"] = (
                 f"{len(names)} of {len(list(model.parameters()))} parameters of the model untouched: "
-                f"{', '.join(names[:MAX_NAMES])}{more}"
+                f"{shortened(names, MAX_NAMES)}"
             )
 
 

@@ -76,14 +76,17 @@ def _warnings_as_events(spec: Spec, emit: Emit) -> Iterator[None]:
 
 @contextmanager
 def keep_num_threads() -> Iterator[None]:
-    """Restore torch's number of threads at the end: runs in this process set their own."""
+    """Restore torch's number of threads and choice of kernels at the end: runs here set their own."""
     import torch
 
-    num_threads = torch.get_num_threads()
+    num_threads, benchmark = torch.get_num_threads(), torch.backends.cudnn.benchmark
+    deterministic = torch.get_deterministic_debug_mode()
     try:
         yield
     finally:
         torch.set_num_threads(num_threads)
+        torch.set_deterministic_debug_mode(deterministic)
+        torch.backends.cudnn.benchmark = benchmark
 
 
 class RunWorker:

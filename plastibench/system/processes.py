@@ -129,6 +129,11 @@ def serve_parent_alone() -> None:
     """
     for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
+    exit_with_parent()
+
+
+def exit_with_parent() -> None:
+    """Let this process end, wherever it is, as soon as its parent has ended."""
     parent = multiprocessing.parent_process()
     assert parent is not None, "this process has been started by another one"
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from plastibench.errors import RequestError, explain, require
+from plastibench.errors import RequestError, explain, require, writing
 from plastibench.store.tuned_settings import FOLDER
 from plastibench.system.locks import DATABASE_LOCK_SECONDS
 from plastibench.system.uris import check_address, explain_without_password, without_password
@@ -39,10 +39,8 @@ def open_storage(home: Path, url: str | None) -> BaseStorage:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     folder = home / FOLDER
-    try:
+    with writing(f"folder {folder}"):
         folder.mkdir(parents=True, exist_ok=True)  # also holds locks, wherever the trials are
-    except OSError as error:
-        raise RequestError(f"{folder} cannot be written: {explain(error)}") from error
     return _open_journal(folder / JOURNAL) if url is None else _open_database(url)
 
 

@@ -1,9 +1,6 @@
 """Several workers on this machine; one that dies is replaced, and another runs its trial."""
 
-import multiprocessing
-import os
 import sys
-import threading
 from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import wait
@@ -13,6 +10,7 @@ from multiprocessing.queues import SimpleQueue
 from plastibench.runner.slots import device_slots
 from plastibench.runner.worker import worker_context
 from plastibench.system import signals
+from plastibench.system.processes import exit_with_parent
 from plastibench.training.callbacks import StopRequested
 from plastibench.tuning.storage import StorageError, storage_errors
 from plastibench.tuning.trial_runner import WorkerConfig, run_worker
@@ -42,9 +40,11 @@ def run_workers(config: WorkerConfig, on_poll: Callable[[], None]) -> None:
     errors = worker_context().SimpleQueue()
     slots = device_slots(config.context.data_context.device, config.context.num_processes)
     configs = [config.in_slot(slot) for slot in slots]
-    workers = [_start(each, errors) for each in configs]
+    workers: list[BaseProcess] = []
     num_deaths = 0
     try:
+        for each in configs:
+            workers.append(_start(each, errors))
         while alive := [worker for worker in workers if worker.is_alive()]:
             wait([worker.sentinel for worker in alive], timeout=POLL_SECONDS)
             for position, worker in enumerate(workers):
@@ -63,6 +63,7 @@ def run_workers(config: WorkerConfig, on_poll: Callable[[], None]) -> None:
         raise
     finally:
         _stop(workers)
+        errors.close()
 
 
 def _start(config: WorkerConfig, errors: SimpleQueue[str]) -> BaseProcess:
@@ -89,18 +90,10 @@ def _stop(workers: list[BaseProcess]) -> None:
 def _main(config: WorkerConfig, errors: SimpleQueue[str]) -> None:
     """Run a worker's process for as long as its parent lives."""
     signals.follow_parent()
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    threading.Thread(target=_exit_with, args=(parent,), daemon=True).start()
+    exit_with_parent()
     try:
         with suppress(StopRequested), storage_errors(config.storage_url):
             run_worker(config)
     except StorageError as error:
         errors.put(str(error))
         sys.exit(STORAGE_LOST)
-
-
-def _exit_with(parent: BaseProcess) -> None:
-    """Exit when the parent is gone."""
-    wait([parent.sentinel])
-    os._exit(1)

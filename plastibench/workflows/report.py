@@ -1,8 +1,7 @@
 """One HTML page about finished runs, and its figures as files."""
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -11,7 +10,7 @@ from plastibench.analysis.figures.render import save_figures
 from plastibench.analysis.report.page import render_page
 from plastibench.analysis.tables.table import ResultTable
 from plastibench.console import progress
-from plastibench.errors import RequestError
+from plastibench.errors import RequestError, writing
 from plastibench.plugins.plugin import Plugin
 from plastibench.store.recorded_runs import RecordedRuns
 from plastibench.system.files import write_atomic
@@ -80,10 +79,10 @@ def write_page(
     path = path or Path(f"{re.sub(r'[^A-Za-z0-9._-]', '-', title)}.html")
     if path.is_dir():
         raise RequestError(f"report {path} is a folder: name a file in it, such as {path / 'report.html'}")
-    with _request_errors(path):  # before the work rather than after it
+    with writing(f"report {path}"):  # before the work rather than after it
         path.parent.mkdir(parents=True, exist_ok=True)
     page = render_page(tables, title, partial(progress, "drawing the page's figures"), plugins)
-    with _request_errors(path):
+    with writing(f"report {path}"):
         write_atomic(path, page)
     return path.resolve()
 
@@ -93,12 +92,3 @@ def _title(selection: Selection) -> str:
         return selection.resolved_suite.name
     board = selection.source.board if isinstance(selection.source, RecordedRuns) else None
     return WHOLE_HOME if board is None else board.name
-
-
-@contextmanager
-def _request_errors(path: Path) -> Iterator[None]:
-    """Raise RequestError for what the file system refuses."""
-    try:
-        yield
-    except OSError as error:
-        raise RequestError(f"report {path} cannot be written: {error.strerror}") from error

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from plastibench.errors import RequestError, count
+from plastibench.errors import RequestError, count, writing
 from plastibench.experiments.shard import split, split_digest
 from plastibench.experiments.spec import Spec
 from plastibench.plugins.registry import Registry
@@ -49,11 +49,9 @@ def shard_name(options: RunOptions) -> str:
 def write_costs(path: Path, seconds: Mapping[str, float]) -> None:
     """Write the seconds that runs still take, by id. Raises RequestError if that is not possible."""
     costs = {run: round(MILLISECONDS * each) for run, each in seconds.items()}
-    try:
+    with writing(f"costs {path}"):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, json.dumps({"milliseconds": costs}, indent=1, sort_keys=True) + "\n")
-    except OSError as error:
-        raise RequestError(f"costs {path} cannot be written: {error.strerror}") from error
 
 
 def read_costs(path: Path, specs: Sequence[Spec]) -> dict[str, int]:

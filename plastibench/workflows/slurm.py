@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from plastibench.devices import device_class
-from plastibench.errors import RequestError
+from plastibench.errors import RequestError, writing
 from plastibench.experiments.shard import split
 from plastibench.experiments.spec import Spec
 from plastibench.profiling.estimate import wall_seconds
@@ -81,14 +81,12 @@ def write_scripts(request: SlurmRequest) -> SlurmScripts:
     time_limit = request.time_limit or _time_limit(tasks)
     check_notice(request.notice, time_limit)
     values = _values(request, folder, tasks.number, time_limit, has_costs=costs is not None)
-    try:
+    with writing(f"scripts in {folder}"):
         folder.mkdir(parents=True, exist_ok=True)
         if request.costs is not None:
             write_atomic(folder / COSTS_FILE, request.costs.read_bytes())
         for script in SCRIPTS:
             write_atomic(folder / script, _filled(script, values))
-    except OSError as error:
-        raise RequestError(f"scripts cannot be written to {folder}: {error.strerror}") from error
     _warn_of_no_device(request)
     return SlurmScripts(folder, tasks.number, len(selection.specs), time_limit, tasks.seconds)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from plastibench.analysis.figures.render import parse_formats, render
 from plastibench.analysis.figures.theory import theory_figure
-from plastibench.errors import RequestError
+from plastibench.errors import writing
 from plastibench.system.files import write_atomic
 from plastibench.theory.experiment import Curves, FeatureLearning, simulate
 from plastibench.theory.framework import Initialization
@@ -21,9 +21,7 @@ def theory(
     format = "" if figure is None else parse_formats(figure.suffix.removeprefix(".") or figure.name)[0]
     results = simulate(settings, seeds)
     if figure is not None:
-        try:
+        with writing(f"figure {figure}"):
             figure.parent.mkdir(parents=True, exist_ok=True)
             write_atomic(figure, render(theory_figure(results), format))
-        except OSError as error:
-            raise RequestError(f"figure {figure} cannot be written: {error.strerror}") from error
     return results

@@ -191,7 +191,7 @@ def test_every_figure_is_a_file_in_every_format(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(RequestError, match=r"figures cannot be written to .*file"):
+    with pytest.raises(RequestError, match=r"figures in .*file.* cannot be written"):
         save_figures(build_tables(TWO, "warm"), tmp_path / "file" / "figures")
 
 

@@ -18,6 +18,7 @@ from plastibench.plugins.registry import Registry
 from plastibench.plugins.task import Task
 from plastibench.runner.method_changes import method_changes
 from plastibench.testing.run_trace import equal_weights, trace_run
+from plastibench.training.flops import pass_flops
 
 EPSILON = 1e-5
 NAMES = ("layer_norm", "crelu", "deep_fourier", "dropout_interval")
@@ -123,6 +124,27 @@ def test_wide_activations_keep_the_weights_of_hidden_layers(
     )
     assert equal == pytest.approx(usual, rel=0.02)
     assert wide == 2 * usual
+
+
+@pytest.mark.parametrize("name", ["crelu", "deep_fourier"])
+@pytest.mark.parametrize(("model", "share", "wide_share"), [("mlp_bn", 0.81, 1.34), ("resnet18", 1.03, 2.08)])
+@pytest.mark.heavy
+def test_wide_activations_cost_what_their_docstrings_say(
+    registry: Registry, model: str, share: float, wide_share: float, name: str
+) -> None:
+    cls, architecture = registry.load("method", name), registry.load("model", model)()
+    task_class = registry.load("task", "cifar10")
+    recipe = next(iter(task_class.recipes(architecture).values()))
+    task = task_class(recipe=recipe, architecture=architecture)
+
+    def flops(built: nn.Module) -> int:
+        counted = pass_flops(built, (32, *task.input_shape()), backward=True)
+        assert counted is not None
+        return counted.matrix + counted.elementwise
+
+    usual = flops(task.model())
+    assert flops(cls().build(task)) / usual == pytest.approx(share, abs=0.01)
+    assert flops(cls(width=None).build(task)) / usual == pytest.approx(wide_share, abs=0.01)
 
 
 def test_wide_activations_are_refused_if_the_model_has_no_width(registry: Registry) -> None:

@@ -88,7 +88,7 @@ def test_the_example_of_a_function_runs(name: str) -> None:
         ("", "make tests", "no make tests"),
         ("", "pip install plastibench[rai]", "no extra"),
         ("", "python docs/nothing.py", "no file docs/nothing.py"),
-        ("", "python docs/rooms.py --chek", "--chek"),
+        ("", "python docs/packages.py --chek", "--chek"),
         ("python", "import plastibench\nplastibench.run(metods='warm')", "metods"),
         ("python", "from plastibench.api import Lerner", "Lerner"),
         ("python", "if True\n    pass", "expected ':'"),

@@ -174,8 +174,8 @@ def test_the_suite_to_copy_makes_runs(registry: Registry, tmp_path: Path) -> Non
     assert {spec.method.settings.get("floor") for spec in specs} == {None, 0.1}
 
 
-def test_the_picture_of_the_rooms_is_current() -> None:
-    done = child(str(ROOT / "docs/rooms.py"), "--check")
+def test_the_picture_of_the_packages_is_current() -> None:
+    done = child(str(ROOT / "docs/packages.py"), "--check")
     assert done.returncode == 0, done.stderr
 
 

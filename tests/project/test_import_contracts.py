@@ -1,4 +1,4 @@
-"""The order of the rooms is kept, and an import against it fails `make lint`."""
+"""The order of the packages is kept, and an import against it fails `make lint`."""
 
 from __future__ import annotations
 
@@ -90,6 +90,6 @@ def test_an_import_for_types_alone_is_allowed(tree: Path) -> None:
 @pytest.mark.heavy
 def test_no_import_chain_leads_back_to_its_file() -> None:
     """The contracts compare siblings; this also covers packages and their own files."""
-    done = child(str(ROOT / "docs/rooms.py"), "--numbers")
+    done = child(str(ROOT / "docs/packages.py"), "--numbers")
     assert done.returncode == 0, done.stderr
     assert "| cycles | 0 | 0 |" in done.stdout

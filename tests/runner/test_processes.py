@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -222,6 +223,21 @@ def test_process_ends_by_itself_when_its_parent_is_gone(tmp_path: Path) -> None:
     worker.process.join(60)
     assert worker.process.exitcode == 0
     worker.kill()
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs Linux")
+def test_process_that_cannot_be_started_leaves_no_pipe(tmp_path: Path) -> None:
+    class Unsendable(RunContext):
+        pass
+
+    descriptors = Path("/proc/self/fd")
+    _, context = specs_and_context(tmp_path, 1)
+    WorkerProcess(context, grace_seconds=30.0).kill()  # starts the server that processes are forked from
+    before = sorted(descriptors.iterdir())
+    with pytest.raises((AttributeError, pickle.PicklingError)) as error:
+        WorkerProcess(Unsendable(context.workspace, "cpu"), grace_seconds=30.0)
+    assert sorted(descriptors.iterdir()) == before
+    assert "Unsendable" in str(error.value)
 
 
 def test_process_that_does_not_respond_is_killed_after_the_grace_time(tmp_path: Path) -> None:

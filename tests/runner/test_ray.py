@@ -19,8 +19,12 @@ from plastibench.experiments.grid import Grid
 from plastibench.runner.context import RunContext
 from plastibench.runner.executors.choice import ExecutorChoice
 from plastibench.runner.executors.ray.cluster import Demand
+from plastibench.runner.executors.ray.executor import RayExecutor
+from plastibench.runner.executors.ray.task import RayTask
+from plastibench.runner.remote_run import RemoteRun
 from plastibench.runner.scheduler import run_specs
 from plastibench.runner.workspace import Workspace
+from plastibench.store.run_status import run_lock
 
 SETTINGS = {"stages": "3", "max_epochs": "1", "width": "4", "train_size": "130"}
 RAY = ExecutorChoice(name="ray")
@@ -119,6 +123,19 @@ def test_a_server_that_is_not_a_head_is_refused_at_once(tmp_path: Path) -> None:
     assert f"what answers at {address} is not the head of a Ray cluster" in result.lines()[-1]
 
 
+@pytest.mark.heavy
+@pytest.mark.slow
+def test_a_connection_that_cannot_be_used_is_closed(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    context = RunContext(Workspace(home=tmp_path), "cpu", threads=1, checkpoint_storage=str(file))
+    with pytest.raises(RequestError, match=r"Not a directory|File exists"), RayExecutor(context, RAY):
+        pass
+    import ray
+
+    assert not ray.is_initialized()
+
+
 @pytest.fixture(scope="module")
 def local_ray() -> Iterator[str]:
     with ray_here(num_cpus=1) as address:
@@ -171,6 +188,24 @@ def test_runs_are_those_of_one_process_and_only_lost_ones_are_tried_again(
     assert not context.checkpoint(specs[0].id).exists()
     with pytest.raises(RequestError, match="uses the Ray cluster at"):
         run_specs(specs, context, choice=ExecutorChoice(name="ray", address="127.0.0.1:1"))
+
+
+@pytest.mark.heavy
+def test_a_run_that_cannot_be_handed_to_ray_or_canceled_is_released(local_ray: str, tmp_path: Path) -> None:
+    context = RunContext(Workspace(home=tmp_path), "cpu", threads=1)
+    specs = Grid(("digits",), ("warm",), seeds=(0, 1), settings=SETTINGS).specs(context.registry)
+    folders = [context.store.folder(spec.id) for spec in specs]
+    executor = RayExecutor(context, RAY)
+    executor.__enter__()
+    executor.submitter.demand = Demand(-1)
+    with pytest.raises(ValueError, match="num_cpus"):
+        executor.submit(specs[0])
+    executor._tasks.append(RayTask(RemoteRun(specs[1], context), stream=None))
+    with pytest.raises(TypeError):
+        executor.stop()
+    for folder in folders:
+        with run_lock(folder):
+            pass
 
 
 SCRIPT = f"""{PLAIN}

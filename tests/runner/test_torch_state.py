@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from support.commands import command
+from support.commands import command, small_run
+
+from plastibench.devices import DEVICES, Cpu, Cuda
+from plastibench.store.run_store import Store
 
 LEAKY = '''"""Leaky."""
 
@@ -69,3 +72,28 @@ def test_a_run_prints_to_stderr_and_leaves_torch_as_it_was(tmp_path: Path) -> No
     assert "number of threads was" in done.err
     assert torch.get_default_dtype() == torch.float32
     assert torch.get_num_threads() == before
+
+
+class CpuWithTwoKindsOfKernels(Cpu):
+    """A processor that torch has to be told to be deterministic on, as a card."""
+
+    def use_deterministic_algorithms(self) -> None:
+        Cuda(0).use_deterministic_algorithms()
+
+
+@pytest.mark.heavy
+def test_deterministic_algorithms_end_with_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(DEVICES, "cpu", CpuWithTwoKindsOfKernels)
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
+    done = small_run(tmp_path, "--method", "warm", "--deterministic", "--jobs", 1)
+    assert done.status == 0, done.err
+    assert not torch.are_deterministic_algorithms_enabled()
+    (record,) = Store(tmp_path).records()
+    assert record.provenance["deterministic"]
+    done = command("verify", "--home", tmp_path, record.id)
+    assert done.status == 0, done.err
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert torch.backends.cudnn.benchmark

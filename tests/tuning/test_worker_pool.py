@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -22,8 +24,14 @@ from support.tracking import QUIET
 from support.tuning import NAME, small_tune, studies, trials
 from support.workers import free_port
 
+from plastibench.runner.context import RunContext
+from plastibench.runner.slots import Slot
+from plastibench.runner.workspace import Workspace
 from plastibench.store.run_store import Store
+from plastibench.tuning.budget import Budget
 from plastibench.tuning.storage import open_storage
+from plastibench.tuning.trial_runner import WorkerConfig
+from plastibench.tuning.worker_pool import run_workers
 
 pytestmark = [pytest.mark.heavy, *(pytest.mark.filterwarnings(words) for words in QUIET)]
 
@@ -53,6 +61,22 @@ def words(tmp_path: Path) -> tuple[object, ...]:
     file = plugin(tmp_path, "mine", source=SLOW)
     words = ("--task", "digits", "--home", tmp_path / "home", *SMALL, "--method", "mine", "--plugin", file)
     return ("tune", "--no-mlflow", *words, "--trials", 3, "--seeds-per-trial", 1)
+
+
+def test_no_worker_is_left_if_another_one_cannot_be_started(tmp_path: Path) -> None:
+    class SecondUnsendable(WorkerConfig):
+        started = False
+
+        def in_slot(self, slot: Slot) -> WorkerConfig:
+            if type(self).started:
+                return self
+            type(self).started = True
+            return WorkerConfig(self.plans, self.budget, self.context, self.storage_url)
+
+    context = RunContext(Workspace(home=tmp_path), "cpu", num_processes=2)
+    with pytest.raises((AttributeError, pickle.PicklingError), match="SecondUnsendable"):
+        run_workers(SecondUnsendable((), Budget("trials", 3), context, None), lambda: None)
+    assert multiprocessing.active_children() == []
 
 
 def checkpoints(home: Path) -> list[Path]:

@@ -118,9 +118,7 @@ def _draw_gains(tables: Sequence[ResultTable], methods: Sequence[str]) -> Figure
     rows = [method for method in methods if any(method in column for column in gains)]
     cells = [
         [
-            HeatMapCell(f"{gain.mean:+.1f}", gain.mean / limit, gain.low > 0 or gain.high < 0)
-            if gain
-            else None
+            HeatMapCell(f"{gain.mean:+.1f}", gain.mean / limit, gain.excludes_zero) if gain else None
             for gain in (column.get(method) for column in gains)
         ]
         for method in rows

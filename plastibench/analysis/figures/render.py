@@ -16,7 +16,7 @@ from plastibench.analysis.figures.per_setting import setting_figures
 from plastibench.analysis.figures.style import DARK, GRID, INK, PAPER, STYLE, FigureSpec
 from plastibench.analysis.tables.table import ResultTable
 from plastibench.console import Progress, no_progress
-from plastibench.errors import RequestError, unknown
+from plastibench.errors import RequestError, unknown, writing
 from plastibench.system.files import write_atomic
 
 FORMATS = ("svg", "pdf", "png")
@@ -80,15 +80,13 @@ def save_figures(
     """
     todo = list(product(all_figures(tables), formats, (False, True) if dark else (False,)))
     files = []
-    try:
+    with writing(f"figures in {folder}"):
         folder.mkdir(parents=True, exist_ok=True)
         with progress(len(todo)) as advance:
             for figure, format, on_dark in todo:
                 files.append(folder / f"{figure.name}{'-dark' if on_dark else ''}.{format}")
                 write_atomic(files[-1], render(figure, format, dark=on_dark))
                 advance(1)
-    except OSError as error:
-        raise RequestError(f"figures cannot be written to {folder}: {error.strerror}") from error
     return files
 
 

@@ -29,6 +29,11 @@ class Estimate:
     """Lower end of the 95 % interval of the mean: Student's t."""
     high: float
 
+    @property
+    def excludes_zero(self) -> bool:
+        """Return whether 0 is outside the interval; one seed has no interval."""
+        return self.low > 0 or self.high < 0
+
     def text(self) -> str:
         """Return "mean +- sd"."""
         if self.n == 0:

@@ -147,8 +147,8 @@ def build_tables(
 ) -> list[ResultTable]:
     """Return one table per setting, sorted by title.
 
-    Runs that differ in anything but method and seed, the data included, are never in one table. Sealed
-    runs, those of a tuning, have no test accuracy and are left out.
+    Runs that differ in anything but method and seed, the data included, are never in one table. Runs
+    whose test set was held out, those of a tuning, have no test accuracy and are left out.
     """
     groups: dict[str, list[Record]] = {}
     for record in without_repeats(records):

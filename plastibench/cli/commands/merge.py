@@ -24,7 +24,7 @@ def command(sources: tuple[Path, ...], home: Path, *, as_json: bool) -> ExitCode
 
     Examples:
         plastibench merge other-home another-home --home plastibench-home
-        plastibench merge field-quick.jsonl.xz
+        plastibench merge results/records/field-quick.jsonl.xz
 
     """
     from plastibench.workflows.merge import merge

@@ -46,7 +46,7 @@ def command(
 
     Examples:
         plastibench resume  # all unfinished runs
-        plastibench resume 3f2a 77c0  # two of them, by the beginnings of their ids
+        plastibench resume ID1 ID2  # two of them; `plastibench status` prints the ids
 
     """
     from plastibench.cli.run_output import print_result

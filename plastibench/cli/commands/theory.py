@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
     type=parsing.seeds,
     default="10",
     show_default=True,
-    help="How many (5), which (3,5,7) or a range (10-14).",
+    help=options.SEEDS_HELP,
 )
 @options.FORMAT
 @options.JSON

@@ -70,8 +70,8 @@ def command(
     is changed. Exit status 0: all are equal, or within that interval elsewhere; 1: something differs.
 
     Examples:
-        plastibench verify 3f2a  # the beginning of an id: see `plastibench status`
-        plastibench verify --records field-quick.jsonl.xz --sample 3  # three runs of a records file
+        plastibench verify ID  # a run in the home folder; `plastibench status` prints the ids
+        plastibench verify --records results/records/field-quick.jsonl.xz --sample 3  # three runs of a file
 
     """
     from plastibench.display.runs import RunProgress

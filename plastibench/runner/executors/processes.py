@@ -118,9 +118,13 @@ class WorkerProcess:
         self.process: BaseProcess = processes.Process(
             target=work or execute_runs, args=(child_end, context), daemon=False
         )
-        with interrupts_ignored():
-            self.process.start()
-        child_end.close()
+        with child_end:
+            try:
+                with interrupts_ignored():
+                    self.process.start()
+            except BaseException:
+                self.connection.close()
+                raise
         self.spec: Spec | None = None
         """The run in progress."""
         self._submitted = 0.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import ExitStack
 from typing import Self
 
 from plastibench.errors import RequestError, count, explain
@@ -52,9 +53,16 @@ class RayExecutor(WorkerExecutor):
     def __enter__(self) -> Self:
         """Connect. Raises RequestError if there is no such cluster, or it has no room for a run."""
         self.cluster = RayCluster(self.choice.address)
-        slots = self.cluster.slots(self.demand)
-        if not slots and self.choice.jobs is None:
+        try:
+            self._prepare()
+        except BaseException:
             self.cluster.close()
+            raise
+        return self
+
+    def _prepare(self) -> None:
+        """Find out how many runs the cluster executes, and send it what all of them need."""
+        if not self.cluster.slots(self.demand) and self.choice.jobs is None:
             raise RequestError(
                 f"no node of the Ray cluster at {self.cluster.address} has {self.demand} for a run: give "
                 "another --device, fewer --threads, or, if the cluster grows by demand, --jobs"
@@ -64,7 +72,6 @@ class RayExecutor(WorkerExecutor):
             *(self.cluster.address, count(len(self.cluster.nodes()), "node"), count(self._limit(), "run")),
         )
         self.submitter = Submitter(self.context, self.demand)
-        return self
 
     def has_capacity(self) -> bool:
         """Return whether there is room for another run by what the cluster's nodes have now."""
@@ -111,12 +118,13 @@ class RayExecutor(WorkerExecutor):
                 for task in self._ready(POLL_SECONDS):
                     self._receive(task, lambda _: None)
         finally:
-            for task in self._tasks:
-                self._cancel(task, force=True)
-                task.run.close("asked to stop")
-            self._tasks.clear()
-            self.submitter.close()
-            self.cluster.close()
+            with ExitStack() as rest:  # from the last to the first, whatever one of them raises
+                rest.callback(self.cluster.close)
+                rest.callback(self.submitter.close)
+                rest.callback(self._tasks.clear)
+                for task in self._tasks:
+                    rest.callback(task.run.close, "asked to stop")
+                    rest.callback(self._cancel, task, force=True)
 
     def _lose_dead(self, emit: Emit) -> None:
         """Take runs of dead nodes that have told all to be lost.
@@ -211,7 +219,12 @@ class RayExecutor(WorkerExecutor):
             run.record(event)
             run.close()
             return event
-        self._tasks.append(RayTask(run, self.submitter.start(run, set(unfit))))
+        try:
+            stream = self.submitter.start(run, set(unfit))
+        except BaseException:
+            run.close()
+            raise
+        self._tasks.append(RayTask(run, stream))
         return None
 
     def _unfit_nodes(self, spec: Spec) -> dict[str, str]:

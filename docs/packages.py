@@ -1,7 +1,7 @@
-"""Draw the rooms of the package and what imports what as docs/rooms.svg, or count them.
+"""Draw the packages inside plastibench and what imports what as docs/packages.svg, or count them.
 
-python docs/rooms.py [--check]               write the picture, or fail if it is not current
-python docs/rooms.py --numbers [--tree DIR]  print files, lines and imports of each room
+python docs/packages.py [--check]               write the picture, or fail if it is not current
+python docs/packages.py --numbers [--tree DIR]  print files, lines and imports of each package
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from drawing import svg
 
 PACKAGE = "plastibench"
 ROOT = Path(__file__).parents[1]
-PICTURE = ROOT / "docs/rooms.svg"
+PICTURE = ROOT / "docs/packages.svg"
 
 
 def import_graph(tree: Path) -> grimp.ImportGraph:
@@ -30,11 +30,11 @@ def import_graph(tree: Path) -> grimp.ImportGraph:
         sys.path.remove(str(tree))
 
 
-def room_graph(tree: Path) -> grimp.ImportGraph:
-    """Return which room imports which; a file in the package's root is a room of its own."""
+def package_graph(tree: Path) -> grimp.ImportGraph:
+    """Return which package imports which; a file in the root is a node of its own."""
     graph = import_graph(tree)
-    for room in graph.find_children(PACKAGE):
-        graph.squash_module(room)
+    for package in graph.find_children(PACKAGE):
+        graph.squash_module(package)
     return graph
 
 
@@ -97,34 +97,34 @@ def late_imports(tree: Path) -> tuple[int, int]:
     return num_internal, num_external
 
 
-def room_sizes(tree: Path) -> dict[str, tuple[int, int]]:
-    """Return the files and lines of each room; the package's root comes first."""
+def package_sizes(tree: Path) -> dict[str, tuple[int, int]]:
+    """Return the files and lines of each package; the files in the root come first."""
     sizes: dict[str, tuple[int, int]] = {"(root)": (0, 0)}
     for path in sorted((tree / PACKAGE).rglob("*.py")):
         inside = path.relative_to(tree / PACKAGE).parts
-        room = inside[0] if len(inside) > 1 else "(root)"
-        files, lines = sizes.get(room, (0, 0))
-        sizes[room] = files + 1, lines + len(path.read_text(encoding="utf-8").splitlines())
+        package = inside[0] if len(inside) > 1 else "(root)"
+        files, lines = sizes.get(package, (0, 0))
+        sizes[package] = files + 1, lines + len(path.read_text(encoding="utf-8").splitlines())
     return sizes
 
 
 def numbers(tree: Path) -> str:
-    """Return a Markdown table of the rooms and what there is between them."""
-    files, rooms, sizes = import_graph(tree), room_graph(tree), room_sizes(tree)
+    """Return a Markdown table of the packages and what there is between them."""
+    files, packages, sizes = import_graph(tree), package_graph(tree), package_sizes(tree)
     total = [sum(column) for column in zip(*sizes.values(), strict=True)]
     num_internal, num_external = late_imports(tree)
     rows = [*sizes.items(), ("all", tuple(total))]
     return "\n".join(
         [
-            "| room | files | lines |",
+            "| package | files | lines |",
             "|---|---|---|",
-            *(f"| {room} | {num_files} | {lines} |" for room, (num_files, lines) in rows),
+            *(f"| {package} | {num_files} | {lines} |" for package, (num_files, lines) in rows),
             "",
-            "| | files | rooms |",
+            "| | files | packages |",
             "|---|---|---|",
-            f"| floors | {num_floors(files)} | {num_floors(rooms)} |",
-            f"| arrows | {len([*arrows(files)])} | {len([*arrows(rooms)])} |",
-            f"| cycles | {len(cycles(files))} | {len(cycles(rooms))} |",
+            f"| floors | {num_floors(files)} | {num_floors(packages)} |",
+            f"| arrows | {len([*arrows(files)])} | {len([*arrows(packages)])} |",
+            f"| cycles | {len(cycles(files))} | {len(cycles(packages))} |",
             "",
             f"late imports: {num_internal} of this package, {num_external} of others",
         ]
@@ -132,13 +132,13 @@ def numbers(tree: Path) -> str:
 
 
 def picture(tree: Path) -> str:
-    """Return a picture of the rooms: arrows lead from what imports to what is imported."""
+    """Return a picture of the packages: arrows lead from what imports to what is imported."""
     start = f"{PACKAGE}."
     shown = [
         (upper.removeprefix(start), lower.removeprefix(start))
-        for upper, lower in direct_arrows(room_graph(tree))
+        for upper, lower in direct_arrows(package_graph(tree))
     ]
-    return svg(shown, f"The rooms of {PACKAGE}: each imports lower ones only")
+    return svg(shown, f"The packages of {PACKAGE}: each imports lower ones only")
 
 
 def main() -> None:
@@ -155,7 +155,7 @@ def main() -> None:
     if not options.check:
         PICTURE.write_text(current, encoding="utf-8")
     elif not PICTURE.exists() or PICTURE.read_text(encoding="utf-8") != current:
-        sys.exit(f"{PICTURE} is not current: run python docs/rooms.py")
+        sys.exit(f"{PICTURE} is not current: run python docs/packages.py")
 
 
 if __name__ == "__main__":
