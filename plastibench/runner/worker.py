@@ -75,7 +75,7 @@ def _warnings_as_events(spec: Spec, emit: Emit) -> Iterator[None]:
 
 
 @contextmanager
-def keep_num_threads() -> Iterator[None]:
+def keep_torch_settings() -> Iterator[None]:
     """Restore torch's number of threads and choice of kernels at the end: runs here set their own."""
     import torch
 

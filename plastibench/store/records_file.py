@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from plastibench.errors import RequestError, count
+from plastibench.errors import RequestError, count, writing
 from plastibench.experiments.grid_plan import Refusal
 from plastibench.experiments.spec import Spec, canonical
 from plastibench.plugins.plugin import Plugin
@@ -87,11 +87,9 @@ class RecordsFile:
 
 def write_records(path: Path, content: RecordsFile) -> None:
     """Write a file atomically. Raises RequestError if that is not possible."""
-    try:
+    with writing(f"records file {path}"):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, content.to_bytes())
-    except OSError as error:
-        raise RequestError(f"records file {path} cannot be written: {error.strerror}") from error
 
 
 def read_records(path: Path) -> RecordsFile:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from plastibench.errors import RequestError
+from plastibench.errors import RequestError, writing
 from plastibench.store.record import Record
 from plastibench.system.files import write_atomic
 from plastibench.system.locks import file_lock
@@ -78,12 +78,9 @@ def load(folder: Path) -> dict[str, Mark]:
 
 def save(folder: Path, marks: Marks) -> None:
     """Add marks to those of a folder."""
-    try:
-        with file_lock(folder / f".{FILE}.lock", remove=True):
-            plain = {run: asdict(mark) for run, mark in {**load(folder), **marks}.items()}
-            write_atomic(folder / FILE, json.dumps(plain, indent=1, sort_keys=True) + "\n")
-    except OSError as error:
-        raise RequestError(f"{folder / FILE} cannot be written: {error.strerror}") from error
+    with writing(f"{folder / FILE}"), file_lock(folder / f".{FILE}.lock", remove=True):
+        plain = {run: asdict(mark) for run, mark in {**load(folder), **marks}.items()}
+        write_atomic(folder / FILE, json.dumps(plain, indent=1, sort_keys=True) + "\n")
 
 
 def attach(records: Iterable[Record], marks: Marks) -> list[Record]:

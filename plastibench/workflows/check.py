@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from plastibench.errors import unknown
 from plastibench.plugins.task import DataContext
-from plastibench.runner.worker import keep_num_threads
+from plastibench.runner.worker import keep_torch_settings
 from plastibench.runner.workspace import Workspace
 from plastibench.system.output import plugins_to_stderr
 from plastibench.testing.law_suite import LawResult
@@ -54,7 +54,7 @@ def check(
     import torch
 
     found = []
-    with keep_num_threads():
+    with keep_torch_settings():
         torch.set_num_threads(1)  # on so few images more threads only wait for each other
         results = CHECKS[plugin.kind](plugin, _tasks(request.workspace)).results()
         while (result := _next(results)) is not None:

@@ -7,7 +7,7 @@ from plastibench.console import describe_seconds
 from plastibench.experiments.spec import Spec
 from plastibench.profiling.estimate import RunTimes, estimate_runs
 from plastibench.runner.context import RunContext
-from plastibench.runner.worker import init_worker, keep_num_threads
+from plastibench.runner.worker import init_worker, keep_torch_settings
 from plastibench.workflows.resources import device_of_parent
 
 logger = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ def announce_run_time(specs: Sequence[Spec], context: RunContext, what: str = ""
         return None
     if device_of_parent(device, context.num_processes) is not device:
         return None
-    with keep_num_threads():
+    with keep_torch_settings():
         init_worker(context)
         times = estimate_runs(specs, context)
     if times is not None:

@@ -23,7 +23,7 @@ from plastibench.profiling.estimate import (
 from plastibench.profiling.stage_times import predict_flops
 from plastibench.runner.context import RunContext
 from plastibench.runner.data import prepare_data
-from plastibench.runner.worker import init_worker, keep_num_threads
+from plastibench.runner.worker import init_worker, keep_torch_settings
 from plastibench.store.index.load import load_summaries
 from plastibench.store.run_store import Store
 from plastibench.system.memory import peak_memory
@@ -177,7 +177,7 @@ class _Planner:
         sizes = {key: stage_sizes(spec, self.context) for key, spec in by_condition(self.specs).items()}
         longest = self.request.calibration
         limits = CalibrationTime(CALIBRATION_FRACTION, min(SHORTEST, longest), longest, thorough=True)
-        with keep_num_threads():
+        with keep_torch_settings():
             init_worker(replace(self.context, num_processes=1))
             times = measure_runs(self.specs, self.context, sizes, limits)
         if times is None:

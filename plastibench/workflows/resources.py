@@ -10,7 +10,7 @@ from plastibench.experiments.spec import Spec
 from plastibench.profiling.estimate import samples_of_records
 from plastibench.runner.context import RunContext
 from plastibench.runner.slots import device_slots, fitting_processes
-from plastibench.runner.worker import keep_num_threads
+from plastibench.runner.worker import keep_torch_settings
 from plastibench.runner.workspace import Workspace
 from plastibench.store.checkpoint_storage import check_storage
 from plastibench.system.processes import check_can_start
@@ -30,7 +30,7 @@ def open_device(name: str, specs: Sequence[Spec], options: RunOptions) -> Device
     device = host_device() if options.choice.is_remote else get_device(name)
     for precision in dict.fromkeys(spec.recipe["precision"] for spec in specs):
         device_class(name).check_precision(precision)
-    with keep_num_threads():  # each run sets the algorithms itself
+    with keep_torch_settings():  # each run sets the algorithms itself
         if options.deterministic and not options.choice.is_remote:
             device.use_deterministic_algorithms()
         if options.compile:

@@ -14,7 +14,7 @@ from plastibench.runner.callbacks import RunCallback
 from plastibench.runner.context import RunContext
 from plastibench.runner.data import Checksums, check_finished, check_tuned, prepare_data
 from plastibench.runner.scheduler import run_specs
-from plastibench.runner.worker import keep_num_threads
+from plastibench.runner.worker import keep_torch_settings
 from plastibench.runner.workspace import Workspace
 from plastibench.store import leaderboards, tuned_settings
 from plastibench.store.index.load import load_summaries
@@ -127,7 +127,7 @@ def execute_batch(batch: Batch, callbacks: Sequence[RunCallback]) -> RunResult:
     boards = leaderboards.assign(store.home, batch.leaderboard, specs)
     job = MirrorJob(server, boards) if server is not None and boards else None
     with mirrored(job) as mirror:
-        with keep_num_threads():
+        with keep_torch_settings():
             context = replace(context, data_checksums=checksums)
             failures = run_specs(missing, context, callbacks, batch.options.retries, batch.options.choice)
         if mirror is not None:

@@ -2,8 +2,7 @@
 
 import shlex
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,7 +12,7 @@ from plastibench.analysis.report.board import BoardLinks
 from plastibench.analysis.report.page import render_page
 from plastibench.analysis.report.site import Board, render_index
 from plastibench.console import progress
-from plastibench.errors import RequestError
+from plastibench.errors import RequestError, writing
 from plastibench.runner.workspace import Workspace
 from plastibench.store.records_file import SUFFIX
 from plastibench.system.files import write_atomic
@@ -49,7 +48,7 @@ def site(source: Path, out: Path) -> SiteResult:
         Board(name, f"{PAGES}/{quote(name)}.html", f"{RECORDS}/{quote(path.name)}", runs.tables)
         for name, path, runs in zip(names, paths, found, strict=True)
     ]
-    with _request_errors(out):
+    with writing(f"site {out}"):
         for folder in (out / PAGES, out / RECORDS):
             folder.mkdir(parents=True, exist_ok=True)
         pages = [
@@ -79,12 +78,3 @@ def _page(selection: Selection, runs: FinishedRuns, board: Board) -> str:
     links = BoardLinks("../index.html", f"../{board.records}", shlex.quote(path.name))
     plugins = kept_plugins(selection.source, runs.records)
     return render_page(runs.tables, board.name, partial(progress, f"drawing {board.name}"), plugins, links)
-
-
-@contextmanager
-def _request_errors(out: Path) -> Iterator[None]:
-    """Raise RequestError for what the file system refuses."""
-    try:
-        yield
-    except OSError as error:
-        raise RequestError(f"site {out} cannot be written: {error.strerror}") from error

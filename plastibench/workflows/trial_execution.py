@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 
 from plastibench.console import describe_seconds
-from plastibench.runner.worker import keep_num_threads
+from plastibench.runner.worker import keep_torch_settings
 from plastibench.system import signals
 from plastibench.tuning.callbacks import TuningCallback
 from plastibench.tuning.study import TuningStudy
@@ -39,7 +39,7 @@ def run_trials(
         callback.on_start(studies, config.budget, jobs)
     try:
         if jobs == 1:
-            with signals.stop_on_signals(), keep_num_threads():
+            with signals.stop_on_signals(), keep_torch_settings():
                 run_worker(config, on_trial_end=watcher.check)
         else:
             run_workers(config, watcher.check)

@@ -14,7 +14,7 @@ from plastibench.runner.callbacks import RunCallback
 from plastibench.runner.context import RunContext
 from plastibench.runner.data import load_checksum
 from plastibench.runner.execute import execute
-from plastibench.runner.worker import init_worker, keep_num_threads
+from plastibench.runner.worker import init_worker, keep_torch_settings
 from plastibench.runner.workspace import Workspace
 from plastibench.store import verifications
 from plastibench.store.record import DATA_DIGITS, Record, other_data
@@ -176,7 +176,7 @@ def _verify(
             check_unchanged("it was made", record.files)
         except DataError as error:
             return Verification(record, [str(error)])
-        with keep_num_threads():
+        with keep_torch_settings():
             init_worker(context)
             repetition = execute(record.spec, context, callbacks)
     for callback in callbacks:
