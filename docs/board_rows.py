@@ -24,10 +24,15 @@ def board_tables(board: str) -> tuple[ResultTable, ...]:
 
 
 def board_places(board: str) -> Iterator[tuple[str, ResultTable]]:
-    """Yield the tables of a board by name: that of the board, and the regime if there are several."""
+    """Yield the tables of a board by name: that of the board, and what is its own if there are several.
+
+    That is the regime; the number of the setting if several have the same one, as a submission may add.
+    """
     tables = board_tables(board)
-    for setting in tables:
-        yield (board if len(tables) == 1 else f"{board}, {regime_text(setting)}"), setting
+    regimes = [regime_text(setting) for setting in tables]
+    for number, (setting, regime) in enumerate(zip(tables, regimes, strict=True), 1):
+        own = regime if regimes.count(regime) == 1 else f"setting {number}"
+        yield (board if len(tables) == 1 else f"{board}, {own}"), setting
 
 
 def regime_text(setting: ResultTable) -> str:

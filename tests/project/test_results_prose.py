@@ -269,3 +269,27 @@ def test_a_stage_is_compared_with_the_same_stage_of_the_cost_reference(
     assert cells[2].startswith("not matched for") == (sum(gains) < 0)
     assert cells[3] == "not measured |"
     assert "`cold`" not in text
+
+
+@pytest.mark.heavy
+def test_a_setting_that_a_submission_adds_to_a_board_has_a_place_of_its_own(
+    docs: Mapping[str, ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    methods = ("warm", "cold", "mine")
+    runs = [
+        replace(run, spec=replace(run.spec, recipe={**run.spec.recipe, "learning_rate": rate}))
+        for rate, names in ((0.1, methods), (0.5, methods[:2]))
+        for run in some_runs(3, names)
+    ]
+    a_file(tmp_path / "one.jsonl.xz", runs)
+    a_file(tmp_path / "two.jsonl.xz", some_runs(3, methods, task="other_task"))
+    for name in ("board_rows", "data_sets"):
+        monkeypatch.setattr(docs[name], "RECORDS", tmp_path)
+    monkeypatch.setattr(docs["data_sets"], "ROOT", tmp_path)
+    places = [name for name, _ in docs["board_rows"].board_places("one")]
+    assert places == ["one, setting 1", "one, setting 2"]
+    table = docs["across_boards"].gains_table(["one", "two"])
+    assert table.splitlines()[0] == "| method | one, setting 1 | one, setting 2 | two |"
+    # The two data sets are compared in the setting that has more methods.
+    (text, _) = docs["data_sets"].data_sets_text(("one", "two"), "{rows} rows, tau {tau}")
+    assert text.startswith("2 rows, tau ")
