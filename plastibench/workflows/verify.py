@@ -103,14 +103,12 @@ def verify(request: VerifyRequest, callbacks: Sequence[RunCallback] = ()) -> lis
         callback.on_start(len(records), 0, 1)
     specs = [record.spec for record in records]
     workspace = with_plugins_of_runs(request.workspace, specs, request.source)
-    results = [_verify(record, request, workspace, callbacks) for record in records]
-    for folder in {path.parent for path in request.records} if request.mark else ():
-        save_marks(folder, [one for one in results if _folder_of(one, request.source) == folder])
+    results = []
+    for record in records:
+        results.append(_verify(record, request, workspace, callbacks))
+        if request.mark:  # one by one: whoever interrupts a long sample keeps what was repeated
+            save_marks(request.source.plugins_path(record.id).parent, results[-1:])
     return results
-
-
-def _folder_of(result: Verification, source: RunSource) -> Path:
-    return source.plugins_path(result.record.id).parent
 
 
 def _chosen(request: VerifyRequest) -> list[Record]:
@@ -133,7 +131,8 @@ def save_marks(folder: Path, results: Sequence[Verification]) -> None:
     """Note the verdicts beside the records files of a folder. Raises RequestError if it cannot be written."""
     repeated = [(one, one.repetition) for one in results if one.repetition is not None]
     marks = {one.record.id: Mark.of(one.verdict, one.record, again) for one, again in repeated}
-    verifications.save(folder, marks)
+    if marks:
+        verifications.save(folder, marks)
 
 
 def find_run(source: RunSource, prefix: str) -> Record:

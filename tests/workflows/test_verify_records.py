@@ -15,8 +15,15 @@ from support.commands import CommandResult, command, plugin, small_run
 from support.recorded import a_file, forge, lines_of, set_accuracy
 
 from plastibench.analysis.stats.estimate import prediction_interval
+from plastibench.runner.callbacks import RunCallback
+from plastibench.runner.workspace import Workspace
+from plastibench.store import verifications
+from plastibench.store.record import Record
 from plastibench.store.records_file import read_records
 from plastibench.store.run_store import Store
+from plastibench.workflows.verify import VerifyRequest
+from plastibench.workflows.verify import verify as verify_runs
+from plastibench.workflows.verify_sample import Draw
 
 pytestmark = pytest.mark.heavy
 
@@ -60,6 +67,23 @@ def test_a_sample_is_repeated_to_the_bit_and_marked(path: Path) -> None:
     marks = json.loads(path.with_name("verified.json").read_text())
     path.with_name("verified.json").write_text(json.dumps(dict(list(marks.items())[:1])))
     assert command("table", "--records", path, "--format", "md").out.count("| self-reported |") == 1
+
+
+def test_what_was_repeated_before_an_interruption_is_marked(path: Path) -> None:
+    class Interrupted(RunCallback):
+        ended = 0
+
+        def on_run_end(self, record: Record) -> None:
+            self.ended += 1
+            if self.ended == 2:
+                raise KeyboardInterrupt
+
+    request = VerifyRequest(
+        workspace=Workspace(home=path.with_name("none")), records=[path], sample=Draw(3), mark=True
+    )
+    with pytest.raises(KeyboardInterrupt):
+        verify_runs(request, [Interrupted()])
+    assert [mark.verdict for mark in verifications.load(path.parent).values()] == ["equal"]
 
 
 def test_the_same_seed_draws_the_same_sample(path: Path) -> None:
