@@ -80,6 +80,11 @@ def _load(schema: TableSchema, _: tuple[tuple[int, int], ...]) -> Table:
         file.require(schema.label, "label=COLUMN says which one holds the classes")
         for column in schema.categorical:
             file.require(column)
+    if len(files) > 1 and files[0].frame.equals(files[1].frame):
+        raise RequestError(
+            f"test_file={schema.test_file} has the rows of file={schema.file}: the test would be on what was "
+            "trained on; without test_file, test_share of the rows are kept for the test"
+        )
     names = _feature_columns(files, schema)
     classes, labels = _labels(files, schema.label)
     train, test = _split(labels, schema.test_share)

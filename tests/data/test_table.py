@@ -247,6 +247,18 @@ def test_a_test_row_of_an_unknown_class_or_without_a_column_is_named(tmp_path: P
         load_table(schema(train, test_file=str(other)))
 
 
+def test_training_rows_are_no_test_rows(tmp_path: Path) -> None:
+    for name in ("train.csv", "copy.csv"):
+        (tmp_path / name).write_text("a,label\n1,x\n2,y\n", encoding="utf-8")
+    for name in ("train.csv", "copy.csv"):
+        with pytest.raises(
+            RequestError, match=rf"test_file=.*{name} has the rows of file=.*train.csv: the test"
+        ):
+            load_table(
+                TableSchema(file=str(tmp_path / "train.csv"), label="label", test_file=str(tmp_path / name))
+            )
+
+
 def test_rows_of_a_parquet_file_are_counted_and_types_are_checked(tmp_path: Path) -> None:
     path = tmp_path / "mine.parquet"
     frame = pd.DataFrame({"a": pd.array([1, None, 3], "Int64"), "label": ["x", "y", "x"]}, index=[7, 8, 9])
