@@ -22,10 +22,8 @@ from plastibench.data.split import split_by_class
 from plastibench.errors import DataError, RequestError, count
 
 TEST_SHARE = 0.2
-PUBLISHED = dict.fromkeys(
-    ("cifar10-images", "tiny-imagenet-images"), "`python benchmarks/image_folders.py --download`"
-)
-"""Folders that the published boards were made on, and how one gets them."""
+PUBLISHED = ("cifar10-images", "tiny-imagenet-images")
+"""Folders that the published boards were made on."""
 TRAIN, TESTS = "train", ("test", "val")
 """Folders of parts; the first of `TESTS` that is there has the test images."""
 
@@ -112,7 +110,8 @@ def _source(folder: str) -> FolderSource:
     path = Path(folder).expanduser()
     if not path.is_dir():
         where = "" if path.is_absolute() else f": {folder} is looked for in the current folder"
-        how = f"; {PUBLISHED[folder]} makes it" if folder in PUBLISHED else ""
+        script = "`python benchmarks/image_folders.py --data DIR --download`"
+        how = f"; {script} makes it" if folder in PUBLISHED else ""
         raise DataError(f"there is no folder {path.absolute()}{where}{how}")
     return FolderSource(path)
 

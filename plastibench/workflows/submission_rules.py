@@ -4,13 +4,13 @@ Each function yields sentences that name the run or the row, and what is wrong w
 executed.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 from plastibench.analysis.stats.significance import ALPHA, p_equation
 from plastibench.analysis.tables.columns import count_text
 from plastibench.analysis.tables.table import ResultRow, ResultTable
-from plastibench.errors import RequestError, count, explain
+from plastibench.errors import RequestError, count, explain, shortened
 from plastibench.experiments.spec import Spec, build, canonical
 from plastibench.plugins.fields import settings_of
 from plastibench.plugins.plugin import Plugin, plugin_errors
@@ -205,6 +205,5 @@ def _name(record: Record) -> str:
     return f"run {record.id} ({record.spec.name})"
 
 
-def _seeds(seeds: Sequence[int]) -> str:
-    more = f" and {len(seeds) - MAX_SHOWN} more" if len(seeds) > MAX_SHOWN else ""
-    return ", ".join(map(str, seeds[:MAX_SHOWN])) + more
+def _seeds(seeds: Iterable[int]) -> str:
+    return shortened([str(seed) for seed in seeds], MAX_SHOWN)

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from plastibench.data.image_folder import list_classes, load_image_folder
-from plastibench.errors import RequestError
+from plastibench.errors import DataError, RequestError
 
 
 def image(color: int, size: tuple[int, int] = (20, 12), mode: str = "RGB") -> bytes:
@@ -148,3 +148,13 @@ def test_a_real_folder_of_images(tmp_path: Path, real_data: Path) -> None:
     train, test = load_image_folder(str(real_data / "imagenet-sample"), tmp_path / "cache", 16, None)
     assert int(train.y.max()) == int(test.y.max()) == 15
     assert 0.2 < float(train.x.float().mean()) / 255 < 0.8
+
+
+def test_a_missing_folder_of_a_published_board_is_named_with_what_makes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match=r"`python benchmarks/image_folders.py --data DIR --download` makes"):
+        list_classes("cifar10-images")
+    with pytest.raises(DataError, match=r"is looked for in the current folder$"):
+        list_classes("mine")
